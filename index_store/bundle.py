@@ -1,0 +1,323 @@
+"""THE CONTRACT between the offline job and the service: names, format version, checksums and errors of a bundle.
+
+A bundle is a folder of `.npy`, `.onnx` and `.json` files. It is written into a hidden sibling, sealed by a manifest
+that holds the checksum of every other file, and renamed into place; after that nobody edits it. It is opened by memory
+map and without pickle, so the processes of one machine share its pages. No other module spells a file name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.features import Ragged
+
+FORMAT_VERSION = 1
+
+MANIFEST = "manifest.json"
+FEATURES = "features.json"
+EVALUATION = "evaluation.json"
+GOLDEN = "golden.json"
+USER_TOWER = "user_tower.onnx"
+ITEM_TOWER = "item_tower.onnx"
+SCORER = "scorer_1.onnx"
+USER_IDS = "users/ids.npy"
+USER_FEATURES = "users/features"
+USER_HISTORY = "users/history"
+ITEM_IDS = "items/ids.npy"
+ITEM_FEATURES = "items/features"
+TREE_ROWS = "tree/rows.npy"
+
+_FILE_NAME = re.compile(r"(?:[A-Za-z0-9_]+/)?[A-Za-z0-9_.]+\.(?:npy|onnx|json)")
+
+
+def table(name: str) -> str:
+    """Embedding table of one tower input, such as `history.ad_id`."""
+    return f"tables/{name}.npy"
+
+
+def vocabulary(name: str) -> str:
+    """Sorted values of a categorical or multi field, such as `user.country`."""
+    return f"tables/vocabulary.{name}.npy"
+
+
+def level_array(kind: str, level: int) -> str:
+    """One array a level: `offsets`, `representatives` or `embeddings`."""
+    return f"tree/{kind}_{level}.npy"
+
+
+def family_array(family: str, kind: str) -> str:
+    """One array of a key family: `idf` or `weights`; its lists are `neighbours` and `level_<n>`."""
+    return f"postings/{family}.{kind}.npy"
+
+
+def family_lists(family: str, kind: str) -> str:
+    return f"postings/{family}.{kind}"
+
+
+class BundleError(Exception):
+    """The bundle cannot be used. The message names the file, both values and what to do; `file` and `reason` alone."""
+
+    def __init__(self, path: Path, file: str, reason: str, remedy: str) -> None:
+        super().__init__(f"bundle {path}: {file}: {reason}; {remedy}")
+        self.file = file
+        self.reason = reason
+
+
+RESTORE = "restore the bundle from its source or export it again"
+
+
+@dataclass(frozen=True)
+class LevelEntry:
+    """A level in the manifest: its number of nodes and the ONNX file that scores it."""
+
+    level: int
+    nodes: int
+    scorer: str
+
+
+@dataclass(frozen=True)
+class SearchDefaults:
+    """Search settings that travel with the bundle: nodes kept at each level above the items, ads returned."""
+
+    beam_width: tuple[int, ...]
+    top_k: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself.
+
+    Attributes:
+        bundle_id: first 16 hex digits of the hash of everything below but `created_at`.
+        dims: `user_embedding`, `item_embedding`, `interaction`.
+        calibrated: whether the tasks were trained on impressions, so that probabilities mean something.
+        counts: `items`, `users`.
+        files: name -> {`sha256`, `bytes`} of every other file.
+    """
+
+    format_version: int
+    bundle_id: str
+    created_at: str
+    dims: Mapping[str, int]
+    tasks: tuple[str, ...]
+    calibrated: bool
+    levels: tuple[LevelEntry, ...]
+    counts: Mapping[str, int]
+    search: SearchDefaults
+    files: Mapping[str, Mapping[str, Any]]
+
+    def fingerprint(self, files: Iterable[str]) -> str:
+        """Hash of some of the files' contents, from their checksums."""
+        digest = hashlib.sha256()
+        for name in sorted(files):
+            digest.update(f"{name} {self.files[name]['sha256']}\n".encode())
+        return digest.hexdigest()
+
+
+class BundleWriter:
+    """Collects the files of a bundle and seals them.
+
+    Args:
+        target: folder that must not exist yet.
+
+    Raises:
+        BundleError: the target exists.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = Path(target)
+        if self.target.exists():
+            raise BundleError(self.target, ".", "exists already", "bundles are never edited: choose a new name")
+        self.folder = self.target.parent / f".{self.target.name}.{uuid.uuid4().hex[:8]}.partial"
+        self.folder.mkdir(parents=True)
+
+    def path(self, name: str) -> Path:
+        """Where to write a file of this name."""
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        return path
+
+    def array(self, name: str, values: NDArray[Any]) -> None:
+        np.save(self.path(name), np.ascontiguousarray(values), allow_pickle=False)
+
+    def ragged(self, name: str, lists: Ragged) -> None:
+        self.array(f"{name}.indptr.npy", lists.indptr)
+        self.array(f"{name}.values.npy", lists.values)
+
+    def json(self, name: str, value: object) -> None:
+        self.path(name).write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+    def seal(self, **entries: Any) -> Manifest:
+        """Writes the manifest and moves the bundle into place in one rename.
+
+        Args:
+            entries: the fields of Manifest that are not computed here.
+        """
+        names = sorted(str(p.relative_to(self.folder)) for p in self.folder.rglob("*") if p.is_file())
+        for name in names:
+            _sync(self.folder / name)
+        with ThreadPoolExecutor() as pool:
+            hashes = list(pool.map(lambda name: _sha256(self.folder / name), names))
+        files = {name: {"sha256": digest, "bytes": (self.folder / name).stat().st_size}
+                 for name, digest in zip(names, hashes, strict=True)}
+        draft = Manifest(format_version=FORMAT_VERSION, bundle_id="", created_at="", files=files, **entries)
+        manifest = Manifest(**{**vars(draft), "bundle_id": _bundle_id(asdict(draft)),
+                               "created_at": datetime.now(UTC).isoformat(timespec="seconds")})
+        self.json(MANIFEST, asdict(manifest))
+        _sync(self.folder / MANIFEST)
+        _sync(self.folder)
+        self.folder.rename(self.target)
+        _sync(self.target.parent)
+        return manifest
+
+    def discard(self) -> None:
+        """Removes what was written so far; for a caller that gives up before `seal`."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class BundleFiles:
+    """The files of a sealed bundle, checked against its manifest.
+
+    Args:
+        folder: the bundle.
+        verify: also compare every checksum (reads every byte once).
+
+    Raises:
+        BundleError: no or broken manifest, newer format, a file missing, of another size or content.
+    """
+
+    def __init__(self, folder: Path, *, verify: bool) -> None:
+        self.folder = Path(folder)
+        self.manifest = _read_manifest(self.folder)
+        names = list(self.manifest.files)
+        for name in names:
+            self._check_size(name)
+        if verify:
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(self._check_hash, names))
+
+    def error(self, file: str, reason: str) -> BundleError:
+        return BundleError(self.folder, file, reason, RESTORE)
+
+    def path(self, name: str) -> Path:
+        """Path of a file that the manifest lists.
+
+        Raises:
+            BundleError: it lists none of this name.
+        """
+        if name not in self.manifest.files:
+            raise self.error(name, "is not listed in manifest.json")
+        return self.folder / name
+
+    def array(self, name: str, dtype: Any, shape: tuple[int | None, ...]) -> NDArray[Any]:
+        """A memory-mapped array, checked for dtype and shape (None = any).
+
+        Raises:
+            BundleError: it is missing or not such an array.
+        """
+        path = self.path(name)
+        try:
+            values = np.load(path, mmap_mode="r" if path.stat().st_size > 4096 else None, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise self.error(name, f"is no readable array ({error})") from error
+        kind = np.dtype(dtype)
+        if values.dtype != kind and not (kind.kind == "S" and values.dtype.kind == "S"):
+            raise self.error(name, f"has dtype {values.dtype}, {kind} was expected")
+        if values.ndim != len(shape) or any(s is not None and s != n for s, n in zip(shape, values.shape, strict=True)):
+            raise self.error(name, f"has shape {values.shape}, {shape} was expected")
+        return np.asarray(values)
+
+    def ragged(self, name: str, rows: int) -> Ragged:
+        """Lists written by `BundleWriter.ragged`.
+
+        Raises:
+            BundleError: missing, or of another number of rows.
+        """
+        values = self.array(f"{name}.values.npy", np.int32, (None,))
+        indptr = self.array(f"{name}.indptr.npy", np.int64, (rows + 1,))
+        if indptr[0] != 0 or indptr[-1] != len(values):
+            raise self.error(f"{name}.indptr.npy", f"ends at {indptr[-1]}, the values at {len(values)}")
+        return Ragged(indptr, values)
+
+    def json(self, name: str) -> Any:
+        """Raises BundleError if the file is no JSON."""
+        try:
+            return json.loads(self.path(name).read_bytes())
+        except ValueError as error:
+            raise self.error(name, f"is no JSON ({error})") from error
+
+    def _check_size(self, name: str) -> None:
+        try:
+            size = (self.folder / name).stat().st_size
+        except OSError as error:
+            raise self.error(name, "is missing") from error
+        expected = self.manifest.files[name]["bytes"]
+        if size != expected:
+            raise self.error(name, f"has {size} bytes, the manifest says {expected}")
+
+    def _check_hash(self, name: str) -> None:
+        found, expected = _sha256(self.folder / name), self.manifest.files[name]["sha256"]
+        if found != expected:
+            raise self.error(name, f"has checksum {found[:12]}…, the manifest says {expected[:12]}…")
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    if not folder.is_dir():
+        raise BundleError(folder, ".", "is no folder", "name the folder that `python -m model export` wrote")
+    try:
+        data = json.loads((folder / MANIFEST).read_bytes())
+        version = data["format_version"]
+    except FileNotFoundError as error:
+        raise BundleError(folder, MANIFEST, "is missing, so this is no sealed bundle", RESTORE) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(folder, MANIFEST, f"is not readable ({error!r})", RESTORE) from error
+    if version != FORMAT_VERSION:
+        newer = isinstance(version, int) and version > FORMAT_VERSION
+        raise BundleError(folder, MANIFEST, f"has format version {version}, this program reads {FORMAT_VERSION}",
+                          "install a newer release of the service" if newer else RESTORE)
+    try:
+        manifest = Manifest(**{**data, "tasks": tuple(data["tasks"]),
+                               "levels": tuple(LevelEntry(**entry) for entry in data["levels"]),
+                               "search": SearchDefaults(tuple(data["search"]["beam_width"]), data["search"]["top_k"])})
+        expected = _bundle_id(asdict(manifest))
+        names = [name for name, entry in manifest.files.items() if (entry["sha256"], entry["bytes"])]
+    except (TypeError, KeyError, AttributeError) as error:
+        raise BundleError(folder, MANIFEST, f"is not a manifest ({error!r})", RESTORE) from error
+    if manifest.bundle_id != expected:
+        raise BundleError(folder, MANIFEST, f"says bundle_id {manifest.bundle_id}, its content has {expected}", RESTORE)
+    for name in names:
+        if not _FILE_NAME.fullmatch(name):
+            raise BundleError(folder, MANIFEST, f"lists a file named {name!r}", RESTORE)
+    return manifest
+
+
+def _bundle_id(entries: Mapping[str, Any]) -> str:
+    content = {key: value for key, value in entries.items() if key not in ("bundle_id", "created_at")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

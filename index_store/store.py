@@ -1,0 +1,213 @@
+"""A whole bundle, opened: encoder, users, tree, postings and embeddings, ready to search; and its counterpart, `write`.
+
+`BundleContent` is what the offline job hands over and what the service gets back. It holds no session and no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store import bundle
+from index_store.bundle import BundleFiles, BundleWriter, Manifest
+from index_store.features import FeatureEncoder, FeatureError, Features, FeatureSpec, KeyFamily, Ragged, look_up
+from index_store.inputs import all_item_keys, table_sizes
+from index_store.postings import FamilyIndex, feature_names
+from index_store.tree import Tree, TreeError
+
+
+@dataclass(frozen=True)
+class UserTable:
+    """Known users.
+
+    Attributes:
+        ids: (U,) sorted bytes.
+        features: of U users.
+        history: U rows of item rows, most recent first.
+    """
+
+    ids: NDArray[np.bytes_]
+    features: Features
+    history: Ragged
+
+    def row(self, user_id: bytes) -> int:
+        """Row of a user, -1 if unknown."""
+        return int(look_up(self.ids, np.array([user_id]))[0])
+
+
+@dataclass(frozen=True)
+class BundleContent:
+    """Everything in a bundle but its ONNX graphs, evaluation and golden requests.
+
+    Attributes:
+        tables: name -> (rows, width) float32, of both towers.
+        embeddings: one (nodes, Di) float32 a level, coarse to fine, items last in tree order.
+        families: key families over the catalogue.
+        postings: for each level above the items, one Ragged a family: key -> nodes.
+    """
+
+    encoder: FeatureEncoder
+    users: UserTable
+    items: Features
+    tables: Mapping[str, NDArray[np.float32]]
+    tree: Tree
+    embeddings: tuple[NDArray[np.float32], ...]
+    families: tuple[FamilyIndex, ...]
+    postings: tuple[tuple[Ragged, ...], ...]
+
+    @cached_property
+    def item_keys(self) -> dict[str, Ragged]:
+        """Item field -> ids by item row, as towers and key families read them."""
+        return all_item_keys(self.encoder.spec, self.items)
+
+
+def write_content(writer: BundleWriter, content: BundleContent) -> None:
+    """Writes all arrays of the content and `features.json`."""
+    encoder = content.encoder
+    writer.json(bundle.FEATURES, {"spec": encoder.spec.to_json(), "scales": dict(encoder.scales)})
+    for name, values in encoder.vocabularies.items():
+        writer.array(bundle.vocabulary(name), values)
+    for name, rows in content.tables.items():
+        writer.array(bundle.table(name), rows)
+    writer.array(bundle.USER_IDS, content.users.ids)
+    _write_features(writer, bundle.USER_FEATURES, content.users.features)
+    writer.ragged(bundle.USER_HISTORY, content.users.history)
+    writer.array(bundle.ITEM_IDS, encoder.item_ids)
+    _write_features(writer, bundle.ITEM_FEATURES, content.items)
+    writer.array(bundle.TREE_ROWS, content.tree.rows)
+    for level, (offsets, representatives) in enumerate(
+            zip(content.tree.offsets, content.tree.representatives, strict=True), start=1):
+        writer.array(bundle.level_array("offsets", level), offsets)
+        writer.array(bundle.level_array("representatives", level), representatives)
+    for level, embeddings in enumerate(content.embeddings, start=1):
+        writer.array(bundle.level_array("embeddings", level), embeddings)
+    for f, index in enumerate(content.families):
+        name = index.family.name
+        writer.array(bundle.family_array(name, "idf"), index.idf)
+        if index.neighbours is not None and index.weights is not None:
+            writer.ragged(bundle.family_lists(name, "neighbours"), index.neighbours)
+            writer.array(bundle.family_array(name, "weights"), index.weights)
+        for level, families in enumerate(content.postings, start=1):
+            writer.ragged(bundle.family_lists(name, f"level_{level}"), families[f])
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle."""
+
+    files: BundleFiles
+    content: BundleContent
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.files.manifest
+
+    @property
+    def bundle_id(self) -> str:
+        return self.files.manifest.bundle_id
+
+    @cached_property
+    def user_tower_version(self) -> str:
+        """Hash of the files that turn the user tower's encoded inputs into an embedding: its graph and tables."""
+        tables = [bundle.table(name) for name in table_sizes(self.content.encoder)[0]]
+        return self.manifest.fingerprint([bundle.USER_TOWER, *tables])
+
+    @cached_property
+    def golden(self) -> list[dict[str, Any]]:
+        """Requests with the answers of the torch model, as `model export` wrote them."""
+        requests: list[dict[str, Any]] = self.files.json(bundle.GOLDEN)
+        return requests
+
+    @classmethod
+    def open(cls, folder: Path, *, verify: bool = True) -> Bundle:
+        """Opens a bundle by memory map.
+
+        Args:
+            folder: the bundle.
+            verify: compare the checksum of every file first.
+
+        Raises:
+            BundleError: the bundle is broken or of another format; the message names the file and why.
+        """
+        files = BundleFiles(folder, verify=verify)
+        try:
+            return cls(files, _read_content(files))
+        except FeatureError as error:
+            raise files.error(bundle.FEATURES, str(error)) from error
+        except TreeError as error:
+            raise files.error("tree", str(error)) from error
+
+
+def _read_content(files: BundleFiles) -> BundleContent:
+    manifest = files.manifest
+    declared = files.json(bundle.FEATURES)
+    spec = FeatureSpec.from_json(declared["spec"])
+    vocabularies = {name: files.array(bundle.vocabulary(name), "S", (None,)) for name in _vocabulary_names(spec)}
+    encoder = FeatureEncoder(spec, vocabularies, {name: (m, s) for name, (m, s) in declared["scales"].items()},
+                             files.array(bundle.ITEM_IDS, "S", (manifest.counts["items"],)))
+    if list(manifest.tasks) != [task.name for task in spec.tasks]:
+        raise files.error(bundle.FEATURES, f"declares other tasks than the manifest, {list(manifest.tasks)}")
+    if len(feature_names(spec)) != manifest.dims["interaction"]:
+        raise files.error(bundle.FEATURES, f"declares {len(feature_names(spec))} interaction features, the manifest "
+                                           f"{manifest.dims['interaction']}")
+    n_users, n_items = manifest.counts["users"], manifest.counts["items"]
+    users = UserTable(files.array(bundle.USER_IDS, "S", (n_users,)),
+                      _read_features(files, bundle.USER_FEATURES, spec, "user", n_users),
+                      files.ragged(bundle.USER_HISTORY, n_users))
+    items = _read_features(files, bundle.ITEM_FEATURES, spec, "item", n_items)
+    tables = {name: files.array(bundle.table(name), np.float32, (rows, None))
+              for side in table_sizes(encoder) for name, rows in side.items()}
+    inner = manifest.levels[:-1]
+    tree = Tree(files.array(bundle.TREE_ROWS, np.int32, (n_items,)),
+                tuple(files.array(bundle.level_array("offsets", e.level), np.int32, (e.nodes + 1,)) for e in inner),
+                tuple(files.array(bundle.level_array("representatives", e.level), np.int32, (e.nodes,)) for e in inner))
+    embeddings = tuple(files.array(bundle.level_array("embeddings", e.level), np.float32,
+                                   (e.nodes, manifest.dims["item_embedding"])) for e in manifest.levels)
+    keys = all_item_keys(spec, items)
+    families = tuple(_read_family(files, family, keys, encoder) for family in spec.key_families)
+    postings = tuple(tuple(files.ragged(bundle.family_lists(f.family.name, f"level_{e.level}"), len(f.idf))
+                           for f in families) for e in inner)
+    return BundleContent(encoder, users, items, tables, tree, embeddings, families, postings)
+
+
+def _read_family(files: BundleFiles, family: KeyFamily, keys: Mapping[str, Ragged],
+                 encoder: FeatureEncoder) -> FamilyIndex:
+    n_keys = encoder.keys_of_family(family)
+    idf = files.array(bundle.family_array(family.name, "idf"), np.float32, (n_keys,))
+    if family.via == "match":
+        return FamilyIndex(family, keys[family.item_field], idf)
+    neighbours = files.ragged(bundle.family_lists(family.name, "neighbours"), n_keys)
+    weights = files.array(bundle.family_array(family.name, "weights"), np.float32, (len(neighbours.values),))
+    return FamilyIndex(family, keys[family.item_field], idf, neighbours, weights)
+
+
+def _vocabulary_names(spec: FeatureSpec) -> list[str]:
+    return [f"{side}.{entry.name}" for side, fields in (("user", spec.user_fields), ("item", spec.item_fields))
+            for entry in fields if entry.kind != "dense"]
+
+
+def _write_features(writer: BundleWriter, prefix: str, features: Features) -> None:
+    writer.array(f"{prefix}.dense.npy", features.dense)
+    writer.array(f"{prefix}.categorical.npy", features.categorical)
+    for m, lists in enumerate(features.multi):
+        writer.ragged(f"{prefix}.multi_{m}", lists)
+
+
+def _read_features(files: BundleFiles, prefix: str, spec: FeatureSpec, side: Literal["user", "item"],
+                   rows: int) -> Features:
+    return Features(files.array(f"{prefix}.dense.npy", np.float32, (rows, len(spec.fields(side, "dense")))),
+                    files.array(f"{prefix}.categorical.npy", np.int32, (rows, len(spec.fields(side, "categorical")))),
+                    tuple(files.ragged(f"{prefix}.multi_{m}", rows) for m in range(len(spec.fields(side, "multi")))))
+
+
+def describe(manifest: Manifest) -> dict[str, Any]:
+    """The manifest without the list of files, and their total size in bytes."""
+    entries = asdict(manifest)
+    files = entries.pop("files")
+    return entries | {"total_bytes": sum(entry["bytes"] for entry in files.values())}

@@ -1,0 +1,119 @@
+"""From moments of the log to tensors: what MoNN reads of a batch's users, items, nodes and pairs.
+
+Features come from `index_store`, the code that serves; only the history and the co-click tables differ, by the rules
+of `examples`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from index_store.features import UNKNOWN, Features, FeatureSpec, Ragged
+from index_store.inputs import all_item_keys, item_bags, user_bags
+from index_store.postings import FamilyIndex, KeyHits, item_features, key_postings, node_features, user_keys
+from index_store.tree import Tree
+from model.data.load import Dataset
+from model.hill_em import node_means
+from model.monn import MoNN
+
+
+@dataclass(frozen=True)
+class UserBatch:
+    """The users of a batch: their embeddings (B, Du), and their keys for the interaction features."""
+
+    embeddings: Tensor
+    hits: tuple[KeyHits, ...]
+
+
+class Reader:
+    """Reads a data set for a model: embeds users and items and gathers interaction features as tensors.
+
+    Args:
+        dataset: the log.
+        model: on any device.
+    """
+
+    def __init__(self, dataset: Dataset, model: MoNN) -> None:
+        self.dataset = dataset
+        self.model = model
+        self.spec: FeatureSpec = dataset.spec
+        self.keys = all_item_keys(dataset.spec, dataset.items)
+        self.device = model.level_offsets.device
+
+    def users(self, features: Features, history: Ragged, families: tuple[FamilyIndex, ...]) -> UserBatch:
+        """Embeds B users with their histories (item rows, most recent first)."""
+        bags = user_bags(self.spec, features, history, self.keys)
+        embeddings = self.model.embed_users(self.tensor(features.dense), bags)
+        return UserBatch(embeddings, tuple(user_keys(f, history, self.spec.history_ordered) for f in families))
+
+    def items(self, rows: NDArray[np.integer]) -> Tensor:
+        """Embeds items (N,) by row: (N, Di)."""
+        dense = self.tensor(self.dataset.items.dense[rows])
+        return self.model.embed_items(dense, item_bags(self.spec, rows, self.keys))
+
+    def all_items(self, chunk: int = 16_384) -> NDArray[np.float32]:
+        """Item embeddings (n_items, Di) float32 by row, without gradients."""
+        n = len(self.dataset.items)
+        with torch.no_grad():
+            parts = [self.items(np.arange(start, min(start + chunk, n))).cpu().numpy() for start in range(0, n, chunk)]
+        return np.concatenate(parts)
+
+    def score_items(self, users: UserBatch, families: tuple[FamilyIndex, ...], rows: NDArray[np.integer],
+                    items: Tensor) -> Tensor:
+        """Task logits (B, C, tasks) of items: rows (C,) or (B, C), their embeddings (C, Di) or (B, C, Di)."""
+        return self.model.score(users.embeddings, items, self.tensor(item_features(users.hits, families, rows)))
+
+    def tensor(self, values: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
+
+def as_unknown(features: Features, history: Ragged, chosen: NDArray[np.bool_]) -> tuple[Features, Ragged]:
+    """Turns the chosen users of a batch into unknown ones: no fields, no history."""
+    keep = ~chosen
+    multi = tuple(_emptied(lists, keep) for lists in features.multi)
+    return (Features(features.dense * keep[:, None].astype(np.float32),
+                     np.where(keep[:, None], features.categorical, np.int32(UNKNOWN)), multi), _emptied(history, keep))
+
+
+def _emptied(lists: Ragged, keep: NDArray[np.bool_]) -> Ragged:
+    lengths = np.diff(lists.indptr)
+    kept = lengths * keep
+    return Ragged(np.concatenate([[0], np.cumsum(kept)]), lists.values[np.repeat(keep, lengths)])
+
+
+class TreeReader:
+    """A tree at fixed codes, for the M-step: node embeddings and node features of a batch.
+
+    Args:
+        reader: reads the same data set.
+        tree: the codes.
+        families: any families of the data set; their postings do not depend on co-click counts.
+    """
+
+    def __init__(self, reader: Reader, tree: Tree, families: tuple[FamilyIndex, ...]) -> None:
+        self.reader = reader
+        self.tree = tree
+        self.node_of_row = [tree.node_of_position(level)[tree.position_of_row] for level in range(1, tree.depth)]
+        self.postings = [tuple(key_postings(f.item_keys, len(f.idf), nodes) for f in families)
+                         for nodes in self.node_of_row]
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Takes the virtual embeddings anew from the item tower as it is now; no gradient flows back into it."""
+        means = node_means(self.tree, self.reader.all_items())
+        self._means = [torch.from_numpy(m).to(self.reader.device) for m in means]
+
+    def embeddings(self, level: int) -> Tensor:
+        """Virtual embeddings of a level (nodes, Di), with the level's learned offset."""
+        return self._means[level - 1] + self.reader.model.level_offsets[level - 1]
+
+    def score_nodes(self, users: UserBatch, level: int, nodes: NDArray[np.integer]) -> Tensor:
+        """Task logits (B, C, tasks) of nodes of a level: (C,) for all users or (B, C)."""
+        features = node_features(users.hits, self.postings[level - 1], self.tree.size(level), nodes)
+        embeddings = self.embeddings(level)[torch.from_numpy(np.asarray(nodes, np.int64)).to(self.reader.device)]
+        return self.reader.model.score(users.embeddings, embeddings, self.reader.tensor(features))

@@ -1,0 +1,135 @@
+"""The commands `train`, `evaluate` and `export` behind `python -m model`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from index_store.features import Ragged
+from model.checkpoint import RunFolder
+from model.config import ConfigError, MoNNConfig, TrainConfig
+from model.data.load import Events, load_dataset
+from model.data.tables import DataError
+from model.evaluate import impression_ne, recall, sampled_ne
+from model.examples import Clicks, families_of
+from model.export import export as write_bundle
+from model.golden import ParityError
+from model.train import Trainer
+from model.train import train as fit
+
+__all__ = ["ConfigError", "DataError", "ParityError", "add_train_arguments", "evaluate", "export", "train"]
+
+DEFAULTS = TrainConfig()
+
+
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `train`; what they leave out is `TrainConfig`'s default."""
+    parser.add_argument("--data", type=Path, help="data folder that `python -m model data` wrote")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run: settings, checkpoints, log")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, with its settings")
+    parser.add_argument("--epochs", type=int, default=DEFAULTS.epochs,
+                        help="epochs before the first tree (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=DEFAULTS.rounds,
+                        help="EM rounds: learn the tree, then train with it (default %(default)s)")
+    parser.add_argument("--round-epochs", type=int, default=DEFAULTS.round_epochs,
+                        help="epochs of a round (default %(default)s)")
+    parser.add_argument("--branching", type=_branching, default=(), metavar="24x10x8",
+                        help="children of a node at each level (default: by the number of ads)")
+    parser.add_argument("--over-arch", choices=["wukong", "dot"], default="wukong",
+                        help="dot trains the two-tower baseline (default %(default)s)")
+    parser.add_argument("--negatives", type=int, default=DEFAULTS.negatives,
+                        help="sampled negatives a batch, for logs of positives (default %(default)s)")
+    parser.add_argument("--holdout", type=float, default=0.0, metavar="SHARE",
+                        help="hold out a share of the train events to choose settings by; test stays unseen")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default %(default)s)")
+
+
+def _branching(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split("x"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 24x10x8") from error
+
+
+def train(args: argparse.Namespace) -> None:
+    """Trains a run and prints its quality on a sample of users."""
+    if args.resume:
+        config, data = RunFolder(args.out).config()
+    elif args.data is None:
+        raise ConfigError("train needs --data, the folder that `python -m model data` wrote")
+    else:
+        config, data = TrainConfig(model=MoNNConfig(over_arch=args.over_arch), branching=args.branching,
+                                   epochs=args.epochs, rounds=args.rounds, round_epochs=args.round_epochs,
+                                   negatives=args.negatives, holdout=args.holdout, seed=args.seed), args.data
+    fit(data, load_dataset(data), config, args.out, resume=args.resume)
+    print(f"trained {args.out}; next: python -m model export --run {args.out} --out BUNDLE")
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Prints the quality of a run; the last line is one JSON object."""
+    print(json.dumps(quality(_load(args.run), args.users)))
+
+
+def export(args: argparse.Namespace) -> None:
+    """Seals a run into a bundle."""
+    trainer = _load(args.run)
+    manifest = write_bundle(trainer, args.out, quality(trainer, args.users))
+    print(f"sealed {args.out}: bundle {manifest.bundle_id}, beam width {manifest.search.beam_width}; "
+          f"next: python -m service {args.out}")
+
+
+def _load(path: Path) -> Trainer:
+    run = RunFolder(path)
+    config, data = run.config()
+    trainer = Trainer(load_dataset(data), config, run)
+    trainer.resume()
+    return trainer
+
+
+def quality(trainer: Trainer, users: int) -> dict[str, Any]:
+    """Quality on the test events, or on the held-out ones of a run that has them.
+
+    Args:
+        users: test users to ask for recall; 0 = all.
+
+    Returns:
+        Recall of the exhaustive search, and NE by task (impressions) or sampled NE (positives).
+    """
+    dataset, clicks = trainer.dataset, trainer.clicks
+    if dataset.test is None or not len(dataset.test.users):
+        return {"test_events": 0}
+    trainer.model.eval()
+    families = families_of(dataset, clicks, np.arange(len(dataset.user_ids)))
+    test, seed = dataset.test, trainer.config.seed
+    first = Clicks.of(_of_first_task(test), len(dataset.user_ids))
+    targets = Ragged(first.indptr, first.rows)
+    seen = Clicks.of(_of_first_task(dataset.train), len(dataset.user_ids))
+    asked = np.random.default_rng([seed, 8]).permutation(np.flatnonzero(np.diff(targets.indptr)))
+    asked = asked[:users] if users else asked
+    result: dict[str, Any] = {"test_events": len(test.users), "users": len(asked), "held_out": trainer.config.holdout}
+    result |= recall(trainer.reader, clicks, families, targets, asked, (20, 100), Ragged(seen.indptr, seen.rows))
+    if dataset.spec.negatives == "impressions":
+        both = Clicks.of(_joined(dataset.train, test), len(dataset.user_ids))
+        result["ne"] = impression_ne(trainer.reader, both, families, test)
+    else:
+        result["sampled_ne"] = sampled_ne(trainer.reader, clicks, families, test, np.arange(len(test.users)), seed,
+                                          leave_out=False)
+    return result
+
+
+def _of_first_task(events: Events) -> Events:
+    chosen = events.labels[:, 0] == 1
+    return Events(events.users[chosen], events.items[chosen], events.timestamps[chosen], events.labels[chosen])
+
+
+def _joined(train_events: Events, test_events: Events) -> Events:
+    users, times = (np.concatenate([getattr(e, name) for e in (train_events, test_events)])
+                    for name in ("users", "timestamps"))
+    order = np.lexsort((times, users))
+    items, labels = (np.concatenate([getattr(e, name) for e in (train_events, test_events)])[order]
+                     for name in ("items", "labels"))
+    return Events(users[order], items, times[order], labels)

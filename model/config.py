@@ -1,0 +1,110 @@
+"""Settings of the offline job: frozen, saved with the run, rebuilt from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+
+class ConfigError(ValueError):
+    """A setting that cannot work; the message names it, its value and what to do."""
+
+
+@dataclass(frozen=True)
+class MoNNConfig:
+    """Shape of the network.
+
+    Attributes:
+        over_arch: `wukong`, or `dot` for the two-tower baseline (TTSN), which ignores the interaction tower.
+        table_width: width of each embedding table.
+        user_hidden, item_hidden, pair_hidden: widths of the towers' hidden layers.
+        dim: width d of a token.
+        user_tokens, item_tokens: tokens that a tower emits; the interaction tower emits one.
+        fm_tokens, linear_tokens: tokens that a Wukong layer emits from its FMB and its LCB.
+        over_hidden: hidden width of the FMB's MLP.
+        layers: Wukong layers.
+        dropout: on the inputs of the user and item tower, in training.
+    """
+
+    over_arch: Literal["wukong", "dot"] = "wukong"
+    table_width: int = 32
+    user_hidden: tuple[int, ...] = (256,)
+    item_hidden: tuple[int, ...] = (256,)
+    pair_hidden: tuple[int, ...] = (32,)
+    dim: int = 16
+    user_tokens: int = 4
+    item_tokens: int = 4
+    fm_tokens: int = 2
+    linear_tokens: int = 2
+    over_hidden: int = 64
+    layers: int = 1
+    dropout: float = 0.4
+
+    @property
+    def user_embedding(self) -> int:
+        return self.user_tokens * self.dim
+
+    @property
+    def item_embedding(self) -> int:
+        return self.item_tokens * self.dim
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a run learns.
+
+    Attributes:
+        model: shape of the network.
+        branching: children of a node at each level above the items, coarse to fine; empty = by the number of items.
+        epochs: epochs before the first tree.
+        rounds: EM rounds; each learns a tree (E) and trains `round_epochs` epochs with it (M).
+        round_epochs: epochs of one M-step.
+        index_weight: weight of the `<user, index node>` loss after its warm-up.
+        batch_users: users' moments in a batch.
+        negatives: shared negatives drawn for a batch of a log that holds only positives.
+        uniform_share: share of these negatives that is drawn uniformly, the rest by popularity.
+        unknown_share: share of moments at which the user is trained as unknown: no fields, no history.
+        learning_rate, table_learning_rate: Adam's, for dense layers and tables, before the linear decay to zero.
+        weight_decay: AdamW's, for dense layers.
+        holdout: share of the train events held out to choose settings by; 0 trains on all and evaluates on test.
+        seed: of everything random.
+    """
+
+    model: MoNNConfig = field(default_factory=MoNNConfig)
+    branching: tuple[int, ...] = ()
+    epochs: int = 2
+    rounds: int = 2
+    round_epochs: int = 1
+    index_weight: float = 1.0
+    batch_users: int = 512
+    negatives: int = 128
+    uniform_share: float = 0.5
+    unknown_share: float = 0.02
+    learning_rate: float = 2e-3
+    table_learning_rate: float = 4e-3
+    weight_decay: float = 0.01
+    holdout: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "round_epochs", "batch_users", "negatives"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
+        if self.epochs < 0:
+            raise ConfigError(f"epochs is {self.epochs}; 0 or more are possible")
+        if not 0 <= self.holdout < 1:
+            raise ConfigError(f"holdout is {self.holdout}; give a share in [0, 1)")
+        for children in self.branching:
+            if children < 2:
+                raise ConfigError(f"branching {self.branching} has a level of {children}; each needs at least 2")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TrainConfig:
+        """Reads what `to_json` wrote, after JSON turned tuples into lists."""
+        model: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value
+                                 for key, value in data["model"].items()}
+        return cls(**{**data, "branching": tuple(data["branching"]), "model": MoNNConfig(**model)})

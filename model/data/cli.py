@@ -1,0 +1,43 @@
+"""`python -m model data SOURCE`: turns a source into a data folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from model.data import beibei, gowalla, parquet, synthetic, taobao_ad
+from model.data.tables import DataError
+
+FROM_FOLDER = {"taobao-ad": taobao_ad.write, "gowalla": gowalla.write, "beibei": beibei.write, "parquet": parquet.write}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the command on its parser."""
+    parser.add_argument("source", choices=[*FROM_FOLDER, "synthetic"],
+                        help="a public data set, a planted world, or your own log as Parquet with features.json")
+    parser.add_argument("--source", dest="folder", type=Path, help="folder that holds the source (not for synthetic)")
+    parser.add_argument("--out", type=Path, required=True, help="data folder to write")
+    world = parser.add_argument_group("synthetic")
+    world.add_argument("--ads", type=int, default=20_000, help="ads of the world (default %(default)s)")
+    world.add_argument("--users", type=int, default=50_000, help="users of the world (default %(default)s)")
+    world.add_argument("--events", type=int, default=1_000_000, help="impressions (default %(default)s)")
+    world.add_argument("--seed", type=int, default=0, help="another seed, another world (default %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit status: 0 fine, 1 the source cannot be used."""
+    try:
+        if args.source == "synthetic":
+            synthetic.write(args.out, args.ads, args.users, args.events, args.seed)
+        elif args.folder is None:
+            raise DataError(f"source {args.source} needs --source, the folder that holds it")
+        elif args.folder.resolve() == args.out.resolve():
+            raise DataError(f"--source and --out are both {args.folder}; name another folder to write")
+        else:
+            FROM_FOLDER[args.source](args.folder, args.out)
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote {args.out}")
+    return 0

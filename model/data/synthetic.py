@@ -1,0 +1,265 @@
+"""The synthetic ad log: users of `world.py` see ads that a logging policy picks, and click and convert as planted.
+
+Streams to disk a chunk of users at a time; the result does not depend on the chunk. Beside the tables it keeps the
+truth (`truth.py`). What the true logits read is observable: plainly, with noise, or through the clicks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from index_store.features import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from model.data.draws import Draws
+from model.data.tables import (
+    ADS,
+    EVENTS,
+    TEST_EVENTS,
+    USERS,
+    DataError,
+    event_schema,
+    prepare,
+    seal,
+    side_schema,
+)
+from model.data.truth import TruthWriter
+from model.data.world import (
+    SLOTS,
+    Ads,
+    Shape,
+    Users,
+    click_logits,
+    draw_ads,
+    draw_users,
+    rested_logits,
+    sigmoid,
+)
+
+SPEC = FeatureSpec(
+    user_fields=(FieldSpec("age_group", "categorical"), FieldSpec("gender", "categorical"),
+                 FieldSpec("region", "categorical"), FieldSpec("device", "categorical"),
+                 FieldSpec("segment", "categorical"), FieldSpec("interests", "multi"),
+                 FieldSpec("favourite_brands", "multi"), FieldSpec("activity", "dense")),
+    item_fields=(FieldSpec("category", "categorical"), FieldSpec("brand", "categorical"),
+                 FieldSpec("price_bucket", "categorical"), FieldSpec("format", "categorical"),
+                 FieldSpec("tags", "multi"), FieldSpec("quality", "dense"), FieldSpec("rating", "dense")),
+    tasks=(TaskSpec("click"), TaskSpec("conversion")),
+    negatives="impressions",
+    key_families=(KeyFamily("category", "category", "match"), KeyFamily("brand", "brand", "match"),
+                  KeyFamily("item_to_item", "ad_id", "co_click", 50),
+                  KeyFamily("category_to_category", "category", "co_click", 10)),
+    history_length=50,
+    history_ordered=True,
+)
+
+FROM_INTERESTS, FROM_BRANDS = 0.4, 0.1
+"""Shares of impressions that the logging policy draws from the user's interests and brands; the rest is uniform."""
+
+TEST_SHARE = 0.1
+EVENT_SKEW = 0.7
+FIRST_SECOND = 1_700_000_000
+MEAN_GAP = 20_000
+
+INTEREST_SHOWN, BRAND_SHOWN, SEGMENT_RIGHT = 0.9, 0.8, 0.8
+NOISE = 0.3
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The ads, and where those of each category and brand are: rows `by[start[c]:start[c + 1]]`."""
+
+    ads: Ads
+    shape: Shape
+    by_category: NDArray[np.int64]
+    category_starts: NDArray[np.int64]
+    by_brand: NDArray[np.int64]
+    brand_starts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, ads: Ads) -> Catalogue:
+        shape = Shape.of(len(ads.category))
+        starts = [np.concatenate([[0], np.cumsum(np.bincount(of, minlength=n))])
+                  for of, n in ((ads.category, shape.categories), (ads.brand, shape.brands))]
+        return cls(ads, shape, np.argsort(ads.category, kind="stable"), starts[0],
+                   np.argsort(ads.brand, kind="stable"), starts[1])
+
+
+def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: int = 1 << 16) -> None:
+    """Writes a world of the given size: users.parquet, ads.parquet, events, the last tenth as test, and the truth.
+
+    Raises:
+        DataError: a size is not positive, or does not fit ids and rows of the format.
+    """
+    for name, value in (("ads", ads), ("users", users), ("events", events)):
+        if not 1 <= value < 1 << 31:
+            raise DataError(f"--{name} is {value}; give a number from 1 to {(1 << 31) - 1}")
+    prepare(out)
+    draws = Draws(seed)
+    catalogue = Catalogue.of(draw_ads(draws, ads))
+    ad_ids = numbered("a", np.arange(ads), ads)
+    truth = TruthWriter(out, catalogue.ads, users)
+    pq.write_table(_ad_table(draws, catalogue, ad_ids), out / ADS)
+    event_ends = _event_ends(draws, users, events)
+    schemas = {USERS: side_schema(SPEC, "user"), EVENTS: event_schema(SPEC), TEST_EVENTS: event_schema(SPEC)}
+    writers = {name: pq.ParquetWriter(out / name, schema) for name, schema in schemas.items()}
+    with tqdm(total=events, desc="synthetic", unit="event", unit_scale=True) as bar:
+        for start in range(0, users, chunk_users):
+            rows = np.arange(start, min(start + chunk_users, users))
+            people = draw_users(draws, rows, catalogue.shape)
+            user_ids = numbered("u", rows, users)
+            writers[USERS].write_table(_user_table(draws, rows, people, catalogue.shape, user_ids))
+            log = _log(draws, rows, people, catalogue, event_ends)
+            truth.write(start, people)
+            for name, part in ((EVENTS, ~log["test"]), (TEST_EVENTS, log["test"])):
+                writers[name].write_table(pa.table({
+                    "user_id": user_ids.take(pa.array(log["owner"][part])),
+                    "ad_id": ad_ids.take(pa.array(log["ad"][part])),
+                    "timestamp": log["timestamp"][part],
+                    "click": log["click"][part].astype(np.int8),
+                    "conversion": log["conversion"][part].astype(np.int8)}, schema=event_schema(SPEC)))
+            bar.update(len(log["ad"]))
+    for writer in writers.values():
+        writer.close()
+    if not pq.read_metadata(out / TEST_EVENTS).num_rows:  # a world of a handful of events
+        (out / TEST_EVENTS).unlink()
+    seal(out, SPEC)
+
+
+def numbered(prefix: str, numbers: NDArray[np.integer], total: int) -> pa.Array:
+    """Ids such as `a00017`, as wide as the largest of `total` needs, so that they sort by number."""
+    width = max(2, len(str(total - 1)))
+    text = np.empty((len(numbers), 1 + width), np.uint8)
+    text[:, 0] = ord(prefix)
+    text[:, 1:] = ord("0") + numbers[:, None] // 10 ** np.arange(width - 1, -1, -1) % 10
+    offsets = np.arange(len(numbers) + 1, dtype=np.int32) * (1 + width)
+    return pa.Array.from_buffers(pa.string(), len(numbers), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
+
+
+def _event_ends(draws: Draws, users: int, events: int) -> NDArray[np.int64]:
+    """(users + 1,) first event number of each user: a few users see many ads, most see few."""
+    weights = np.exp(EVENT_SKEW * draws.normal("events of user", np.arange(users)))
+    ends = np.cumsum(weights)
+    return np.concatenate([[0], np.rint(ends / ends[-1] * events).astype(np.int64)])
+
+
+def _log(draws: Draws, rows: NDArray[np.int64], people: Users, catalogue: Catalogue,
+         event_ends: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """The impressions of a chunk of users in order of user and time; leaves `people.recent` after train.
+
+    All test impressions of a user meet the state after the last train impression: what a server would know then.
+
+    Returns:
+        Columns (N,): owner (row within the chunk), ad, timestamp, click, conversion, test.
+    """
+    first, last = event_ends[rows], event_ends[rows + 1]
+    counts = last - first
+    owner = np.repeat(np.arange(len(rows)), counts)
+    number = np.arange(event_ends[rows[0]], event_ends[rows[-1] + 1])
+    ad = _shown(draws, number, people, owner, catalogue)
+    held_out = np.minimum(counts, np.floor(TEST_SHARE * counts + draws.uniform("held out", rows))).astype(np.int64)
+    test = number >= np.repeat(last - held_out, counts)
+    viewers, ads = people.take(owner), catalogue.ads.take(ad)
+    rested, conversion_logit = rested_logits(viewers, ads)
+    luck = draws.uniform("click", number)
+    click = _clicks(people, first - event_ends[rows[0]], counts - held_out, ads.category, rested, luck)
+    final = sigmoid(click_logits(rested, people.recent[owner], ads.category))
+    click = np.where(test, luck < final, click)
+    conversion = click & (draws.uniform("conversion", number) < sigmoid(conversion_logit))
+    gaps = 60 - (MEAN_GAP * np.log1p(-draws.uniform("gap", number))).astype(np.int64)
+    elapsed = np.cumsum(gaps)
+    before = np.concatenate([[0], elapsed])[first - event_ends[rows[0]]]
+    return {"owner": owner, "ad": ad, "timestamp": FIRST_SECOND + elapsed - np.repeat(before, counts),
+            "click": click, "conversion": conversion, "test": test}
+
+
+def _clicks(people: Users, starts: NDArray[np.int64], counts: NDArray[np.int64], category: NDArray[np.int32],
+            rested: NDArray[np.float32], luck: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Train clicks, event by event for all users at once, since each click tires its category; updates `recent`."""
+    click = np.zeros(len(category), np.bool_)
+    busiest = np.argsort(-counts, kind="stable")
+    recent, starts = people.recent[busiest], starts[busiest]
+    active = np.searchsorted(-counts[busiest], -np.arange(int(counts.max(initial=0))))  # users with more than t events
+    for t, n in enumerate(active):
+        at = starts[:n] + t
+        hit = luck[at] < sigmoid(click_logits(rested[at], recent[:n], category[at]))
+        click[at] = hit
+        recent[:n][hit] = np.concatenate([category[at[hit], None], recent[:n][hit, :-1]], axis=1)
+    people.recent[busiest] = recent
+    return click
+
+
+def _shown(draws: Draws, number: NDArray[np.int64], people: Users, owner: NDArray[np.int64],
+           catalogue: Catalogue) -> NDArray[np.int64]:
+    """The ad of each impression: from an interest, from a loyal brand, or any."""
+    source = draws.uniform("policy", number)
+    place = draws.uniform("ad shown", number)
+    slot = draws.integers("slot", number, SLOTS)
+    ad = (place * len(catalogue.ads.category)).astype(np.int64)
+    for keys, by, starts, chosen in (
+        (people.interests, catalogue.by_category, catalogue.category_starts, source < FROM_INTERESTS),
+        (people.brands, catalogue.by_brand, catalogue.brand_starts,
+         (source >= FROM_INTERESTS) & (source < FROM_INTERESTS + FROM_BRANDS)),
+    ):
+        at = np.flatnonzero(chosen)
+        key = keys[owner[at], slot[at]]
+        length = starts[key + 1] - starts[key]
+        at, key, length = at[length > 0], key[length > 0], length[length > 0]  # an empty brand: any ad
+        ad[at] = by[starts[key] + (place[at] * length).astype(np.int64)]
+    return ad
+
+
+def _ad_table(draws: Draws, catalogue: Catalogue, ids: pa.Array) -> pa.Table:
+    ads, row = catalogue.ads, np.arange(len(ids))
+    tags = np.stack([ads.department, np.full(len(row), catalogue.shape.departments),
+                     np.full(len(row), catalogue.shape.departments + 1)], axis=1)
+    names = pa.array([*(f"dept_{d}" for d in range(catalogue.shape.departments)), "sale", "new"])
+    return pa.table({
+        "ad_id": ids,
+        "category": _codes("c", ads.category),
+        "brand": _codes("b", ads.brand),
+        "price_bucket": _codes("p", ads.price),
+        "format": _codes("f", ads.format),
+        "tags": _lists(tags, np.stack([np.ones(len(row), np.bool_), ads.sale, ads.new], axis=1), names),
+        "quality": (ads.quality + NOISE * draws.normal("quality noise", row)).astype(np.float32),
+        "rating": (ads.rating + NOISE * draws.normal("rating noise", row)).astype(np.float32),
+    }, schema=side_schema(SPEC, "item"))
+
+
+def _user_table(draws: Draws, rows: NDArray[np.int64], people: Users, shape: Shape, ids: pa.Array) -> pa.Table:
+    slots = rows[:, None] * SLOTS + np.arange(SLOTS)
+    segment = np.where(draws.uniform("segment right", rows) < SEGMENT_RIGHT, people.departments[:, 0],
+                       draws.integers("segment", rows, shape.departments))
+    return pa.table({
+        "user_id": ids,
+        "age_group": _codes("age", people.age),
+        "gender": pa.array(np.array(["f", "m", "x"])[people.gender], mask=draws.uniform("no gender", rows) < 0.05),
+        "region": _codes("r", people.region),
+        "device": _codes("d", people.device),
+        "segment": _codes("s", segment),
+        "interests": _lists(people.interests, draws.uniform("interest shown", slots) < INTEREST_SHOWN,
+                            _codes("c", np.arange(shape.categories))),
+        "favourite_brands": _lists(people.brands, draws.uniform("brand shown", slots) < BRAND_SHOWN,
+                                   _codes("b", np.arange(shape.brands))),
+        "activity": (people.activity + NOISE * draws.normal("activity noise", rows)).astype(np.float32),
+    }, schema=side_schema(SPEC, "user"))
+
+
+def _codes(prefix: str, numbers: NDArray[np.integer]) -> pa.Array:
+    """Category codes such as `c17`."""
+    largest = int(numbers.max(initial=0))
+    return pa.array([f"{prefix}{n}" for n in range(largest + 1)]).take(pa.array(numbers))
+
+
+def _lists(codes: NDArray[np.integer], shown: NDArray[np.bool_], names: pa.Array) -> pa.Array:
+    """Lists of the names of the codes (N, M) that are shown, each once."""
+    for slot in range(1, codes.shape[1]):
+        shown[:, slot] &= ~(codes[:, :slot] == codes[:, slot : slot + 1]).any(axis=1)
+    offsets = np.concatenate([[0], np.cumsum(shown.sum(axis=1))]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), names.take(pa.array(codes[shown])))

@@ -1,0 +1,99 @@
+"""The table format of a data folder: file names, column types, and how a source writes them.
+
+What the values must be is in `checks.py`; reading a folder into arrays is in `load.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from index_store.features import FeatureError, FeatureSpec, Kind
+
+SPEC = "features.json"
+USERS = "users.parquet"
+ADS = "ads.parquet"
+EVENTS = "events.parquet"
+TEST_EVENTS = "test_events.parquet"
+TRUTH = "truth"
+BASELINE = "baseline.json"
+
+Side = Literal["user", "item"]
+
+ID_COLUMN: dict[Side, str] = {"user": "user_id", "item": "ad_id"}
+TABLE: dict[Side, str] = {"user": USERS, "item": ADS}
+
+ARROW_TYPE: dict[Kind, pa.DataType] = {"dense": pa.float32(), "categorical": pa.string(),
+                                       "multi": pa.list_(pa.string())}
+
+
+class DataError(ValueError):
+    """Data that cannot be used. The message names file, column, row and value, and says what to do."""
+
+
+def side_schema(spec: FeatureSpec, side: Side) -> pa.Schema:
+    """Columns of `users.parquet` or `ads.parquet`: the id, then the fields in declaration order."""
+    fields = spec.user_fields if side == "user" else spec.item_fields
+    return pa.schema([(ID_COLUMN[side], pa.string()), *((f.name, ARROW_TYPE[f.kind]) for f in fields)])
+
+
+def event_schema(spec: FeatureSpec) -> pa.Schema:
+    """Columns of `events.parquet` and `test_events.parquet`."""
+    return pa.schema([("user_id", pa.string()), ("ad_id", pa.string()), ("timestamp", pa.int64()),
+                      *((task.name, pa.int8()) for task in spec.tasks)])
+
+
+def read_spec(folder: Path) -> FeatureSpec:
+    """The declaration of a data folder.
+
+    Raises:
+        DataError: there is none, it is not JSON, or it is not a FeatureSpec.
+    """
+    path = folder / SPEC
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; name a folder that `python -m model data` wrote, or add the "
+                        "declaration of your fields (docs/data.md)")
+    try:
+        return FeatureSpec.from_json(json.loads(path.read_text()))
+    except FeatureError as error:
+        raise DataError(f"{path}: {error}") from error
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{path} declares no fields: {error}; see docs/data.md for an example") from error
+
+
+def prepare(folder: Path) -> None:
+    """Makes the folder and removes the data of an earlier run, so that no file of another source stays behind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (SPEC, USERS, ADS, EVENTS, TEST_EVENTS, BASELINE):  # features.json first: without it this is no data
+        (folder / name).unlink(missing_ok=True)
+    if (folder / TRUTH).is_dir():
+        shutil.rmtree(folder / TRUTH)
+
+
+def seal(folder: Path, spec: FeatureSpec) -> None:
+    """Writes `features.json`, last: a folder without it, as an interrupted run leaves it, is not data."""
+    (folder / SPEC).write_text(json.dumps(spec.to_json(), indent=1) + "\n")
+
+
+def write_folder(folder: Path, spec: FeatureSpec, users: pa.Table, ads: pa.Table, events: pa.Table,
+                 test_events: pa.Table | None = None, baseline: Mapping[str, object] | None = None) -> None:
+    """Writes a source that fits in memory. Columns are taken by name and cast to the format's types.
+
+    Args:
+        baseline: figures to be printed beside every result on this data.
+    """
+    prepare(folder)
+    pq.write_table(users.select(side_schema(spec, "user").names).cast(side_schema(spec, "user")), folder / USERS)
+    pq.write_table(ads.select(side_schema(spec, "item").names).cast(side_schema(spec, "item")), folder / ADS)
+    for name, table in ((EVENTS, events), (TEST_EVENTS, test_events)):
+        if table is not None:
+            pq.write_table(table.select(event_schema(spec).names).cast(event_schema(spec)), folder / name)
+    if baseline is not None:
+        (folder / BASELINE).write_text(json.dumps(baseline, indent=1) + "\n")
+    seal(folder, spec)

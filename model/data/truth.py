@@ -1,0 +1,114 @@
+"""The truth behind a synthetic log: exact probabilities of any user and ad, the Bayes NE, and the best ads of a user.
+
+It refers to the moment after the last train event, as does everything that a server can know. Rows are those of
+`load_dataset`: synthetic ids sort by number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from model.data.load import Events
+from model.data.tables import TRUTH, DataError
+from model.data.world import Ads, Users, click_logits, rested_logits, sigmoid
+
+TASKS = ("click", "conversion")
+
+_PAIRS = 1 << 22
+"""Pairs whose logits are computed at a time."""
+
+
+class TruthWriter:
+    """Writes what the true logits read, user rows in chunks."""
+
+    def __init__(self, folder: Path, ads: Ads, users: int) -> None:
+        self._folder = folder / TRUTH
+        self._folder.mkdir()
+        self._users = users
+        self._arrays: dict[str, NDArray[np.generic]] = {}
+        for field in fields(ads):
+            np.save(self._folder / f"ads.{field.name}.npy", getattr(ads, field.name))
+
+    def write(self, start: int, users: Users) -> None:
+        """Puts users at the rows from `start` on."""
+        for field in fields(users):
+            part = getattr(users, field.name)
+            if field.name not in self._arrays:
+                self._arrays[field.name] = open_memmap(self._folder / f"users.{field.name}.npy", "w+", part.dtype,
+                                                       (self._users, *part.shape[1:]))
+            self._arrays[field.name][start : start + len(part)] = part
+
+
+@dataclass(frozen=True)
+class TrueWorld:
+    """The planted world of one data folder, memory-mapped."""
+
+    users: Users
+    ads: Ads
+
+    @classmethod
+    def open(cls, folder: Path) -> TrueWorld:
+        """Opens `folder/truth`.
+
+        Raises:
+            DataError: the folder holds no truth.
+        """
+        if not (folder / TRUTH).is_dir():
+            raise DataError(f"{folder / TRUTH} does not exist; the truth is known of data from "
+                            "`python -m model data synthetic` only")
+        users, ads = ({f.name: np.load(folder / TRUTH / f"{side}.{f.name}.npy", mmap_mode="r") for f in fields(rows)}
+                      for side, rows in (("users", Users), ("ads", Ads)))
+        return cls(Users(**users), Ads(**ads))
+
+    def logits(self, user_rows: NDArray[np.integer], item_rows: NDArray[np.integer] | None) -> NDArray[np.float32]:
+        """Logits of every user with every item.
+
+        Args:
+            user_rows: (U,).
+            item_rows: (I,), or None for all items in row order.
+
+        Returns:
+            (U, I, T) float32, tasks in the order of TASKS: click, and conversion as a label of the impression.
+        """
+        users: Users = self.users.take(user_rows)
+        ads: Ads = self.ads.take(slice(None) if item_rows is None else item_rows)
+        return _task_logits(users.column(), ads)
+
+    def pair_logits(self, user_rows: NDArray[np.integer], item_rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Logits of aligned pairs, (N,), (N,) -> (N, T) float32."""
+        return _task_logits(self.users.take(user_rows), self.ads.take(item_rows))
+
+    def bayes_ne(self, events: Events) -> dict[str, float]:
+        """Normalised entropy of the true probabilities on test impressions, by task: no model can expect less."""
+        logits = np.concatenate([self.pair_logits(events.users[at : at + _PAIRS], events.items[at : at + _PAIRS])
+                                 for at in range(0, len(events), _PAIRS)])
+        return {task: normalised_entropy(sigmoid(logits[:, t]), events.labels[:, t]) for t, task in enumerate(TASKS)}
+
+    def top_k(self, user_row: int, k: int) -> NDArray[np.int64]:
+        """The k items (k,) with the highest click logit, best first, ties by row."""
+        logits = self.logits(np.array([user_row]), None)[0, :, 0]
+        order: NDArray[np.int64] = np.argsort(-logits, kind="stable")[:k]
+        return order
+
+
+def normalised_entropy(probabilities: NDArray[np.float64], labels: NDArray[np.integer]) -> float:
+    """NE (Equation 9): mean log loss over the entropy of the labels' mean; nan where all labels are the same."""
+    p = np.clip(probabilities, 1e-7, 1 - 1e-7)
+    rate = float(labels.mean())
+    if rate in (0.0, 1.0):
+        return float("nan")
+    loss = -np.where(labels == 1, np.log(p), np.log1p(-p)).mean()
+    return float(loss / -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate)))
+
+
+def _task_logits(users: Users, ads: Ads) -> NDArray[np.float32]:
+    """(..., T) logits of broadcast rows; P(conversion) = P(click) P(conversion | click)."""
+    rested, given_click = rested_logits(users, ads)
+    click = click_logits(rested, users.recent, ads.category)
+    conversion = -np.logaddexp(-click, np.logaddexp(-given_click, -(click + given_click)))
+    return np.stack([click, conversion], axis=-1)

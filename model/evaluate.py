@@ -1,0 +1,141 @@
+"""Quality offline: recall of the exhaustive search and normalised entropy (Equation 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from index_store.features import Ragged
+from index_store.postings import FamilyIndex
+from model.batches import Reader
+from model.data.load import Events
+from model.examples import Clicks, Moments
+
+NE_NEGATIVES = 4
+_USERS = 16
+
+
+class NormalizedEntropy:
+    """Average log loss divided by the entropy of the empirical rate, one value a task (Equation 9)."""
+
+    def __init__(self, tasks: int) -> None:
+        self.samples = 0
+        self._loss = np.zeros(tasks)
+        self._positives = np.zeros(tasks)
+
+    def add(self, logits: NDArray[np.float32], labels: NDArray[np.float32]) -> None:
+        """Counts samples: logits and labels (S, tasks); probabilities are clipped to [1e-7, 1 - 1e-7]."""
+        p = np.clip(1 / (1 + np.exp(-logits.astype(np.float64))), 1e-7, 1 - 1e-7)
+        self._loss -= (labels * np.log(p) + (1 - labels) * np.log(1 - p)).sum(axis=0)
+        self._positives += labels.sum(axis=0)
+        self.samples += len(labels)
+
+    def values(self) -> list[float]:
+        """NE of each task; NaN where all labels are the same."""
+        rate = self._positives / max(1, self.samples)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            entropy = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
+            return [float(v) for v in self._loss / max(1, self.samples) / entropy]
+
+
+def impression_ne(reader: Reader, clicks: Clicks, families: tuple[FamilyIndex, ...],
+                  events: Events) -> dict[str, float]:
+    """NE of each task on impressions, each with the history before it.
+
+    Args:
+        reader: of the model in eval mode.
+        clicks: clicks of train and test, since an impression sees every earlier one.
+        families: key families.
+        events: the impressions to score.
+    """
+    entropy = NormalizedEntropy(len(reader.spec.tasks))
+    moments = Moments.of(reader.spec, events, clicks, 16)
+    items = torch.from_numpy(reader.all_items()).to(reader.device)
+    for start in tqdm(range(0, len(moments.users), 1024), desc="NE", unit="batch", leave=False):
+        chosen = np.arange(start, min(start + 1024, len(moments.users)))
+        users = moments.users[chosen]
+        before = moments.before[chosen] if moments.before is not None else None
+        of = moments.events.take(chosen)
+        lengths = np.diff(of.indptr)
+        shown = np.arange(lengths.max()) < lengths[:, None]
+        rows = np.zeros(shown.shape, np.int64)
+        rows[shown] = events.items[of.values]
+        with torch.no_grad():
+            batch = reader.users(reader.dataset.users.take(users),
+                                 clicks.histories(users, reader.spec.history_length, before=before), families)
+            logits = reader.score_items(batch, families, rows, items[torch.from_numpy(rows).to(reader.device)])
+        entropy.add(logits.cpu().numpy()[shown], events.labels[of.values].astype(np.float32))
+    return dict(zip((task.name for task in reader.spec.tasks), entropy.values(), strict=True))
+
+
+def sampled_ne(reader: Reader, clicks: Clicks, families: tuple[FamilyIndex, ...], events: Events,
+               among: NDArray[np.integer], seed: int, *, leave_out: bool, most: int = 4_000) -> float:
+    """NE of the first task on positives with NE_NEGATIVES uniform negatives each, for a log that holds only positives.
+
+    Sampled training fixes logits up to a constant, so one intercept is fitted to the sample itself.
+
+    Args:
+        among: indices of the events to draw from; at most `most` are used.
+        leave_out: whether the events are train events, whose item is left out of the history.
+    """
+    rng = np.random.default_rng([seed, 6])
+    chosen = rng.permutation(among)[:most]
+    chosen = chosen[events.labels[chosen, 0] == 1]
+    rows = np.concatenate([events.items[chosen][:, None].astype(np.int64),
+                           rng.integers(0, len(reader.dataset.items), (len(chosen), NE_NEGATIVES))], axis=1)
+    logits = []
+    for start in range(0, len(chosen), 512):
+        part = chosen[start : start + 512]
+        history = clicks.histories(events.users[part], reader.spec.history_length,
+                                   without=events.items[part] if leave_out else None)
+        with torch.no_grad():
+            users = reader.users(reader.dataset.users.take(events.users[part]), history, families)
+            at = rows[start : start + 512]
+            items = reader.items(at.ravel()).reshape(*at.shape, -1)
+            logits.append(reader.score_items(users, families, at, items)[..., 0].cpu().numpy())
+    flat = np.concatenate(logits).astype(np.float64).reshape(-1, 1)
+    labels = np.tile(np.arange(NE_NEGATIVES + 1) == 0, len(chosen)).astype(np.float32)[:, None]
+    low, high = -60.0, 60.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        too_high = (1 / (1 + np.exp(-np.clip(flat + middle, -60, 60)))).mean() > labels.mean()
+        low, high = (low, middle) if too_high else (middle, high)
+    entropy = NormalizedEntropy(1)
+    entropy.add((flat + low).astype(np.float32), labels)
+    return entropy.values()[0]
+
+
+def recall(reader: Reader, clicks: Clicks, families: tuple[FamilyIndex, ...], targets: Ragged,
+           users: NDArray[np.integer], at: Sequence[int], masked: Ragged) -> dict[str, float]:
+    """Mean recall of the exhaustive search by the first task.
+
+    Args:
+        reader: of the model in eval mode.
+        clicks: train clicks, the histories.
+        families: key families.
+        targets: test items of every user.
+        users: (N,) users to ask, each with at least one test item.
+        at: cut-offs K.
+        masked: items of every user that must not be returned.
+
+    Returns:
+        `recall@K` -> mean over users of hits / test items.
+    """
+    n = len(reader.dataset.items)
+    items = torch.from_numpy(reader.all_items()).to(reader.device)
+    hits = np.zeros(len(at))
+    for start in tqdm(range(0, len(users), _USERS), desc="recall", unit="batch", leave=False):
+        chosen = users[start : start + _USERS]
+        with torch.no_grad():
+            batch = reader.users(reader.dataset.users.take(chosen),
+                                 clicks.histories(chosen, reader.spec.history_length), families)
+            scores = reader.score_items(batch, families, np.arange(n), items)[..., 0].cpu().numpy()
+        for b, user in enumerate(chosen):
+            scores[b, masked.row(user)] = -np.inf
+            top = np.argsort(-scores[b], kind="stable")[: max(at)]
+            hits += [np.isin(targets.row(user), top[:k]).mean() for k in at]
+    return {f"recall@{k}": float(h / len(users)) for k, h in zip(at, hits, strict=True)}

@@ -1,0 +1,89 @@
+"""MoNN: user tower, item tower, interaction tower and over-arch (Section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from index_store.features import FeatureEncoder, Ragged
+from index_store.inputs import table_sizes
+from index_store.postings import feature_names
+from model.config import MoNNConfig
+from model.over_arch import DotProduct, OverArch, Wukong
+from model.towers import Tables, Tower
+
+
+class MoNN(nn.Module):
+    """The network of one run.
+
+    `level_offsets` (levels above the items, Di) is added to the virtual embedding of a node, so that the one scorer can
+    tell a node from an item; it is part of the node embeddings that are exported.
+    """
+
+    def __init__(self, encoder: FeatureEncoder, config: MoNNConfig, inner_levels: int) -> None:
+        super().__init__()
+        spec = encoder.spec
+        self.config = config
+        user_sizes, item_sizes = table_sizes(encoder)
+        self.user_tables = Tables(user_sizes, config.table_width)
+        self.item_tables = Tables(item_sizes, config.table_width)
+        self.user_tower = Tower(self.user_tables.width + len(spec.fields("user", "dense")), config.user_hidden,
+                                config.user_embedding, config.dropout)
+        self.item_tower = Tower(self.item_tables.width + len(spec.fields("item", "dense")), config.item_hidden,
+                                config.item_embedding, config.dropout)
+        self.interaction_tower = Tower(len(feature_names(spec)), config.pair_hidden, config.dim)
+        self.level_offsets = nn.Parameter(torch.zeros(inner_levels, config.item_embedding))
+        tokens = (config.user_tokens, config.item_tokens, config.dim, len(spec.tasks))
+        self.over_arch: OverArch = DotProduct(*tokens) if config.over_arch == "dot" else Wukong(
+            *tokens, fm_tokens=config.fm_tokens, linear_tokens=config.linear_tokens, hidden=config.over_hidden,
+            layers=config.layers)
+
+    def embed_users(self, dense: Tensor, bags: Mapping[str, Ragged]) -> Tensor:
+        """Dense fields (N, ·) and bags of N users -> (N, Du)."""
+        embeddings: Tensor = self.user_tower(torch.cat([dense, self.user_tables(bags)], dim=1))
+        return embeddings
+
+    def embed_items(self, dense: Tensor, bags: Mapping[str, Ragged]) -> Tensor:
+        """Dense fields (N, ·) and bags of N items -> (N, Di)."""
+        embeddings: Tensor = self.item_tower(torch.cat([dense, self.item_tables(bags)], dim=1))
+        return embeddings
+
+    def score(self, users: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
+        """Task logits of pairs.
+
+        Args:
+            users: (B, Du).
+            items: (N, Di) the same candidates for all users, or (B, N, Di) each user's own.
+            interaction: (B, N, F).
+
+        Returns:
+            (B, N, tasks).
+        """
+        config = self.config
+        user = users.reshape(*users.shape[:-1], config.user_tokens, config.dim)
+        item = items.reshape(*items.shape[:-1], config.item_tokens, config.dim)
+        logits: Tensor = self.over_arch(user, item, self.interaction_tower(interaction))
+        return logits
+
+    def sparse_parameters(self) -> list[nn.Parameter]:
+        """The embedding tables."""
+        return [*self.user_tables.parameters(), *self.item_tables.parameters()]
+
+    def dense_parameters(self) -> list[nn.Parameter]:
+        """Everything but the tables."""
+        sparse = {id(p) for p in self.sparse_parameters()}
+        return [p for p in self.parameters() if id(p) not in sparse]
+
+
+class Scorer(nn.Module):
+    """Interaction tower and over-arch for one user and C candidates: what a bundle's scorer graph computes."""
+
+    def __init__(self, monn: MoNN) -> None:
+        super().__init__()
+        self.monn = monn
+
+    def forward(self, user_embedding: Tensor, item_embeddings: Tensor, interaction: Tensor) -> Tensor:
+        """(1, Du), (C, Di), (C, F) -> (C, tasks)."""
+        return self.monn.score(user_embedding, item_embeddings, interaction[None])[0]

@@ -1,0 +1,84 @@
+"""The dense layers as ONNX graphs, and both forms of them as functions that the search can call."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from index_store import bundle
+from index_store.bundle import BundleWriter
+from index_store.features import FeatureSpec
+from index_store.postings import feature_names
+from index_store.scoring import DenseLayers
+from model.config import ConfigError
+from model.monn import MoNN, Scorer
+
+
+def onnx_layers(path: Path) -> DenseLayers:
+    """The scorer graph as a function, on one thread."""
+    session = _session(path)
+
+    def run(user: NDArray[np.float32], items: NDArray[np.float32], interaction: NDArray[np.float32]) -> Any:
+        return session.run(None, {"user_embedding": user, "item_embeddings": items, "interaction": interaction})[0]
+
+    return run
+
+
+def torch_layers(model: MoNN) -> DenseLayers:
+    """The torch model's interaction tower and over-arch as a function."""
+    scorer = Scorer(model).eval()
+
+    def run(user: NDArray[np.float32], items: NDArray[np.float32],
+            interaction: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            logits: NDArray[np.float32] = scorer(torch.from_numpy(user), torch.from_numpy(items),
+                                                 torch.from_numpy(interaction)).numpy()
+        return logits
+
+    return run
+
+
+def _session(path: Path) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def onnx_user_tower(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """The user tower's graph as a function (N, D_in) -> (N, Du), on one thread."""
+    session = _session(path)
+    return lambda user_input: session.run(None, {"user_input": user_input})[0]
+
+
+def write_graphs(writer: BundleWriter, model: MoNN, spec: FeatureSpec) -> None:
+    """Exports user tower, item tower and scorer of a model in eval mode on the CPU."""
+    users = torch.zeros(2, model.user_tables.width + len(spec.fields("user", "dense")))
+    items = torch.zeros(2, model.item_tables.width + len(spec.fields("item", "dense")))
+    _to_onnx(model.user_tower, (users,), ["user_input"], "user_embedding", writer.path(bundle.USER_TOWER))
+    _to_onnx(model.item_tower, (items,), ["item_input"], "item_embedding", writer.path(bundle.ITEM_TOWER))
+    config = model.config
+    pairs = (torch.zeros(1, config.user_embedding), torch.zeros(3, config.item_embedding),
+             torch.zeros(3, len(feature_names(spec))))
+    _to_onnx(Scorer(model).eval(), pairs, ["user_embedding", "item_embeddings", "interaction"], "logits",
+             writer.path(bundle.SCORER), fixed=("user_embedding",))
+
+
+def _to_onnx(module: nn.Module, example: tuple[torch.Tensor, ...], inputs: list[str], output: str, path: Path,
+             fixed: tuple[str, ...] = ()) -> None:
+    rows = torch.export.Dim("rows")
+    shapes = tuple(None if name in fixed else {0: rows} for name in inputs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(module, example, input_names=inputs, output_names=[output], dynamo=True,
+                                    dynamic_shapes=shapes, verbose=False)
+    if program is None:
+        raise ConfigError(f"torch.onnx wrote no graph for {path.name}; check the installed torch and onnxscript")
+    program.save(path, external_data=False)

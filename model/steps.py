@@ -1,0 +1,116 @@
+"""The loss of one batch: of items, and of the index nodes that hold them (Algorithm 1, line 10)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from index_store.features import Ragged
+from index_store.postings import FamilyIndex
+from model.batches import Reader, TreeReader, UserBatch, as_unknown
+from model.config import TrainConfig
+from model.data.load import Events
+from model.examples import Clicks, Moments
+from model.losses import impression_loss, sampled_loss
+from model.negatives import NegativeSampler, known_positives
+
+
+class Objective:
+    """Computes the loss of batches of one log.
+
+    Args:
+        reader: reads the log for the model.
+        events: the train events.
+        clicks: their clicks.
+        moments: how the log is cut.
+        config: of the run.
+    """
+
+    def __init__(self, reader: Reader, events: Events, clicks: Clicks, moments: Moments, config: TrainConfig) -> None:
+        self.reader, self.events, self.clicks, self.moments, self.config = reader, events, clicks, moments, config
+        self.task_weights = torch.tensor([task.weight for task in reader.spec.tasks], device=reader.device)
+        popularity = np.bincount(clicks.rows, minlength=len(reader.dataset.items))
+        self.sampler = NegativeSampler(popularity, config.uniform_share)
+
+    def loss(self, chosen: NDArray[np.int64], families: tuple[FamilyIndex, ...], tree: TreeReader | None,
+             index_weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
+        """Loss of the chosen moments.
+
+        The index loss takes one random level a batch, times the number of levels: the same expectation as all of them
+        at a fraction of the cost.
+
+        Returns:
+            The loss, and on logs of impressions the (S, tasks) logits and labels stacked as (2, S, tasks).
+        """
+        level = int(rng.integers(1, tree.tree.depth)) if tree is not None and tree.tree.depth > 1 else 0
+        weight = index_weight * (tree.tree.depth - 1) if tree is not None else 0.0
+        users = self._users(chosen, families, rng)
+        if self.moments.before is None:
+            return self._sampled(users, chosen, families, tree, level, weight, rng), None
+        return self._impressions(users, chosen, families, tree, level, weight)
+
+    def _users(self, chosen: NDArray[np.int64], families: tuple[FamilyIndex, ...],
+               rng: np.random.Generator) -> UserBatch:
+        rows = self.moments.users[chosen]
+        length = self.reader.spec.history_length
+        if self.moments.before is None:
+            history = self.clicks.histories(rows, length, without=self.events.items[chosen])
+        else:
+            history = self.clicks.histories(rows, length, before=self.moments.before[chosen])
+        features = self.reader.dataset.users.take(rows)
+        unknown = rng.random(len(rows)) < self.config.unknown_share
+        return self.reader.users(*as_unknown(features, history, unknown), families)
+
+    def _sampled(self, users: UserBatch, chosen: NDArray[np.int64], families: tuple[FamilyIndex, ...],
+                 tree: TreeReader | None, level: int, weight: float, rng: np.random.Generator) -> Tensor:
+        own = self.events.items[chosen].astype(np.int64)
+        labels = self.reader.tensor(self.events.labels[chosen].astype(np.float32))
+        drawn = self.sampler.draw(self.config.negatives, rng)
+        candidates = self.sampler.items(drawn)
+        liked = self._liked(chosen)
+        excluded = known_positives(candidates.ids, len(self.sampler.q), liked)
+        embeddings = self.reader.items(np.concatenate([candidates.ids, own]))
+        others, mine = embeddings[: len(candidates.ids)], embeddings[len(candidates.ids) :]
+        negative = self.reader.score_items(users, families, candidates.ids, others)
+        positive = self.reader.score_items(users, families, own[:, None], mine[:, None])[:, 0]
+        loss = sampled_loss(positive, negative, labels, self.reader.tensor(candidates.correction),
+                            torch.from_numpy(excluded).to(self.reader.device), self.task_weights)
+        if not level or tree is None:
+            return loss
+        node_of_row = tree.node_of_row[level - 1]
+        nodes = self.sampler.nodes(drawn, node_of_row, self._summed_q(tree, level))
+        holding = Ragged(liked.indptr, node_of_row[liked.values])
+        excluded = known_positives(nodes.ids, tree.tree.size(level), holding)
+        negative = tree.score_nodes(users, level, nodes.ids)
+        positive = tree.score_nodes(users, level, node_of_row[own][:, None])[:, 0]
+        return loss + weight * sampled_loss(positive, negative, labels, self.reader.tensor(nodes.correction),
+                                            torch.from_numpy(excluded).to(self.reader.device), self.task_weights)
+
+    def _impressions(self, users: UserBatch, chosen: NDArray[np.int64], families: tuple[FamilyIndex, ...],
+                     tree: TreeReader | None, level: int, weight: float) -> tuple[Tensor, Tensor]:
+        events = self.moments.events.take(chosen)
+        lengths = np.diff(events.indptr)
+        shown = np.arange(lengths.max()) < lengths[:, None]
+        rows = np.zeros(shown.shape, np.int64)
+        rows[shown] = self.events.items[events.values]
+        distinct, at = np.unique(rows, return_inverse=True)
+        embeddings = self.reader.items(distinct)[torch.from_numpy(at.reshape(rows.shape)).to(self.reader.device)]
+        valid = torch.from_numpy(shown).to(self.reader.device)
+        logits = self.reader.score_items(users, families, rows, embeddings)[valid]
+        labels = self.reader.tensor(self.events.labels[events.values].astype(np.float32))
+        loss = impression_loss(logits, labels, self.task_weights)
+        if level and tree is not None:
+            of_nodes = tree.score_nodes(users, level, tree.node_of_row[level - 1][rows])[valid]
+            loss = loss + weight * impression_loss(of_nodes, labels, self.task_weights)
+        return loss, torch.stack([logits.detach(), labels])
+
+    def _liked(self, chosen: NDArray[np.int64]) -> Ragged:
+        """All items that the users of the chosen moments clicked, each example's own among them."""
+        return Ragged(self.clicks.indptr, self.clicks.rows).take(self.moments.users[chosen])
+
+    def _summed_q(self, tree: TreeReader, level: int) -> NDArray[np.float64]:
+        """Q of each node of a level: the sum over its members."""
+        summed = np.bincount(tree.node_of_row[level - 1], weights=self.sampler.q, minlength=tree.tree.size(level))
+        return summed.astype(np.float64)

@@ -1,0 +1,216 @@
+"""Training: MoNN on the log, the tree by EM, checkpoints all along.
+
+The schedule is `epochs` without a tree, then `rounds` times: learn the tree (E), train `round_epochs` with the index
+loss (M). Batch order, negatives and dropout depend on (seed, epoch, batch) alone, so a resumed run repeats the batches
+that it would have seen.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from index_store.postings import FamilyIndex
+from index_store.tree import build_tree
+from model.batches import Reader, TreeReader
+from model.checkpoint import Progress, RunFolder
+from model.config import ConfigError, TrainConfig
+from model.data.load import Dataset, Events
+from model.evaluate import NormalizedEntropy, sampled_ne
+from model.examples import FOLDS, Clicks, Moments, families_of, fold_of_users
+from model.hill_em import check_branching, default_branching, health, health_table, learn_codes
+from model.monn import MoNN
+from model.profiles import score_profiles
+from model.steps import Objective
+
+MOMENT_EVENTS = 16
+REFRESHES = 4
+WARM_UP_BATCHES = 50
+REPORT_BATCHES = 50
+
+
+def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
+    """Moves a share of the train events to the test set: the latest of each user, or random ones without an order."""
+    if not share:
+        return dataset
+    events = dataset.train
+    n = len(events.users)
+    if dataset.spec.history_ordered:
+        first = np.searchsorted(events.users, np.arange(len(dataset.user_ids) + 1))
+        rank_from_end = first[events.users + 1] - np.arange(n)
+        held = rank_from_end <= np.round(share * np.diff(first)[events.users])
+    else:
+        held = np.random.default_rng([seed, 2]).random(n) < share
+
+    def pick(chosen: NDArray[np.bool_]) -> Events:
+        return Events(events.users[chosen], events.items[chosen], events.timestamps[chosen], events.labels[chosen])
+
+    return replace(dataset, train=pick(~held), test=pick(held))
+
+
+def prepare(dataset: Dataset, config: TrainConfig) -> tuple[MoNN, tuple[int, ...]]:
+    """The untrained model on the best device at hand, and the branching of the tree.
+
+    Raises:
+        ConfigError: the branching exceeds the items.
+    """
+    branching = config.branching or default_branching(len(dataset.items))
+    check_branching(branching, len(dataset.items))
+    torch.manual_seed(config.seed)
+    model = MoNN(dataset.encoder, config.model, len(branching))
+    if dataset.spec.negatives == "impressions":
+        rates = np.clip(dataset.train.labels.mean(axis=0), 1e-4, 1 - 1e-4)
+        model.over_arch.start_at(torch.from_numpy(np.log(rates / (1 - rates)).astype(np.float32)))
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), branching
+
+
+class Trainer:
+    """One run over one log.
+
+    Args:
+        dataset: the log; its hold-out is cut here.
+        config: settings.
+        run: folder for checkpoints and the log.
+    """
+
+    def __init__(self, dataset: Dataset, config: TrainConfig, run: RunFolder) -> None:
+        self.config, self.run = config, run
+        self.dataset = dataset = hold_out(dataset, config.holdout, config.seed)
+        self.model, self.branching = prepare(dataset, config)
+        self.optimizers = {
+            "dense": torch.optim.AdamW(self.model.dense_parameters(), lr=config.learning_rate,
+                                       weight_decay=config.weight_decay),
+            "tables": torch.optim.SparseAdam(self.model.sparse_parameters(), lr=config.table_learning_rate)}
+        self.reader = Reader(dataset, self.model)
+        self.clicks = Clicks.of(dataset.train, len(dataset.user_ids))
+        self.fold = fold_of_users(len(dataset.user_ids), config.seed)
+        self.families = [families_of(dataset, self.clicks, np.flatnonzero(self.fold != f)) for f in range(FOLDS)]
+        moments = Moments.of(dataset.spec, dataset.train, self.clicks, MOMENT_EVENTS)
+        self.objective = Objective(self.reader, dataset.train, self.clicks, moments, config)
+        moments_of_fold = np.bincount(self.fold[moments.users], minlength=FOLDS)
+        self.batches = int((-(-moments_of_fold // config.batch_users)).sum())
+        self.epochs = config.epochs + config.rounds * config.round_epochs
+        self.codes: NDArray[np.int32] | None = None
+        self.progress = Progress()
+
+    def resume(self) -> None:
+        """Goes back to the last checkpoint."""
+        self.codes, self.progress = self.run.load(self.model, self.optimizers)
+
+    def fit(self) -> None:
+        """Trains to the end of the schedule. KeyboardInterrupt leaves a checkpoint that `resume` goes on from."""
+        try:
+            while self.progress.epoch < self.epochs:
+                self._epoch(self.progress.epoch)
+        except KeyboardInterrupt:
+            self._save()
+            raise
+
+    def _save(self) -> None:
+        self.run.save(self.model, self.optimizers, self.codes, self.progress)
+
+    def _epoch(self, epoch: int) -> None:
+        since_first_tree = epoch - self.config.epochs
+        if self.progress.batch == 0 and since_first_tree >= 0 and since_first_tree % self.config.round_epochs == 0:
+            self._learn_tree()
+        tree = None
+        if self.codes is not None:
+            tree = TreeReader(self.reader, build_tree(self.codes, self.reader.all_items()), self.families[0])
+        entropy = NormalizedEntropy(len(self.dataset.spec.tasks))
+        plan = list(self.objective.moments.batches(self.fold, self.config.batch_users,
+                                                   np.random.default_rng([self.config.seed, 3, epoch])))
+        refresh_every = max(1, len(plan) // REFRESHES)
+        start, losses = time.perf_counter(), []
+        self.model.train()
+        with tqdm(plan, initial=self.progress.batch, desc=f"epoch {epoch + 1}/{self.epochs}", unit="batch") as bar:
+            for batch in range(self.progress.batch, len(plan)):
+                fold, chosen = plan[batch]
+                if tree is not None and batch % refresh_every == 0:
+                    self.model.eval()
+                    tree.refresh()
+                    self.model.train()
+                losses.append(self._step(epoch, batch, self.families[fold], chosen, tree, entropy))
+                self.progress = Progress(epoch, batch + 1)
+                bar.update()
+                if batch % REPORT_BATCHES == 0:
+                    bar.set_postfix(self._report(epoch, batch, losses[-REPORT_BATCHES:], entropy))
+        self.progress = Progress(epoch + 1, 0)
+        report = self._report(epoch, len(plan), losses, entropy, seconds=time.perf_counter() - start)
+        if self.dataset.spec.negatives == "sampled":
+            self.model.eval()
+            own = self.fold[self.dataset.train.users] == 0
+            report |= {"train_sampled_ne": sampled_ne(self.reader, self.clicks, self.families[0], self.dataset.train,
+                                                      np.flatnonzero(own), self.config.seed, leave_out=True)}
+        tqdm.write("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+                             for key, value in report.items()))
+        self._save()
+
+    def _step(self, epoch: int, batch: int, families: tuple[FamilyIndex, ...], chosen: NDArray[np.int64],
+              tree: TreeReader | None, entropy: NormalizedEntropy) -> float:
+        done = epoch * self.batches + batch
+        torch.manual_seed(hash((self.config.seed, done)) % 2**31)
+        rng = np.random.default_rng([self.config.seed, 4, epoch, batch])
+        decay = min(1.0, (done + 1) / WARM_UP_BATCHES) * max(0.0, 1 - done / (self.epochs * self.batches))
+        for optimizer, rate in ((self.optimizers["dense"], self.config.learning_rate),
+                                (self.optimizers["tables"], self.config.table_learning_rate)):
+            optimizer.param_groups[0]["lr"] = rate * decay
+            optimizer.zero_grad()
+        # The index loss ramps up over the first half epoch with a tree (Section 3.4, warm-up strategy).
+        in_trees = done - self.config.epochs * self.batches
+        weight = self.config.index_weight * min(1.0, 2 * (in_trees + 1) / self.batches)
+        loss, seen = self.objective.loss(chosen, families, tree, weight, rng)
+        value = loss.item()
+        if not np.isfinite(value):
+            raise ConfigError(f"the loss is {value} at epoch {epoch + 1}, batch {batch + 1}; the checkpoint before it "
+                              "is kept: resume with a lower learning rate")
+        loss.backward()  # type: ignore[no-untyped-call]
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        if seen is not None:
+            entropy.add(seen[0].cpu().numpy(), seen[1].cpu().numpy())
+        return value
+
+    def _report(self, epoch: int, batch: int, losses: list[float], entropy: NormalizedEntropy,
+                **more: float) -> dict[str, float]:
+        report = {"epoch": epoch + 1, "batch": batch, "loss": float(np.mean(losses)), **more}
+        if entropy.samples:
+            names = (task.name for task in self.dataset.spec.tasks)
+            report |= {f"ne_{name}": value for name, value in zip(names, entropy.values(), strict=True)}
+        self.run.log(report)
+        return report
+
+    def _learn_tree(self) -> None:
+        """The E-step."""
+        start = time.perf_counter()
+        self.model.eval()
+        vectors = score_profiles(self.reader, self.clicks, self.families[0], np.flatnonzero(self.fold == 0),
+                                 self.config.seed)
+        self.codes = learn_codes(vectors, self.branching, self.config.seed)
+        tree = build_tree(self.codes, self.reader.all_items())
+        report = health(tree, self.branching)
+        self.run.log({"tree": [asdict(level) for level in report], "seconds": time.perf_counter() - start})
+        tqdm.write(f"tree of {' x '.join(map(str, self.branching))} learned in {time.perf_counter() - start:.0f} s\n"
+                   + health_table(report))
+
+
+def train(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *, resume: bool) -> Trainer:
+    """Trains a run, or goes on with one.
+
+    Args:
+        data: the folder that `dataset` was read from; remembered for the export.
+        resume: go on from the checkpoint in `out`; `config` must be the run's.
+    """
+    run = RunFolder(out)
+    if not resume:
+        run.create(config, data)
+    trainer = Trainer(dataset, config, run)
+    if resume:
+        trainer.resume()
+    trainer.fit()
+    return trainer

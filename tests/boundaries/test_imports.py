@@ -1,0 +1,48 @@
+"""Who may import whom, seen in fresh interpreters: model -> index_store <- service."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def modules_of(package):
+    """Names of all modules of a package, from its files."""
+    for path in sorted((ROOT / package).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def loaded_by(package):
+    """Top-level modules that are there once all modules of a package are imported; its own `__main__`s do not run."""
+    lines = [f"import {name}" for name in modules_of(package)]
+    program = "\n".join(["import sys", *lines, "print(*{name.partition('.')[0] for name in sys.modules})"])
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_serving_never_loads_torch_or_the_offline_job_when_imported():
+    loaded = loaded_by("service")
+    assert {"service", "index_store", "fastapi", "onnxruntime"} <= loaded
+    assert not loaded & {"torch", "model", "onnx", "pyarrow", "faiss", "scipy", "loadtest"}
+
+
+def test_common_ground_needs_numpy_alone_when_imported():
+    loaded = loaded_by("index_store")
+    foreign = {name for name in loaded - set(sys.stdlib_module_names) if not name.startswith(("_", "sitecustomize"))}
+    assert foreign <= {"index_store", "numpy"}
+
+
+@pytest.mark.parametrize("package", ["model", "loadtest"])
+def test_offline_job_never_loads_the_web_framework_when_imported(package):
+    pytest.importorskip("torch", reason="the offline job needs torch")
+    forbidden = {"fastapi", "starlette", "uvicorn", "redis", "prometheus_client"}
+    if package == "model":
+        forbidden |= {"service"}
+    elif not list(modules_of(package)):
+        pytest.skip("loadtest has no modules")
+    assert not loaded_by(package) & forbidden

@@ -1,0 +1,45 @@
+"""Fixtures of all tests: a tiny sealed bundle and a real Redis."""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # so that tests can import each other as `tests.…`
+
+from tests.redis_server import RedisServer
+from tests.tiny_bundle import write_tiny_bundle
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory):
+    """A sealed bundle that nobody may change: 300 ads, 40 users, two tasks. See tests/tiny_bundle.py."""
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    write_tiny_bundle(folder)
+    return folder
+
+
+@pytest.fixture
+def fresh_bundle(tmp_path):
+    """A tiny bundle with towers of its own, so that no other test has cached its embeddings."""
+    write_tiny_bundle(tmp_path / "fresh", seed=secrets.randbits(32))
+    return tmp_path / "fresh"
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory):
+    """A Redis that others may use too: that of REDIS_URL, else one of this session."""
+    if os.environ.get("REDIS_URL"):
+        yield os.environ["REDIS_URL"]
+    else:
+        with RedisServer.start(tmp_path_factory.mktemp("redis")) as server:
+            yield server.url
+
+
+@pytest.fixture
+def own_redis(tmp_path):
+    """A Redis process of one test, which may stop, freeze or kill it."""
+    with RedisServer.start(tmp_path) as server:
+        yield server

@@ -1,0 +1,153 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index_store.features import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from model.data.load import as_bytes, load_dataset
+from model.data.tables import DataError, write_folder
+
+
+def test_load_dataset_when_the_log_is_tiny(tiny, tmp_path):
+    data = load_dataset(tiny.save(tmp_path))
+    assert data.user_ids.tolist() == [b"u10", b"u2", "ü1".encode()]
+    assert data.encoder.item_ids.tolist() == [b"a", b"b", b"c", b"d"]
+    assert data.encoder.vocabularies["user.country"].tolist() == [b"de", b"nl"]
+    assert data.users.categorical[:, 0].tolist() == [0, 2, 1]
+    assert data.encoder.scales["user.age"] == (40.0, pytest.approx(np.std([20, 40, 60])))
+    assert data.users.dense[:, 0] == pytest.approx([0.0, -1.2247449, 1.2247449])
+    assert [data.users.multi[0].row(r).tolist() for r in range(3)] == [[], [1, 2], []]
+    assert data.items.dense[:, 0].tolist() == [0.0] * 4  # a constant column carries nothing, and divides by 1
+    assert [data.items.multi[0].row(r).tolist() for r in range(4)] == [[2, 1], [1], [], []]
+    assert data.test is None
+
+
+def test_events_are_sorted_by_user_time_and_file_order(tiny, tmp_path):
+    train = load_dataset(tiny.save(tmp_path)).train
+    assert train.users.tolist() == [0, 0, 0, 1, 2]
+    assert train.items.tolist() == [3, 0, 1, 2, 0]
+    assert train.timestamps.tolist() == [3, 3, 9, 1, 5]
+    assert train.labels.tolist() == [[0, 0], [1, 0], [1, 1], [0, 0], [1, 0]]
+
+
+def test_offline_encoding_equals_the_encoding_of_a_request(tiny, tmp_path):
+    data = load_dataset(tiny.save(tmp_path))
+    for row, user in enumerate(tiny.tables["users"].sort_by("user_id").to_pylist()):
+        raw = {name: user[name] for name in ("age", "country", "interests")}
+        online = data.encoder.encode_user(raw)
+        offline = data.users.take(np.array([row]))
+        assert online.dense.tolist() == offline.dense.tolist()
+        assert online.categorical.tolist() == offline.categorical.tolist()
+        assert online.multi[0].row(0).tolist() == offline.multi[0].row(0).tolist()
+
+
+words = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1, max_size=12)
+
+
+@st.composite
+def logs(draw):
+    users = draw(st.lists(words, min_size=1, max_size=6, unique=True))
+    ads = draw(st.lists(words, min_size=1, max_size=6, unique=True))
+    brands = draw(st.lists(st.none() | words, min_size=len(ads), max_size=len(ads)))
+    tags = draw(st.lists(st.none() | st.lists(words, max_size=3), min_size=len(ads), max_size=len(ads)))
+    pairs = st.tuples(st.integers(0, len(users) - 1), st.integers(0, len(ads) - 1), st.integers(-5, 5),
+                      st.integers(0, 1))
+    return users, ads, brands, tags, draw(st.lists(pairs, min_size=1, max_size=12))
+
+
+@settings(max_examples=40, deadline=None)
+@given(logs())
+def test_load_dataset_round_trips_any_log(tmp_path_factory, log):
+    users, ads, brands, tags, events = log
+    spec = FeatureSpec((), (FieldSpec("brand", "categorical"), FieldSpec("tags", "multi")), (TaskSpec("click"),),
+                       "impressions", (KeyFamily("brand", "brand", "match"),))
+    folder = tmp_path_factory.mktemp("log")
+    write_folder(folder, spec, pa.table({"user_id": users}),
+                 pa.table({"ad_id": ads, "brand": pa.array(brands, pa.string()),
+                           "tags": pa.array(tags, pa.list_(pa.string()))}),
+                 pa.table({"user_id": [users[u] for u, *_ in events], "ad_id": [ads[a] for _, a, *_ in events],
+                           "timestamp": [t for *_, t, _ in events], "click": [c for *_, c in events]}))
+    data = load_dataset(folder)
+
+    def names(column, ids):
+        vocabulary = [None, *data.encoder.vocabularies[column].tolist()]
+        return [vocabulary[i] for i in ids]
+
+    order = sorted(range(len(ads)), key=lambda at: ads[at].encode())
+    assert data.encoder.item_ids.tolist() == [ads[at].encode() for at in order]
+    assert names("item.brand", data.items.categorical[:, 0]) == [brands[at] and brands[at].encode() for at in order]
+    for row, at in enumerate(order):
+        assert names("item.tags", data.items.multi[0].row(row)) == [tag.encode() for tag in tags[at] or []]
+    read = zip(data.user_ids[data.train.users], data.encoder.item_ids[data.train.items], data.train.timestamps,
+               data.train.labels[:, 0], strict=True)
+    assert list(read) == sorted(((users[u].encode(), ads[a].encode(), t, c) for u, a, t, c in events),
+                                key=lambda event: (event[0], event[2]))
+
+
+def test_as_bytes_when_the_array_is_a_slice_and_when_it_is_empty():
+    assert as_bytes(pa.array(["aa", "b", "éé", "d"])[1:3]).tolist() == [b"b", "éé".encode()]
+    assert as_bytes(pa.array([], pa.string())).tolist() == []
+
+
+def test_ids_come_as_dictionaries_too(tiny, tmp_path):
+    events = tiny.tables["events"]
+    tiny.change("events", "ad_id", events["ad_id"].dictionary_encode())
+    assert load_dataset(tiny.save(tmp_path)).train.items.tolist() == [3, 0, 1, 2, 0]
+
+
+def test_test_events_are_loaded_when_they_are_there(tiny, tmp_path):
+    tiny.tables["test_events"] = tiny.tables["events"].slice(1, 1)
+    assert load_dataset(tiny.save(tmp_path)).test.items.tolist() == [1]
+
+
+def test_write_folder_removes_what_another_source_left(tiny, tmp_path):
+    tiny.tables["test_events"] = tiny.tables["events"]
+    tiny.save(tmp_path)
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "mine.txt").write_text("stays")
+    tables = tiny.tables
+    write_folder(tmp_path, tiny.spec, tables["users"], tables["ads"], tables["events"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ads.parquet", "events.parquet", "features.json",
+                                                                "mine.txt", "users.parquet"]
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("{", "declares no fields: .* see docs/data.md"),
+    ("[]", "is not a FeatureSpec"),
+    ('{"tasks": []}', "is not a FeatureSpec"),
+])
+def test_features_json_is_refused_when_it_is_no_spec(tiny, tmp_path, text, says):
+    tiny.save(tmp_path)
+    (tmp_path / "features.json").write_text(text)
+    with pytest.raises(DataError, match=says):
+        load_dataset(tmp_path)
+
+
+def test_a_folder_is_refused_when_a_file_is_missing_or_no_parquet(tiny, tmp_path):
+    with pytest.raises(DataError, match=r"features\.json does not exist"):
+        load_dataset(tmp_path)
+    tiny.save(tmp_path)
+    (tmp_path / "ads.parquet").write_text("ad_id,price")
+    with pytest.raises(DataError, match=r"ads\.parquet is not a Parquet file"):
+        load_dataset(tmp_path)
+    (tmp_path / "users.parquet").unlink()
+    with pytest.raises(DataError, match=r"users\.parquet does not exist"):
+        load_dataset(tmp_path)
+
+
+def test_a_column_of_another_type_is_refused_with_both_types(tiny, tmp_path):
+    tiny.change("users", "age", pa.array([1, 2, 3]))
+    with pytest.raises(DataError, match="'age' has type int64, but the format wants float"):
+        load_dataset(tiny.save(tmp_path))
+
+
+def test_a_table_is_refused_when_it_is_empty(tiny, tmp_path):
+    tiny.tables["events"] = tiny.tables["events"].slice(0, 0)
+    with pytest.raises(DataError, match="holds no event"):
+        load_dataset(tiny.save(tmp_path))
+    tiny.tables["ads"] = tiny.tables["ads"].slice(0, 0)
+    with pytest.raises(DataError, match="holds no row"):
+        load_dataset(tiny.save(tmp_path))
+    assert pq.read_metadata(tmp_path / "ads.parquet").num_rows == 0

@@ -1,0 +1,234 @@
+"""A whole bundle without torch: 300 ads and 40 users of a planted world, linear ONNX graphs, answers by plain numpy.
+
+The truth that tests may rely on: ads of the categories in a user's history outrank all others under the task `click`,
+because the scorer gives `category.matches` by far the largest weight; `convert` prefers other ads.
+
+    python -m tests.tiny_bundle FOLDER      writes one, as was done for tests/bundles/v1
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from index_store import bundle
+from index_store.bundle import BundleWriter, LevelEntry, Manifest, SearchDefaults
+from index_store.features import (
+    FeatureEncoder,
+    Features,
+    FeatureSpec,
+    FieldSpec,
+    KeyFamily,
+    Ragged,
+    TaskSpec,
+)
+from index_store.inputs import all_item_keys, item_bags, pool, table_sizes, user_bags
+from index_store.postings import FamilyIndex, feature_names, idf, key_postings
+from index_store.scoring import TowerScorer, UserQuery, query_keys
+from index_store.store import BundleContent, UserTable, write_content
+from index_store.tree import Tree, build_tree, segment_means
+
+CATEGORIES, WIDTH, DIM = 12, 4, 8
+
+SPEC = FeatureSpec(
+    user_fields=(FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("interests", "multi")),
+    item_fields=(FieldSpec("price", "dense"), FieldSpec("category", "categorical"), FieldSpec("brand", "categorical"),
+                 FieldSpec("tags", "multi")),
+    tasks=(TaskSpec("click"), TaskSpec("convert", 0.5)),
+    negatives="impressions",
+    key_families=(KeyFamily("category", "category", "match"), KeyFamily("tags", "tags", "match"),
+                  KeyFamily("co_click", "ad_id", "co_click", neighbours=5)),
+    history_length=20)
+
+
+def write_tiny_bundle(folder: Path, *, seed: int = 0, n_items: int = 300, n_users: int = 40,
+                      calibrated: bool = True) -> Manifest:
+    """Writes a sealed bundle with a tree of three levels, the items' included, and golden requests.
+
+    Args:
+        folder: the bundle, which must not exist yet.
+        seed, n_items, n_users: of `planted_world`.
+        calibrated: whether the service should answer with probabilities.
+    """
+    content, towers, scorer = planted_world(seed, n_items, n_users)
+    writer = BundleWriter(folder)
+    write_content(writer, content)
+    _write_tower(writer, bundle.USER_TOWER, "user", towers["user"])
+    _write_tower(writer, bundle.ITEM_TOWER, "item", towers["item"])
+    _write_scorer(writer, scorer)
+    writer.json(bundle.EVALUATION, {"note": "planted world, not evaluated"})
+    writer.json(bundle.GOLDEN, _golden(content, towers["user"], scorer))
+    return writer.seal(
+        dims={"user_embedding": DIM, "item_embedding": DIM, "interaction": len(feature_names(SPEC))},
+        tasks=tuple(task.name for task in SPEC.tasks), calibrated=calibrated,
+        levels=tuple(LevelEntry(level, content.tree.size(level), bundle.SCORER)
+                     for level in range(1, content.tree.depth + 1)),
+        counts={"items": n_items, "users": n_users}, search=SearchDefaults((3, 6), 10))
+
+
+Weights = dict[str, np.ndarray]
+
+
+def planted_world(seed: int = 0, n_items: int = 300, n_users: int = 40) -> tuple[BundleContent, Weights, Weights]:
+    """The content of the bundle, the weights of both towers and those of the scorer.
+
+    Args:
+        seed: of everything random.
+        n_items: ads, named `ad-0000` and so on; ad i has category `c<i modulo 12>`.
+        n_users: known users, named `user-00` and so on.
+    """
+    random = np.random.default_rng(seed)
+    encoder = _encoder(n_items)
+    items, tower_weights = _items(n_items, random), _tower_weights(encoder, random)
+    tables = {name: random.normal(size=(rows, WIDTH)).astype(np.float32)
+              for side in table_sizes(encoder) for name, rows in side.items()}
+    keys = all_item_keys(SPEC, items)
+    item_embeddings = pool(tables, items.dense, item_bags(SPEC, np.arange(n_items), keys)) @ tower_weights["item"]
+    category = items.categorical[:, 0]
+    halves = category * 2 + np.arange(n_items) // CATEGORIES % 2  # two nodes a category, three categories a node above
+    tree = build_tree(np.stack([(category - 1) // 3, halves], axis=1), item_embeddings)
+    families = tuple(_family(family, keys[family.item_field], encoder, random) for family in SPEC.key_families)
+    content = BundleContent(encoder, _users(n_users, n_items, random), items, tables, tree,
+                            _level_embeddings(tree, item_embeddings), families, _postings(tree, families))
+    return content, tower_weights, _scorer_weights(random)
+
+
+def _encoder(n_items: int) -> FeatureEncoder:
+    def words(prefix: str, count: int) -> np.ndarray:
+        return np.unique(np.array([f"{prefix}{i}".encode() for i in range(count)]))
+
+    vocabularies = {"user.country": words("country-", 5), "user.interests": words("interest-", 8),
+                    "item.category": words("c", CATEGORIES), "item.brand": words("brand-", 20),
+                    "item.tags": words("tag-", 15)}
+    item_ids = np.array([f"ad-{i:04d}".encode() for i in range(n_items)])
+    return FeatureEncoder(SPEC, vocabularies, {"user.age": (40.0, 12.0), "item.price": (0.0, 1.0)}, item_ids)
+
+
+def _items(n: int, random: np.random.Generator) -> Features:
+    names = np.array([f"c{i % CATEGORIES}".encode() for i in range(n)])
+    category = np.searchsorted(np.unique(names), names) + 1
+    categorical = np.stack([category, random.integers(0, 21, n)], axis=1).astype(np.int32)
+    tags = Ragged.of([np.unique(random.integers(1, 16, random.integers(0, 4))) for _ in range(n)])
+    return Features(random.normal(size=(n, 1)).astype(np.float32), categorical, (tags,))
+
+
+def _users(n: int, n_items: int, random: np.random.Generator) -> UserTable:
+    features = Features(random.normal(size=(n, 1)).astype(np.float32), random.integers(0, 6, (n, 1)).astype(np.int32),
+                        (Ragged.of([random.integers(1, 9, random.integers(0, 4)) for _ in range(n)]),))
+    history = Ragged.of([random.permutation(n_items)[:random.integers(0, 9)] for _ in range(n)])
+    return UserTable(np.array([f"user-{i:02d}".encode() for i in range(n)]), features, history)
+
+
+def _tower_weights(encoder: FeatureEncoder, random: np.random.Generator) -> Weights:
+    widths = {side: len(SPEC.fields(side, "dense")) + WIDTH * len(tables)
+              for side, tables in zip(("user", "item"), table_sizes(encoder), strict=True)}
+    return {side: (random.normal(size=(width, DIM)) / np.sqrt(width)).astype(np.float32)
+            for side, width in widths.items()}
+
+
+def _scorer_weights(random: np.random.Generator) -> Weights:
+    names = feature_names(SPEC)
+    interaction = random.uniform(0.1, 0.5, (len(names), len(SPEC.tasks))).astype(np.float32)
+    interaction[names.index("category.matches"), 0] = 40.0
+    return {"dot": np.array([[0.3, 1.0]], np.float32), "interaction": interaction,
+            "bias": np.array([-2.0, -4.0], np.float32)}
+
+
+def _family(family: KeyFamily, keys: Ragged, encoder: FeatureEncoder, random: np.random.Generator) -> FamilyIndex:
+    n_keys = encoder.keys_of_family(family)
+    rarity = idf(keys, n_keys)
+    if family.via == "match":
+        return FamilyIndex(family, keys, rarity)
+    lists = [np.sort(random.permutation(np.arange(1, n_keys))[:random.integers(0, family.neighbours + 1)])
+             for _ in range(n_keys)]
+    lists[0] = np.empty(0, np.int64)
+    neighbours = Ragged.of(lists)
+    return FamilyIndex(family, keys, rarity, neighbours,
+                       random.uniform(0.05, 1.0, len(neighbours.values)).astype(np.float32))
+
+
+def _level_embeddings(tree: Tree, by_row: np.ndarray) -> tuple[np.ndarray, ...]:
+    ordered = by_row[tree.rows]
+    return (*(segment_means(ordered, offsets) for offsets in tree.offsets), ordered)
+
+
+def _postings(tree: Tree, families: tuple[FamilyIndex, ...]) -> tuple[tuple[Ragged, ...], ...]:
+    return tuple(tuple(key_postings(f.item_keys, len(f.idf), tree.node_of_position(level)[tree.position_of_row])
+                       for f in families) for level in range(1, tree.depth))
+
+
+def _write_tower(writer: BundleWriter, name: str, side: str, weights: np.ndarray) -> None:
+    _write_graph(writer, name, [helper.make_node("MatMul", [f"{side}_input", "weights"], [f"{side}_embedding"])],
+                 {f"{side}_input": ["N", len(weights)]}, {f"{side}_embedding": ["N", DIM]}, {"weights": weights})
+
+
+def _write_scorer(writer: BundleWriter, weights: Weights) -> None:
+    """logits = dot(user, item) x dot weight + interaction @ weights + bias, a column a task."""
+    nodes = [helper.make_node("Transpose", ["user_embedding"], ["user_column"], perm=[1, 0]),
+             helper.make_node("MatMul", ["item_embeddings", "user_column"], ["product"]),
+             helper.make_node("MatMul", ["product", "dot"], ["dot_part"]),
+             helper.make_node("MatMul", ["interaction", "interaction_weights"], ["interaction_part"]),
+             helper.make_node("Add", ["dot_part", "interaction_part"], ["sum"]),
+             helper.make_node("Add", ["sum", "bias"], ["logits"])]
+    features, tasks = weights["interaction"].shape
+    _write_graph(writer, bundle.SCORER, nodes,
+                 {"user_embedding": [1, DIM], "item_embeddings": ["C", DIM], "interaction": ["C", features]},
+                 {"logits": ["C", tasks]},
+                 {"dot": weights["dot"], "interaction_weights": weights["interaction"], "bias": weights["bias"]})
+
+
+def _write_graph(writer: BundleWriter, name: str, nodes: list[onnx.NodeProto], inputs: dict[str, list[int | str]],
+                 outputs: dict[str, list[int | str]], constants: Weights) -> None:
+    graph = helper.make_graph(
+        nodes, name.removesuffix(".onnx"),
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in inputs.items()],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in outputs.items()],
+        [numpy_helper.from_array(values, n) for n, values in constants.items()])
+    # Old versions of the format, so that the bundle of tests/bundles/v1 opens under every later runtime.
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    writer.path(name).write_bytes(model.SerializeToString())
+
+
+def _golden(content: BundleContent, user_tower: np.ndarray, scorer: Weights) -> list[dict[str, object]]:
+    """Exhaustive answers for known users, an inline one and an unknown one."""
+    requests = [{"user_id": f"user-{i:02d}", "top_k": 20, "exact": True} for i in range(4)]
+    requests.append({"user_id": "user-01", "top_k": 5, "exact": True, "task_weights": {"convert": 1.0, "click": 0.25},
+                     "exclude_ad_ids": ["ad-0001", "no-such-ad"]})
+    requests.append({"user_id": "guest", "top_k": 20, "exact": True,
+                     "user_features": {"age": 31, "country": "country-2", "interests": ["interest-1", "interest-7"],
+                                       "history": ["ad-0005", "ad-0102", "no-such-ad"]}})
+    requests.append({"user_id": "nobody", "top_k": 20, "exact": True})
+    return [{"request": request, "ads": _answer(request, content, user_tower, scorer)} for request in requests]
+
+
+def _answer(request: dict[str, object], content: BundleContent, user_tower: np.ndarray,
+            scorer: Weights) -> list[dict[str, object]]:
+    encoder, row = content.encoder, content.users.row(request["user_id"].encode())
+    if row >= 0:
+        features, history = content.users.features.take(np.array([row])), content.users.history.row(row)
+    else:
+        given = dict(request.get("user_features", {}))
+        history = encoder.encode_history(given.pop("history", []))
+        features = encoder.encode_user(given)
+    bags = user_bags(SPEC, features, Ragged.of([history]), content.item_keys)
+    user = pool(content.tables, features.dense, bags) @ user_tower
+
+    def dense_layers(u: np.ndarray, v: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return (v @ u.T) @ scorer["dot"] + x @ scorer["interaction"] + scorer["bias"]
+
+    tower = TowerScorer(dense_layers, content.embeddings, content.postings, content.families, content.tree.rows)
+    query = UserQuery(user, query_keys(content.families, history, SPEC.history_ordered))
+    logits = tower.score(query, content.tree.depth, np.arange(content.tree.n_items))
+    weights = request.get("task_weights", {"click": 1.0})
+    scores = logits @ np.array([weights.get(task.name, 0.0) for task in SPEC.tasks], np.float32)
+    names = [encoder.item_ids[r].decode() for r in content.tree.rows]
+    order = sorted(range(len(names)), key=lambda at: (-scores[at], names[at]))
+    kept = [at for at in order if names[at] not in request.get("exclude_ad_ids", [])][:request["top_k"]]
+    return [{"ad_id": names[at], "score": float(scores[at]), "logits": logits[at].tolist()} for at in kept]
+
+
+if __name__ == "__main__":
+    print(f"bundle {write_tiny_bundle(Path(sys.argv[1])).bundle_id}")
