@@ -13,13 +13,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from index_store.features import UNKNOWN, Features, FeatureSpec, Ragged
+from index_store.features import ITEM_ID, UNKNOWN, Features, FeatureSpec, Ragged
 from index_store.inputs import all_item_keys, item_bags, user_bags
 from index_store.postings import FamilyIndex, KeyHits, item_features, key_postings, node_features, user_keys
 from index_store.tree import Tree
 from model.data.load import Dataset
 from model.hill_em import node_means
 from model.monn import MoNN
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Replaces a share of item ids by the unknown one, so that the towers learn what an item is beyond its id.
+
+    It keeps rare ads from being memorised, and trains the row that a new ad gets.
+    """
+
+    share: float
+    rng: np.random.Generator
+
+    def __call__(self, bag: Ragged) -> Ragged:
+        gone = self.rng.random(len(bag.values)) < self.share
+        return Ragged(bag.indptr, np.where(gone, np.int32(UNKNOWN), bag.values))
 
 
 @dataclass(frozen=True)
@@ -45,16 +60,21 @@ class Reader:
         self.keys = all_item_keys(dataset.spec, dataset.items)
         self.device = model.level_offsets.device
 
-    def users(self, features: Features, history: Ragged, families: tuple[FamilyIndex, ...]) -> UserBatch:
+    def users(self, features: Features, history: Ragged, families: tuple[FamilyIndex, ...],
+              forget: Forget | None = None) -> UserBatch:
         """Embeds B users with their histories (item rows, most recent first)."""
         bags = user_bags(self.spec, features, history, self.keys)
+        if forget:
+            bags[f"history.{ITEM_ID}"] = forget(bags[f"history.{ITEM_ID}"])
         embeddings = self.model.embed_users(self.tensor(features.dense), bags)
         return UserBatch(embeddings, tuple(user_keys(f, history, self.spec.history_ordered) for f in families))
 
-    def items(self, rows: NDArray[np.integer]) -> Tensor:
+    def items(self, rows: NDArray[np.integer], forget: Forget | None = None) -> Tensor:
         """Embeds items (N,) by row: (N, Di)."""
-        dense = self.tensor(self.dataset.items.dense[rows])
-        return self.model.embed_items(dense, item_bags(self.spec, rows, self.keys))
+        bags = item_bags(self.spec, rows, self.keys)
+        if forget:
+            bags[f"item.{ITEM_ID}"] = forget(bags[f"item.{ITEM_ID}"])
+        return self.model.embed_items(self.tensor(self.dataset.items.dense[rows]), bags)
 
     def all_items(self, chunk: int = 16_384) -> NDArray[np.float32]:
         """Item embeddings (n_items, Di) float32 by row, without gradients."""

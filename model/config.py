@@ -65,6 +65,7 @@ class TrainConfig:
         negatives: shared negatives drawn for a batch of a log that holds only positives.
         uniform_share: share of these negatives that is drawn uniformly, the rest by popularity.
         unknown_share: share of moments at which the user is trained as unknown: no fields, no history.
+        forget_share: share of item ids, of candidates and in histories, that is trained as unknown.
         learning_rate, table_learning_rate: Adam's, for dense layers and tables, before the linear decay to zero.
         weight_decay: AdamW's, for dense layers.
         holdout: share of the train events held out to choose settings by; 0 trains on all and evaluates on test.
@@ -81,6 +82,7 @@ class TrainConfig:
     negatives: int = 128
     uniform_share: float = 0.5
     unknown_share: float = 0.02
+    forget_share: float = 0.3
     learning_rate: float = 2e-3
     table_learning_rate: float = 4e-3
     weight_decay: float = 0.01

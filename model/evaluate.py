@@ -29,7 +29,7 @@ class NormalizedEntropy:
 
     def add(self, logits: NDArray[np.float32], labels: NDArray[np.float32]) -> None:
         """Counts samples: logits and labels (S, tasks); probabilities are clipped to [1e-7, 1 - 1e-7]."""
-        p = np.clip(1 / (1 + np.exp(-logits.astype(np.float64))), 1e-7, 1 - 1e-7)
+        p = np.clip(1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60))), 1e-7, 1 - 1e-7)
         self._loss -= (labels * np.log(p) + (1 - labels) * np.log(1 - p)).sum(axis=0)
         self._positives += labels.sum(axis=0)
         self.samples += len(labels)

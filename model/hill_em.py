@@ -78,7 +78,8 @@ def _k_means(vectors: NDArray[np.float32], k: int, seed: int) -> NDArray[np.int6
     if k >= len(vectors):
         return np.arange(len(vectors))
     means = faiss.Kmeans(vectors.shape[1], k, niter=20, seed=seed + 1, min_points_per_centroid=1,
-                         max_points_per_centroid=256, verbose=False)
+                         max_points_per_centroid=256,
+                         init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS)
     means.train(vectors)
     _, nearest = means.index.search(vectors, 1)
     return np.asarray(nearest[:, 0], np.int64)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from index_store.features import Ragged
 from index_store.postings import FamilyIndex
-from model.batches import Reader, TreeReader, UserBatch, as_unknown
+from model.batches import Forget, Reader, TreeReader, UserBatch, as_unknown
 from model.config import TrainConfig
 from model.data.load import Events
 from model.examples import Clicks, Moments
@@ -49,7 +49,7 @@ class Objective:
         users = self._users(chosen, families, rng)
         if self.moments.before is None:
             return self._sampled(users, chosen, families, tree, level, weight, rng), None
-        return self._impressions(users, chosen, families, tree, level, weight)
+        return self._impressions(users, chosen, families, tree, level, weight, rng)
 
     def _users(self, chosen: NDArray[np.int64], families: tuple[FamilyIndex, ...],
                rng: np.random.Generator) -> UserBatch:
@@ -61,7 +61,10 @@ class Objective:
             history = self.clicks.histories(rows, length, before=self.moments.before[chosen])
         features = self.reader.dataset.users.take(rows)
         unknown = rng.random(len(rows)) < self.config.unknown_share
-        return self.reader.users(*as_unknown(features, history, unknown), families)
+        return self.reader.users(*as_unknown(features, history, unknown), families, self._forget(rng))
+
+    def _forget(self, rng: np.random.Generator) -> Forget:
+        return Forget(self.config.forget_share, rng)
 
     def _sampled(self, users: UserBatch, chosen: NDArray[np.int64], families: tuple[FamilyIndex, ...],
                  tree: TreeReader | None, level: int, weight: float, rng: np.random.Generator) -> Tensor:
@@ -71,7 +74,7 @@ class Objective:
         candidates = self.sampler.items(drawn)
         liked = self._liked(chosen)
         excluded = known_positives(candidates.ids, len(self.sampler.q), liked)
-        embeddings = self.reader.items(np.concatenate([candidates.ids, own]))
+        embeddings = self.reader.items(np.concatenate([candidates.ids, own]), self._forget(rng))
         others, mine = embeddings[: len(candidates.ids)], embeddings[len(candidates.ids) :]
         negative = self.reader.score_items(users, families, candidates.ids, others)
         positive = self.reader.score_items(users, families, own[:, None], mine[:, None])[:, 0]
@@ -89,14 +92,16 @@ class Objective:
                                             torch.from_numpy(excluded).to(self.reader.device), self.task_weights)
 
     def _impressions(self, users: UserBatch, chosen: NDArray[np.int64], families: tuple[FamilyIndex, ...],
-                     tree: TreeReader | None, level: int, weight: float) -> tuple[Tensor, Tensor]:
+                     tree: TreeReader | None, level: int, weight: float,
+                     rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         events = self.moments.events.take(chosen)
         lengths = np.diff(events.indptr)
         shown = np.arange(lengths.max()) < lengths[:, None]
         rows = np.zeros(shown.shape, np.int64)
         rows[shown] = self.events.items[events.values]
         distinct, at = np.unique(rows, return_inverse=True)
-        embeddings = self.reader.items(distinct)[torch.from_numpy(at.reshape(rows.shape)).to(self.reader.device)]
+        at = torch.from_numpy(at.reshape(rows.shape)).to(self.reader.device)
+        embeddings = self.reader.items(distinct, self._forget(rng))[at]
         valid = torch.from_numpy(shown).to(self.reader.device)
         logits = self.reader.score_items(users, families, rows, embeddings)[valid]
         labels = self.reader.tensor(self.events.labels[events.values].astype(np.float32))

@@ -2,7 +2,8 @@
 
 The schedule is `epochs` without a tree, then `rounds` times: learn the tree (E), train `round_epochs` with the index
 loss (M). Batch order, negatives and dropout depend on (seed, epoch, batch) alone, so a resumed run repeats the batches
-that it would have seen.
+that it would have seen, and ends at the same weights to the bit. The one exception is a stop within an M-step: there
+the virtual embeddings of the nodes are taken from the item tower at the moment of the resumption.
 """
 
 from __future__ import annotations
@@ -141,12 +142,13 @@ class Trainer:
                 if batch % REPORT_BATCHES == 0:
                     bar.set_postfix(self._report(epoch, batch, losses[-REPORT_BATCHES:], entropy))
         self.progress = Progress(epoch + 1, 0)
-        report = self._report(epoch, len(plan), losses, entropy, seconds=time.perf_counter() - start)
+        more = {"seconds": time.perf_counter() - start}
         if self.dataset.spec.negatives == "sampled":
             self.model.eval()
-            own = self.fold[self.dataset.train.users] == 0
-            report |= {"train_sampled_ne": sampled_ne(self.reader, self.clicks, self.families[0], self.dataset.train,
-                                                      np.flatnonzero(own), self.config.seed, leave_out=True)}
+            own = np.flatnonzero(self.fold[self.dataset.train.users] == 0)
+            more["train_sampled_ne"] = sampled_ne(self.reader, self.clicks, self.families[0], self.dataset.train, own,
+                                                  self.config.seed, leave_out=True)
+        report = self._report(epoch, len(plan), losses, entropy, **more)
         tqdm.write("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
                              for key, value in report.items()))
         self._save()

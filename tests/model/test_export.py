@@ -1,0 +1,113 @@
+"""From a log to a sealed bundle by the real commands, and the parity that guards the seal."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from index_store.bundle import BundleError
+from index_store.store import Bundle
+from model.config import ConfigError
+from model.examples import Clicks
+from model.export import assemble, export
+from model.golden import ParityError, check_parity, golden_users
+from model.onnx_graphs import onnx_layers, onnx_user_tower, torch_layers, write_graphs
+from tests.model.test_training import TINY, trainer_of
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    trainer = trainer_of(tmp_path_factory.mktemp("run"))
+    trainer.fit()
+    return trainer
+
+
+def command(*words, code=0):
+    """Runs `python -m …` and returns its output."""
+    done = subprocess.run([sys.executable, "-m", *map(str, words)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stderr[-3000:]
+    return done.stdout if code == 0 else done.stderr
+
+
+def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
+    data, run, out = tmp_path / "data", tmp_path / "run", tmp_path / "bundle"
+    command("model", "data", "synthetic", "--ads", 300, "--users", 200, "--events", 4000, "--out", data)
+    command("model", "train", "--data", data, "--out", run, "--epochs", 1, "--rounds", 1, "--branching", "4x5")
+    command("model", "export", "--run", run, "--out", out)
+    assert "is sound" in command("index_store", "verify", out)
+    assert command("service", out, "--check").count("ok") >= 10
+    assert set(json.loads(command("model", "evaluate", "--run", run).splitlines()[-1])["ne"]) == {"click", "conversion"}
+    assert "exists already" in command("model", "export", "--run", run, "--out", out, code=1)
+    assert "holds a run already" in command("model", "train", "--data", data, "--out", run, code=1)
+
+
+def test_a_bundle_holds_what_the_run_learned(trained, tmp_path, tolerance=1e-5):
+    manifest = export(trained, tmp_path / "bundle", {"note": 1})
+    opened = Bundle.open(tmp_path / "bundle")
+    content, data = opened.content, trained.dataset
+    assert opened.bundle_id == manifest.bundle_id
+    assert manifest.counts == {"items": 80, "users": 60}
+    assert not manifest.calibrated
+    vectors = trained.reader.all_items()
+    assert np.allclose(content.embeddings[-1], vectors[content.tree.rows], atol=tolerance)
+    clicks = Clicks.of(data.train, 60)
+    everyone = clicks.histories(np.arange(60), data.spec.history_length)
+    assert np.array_equal(content.users.history.values, everyone.values)
+    # Items with the same codes lie under the same node.
+    leaf = content.tree.node_of_position(content.tree.depth - 1)[content.tree.position_of_row]
+    _, prefix = np.unique(trained.codes, axis=0, return_inverse=True)
+    assert len(np.unique(np.stack([leaf, prefix]), axis=1)[0]) == len(np.unique(leaf)) == len(np.unique(prefix))
+    evaluation = opened.files.json("evaluation.json")
+    assert evaluation["note"] == 1
+    assert evaluation["parity"] <= 1e-4
+
+
+def test_graphs_of_another_model_fail_parity(trained, tmp_path):
+    content = assemble(trained, trained.codes)
+    other = trainer_of(tmp_path / "other", replace(TINY, seed=9)).model.eval()
+
+    class Folder:
+        """Where `write_graphs` writes to."""
+
+        def path(self, name):
+            return tmp_path / name
+
+    write_graphs(Folder(), other, content.encoder.spec)
+    tower, layers = onnx_user_tower(tmp_path / "user_tower.onnx"), onnx_layers(tmp_path / "scorer_1.onnx")
+    with pytest.raises(ParityError, match="ONNX and torch differ by"):
+        check_parity(content, trained.model.eval(), tower, layers, golden_users(content))
+
+
+def test_a_failed_export_leaves_nothing_behind(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("model.golden.PARITY", -1.0)
+    with pytest.raises(ParityError):
+        export(trained, tmp_path / "bundle", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_is_never_overwritten(trained, tmp_path):
+    (tmp_path / "bundle").mkdir()
+    with pytest.raises(BundleError, match="exists already"):
+        export(trained, tmp_path / "bundle", {})
+
+
+def test_a_run_without_a_tree_is_not_exported(tmp_path):
+    with pytest.raises(ConfigError, match="has no tree yet"):
+        export(trainer_of(tmp_path / "run"), tmp_path / "bundle", {})
+
+
+def test_a_node_keeps_the_models_score_with_its_own_offset(trained, tolerance=1e-4):
+    content = assemble(trained, trained.codes)
+    with torch.no_grad():
+        trained.model.level_offsets.add_(1.0)
+    moved = assemble(trained, trained.codes)
+    with torch.no_grad():
+        trained.model.level_offsets.sub_(1.0)
+    assert np.allclose(moved.embeddings[0] - content.embeddings[0], 1.0, atol=tolerance)
+    assert np.allclose(moved.embeddings[-1], content.embeddings[-1], atol=tolerance)
+    assert torch_layers(trained.model)(np.zeros((1, 16), np.float32), moved.embeddings[0],
+                                       np.zeros((4, 6), np.float32)).shape == (4, 1)

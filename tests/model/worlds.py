@@ -1,0 +1,50 @@
+"""Tiny logs for the tests of the offline job, as data folders and in memory."""
+
+import numpy as np
+
+from index_store.features import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, Ragged, TaskSpec
+from model.data.load import Dataset, Events
+
+
+def positives(users: int = 60, items: int = 80, clicks: int = 6, seed: int = 0, planted: bool = True) -> Dataset:
+    """A log of positives: users click ads of their own category if `planted`, else any ads at all."""
+    rng = np.random.default_rng(seed)
+    category = np.arange(items) % 8
+    rows = np.arange(items)
+    taken = [np.sort(rng.permutation(rows[category == u % 8] if planted else rows)[: clicks + 1]) for u in range(users)]
+    taken = [rng.permutation(own) for own in taken]
+    train = [own[:-1] for own in taken]
+    return dataset(users, items, category, [(u, i) for u in range(users) for i in train[u]],
+                   [(u, taken[u][-1]) for u in range(users)])
+
+
+def dataset(users: int, items: int, category: np.ndarray, train: list[tuple[int, int]],
+            test: list[tuple[int, int]]) -> Dataset:
+    """A log of positives over ads with a category; users have one field, their parity."""
+    spec = FeatureSpec(
+        user_fields=(FieldSpec("parity", "categorical"),), item_fields=(FieldSpec("category", "categorical"),),
+        tasks=(TaskSpec("click"),), negatives="sampled", history_ordered=False,
+        key_families=(KeyFamily("category", "category", "match"), KeyFamily("also", "ad_id", "co_click", 10)))
+    values = {"user.parity": np.array([b"0", b"1"]),
+              "item.category": np.array(sorted(str(c).encode() for c in np.unique(category)))}
+    ids = np.array([b"ad%05d" % i for i in range(items)])
+    encoder = FeatureEncoder(spec, values, {}, ids)
+    of = encoder.encode_values("item", "category", np.array([str(c).encode() for c in category]))
+    return Dataset(spec, encoder, np.array([b"user%05d" % u for u in range(users)]),
+                   features((np.arange(users) % 2 + 1)[:, None]), features(of[:, None]), events(train), events(test))
+
+
+def features(categorical: np.ndarray) -> Features:
+    """Encoded rows that hold categorical ids alone."""
+    return Features(np.zeros((len(categorical), 0), np.float32), categorical.astype(np.int32), ())
+
+
+def events(pairs: list[tuple[int, int]]) -> Events:
+    """Clicks (user row, item row) without times."""
+    users, items = (np.array(column, np.int32) for column in zip(*sorted(pairs), strict=True))
+    return Events(users, items, np.zeros(len(users), np.int64), np.ones((len(users), 1), np.int8))
+
+
+def lists(rows: list[list[int]]) -> Ragged:
+    """A Ragged of plain lists."""
+    return Ragged.of([np.array(row, np.int32) for row in rows])
