@@ -15,7 +15,7 @@ import shutil
 import uuid
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ class Manifest:
     """What a bundle says of itself.
 
     Attributes:
-        bundle_id: first 16 hex digits of the hash of everything below but `created_at`.
+        bundle_id: first 16 hex digits of the hash of everything below.
         dims: `user_embedding`, `item_embedding`, `interaction`.
         calibrated: whether the tasks were trained on impressions, so that probabilities mean something.
         counts: `items`, `users`.
@@ -174,9 +174,9 @@ class BundleWriter:
             hashes = list(pool.map(lambda name: _sha256(self.folder / name), names))
         files = {name: {"sha256": digest, "bytes": (self.folder / name).stat().st_size}
                  for name, digest in zip(names, hashes, strict=True)}
-        draft = Manifest(format_version=FORMAT_VERSION, bundle_id="", created_at="", files=files, **entries)
-        manifest = Manifest(**{**vars(draft), "bundle_id": _bundle_id(asdict(draft)),
-                               "created_at": datetime.now(UTC).isoformat(timespec="seconds")})
+        draft = Manifest(format_version=FORMAT_VERSION, bundle_id="", files=files,
+                         created_at=datetime.now(UTC).isoformat(timespec="seconds"), **entries)
+        manifest = replace(draft, bundle_id=_bundle_id(asdict(draft)))
         self.json(MANIFEST, asdict(manifest))
         _sync(self.folder / MANIFEST)
         _sync(self.folder)
@@ -306,7 +306,7 @@ def _read_manifest(folder: Path) -> Manifest:
 
 
 def _bundle_id(entries: Mapping[str, Any]) -> str:
-    content = {key: value for key, value in entries.items() if key not in ("bundle_id", "created_at")}
+    content = {key: value for key, value in entries.items() if key != "bundle_id"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

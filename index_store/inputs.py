@@ -84,7 +84,9 @@ def pool(tables: Mapping[str, NDArray[np.float32]], dense: NDArray[np.float32],
 
 
 def _pooled(table: NDArray[np.float32], bag: Ragged) -> NDArray[np.float32]:
-    lengths = np.diff(bag.indptr)
+    if bag.one_each:
+        return table[bag.values]
+    lengths = bag.lengths
     pooled = np.zeros((len(bag), table.shape[1]), np.float32)
     filled = np.flatnonzero(lengths)
     if len(filled):

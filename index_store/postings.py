@@ -83,10 +83,10 @@ def user_keys(index: FamilyIndex, history: Ragged, ordered: bool) -> KeyHits:
         ordered: whether the order of the history means anything.
     """
     n_keys = len(index.idf)
-    lengths = np.diff(history.indptr)
+    lengths = history.lengths
     rank = (np.arange(len(history.values)) - np.repeat(history.indptr[:-1], lengths)).astype(np.float32)
     of_items = index.item_keys.take(history.values)
-    per_item = np.diff(of_items.indptr)
+    per_item = of_items.lengths
     owner = np.repeat(np.repeat(np.arange(len(lengths)), lengths), per_item)
     recency = np.repeat(1.0 / (1.0 + rank), per_item).astype(np.float32)
     keys = of_items.values
@@ -103,12 +103,15 @@ def user_keys(index: FamilyIndex, history: Ragged, ordered: bool) -> KeyHits:
     pair = owner * np.int64(n_keys) + keys
     order = np.argsort(pair, kind="stable")
     pair = pair[order]
-    first = np.flatnonzero(np.diff(pair, prepend=-1))
-    if not len(first):
+    if not len(pair):
         nothing = np.empty((0, 3 + ordered), np.float32)
         return KeyHits(np.zeros(len(lengths) + 1, np.int64), np.empty(0, np.int32), nothing)
+    begins = np.ones(len(pair), bool)
+    np.not_equal(pair[1:], pair[:-1], out=begins[1:])
+    first = np.flatnonzero(begins)
+    times = np.append(first[1:], len(pair)) - first
     weights = weights[order]
-    columns = [np.log1p(np.diff(first, append=len(pair))), np.log1p(np.add.reduceat(weights, first)),
+    columns = [np.log1p(times), np.log1p(np.add.reduceat(weights, first)),
                np.maximum.reduceat(weights, first)]
     if ordered:
         columns.append(np.maximum.reduceat(recency[order], first))
@@ -123,7 +126,7 @@ def key_postings(item_keys: Ragged, n_keys: int, node_of_row: NDArray[np.integer
     Args:
         node_of_row: (n_items,) the node of each item row; never the items level's, see `item_features`.
     """
-    node = np.repeat(np.asarray(node_of_row, np.int64), np.diff(item_keys.indptr))
+    node = np.repeat(np.asarray(node_of_row, np.int64), item_keys.lengths)
     known = item_keys.values != UNKNOWN
     n_nodes = int(node_of_row.max()) + 1
     pair = np.unique(item_keys.values[known].astype(np.int64) * n_nodes + node[known])
@@ -170,7 +173,7 @@ def _scatter(scratch: NDArray[np.float32], column: int, hits: KeyHits, postings:
     keys = hits.keys[first:last]
     starts = postings.indptr[keys]
     lengths = postings.indptr[keys + 1] - starts
-    owner = np.repeat(np.arange(stop - start), np.diff(hits.indptr[start : stop + 1]))
+    owner = np.repeat(np.arange(stop - start), hits.indptr[start + 1 : stop + 1] - hits.indptr[start:stop])
     at = postings.values[expand_ranges(starts, lengths)] + np.repeat(owner * n_nodes, lengths)
     for value in range(hits.values.shape[1]):
         np.maximum.at(scratch[:, column + value], at, np.repeat(hits.values[first:last, value], lengths))
@@ -202,7 +205,7 @@ def item_features(hits: Sequence[KeyHits], families: Sequence[FamilyIndex],
         for start in range(0, users, chunk):
             stop = min(start + chunk, users)
             first, last = family.indptr[start], family.indptr[stop]
-            owner = np.repeat(np.arange(stop - start), np.diff(family.indptr[start : stop + 1]))
+            owner = np.repeat(np.arange(stop - start), family.indptr[start + 1 : stop + 1] - family.indptr[start:stop])
             slot = np.zeros((stop - start) * n_keys, np.int32)
             slot[owner * n_keys + family.keys[first:last]] = np.arange(first + 1, last + 1)
             users_rows = np.broadcast_to(rows if rows.ndim == 1 else rows[start:stop], (stop - start, rows.shape[-1]))
@@ -219,7 +222,7 @@ def _look_up(item_keys: Ragged, rows: NDArray[np.integer], slot: NDArray[np.int3
     if item_keys.one_each:
         return values.take(slot.take(first + item_keys.values.take(rows)), axis=0)
     keys = item_keys.take(rows.ravel())
-    lengths = np.diff(keys.indptr)
+    lengths = keys.lengths
     found = values.take(slot.take(np.repeat(np.broadcast_to(first, rows.shape).ravel(), lengths) + keys.values), axis=0)
     result = np.zeros((rows.size, values.shape[1]), np.float32)
     filled = np.flatnonzero(lengths)

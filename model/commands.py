@@ -42,7 +42,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--over-arch", choices=["wukong", "dot"], default="wukong",
                         help="dot trains the two-tower baseline (default %(default)s)")
     parser.add_argument("--negatives", type=int, default=DEFAULTS.negatives,
-                        help="sampled negatives a batch, for logs of positives (default %(default)s)")
+                        help="sampled negatives an example, for logs of positives (default %(default)s)")
     parser.add_argument("--holdout", type=float, default=0.0, metavar="SHARE",
                         help="hold out a share of the train events to choose settings by; test stays unseen")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default %(default)s)")

@@ -62,8 +62,9 @@ class TrainConfig:
         round_epochs: epochs of one M-step.
         index_weight: weight of the `<user, index node>` loss after its warm-up.
         batch_users: users' moments in a batch.
-        negatives: shared negatives drawn for a batch of a log that holds only positives.
-        uniform_share: share of these negatives that is drawn uniformly, the rest by popularity.
+        negatives: negatives of an example of a log that holds only positives.
+        negative_pool: items drawn for a batch, of which each example takes its negatives.
+        uniform_share: share of the pool that is drawn uniformly, the rest by popularity.
         unknown_share: share of moments at which the user is trained as unknown: no fields, no history.
         forget_share: share of item ids, of candidates and in histories, that is trained as unknown.
         learning_rate, table_learning_rate: Adam's, for dense layers and tables, before the linear decay to zero.
@@ -79,7 +80,8 @@ class TrainConfig:
     round_epochs: int = 1
     index_weight: float = 1.0
     batch_users: int = 512
-    negatives: int = 128
+    negatives: int = 96
+    negative_pool: int = 2048
     uniform_share: float = 0.5
     unknown_share: float = 0.02
     forget_share: float = 0.3
@@ -90,7 +92,7 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "round_epochs", "batch_users", "negatives"):
+        for name in ("rounds", "round_epochs", "batch_users", "negatives", "negative_pool"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
         if self.epochs < 0:

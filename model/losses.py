@@ -25,13 +25,13 @@ def sampled_loss(positive: Tensor, negative: Tensor, labels: Tensor, correction:
 
     Args:
         positive: (B, tasks) logits of each example's own item or node.
-        negative: (B, M, tasks) logits of the shared candidates.
+        negative: (B, M, tasks) logits of its candidates.
         labels: (B, tasks); an example counts for the tasks whose label it has.
-        correction: (M,) of `negatives.Candidates`.
+        correction: (B, M) of `negatives.Candidates`.
         excluded: (B, M) bool, candidates that are no negatives for this example.
         task_weights: (tasks,).
     """
-    corrected = (negative + correction[None, :, None]).masked_fill(excluded[:, :, None], float("-inf"))
+    corrected = (negative + correction[:, :, None]).masked_fill(excluded[:, :, None], float("-inf"))
     everything = torch.cat([positive[:, None], corrected], dim=1)
     per_task = torch.logsumexp(everything, dim=1) - positive
     mean_of_positives = (per_task * labels).sum(0) / labels.sum(0).clamp(min=1)

@@ -1,8 +1,9 @@
-"""Negatives for logs that hold only positives: shared by a batch, with what the log-Q correction needs.
+"""Negatives for logs that hold only positives, with what the log-Q correction needs.
 
-Candidates are drawn with replacement from Q, a mixture of uniform and popularity. A candidate that was drawn m times
-out of n stands for m / (n Q) of the catalogue, so its logit gets log m - log(n Q) in training, and nothing at serving.
-The positive itself is counted exactly. A node's Q is the sum over its members (Section 3.5).
+A batch draws a pool of items from Q, a mixture of uniform and popularity, and every example takes a random part of the
+pool: many distinct negatives a batch, whose embeddings are made once. Draws are independent and with replacement, so
+one of an example's n draws stands for 1 / (n Q) of the catalogue: its logit gets -log(n Q) in training, and nothing at
+serving. The positive itself is counted exactly. A node's Q is the sum over its members (Section 3.5).
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from index_store.features import Ragged
 
 @dataclass(frozen=True)
 class Candidates:
-    """Shared negatives of a batch.
+    """Negatives of the B examples of a batch.
 
     Attributes:
-        ids: (M,) int64 distinct items or nodes.
-        correction: (M,) float32 to add to their logits.
+        ids: (B, M) int64 items or nodes.
+        correction: (B, M) float32 to add to their logits.
     """
 
     ids: NDArray[np.int64]
@@ -42,45 +43,39 @@ class NegativeSampler:
         self._cumulative = np.cumsum(self.q)
         self._cumulative /= self._cumulative[-1]
 
-    def draw(self, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Item rows (draws,) with repetitions."""
-        return np.searchsorted(self._cumulative, rng.random(draws)).astype(np.int64)
+    def items(self, examples: int, draws: int, pool: int, rng: np.random.Generator) -> Candidates:
+        """Draws for each example `draws` items out of a common pool of `pool`."""
+        drawn = np.searchsorted(self._cumulative, rng.random(pool)).astype(np.int64)
+        ids = drawn[rng.integers(0, pool, (examples, draws))]
+        return Candidates(ids, -np.log(draws * self.q[ids]).astype(np.float32))
 
-    def items(self, drawn: NDArray[np.int64]) -> Candidates:
-        """The distinct items among the drawn ones."""
-        return _distinct(drawn, self.q)
-
-    def nodes(self, drawn: NDArray[np.int64], node_of_row: NDArray[np.integer],
-              node_q: NDArray[np.float64]) -> Candidates:
-        """The nodes of one level that hold the drawn items; all of them, exactly, where a level has no more nodes.
+    @staticmethod
+    def nodes(items: Candidates, node_of_row: NDArray[np.integer], node_q: NDArray[np.float64]) -> Candidates:
+        """The nodes of one level that hold the drawn items; all of them, exactly, where a level has no more than draws.
 
         Args:
-            drawn: item rows (draws,).
+            items: the draws.
             node_of_row: (n_items,) node of each item.
             node_q: (n_nodes,) summed Q of each node.
         """
-        if len(node_q) <= len(drawn):
-            return Candidates(np.arange(len(node_q)), np.zeros(len(node_q), np.float32))
-        return _distinct(node_of_row[drawn].astype(np.int64), node_q)
-
-
-def _distinct(drawn: NDArray[np.int64], q: NDArray[np.float64]) -> Candidates:
-    ids, times = np.unique(drawn, return_counts=True)
-    return Candidates(ids, np.log(times / (len(drawn) * q[ids])).astype(np.float32))
+        examples, draws = items.ids.shape
+        if len(node_q) <= draws:
+            everything = np.tile(np.arange(len(node_q)), (examples, 1))
+            return Candidates(everything, np.zeros(everything.shape, np.float32))
+        ids = node_of_row[items.ids].astype(np.int64)
+        return Candidates(ids, -np.log(draws * node_q[ids]).astype(np.float32))
 
 
 def known_positives(candidates: NDArray[np.int64], n: int, positives: Ragged) -> NDArray[np.bool_]:
     """Which candidates each user is known to like: (B, M) bool.
 
     Args:
-        candidates: (M,) distinct ids below n.
+        candidates: (B, M) ids below n.
         n: number of items or nodes.
         positives: ids that each of B users clicked, or that hold a clicked item.
     """
-    slot = np.full(n, -1, np.int64)
-    slot[candidates] = np.arange(len(candidates))
-    owner = np.repeat(np.arange(len(positives)), np.diff(positives.indptr))
-    hit = slot[positives.values]
-    known = np.zeros((len(positives), len(candidates)), bool)
-    known[owner[hit >= 0], hit[hit >= 0]] = True
-    return known
+    owner = np.repeat(np.arange(len(positives), dtype=np.int64), np.diff(positives.indptr))
+    liked = np.unique(owner * n + positives.values)
+    wanted = np.arange(len(positives), dtype=np.int64)[:, None] * n + candidates
+    at = np.minimum(np.searchsorted(liked, wanted), max(0, len(liked) - 1))
+    return liked[at] == wanted if len(liked) else np.zeros(candidates.shape, bool)

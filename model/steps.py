@@ -14,7 +14,7 @@ from model.config import TrainConfig
 from model.data.load import Events
 from model.examples import Clicks, Moments
 from model.losses import impression_loss, sampled_loss
-from model.negatives import NegativeSampler, known_positives
+from model.negatives import Candidates, NegativeSampler, known_positives
 
 
 class Objective:
@@ -70,26 +70,29 @@ class Objective:
                  tree: TreeReader | None, level: int, weight: float, rng: np.random.Generator) -> Tensor:
         own = self.events.items[chosen].astype(np.int64)
         labels = self.reader.tensor(self.events.labels[chosen].astype(np.float32))
-        drawn = self.sampler.draw(self.config.negatives, rng)
-        candidates = self.sampler.items(drawn)
+        candidates = self.sampler.items(len(own), self.config.negatives, self.config.negative_pool, rng)
         liked = self._liked(chosen)
-        excluded = known_positives(candidates.ids, len(self.sampler.q), liked)
-        embeddings = self.reader.items(np.concatenate([candidates.ids, own]), self._forget(rng))
-        others, mine = embeddings[: len(candidates.ids)], embeddings[len(candidates.ids) :]
+        distinct, at = np.unique(candidates.ids, return_inverse=True)
+        embeddings = self.reader.items(np.concatenate([distinct, own]), self._forget(rng))
+        others = embeddings[torch.from_numpy(at.reshape(candidates.ids.shape)).to(self.reader.device)]
         negative = self.reader.score_items(users, families, candidates.ids, others)
-        positive = self.reader.score_items(users, families, own[:, None], mine[:, None])[:, 0]
-        loss = sampled_loss(positive, negative, labels, self.reader.tensor(candidates.correction),
-                            torch.from_numpy(excluded).to(self.reader.device), self.task_weights)
+        positive = self.reader.score_items(users, families, own[:, None], embeddings[len(distinct) :, None])[:, 0]
+        loss = self._cross_entropy(positive, negative, labels, candidates, liked, len(self.sampler.q))
         if not level or tree is None:
             return loss
         node_of_row = tree.node_of_row[level - 1]
-        nodes = self.sampler.nodes(drawn, node_of_row, self._summed_q(tree, level))
+        nodes = self.sampler.nodes(candidates, node_of_row, self._summed_q(tree, level))
         holding = Ragged(liked.indptr, node_of_row[liked.values])
-        excluded = known_positives(nodes.ids, tree.tree.size(level), holding)
         negative = tree.score_nodes(users, level, nodes.ids)
         positive = tree.score_nodes(users, level, node_of_row[own][:, None])[:, 0]
-        return loss + weight * sampled_loss(positive, negative, labels, self.reader.tensor(nodes.correction),
-                                            torch.from_numpy(excluded).to(self.reader.device), self.task_weights)
+        return loss + weight * self._cross_entropy(positive, negative, labels, nodes, holding, tree.tree.size(level))
+
+    def _cross_entropy(self, positive: Tensor, negative: Tensor, labels: Tensor, candidates: Candidates, liked: Ragged,
+                       n: int) -> Tensor:
+        """The sampled loss, without candidates that the user is known to like or that hold such an item."""
+        excluded = torch.from_numpy(known_positives(candidates.ids, n, liked)).to(self.reader.device)
+        return sampled_loss(positive, negative, labels, self.reader.tensor(candidates.correction), excluded,
+                            self.task_weights)
 
     def _impressions(self, users: UserBatch, chosen: NDArray[np.int64], families: tuple[FamilyIndex, ...],
                      tree: TreeReader | None, level: int, weight: float,
@@ -100,8 +103,8 @@ class Objective:
         rows = np.zeros(shown.shape, np.int64)
         rows[shown] = self.events.items[events.values]
         distinct, at = np.unique(rows, return_inverse=True)
-        at = torch.from_numpy(at.reshape(rows.shape)).to(self.reader.device)
-        embeddings = self.reader.items(distinct, self._forget(rng))[at]
+        index = torch.from_numpy(at.reshape(rows.shape)).to(self.reader.device)
+        embeddings = self.reader.items(distinct, self._forget(rng))[index]
         valid = torch.from_numpy(shown).to(self.reader.device)
         logits = self.reader.score_items(users, families, rows, embeddings)[valid]
         labels = self.reader.tensor(self.events.labels[events.values].astype(np.float32))

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from index_store.features import Ragged
 
+INITIAL_SCALE = 0.01
+"""Standard deviation of a fresh table row: a value that was never seen should say next to nothing."""
+
 
 class Tables(nn.Module):
     """Embedding tables of a tower; a bag's rows are summed and divided by the square root of their number."""
@@ -19,7 +22,7 @@ class Tables(nn.Module):
     def __init__(self, sizes: Mapping[str, int], width: int) -> None:
         super().__init__()
         self.names = list(sizes)
-        self.weights = nn.ParameterList(nn.Parameter(torch.randn(rows, width) * width**-0.5)
+        self.weights = nn.ParameterList(nn.Parameter(torch.randn(rows, width) * INITIAL_SCALE)
                                         for rows in sizes.values())
 
     @property

@@ -64,15 +64,13 @@ def test_bundle_is_refused_when_any_file_is_damaged(copy, damage):
     Bundle.open(copy)
 
 
-def test_manifest_is_refused_when_any_byte_but_its_date_is_flipped(copy):
+def test_manifest_is_refused_when_any_byte_is_flipped(copy):
     content = (copy / MANIFEST).read_bytes()
-    date = content.index(b"created_at") + len('created_at": "')
-    for at in range(0, len(content), 23):
-        if not date <= at < content.index(b'"', date):
-            (copy / MANIFEST).write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1:])
-            with pytest.raises(BundleError) as caught:
-                BundleFiles(copy, verify=False)
-            assert caught.value.file
+    for at in range(0, len(content), 11):
+        (copy / MANIFEST).write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1:])
+        with pytest.raises(BundleError) as caught:
+            BundleFiles(copy, verify=False)
+        assert caught.value.file
 
 
 @pytest.mark.parametrize(("version", "remedy"), [(2, "install a newer release"), (0, "export it again"),

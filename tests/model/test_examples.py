@@ -112,7 +112,7 @@ def learned_gain(features):
     pairs = torch.from_numpy(features)
     for _ in range(150):
         logits = net(pairs)
-        loss = sampled_loss(logits[:, 0], logits[:, 1:], torch.ones(len(pairs), 1), torch.zeros(20),
+        loss = sampled_loss(logits[:, 0], logits[:, 1:], torch.ones(len(pairs), 1), torch.zeros(len(pairs), 20),
                             torch.zeros(len(pairs), 20, dtype=torch.bool), torch.ones(1))
         optimizer.zero_grad()
         loss.backward()

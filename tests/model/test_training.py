@@ -16,7 +16,8 @@ from model.train import Trainer, hold_out
 from tests.model.worlds import positives
 
 TINY = TrainConfig(model=MoNNConfig(table_width=8, user_hidden=(16,), item_hidden=(16,), pair_hidden=(8,), dim=4),
-                   branching=(4, 3), epochs=1, rounds=1, round_epochs=1, batch_users=16, negatives=24)
+                   branching=(4, 3), epochs=1, rounds=1, round_epochs=1, batch_users=16, negatives=24,
+                   negative_pool=200)
 
 
 def trainer_of(folder, config=TINY, data=None):

@@ -1,0 +1,97 @@
+"""`python -m service BUNDLE`: serve a bundle, check it, or print the OpenAPI document.
+
+What only one of them needs is imported there, so that a refusal comes at once and the supervisor stays small.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from index_store.bundle import BundleError
+from index_store.features import FeatureError
+from index_store.store import Bundle
+from service.errors import ServiceError
+from service.settings import Settings, SettingsError, read_settings
+from service.supervisor import ListenError, serve
+
+_EXAMPLES = """
+examples:
+  python -m service build/bundle                     serve on 127.0.0.1:8080
+  python -m service build/bundle --port 9000 --workers 4
+  REDIS_URL=redis://127.0.0.1:6379/0 python -m service build/bundle
+                                                     share user embeddings between workers and restarts
+  python -m service build/bundle --check             verify every file, replay the golden requests, exit 0 or 1
+  curl -s localhost:8080/retrieve -H 'Content-Type: application/json' -d '{"user_id": "42", "top_k": 10}'
+
+All other settings are environment variables (RETRIEVAL_...): see docs/service.md.
+"""
+
+
+def main() -> int:
+    """Exit status: 0 fine, 1 the bundle or the address cannot be used, 2 wrong usage or settings."""
+    parser = argparse.ArgumentParser(
+        prog="python -m service", description="Answers POST /retrieve with the best ads of a sealed bundle.",
+        epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path, nargs="?", help="folder written by `python -m model export`")
+    parser.add_argument("--host", help="address to listen on (default 127.0.0.1; 0.0.0.0 for all)")
+    parser.add_argument("--port", type=int, help="port to listen on (default 8080; 0 lets the system choose)")
+    parser.add_argument("--workers", type=int, help="processes that answer requests (default 1; one a core is usual)")
+    parser.add_argument("--check", action="store_true", help="do not serve: verify the bundle and replay golden.json")
+    parser.add_argument("--openapi", action="store_true", help="do not serve: print the OpenAPI document")
+    args = parser.parse_args()
+    try:
+        if args.openapi:
+            print(openapi())
+            return 0
+        if args.bundle is None:
+            parser.error("name a BUNDLE, a folder written by `python -m model export`")
+        settings = read_settings({"host": args.host, "port": args.port, "workers": args.workers})
+        return asyncio.run(check(args.bundle)) if args.check else serve(args.bundle, settings)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (BundleError, ListenError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def openapi() -> str:
+    """The document of docs/openapi.json: the contract, whatever the bundle and the settings."""
+    from service.app import Api, build_api
+
+    return json.dumps(build_api(Api(Path(), Settings.model_construct())).openapi(), indent=1, ensure_ascii=False)
+
+
+async def check(folder: Path) -> int:
+    """Verifies a bundle and replays its golden requests, a line each; returns the exit status."""
+    from service.golden import replay
+    from service.retriever import Retriever
+
+    opened = Bundle.open(folder)
+    print(f"ok    {len(opened.manifest.files)} files of bundle {opened.bundle_id} have the sealed content")
+    retriever = Retriever(opened)
+    problems = 0
+    try:
+        async for done in replay(retriever):
+            if done.problem is None:
+                print(f"ok    golden request {done.number}: {done.ads} ads, scores at most {done.difference:.1e} apart")
+            else:
+                problems += 1
+                print(f"WRONG golden request {done.number}: {done.problem}")
+    except (ServiceError, FeatureError) as error:
+        problems += 1
+        print(f"WRONG golden.json holds a request that this service refuses: {error}")
+    finally:
+        retriever.close()
+    if problems:
+        print(f"{problems} of {len(opened.golden)} golden requests are answered wrongly on this machine; export the "
+              "bundle again with the installed versions")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""The HTTP face of the service: five endpoints around one BundleHost, and the OpenAPI document of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
+
+from index_store.features import FeatureError
+from index_store.store import describe
+from service import metrics
+from service.bundle_host import BundleHost
+from service.errors import ErrorType, ServiceError, from_feature_error, internal_error
+from service.observer import CLIENT_GONE, Observer, RequestRecord
+from service.parsing import Limits, parse_body, to_query
+from service.replies import latency, reply_body, server_timing
+from service.schemas import ErrorReply, RetrieveReply, RetrieveRequest
+from service.settings import Settings
+
+VERSION = version("monn-hill")
+_JSON = "application/json"
+
+
+class Api:
+    """The endpoints. `host` is there from the application's start to its end."""
+
+    host: BundleHost
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self._folder, self._settings, self._limits = folder, settings, Limits.of(settings)
+
+    @asynccontextmanager
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        """Opens the bundle before the first request, and warms it up while /livez answers already."""
+        self.host = BundleHost(self._folder, self._settings)
+        warming = asyncio.create_task(self.host.warm())
+        yield
+        warming.cancel()
+        await self.host.close()
+
+    async def retrieve(self, request: Request) -> Response:
+        """The best ads for a user, best first."""
+        record = _record(request, "/retrieve")
+        host = self.host
+        retriever = host.retriever
+        body = await _read_body(request, self._settings.max_body_bytes)
+        try:
+            answer = await retriever.retrieve(to_query(parse_body(body), host.manifest, self._limits))
+        except FeatureError as error:
+            raise from_feature_error(error, host.user_fields) from error
+        total = time.perf_counter() - record.started
+        stages = latency(answer, total)
+        metrics.observe(answer, total)
+        record.details = {"bundle_id": host.manifest.bundle_id, "ads": len(answer.ad_ids), "user": answer.user,
+                          "user_cache": answer.user_cache, "degraded": answer.degraded,
+                          "pairs_scored": answer.found.pairs_scored, "latency_ms": stages}
+        return Response(reply_body(answer, host.manifest, record.request_id, stages), media_type=_JSON,
+                        headers={"server-timing": server_timing(stages)})
+
+    async def livez(self, request: Request) -> Response:
+        """200 as long as the process can answer at all."""
+        _record(request, "/livez")
+        return _json({"status": "alive"})
+
+    async def readyz(self, request: Request) -> Response:
+        """200 once the bundle has answered its golden requests rightly, 503 before."""
+        _record(request, "/readyz")
+        return _json({"status": "ready", "bundle_id": self.host.retriever.bundle.bundle_id})
+
+    async def info(self, request: Request) -> Response:
+        """What is served: bundle, tasks, features and limits."""
+        _record(request, "/info")
+        spec = self.host.spec
+        return _json({"version": VERSION, "bundle": describe(self.host.manifest),
+                      "limits": {"max_top_k": self._limits.max_top_k, "max_beam_width": self._limits.max_beam_width,
+                                 "max_excluded": self._limits.max_excluded,
+                                 "max_body_bytes": self._settings.max_body_bytes},
+                      "tasks": [task.name for task in spec.tasks],
+                      "user_features": {field.name: field.kind for field in spec.user_fields},
+                      "ad_features": {field.name: field.kind for field in spec.item_fields}})
+
+    async def metrics(self, request: Request) -> Response:
+        """Prometheus metrics of all workers together."""
+        _record(request, "/metrics")
+        return Response(await asyncio.to_thread(metrics.render), media_type=metrics.CONTENT_TYPE)
+
+
+def create_app(folder: Path, settings: Settings) -> ASGIApp:
+    """The ASGI application of one worker; the bundle is opened when it starts."""
+    return Observer(build_api(Api(folder, settings)))
+
+
+def build_api(api: Api) -> FastAPI:
+    """Routes, error replies and documentation."""
+    app = FastAPI(title="Ad retrieval", version=VERSION, description="MoNN scores, the HILL tree prunes.",
+                  lifespan=api.lifespan, docs_url=None, redoc_url=None, redirect_slashes=False,
+                  exception_handlers={ServiceError: _refuse, HTTPException: _refuse_http,
+                                      ClientDisconnect: _client_gone, Exception: _apologise})
+    body = {"required": True, "content": {_JSON: {"schema": RetrieveRequest.model_json_schema()}}}
+    refusals: dict[int | str, dict[str, Any]] = {
+        status: {"model": ErrorReply, "description": description} for status, description in (
+            (400, "the body is no JSON"), (413, "the body is too large"), (415, "the body is not declared as JSON"),
+            (422, "a field is missing, unknown or unfit"), (500, "the service failed"), (503, "not ready yet"))}
+    app.add_api_route("/retrieve", api.retrieve, methods=["POST"], response_class=Response, response_model=None,
+                      responses={200: {"model": RetrieveReply, "description": "the answer"}, **refusals},
+                      openapi_extra={"requestBody": body})
+    for path, endpoint in (("/livez", api.livez), ("/readyz", api.readyz), ("/metrics", api.metrics),
+                           ("/info", api.info)):
+        app.add_api_route(path, endpoint, methods=["GET"], response_class=Response, response_model=None,
+                          responses={503: refusals[503]} if path == "/readyz" else None)
+    return app
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
+    """The body of a request that declares JSON, read no further than the limit."""
+    declared = request.headers.get("content-type", "")
+    if declared.partition(";")[0].strip().lower() != _JSON:
+        raise ServiceError(ErrorType.UNSUPPORTED_MEDIA_TYPE,
+                           f"the request's Content-Type is {declared[:60]!r}, {_JSON} was expected",
+                           f"send the header Content-Type: {_JSON}")
+    too_large = ServiceError(ErrorType.BODY_TOO_LARGE, f"the body is larger than this service's limit of {limit} bytes",
+                             "send less, such as fewer exclude_ad_ids or a shorter history")
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limit:
+        raise too_large
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise too_large
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _record(request: Request, endpoint: str) -> RequestRecord:
+    record: RequestRecord = request.scope["record"]
+    record.endpoint = endpoint
+    return record
+
+
+def _json(content: Any) -> Response:
+    return Response(orjson.dumps(content), media_type=_JSON)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    if not isinstance(error, ServiceError):
+        raise error
+    request.scope["record"].error_type = error.error_type
+    return Response(error.body(), error.status, media_type=_JSON)
+
+
+async def _refuse_http(request: Request, error: Exception) -> Response:
+    """What the router refuses: no such path, or not with this method."""
+    if not isinstance(error, HTTPException) or error.status_code not in (404, 405):
+        raise error
+    path = request.url.path[:100]
+    if error.status_code == 404:
+        refusal = ServiceError(ErrorType.NOT_FOUND, f"there is no {path!r} here",
+                               "use POST /retrieve, or GET /livez, /readyz, /metrics, /info, /openapi.json")
+    else:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        refusal = ServiceError(ErrorType.METHOD_NOT_ALLOWED, f"{path} was asked with {request.method}",
+                               f"use {allowed}")
+    response = await _refuse(request, refusal)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _apologise(request: Request, _: Exception) -> Response:
+    """Answers for a defect of ours; the framework then hands the exception on to the observer, which logs it."""
+    return await _refuse(request, internal_error())
+
+
+async def _client_gone(_: Request, __: Exception) -> Response:
+    """Nobody reads this; the status tells log and metrics that it was not our failure."""
+    return Response(status_code=CLIENT_GONE)

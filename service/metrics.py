@@ -1,0 +1,71 @@
+"""Prometheus metrics, right with several workers too. docs/service.md has a row for each.
+
+The supervisor names a folder in PROMETHEUS_MULTIPROC_DIR before this module is imported; each worker writes its values
+there, and whoever is scraped adds up those of all.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import get_args
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from service.retriever import Answer, CacheUse
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+REQUESTS = Counter("retrieval_requests", "Requests by endpoint, HTTP status and error type (empty where none)",
+                   ["endpoint", "status", "error_type"])
+STAGE_SECONDS = Histogram("retrieval_stage_seconds", "Time of answered requests by stage, `total` included", ["stage"],
+                          buckets=_BUCKETS)
+LEVEL_SECONDS = Histogram("retrieval_level_seconds", "Time of the search by level of the tree", ["level"],
+                          buckets=_BUCKETS)
+PAIRS_SCORED = Counter("retrieval_pairs_scored", "Pairs of user and node or ad that were scored, by level", ["level"])
+USER_CACHE = Counter("retrieval_user_cache", "Answered requests by where the user embedding came from", ["result"])
+BAD_VALUES = Counter("retrieval_user_cache_bad_values", "Values in Redis that were not what was asked for")
+DEGRADED = Counter("retrieval_degraded", "Answered requests that went without something", ["reason"])
+REDIS_FAILURES = Counter("retrieval_redis_failures", "Failed round trips to Redis, timeouts included", ["operation"])
+DROPPED_WRITES = Counter("retrieval_redis_dropped_writes", "Embeddings not written to Redis: no room, or paused")
+BUNDLE_ACTIVE = Gauge("retrieval_bundle_active", "Live workers that serve this bundle", ["bundle_id"],
+                      multiprocess_mode="livesum")
+
+# Values that are known beforehand start at 0, so that the first event is a rise that an alert can see.
+for _result in get_args(CacheUse):
+    USER_CACHE.labels(_result)
+for _operation in ("get", "set"):
+    REDIS_FAILURES.labels(_operation)
+DEGRADED.labels("redis")
+
+
+def observe(answer: Answer, total: float) -> None:
+    """Counts an answered request; `total` in seconds."""
+    times = answer.times
+    for stage, seconds in (("total", total), ("queue", times.queue), ("features", times.features),
+                           ("cache", times.cache), ("user_tower", times.user_tower), ("search", times.search)):
+        STAGE_SECONDS.labels(stage).observe(seconds)
+    for trace in answer.found.levels:
+        LEVEL_SECONDS.labels(str(trace.level)).observe(trace.seconds)
+        PAIRS_SCORED.labels(str(trace.level)).inc(trace.scored)
+    USER_CACHE.labels(answer.user_cache).inc()
+    for reason in answer.degraded:
+        DEGRADED.labels(reason).inc()
+
+
+def render() -> bytes:
+    """All metrics of all workers in Prometheus' text format."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -1,0 +1,107 @@
+"""From the bytes of a request body to a Query that fits the bundle and the limits, or a ServiceError that says why."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from index_store.bundle import Manifest
+from index_store.features import as_key
+from service.errors import ErrorType, ServiceError, from_validation_error, shown
+from service.retriever import Query
+from service.schemas import RetrieveRequest
+from service.settings import Settings, variable
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Largest values that a request may ask for."""
+
+    max_top_k: int
+    max_beam_width: int
+    max_excluded: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        return cls(settings.max_top_k, settings.max_beam_width, settings.max_excluded)
+
+
+UNLIMITED = Limits(sys.maxsize, sys.maxsize, sys.maxsize)
+"""For requests of our own, such as golden ones."""
+
+
+def parse_body(body: bytes) -> RetrieveRequest:
+    """Raises ServiceError if the body is no JSON or not of the schema."""
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ServiceError(ErrorType.MALFORMED_JSON, f"the body of {len(body)} bytes is no JSON: {error}",
+                           "send one JSON object in UTF-8, without NaN or Infinity") from error
+    return parse_request(content)
+
+
+def parse_request(content: Any) -> RetrieveRequest:
+    """Raises ServiceError if decoded JSON is not of the schema."""
+    try:
+        return RetrieveRequest.model_validate(content)
+    except ValidationError as error:
+        raise from_validation_error(error, RetrieveRequest) from error
+
+
+def to_query(request: RetrieveRequest, manifest: Manifest, limits: Limits) -> Query:
+    """Fills in the bundle's defaults and checks the values.
+
+    Raises:
+        ServiceError: a value is above its limit, or does not fit the bundle.
+        FeatureError: the user id is empty, too long or has a NUL.
+    """
+    top_k = manifest.search.top_k if request.top_k is None else request.top_k
+    _at_most("top_k", top_k, limits.max_top_k)
+    excluded = request.exclude_ad_ids or []
+    _at_most("number of exclude_ad_ids", len(excluded), limits.max_excluded, "max_excluded")
+    return Query(as_key(request.user_id, "user_id"), request.user_features, excluded, top_k,
+                 _beam_width(request.beam_width, manifest, limits), request.exact,
+                 _task_weights(request.task_weights, manifest.tasks))
+
+
+def _beam_width(asked: int | list[int] | None, manifest: Manifest, limits: Limits) -> tuple[int, ...]:
+    inner = len(manifest.levels) - 1
+    if asked is None:
+        return manifest.search.beam_width
+    if isinstance(asked, int):
+        _at_most("beam_width", asked, limits.max_beam_width)
+        return (asked,) * inner
+    if len(asked) != inner:
+        raise ServiceError(ErrorType.INVALID_VALUE,
+                           f"beam_width lists {len(asked)} numbers, the tree has {inner} levels above the ads",
+                           f"send one integer for all levels, or a list of {inner}")
+    for width in asked:
+        _at_most("beam_width", width, limits.max_beam_width)
+    return tuple(asked)
+
+
+def _task_weights(asked: dict[str, float] | None, tasks: tuple[str, ...]) -> NDArray[np.float32]:
+    if not asked:
+        return np.array([1.0] + [0.0] * (len(tasks) - 1), np.float32)
+    for name in asked:
+        if name not in tasks:
+            raise ServiceError(ErrorType.UNKNOWN_TASK, f"task_weights names {shown(name)}, the bundle has no such task",
+                               f"use some of {', '.join(tasks)}")
+    weights = np.array([asked.get(name, 0.0) for name in tasks], np.float32)
+    if not weights.any():
+        raise ServiceError(ErrorType.INVALID_VALUE, f"task_weights is {shown(asked)}, so every score would be 0",
+                           "give at least one task a weight above 0")
+    return weights
+
+
+def _at_most(name: str, value: int, limit: int, setting: str | None = None) -> None:
+    if value > limit:
+        source = variable(setting or f"max_{name}")
+        raise ServiceError(ErrorType.INVALID_VALUE, f"the {name} is {value}, above this service's limit of {limit}",
+                           f"send at most {limit}, or have {source} raised")

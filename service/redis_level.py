@@ -1,0 +1,125 @@
+"""The shared level of the user cache: embeddings in Redis, one round trip a request, and never a failed request.
+
+A timeout bounds each round trip, a circuit breaker skips Redis after a failure, writes wait in a bounded queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import numpy as np
+from numpy.typing import NDArray
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
+
+from service import metrics
+from service.circuit_breaker import CircuitBreaker
+from service.embedding_record import LAYOUT_VERSION, pack, unpack
+from service.request_log import log
+from service.settings import Settings
+
+_CONNECTIONS = 16
+_FLUSH_SECONDS = 1.0
+
+
+class RedisUnavailableError(Exception):
+    """Redis was skipped or did not answer in time."""
+
+
+class RedisLevel:
+    """Embeddings of one user tower in Redis.
+
+    Args:
+        url: where Redis is.
+        settings: the `redis_*` ones are read.
+        tower_version: hash of what turns tower inputs into embeddings; part of the key.
+        dimension: Du.
+    """
+
+    def __init__(self, url: str, settings: Settings, tower_version: str, dimension: int) -> None:
+        self._timeout = settings.redis_timeout_ms / 1000
+        self._ttl = settings.redis_ttl_seconds
+        self._dimension = dimension
+        self._prefix = f"user-embedding:{LAYOUT_VERSION}:{tower_version[:16]}:".encode()
+        # Retries are our own business: the breaker's. Without them one round trip is all that a request can pay.
+        self._redis = Redis(connection_pool=BlockingConnectionPool.from_url(
+            url, max_connections=_CONNECTIONS, timeout=self._timeout, socket_timeout=self._timeout,
+            socket_connect_timeout=self._timeout, retry=Retry(NoBackoff(), 0), protocol=2))
+        self._breaker = CircuitBreaker(settings.redis_pause_seconds)
+        self._pending: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(settings.redis_pending_writes)
+        self._writer: asyncio.Task[None] | None = None
+
+    async def get(self, digest: bytes) -> NDArray[np.float32] | None:
+        """The embedding (1, Du) float32 or None.
+
+        Raises:
+            RedisUnavailableError: it was skipped or did not answer in time.
+        """
+        if not self._breaker.allows():
+            raise RedisUnavailableError
+        key = self._key(digest)
+        try:
+            async with asyncio.timeout(self._timeout):
+                record = await self._redis.get(key)
+        except Exception as error:  # whatever Redis or its client comes up with, the request goes on
+            if isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE"):
+                record = b""  # somebody put a list there: a bad value, but Redis is well
+            else:
+                self._failed("get", error)
+                raise RedisUnavailableError from error
+        self._worked()
+        if record is None:
+            return None
+        embedding = unpack(key, record, self._dimension) if isinstance(record, bytes) else None
+        if embedding is None:
+            metrics.BAD_VALUES.inc()
+        return embedding
+
+    def put(self, digest: bytes, embedding: NDArray[np.float32]) -> None:
+        """Queues a write; drops it where the queue is full."""
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write())
+        key = self._key(digest)
+        try:
+            self._pending.put_nowait((key, pack(key, embedding)))
+        except asyncio.QueueFull:
+            metrics.DROPPED_WRITES.inc()
+
+    async def close(self) -> None:
+        """Writes what is pending, for a second at most, and disconnects."""
+        if self._writer is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._pending.join(), _FLUSH_SECONDS)
+            self._writer.cancel()
+        await self._redis.aclose()
+
+    async def _write(self) -> None:
+        while True:
+            key, record = await self._pending.get()
+            try:
+                if not self._breaker.allows():
+                    metrics.DROPPED_WRITES.inc()
+                    continue
+                async with asyncio.timeout(self._timeout):
+                    await self._redis.set(key, record, ex=self._ttl)
+                self._worked()
+            except Exception as error:  # see `get`
+                self._failed("set", error)
+            finally:
+                self._pending.task_done()
+
+    def _key(self, digest: bytes) -> bytes:
+        return self._prefix + digest.hex().encode()
+
+    def _worked(self) -> None:
+        if self._breaker.success():
+            log("redis_recovered")
+
+    def _failed(self, operation: str, error: Exception) -> None:
+        metrics.REDIS_FAILURES.labels(operation).inc()
+        if self._breaker.failure():
+            # The error's text may hold the address with its password, its name is enough.
+            log("redis_unavailable", operation=operation, error=type(error).__name__)

@@ -1,0 +1,84 @@
+"""The service's settings: read once from the environment at start, passed down, never changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, RedisDsn, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "RETRIEVAL_"
+
+
+class SettingsError(Exception):
+    """A setting cannot be used; the message names the variable, its value and what to do."""
+
+
+class Settings(BaseSettings):
+    """Each field is read from `RETRIEVAL_<NAME>`, the Redis URL from `REDIS_URL`; docs/service.md lists them."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 lets the system choose")
+    workers: int = Field(default=1, ge=1, le=256, description="processes that answer requests")
+    shutdown_seconds: int = Field(default=10, ge=1, description="time that running requests get to finish at shutdown")
+    search_threads: int = Field(default=1, ge=1, le=64, description="searches that one worker runs at the same time")
+    onnx_threads: int = Field(default=1, ge=1, le=64, description="threads of one scorer call")
+    max_top_k: int = Field(default=1_000, ge=1, description="largest top_k that a request may ask for")
+    max_beam_width: int = Field(default=10_000, ge=1, description="largest beam_width that a request may ask for")
+    max_excluded: int = Field(default=10_000, ge=0, description="most ad ids in exclude_ad_ids")
+    max_body_bytes: int = Field(default=256 * 1024, ge=1, description="largest request body, in bytes")
+    user_cache: bool = Field(default=True, description="whether user embeddings are cached, here and in Redis")
+    user_cache_entries: int = Field(default=50_000, ge=1, description="embeddings that each worker keeps in memory")
+    redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL",
+                                        description="the shared cache; without it each worker's own cache serves alone")
+    redis_timeout_ms: float = Field(default=20.0, gt=0, description="time that a request waits for Redis at most")
+    redis_ttl_seconds: int = Field(default=86_400, ge=1, description="time that an embedding stays in Redis")
+    redis_pause_seconds: float = Field(default=1.0, ge=0, description="time that Redis is left alone after a failure")
+    redis_pending_writes: int = Field(default=1_000, ge=1, description="writes that may wait; more are dropped")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        """An empty URL means none, as an unset variable of a compose file does."""
+        if value is None or not value.get_secret_value().strip():
+            return None
+        try:
+            if not value.get_secret_value().startswith("unix://"):
+                TypeAdapter(RedisDsn).validate_python(value.get_secret_value())
+        except ValidationError as error:
+            raise ValueError("is no Redis URL such as redis://127.0.0.1:6379/0") from error
+        return value
+
+
+def variable(name: str) -> str:
+    """Environment variable of a setting."""
+    alias = Settings.model_fields[name].validation_alias
+    return alias if isinstance(alias, str) else f"{PREFIX}{name.upper()}"
+
+
+def read_settings(overrides: Mapping[str, Any]) -> Settings:
+    """Settings from the environment, some of them replaced.
+
+    Args:
+        overrides: name -> value from the command line; None means not given.
+
+    Raises:
+        SettingsError: a value does not fit, or a variable with the prefix is none of ours.
+    """
+    names = {variable(name) for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in names:
+            raise SettingsError(f"{name} is set, but there is no such setting; there are {', '.join(sorted(names))}")
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        # The Redis URL may hold a password, so its value is never shown.
+        value = "as given" if name in ("redis_url", variable("redis_url")) else f"{first['input']!r}"
+        known = variable(name) if name in Settings.model_fields else name
+        raise SettingsError(f"{known} {value} cannot be used: {first['msg']}; see docs/service.md") from error
