@@ -102,11 +102,12 @@ class Manifest:
     """What a bundle says of itself.
 
     Attributes:
-        bundle_id: first 16 hex digits of the hash of everything below.
+        bundle_id: hash of the content: of everything below but `created_at` and `checksum`.
         dims: `user_embedding`, `item_embedding`, `interaction`.
         calibrated: whether the tasks were trained on impressions, so that probabilities mean something.
         counts: `items`, `users`.
         files: name -> {`sha256`, `bytes`} of every other file.
+        checksum: hash of the manifest's other entries.
     """
 
     format_version: int
@@ -119,6 +120,7 @@ class Manifest:
     counts: Mapping[str, int]
     search: SearchDefaults
     files: Mapping[str, Mapping[str, Any]]
+    checksum: str
 
     def fingerprint(self, files: Iterable[str]) -> str:
         """Hash of some of the files' contents, from their checksums."""
@@ -174,9 +176,10 @@ class BundleWriter:
             hashes = list(pool.map(lambda name: _sha256(self.folder / name), names))
         files = {name: {"sha256": digest, "bytes": (self.folder / name).stat().st_size}
                  for name, digest in zip(names, hashes, strict=True)}
-        draft = Manifest(format_version=FORMAT_VERSION, bundle_id="", files=files,
+        draft = Manifest(format_version=FORMAT_VERSION, bundle_id="", files=files, checksum="",
                          created_at=datetime.now(UTC).isoformat(timespec="seconds"), **entries)
-        manifest = replace(draft, bundle_id=_bundle_id(asdict(draft)))
+        identified = replace(draft, bundle_id=_hash(asdict(draft), "bundle_id", "created_at", "checksum"))
+        manifest = replace(identified, checksum=_hash(asdict(identified), "checksum"))
         self.json(MANIFEST, asdict(manifest))
         _sync(self.folder / MANIFEST)
         _sync(self.folder)
@@ -293,20 +296,21 @@ def _read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**{**data, "tasks": tuple(data["tasks"]),
                                "levels": tuple(LevelEntry(**entry) for entry in data["levels"]),
                                "search": SearchDefaults(tuple(data["search"]["beam_width"]), data["search"]["top_k"])})
-        expected = _bundle_id(asdict(manifest))
+        expected = _hash(asdict(manifest), "checksum")
         names = [name for name, entry in manifest.files.items() if (entry["sha256"], entry["bytes"])]
     except (TypeError, KeyError, AttributeError) as error:
         raise BundleError(folder, MANIFEST, f"is not a manifest ({error!r})", RESTORE) from error
-    if manifest.bundle_id != expected:
-        raise BundleError(folder, MANIFEST, f"says bundle_id {manifest.bundle_id}, its content has {expected}", RESTORE)
+    if manifest.checksum != expected:
+        raise BundleError(folder, MANIFEST, f"says checksum {manifest.checksum}, its entries have {expected}", RESTORE)
     for name in names:
         if not _FILE_NAME.fullmatch(name):
             raise BundleError(folder, MANIFEST, f"lists a file named {name!r}", RESTORE)
     return manifest
 
 
-def _bundle_id(entries: Mapping[str, Any]) -> str:
-    content = {key: value for key, value in entries.items() if key != "bundle_id"}
+def _hash(entries: Mapping[str, Any], *without: str) -> str:
+    """First 16 hex digits of the hash of the entries that are not named."""
+    content = {key: value for key, value in entries.items() if key not in without}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -18,7 +18,7 @@ from index_store.bundle import (
     BundleWriter,
     LevelEntry,
     SearchDefaults,
-    _bundle_id,
+    _hash,
 )
 from index_store.features import Ragged
 from index_store.store import Bundle, write_content
@@ -163,7 +163,7 @@ def test_bundle_is_refused_when_its_manifest_points_elsewhere(tmp_path, name):
     writer = BundleWriter(tmp_path / "bundle")
     manifest = dataclasses.asdict(writer.seal(**ENTRIES))
     manifest["files"] = {name: {"sha256": "0" * 64, "bytes": 0}}
-    manifest["bundle_id"] = _bundle_id(manifest)
+    manifest["checksum"] = _hash(manifest, "checksum")
     (tmp_path / "bundle" / MANIFEST).write_text(json.dumps(manifest))
     assert refusal(tmp_path / "bundle").reason == f"lists a file named {name!r}"
 
