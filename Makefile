@@ -5,6 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 DATA ?= synthetic
 SOURCE ?=
+PORT ?= 8080
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint clean
@@ -21,7 +22,7 @@ $(VENV)/installed: pyproject.toml
 setup: $(VENV)/installed  ## the environment in .venv, with all extras
 
 demo: setup  ## from a log to answered requests; DATA=taobao-ad SOURCE=DIR for real ads
-	$(RUN) -m loadtest demo --data $(DATA) $(if $(SOURCE),--source $(SOURCE))
+	$(RUN) -m loadtest demo --data $(DATA) --port $(PORT) $(if $(SOURCE),--source $(SOURCE))
 
 test: lint  ## everything that must hold: lint, types, tests
 	$(RUN) -m pytest

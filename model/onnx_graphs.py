@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,8 @@ def _to_onnx(module: nn.Module, example: tuple[torch.Tensor, ...], inputs: list[
              fixed: tuple[str, ...] = ()) -> None:
     rows = torch.export.Dim("rows")
     shapes = tuple(None if name in fixed else {0: rows} for name in inputs)
+    # The exporter warns about operators of packages that we do not use.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(module, example, input_names=inputs, output_names=[output], dynamo=True,

@@ -14,8 +14,8 @@ from index_store.postings import FamilyIndex
 from model.batches import Reader
 from model.examples import Clicks
 
-PROFILE_PAIRS = 15_000_000
-MOST_USERS = 600
+PROFILE_PAIRS = 8_000_000
+MOST_USERS = 400
 DIMENSIONS = 64
 _BATCH_PAIRS = 200_000
 

@@ -45,6 +45,8 @@ class BundleHost:
 
     async def warm(self) -> None:
         """Replays the golden requests; afterwards the bundle serves, unless an answer was wrong."""
+        if self._cache is not None:
+            await self._cache.connect()
         try:
             wrong = [done async for done in replay(self._retriever) if done.problem]
             problem = f"golden request {wrong[0].number} {wrong[0].problem}" if wrong else ""

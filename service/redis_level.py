@@ -21,6 +21,7 @@ from service.embedding_record import LAYOUT_VERSION, pack, unpack
 from service.request_log import log
 from service.settings import Settings
 
+_CONNECT_ATTEMPTS = 3
 _CONNECTIONS = 16
 _FLUSH_SECONDS = 1.0
 
@@ -51,6 +52,13 @@ class RedisLevel:
         self._breaker = CircuitBreaker(settings.redis_pause_seconds)
         self._pending: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(settings.redis_pending_writes)
         self._writer: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        """Opens a connection before the first request needs it: it costs more than the time a request may wait."""
+        for _ in range(_CONNECT_ATTEMPTS):
+            with contextlib.suppress(Exception):  # the first request will count and report what is wrong
+                await self._redis.ping()
+                return
 
     async def get(self, digest: bytes) -> NDArray[np.float32] | None:
         """The embedding (1, Du) float32 or None.

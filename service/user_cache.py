@@ -47,6 +47,11 @@ class UserCache:
         if self._redis is not None:
             self._redis.put(key, embedding)
 
+    async def connect(self) -> None:
+        """Connects to Redis, if there is one; never fails."""
+        if self._redis is not None:
+            await self._redis.connect()
+
     async def close(self) -> None:
         if self._redis is not None:
             await self._redis.close()

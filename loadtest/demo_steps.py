@@ -1,0 +1,120 @@
+"""The offline half of the demo: log -> data folder -> run -> bundle, each step as the command that a person would type.
+
+A step whose result is there already is not repeated; an interrupted training goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from index_store.bundle import MANIFEST
+from loadtest.children import Children
+from model.data.tables import SPEC
+
+_FINISHED = "finished"
+"""The demo's mark on a run: all its checkpoints look alike."""
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class DemoSize:
+    """How much the demo does, so that all of it takes less than four minutes on two cores.
+
+    Attributes:
+        ads, users, events: size of the synthetic world.
+        epochs, rounds, round_epochs: of `train`: epochs without a tree, EM rounds, epochs of each round.
+        quality_users: test users that `export` measures recall on.
+    """
+
+    ads: int = 20_000
+    users: int = 50_000
+    events: int = 1_000_000
+    epochs: int = 0
+    rounds: int = 1
+    round_epochs: int = 1
+    quality_users: int = 200
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command.
+
+    Attributes:
+        what: what it makes, in words.
+        folder: where.
+        result: a file in the folder that is there once the step is finished.
+        arguments: of `python -m model`; called when the step is due.
+    """
+
+    what: str
+    folder: Path
+    result: str
+    arguments: Callable[[], list[str]]
+
+
+def make_bundle(children: Children, folder: Path, data: str, source: Path | None, size: DemoSize) -> Path:
+    """Makes what is missing of data, run and bundle in `folder`, and returns the bundle.
+
+    Args:
+        children: owns the processes.
+        folder: holds the three results.
+        data: name of the source.
+        source: folder of the source; None for a synthetic one.
+        size: how much to do.
+
+    Raises:
+        DemoError: a step failed.
+    """
+    steps = _steps(folder, data, source, size)
+    anew = False
+    for number, step in enumerate(steps, start=1):
+        title = f"[{number}/{len(steps)}] {step.what}"
+        if not anew and (step.folder / step.result).exists():
+            print(f"{title}: {step.folder} has it already; remove that folder to make it again", flush=True)
+            continue
+        if anew:  # what was made from the results of before
+            shutil.rmtree(step.folder, ignore_errors=True)
+        anew = True
+        _run(children, title, ["-m", "model", *step.arguments()])
+        if step.result == _FINISHED:
+            (step.folder / _FINISHED).touch()
+    return steps[-1].folder
+
+
+def _steps(folder: Path, data: str, source: Path | None, size: DemoSize) -> list[Step]:
+    table, run, bundle = folder / "data", folder / "run", folder / "bundle"
+    world = ["--ads", str(size.ads), "--users", str(size.users), "--events", str(size.events)]
+    origin = world if source is None else ["--source", str(source)]
+
+    def training() -> list[str]:
+        if (run / "weights.safetensors").exists():  # a checkpoint of an interrupted training
+            return ["train", "--out", str(run), "--resume"]
+        shutil.rmtree(run, ignore_errors=True)
+        return ["train", "--data", str(table), "--out", str(run), "--epochs", str(size.epochs),
+                "--rounds", str(size.rounds), "--round-epochs", str(size.round_epochs)]
+
+    return [Step(f"{data} log as tables", table, SPEC, lambda: ["data", data, "--out", str(table), *origin]),
+            Step("model and tree", run, _FINISHED, training),
+            Step("bundle", bundle, MANIFEST,
+                 lambda: ["export", "--run", str(run), "--out", str(bundle), "--users", str(size.quality_users)])]
+
+
+def _run(children: Children, title: str, arguments: list[str]) -> None:
+    print(f"{title}: python {shlex.join(arguments)}", flush=True)
+    # SIGINT, for the training answers it with a checkpoint.
+    started = time.monotonic()
+    status = children.wait(children.start([sys.executable, *arguments], ending=signal.SIGINT))
+    if status:
+        raise DemoError(f"{title} failed with exit code {status}, its output is above; the command was `python "
+                        f"{shlex.join(arguments)}`; when the cause is mended, run the demo again: it goes on from here")
+    print(f"{title}: done in {time.monotonic() - started:.0f} s", flush=True)
