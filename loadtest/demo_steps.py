@@ -32,16 +32,18 @@ class DemoSize:
 
     Attributes:
         ads, users, events: size of the synthetic world.
-        epochs, rounds, round_epochs: of `train`: epochs without a tree, EM rounds, epochs of each round.
+        epochs, rounds, round_epochs, batch_users: of `train`: epochs without a tree, EM rounds, epochs of each round,
+            moments of users in a batch.
         quality_users: test users that `export` measures recall on.
     """
 
     ads: int = 20_000
     users: int = 50_000
     events: int = 1_000_000
-    epochs: int = 0
+    epochs: int = 1
     rounds: int = 1
     round_epochs: int = 1
+    batch_users: int = 1024
     quality_users: int = 200
 
 
@@ -101,7 +103,8 @@ def _steps(folder: Path, data: str, source: Path | None, size: DemoSize) -> list
             return ["train", "--out", str(run), "--resume"]
         shutil.rmtree(run, ignore_errors=True)
         return ["train", "--data", str(table), "--out", str(run), "--epochs", str(size.epochs),
-                "--rounds", str(size.rounds), "--round-epochs", str(size.round_epochs)]
+                "--rounds", str(size.rounds), "--round-epochs", str(size.round_epochs),
+                "--batch-users", str(size.batch_users)]
 
     return [Step(f"{data} log as tables", table, SPEC, lambda: ["data", data, "--out", str(table), *origin]),
             Step("model and tree", run, _FINISHED, training),

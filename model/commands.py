@@ -41,6 +41,8 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
                         help="children of a node at each level (default: by the number of ads)")
     parser.add_argument("--over-arch", choices=["wukong", "dot"], default="wukong",
                         help="dot trains the two-tower baseline (default %(default)s)")
+    parser.add_argument("--batch-users", type=int, default=DEFAULTS.batch_users,
+                        help="moments of users in a batch; logs of impressions take more (default %(default)s)")
     parser.add_argument("--negatives", type=int, default=DEFAULTS.negatives,
                         help="sampled negatives an example, for logs of positives (default %(default)s)")
     parser.add_argument("--holdout", type=float, default=0.0, metavar="SHARE",
@@ -64,7 +66,8 @@ def train(args: argparse.Namespace) -> None:
     else:
         config, data = TrainConfig(model=MoNNConfig(over_arch=args.over_arch), branching=args.branching,
                                    epochs=args.epochs, rounds=args.rounds, round_epochs=args.round_epochs,
-                                   negatives=args.negatives, holdout=args.holdout, seed=args.seed), args.data
+                                   batch_users=args.batch_users, negatives=args.negatives, holdout=args.holdout,
+                                   seed=args.seed), args.data
     fit(data, load_dataset(data), config, args.out, resume=args.resume)
     print(f"trained {args.out}; next: python -m model export --run {args.out} --out BUNDLE")
 

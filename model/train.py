@@ -30,7 +30,7 @@ from model.monn import MoNN
 from model.profiles import score_profiles
 from model.steps import Objective
 
-MOMENT_EVENTS = 16
+MOMENT_EVENTS = 8
 REFRESHES = 4
 WARM_UP_BATCHES = 50
 REPORT_BATCHES = 50

@@ -96,8 +96,8 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        raise ListenError(f"cannot listen on {settings.host}:{settings.port} ({os.strerror(error.errno or 0)}); choose another with "
-                          f"--host and --port, or {variable('host')} and {variable('port')}") from error
+        raise ListenError(f"cannot listen on {settings.host}:{settings.port} ({os.strerror(error.errno or 0)}); choose "
+                          f"another with --host and --port, or {variable('host')} and {variable('port')}") from error
 
 
 @contextmanager

@@ -18,7 +18,7 @@ demo.add_arguments(parser)
 size = demo.DemoSize(*map(int, sys.argv[1].split(",")))
 sys.exit(demo.run(parser.parse_args(sys.argv[2:]), size))
 """
-TINY = (300, 200, 4_000, 0, 1, 1, 20)
+TINY = (300, 200, 4_000, 0, 1, 1, 512, 20)
 SECONDS = 150
 
 
