@@ -33,8 +33,8 @@ from model.data.tables import DataError
 from service.retriever import EncodedUser, Retriever, SearchOptions
 
 TOP_K = 100
-SHARES = (0.25, 0.5, 1.0, 1.5)
-"""Beam widths of the sweep, as multiples of the bundle's default."""
+SHARES = (0.25, 0.5, 1.5)
+"""Beam widths of the sweep beside the bundle's default, as multiples of it."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,10 @@ def bench(folder: Path, data: Path, *, queries: int, users: int, seed: int) -> d
     dataset = load_dataset(data)
     questions = _questions(dataset, opened, users, seed)
     default = opened.manifest.search.beam_width
-    widest = opened.content.tree.size(opened.content.tree.depth - 1)
-    widths = sorted({tuple(min(widest, max(1, round(share * w))) for w in default) for share in SHARES})
+    sizes = [level.nodes for level in opened.manifest.levels[:-1]]
+    scaled = {tuple(min(size, max(1, round(share * w))) for size, w in zip(sizes, default, strict=True))
+              for share in SHARES}
+    widths = sorted({default, *scaled})
     quality = _quality(folder, questions, widths)
     latency = _latency(opened, questions, widths, queries, seed)
     rows = [{"beam_width": list(width), "default": width == default, **beam, "p50_ms": p50,

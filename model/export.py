@@ -65,7 +65,8 @@ def export(trainer: Trainer, out: Path, evaluation: Mapping[str, Any]) -> Manife
             tasks=tuple(task.name for task in spec.tasks), calibrated=spec.negatives == "impressions",
             levels=tuple(LevelEntry(level, content.tree.size(level), bundle.SCORER) for level in range(1, depth + 1)),
             counts={"items": content.tree.n_items, "users": len(content.users.ids)},
-            search=SearchDefaults(tuple([default.beam_width] * (depth - 1)), TOP_K))
+            search=SearchDefaults(tuple(min(default.beam_width, content.tree.size(level)) for level in range(1, depth)),
+                                  TOP_K))
     finally:
         writer.discard()
 

@@ -1,6 +1,7 @@
 """From a log to a sealed bundle by the real commands, and the parity that guards the seal."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -27,10 +28,27 @@ def trained(tmp_path_factory):
 
 
 def command(*words, code=0):
-    """Runs `python -m …` and returns its output."""
-    done = subprocess.run([sys.executable, "-m", *map(str, words)], capture_output=True, text=True, timeout=300)
+    """Runs `python -m …` on one thread and returns its output."""
+    done = subprocess.run([sys.executable, "-m", *map(str, words)], capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == code, done.stderr[-3000:]
     return done.stdout if code == 0 else done.stderr
+
+
+def check_bench(report, quality):
+    """The bench asks the exported graphs what `evaluate` asked the torch model."""
+    assert report["ads"] == 300
+    assert (report["quality_users"], report["timed_queries"]) == (quality["users"], 20)
+    for k in ("recall@20", "recall@100"):
+        assert report["exhaustive"][k] == pytest.approx(quality[k], abs=0.02)  # near ties may fall either way
+    assert [row["default"] for row in report["beam"]].count(True) == 1
+    for row in report["beam"]:
+        assert set(row) == {"beam_width", "default", "overlap@100", "recall@20", "recall@100", "pairs", "p50_ms",
+                            "kernel_ms"}
+        assert row["kernel_ms"] > 0
+        assert row["overlap@100"] > 0.999 or row["pairs"] < report["ads"] + 24, "a beam that loses ads scores fewer"
+    overlaps = [row["overlap@100"] for row in report["beam"]]
+    assert overlaps == sorted(overlaps)
 
 
 def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
@@ -40,7 +58,10 @@ def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
     command("model", "export", "--run", run, "--out", out)
     assert "is sound" in command("index_store", "verify", out)
     assert command("service", out, "--check").count("ok") >= 10
-    assert set(json.loads(command("model", "evaluate", "--run", run).splitlines()[-1])["ne"]) == {"click", "conversion"}
+    quality = json.loads(command("model", "evaluate", "--run", run).splitlines()[-1])
+    assert set(quality["ne"]) == {"click", "conversion"}
+    report = json.loads(command("loadtest", "bench", "--bundle", out, "--data", data, "--queries", 20).splitlines()[-1])
+    check_bench(report, quality)
     assert "exists already" in command("model", "export", "--run", run, "--out", out, code=1)
     assert "holds a run already" in command("model", "train", "--data", data, "--out", run, code=1)
 
