@@ -15,7 +15,7 @@ from model.config import ConfigError, MoNNConfig, TrainConfig
 from model.data.load import Events, load_dataset
 from model.data.tables import DataError
 from model.evaluate import impression_ne, recall, sampled_ne
-from model.examples import Clicks, families_of
+from model.examples import Clicks
 from model.export import export as write_bundle
 from model.golden import ParityError
 from model.train import Trainer
@@ -106,7 +106,7 @@ def quality(trainer: Trainer, users: int) -> dict[str, Any]:
     if dataset.test is None or not len(dataset.test.users):
         return {"test_events": 0}
     trainer.model.eval()
-    families = families_of(dataset, clicks, np.arange(len(dataset.user_ids)))
+    families = trainer.everyone.families
     test, seed = dataset.test, trainer.config.seed
     first = Clicks.of(_of_first_task(test), len(dataset.user_ids))
     targets = Ragged(first.indptr, first.rows)

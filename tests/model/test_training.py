@@ -35,7 +35,7 @@ def recall_of(trainer, k):
     data, clicks = trainer.dataset, trainer.clicks
     trainer.model.eval()
     first = np.searchsorted(data.test.users, np.arange(len(data.user_ids) + 1)).astype(np.int64)
-    return recall(trainer.reader, clicks, families_of(data, clicks, np.arange(len(data.user_ids))),
+    return recall(trainer.reader, clicks, trainer.everyone.families,
                   Ragged(first, data.test.items), np.arange(len(data.user_ids)), (k,),
                   Ragged(clicks.indptr, clicks.rows))[f"recall@{k}"]
 
