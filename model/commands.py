@@ -13,7 +13,8 @@ from index_store.features import Ragged
 from model.checkpoint import RunFolder
 from model.config import ConfigError, MoNNConfig, TrainConfig
 from model.data.load import Events, load_dataset
-from model.data.tables import DataError
+from model.data.tables import TRUTH, DataError
+from model.data.truth import TrueWorld
 from model.evaluate import impression_ne, recall, sampled_ne
 from model.examples import Clicks
 from model.export import export as write_bundle
@@ -24,6 +25,8 @@ from model.train import train as fit
 __all__ = ["ConfigError", "DataError", "ParityError", "add_train_arguments", "evaluate", "export", "train"]
 
 DEFAULTS = TrainConfig()
+TRUTH_USERS = 500
+"""Users whose top 100 is compared with that of a synthetic world."""
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,14 +117,27 @@ def quality(trainer: Trainer, users: int) -> dict[str, Any]:
     asked = np.random.default_rng([seed, 8]).permutation(np.flatnonzero(np.diff(targets.indptr)))
     asked = asked[:users] if users else asked
     result: dict[str, Any] = {"test_events": len(test.users), "users": len(asked), "held_out": trainer.config.holdout}
-    result |= recall(trainer.reader, clicks, families, targets, asked, (20, 100), Ragged(seen.indptr, seen.rows))
+    result |= recall(trainer.reader, clicks, families, asked, targets.take(asked),
+                     Ragged(seen.indptr, seen.rows).take(asked), (20, 100))
     if dataset.spec.negatives == "impressions":
         both = Clicks.of(_joined(dataset.train, test), len(dataset.user_ids))
         result["ne"] = impression_ne(trainer.reader, both, families, test)
     else:
         result["sampled_ne"] = sampled_ne(trainer.reader, clicks, families, test, np.arange(len(test.users)), seed,
                                           leave_out=False)
+    _, data = trainer.run.config()
+    if (data / TRUTH).is_dir() and not trainer.config.holdout:
+        result |= against_truth(trainer, TrueWorld.open(data), test)
     return result
+
+
+def against_truth(trainer: Trainer, world: TrueWorld, test: Events) -> dict[str, Any]:
+    """What a synthetic world knows: the Bayes NE by task, and how much of its true top 100 the model's holds."""
+    users = np.random.default_rng([trainer.config.seed, 9]).permutation(len(trainer.dataset.user_ids))[:TRUTH_USERS]
+    targets, nothing = Ragged.of([world.top_k(user, 100) for user in users]), Ragged.of([[] for _ in users])
+    found = recall(trainer.reader, trainer.clicks, trainer.everyone.families, users, targets, nothing, (100,))
+    return {"bayes_ne": world.bayes_ne(test), "overlap@100_with_truth": found["recall@100"],
+            "truth_users": len(users)}
 
 
 def _of_first_task(events: Events) -> Events:

@@ -109,21 +109,21 @@ def sampled_ne(reader: Reader, clicks: Clicks, families: tuple[FamilyIndex, ...]
     return entropy.values()[0]
 
 
-def recall(reader: Reader, clicks: Clicks, families: tuple[FamilyIndex, ...], targets: Ragged,
-           users: NDArray[np.integer], at: Sequence[int], masked: Ragged) -> dict[str, float]:
+def recall(reader: Reader, clicks: Clicks, families: tuple[FamilyIndex, ...], users: NDArray[np.integer],
+           targets: Ragged, masked: Ragged, at: Sequence[int]) -> dict[str, float]:
     """Mean recall of the exhaustive search by the first task.
 
     Args:
         reader: of the model in eval mode.
         clicks: train clicks, the histories.
         families: key families.
-        targets: test items of every user.
-        users: (N,) users to ask, each with at least one test item.
+        users: (N,) users to ask.
+        targets: N lists of items to find, none empty.
+        masked: N lists of items that must not be returned.
         at: cut-offs K.
-        masked: items of every user that must not be returned.
 
     Returns:
-        `recall@K` -> mean over users of hits / test items.
+        `recall@K` -> mean over users of hits / items to find.
     """
     n = len(reader.dataset.items)
     items = torch.from_numpy(reader.all_items()).to(reader.device)
@@ -134,8 +134,8 @@ def recall(reader: Reader, clicks: Clicks, families: tuple[FamilyIndex, ...], ta
             batch = reader.users(reader.dataset.users.take(chosen),
                                  clicks.histories(chosen, reader.spec.history_length), families)
             scores = reader.score_items(batch, families, np.arange(n), items)[..., 0].cpu().numpy()
-        for b, user in enumerate(chosen):
-            scores[b, masked.row(user)] = -np.inf
+        for b in range(len(chosen)):
+            scores[b, masked.row(start + b)] = -np.inf
             top = np.argsort(-scores[b], kind="stable")[: max(at)]
-            hits += [np.isin(targets.row(user), top[:k]).mean() for k in at]
+            hits += [np.isin(targets.row(start + b), top[:k]).mean() for k in at]
     return {f"recall@{k}": float(h / len(users)) for k, h in zip(at, hits, strict=True)}

@@ -34,10 +34,11 @@ def weights_of(trainer):
 def recall_of(trainer, k):
     data, clicks = trainer.dataset, trainer.clicks
     trainer.model.eval()
-    first = np.searchsorted(data.test.users, np.arange(len(data.user_ids) + 1)).astype(np.int64)
-    return recall(trainer.reader, clicks, trainer.everyone.families,
-                  Ragged(first, data.test.items), np.arange(len(data.user_ids)), (k,),
-                  Ragged(clicks.indptr, clicks.rows))[f"recall@{k}"]
+    users = np.arange(len(data.user_ids))
+    first = np.searchsorted(data.test.users, np.arange(len(users) + 1)).astype(np.int64)
+    found = recall(trainer.reader, clicks, trainer.everyone.families, users, Ragged(first, data.test.items),
+                   Ragged(clicks.indptr, clicks.rows), (k,))
+    return found[f"recall@{k}"]
 
 
 def test_training_finds_the_planted_category(tmp_path, at_least=0.9):
