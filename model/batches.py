@@ -51,11 +51,9 @@ class Reader:
     Args:
         dataset: the log.
         model: on any device.
-        past: (n_items, PAST) float32, what is known of the items from all users.
     """
 
-    def __init__(self, dataset: Dataset, model: MoNN, past: NDArray[np.float32]) -> None:
-        self.past = past
+    def __init__(self, dataset: Dataset, model: MoNN) -> None:
         self.dataset = dataset
         self.model = model
         self.spec: FeatureSpec = dataset.spec
@@ -75,14 +73,12 @@ class Reader:
         embeddings = self.model.embed_users(self.tensor(features.dense), bags)
         return UserBatch(embeddings, tuple(user_keys(f, history, self.spec.history_ordered) for f in families))
 
-    def items(self, rows: NDArray[np.integer], past: NDArray[np.float32] | None = None,
-              forget: Forget | None = None) -> Tensor:
-        """Embeds items (N,) by row: (N, Di); training hands over the past that other folds know."""
+    def items(self, rows: NDArray[np.integer], forget: Forget | None = None) -> Tensor:
+        """Embeds items (N,) by row: (N, Di)."""
         bags = item_bags(self.spec, rows, self.keys)
         if forget:
             bags[f"item.{ITEM_ID}"] = forget(bags[f"item.{ITEM_ID}"])
-        known = self.past if past is None else past
-        return self.model.embed_items(self.tensor(np.hstack([self.dataset.items.dense[rows], known[rows]])), bags)
+        return self.model.embed_items(self.tensor(self.dataset.items.dense[rows]), bags)
 
     def all_items(self, chunk: int = 16_384) -> NDArray[np.float32]:
         """Item embeddings (n_items, Di) float32 by row, without gradients."""

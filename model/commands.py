@@ -109,7 +109,7 @@ def quality(trainer: Trainer, users: int) -> dict[str, Any]:
     if dataset.test is None or not len(dataset.test.users):
         return {"test_events": 0}
     trainer.model.eval()
-    families = trainer.everyone.families
+    families = trainer.everyone
     test, seed = dataset.test, trainer.config.seed
     first = Clicks.of(_of_first_task(test), len(dataset.user_ids))
     targets = Ragged(first.indptr, first.rows)
@@ -135,7 +135,7 @@ def against_truth(trainer: Trainer, world: TrueWorld, test: Events) -> dict[str,
     """What a synthetic world knows: the Bayes NE by task, and how much of its true top 100 the model's holds."""
     users = np.random.default_rng([trainer.config.seed, 9]).permutation(len(trainer.dataset.user_ids))[:TRUTH_USERS]
     targets, nothing = Ragged.of([world.top_k(user, 100) for user in users]), Ragged.of([[] for _ in users])
-    found = recall(trainer.reader, trainer.clicks, trainer.everyone.families, users, targets, nothing, (100,))
+    found = recall(trainer.reader, trainer.clicks, trainer.everyone, users, targets, nothing, (100,))
     return {"bayes_ne": world.bayes_ne(test), "overlap@100_with_truth": found["recall@100"],
             "truth_users": len(users)}
 

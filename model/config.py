@@ -75,16 +75,16 @@ class TrainConfig:
 
     model: MoNNConfig = field(default_factory=MoNNConfig)
     branching: tuple[int, ...] = ()
-    epochs: int = 2
+    epochs: int = 1
     rounds: int = 2
     round_epochs: int = 1
     index_weight: float = 1.0
     batch_users: int = 512
     negatives: int = 96
     negative_pool: int = 2048
-    uniform_share: float = 0.5
+    uniform_share: float = 0.25
     unknown_share: float = 0.02
-    forget_share: float = 0.3
+    forget_share: float = 0.1
     learning_rate: float = 2e-3
     table_learning_rate: float = 4e-3
     weight_decay: float = 0.01

@@ -21,8 +21,6 @@ from model.co_click import co_click
 from model.data.load import Dataset, Events
 
 FOLDS = 8
-PAST = 1
-"""Columns of `past_of_items`."""
 
 
 @dataclass(frozen=True)
@@ -97,35 +95,6 @@ def families_of(dataset: Dataset, clicks: Clicks, users: NDArray[np.integer]) ->
         tables = co_click(histories, of_items, n_keys, family.neighbours) if family.via == "co_click" else ()
         families.append(FamilyIndex(family, of_items, idf(of_items, n_keys), *tables))
     return tuple(families)
-
-
-@dataclass(frozen=True)
-class Counts:
-    """All that was counted over some users: the key families with their co-click tables, and the items' past."""
-
-    families: tuple[FamilyIndex, ...]
-    past: NDArray[np.float32]
-
-    @classmethod
-    def over(cls, dataset: Dataset, clicks: Clicks, users: NDArray[np.integer]) -> Counts:
-        return cls(families_of(dataset, clicks, users), past_of_items(dataset, clicks, users))
-
-
-def past_of_items(dataset: Dataset, clicks: Clicks, users: NDArray[np.integer]) -> NDArray[np.float32]:
-    """What is known of each item from the given users: log(1 + clicks), scaled as if all users had been counted.
-
-    It is a dense feature of the item tower (Section 2: "item historical click-through rate"), so a bundle holds it in
-    the item embeddings.
-
-    Returns:
-        (n_items, PAST) float32.
-    """
-    counted = np.zeros(len(dataset.user_ids), bool)
-    counted[users] = True
-    of_counted = np.repeat(counted, np.diff(clicks.indptr))
-    count = np.bincount(clicks.rows[of_counted], minlength=len(dataset.items))
-    past: NDArray[np.float32] = np.log1p(count * (len(counted) / max(1, len(users)))).astype(np.float32)
-    return past[:, None]
 
 
 def fold_of_users(users: int, seed: int) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from index_store.features import Ragged
 from index_store.postings import FamilyIndex, feature_names, key_postings
 from index_store.store import BundleContent, UserTable, write_content
 from index_store.tree import Tree, build_tree
+from model.batches import Reader
 from model.beam_curve import beam_curve, cheapest
 from model.config import ConfigError
 from model.golden import check_parity, golden_answers, golden_users
@@ -72,8 +73,10 @@ def export(trainer: Trainer, out: Path, evaluation: Mapping[str, Any]) -> Manife
 def assemble(trainer: Trainer, codes: NDArray[np.int32]) -> BundleContent:
     """Everything that the search reads, with count tables over all users and the item tower's last embeddings."""
     dataset, model = trainer.dataset, trainer.model
-    everyone, families = np.arange(len(dataset.user_ids)), trainer.everyone.families
-    vectors = trainer.reader.all_items()
+    reader = Reader(dataset, model)
+    everyone = np.arange(len(dataset.user_ids))
+    families = trainer.everyone
+    vectors = reader.all_items()
     tree = build_tree(codes, vectors)
     offsets = model.level_offsets.detach().cpu().numpy()
     nodes = [means + offset for means, offset in zip(node_means(tree, vectors), offsets, strict=True)]

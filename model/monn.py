@@ -7,18 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from index_store.features import FeatureEncoder, FeatureSpec, Ragged
+from index_store.features import FeatureEncoder, Ragged
 from index_store.inputs import table_sizes
 from index_store.postings import feature_names
 from model.config import MoNNConfig
-from model.examples import PAST
 from model.over_arch import DotProduct, OverArch, Wukong
 from model.towers import Tables, Tower
-
-
-def item_dense(spec: FeatureSpec) -> int:
-    """Dense inputs of the item tower: the item's dense fields, then its past (`examples.past_of_items`)."""
-    return len(spec.fields("item", "dense")) + PAST
 
 
 class MoNN(nn.Module):
@@ -37,7 +31,7 @@ class MoNN(nn.Module):
         self.item_tables = Tables(item_sizes, config.table_width)
         self.user_tower = Tower(self.user_tables.width + len(spec.fields("user", "dense")), config.user_hidden,
                                 config.user_embedding, config.dropout)
-        self.item_tower = Tower(self.item_tables.width + item_dense(spec), config.item_hidden,
+        self.item_tower = Tower(self.item_tables.width + len(spec.fields("item", "dense")), config.item_hidden,
                                 config.item_embedding, config.dropout)
         self.interaction_tower = Tower(len(feature_names(spec)), config.pair_hidden, config.dim)
         self.level_offsets = nn.Parameter(torch.zeros(inner_levels, config.item_embedding))

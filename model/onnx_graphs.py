@@ -20,7 +20,7 @@ from index_store.features import FeatureSpec
 from index_store.postings import feature_names
 from index_store.scoring import DenseLayers
 from model.config import ConfigError
-from model.monn import MoNN, Scorer, item_dense
+from model.monn import MoNN, Scorer
 
 
 def onnx_layers(path: Path) -> DenseLayers:
@@ -62,7 +62,7 @@ def onnx_user_tower(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.fl
 def write_graphs(writer: BundleWriter, model: MoNN, spec: FeatureSpec) -> None:
     """Exports user tower, item tower and scorer of a model in eval mode on the CPU."""
     users = torch.zeros(2, model.user_tables.width + len(spec.fields("user", "dense")))
-    items = torch.zeros(2, model.item_tables.width + item_dense(spec))
+    items = torch.zeros(2, model.item_tables.width + len(spec.fields("item", "dense")))
     _to_onnx(model.user_tower, (users,), ["user_input"], "user_embedding", writer.path(bundle.USER_TOWER))
     _to_onnx(model.item_tower, (items,), ["item_input"], "item_embedding", writer.path(bundle.ITEM_TOWER))
     config = model.config

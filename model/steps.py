@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from index_store.features import Ragged
+from index_store.postings import FamilyIndex
 from model.batches import Forget, Reader, TreeReader, UserBatch, as_unknown
 from model.config import TrainConfig
 from model.data.load import Events
-from model.examples import Clicks, Counts, Moments
+from model.examples import Clicks, Moments
 from model.losses import impression_loss, sampled_loss
 from model.negatives import Candidates, NegativeSampler, known_positives
 
@@ -33,7 +34,7 @@ class Objective:
         popularity = np.bincount(clicks.rows, minlength=len(reader.dataset.items))
         self.sampler = NegativeSampler(popularity, config.uniform_share)
 
-    def loss(self, chosen: NDArray[np.int64], counts: Counts, tree: TreeReader | None,
+    def loss(self, chosen: NDArray[np.int64], families: tuple[FamilyIndex, ...], tree: TreeReader | None,
              index_weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
         """Loss of the chosen moments.
 
@@ -45,12 +46,12 @@ class Objective:
         """
         level = int(rng.integers(1, tree.tree.depth)) if tree is not None and tree.tree.depth > 1 else 0
         weight = index_weight * (tree.tree.depth - 1) if tree is not None else 0.0
-        users = self._users(chosen, counts, rng)
+        users = self._users(chosen, families, rng)
         if self.moments.before is None:
-            return self._sampled(users, chosen, counts, tree, level, weight, rng), None
-        return self._impressions(users, chosen, counts, tree, level, weight, rng)
+            return self._sampled(users, chosen, families, tree, level, weight, rng), None
+        return self._impressions(users, chosen, families, tree, level, weight, rng)
 
-    def _users(self, chosen: NDArray[np.int64], counts: Counts,
+    def _users(self, chosen: NDArray[np.int64], families: tuple[FamilyIndex, ...],
                rng: np.random.Generator) -> UserBatch:
         rows = self.moments.users[chosen]
         length = self.reader.spec.history_length
@@ -60,23 +61,22 @@ class Objective:
             history = self.clicks.histories(rows, length, before=self.moments.before[chosen])
         features = self.reader.dataset.users.take(rows)
         unknown = rng.random(len(rows)) < self.config.unknown_share
-        return self.reader.users(*as_unknown(features, history, unknown), counts.families, self._forget(rng))
+        return self.reader.users(*as_unknown(features, history, unknown), families, self._forget(rng))
 
     def _forget(self, rng: np.random.Generator) -> Forget:
         return Forget(self.config.forget_share, rng)
 
-    def _sampled(self, users: UserBatch, chosen: NDArray[np.int64], counts: Counts,
+    def _sampled(self, users: UserBatch, chosen: NDArray[np.int64], families: tuple[FamilyIndex, ...],
                  tree: TreeReader | None, level: int, weight: float, rng: np.random.Generator) -> Tensor:
         own = self.events.items[chosen].astype(np.int64)
         labels = self.reader.tensor(self.events.labels[chosen].astype(np.float32))
         candidates = self.sampler.items(len(own), self.config.negatives, self.config.negative_pool, rng)
         liked = self._liked(chosen)
         distinct, at = np.unique(candidates.ids, return_inverse=True)
-        embeddings = self.reader.items(np.concatenate([distinct, own]), counts.past, self._forget(rng))
+        embeddings = self.reader.items(np.concatenate([distinct, own]), self._forget(rng))
         others = embeddings[torch.from_numpy(at.reshape(candidates.ids.shape)).to(self.reader.device)]
-        negative = self.reader.score_items(users, counts.families, candidates.ids, others)
-        mine = embeddings[len(distinct) :, None]
-        positive = self.reader.score_items(users, counts.families, own[:, None], mine)[:, 0]
+        negative = self.reader.score_items(users, families, candidates.ids, others)
+        positive = self.reader.score_items(users, families, own[:, None], embeddings[len(distinct) :, None])[:, 0]
         loss = self._cross_entropy(positive, negative, labels, candidates, liked, len(self.sampler.q))
         if not level or tree is None:
             return loss
@@ -94,7 +94,7 @@ class Objective:
         return sampled_loss(positive, negative, labels, self.reader.tensor(candidates.correction), excluded,
                             self.task_weights)
 
-    def _impressions(self, users: UserBatch, chosen: NDArray[np.int64], counts: Counts,
+    def _impressions(self, users: UserBatch, chosen: NDArray[np.int64], families: tuple[FamilyIndex, ...],
                      tree: TreeReader | None, level: int, weight: float,
                      rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         events = self.moments.events.take(chosen)
@@ -104,9 +104,9 @@ class Objective:
         rows[shown] = self.events.items[events.values]
         distinct, at = np.unique(rows, return_inverse=True)
         index = torch.from_numpy(at.reshape(rows.shape)).to(self.reader.device)
-        embeddings = self.reader.items(distinct, counts.past, self._forget(rng))[index]
+        embeddings = self.reader.items(distinct, self._forget(rng))[index]
         valid = torch.from_numpy(shown).to(self.reader.device)
-        logits = self.reader.score_items(users, counts.families, rows, embeddings)[valid]
+        logits = self.reader.score_items(users, families, rows, embeddings)[valid]
         labels = self.reader.tensor(self.events.labels[events.values].astype(np.float32))
         loss = impression_loss(logits, labels, self.task_weights)
         if level and tree is not None:

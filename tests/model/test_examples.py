@@ -8,7 +8,7 @@ from index_store.features import Ragged
 from index_store.postings import item_features, user_keys
 from model.co_click import SHRINKAGE, co_click
 from model.data.load import Events
-from model.examples import FOLDS, Clicks, Counts, Moments, fold_of_users, past_of_items
+from model.examples import FOLDS, Clicks, Moments, families_of, fold_of_users
 from model.losses import sampled_loss
 from tests.model.worlds import lists, positives
 
@@ -90,17 +90,17 @@ def count_features(data, leaky):
     """Features of each train click and of 20 random other ads, as training makes them, or with the click left in."""
     clicks = Clicks.of(data.train, len(data.user_ids))
     fold = fold_of_users(len(data.user_ids), seed=0)
-    everyone = Counts.over(data, clicks, np.arange(len(data.user_ids)))
+    everyone = families_of(data, clicks, np.arange(len(data.user_ids)))
     rng = np.random.default_rng(0)
     features = []
     for f in range(FOLDS):
         chosen = np.flatnonzero(fold[data.train.users] == f)
         users, own = data.train.users[chosen], data.train.items[chosen].astype(np.int64)
-        counts = everyone if leaky else Counts.over(data, clicks, np.flatnonzero(fold != f))
+        families = everyone if leaky else families_of(data, clicks, np.flatnonzero(fold != f))
         history = clicks.histories(users, 50, without=own)
-        hits = [user_keys(family, history, ordered=False) for family in counts.families]
-        rows = np.concatenate([own[:, None], rng.integers(0, len(data.items), (len(chosen), 20))], axis=1)
-        features.append(np.concatenate([item_features(hits, counts.families, rows), counts.past[rows]], axis=2))
+        hits = [user_keys(family, history, ordered=False) for family in families]
+        others = rng.integers(0, len(data.items), (len(chosen), 20))
+        features.append(item_features(hits, families, np.concatenate([own[:, None], others], axis=1)))
     return np.concatenate(features)
 
 
@@ -124,12 +124,3 @@ def test_a_model_that_sees_only_counts_learns_nothing_from_a_log_of_noise(most_n
     noise = positives(users=400, items=300, clicks=5, planted=False)
     assert learned_gain(count_features(noise, leaky=False)) < most_nats
     assert learned_gain(count_features(noise, leaky=True)) > leak_nats, "this test cannot see a leak"
-
-
-def test_the_past_of_items_counts_the_given_users_and_is_scaled_to_all():
-    data = positives(users=4, items=10, clicks=3)
-    clicks = Clicks.of(data.train, 4)
-    some = past_of_items(data, clicks, np.array([1, 2]))
-    chosen = np.isin(data.train.users, [1, 2])
-    count = np.bincount(data.train.items[chosen], minlength=10)
-    assert np.allclose(some[:, 0], np.log1p(2 * count))

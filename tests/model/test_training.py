@@ -36,7 +36,7 @@ def recall_of(trainer, k):
     trainer.model.eval()
     users = np.arange(len(data.user_ids))
     first = np.searchsorted(data.test.users, np.arange(len(users) + 1)).astype(np.int64)
-    found = recall(trainer.reader, clicks, trainer.everyone.families, users, Ragged(first, data.test.items),
+    found = recall(trainer.reader, clicks, trainer.everyone, users, Ragged(first, data.test.items),
                    Ragged(clicks.indptr, clicks.rows), (k,))
     return found[f"recall@{k}"]
 
