@@ -7,6 +7,7 @@ of `examples`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,10 +16,10 @@ from torch import Tensor
 
 from index_store.features import ITEM_ID, UNKNOWN, Features, FeatureSpec, Ragged
 from index_store.inputs import all_item_keys, item_bags, user_bags
-from index_store.postings import FamilyIndex, KeyHits, item_features, key_postings, node_features, user_keys
+from index_store.postings import FamilyIndex, KeyHits, item_features, node_features, user_keys
 from index_store.tree import Tree
 from model.data.load import Dataset
-from model.hill_em import node_means
+from model.hill_em import level_postings, node_means
 from model.monn import MoNN
 
 
@@ -117,14 +118,15 @@ class TreeReader:
         reader: reads the same data set.
         tree: the codes.
         families: any families of the data set; their postings do not depend on co-click counts.
+        node_features: see `TrainConfig`.
     """
 
-    def __init__(self, reader: Reader, tree: Tree, families: tuple[FamilyIndex, ...]) -> None:
+    def __init__(self, reader: Reader, tree: Tree, families: tuple[FamilyIndex, ...],
+                 node_features: Literal["maximum", "representative"]) -> None:
         self.reader = reader
         self.tree = tree
         self.node_of_row = [tree.node_of_position(level)[tree.position_of_row] for level in range(1, tree.depth)]
-        self.postings = [tuple(key_postings(f.item_keys, len(f.idf), nodes) for f in families)
-                         for nodes in self.node_of_row]
+        self.postings = [level_postings(tree, families, level, node_features) for level in range(1, tree.depth)]
         self.refresh()
 
     def refresh(self) -> None:

@@ -13,7 +13,7 @@ from index_store.features import Ragged
 from model.checkpoint import RunFolder
 from model.config import ConfigError, MoNNConfig, TrainConfig
 from model.data.load import Events, load_dataset
-from model.data.tables import TRUTH, DataError
+from model.data.tables import BASELINE, TRUTH, DataError
 from model.data.truth import TrueWorld
 from model.evaluate import impression_ne, recall, sampled_ne
 from model.examples import Clicks
@@ -42,6 +42,9 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
                         help="epochs of a round (default %(default)s)")
     parser.add_argument("--branching", type=_branching, default=(), metavar="24x10x8",
                         help="children of a node at each level (default: by the number of ads)")
+    parser.add_argument("--node-features", choices=["maximum", "representative"], default=DEFAULTS.node_features,
+                        help="interaction features of a node: maximum over its members, or its representative item's "
+                             "(default %(default)s)")
     parser.add_argument("--over-arch", choices=["wukong", "dot"], default="wukong",
                         help="dot trains the two-tower baseline (default %(default)s)")
     parser.add_argument("--batch-users", type=int, default=DEFAULTS.batch_users,
@@ -61,7 +64,7 @@ def _branching(text: str) -> tuple[int, ...]:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Trains a run and prints its quality on a sample of users."""
+    """Trains a run, or goes on with one."""
     if args.resume:
         config, data = RunFolder(args.out).config()
     elif args.data is None:
@@ -69,8 +72,8 @@ def train(args: argparse.Namespace) -> None:
     else:
         config, data = TrainConfig(model=MoNNConfig(over_arch=args.over_arch), branching=args.branching,
                                    epochs=args.epochs, rounds=args.rounds, round_epochs=args.round_epochs,
-                                   batch_users=args.batch_users, negatives=args.negatives, holdout=args.holdout,
-                                   seed=args.seed), args.data
+                                   node_features=args.node_features, batch_users=args.batch_users,
+                                   negatives=args.negatives, holdout=args.holdout, seed=args.seed), args.data
     fit(data, load_dataset(data), config, args.out, resume=args.resume)
     print(f"trained {args.out}; next: python -m model export --run {args.out} --out BUNDLE")
 
@@ -126,6 +129,8 @@ def quality(trainer: Trainer, users: int) -> dict[str, Any]:
         result["sampled_ne"] = sampled_ne(trainer.reader, clicks, families, test, np.arange(len(test.users)), seed,
                                           leave_out=False)
     _, data = trainer.run.config()
+    if (data / BASELINE).exists():
+        result["baselines"] = json.loads((data / BASELINE).read_bytes())
     if (data / TRUTH).is_dir() and not trainer.config.holdout:
         result |= against_truth(trainer, TrueWorld.open(data), test)
     return result

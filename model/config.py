@@ -60,6 +60,8 @@ class TrainConfig:
         epochs: epochs before the first tree.
         rounds: EM rounds; each learns a tree (E) and trains `round_epochs` epochs with it (M).
         round_epochs: epochs of one M-step.
+        node_features: interaction features of an index node: the `maximum` over its members, or those of its
+            `representative` item (Section 4.6).
         index_weight: weight of the `<user, index node>` loss after its warm-up.
         batch_users: users' moments in a batch.
         negatives: negatives of an example of a log that holds only positives.
@@ -78,6 +80,7 @@ class TrainConfig:
     epochs: int = 1
     rounds: int = 2
     round_epochs: int = 1
+    node_features: Literal["maximum", "representative"] = "maximum"
     index_weight: float = 1.0
     batch_users: int = 512
     negatives: int = 96

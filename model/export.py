@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 
 from index_store import bundle
 from index_store.bundle import BundleWriter, LevelEntry, Manifest, SearchDefaults
-from index_store.features import Ragged
-from index_store.postings import FamilyIndex, feature_names, key_postings
+from index_store.postings import feature_names
 from index_store.store import BundleContent, UserTable, write_content
-from index_store.tree import Tree, build_tree
+from index_store.tree import build_tree
 from model.batches import Reader
 from model.beam_curve import beam_curve, cheapest
 from model.config import ConfigError
 from model.golden import check_parity, golden_answers, golden_users
-from model.hill_em import health, node_means
+from model.hill_em import health, level_postings, node_means
 from model.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
 from model.train import Trainer
 
@@ -85,13 +84,5 @@ def assemble(trainer: Trainer, codes: NDArray[np.int32]) -> BundleContent:
     users = UserTable(dataset.user_ids, dataset.users,
                       trainer.clicks.histories(everyone, dataset.spec.history_length))
     return BundleContent(dataset.encoder, users, dataset.items, tables, tree, (*nodes, vectors[tree.rows]), families,
-                         postings_of(tree, families))
-
-
-def postings_of(tree: Tree, families: tuple[FamilyIndex, ...]) -> tuple[tuple[Ragged, ...], ...]:
-    """Key -> nodes for every level above the items and every family."""
-    by_level = []
-    for level in range(1, tree.depth):
-        node_of_row = tree.node_of_position(level)[tree.position_of_row]
-        by_level.append(tuple(key_postings(f.item_keys, len(f.idf), node_of_row) for f in families))
-    return tuple(by_level)
+                         tuple(level_postings(tree, families, level, trainer.config.node_features)
+                               for level in range(1, tree.depth)))

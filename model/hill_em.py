@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.features import Ragged
+from index_store.postings import FamilyIndex, key_postings
 from index_store.tree import Tree, segment_means
 from model.config import ConfigError
 
@@ -120,6 +122,20 @@ def health_table(report: Sequence[LevelHealth]) -> str:
     lines = ["level    nodes  usage entropy  largest/mean  empty"]
     lines += [f"{r.level:5d} {r.nodes:8d} {r.entropy:14.4f} {r.largest:13.2f} {r.empty:6d}" for r in report]
     return "\n".join(lines)
+
+
+def level_postings(tree: Tree, families: Sequence[FamilyIndex], level: int,
+                   node_features: Literal["maximum", "representative"]) -> tuple[Ragged, ...]:
+    """Key -> nodes of a level above the items, one Ragged a family.
+
+    Args:
+        node_features: whether a node holds the keys of all its members, or of its representative item alone.
+    """
+    if node_features == "maximum":
+        node_of_row = tree.node_of_position(level)[tree.position_of_row]
+        return tuple(key_postings(f.item_keys, len(f.idf), node_of_row) for f in families)
+    chosen = tree.rows[tree.representatives[level - 1]]
+    return tuple(key_postings(f.item_keys.take(chosen), len(f.idf), np.arange(len(chosen))) for f in families)
 
 
 def node_means(tree: Tree, item_vectors: NDArray[np.float32]) -> list[NDArray[np.float32]]:

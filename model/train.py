@@ -100,6 +100,7 @@ class Trainer:
         self.epochs = config.epochs + config.rounds * config.round_epochs
         self.codes: NDArray[np.int32] | None = None
         self.progress = Progress()
+        self.sampled_ne: float | None = None
 
     def resume(self) -> None:
         """Goes back to the last checkpoint."""
@@ -123,7 +124,8 @@ class Trainer:
             self._learn_tree()
         tree = None
         if self.codes is not None:
-            tree = TreeReader(self.reader, build_tree(self.codes, self.reader.all_items()), self.families[0])
+            tree = TreeReader(self.reader, build_tree(self.codes, self.reader.all_items()), self.families[0],
+                              self.config.node_features)
         entropy = NormalizedEntropy(len(self.dataset.spec.tasks))
         plan = list(self.objective.moments.batches(self.fold, self.config.batch_users,
                                                    np.random.default_rng([self.config.seed, 3, epoch])))
@@ -143,13 +145,13 @@ class Trainer:
                 if batch % REPORT_BATCHES == 0:
                     bar.set_postfix(self._report(epoch, batch, losses[-REPORT_BATCHES:], entropy))
         self.progress = Progress(epoch + 1, 0)
-        more = {"seconds": time.perf_counter() - start}
+        seconds = time.perf_counter() - start
         if self.dataset.spec.negatives == "sampled":
             self.model.eval()
             own = np.flatnonzero(self.fold[self.dataset.train.users] == 0)
-            more["train_sampled_ne"] = sampled_ne(self.reader, self.clicks, self.families[0], self.dataset.train, own,
-                                                  self.config.seed, leave_out=True)
-        report = self._report(epoch, len(plan), losses, entropy, **more)
+            self.sampled_ne = sampled_ne(self.reader, self.clicks, self.families[0], self.dataset.train, own,
+                                         self.config.seed, leave_out=True)
+        report = self._report(epoch, len(plan), losses, entropy, seconds=seconds)
         tqdm.write("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
                              for key, value in report.items()))
         self._save()
@@ -185,6 +187,8 @@ class Trainer:
         if entropy.samples:
             names = (task.name for task in self.dataset.spec.tasks)
             report |= {f"ne_{name}": value for name, value in zip(names, entropy.values(), strict=True)}
+        if self.sampled_ne is not None:
+            report |= {"train_sampled_ne": self.sampled_ne}
         self.run.log(report)
         return report
 

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from index_store.postings import item_features, node_features, user_keys
 from index_store.tree import build_tree
 from model.config import ConfigError
-from model.hill_em import check_branching, default_branching, health, learn_codes, node_means
+from model.examples import Clicks, families_of
+from model.hill_em import check_branching, default_branching, health, learn_codes, level_postings, node_means
+from tests.model.worlds import positives
 
 
 def planted(groups: int, subgroups: int, members: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -63,3 +66,21 @@ def test_default_branching_fits_the_items(items):
 def test_branching_that_exceeds_the_items_is_refused():
     with pytest.raises(ConfigError, match=r"makes 64 leaves for 50 items; choose fewer, such as"):
         check_branching((8, 8), 50)
+
+
+def test_node_features_are_the_members_maximum_or_the_representatives_own():
+    data = positives()
+    clicks = Clicks.of(data.train, 60)
+    families = families_of(data, clicks, np.arange(60))
+    vectors = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
+    tree = build_tree(learn_codes(vectors, (4, 3), seed=0), vectors)
+    hits = [user_keys(family, clicks.histories(np.arange(9), 50), ordered=False) for family in families]
+    items = item_features(hits, families, tree.rows)
+    for level in (1, 2):
+        offsets, size = tree.offsets[level - 1], tree.size(level)
+        postings = level_postings(tree, families, level, "maximum")
+        expected = np.maximum.reduceat(items, offsets[:-1], axis=1)
+        assert np.array_equal(node_features(hits, postings, size, None), expected)
+        postings = level_postings(tree, families, level, "representative")
+        expected = items[:, tree.representatives[level - 1]]
+        assert np.array_equal(node_features(hits, postings, size, np.arange(size)), expected)
