@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features import Ragged
+from index_store.ragged import Ragged
 
 FORMAT_VERSION = 1
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features import ITEM_ID, FeatureEncoder, Features, FeatureSpec, Ragged
+from index_store.features import ITEM_ID, FeatureEncoder, Features, FeatureSpec
+from index_store.ragged import Ragged
 
 
 def history_fields(spec: FeatureSpec) -> list[str]:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features import UNKNOWN, FeatureSpec, KeyFamily, Ragged, expand_ranges
+from index_store.features import UNKNOWN, FeatureSpec, KeyFamily
+from index_store.ragged import Ragged, expand_ranges
 
 SCRATCH = 1 << 19
 """Elements of the dense scratch array into which hits are scattered; batches of users are cut to fit it."""

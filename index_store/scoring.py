@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features import Ragged
 from index_store.postings import FamilyIndex, KeyHits, item_features, node_features, user_keys
+from index_store.ragged import Ragged
 
 DenseLayers = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 """(user_embedding (1, Du), item_embeddings (C, Di), interaction (C, F)) -> task logits (C, tasks), all float32."""

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from index_store import bundle
 from index_store.bundle import BundleFiles, BundleWriter, Manifest
-from index_store.features import FeatureEncoder, FeatureError, Features, FeatureSpec, KeyFamily, Ragged, look_up
+from index_store.features import FeatureEncoder, FeatureError, Features, FeatureSpec, KeyFamily, look_up
 from index_store.inputs import all_item_keys, table_sizes
 from index_store.postings import FamilyIndex, feature_names
+from index_store.ragged import Ragged
 from index_store.tree import Tree, TreeError
 
 

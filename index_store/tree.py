@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features import expand_ranges
+from index_store.ragged import expand_ranges
 
 
 class TreeError(ValueError):

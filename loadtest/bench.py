@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from index_store.bundle import BundleError
-from index_store.features import FeatureError, Ragged
+from index_store.features import FeatureError
+from index_store.ragged import Ragged
 from index_store.scoring import UserQuery
 from index_store.search import BeamSearch, ExhaustiveSearch
 from index_store.store import Bundle

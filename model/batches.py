@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from index_store.features import ITEM_ID, UNKNOWN, Features, FeatureSpec, Ragged
+from index_store.features import ITEM_ID, UNKNOWN, Features, FeatureSpec
 from index_store.inputs import all_item_keys, item_bags, user_bags
 from index_store.postings import FamilyIndex, KeyHits, item_features, node_features, user_keys
+from index_store.ragged import Ragged
 from index_store.tree import Tree
 from model.data.load import Dataset
 from model.hill_em import level_postings, node_means

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from index_store.features import UNKNOWN, Ragged
+from index_store.features import UNKNOWN
+from index_store.ragged import Ragged
 
 SHRINKAGE = 2.0
 """Added to the denominator, so that one chance co-click of two rare ads does not count as a certainty."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from index_store.features import Ragged
+from index_store.ragged import Ragged
 from model.checkpoint import RunFolder
 from model.config import ConfigError, MoNNConfig, TrainConfig
 from model.data.load import Events, load_dataset

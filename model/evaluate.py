@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from index_store.features import Ragged
 from index_store.postings import FamilyIndex
+from index_store.ragged import Ragged
 from model.batches import Reader
 from model.data.load import Events
 from model.examples import Clicks, Moments

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features import FeatureSpec, Ragged, expand_ranges
+from index_store.features import FeatureSpec
 from index_store.inputs import all_item_keys
 from index_store.postings import FamilyIndex, idf
+from index_store.ragged import Ragged, expand_ranges
 from model.co_click import co_click
 from model.data.load import Dataset, Events
 

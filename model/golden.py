@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from index_store.features import Features, Ragged
+from index_store.features import Features
 from index_store.inputs import pool, user_bags
+from index_store.ragged import Ragged
 from index_store.scoring import DenseLayers, TowerScorer, UserQuery, query_keys
 from index_store.search import ExhaustiveSearch
 from index_store.store import BundleContent

@@ -16,8 +16,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features import Ragged
 from index_store.postings import FamilyIndex, key_postings
+from index_store.ragged import Ragged
 from index_store.tree import Tree, segment_means
 from model.config import ConfigError
 

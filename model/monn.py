@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from index_store.features import FeatureEncoder, Ragged
+from index_store.features import FeatureEncoder
 from index_store.inputs import table_sizes
 from index_store.postings import feature_names
+from index_store.ragged import Ragged
 from model.config import MoNNConfig
 from model.over_arch import DotProduct, OverArch, Wukong
 from model.towers import Tables, Tower

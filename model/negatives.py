@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features import Ragged
+from index_store.ragged import Ragged
 
 
 @dataclass(frozen=True)

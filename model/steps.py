@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from index_store.features import Ragged
 from index_store.postings import FamilyIndex
+from index_store.ragged import Ragged
 from model.batches import Forget, Reader, TreeReader, UserBatch, as_unknown
 from model.config import TrainConfig
 from model.data.load import Events

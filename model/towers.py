@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from index_store.features import Ragged
+from index_store.ragged import Ragged
 
 INITIAL_SCALE = 0.01
 """Standard deviation of a fresh table row: a value that was never seen should say next to nothing."""

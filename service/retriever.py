@@ -13,8 +13,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features import FeatureEncoder, Features, FeatureSpec, Ragged, as_key, look_up
+from index_store.features import FeatureEncoder, Features, FeatureSpec, as_key, look_up
 from index_store.inputs import pool, user_bags
+from index_store.ragged import Ragged
 from index_store.scoring import TowerScorer, UserQuery, query_keys
 from index_store.search import BeamSearch, ExhaustiveSearch, SearchResult
 from index_store.store import Bundle

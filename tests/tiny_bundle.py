@@ -15,17 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from index_store import bundle
 from index_store.bundle import BundleWriter, LevelEntry, Manifest, SearchDefaults
-from index_store.features import (
-    FeatureEncoder,
-    Features,
-    FeatureSpec,
-    FieldSpec,
-    KeyFamily,
-    Ragged,
-    TaskSpec,
-)
+from index_store.features import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.inputs import all_item_keys, item_bags, pool, table_sizes, user_bags
 from index_store.postings import FamilyIndex, feature_names, idf, key_postings
+from index_store.ragged import Ragged
 from index_store.scoring import TowerScorer, UserQuery, query_keys
 from index_store.store import BundleContent, UserTable, write_content
 from index_store.tree import Tree, build_tree, segment_means

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from index_store.features import UNKNOWN, FeatureEncoder, Features, FeatureSpec, Ragged
+from index_store.features import UNKNOWN, FeatureEncoder, Features, FeatureSpec
+from index_store.ragged import Ragged
 from model.data.checks import (
     check_dense,
     check_keys,

@@ -20,7 +20,7 @@ from index_store.bundle import (
     SearchDefaults,
     _hash,
 )
-from index_store.features import Ragged
+from index_store.ragged import Ragged
 from index_store.store import Bundle, write_content
 from tests.resealed import reseal
 from tests.tiny_bundle import planted_world

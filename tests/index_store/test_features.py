@@ -13,11 +13,11 @@ from index_store.features import (
     FeatureSpec,
     FieldSpec,
     KeyFamily,
-    Ragged,
     TaskSpec,
     as_key,
     look_up,
 )
+from index_store.ragged import Ragged
 
 SPEC = FeatureSpec((FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("likes", "multi")),
                    (FieldSpec("price", "dense"), FieldSpec("brand", "categorical")), (TaskSpec("click"),),

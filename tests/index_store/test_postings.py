@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index_store import postings
-from index_store.features import KeyFamily, Ragged
+from index_store.features import KeyFamily
 from index_store.postings import FamilyIndex, idf, item_features, key_postings, node_features, user_keys
+from index_store.ragged import Ragged
 from index_store.tree import build_tree
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from index_store.features import Ragged
 from index_store.postings import item_features, user_keys
+from index_store.ragged import Ragged
 from model.co_click import SHRINKAGE, co_click
 from model.data.load import Events
 from model.examples import FOLDS, Clicks, Moments, families_of, fold_of_users

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from index_store.features import Ragged
+from index_store.ragged import Ragged
 from model.losses import impression_loss, sampled_loss
 from model.negatives import NegativeSampler, known_positives
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from index_store.features import Ragged
+from index_store.ragged import Ragged
 from model.checkpoint import RunFolder
 from model.config import ConfigError, MoNNConfig, TrainConfig
 from model.evaluate import NormalizedEntropy, recall

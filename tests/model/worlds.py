@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from index_store.features import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, Ragged, TaskSpec
+from index_store.features import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.ragged import Ragged
 from model.data.load import Dataset, Events
 
 
