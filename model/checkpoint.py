@@ -42,9 +42,9 @@ class RunFolder:
         """Starts a run.
 
         Raises:
-            ConfigError: the folder holds a run already.
+            ConfigError: the folder holds a checkpoint already.
         """
-        if (self.path / "config.json").exists():
+        if (self.path / "weights.safetensors").exists():
             raise ConfigError(f"{self.path} holds a run already; add --resume to go on with it, or name another --out")
         self.path.mkdir(parents=True, exist_ok=True)
         content = {"data": str(Path(data).resolve()), "train": config.to_json()}

@@ -92,7 +92,8 @@ class Trainer:
         self.clicks = Clicks.of(dataset.train, len(dataset.user_ids))
         self.fold = fold_of_users(len(dataset.user_ids), config.seed)
         self.everyone = families_of(dataset, self.clicks, np.arange(len(dataset.user_ids)))
-        self.families = [families_of(dataset, self.clicks, np.flatnonzero(self.fold != f)) for f in range(FOLDS)]
+        self.families = [families_of(dataset, self.clicks, np.flatnonzero(self.fold != f))
+                         for f in tqdm(range(FOLDS), desc="co-click counts", unit="fold")]
         moments = Moments.of(dataset.spec, dataset.train, self.clicks, MOMENT_EVENTS)
         self.objective = Objective(self.reader, dataset.train, self.clicks, moments, config)
         moments_of_fold = np.bincount(self.fold[moments.users], minlength=FOLDS)

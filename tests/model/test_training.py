@@ -102,15 +102,24 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path):
 def test_the_log_holds_loss_and_entropy_of_every_epoch(tmp_path):
     trainer_of(tmp_path).fit()
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [e["epoch"] for e in entries if "train_sampled_ne" in e] == [1, 2]
+    ends = [e for e in entries if "seconds" in e and "loss" in e]
+    assert [e["epoch"] for e in ends] == [1, 2]
+    assert all(0 < e["train_sampled_ne"] < 1.5 for e in ends)
     assert all(np.isfinite(e["loss"]) for e in entries if "loss" in e)
     assert [len(e["tree"]) for e in entries if "tree" in e] == [2]
 
 
 def test_an_existing_run_is_not_overwritten(tmp_path):
     RunFolder(tmp_path).create(TINY, tmp_path)
+    trainer_of(tmp_path)._save()
     with pytest.raises(ConfigError, match="holds a run already; add --resume"):
         RunFolder(tmp_path).create(TINY, tmp_path)
+
+
+def test_a_run_that_stopped_before_its_first_checkpoint_can_be_started_again(tmp_path):
+    RunFolder(tmp_path).create(TINY, tmp_path)
+    RunFolder(tmp_path).create(replace(TINY, seed=5), tmp_path)
+    assert RunFolder(tmp_path).config()[0].seed == 5
 
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
