@@ -28,12 +28,12 @@ class DemoError(Exception):
 
 @dataclass(frozen=True)
 class DemoSize:
-    """How much the demo does, so that all of it takes less than four minutes on two cores.
+    """How much the demo of a synthetic world does, so that all of it takes less than four minutes on two cores.
 
     Attributes:
         ads, users, events: size of the synthetic world.
-        epochs, rounds, round_epochs, batch_users: of `train`: epochs without a tree, EM rounds, epochs of each round,
-            moments of users in a batch.
+        epochs, rounds, round_epochs, batch_users, forget_share: of `train`: epochs without a tree, EM rounds, epochs of
+            each round, moments of users in a batch, share of ad ids trained as unknown.
         quality_users: test users that `export` measures recall on.
     """
 
@@ -45,6 +45,7 @@ class DemoSize:
     round_epochs: int = 1
     batch_users: int = 1024
     quality_users: int = 200
+    forget_share: float = 0.9
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,11 @@ def _steps(folder: Path, data: str, source: Path | None, size: DemoSize) -> list
         if (run / "weights.safetensors").exists():  # a checkpoint of an interrupted training
             return ["train", "--out", str(run), "--resume"]
         shutil.rmtree(run, ignore_errors=True)
-        return ["train", "--data", str(table), "--out", str(run), "--epochs", str(size.epochs),
-                "--rounds", str(size.rounds), "--round-epochs", str(size.round_epochs),
-                "--batch-users", str(size.batch_users)]
+        # A real log is trained with the defaults, which were chosen on one.
+        settings = [] if source is not None else [
+            "--epochs", str(size.epochs), "--rounds", str(size.rounds), "--round-epochs", str(size.round_epochs),
+            "--batch-users", str(size.batch_users), "--forget-share", str(size.forget_share)]
+        return ["train", "--data", str(table), "--out", str(run), *settings]
 
     return [Step(f"{data} log as tables", table, SPEC, lambda: ["data", data, "--out", str(table), *origin]),
             Step("model and tree", run, _FINISHED, training),

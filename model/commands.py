@@ -49,6 +49,9 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
                         help="dot trains the two-tower baseline (default %(default)s)")
     parser.add_argument("--batch-users", type=int, default=DEFAULTS.batch_users,
                         help="moments of users in a batch; logs of impressions take more (default %(default)s)")
+    parser.add_argument("--forget-share", type=float, default=DEFAULTS.forget_share, metavar="SHARE",
+                        help="share of ad ids trained as unknown; near 1 where the ads' fields say most and an ad has "
+                             "few clicks (default %(default)s)")
     parser.add_argument("--negatives", type=int, default=DEFAULTS.negatives,
                         help="sampled negatives an example, for logs of positives (default %(default)s)")
     parser.add_argument("--holdout", type=float, default=0.0, metavar="SHARE",
@@ -73,7 +76,8 @@ def train(args: argparse.Namespace) -> None:
         config, data = TrainConfig(model=MoNNConfig(over_arch=args.over_arch), branching=args.branching,
                                    epochs=args.epochs, rounds=args.rounds, round_epochs=args.round_epochs,
                                    node_features=args.node_features, batch_users=args.batch_users,
-                                   negatives=args.negatives, holdout=args.holdout, seed=args.seed), args.data
+                                   negatives=args.negatives, forget_share=args.forget_share, holdout=args.holdout,
+                                   seed=args.seed), args.data
     fit(data, load_dataset(data), config, args.out, resume=args.resume)
     print(f"trained {args.out}; next: python -m model export --run {args.out} --out BUNDLE")
 

@@ -100,6 +100,9 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
         if self.epochs < 0:
             raise ConfigError(f"epochs is {self.epochs}; 0 or more are possible")
+        for name in ("forget_share", "unknown_share", "uniform_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give a share in [0, 1]")
         if not 0 <= self.holdout < 1:
             raise ConfigError(f"holdout is {self.holdout}; give a share in [0, 1)")
         for children in self.branching:
