@@ -40,7 +40,7 @@ class DemoSize:
     ads: int = 20_000
     users: int = 50_000
     events: int = 1_000_000
-    epochs: int = 5
+    epochs: int = 3
     rounds: int = 1
     round_epochs: int = 1
     batch_users: int = 1024
