@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 
 from index_store.ragged import Ragged
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+"""Version 2 joined the postings of all key families in one space of keys; `format_1` still reads the former."""
 
 MANIFEST = "manifest.json"
 FEATURES = "features.json"
@@ -40,6 +42,11 @@ USER_HISTORY = "users/history"
 ITEM_IDS = "items/ids.npy"
 ITEM_FEATURES = "items/features"
 TREE_ROWS = "tree/rows.npy"
+REACH = "postings/reach"
+REACH_WEIGHTS = "postings/weights.npy"
+ITEM_KEYS = "postings/items"
+TARGETING = "targeting/counts.json"
+TARGETING_GATES = "targeting/gates"
 
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9_]+/)?[A-Za-z0-9_.]+\.(?:npy|onnx|json)")
 
@@ -59,13 +66,19 @@ def level_array(kind: str, level: int) -> str:
     return f"tree/{kind}_{level}.npy"
 
 
-def family_array(family: str, kind: str) -> str:
-    """One array of a key family: `idf` or `weights`; its lists are `neighbours` and `level_<n>`."""
-    return f"postings/{family}.{kind}.npy"
+def level_postings(level: int) -> str:
+    """Lists of nodes that hold each key."""
+    return f"postings/level_{level}"
 
 
-def family_lists(family: str, kind: str) -> str:
-    return f"postings/{family}.{kind}"
+def targeting_array(kind: str) -> str:
+    """One array of the ads' predicates, such as `of_position` or `values.country`."""
+    return f"targeting/{kind}.npy"
+
+
+def targeting_lists(field: str) -> str:
+    """Lists of the clauses that name each value of a field."""
+    return f"targeting/clauses.{field}"
 
 
 class BundleError(Exception):
@@ -232,11 +245,7 @@ class BundleFiles:
         Raises:
             BundleError: it is missing or not such an array.
         """
-        path = self.path(name)
-        try:
-            values = np.load(path, mmap_mode="r" if path.stat().st_size > 4096 else None, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise self.error(name, f"is no readable array ({error})") from error
+        values = self._load(name)
         kind = np.dtype(dtype)
         if values.dtype != kind and not (kind.kind == "S" and values.dtype.kind == "S"):
             raise self.error(name, f"has dtype {values.dtype}, {kind} was expected")
@@ -244,16 +253,38 @@ class BundleFiles:
             raise self.error(name, f"has shape {values.shape}, {shape} was expected")
         return np.asarray(values)
 
-    def ragged(self, name: str, rows: int) -> Ragged:
+    def _load(self, name: str) -> NDArray[Any]:
+        path = self.path(name)
+        try:
+            values: NDArray[Any] = np.load(path, mmap_mode="r" if path.stat().st_size > 4096 else None,
+                                           allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise self.error(name, f"is no readable array ({error})") from error
+        return values
+
+    def storage(self, name: str, shape: tuple[int, int]) -> NDArray[Any]:
+        """Embeddings: like `array`, in float32 or float16, as the bundle was exported."""
+        half = self._load(name).dtype == np.float16
+        return self.array(name, np.float16 if half else np.float32, shape)
+
+    def ragged(self, name: str, rows: int, below: int | None = None) -> Ragged:
         """Lists written by `BundleWriter.ragged`.
 
+        Args:
+            name: of the lists.
+            rows: how many.
+            below: the values must lie in [0, below).
+
         Raises:
-            BundleError: missing, or of another number of rows.
+            BundleError: missing, of another number of rows, or with a value outside.
         """
         values = self.array(f"{name}.values.npy", np.int32, (None,))
         indptr = self.array(f"{name}.indptr.npy", np.int64, (rows + 1,))
         if indptr[0] != 0 or indptr[-1] != len(values):
             raise self.error(f"{name}.indptr.npy", f"ends at {indptr[-1]}, the values at {len(values)}")
+        if below is not None and len(values) and not (values.min() >= 0 and values.max() < below):
+            raise self.error(f"{name}.values.npy", f"has values from {values.min()} to {values.max()}, they must lie "
+                                                   f"in 0..{below - 1}")
         return Ragged(indptr, values)
 
     def json(self, name: str) -> Any:
@@ -288,9 +319,9 @@ def _read_manifest(folder: Path) -> Manifest:
         raise BundleError(folder, MANIFEST, "is missing, so this is no sealed bundle", RESTORE) from error
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(folder, MANIFEST, f"is not readable ({error!r})", RESTORE) from error
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
         newer = isinstance(version, int) and version > FORMAT_VERSION
-        raise BundleError(folder, MANIFEST, f"has format version {version}, this program reads {FORMAT_VERSION}",
+        raise BundleError(folder, MANIFEST, f"has format version {version}, this program reads up to {FORMAT_VERSION}",
                           "install a newer release of the service" if newer else RESTORE)
     try:
         manifest = Manifest(**{**data, "tasks": tuple(data["tasks"]),

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from reprlib import repr as short  # of a request's values, which may be long, and nested deeper than repr can go
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index_store.ragged import Ragged
+from index_store.values import MAX_LIST, FeatureError, as_key, as_keys, as_number, look_up, standardised
 
 Kind = Literal["dense", "categorical", "multi"]
 Via = Literal["match", "co_click"]
@@ -27,19 +27,8 @@ UNKNOWN = 0
 ITEM_ID = "ad_id"
 """Name under which the item's own id serves as a field of key families."""
 
-MAX_ID_BYTES = 128
-"""Longest user id, ad id or categorical value, in UTF-8 bytes."""
-
-MAX_LIST = 1_000
-"""Most values in one multi-valued field or history of a request."""
-
-
-class FeatureError(ValueError):
-    """A feature that cannot be encoded. `name` is the field's name, the message tells value, fact and remedy."""
-
-    def __init__(self, name: str, message: str) -> None:
-        super().__init__(message)
-        self.name = name
+TAKEN = ("user_id", "ad_id", "history", "timestamp", "targeting")
+"""Names that fields, tasks and key families may not have."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +41,19 @@ class FieldSpec:
 
 @dataclass(frozen=True)
 class KeyFamily:
-    """One family of interaction features (Section 2, I2IF): keys of the user's history against an inverted index.
+    """One family of interaction features (Section 2, I2IF): a user's keys against an inverted index of items.
 
-    `match` looks up the value of `item_field` of each history item. `co_click` first replaces it by the `neighbours`
-    values that other users clicked together with it, weighted by c_ab / sqrt(c_a c_b). `item_field` may be `ad_id`.
+    `match` looks up the value of `item_field` of each history item; with `user_field` it looks up the values of that
+    field of the user instead, which are compared as text. `co_click` replaces the value of each history item by the
+    `neighbours` values that other users clicked together with it, weighted by c_ab / sqrt(c_a c_b). `item_field` may be
+    `ad_id`.
     """
 
     name: str
     item_field: str
     via: Via
     neighbours: int = 0
+    user_field: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +75,7 @@ class FeatureSpec:
         key_families: interaction features.
         history_length: most recent clicked items that are kept for a user.
         history_ordered: whether timestamps order the history; without them recency features are left out.
+        context_fields: what a request tells of its moment, such as device or inventory; only predicates read them.
     """
 
     user_fields: tuple[FieldSpec, ...]
@@ -92,19 +85,21 @@ class FeatureSpec:
     key_families: tuple[KeyFamily, ...]
     history_length: int = 50
     history_ordered: bool = True
+    context_fields: tuple[FieldSpec, ...] = ()
 
     def __post_init__(self) -> None:
         names = [f.name for f in self.item_fields]
-        for kind, group in (("user field", self.user_fields), ("item field", self.item_fields),
-                            ("task", self.tasks), ("key family", self.key_families)):
+        for kind, group in (("user or context field", self.user_fields + self.context_fields),
+                            ("item field", self.item_fields), ("task", self.tasks),
+                            ("key family", self.key_families)):
             seen = [entry.name for entry in group]
             for name in seen:
                 if seen.count(name) > 1:
                     raise FeatureError(name, f"{kind} {name!r} is declared twice; names must differ")
-                if not name.isidentifier() or name in ("user_id", "ad_id", "history", "timestamp"):
+                if not name.isidentifier() or name in TAKEN:
                     raise FeatureError(name, f"{kind} {name!r} is not a usable name; letters, digits and _ are, "
-                                             "user_id, ad_id, history and timestamp are taken")
-        for entry in (*self.user_fields, *self.item_fields):
+                                             f"{', '.join(TAKEN)} are taken")
+        for entry in (*self.user_fields, *self.item_fields, *self.context_fields):
             if entry.kind not in get_args(Kind):
                 raise FeatureError(entry.name, f"kind {entry.kind!r} of {entry.name!r} is none of {get_args(Kind)}")
         if not self.tasks:
@@ -124,6 +119,10 @@ class FeatureSpec:
             if family.item_field != ITEM_ID and (family.item_field not in names or family.item_field in dense):
                 raise FeatureError(family.name, f"key family {family.name!r} uses {family.item_field!r}, which is no "
                                                 f"categorical or multi item field of {names}")
+            known = [f.name for f in self.user_fields if f.kind != "dense"]
+            if family.user_field and (family.user_field not in known or family.via != "match"):
+                raise FeatureError(family.name, f"key family {family.name!r} is via {family.via!r} with user_field "
+                                                f"{family.user_field!r}; only match takes one, of {known}")
             if (family.via == "co_click") != (family.neighbours > 0):
                 raise FeatureError(family.name, f"key family {family.name!r} is via {family.via!r} with neighbours "
                                                 f"{family.neighbours}; co_click needs at least 1, match none")
@@ -132,6 +131,17 @@ class FeatureSpec:
         """Names of the fields of one kind, in declaration order."""
         group = self.user_fields if side == "user" else self.item_fields
         return [f.name for f in group if f.kind == kind]
+
+    @property
+    def audience_kinds(self) -> dict[str, Kind]:
+        """Fields that the predicates of ads read, those of users and of the context, with their kinds."""
+        return {f.name: f.kind for f in (*self.user_fields, *self.context_fields)}
+
+    @property
+    def ad_kinds(self) -> dict[str, Kind]:
+        """Fields that the predicates of requests read: those of ads and their id."""
+        id_kind: dict[str, Kind] = {ITEM_ID: "categorical"}
+        return id_kind | {f.name: f.kind for f in self.item_fields}
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -147,6 +157,7 @@ class FeatureSpec:
             return cls(**{**data,
                           "user_fields": tuple(FieldSpec(**f) for f in data["user_fields"]),
                           "item_fields": tuple(FieldSpec(**f) for f in data["item_fields"]),
+                          "context_fields": tuple(FieldSpec(**f) for f in data.get("context_fields", ())),
                           "tasks": tuple(TaskSpec(**t) for t in data["tasks"]),
                           "key_families": tuple(KeyFamily(**k) for k in data["key_families"])})
         except (TypeError, KeyError) as error:
@@ -175,37 +186,6 @@ class Features:
         return Features(self.dense[rows], self.categorical[rows], tuple(m.take(rows) for m in self.multi))
 
 
-def as_key(value: object, name: str) -> bytes:
-    """The canonical bytes of an id or a categorical value.
-
-    Raises:
-        FeatureError: neither text nor an integer, empty, too long, or with a NUL.
-    """
-    if isinstance(value, bool) or not isinstance(value, str | int | np.integer):
-        raise FeatureError(name, f"{name} {short(value)} is a {type(value).__name__}; give text or an integer")
-    try:
-        key = str(value).encode()
-    except UnicodeEncodeError as error:
-        raise FeatureError(name, f"{name} is not valid Unicode text; remove the lone surrogate") from error
-    if not key:
-        raise FeatureError(name, f"{name} is empty; give at least one character")
-    if len(key) > MAX_ID_BYTES:
-        raise FeatureError(name, f"{name} has {len(key)} bytes; at most {MAX_ID_BYTES} are allowed")
-    if b"\0" in key:
-        raise FeatureError(name, f"{name} {value!r} contains a NUL character; remove it")
-    return key
-
-
-def look_up(sorted_keys: NDArray[np.bytes_], keys: NDArray[np.bytes_]) -> NDArray[np.int64]:
-    """Index of each key in a sorted array of unique keys, -1 where it is not there. Shapes: (V,), (N,) -> (N,)."""
-    if not len(sorted_keys):
-        return np.full(len(keys), -1, np.int64)
-    # Between arrays of different widths numpy would first copy the whole vocabulary to the wider one, at each request.
-    # A key that is cut to the vocabulary's width can only meet an entry that the full comparison then tells apart.
-    at = np.minimum(np.searchsorted(sorted_keys, keys.astype(sorted_keys.dtype)), len(sorted_keys) - 1)
-    return np.where(sorted_keys[at] == keys, at, -1).astype(np.int64)
-
-
 @dataclass(frozen=True)
 class FeatureEncoder:
     """A FeatureSpec with what was fitted on the log: vocabularies and the scale of the dense fields.
@@ -230,6 +210,22 @@ class FeatureEncoder:
         if family.item_field == ITEM_ID:
             return len(self.item_ids) + 1
         return self.vocabulary_size("item", family.item_field)
+
+    def sources_of_family(self, family: KeyFamily) -> int:
+        """Number of distinct sources of a family, the unknown one included: the values that its keys are reached by."""
+        return self.vocabulary_size("user", family.user_field) if family.user_field else self.keys_of_family(family)
+
+    def key_starts(self) -> NDArray[np.int64]:
+        """First key of each family in the one space of all keys, and their end: (families + 1,) int64."""
+        return np.cumsum([0, *(self.keys_of_family(family) for family in self.spec.key_families)], dtype=np.int64)
+
+    def matched_keys(self, family: KeyFamily) -> NDArray[np.int32]:
+        """The key of the same text as each source of a `match` family, UNKNOWN if there is none: (sources,) int32."""
+        if not family.user_field:
+            return np.arange(self.keys_of_family(family), dtype=np.int32)
+        keys = self.item_ids if family.item_field == ITEM_ID else self.vocabularies[f"item.{family.item_field}"]
+        values = self.vocabularies[f"user.{family.user_field}"]
+        return np.concatenate([[UNKNOWN], look_up(keys, values) + 1]).astype(np.int32)
 
     def encode_values(self, side: Literal["user", "item"], name: str, keys: NDArray[np.bytes_]) -> NDArray[np.int32]:
         """Vocabulary ids (N,) int32 of canonical values (N,), UNKNOWN where a value is not in the vocabulary."""
@@ -263,19 +259,13 @@ class FeatureEncoder:
         Raises:
             FeatureError: an entry is no id, or there are more than MAX_LIST.
         """
-        rows = look_up(self.item_ids, self._keys("history", item_ids))
+        rows = look_up(self.item_ids, as_keys(item_ids, "history"))
         return rows[rows >= 0][: self.spec.history_length].astype(np.int32)
 
     def _dense(self, name: str, value: object) -> float:
-        mean, deviation = self.scales[f"user.{name}"]
         if value is None:
             return 0.0
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            kind = type(value).__name__
-            raise FeatureError(name, f"user feature {name!r} is {short(value)}, a {kind}; give a number")
-        if abs(value) > float(np.finfo(np.float32).max) or not math.isfinite(value):
-            raise FeatureError(name, f"user feature {name!r} is {value!r:.40}; give a finite 32-bit number")
-        return float(np.clip((value - mean) / deviation, -1e6, 1e6))
+        return float(standardised(as_number(value, name), self.scales[f"user.{name}"]))
 
     def _one(self, name: str, value: object) -> int:
         if value is None:
@@ -285,14 +275,6 @@ class FeatureEncoder:
     def _many(self, name: str, value: object) -> NDArray[np.int32]:
         if value is None:
             return np.empty(0, np.int32)
-        ids = self.encode_values("user", name, self._keys(name, value))
+        ids = self.encode_values("user", name, as_keys(value, name))
         known: NDArray[np.int32] = ids[ids != UNKNOWN]
         return known
-
-    @staticmethod
-    def _keys(name: str, values: object) -> NDArray[np.bytes_]:
-        if not isinstance(values, list | tuple):
-            raise FeatureError(name, f"{name} is a {type(values).__name__}; give a list of values")
-        if len(values) > MAX_LIST:
-            raise FeatureError(name, f"{name} has {len(values)} values; at most {MAX_LIST} are allowed")
-        return np.array([as_key(value, name) for value in values] or [], dtype=f"S{MAX_ID_BYTES}")

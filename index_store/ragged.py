@@ -58,7 +58,7 @@ class Ragged:
 
 def expand_ranges(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> NDArray[np.int64]:
     """Concatenated `arange(start, start + length)` of every pair: (sum(lengths),) int64."""
-    ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    at: NDArray[np.int64] = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
+    ends = lengths.cumsum()
+    at: NDArray[np.int64] = (starts - ends + lengths).repeat(lengths)
+    at += np.arange(len(at))
     return at

@@ -5,30 +5,46 @@ The dense layers are a function that is handed in: an ONNX session in the servic
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.postings import FamilyIndex, KeyHits, item_features, node_features, user_keys
+from index_store.postings import ItemKeys, KeyHits, item_features, node_features
 from index_store.ragged import Ragged
 
-DenseLayers = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
-"""(user_embedding (1, Du), item_embeddings (C, Di), interaction (C, F)) -> task logits (C, tasks), all float32."""
+BLOCK = 2048
+"""Most pairs of one call of the dense layers: beyond, their intermediate results fall out of the processor's cache."""
+
+Storage = NDArray[np.float32] | NDArray[np.float16]
+
+DenseLayers = Callable[[NDArray[np.float32], Storage, NDArray[np.float32]], NDArray[np.float32]]
+"""(user_embedding (1, Du), item_embeddings (C, Di), interaction (C, F)) -> task logits (C, tasks) float32."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class UserQuery:
-    """What the scorer needs of one user.
+    """One question of one user.
 
     Attributes:
         embedding: (1, Du) float32 output of the user tower.
-        hits: the user's keys, one KeyHits of one row a family.
+        hits: the user's keys, one row.
+        kernel_seconds: time that the dense layers have taken for this question so far.
     """
 
     embedding: NDArray[np.float32]
-    hits: tuple[KeyHits, ...]
+    hits: KeyHits
+    kernel_seconds: float = 0.0
+
+
+class _Slots(threading.local):
+    """Each thread's own zeros for `item_features`."""
+
+    def __init__(self, n_keys: int) -> None:
+        self.zeros = np.zeros(n_keys, np.int32)
 
 
 @dataclass(frozen=True)
@@ -37,36 +53,43 @@ class TowerScorer:
 
     Attributes:
         dense_layers: the interaction tower and the over-arch.
-        embeddings: one (nodes, Di) float32 a level, coarse to fine: item-tower outputs of the items, virtual
-            embeddings of the nodes.
-        postings: for each level above the items, one Ragged a key family: key -> nodes.
-        families: the key families over the catalogue.
-        rows: (n_items,) int32, the item row at each position.
+        embeddings: one (nodes, Di) a level, coarse to fine: item-tower outputs of the items, virtual embeddings of the
+            nodes; float32, or float16 if the bundle stores halves.
+        postings: for each level above the items, key -> nodes.
+        item_keys: the keys of the item at each position.
+        n_keys: number of keys.
     """
 
     dense_layers: DenseLayers
-    embeddings: Sequence[NDArray[np.float32]]
-    postings: Sequence[Sequence[Ragged]]
-    families: Sequence[FamilyIndex]
-    rows: NDArray[np.int32]
+    embeddings: Sequence[Storage]
+    postings: Sequence[Ragged]
+    item_keys: ItemKeys
+    n_keys: int
+    _slots: _Slots = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_slots", _Slots(self.n_keys))
 
     def score(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Task logits of nodes (C,) of a level: (C, tasks) float32."""
-        items, interaction = self.gather(query, level, nodes)
-        return self.dense_layers(query.embedding, items, interaction)
+        """Task logits of distinct nodes (C,) of a level: (C, tasks) float32."""
+        if len(nodes) <= BLOCK:
+            return self._score_block(query, level, nodes)
+        blocks = np.array_split(nodes, -(-len(nodes) // BLOCK))
+        return np.concatenate([self._score_block(query, level, block) for block in blocks])
 
-    def gather(self, query: UserQuery, level: int,
-               nodes: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _score_block(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
+        items, interaction = self.gather(query, level, nodes)
+        start = time.perf_counter()
+        logits = self.dense_layers(query.embedding, items, interaction)
+        query.kernel_seconds += time.perf_counter() - start
+        return logits
+
+    def gather(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> tuple[Storage, NDArray[np.float32]]:
         """The item embeddings (C, Di) and interaction features (C, F) that `score` reads."""
         embeddings = self.embeddings[level - 1]
         if level == len(self.embeddings):
-            features = item_features(query.hits, self.families, self.rows.take(nodes))
+            features = item_features(query.hits, self.item_keys, nodes, self._slots.zeros)
         else:
-            features = node_features(query.hits, self.postings[level - 1], len(embeddings), nodes)
+            features = node_features(query.hits, self.item_keys.families, self.postings[level - 1], len(embeddings),
+                                     nodes)
         return embeddings.take(nodes, axis=0), features[0]
-
-
-def query_keys(families: Sequence[FamilyIndex], history: NDArray[np.int32], ordered: bool) -> tuple[KeyHits, ...]:
-    """The keys of one user's history (M,) of item rows, most recent first, in every family."""
-    one = Ragged(np.array([0, len(history)], np.int64), history)
-    return tuple(user_keys(family, one, ordered) for family in families)

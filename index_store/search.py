@@ -8,22 +8,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.deadline import Deadline
+from index_store.eligibility import Eligible
 from index_store.tree import Tree
 
 Query = TypeVar("Query", contravariant=True)
+
+MOST_WIDENED = 2.0
+"""Where targeting leaves half of the items or less, the beam is this much wider; see decision 5."""
+
+BLOCK = 1 << 15
+"""Most pairs of one scorer call of an exhaustive search: bounds its memory, and how late a deadline is noticed."""
+
+LEAST_BLOCK = 256
+"""Items that are scored however late it is, and the least that is worth another call before a deadline."""
 
 
 class NodeScorer(Protocol[Query]):
     """Scores nodes for a query. It returns a logit for each task; the search combines them."""
 
     def score(self, query: Query, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Task logits of nodes (C,) of a level: (C, tasks) float32."""
+        """Task logits of distinct nodes (C,) of a level: (C, tasks) float32."""
         ...
 
 
@@ -38,6 +49,22 @@ class LevelTrace:
 
 
 @dataclass(frozen=True)
+class Step:
+    """The choice at one level that was scored, for explanations.
+
+    Attributes:
+        nodes: (C,) candidates; positions at the items' level.
+        scores: (C,) float32.
+        kept: (C,) bool, those in the beam; at the items' level those returned.
+    """
+
+    level: int
+    nodes: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    kept: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class SearchResult:
     """The best items of a query, best first; equal scores are ordered by item row, that is by ad id.
 
@@ -45,33 +72,69 @@ class SearchResult:
         rows: (K,) int64 item rows.
         scores: (K,) float32, sum over tasks of weight x logit.
         logits: (K, tasks) float32.
-        levels: one trace a level.
+        levels: one trace a level that was visited.
+        eligible: items that might have been returned.
+        coverage: scored pairs / planned pairs; below 1 only where a deadline narrowed the search.
+        steps: the choices, if they were asked for.
     """
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
     logits: NDArray[np.float32]
     levels: tuple[LevelTrace, ...]
+    eligible: int
+    coverage: float = 1.0
+    steps: tuple[Step, ...] = ()
 
     @property
     def pairs_scored(self) -> int:
         return sum(level.scored for level in self.levels)
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether a deadline cut the search short."""
+        return self.coverage < 1.0
+
+
+@dataclass
+class _Log:
+    """What one search notes as it goes; `planned` is set when a deadline first narrows it."""
+
+    trace: bool
+    levels: list[LevelTrace] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    planned: float = 0.0
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def pairs(self) -> int:
+        return sum(level.scored for level in self.levels)
+
+    def result(self, rows: NDArray[np.int64], scores: NDArray[np.float32], logits: NDArray[np.float32],
+               eligible: int, deadline: Deadline | None) -> SearchResult:
+        pairs = self.pairs
+        if deadline is not None and pairs:
+            deadline.pace.observe(pairs, time.perf_counter() - self.began)
+        # A narrowed search may turn out as large as planned, by uneven branches; it was narrowed all the same.
+        coverage = min(pairs / self.planned, 1.0 - 1e-6) if self.planned else 1.0
+        return SearchResult(rows, scores, logits, tuple(self.levels), eligible, coverage, tuple(self.steps))
 
 
 @dataclass(frozen=True)
 class BeamSearch(Generic[Query]):
     """Walks from the root to the items and keeps `beam_width` nodes a level (Section 4.6).
 
-    A level whose candidates fit into the beam is not scored. The beam widens, in order of score, until the kept nodes
-    hold top_k items that are not excluded; nodes whose items are all excluded are never scored. So a result holds
-    min(top_k, items not excluded) items.
+    A level whose candidates fit into the beam is not scored, nodes without an eligible item never are. The beam widens,
+    in order of score, until the kept nodes hold top_k eligible items, so a result holds min(top_k, eligible) items.
+    Where fewer items are eligible than the beam would score pairs, they are scored directly.
     """
 
     tree: Tree
     scorer: NodeScorer[Query]
 
     def search(self, query: Query, *, top_k: int, beam_width: int | Sequence[int], task_weights: NDArray[np.float32],
-               excluded: NDArray[np.integer] | None = None) -> SearchResult:
+               eligible: Eligible | None = None, deadline: Deadline | None = None,
+               trace: bool = False) -> SearchResult:
         """Finds the best items.
 
         Args:
@@ -79,89 +142,155 @@ class BeamSearch(Generic[Query]):
             top_k: most items to return, >= 1.
             beam_width: nodes to keep at each level above the items, >= 1; or one number a level.
             task_weights: (tasks,) float32 weights of the task logits in the score.
-            excluded: item rows that must not be returned.
+            eligible: items that may be returned; None for all.
+            deadline: when it comes near the beam narrows, to one node a level at worst; the result may then hold less
+                than min(top_k, eligible) items.
+            trace: whether to keep the choices for explanations.
 
         Raises:
             ValueError: beam_width names another number of levels than the tree has above the items.
         """
-        inner = self.tree.depth - 1
-        widths = [beam_width] * inner if isinstance(beam_width, int) else list(beam_width)
+        tree = self.tree
+        inner = tree.depth - 1
+        widths = [float(beam_width)] * inner if isinstance(beam_width, int) else [float(w) for w in beam_width]
         if len(widths) != inner:
             raise ValueError(f"beam_width names {len(widths)} levels, the tree has {inner} above the items")
-        gone = np.unique(self.tree.position_of_row[excluded]) if excluded is not None and len(excluded) else None
-        nodes = np.arange(self.tree.size(1))
-        traces = []
-        for level, width in enumerate(widths, start=1):
+        log = _Log(trace)
+        if eligible is not None and eligible.total:
+            # A node holds fewer eligible items than it would, so that more nodes are worth their pairs.
+            share = min(MOST_WIDENED, tree.n_items / eligible.total)
+            widths = [width * share for width in widths]
+        if eligible is not None and eligible.total <= top_k + self._pairs_below(0, widths):
+            return _rank_items(tree, self.scorer, query, eligible.positions(), top_k, task_weights, eligible.total,
+                               deadline, log)
+        nodes = np.arange(tree.size(1))
+        for level in range(1, tree.depth):
             start = time.perf_counter()
-            counts = self._eligible(level, nodes, gone)
-            if gone is not None:
+            counts = None
+            if eligible is not None:
+                counts = eligible.counts(*tree.bounds(level, nodes))
                 nodes, counts = nodes[counts > 0], counts[counts > 0]
             candidates, scored = len(nodes), 0
-            if candidates > width:
+            if candidates > widths[level - 1]:
                 scores = self.scorer.score(query, level, nodes) @ task_weights
+                scored = candidates
+                if counts is None:
+                    counts = tree.items_below(level, nodes)
+                width = int(widths[level - 1])
                 kept = best(scores, nodes, width)
-                if counts[kept].sum() < top_k:
+                if deadline is not None and self._narrow(level, nodes[kept], widths, deadline, log, scored):
+                    width = int(widths[level - 1])
+                    kept = best(scores, nodes, width)
+                if not log.planned and counts[kept].sum() < top_k:
                     by_score = np.lexsort((nodes, -scores))
                     enough = int(np.searchsorted(np.cumsum(counts[by_score]), top_k)) + 1
                     kept = by_score[:max(width, enough)]
-                nodes, scored = nodes[np.sort(kept)], candidates
-            nodes = self.tree.children(level, nodes)
-            traces.append(LevelTrace(level, candidates, scored, time.perf_counter() - start))
-        return _rank_items(self.tree, self.scorer, query, nodes, top_k, task_weights, gone, traces)
+                kept.sort()
+                if trace:
+                    log.steps.append(Step(level, nodes, scores, np.isin(np.arange(candidates), kept)))
+                nodes = nodes[kept]
+            nodes = tree.children(level, nodes)
+            log.levels.append(LevelTrace(level, candidates, scored, time.perf_counter() - start))
+        if eligible is not None:
+            nodes = nodes[eligible.contains(nodes)]
+        total = tree.n_items if eligible is None else eligible.total
+        return _rank_items(tree, self.scorer, query, nodes, top_k, task_weights, total, deadline, log)
 
-    def _eligible(self, level: int, nodes: NDArray[np.int64], gone: NDArray[np.integer] | None) -> NDArray[np.int64]:
-        """Number of items below each node that are not excluded."""
-        first, end = self.tree.bounds(level, nodes)
-        counts = (end - first).astype(np.int64)
-        if gone is not None:
-            counts -= np.searchsorted(gone, end) - np.searchsorted(gone, first)
-        return counts
+    def _pairs_below(self, level: int, widths: Sequence[float]) -> float:
+        """Pairs that the levels below `level` take if nodes are of mean size: the plan of a search before it starts."""
+        tree, pairs = self.tree, 0.0
+        for below in range(level + 1, tree.depth + 1):
+            candidates = float(tree.size(below))
+            if below > 1:
+                candidates = min(candidates, widths[below - 2] * candidates / tree.size(below - 1))
+            if below == tree.depth or candidates > widths[below - 1]:
+                pairs += candidates
+        return pairs
+
+    def _narrow(self, level: int, kept: NDArray[np.int64], widths: list[float], deadline: Deadline, log: _Log,
+                scored: int) -> bool:
+        """Narrows `widths` from `level` on if the pairs below the kept nodes do not fit before the deadline."""
+        tree = self.tree
+        children = float(tree.child_counts(level, kept).sum())
+        # The kept nodes tend to be large ones; what holds for their children is taken to hold further down.
+        skew = children * tree.size(level) / (len(kept) * tree.size(level + 1))
+        plan = children + skew * self._pairs_below(level + 1, widths)
+        share = deadline.affordable() / plan
+        if share >= 1.0:
+            return False
+        log.planned = log.planned or log.pairs + scored + plan
+        for at in range(level - 1, len(widths)):
+            widths[at] = max(1.0, widths[at] * share)
+        return True
 
 
 @dataclass(frozen=True)
 class ExhaustiveSearch(Generic[Query]):
-    """Scores every item."""
+    """Scores every eligible item."""
 
     tree: Tree
     scorer: NodeScorer[Query]
 
-    def search(self, query: Query, *, top_k: int, task_weights: NDArray[np.float32],
-               excluded: NDArray[np.integer] | None = None) -> SearchResult:
+    def search(self, query: Query, *, top_k: int, task_weights: NDArray[np.float32], eligible: Eligible | None = None,
+               deadline: Deadline | None = None, trace: bool = False) -> SearchResult:
         """Finds the best items; the arguments are those of `BeamSearch.search`."""
-        gone = np.unique(self.tree.position_of_row[excluded]) if excluded is not None and len(excluded) else None
-        return _rank_items(self.tree, self.scorer, query, np.arange(self.tree.n_items), top_k, task_weights, gone, [])
+        positions = np.arange(self.tree.n_items) if eligible is None else eligible.positions()
+        return _rank_items(self.tree, self.scorer, query, positions, top_k, task_weights, len(positions), deadline,
+                           _Log(trace))
 
 
 def _rank_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], top_k: int,
-                task_weights: NDArray[np.float32], gone: NDArray[np.integer] | None,
-                traces: list[LevelTrace]) -> SearchResult:
+                task_weights: NDArray[np.float32], eligible: int, deadline: Deadline | None, log: _Log) -> SearchResult:
+    """Scores the items at the given positions and takes the best, as the last level of every search."""
     start = time.perf_counter()
-    if gone is not None:
-        positions = positions[~_contains(gone, positions)]
-    nothing = np.empty((0, len(task_weights)), np.float32)
-    logits = scorer.score(query, tree.depth, positions) if len(positions) else nothing
+    candidates = len(positions)
+    logits = _score_items(tree, scorer, query, positions, len(task_weights), deadline)
+    if len(logits) < candidates:
+        log.planned = log.planned or log.pairs + float(candidates)
+        positions = positions[:len(logits)]
     scores = logits @ task_weights
-    rows = tree.rows[positions].astype(np.int64)
-    kept = best(scores, rows, top_k)
-    kept = kept[np.lexsort((rows[kept], -scores[kept]))]
-    traces.append(LevelTrace(tree.depth, len(positions), len(positions), time.perf_counter() - start))
-    return SearchResult(rows[kept], scores[kept], logits[kept], tuple(traces))
+    kept = best(scores, positions, top_k, tree.rows)
+    rows = tree.rows.take(positions.take(kept)).astype(np.int64)
+    order = np.lexsort((rows, -scores.take(kept)))
+    kept, rows = kept.take(order), rows.take(order)
+    if log.trace:
+        log.steps.append(Step(tree.depth, positions, scores, np.isin(np.arange(len(positions)), kept)))
+    log.levels.append(LevelTrace(tree.depth, candidates, len(positions), time.perf_counter() - start))
+    return log.result(rows, scores.take(kept), logits.take(kept, axis=0), eligible, deadline)
 
 
-def best(scores: NDArray[np.float32], tie_break: NDArray[np.integer], k: int) -> NDArray[np.int64]:
-    """Indices of the k largest scores, in no order; among equal scores those of the smallest `tie_break` win."""
+def _score_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], tasks: int,
+                 deadline: Deadline | None) -> NDArray[np.float32]:
+    """Task logits of the positions, or of as many from the first as fit before the deadline, yet at least of some."""
+    if not len(positions):
+        return np.empty((0, tasks), np.float32)
+    if deadline is None and len(positions) <= BLOCK:
+        return scorer.score(query, tree.depth, positions)
+    parts, done = [], 0
+    while done < len(positions):
+        fits = BLOCK if deadline is None else int(min(BLOCK, deadline.affordable()))
+        if done and fits < LEAST_BLOCK:
+            break
+        block = positions[done:done + max(fits, LEAST_BLOCK)]
+        parts.append(scorer.score(query, tree.depth, block))
+        done += len(block)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def best(scores: NDArray[np.float32], nodes: NDArray[np.int64], k: int,
+         row_of: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
+    """Indices of the k largest scores (C,), in no order.
+
+    Among equal scores those of the smallest `nodes` (C,) win, or of the smallest `row_of[nodes]`.
+    """
     n = len(scores)
     if n <= k:
         return np.arange(n)
     threshold = np.partition(scores, n - k)[n - k]
-    above = np.flatnonzero(scores > threshold)
-    equal = np.flatnonzero(scores == threshold)
-    need = k - len(above)
-    if len(equal) > need:
-        equal = equal[np.argsort(tie_break[equal])[:need]]
-    return np.concatenate([above, equal])
-
-
-def _contains(sorted_values: NDArray[np.integer], values: NDArray[np.integer]) -> NDArray[np.bool_]:
-    at = np.minimum(np.searchsorted(sorted_values, values), len(sorted_values) - 1)
-    return np.asarray(sorted_values[at] == values)
+    found: NDArray[np.int64] = (scores >= threshold).nonzero()[0]
+    if len(found) == k:
+        return found
+    equal = found[scores[found] == threshold]
+    names = nodes[equal] if row_of is None else row_of[nodes[equal]]
+    spare = equal[np.argsort(names)[k - len(found):]]
+    return np.setdiff1d(found, spare, assume_unique=True)

@@ -14,13 +14,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store import bundle
+from index_store import bundle, format_1
 from index_store.bundle import BundleFiles, BundleWriter, Manifest
-from index_store.features import FeatureEncoder, FeatureError, Features, FeatureSpec, KeyFamily, look_up
+from index_store.features import FeatureEncoder, Features, FeatureSpec
 from index_store.inputs import all_item_keys, table_sizes
-from index_store.postings import FamilyIndex, feature_names
+from index_store.postings import ItemKeys, KeyIndex, feature_names, user_keys
 from index_store.ragged import Ragged
+from index_store.scoring import DenseLayers, Storage, TowerScorer, UserQuery
+from index_store.targeting import AdTargeting
+from index_store.targeting_files import read_targeting, write_targeting
 from index_store.tree import Tree, TreeError
+from index_store.values import FeatureError, look_up
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,11 @@ class BundleContent:
 
     Attributes:
         tables: name -> (rows, width) float32, of both towers.
-        embeddings: one (nodes, Di) float32 a level, coarse to fine, items last in tree order.
-        families: key families over the catalogue.
-        postings: for each level above the items, one Ragged a family: key -> nodes.
+        embeddings: one (nodes, Di) a level, coarse to fine, items last in tree order; float32 or float16.
+        index: key families over the catalogue.
+        keys_of_position: the keys of the item at each position of the tree.
+        postings: for each level above the items, key -> nodes.
+        targeting: predicates of the ads; None if no ad has one.
     """
 
     encoder: FeatureEncoder
@@ -58,14 +64,31 @@ class BundleContent:
     items: Features
     tables: Mapping[str, NDArray[np.float32]]
     tree: Tree
-    embeddings: tuple[NDArray[np.float32], ...]
-    families: tuple[FamilyIndex, ...]
-    postings: tuple[tuple[Ragged, ...], ...]
+    embeddings: tuple[Storage, ...]
+    index: KeyIndex
+    keys_of_position: ItemKeys
+    postings: tuple[Ragged, ...]
+    targeting: AdTargeting | None = None
 
     @cached_property
     def item_keys(self) -> dict[str, Ragged]:
         """Item field -> ids by item row, as towers and key families read them."""
         return all_item_keys(self.encoder.spec, self.items)
+
+    def scorer(self, dense_layers: DenseLayers) -> TowerScorer:
+        """A scorer of the tree's nodes with the given dense layers."""
+        return TowerScorer(dense_layers, self.embeddings, self.postings, self.keys_of_position, self.index.n_keys)
+
+    def query(self, embedding: NDArray[np.float32], features: Features, history: NDArray[np.int32]) -> UserQuery:
+        """What the scorer reads of one user.
+
+        Args:
+            embedding: (1, Du) float32 output of the user tower.
+            features: of one row.
+            history: (M,) item rows, most recent first.
+        """
+        one = Ragged(np.array([0, len(history)], np.int64), history)
+        return UserQuery(embedding, user_keys(self.index, self.encoder.spec, features, one, self.item_keys))
 
 
 def write_content(writer: BundleWriter, content: BundleContent) -> None:
@@ -88,14 +111,13 @@ def write_content(writer: BundleWriter, content: BundleContent) -> None:
         writer.array(bundle.level_array("representatives", level), representatives)
     for level, embeddings in enumerate(content.embeddings, start=1):
         writer.array(bundle.level_array("embeddings", level), embeddings)
-    for f, index in enumerate(content.families):
-        name = index.family.name
-        writer.array(bundle.family_array(name, "idf"), index.idf)
-        if index.neighbours is not None and index.weights is not None:
-            writer.ragged(bundle.family_lists(name, "neighbours"), index.neighbours)
-            writer.array(bundle.family_array(name, "weights"), index.weights)
-        for level, families in enumerate(content.postings, start=1):
-            writer.ragged(bundle.family_lists(name, f"level_{level}"), families[f])
+    writer.ragged(bundle.REACH, content.index.reach)
+    writer.array(bundle.REACH_WEIGHTS, content.index.weights)
+    writer.ragged(bundle.ITEM_KEYS, content.keys_of_position.lists)
+    for level, postings in enumerate(content.postings, start=1):
+        writer.ragged(bundle.level_postings(level), postings)
+    if content.targeting is not None:
+        write_targeting(writer, content.targeting)
 
 
 @dataclass(frozen=True)
@@ -168,24 +190,24 @@ def _read_content(files: BundleFiles) -> BundleContent:
     tree = Tree(files.array(bundle.TREE_ROWS, np.int32, (n_items,)),
                 tuple(files.array(bundle.level_array("offsets", e.level), np.int32, (e.nodes + 1,)) for e in inner),
                 tuple(files.array(bundle.level_array("representatives", e.level), np.int32, (e.nodes,)) for e in inner))
-    embeddings = tuple(files.array(bundle.level_array("embeddings", e.level), np.float32,
-                                   (e.nodes, manifest.dims["item_embedding"])) for e in manifest.levels)
-    keys = all_item_keys(spec, items)
-    families = tuple(_read_family(files, family, keys, encoder) for family in spec.key_families)
-    postings = tuple(tuple(files.ragged(bundle.family_lists(f.family.name, f"level_{e.level}"), len(f.idf))
-                           for f in families) for e in inner)
-    return BundleContent(encoder, users, items, tables, tree, embeddings, families, postings)
+    embeddings = tuple(files.storage(bundle.level_array("embeddings", e.level),
+                                     (e.nodes, manifest.dims["item_embedding"])) for e in manifest.levels)
+    read_index = format_1.read_index if manifest.format_version == 1 else _read_index
+    return BundleContent(encoder, users, items, tables, tree, embeddings,
+                         *read_index(files, encoder, tree, all_item_keys(spec, items)), read_targeting(files, spec))
 
 
-def _read_family(files: BundleFiles, family: KeyFamily, keys: Mapping[str, Ragged],
-                 encoder: FeatureEncoder) -> FamilyIndex:
-    n_keys = encoder.keys_of_family(family)
-    idf = files.array(bundle.family_array(family.name, "idf"), np.float32, (n_keys,))
-    if family.via == "match":
-        return FamilyIndex(family, keys[family.item_field], idf)
-    neighbours = files.ragged(bundle.family_lists(family.name, "neighbours"), n_keys)
-    weights = files.array(bundle.family_array(family.name, "weights"), np.float32, (len(neighbours.values),))
-    return FamilyIndex(family, keys[family.item_field], idf, neighbours, weights)
+def _read_index(files: BundleFiles, encoder: FeatureEncoder, tree: Tree,
+                _: Mapping[str, Ragged]) -> tuple[KeyIndex, ItemKeys, tuple[Ragged, ...]]:
+    families, starts = encoder.spec.key_families, encoder.key_starts()
+    source_starts = np.cumsum([0, *(encoder.sources_of_family(family) for family in families)], dtype=np.int64)
+    n_keys = int(starts[-1])
+    reach = files.ragged(bundle.REACH, int(source_starts[-1]), below=n_keys)
+    index = KeyIndex(families, starts, source_starts, reach,
+                     files.array(bundle.REACH_WEIGHTS, np.float32, (len(reach.values),)))
+    item_keys = ItemKeys(len(families), files.ragged(bundle.ITEM_KEYS, tree.n_items * len(families), below=n_keys))
+    return index, item_keys, tuple(files.ragged(bundle.level_postings(level), n_keys, below=tree.size(level))
+                                   for level in range(1, tree.depth))
 
 
 def _vocabulary_names(spec: FeatureSpec) -> list[str]:

@@ -84,13 +84,31 @@ class Tree:
     def children(self, level: int, nodes: NDArray[np.integer]) -> NDArray[np.int64]:
         """Nodes of level + 1 below the given nodes of `level`, in the order of the nodes."""
         first = self._children[level - 1]
-        return expand_ranges(first[nodes], first[nodes + 1] - first[nodes])
+        starts = first.take(nodes)
+        return expand_ranges(starts, first.take(nodes + 1) - starts)
+
+    def child_counts(self, level: int, nodes: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Number of children of each of the nodes (C,) of `level`."""
+        first = self._children[level - 1]
+        counts: NDArray[np.int64] = first.take(nodes + 1) - first.take(nodes)
+        return counts
+
+    def items_below(self, level: int, nodes: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Number of items of each of the nodes (C,) of `level`."""
+        first, end = self.bounds(level, nodes)
+        return (end - first).astype(np.int64)
 
     def bounds(self, level: int, nodes: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
         """First position and end of the interval of each node: ((C,), (C,))."""
         if level == self.depth:
             return nodes, nodes + 1
-        return self.offsets[level - 1][nodes], self.offsets[level - 1][nodes + 1]
+        return self.offsets[level - 1].take(nodes), self.offsets[level - 1].take(nodes + 1)
+
+    def node_at(self, level: int, position: int) -> int:
+        """Number of the node of `level` that holds a position."""
+        if level == self.depth:
+            return position
+        return int(np.searchsorted(self.offsets[level - 1], position, side="right")) - 1
 
     def node_of_position(self, level: int) -> NDArray[np.int32]:
         """(n_items,) int32, the node of `level` that holds each position."""

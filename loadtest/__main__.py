@@ -1,22 +1,33 @@
-"""`python -m loadtest bench|demo`: speed beside quality, and the demo."""
+"""`python -m loadtest COMMAND`: speed is never reported without quality."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from types import ModuleType
 
-from loadtest import bench, demo
+from loadtest import bench, demo, grow, http_load, kernel, opening, targeting
+
+COMMANDS: dict[str, tuple[ModuleType, str]] = {
+    "bench": (bench, "beam against exhaustive and rivals: quality, pairs, latency"),
+    "grow": (grow, "the bench on ever larger synthetic worlds"),
+    "targeting": (targeting, "searches where few ads may be shown, against those of all"),
+    "kernel": (kernel, "the scorer's arithmetic against the machine's peak"),
+    "opening": (opening, "time to open a bundle, memory of a further worker"),
+    "http": (http_load, "a running service at given rates: goodput, percentiles"),
+    "demo": (demo, "from a log to answered requests"),
+}
 
 
 def main() -> int:
     """Exit status of the command."""
     parser = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    bench.add_arguments(commands.add_parser("bench", help="beam against exhaustive: quality, pairs, latency",
-                                            description=bench.__doc__))
-    demo.add_arguments(commands.add_parser("demo", help="from a log to answered requests", description=demo.__doc__))
+    for name, (module, what) in COMMANDS.items():
+        module.add_arguments(commands.add_parser(name, help=what, description=module.__doc__,
+                                                 formatter_class=argparse.RawDescriptionHelpFormatter))
     args = parser.parse_args()
-    status: int = {"bench": bench.run, "demo": demo.run}[args.command](args)
+    status: int = COMMANDS[args.command][0].run(args)
     return status
 
 

@@ -7,10 +7,19 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 _GRACE_SECONDS = 20
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: its exit status, and the most memory in bytes that it or one of its own held at a time."""
+
+    status: int
+    peak_bytes: int
 
 
 class Children:
@@ -50,11 +59,12 @@ class Children:
             self._endings[process] = ending
         return process
 
-    def wait(self, process: subprocess.Popen[bytes]) -> int:
-        """Waits until a process ends by itself; returns its exit status."""
-        status = process.wait()
+    def wait(self, process: subprocess.Popen[bytes]) -> Ended:
+        """Waits until a process ends by itself."""
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)  # nobody else can ask the system for it any more
         del self._endings[process]
-        return status
+        return Ended(process.returncode, usage.ru_maxrss * 1024)
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
         """Ends a process, by force if it does not heed the signal."""

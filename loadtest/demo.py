@@ -20,9 +20,9 @@ from index_store.bundle import BundleError
 from index_store.store import Bundle
 from loadtest.children import Children
 from loadtest.demo_service import DemoService, check_port, own_redis
-from loadtest.demo_steps import DemoError, DemoSize, make_bundle
+from loadtest.demo_steps import DemoError, WorldSize, make_bundle
 
-FULL = DemoSize()
+FULL = WorldSize()
 TOP_K = 10
 _USERS = 50
 _HEADER = ("request", "user_cache", "total ms", "user tower ms", "search ms", "pairs scored", "best three ads: score")
@@ -44,7 +44,7 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def run(args: argparse.Namespace, size: DemoSize = FULL) -> int:
+def run(args: argparse.Namespace, size: WorldSize = FULL) -> int:
     """Exit status: 0 ended by Ctrl-C once it was up, 1 it could not get there, 130 ended by Ctrl-C before."""
     try:
         _check_source(args.data, args.source)
@@ -65,7 +65,7 @@ def _check_source(data: str, source: Path | None) -> None:
                         "real data needs the folder that holds it: --data taobao-ad --source DIR")
 
 
-def _demo(args: argparse.Namespace, size: DemoSize) -> None:
+def _demo(args: argparse.Namespace, size: WorldSize) -> None:
     started = time.monotonic()
     folder = args.folder / args.data
     folder.mkdir(parents=True, exist_ok=True)

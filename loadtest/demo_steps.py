@@ -1,4 +1,4 @@
-"""The offline half of the demo: log -> data folder -> run -> bundle, each step as the command that a person would type.
+"""From a log to a bundle: log -> data folder -> run -> bundle, each step as the command that a person would type.
 
 A step whose result is there already is not repeated; an interrupted training goes on from its checkpoint.
 """
@@ -23,18 +23,21 @@ _FINISHED = "finished"
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the message says why and what to do."""
+    """The demo, or another maker of bundles, cannot go on; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
-class DemoSize:
-    """How much the demo of a synthetic world does, so that all of it takes less than four minutes on two cores.
+class WorldSize:
+    """How large a synthetic world is and how long a model learns it.
+
+    The defaults are the demo's, so that all of it takes less than four minutes on two cores.
 
     Attributes:
         ads, users, events: size of the synthetic world.
         epochs, rounds, round_epochs, batch_users, forget_share: of `train`: epochs without a tree, EM rounds, epochs of
             each round, moments of users in a batch, share of ad ids trained as unknown.
         quality_users: test users that `export` measures recall on.
+        seed: of the world.
     """
 
     ads: int = 20_000
@@ -46,6 +49,7 @@ class DemoSize:
     batch_users: int = 1024
     quality_users: int = 200
     forget_share: float = 0.9
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,21 @@ class Step:
     arguments: Callable[[], list[str]]
 
 
-def make_bundle(children: Children, folder: Path, data: str, source: Path | None, size: DemoSize) -> Path:
+@dataclass(frozen=True)
+class StepCost:
+    """What a finished step took: seconds, and the most memory in bytes that its process held."""
+
+    command: str
+    seconds: float
+    peak_bytes: int
+
+
+def ignore(what: str, cost: StepCost) -> None:
+    """For those who do not want to know what a step cost."""
+
+
+def make_bundle(children: Children, folder: Path, data: str, source: Path | None, size: WorldSize, *,
+                over_arch: str = "wukong", note: Callable[[str, StepCost], None] = ignore) -> Path:
     """Makes what is missing of data, run and bundle in `folder`, and returns the bundle.
 
     Args:
@@ -74,11 +92,13 @@ def make_bundle(children: Children, folder: Path, data: str, source: Path | None
         data: name of the source.
         source: folder of the source; None for a synthetic one.
         size: how much to do.
+        over_arch: of `train`; run and bundle of another than `wukong` bear its name.
+        note: called with the name of each step's folder and what it cost, once it is finished.
 
     Raises:
         DemoError: a step failed.
     """
-    steps = _steps(folder, data, source, size)
+    steps = _steps(folder, data, source, size, over_arch)
     anew = False
     for number, step in enumerate(steps, start=1):
         title = f"[{number}/{len(steps)}] {step.what}"
@@ -88,15 +108,18 @@ def make_bundle(children: Children, folder: Path, data: str, source: Path | None
         if anew:  # what was made from the results of before
             shutil.rmtree(step.folder, ignore_errors=True)
         anew = True
-        _run(children, title, ["-m", "model", *step.arguments()])
+        cost = run_step(children, title, ["-m", "model", *step.arguments()])
         if step.result == _FINISHED:
             (step.folder / _FINISHED).touch()
+        note(step.folder.name, cost)
     return steps[-1].folder
 
 
-def _steps(folder: Path, data: str, source: Path | None, size: DemoSize) -> list[Step]:
-    table, run, bundle = folder / "data", folder / "run", folder / "bundle"
-    world = ["--ads", str(size.ads), "--users", str(size.users), "--events", str(size.events)]
+def _steps(folder: Path, data: str, source: Path | None, size: WorldSize, over_arch: str) -> list[Step]:
+    suffix = "" if over_arch == "wukong" else f"_{over_arch}"
+    table, run, bundle = folder / "data", folder / f"run{suffix}", folder / f"bundle{suffix}"
+    world = ["--ads", str(size.ads), "--users", str(size.users), "--events", str(size.events),
+             "--seed", str(size.seed)]
     origin = world if source is None else ["--source", str(source)]
 
     def training() -> list[str]:
@@ -107,7 +130,8 @@ def _steps(folder: Path, data: str, source: Path | None, size: DemoSize) -> list
         settings = [] if source is not None else [
             "--epochs", str(size.epochs), "--rounds", str(size.rounds), "--round-epochs", str(size.round_epochs),
             "--batch-users", str(size.batch_users), "--forget-share", str(size.forget_share)]
-        return ["train", "--data", str(table), "--out", str(run), *settings]
+        kind = ["--over-arch", over_arch] if suffix else []
+        return ["train", "--data", str(table), "--out", str(run), *kind, *settings]
 
     return [Step(f"{data} log as tables", table, SPEC, lambda: ["data", data, "--out", str(table), *origin]),
             Step("model and tree", run, _FINISHED, training),
@@ -115,12 +139,19 @@ def _steps(folder: Path, data: str, source: Path | None, size: DemoSize) -> list
                  lambda: ["export", "--run", str(run), "--out", str(bundle), "--users", str(size.quality_users)])]
 
 
-def _run(children: Children, title: str, arguments: list[str]) -> None:
+def run_step(children: Children, title: str, arguments: list[str]) -> StepCost:
+    """Runs `python` with these arguments.
+
+    Raises:
+        DemoError: it failed.
+    """
     print(f"{title}: python {shlex.join(arguments)}", flush=True)
     # SIGINT, for the training answers it with a checkpoint.
     started = time.monotonic()
-    status = children.wait(children.start([sys.executable, *arguments], ending=signal.SIGINT))
-    if status:
-        raise DemoError(f"{title} failed with exit code {status}, its output is above; the command was `python "
-                        f"{shlex.join(arguments)}`; when the cause is mended, run the demo again: it goes on from here")
-    print(f"{title}: done in {time.monotonic() - started:.0f} s", flush=True)
+    ended = children.wait(children.start([sys.executable, *arguments], ending=signal.SIGINT))
+    if ended.status:
+        raise DemoError(f"{title} failed with exit code {ended.status}, its output is above; the command was `python "
+                        f"{shlex.join(arguments)}`; when the cause is mended, start again: it goes on from here")
+    cost = StepCost(f"python {shlex.join(arguments)}", time.monotonic() - started, ended.peak_bytes)
+    print(f"{title}: done in {cost.seconds:.0f} s, at most {cost.peak_bytes / 2**30:.2f} GiB of memory", flush=True)
+    return cost

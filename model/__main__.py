@@ -22,7 +22,7 @@ def main() -> int:
               file=sys.stderr)
         return 1
     from index_store.bundle import BundleError
-    from index_store.features import FeatureError
+    from index_store.values import FeatureError
     from model.commands import ConfigError, DataError, ParityError, add_train_arguments, evaluate, export, train
     from model.data import cli
 
@@ -38,6 +38,8 @@ def main() -> int:
         command.add_argument("--run", type=Path, required=True, help="folder that `train` wrote")
         if name == "export":
             command.add_argument("--out", type=Path, required=True, help="bundle to write; it must not exist")
+            command.add_argument("--half", action="store_true",
+                                 help="store embeddings as float16: half the memory, scores within 0.01")
         command.add_argument("--users", type=int, default=0 if name == "evaluate" else 1000, metavar="N",
                              help="test users to ask for recall, 0 = all (default %(default)s)")
     args = parser.parse_args()

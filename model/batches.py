@@ -16,7 +16,7 @@ from torch import Tensor
 
 from index_store.features import ITEM_ID, UNKNOWN, Features, FeatureSpec
 from index_store.inputs import all_item_keys, item_bags, user_bags
-from index_store.postings import FamilyIndex, KeyHits, item_features, node_features, user_keys
+from index_store.postings import ItemKeys, KeyHits, KeyIndex, item_features, node_features, user_keys
 from index_store.ragged import Ragged
 from index_store.tree import Tree
 from model.data.load import Dataset
@@ -44,7 +44,7 @@ class UserBatch:
     """The users of a batch: their embeddings (B, Du), and their keys for the interaction features."""
 
     embeddings: Tensor
-    hits: tuple[KeyHits, ...]
+    hits: KeyHits
 
 
 class Reader:
@@ -60,20 +60,26 @@ class Reader:
         self.model = model
         self.spec: FeatureSpec = dataset.spec
         self.keys = all_item_keys(dataset.spec, dataset.items)
+        starts = dataset.encoder.key_starts()
+        self.keys_of_row = ItemKeys.of(dataset.spec.key_families, starts, self.keys)
+        self._slots = np.zeros(int(starts[-1]), np.int32)
 
     @property
     def device(self) -> torch.device:
         """Where the model is."""
         return self.model.level_offsets.device
 
-    def users(self, features: Features, history: Ragged, families: tuple[FamilyIndex, ...],
-              forget: Forget | None = None) -> UserBatch:
+    def users(self, features: Features, history: Ragged, index: KeyIndex, forget: Forget | None = None) -> UserBatch:
         """Embeds B users with their histories (item rows, most recent first)."""
         bags = user_bags(self.spec, features, history, self.keys)
         if forget:
             bags[f"history.{ITEM_ID}"] = forget(bags[f"history.{ITEM_ID}"])
         embeddings = self.model.embed_users(self.tensor(features.dense), bags)
-        return UserBatch(embeddings, tuple(user_keys(f, history, self.spec.history_ordered) for f in families))
+        return UserBatch(embeddings, self.hits(features, history, index))
+
+    def hits(self, features: Features, history: Ragged, index: KeyIndex) -> KeyHits:
+        """The keys of B users."""
+        return user_keys(index, self.spec, features, history, self.keys)
 
     def items(self, rows: NDArray[np.integer], forget: Forget | None = None) -> Tensor:
         """Embeds items (N,) by row: (N, Di)."""
@@ -89,10 +95,10 @@ class Reader:
             parts = [self.items(np.arange(start, min(start + chunk, n))).cpu().numpy() for start in range(0, n, chunk)]
         return np.concatenate(parts)
 
-    def score_items(self, users: UserBatch, families: tuple[FamilyIndex, ...], rows: NDArray[np.integer],
-                    items: Tensor) -> Tensor:
+    def score_items(self, users: UserBatch, rows: NDArray[np.integer], items: Tensor) -> Tensor:
         """Task logits (B, C, tasks) of items: rows (C,) or (B, C), their embeddings (C, Di) or (B, C, Di)."""
-        return self.model.score(users.embeddings, items, self.tensor(item_features(users.hits, families, rows)))
+        features = item_features(users.hits, self.keys_of_row, rows, self._slots)
+        return self.model.score(users.embeddings, items, self.tensor(features))
 
     def tensor(self, values: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(values).to(self.device)
@@ -118,16 +124,17 @@ class TreeReader:
     Args:
         reader: reads the same data set.
         tree: the codes.
-        families: any families of the data set; their postings do not depend on co-click counts.
+        index: any of the data set; its postings do not depend on co-click counts.
         node_features: see `TrainConfig`.
     """
 
-    def __init__(self, reader: Reader, tree: Tree, families: tuple[FamilyIndex, ...],
+    def __init__(self, reader: Reader, tree: Tree, index: KeyIndex,
                  node_features: Literal["maximum", "representative"]) -> None:
         self.reader = reader
         self.tree = tree
         self.node_of_row = [tree.node_of_position(level)[tree.position_of_row] for level in range(1, tree.depth)]
-        self.postings = [level_postings(tree, families, level, node_features) for level in range(1, tree.depth)]
+        self.postings = [level_postings(tree, index, reader.keys_of_row, level, node_features)
+                         for level in range(1, tree.depth)]
         self.refresh()
 
     def refresh(self) -> None:
@@ -141,6 +148,7 @@ class TreeReader:
 
     def score_nodes(self, users: UserBatch, level: int, nodes: NDArray[np.integer]) -> Tensor:
         """Task logits (B, C, tasks) of nodes of a level: (C,) for all users or (B, C)."""
-        features = node_features(users.hits, self.postings[level - 1], self.tree.size(level), nodes)
+        features = node_features(users.hits, self.reader.keys_of_row.families, self.postings[level - 1],
+                                 self.tree.size(level), nodes)
         embeddings = self.embeddings(level)[torch.from_numpy(np.asarray(nodes, np.int64)).to(self.reader.device)]
         return self.reader.model.score(users.embeddings, embeddings, self.reader.tensor(features))

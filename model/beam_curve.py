@@ -1,64 +1,158 @@
-"""How much of the exhaustive answer a beam keeps: measured at export on sampled users, to choose the default width."""
+"""Which beam is worth its pairs: widths of every level tuned on some users, and what they keep measured on others.
+
+Each sampled user is scored once, all nodes and all items; after that a beam costs no scoring, so many can be tried.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from index_store.scoring import DenseLayers, UserQuery, query_keys
+from index_store.eligibility import Eligible
+from index_store.scoring import DenseLayers, TowerScorer
 from index_store.search import BeamSearch, ExhaustiveSearch
 from index_store.store import BundleContent
-from model.golden import first_task, scorer_of, user_input
+from model.golden import first_task, user_input
 
-USERS = 200
 TOP_K = 100
 TARGET_OVERLAP = 0.95
-WIDTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+ENOUGH_OVERLAP = 0.995
+"""Where the curve ends."""
+
+EXHAUSTIVE_PAIRS = 200_000_000
+FEWEST_USERS, MOST_USERS = 100, 1_000
+"""Users in all, half of them to tune by: as many as EXHAUSTIVE_PAIRS allow within these bounds."""
+
+FIRST_WIDTH = 4
+STEP = 1.3
+"""Factor by which one level is widened at a time."""
+
+MOST_SHARE = 0.5
+"""A beam that takes this share of the exhaustive search's pairs is not worth widening."""
 
 
 @dataclass(frozen=True)
 class BeamPoint:
-    """One width: mean overlap@100 with the exhaustive search, and mean pairs scored a query."""
+    """One beam: widths level by level, mean overlap@100 with the exhaustive search, and mean pairs scored a query."""
 
-    beam_width: int
+    beam_width: tuple[int, ...]
     overlap: float
     pairs: float
 
 
-def beam_curve(content: BundleContent, tower: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-               layers: DenseLayers, seed: int) -> list[BeamPoint]:
-    """Measures widths from narrow to wide until the overlap passes TARGET_OVERLAP or the beam covers the tree."""
-    scorer = scorer_of(content, layers)
-    sampled = np.random.default_rng([seed, 7]).permutation(len(content.users.ids))[:USERS]
-    queries, truths = [], []
-    exhaustive = ExhaustiveSearch(content.tree, scorer)
+@dataclass(frozen=True)
+class _Recorded:
+    """A user who was scored once; as a NodeScorer it looks up what was scored.
+
+    Attributes:
+        scores: one (nodes,) float32 a level above the items.
+        truth: positions of the exhaustive answer.
+        eligible: all but the user's own history.
+    """
+
+    scores: Sequence[NDArray[np.float32]]
+    truth: NDArray[np.integer]
+    eligible: Eligible
+
+    def score(self, _: None, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
+        if level > len(self.scores):
+            return np.zeros((len(nodes), 1), np.float32)  # every item that is reached is found
+        return self.scores[level - 1].take(nodes)[:, None]
+
+
+@dataclass(frozen=True)
+class BeamTuning:
+    """A measured curve by rising pairs, and the user rows that chose and measured it."""
+
+    points: tuple[BeamPoint, ...]
+    users: tuple[int, ...]
+
+    @property
+    def default(self) -> BeamPoint:
+        """The cheapest beam that reaches TARGET_OVERLAP, else the one that comes nearest."""
+        reaching = [point for point in self.points if point.overlap >= TARGET_OVERLAP]
+        return reaching[0] if reaching else max(self.points, key=lambda point: point.overlap)
+
+
+def tune_beam(content: BundleContent, tower: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+              layers: DenseLayers, seed: int) -> BeamTuning:
+    """Widens a narrow beam where it pays most, and measures the beams on the way.
+
+    Args:
+        content: what is to be exported.
+        tower: user tower, (N, D_in) -> (N, Du).
+        layers: the exported scorer.
+        seed: of the sample of users.
+    """
+    n = content.tree.n_items
+    most = int(np.clip(EXHAUSTIVE_PAIRS // n, FEWEST_USERS, MOST_USERS))
+    sampled = np.random.default_rng([seed, 7]).permutation(len(content.users.ids))[:most]
+    scorer = content.scorer(layers)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        recorded = list(tqdm(pool.map(lambda row: _record(content, tower, scorer, int(row)), sampled),
+                             total=len(sampled), desc="exhaustive", unit="user", leave=False))
+    half = -(-len(recorded) // 2)
+    path = _widened(content, recorded[:half])
+    # With one user alone there are no others to measure by.
+    measured = [_measure(content, recorded[half:] or recorded, widths)
+                for widths in tqdm(path, desc="measuring beams", unit="beam", leave=False)]
+    points: list[BeamPoint] = []
+    for point in sorted(measured, key=lambda point: point.pairs):
+        if not points or point.overlap > points[-1].overlap:
+            points.append(point)
+    return BeamTuning(tuple(points), tuple(int(row) for row in sampled))
+
+
+def _record(content: BundleContent, tower: Callable[[NDArray[np.float32]], NDArray[np.float32]], scorer: TowerScorer,
+            row: int) -> _Recorded:
+    tree, users = content.tree, content.users
+    features, history = users.features.take(np.array([row])), users.history.row(row)
+    query = content.query(tower(user_input(content, features, history)), features, history)
     weights = first_task(content)
-    for row in tqdm(sampled, desc="exhaustive", unit="user", leave=False):
-        history = content.users.history.row(row)
-        embedding = tower(user_input(content, content.users.features.take(np.array([row])), history))
-        query = UserQuery(embedding, query_keys(content.families, history, content.encoder.spec.history_ordered))
-        queries.append(query)
-        truths.append(exhaustive.search(query, top_k=TOP_K, task_weights=weights, excluded=history).rows)
-    beam = BeamSearch(content.tree, scorer)
-    curve: list[BeamPoint] = []
-    for width in WIDTHS:
-        overlaps, pairs = [], []
-        for row, query, truth in zip(sampled, queries, truths, strict=True):
-            found = beam.search(query, top_k=TOP_K, beam_width=width, task_weights=weights,
-                                excluded=content.users.history.row(row))
-            overlaps.append(np.isin(truth, found.rows).mean() if len(truth) else 1.0)
-            pairs.append(found.pairs_scored)
-        curve.append(BeamPoint(width, float(np.mean(overlaps)), float(np.mean(pairs))))
-        if curve[-1].overlap >= TARGET_OVERLAP or width >= content.tree.size(content.tree.depth - 1):
-            break
-    return curve
+    eligible = Eligible.of(tree.n_items, None, tree.position_of_row[history])
+    scores = [scorer.score(query, level, np.arange(tree.size(level))) @ weights for level in range(1, tree.depth)]
+    found = ExhaustiveSearch(tree, scorer).search(query, top_k=TOP_K, task_weights=weights, eligible=eligible)
+    return _Recorded(scores, tree.position_of_row[found.rows], eligible)
 
 
-def cheapest(curve: Sequence[BeamPoint]) -> BeamPoint:
-    """The narrowest width that reaches TARGET_OVERLAP, else the one that comes nearest."""
-    reaching = [point for point in curve if point.overlap >= TARGET_OVERLAP]
-    return reaching[0] if reaching else max(curve, key=lambda point: point.overlap)
+def _widened(content: BundleContent, users: Sequence[_Recorded]) -> list[tuple[int, ...]]:
+    """Beams from narrow to wide, each one level wider than the one before: the level that gains most overlap a pair."""
+    tree = content.tree
+    sizes = [tree.size(level) for level in range(1, tree.depth)]
+    widths = tuple(min(FIRST_WIDTH, size) for size in sizes)
+    now = _measure(content, users, widths)
+    path = [widths]
+    with tqdm(total=ENOUGH_OVERLAP, desc="tuning beams", unit="overlap", leave=False,
+              bar_format="{desc}: {n:.3f} of {total} overlap [{elapsed}]") as bar:
+        bar.update(now.overlap)
+        while now.overlap < ENOUGH_OVERLAP and now.pairs < MOST_SHARE * tree.n_items:
+            wider = tuple(min(size, max(w + 1, round(w * STEP))) for w, size in zip(widths, sizes, strict=True))
+            if wider == widths:
+                break
+            tried = [_measure(content, users, (*widths[:level], wider[level], *widths[level + 1:]))
+                     for level in range(len(sizes)) if wider[level] > widths[level]]
+            best = max(tried, key=lambda point: (point.overlap - now.overlap) / max(point.pairs - now.pairs, 1.0))
+            if best.overlap <= now.overlap:  # no level gains alone
+                best = _measure(content, users, wider)
+            bar.update(best.overlap - now.overlap)
+            widths, now = best.beam_width, best
+            path.append(widths)
+    return path
+
+
+def _measure(content: BundleContent, users: Sequence[_Recorded], widths: tuple[int, ...]) -> BeamPoint:
+    kept, pairs = [], []
+    for user in users:
+        found = BeamSearch(content.tree, user).search(None, top_k=TOP_K, beam_width=widths,
+                                                      task_weights=np.ones(1, np.float32), eligible=user.eligible,
+                                                      trace=True)
+        reached = found.steps[-1].nodes
+        kept.append(np.isin(user.truth, reached, assume_unique=True).mean() if len(user.truth) else 1.0)
+        pairs.append(found.pairs_scored)
+    return BeamPoint(widths, float(np.mean(kept)), float(np.mean(pairs)))

@@ -25,8 +25,8 @@ from model.train import train as fit
 __all__ = ["ConfigError", "DataError", "ParityError", "add_train_arguments", "evaluate", "export", "train"]
 
 DEFAULTS = TrainConfig()
-TRUTH_USERS = 500
-"""Users whose top 100 is compared with that of a synthetic world."""
+TRUTH_PAIRS, TRUTH_USERS = 20_000_000, 500
+"""Users whose top 100 is compared with that of a synthetic world: as many as the pairs allow, this many at most."""
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +90,7 @@ def evaluate(args: argparse.Namespace) -> None:
 def export(args: argparse.Namespace) -> None:
     """Seals a run into a bundle."""
     trainer = _load(args.run)
-    manifest = write_bundle(trainer, args.out, quality(trainer, args.users))
+    manifest = write_bundle(trainer, args.out, quality(trainer, args.users), half=args.half)
     print(f"sealed {args.out}: bundle {manifest.bundle_id}, beam width {manifest.search.beam_width}; "
           f"next: python -m service {args.out}")
 
@@ -116,7 +116,7 @@ def quality(trainer: Trainer, users: int) -> dict[str, Any]:
     if dataset.test is None or not len(dataset.test.users):
         return {"test_events": 0}
     trainer.model.eval()
-    families = trainer.everyone
+    index = trainer.everyone
     test, seed = dataset.test, trainer.config.seed
     first = Clicks.of(_of_first_task(test), len(dataset.user_ids))
     targets = Ragged(first.indptr, first.rows)
@@ -124,13 +124,13 @@ def quality(trainer: Trainer, users: int) -> dict[str, Any]:
     asked = np.random.default_rng([seed, 8]).permutation(np.flatnonzero(np.diff(targets.indptr)))
     asked = asked[:users] if users else asked
     result: dict[str, Any] = {"test_events": len(test.users), "users": len(asked), "held_out": trainer.config.holdout}
-    result |= recall(trainer.reader, clicks, families, asked, targets.take(asked),
+    result |= recall(trainer.reader, clicks, index, asked, targets.take(asked),
                      Ragged(seen.indptr, seen.rows).take(asked), (20, 100))
     if dataset.spec.negatives == "impressions":
         both = Clicks.of(_joined(dataset.train, test), len(dataset.user_ids))
-        result["ne"] = impression_ne(trainer.reader, both, families, test)
+        result["ne"] = impression_ne(trainer.reader, both, index, test)
     else:
-        result["sampled_ne"] = sampled_ne(trainer.reader, clicks, families, test, np.arange(len(test.users)), seed,
+        result["sampled_ne"] = sampled_ne(trainer.reader, clicks, index, test, np.arange(len(test.users)), seed,
                                           leave_out=False)
     _, data = trainer.run.config()
     if (data / BASELINE).exists():
@@ -142,7 +142,8 @@ def quality(trainer: Trainer, users: int) -> dict[str, Any]:
 
 def against_truth(trainer: Trainer, world: TrueWorld, test: Events) -> dict[str, Any]:
     """What a synthetic world knows: the Bayes NE by task, and how much of its true top 100 the model's holds."""
-    users = np.random.default_rng([trainer.config.seed, 9]).permutation(len(trainer.dataset.user_ids))[:TRUTH_USERS]
+    most = int(np.clip(TRUTH_PAIRS // len(trainer.dataset.items), 1, TRUTH_USERS))
+    users = np.random.default_rng([trainer.config.seed, 9]).permutation(len(trainer.dataset.user_ids))[:most]
     targets, nothing = Ragged.of([world.top_k(user, 100) for user in users]), Ragged.of([[] for _ in users])
     found = recall(trainer.reader, trainer.clicks, trainer.everyone, users, targets, nothing, (100,))
     return {"bayes_ne": world.bayes_ne(test), "overlap@100_with_truth": found["recall@100"],

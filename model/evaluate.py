@@ -9,14 +9,15 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from index_store.postings import FamilyIndex
+from index_store.postings import KeyIndex
 from index_store.ragged import Ragged
+from index_store.search import best
 from model.batches import Reader
 from model.data.load import Events
 from model.examples import Clicks, Moments
+from model.item_scores import ItemScores
 
 NE_NEGATIVES = 4
-_USERS = 16
 
 
 class NormalizedEntropy:
@@ -42,14 +43,14 @@ class NormalizedEntropy:
             return [float(v) for v in self._loss / max(1, self.samples) / entropy]
 
 
-def impression_ne(reader: Reader, clicks: Clicks, families: tuple[FamilyIndex, ...],
+def impression_ne(reader: Reader, clicks: Clicks, index: KeyIndex,
                   events: Events) -> dict[str, float]:
     """NE of each task on impressions, each with the history before it.
 
     Args:
         reader: of the model in eval mode.
         clicks: clicks of train and test, since an impression sees every earlier one.
-        families: key families.
+        index: key families.
         events: the impressions to score.
     """
     entropy = NormalizedEntropy(len(reader.spec.tasks))
@@ -66,13 +67,13 @@ def impression_ne(reader: Reader, clicks: Clicks, families: tuple[FamilyIndex, .
         rows[shown] = events.items[of.values]
         with torch.no_grad():
             batch = reader.users(reader.dataset.users.take(users),
-                                 clicks.histories(users, reader.spec.history_length, before=before), families)
-            logits = reader.score_items(batch, families, rows, items[torch.from_numpy(rows).to(reader.device)])
+                                 clicks.histories(users, reader.spec.history_length, before=before), index)
+            logits = reader.score_items(batch, rows, items[torch.from_numpy(rows).to(reader.device)])
         entropy.add(logits.cpu().numpy()[shown], events.labels[of.values].astype(np.float32))
     return dict(zip((task.name for task in reader.spec.tasks), entropy.values(), strict=True))
 
 
-def sampled_ne(reader: Reader, clicks: Clicks, families: tuple[FamilyIndex, ...], events: Events,
+def sampled_ne(reader: Reader, clicks: Clicks, index: KeyIndex, events: Events,
                among: NDArray[np.integer], seed: int, *, leave_out: bool, most: int = 4_000) -> float:
     """NE of the first task on positives with NE_NEGATIVES uniform negatives each, for a log that holds only positives.
 
@@ -93,10 +94,10 @@ def sampled_ne(reader: Reader, clicks: Clicks, families: tuple[FamilyIndex, ...]
         history = clicks.histories(events.users[part], reader.spec.history_length,
                                    without=events.items[part] if leave_out else None)
         with torch.no_grad():
-            users = reader.users(reader.dataset.users.take(events.users[part]), history, families)
+            users = reader.users(reader.dataset.users.take(events.users[part]), history, index)
             at = rows[start : start + 512]
             items = reader.items(at.ravel()).reshape(*at.shape, -1)
-            logits.append(reader.score_items(users, families, at, items)[..., 0].cpu().numpy())
+            logits.append(reader.score_items(users, at, items)[..., 0].cpu().numpy())
     flat = np.concatenate(logits).astype(np.float64).reshape(-1, 1)
     labels = np.tile(np.arange(NE_NEGATIVES + 1) == 0, len(chosen)).astype(np.float32)[:, None]
     low, high = -60.0, 60.0
@@ -109,14 +110,14 @@ def sampled_ne(reader: Reader, clicks: Clicks, families: tuple[FamilyIndex, ...]
     return entropy.values()[0]
 
 
-def recall(reader: Reader, clicks: Clicks, families: tuple[FamilyIndex, ...], users: NDArray[np.integer],
+def recall(reader: Reader, clicks: Clicks, index: KeyIndex, users: NDArray[np.integer],
            targets: Ragged, masked: Ragged, at: Sequence[int]) -> dict[str, float]:
     """Mean recall of the exhaustive search by the first task.
 
     Args:
         reader: of the model in eval mode.
         clicks: train clicks, the histories.
-        families: key families.
+        index: key families.
         users: (N,) users to ask.
         targets: N lists of items to find, none empty.
         masked: N lists of items that must not be returned.
@@ -125,17 +126,14 @@ def recall(reader: Reader, clicks: Clicks, families: tuple[FamilyIndex, ...], us
     Returns:
         `recall@K` -> mean over users of hits / items to find.
     """
-    n = len(reader.dataset.items)
-    items = torch.from_numpy(reader.all_items()).to(reader.device)
-    hits = np.zeros(len(at))
-    for start in tqdm(range(0, len(users), _USERS), desc="recall", unit="batch", leave=False):
-        chosen = users[start : start + _USERS]
-        with torch.no_grad():
-            batch = reader.users(reader.dataset.users.take(chosen),
-                                 clicks.histories(chosen, reader.spec.history_length), families)
-            scores = reader.score_items(batch, families, np.arange(n), items)[..., 0].cpu().numpy()
-        for b in range(len(chosen)):
-            scores[b, masked.row(start + b)] = -np.inf
-            top = np.argsort(-scores[b], kind="stable")[: max(at)]
-            hits += [np.isin(targets.row(start + b), top[:k]).mean() for k in at]
-    return {f"recall@{k}": float(h / len(users)) for k, h in zip(at, hits, strict=True)}
+    hits = np.zeros((len(users), len(at)))
+
+    def count(place: int, scores: NDArray[np.float32]) -> None:
+        scores[masked.row(place)] = -np.inf
+        top = best(scores, rows, max(at))
+        top = top[np.lexsort((top, -scores[top]))]
+        hits[place] = [np.isin(targets.row(place), top[:k]).mean() for k in at]
+
+    rows = np.arange(len(reader.dataset.items))
+    ItemScores(reader, clicks, index).each(users, count, "recall")
+    return {f"recall@{k}": float(h) for k, h in zip(at, hits.mean(axis=0), strict=True)}

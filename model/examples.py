@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from index_store.features import FeatureSpec
 from index_store.inputs import all_item_keys
-from index_store.postings import FamilyIndex, idf
+from index_store.postings import FamilyReach, KeyIndex, idf
 from index_store.ragged import Ragged, expand_ranges
 from model.co_click import co_click
 from model.data.load import Dataset, Events
@@ -86,16 +86,18 @@ def _count_before(clicks: Clicks, users: NDArray[np.integer], before: NDArray[np
     return earlier
 
 
-def families_of(dataset: Dataset, clicks: Clicks, users: NDArray[np.integer]) -> tuple[FamilyIndex, ...]:
+def key_index(dataset: Dataset, clicks: Clicks, users: NDArray[np.integer]) -> KeyIndex:
     """The key families, their co-click tables counted over the given users' clicks."""
-    keys = all_item_keys(dataset.spec, dataset.items)
+    fields = all_item_keys(dataset.spec, dataset.items)
     histories = clicks.histories(users, dataset.spec.history_length)
-    families = []
+    reaches = []
     for family in dataset.spec.key_families:
-        of_items, n_keys = keys[family.item_field], dataset.encoder.keys_of_family(family)
-        tables = co_click(histories, of_items, n_keys, family.neighbours) if family.via == "co_click" else ()
-        families.append(FamilyIndex(family, of_items, idf(of_items, n_keys), *tables))
-    return tuple(families)
+        of_items, n_keys = fields[family.item_field], dataset.encoder.keys_of_family(family)
+        if family.via == "co_click":
+            reaches.append(FamilyReach(n_keys, *co_click(histories, of_items, n_keys, family.neighbours)))
+        else:
+            reaches.append(FamilyReach.matching(dataset.encoder.matched_keys(family), idf(of_items, n_keys)))
+    return KeyIndex.of(dataset.spec.key_families, reaches)
 
 
 def fold_of_users(users: int, seed: int) -> NDArray[np.int64]:

@@ -2,79 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from index_store import bundle
 from index_store.bundle import BundleWriter, LevelEntry, Manifest, SearchDefaults
 from index_store.postings import feature_names
+from index_store.scoring import Storage
 from index_store.store import BundleContent, UserTable, write_content
+from index_store.targeting import AdTargeting
 from index_store.tree import build_tree
 from model.batches import Reader
-from model.beam_curve import beam_curve, cheapest
+from model.beam_curve import tune_beam
 from model.config import ConfigError
-from model.golden import check_parity, golden_answers, golden_users
+from model.golden import check_parity, golden_answers, golden_users, user_input
 from model.hill_em import health, level_postings, node_means
 from model.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
+from model.split import SplitScorer, split
 from model.train import Trainer
 
 TOP_K = 100
+_BLOCK = 1 << 16
 
 
-def export(trainer: Trainer, out: Path, evaluation: Mapping[str, Any]) -> Manifest:
+def export(trainer: Trainer, out: Path, evaluation: Mapping[str, Any], *, half: bool = False) -> Manifest:
     """Writes the bundle of a run.
 
     Args:
         trainer: a run whose checkpoint is loaded.
         out: folder to write; it must not exist.
         evaluation: quality to store, besides the beam curve and the tree's health.
+        half: store embeddings as float16, half the bytes; scores then differ by up to HALF_PARITY.
 
     Raises:
         ConfigError: the run has no tree yet.
-        ParityError: ONNX and torch differ by more than PARITY on a golden request.
+        ParityError: ONNX and torch differ by more than PARITY (or HALF_PARITY) on a golden request.
         BundleError: `out` exists.
     """
     if trainer.codes is None:
         raise ConfigError(f"run {trainer.run.path} has no tree yet; resume the training until its first EM round")
     model = trainer.model.cpu().eval()
-    content = assemble(trainer, trainer.codes)
+    original = assemble(trainer, trainer.codes)
+    scorer = split(model)
+    content = replace(original, embeddings=_item_parts(scorer, original.embeddings, half))
     writer = BundleWriter(out)
     try:
         write_content(writer, content)
-        write_graphs(writer, model, content.encoder.spec)
+        write_graphs(writer, model, scorer, content.encoder.spec, half)
         layers, tower = onnx_layers(writer.path(bundle.SCORER)), onnx_user_tower(writer.path(bundle.USER_TOWER))
         users = golden_users(content)
-        parity = check_parity(content, model, tower, layers, users)
-        writer.json(bundle.GOLDEN, golden_answers(content, model, users))
-        curve = beam_curve(content, tower, layers, trainer.config.seed)
-        default = cheapest(curve)
+        parity = check_parity(content, original, model, tower, layers, users)
+        writer.json(bundle.GOLDEN, golden_answers(original, model, users))
+        tuning = tune_beam(content, tower, layers, trainer.config.seed)
         writer.json(bundle.EVALUATION, {**evaluation, "parity": parity,
-                                        "beam_curve": [asdict(point) for point in curve],
+                                        "beam_curve": [asdict(point) for point in tuning.points],
+                                        "beam_curve_users": list(tuning.users),
                                         "tree": [asdict(level) for level in health(content.tree, trainer.branching)]})
         spec, depth = content.encoder.spec, content.tree.depth
         return writer.seal(
-            dims={"user_embedding": trainer.config.model.user_embedding,
-                  "item_embedding": trainer.config.model.item_embedding, "interaction": len(feature_names(spec))},
+            dims={"user_embedding": tower(user_input(content, users[0].features, users[0].history)).shape[1],
+                  "item_embedding": content.embeddings[-1].shape[1], "interaction": len(feature_names(spec))},
             tasks=tuple(task.name for task in spec.tasks), calibrated=spec.negatives == "impressions",
             levels=tuple(LevelEntry(level, content.tree.size(level), bundle.SCORER) for level in range(1, depth + 1)),
             counts={"items": content.tree.n_items, "users": len(content.users.ids)},
-            search=SearchDefaults(tuple(min(default.beam_width, content.tree.size(level)) for level in range(1, depth)),
-                                  TOP_K))
+            search=SearchDefaults(tuning.default.beam_width, TOP_K))
     finally:
         writer.discard()
 
 
+def _item_parts(scorer: SplitScorer, embeddings: Sequence[Storage], half: bool) -> tuple[Storage, ...]:
+    """What the split scorer reads of every node, level by level."""
+    with torch.no_grad():
+        parts = [np.concatenate([scorer.item_part(torch.from_numpy(block)).numpy().astype(
+                     np.float16 if half else np.float32) for block in np.array_split(level, -(-len(level) // _BLOCK))])
+                 for level in embeddings]
+    return tuple(parts)
+
+
 def assemble(trainer: Trainer, codes: NDArray[np.int32]) -> BundleContent:
-    """Everything that the search reads, with count tables over all users and the item tower's last embeddings."""
+    """Everything that the search reads, with count tables over all users and the item tower's last embeddings.
+
+    The embeddings are those that the torch model scores, before `split` takes its part of them.
+    """
     dataset, model = trainer.dataset, trainer.model
     reader = Reader(dataset, model)
     everyone = np.arange(len(dataset.user_ids))
-    families = trainer.everyone
     vectors = reader.all_items()
     tree = build_tree(codes, vectors)
     offsets = model.level_offsets.detach().cpu().numpy()
@@ -83,6 +101,10 @@ def assemble(trainer: Trainer, codes: NDArray[np.int32]) -> BundleContent:
               (model.user_tables.arrays() | model.item_tables.arrays()).items()}
     users = UserTable(dataset.user_ids, dataset.users,
                       trainer.clicks.histories(everyone, dataset.spec.history_length))
-    return BundleContent(dataset.encoder, users, dataset.items, tables, tree, (*nodes, vectors[tree.rows]), families,
-                         tuple(level_postings(tree, families, level, trainer.config.node_features)
-                               for level in range(1, tree.depth)))
+    asked = dataset.targeting
+    targeting = AdTargeting.of(dataset.encoder, asked.distinct, asked.of_row[tree.rows]) if asked is not None else None
+    return BundleContent(dataset.encoder, users, dataset.items, tables, tree, (*nodes, vectors[tree.rows]),
+                         trainer.everyone, reader.keys_of_row.take(tree.rows),
+                         tuple(level_postings(tree, trainer.everyone, reader.keys_of_row, level,
+                                              trainer.config.node_features) for level in range(1, tree.depth)),
+                         targeting)

@@ -16,21 +16,26 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.postings import FamilyIndex, key_postings
+from index_store.postings import ItemKeys, KeyIndex, key_postings
 from index_store.ragged import Ragged
 from index_store.tree import Tree, segment_means
 from model.config import ConfigError
 
 LEAF_ITEMS = 12
-MOST_BRANCHES = 24
+FIRST_LEVEL = 256
+"""Most nodes of the coarsest level. A search scores all of them at once, which costs less than one more level above."""
+
+MOST_BRANCHES = 32
 
 
 def default_branching(items: int) -> tuple[int, ...]:
     """Children of a node at each level above the items, so that leaves hold about LEAF_ITEMS items."""
     leaves = max(2, items // LEAF_ITEMS)
-    levels = max(1, math.ceil(math.log(leaves) / math.log(MOST_BRANCHES)))
-    first = math.ceil(leaves ** (1 / levels))
-    return tuple([first] * (levels - 1) + [max(2, round(leaves / first ** (levels - 1)))])
+    if leaves <= FIRST_LEVEL:
+        return (leaves,)
+    below = leaves / FIRST_LEVEL
+    levels = max(1, math.ceil(math.log(below) / math.log(MOST_BRANCHES)))
+    return (FIRST_LEVEL, *[max(2, round(below ** (1 / levels)))] * levels)
 
 
 def check_branching(branching: Sequence[int], items: int) -> None:
@@ -124,18 +129,18 @@ def health_table(report: Sequence[LevelHealth]) -> str:
     return "\n".join(lines)
 
 
-def level_postings(tree: Tree, families: Sequence[FamilyIndex], level: int,
-                   node_features: Literal["maximum", "representative"]) -> tuple[Ragged, ...]:
-    """Key -> nodes of a level above the items, one Ragged a family.
+def level_postings(tree: Tree, index: KeyIndex, keys_of_row: ItemKeys, level: int,
+                   node_features: Literal["maximum", "representative"]) -> Ragged:
+    """Key -> nodes of a level above the items.
 
     Args:
+        keys_of_row: the keys of each item row.
         node_features: whether a node holds the keys of all its members, or of its representative item alone.
     """
     if node_features == "maximum":
-        node_of_row = tree.node_of_position(level)[tree.position_of_row]
-        return tuple(key_postings(f.item_keys, len(f.idf), node_of_row) for f in families)
+        return key_postings(keys_of_row, index, tree.node_of_position(level)[tree.position_of_row])
     chosen = tree.rows[tree.representatives[level - 1]]
-    return tuple(key_postings(f.item_keys.take(chosen), len(f.idf), np.arange(len(chosen))) for f in families)
+    return key_postings(keys_of_row.take(chosen), index, np.arange(len(chosen)))
 
 
 def node_means(tree: Tree, item_vectors: NDArray[np.float32]) -> list[NDArray[np.float32]]:

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from index_store.postings import FamilyIndex
+from index_store.postings import KeyIndex
 from index_store.ragged import Ragged
 from model.batches import Forget, Reader, TreeReader, UserBatch, as_unknown
 from model.config import TrainConfig
@@ -34,7 +34,7 @@ class Objective:
         popularity = np.bincount(clicks.rows, minlength=len(reader.dataset.items))
         self.sampler = NegativeSampler(popularity, config.uniform_share)
 
-    def loss(self, chosen: NDArray[np.int64], families: tuple[FamilyIndex, ...], tree: TreeReader | None,
+    def loss(self, chosen: NDArray[np.int64], index: KeyIndex, tree: TreeReader | None,
              index_weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
         """Loss of the chosen moments.
 
@@ -46,13 +46,12 @@ class Objective:
         """
         level = int(rng.integers(1, tree.tree.depth)) if tree is not None and tree.tree.depth > 1 else 0
         weight = index_weight * (tree.tree.depth - 1) if tree is not None else 0.0
-        users = self._users(chosen, families, rng)
+        users = self._users(chosen, index, rng)
         if self.moments.before is None:
-            return self._sampled(users, chosen, families, tree, level, weight, rng), None
-        return self._impressions(users, chosen, families, tree, level, weight, rng)
+            return self._sampled(users, chosen, tree, level, weight, rng), None
+        return self._impressions(users, chosen, tree, level, weight, rng)
 
-    def _users(self, chosen: NDArray[np.int64], families: tuple[FamilyIndex, ...],
-               rng: np.random.Generator) -> UserBatch:
+    def _users(self, chosen: NDArray[np.int64], index: KeyIndex, rng: np.random.Generator) -> UserBatch:
         rows = self.moments.users[chosen]
         length = self.reader.spec.history_length
         if self.moments.before is None:
@@ -61,13 +60,13 @@ class Objective:
             history = self.clicks.histories(rows, length, before=self.moments.before[chosen])
         features = self.reader.dataset.users.take(rows)
         unknown = rng.random(len(rows)) < self.config.unknown_share
-        return self.reader.users(*as_unknown(features, history, unknown), families, self._forget(rng))
+        return self.reader.users(*as_unknown(features, history, unknown), index, self._forget(rng))
 
     def _forget(self, rng: np.random.Generator) -> Forget:
         return Forget(self.config.forget_share, rng)
 
-    def _sampled(self, users: UserBatch, chosen: NDArray[np.int64], families: tuple[FamilyIndex, ...],
-                 tree: TreeReader | None, level: int, weight: float, rng: np.random.Generator) -> Tensor:
+    def _sampled(self, users: UserBatch, chosen: NDArray[np.int64], tree: TreeReader | None, level: int, weight: float,
+                 rng: np.random.Generator) -> Tensor:
         own = self.events.items[chosen].astype(np.int64)
         labels = self.reader.tensor(self.events.labels[chosen].astype(np.float32))
         candidates = self.sampler.items(len(own), self.config.negatives, self.config.negative_pool, rng)
@@ -75,8 +74,8 @@ class Objective:
         distinct, at = np.unique(candidates.ids, return_inverse=True)
         embeddings = self.reader.items(np.concatenate([distinct, own]), self._forget(rng))
         others = embeddings[torch.from_numpy(at.reshape(candidates.ids.shape)).to(self.reader.device)]
-        negative = self.reader.score_items(users, families, candidates.ids, others)
-        positive = self.reader.score_items(users, families, own[:, None], embeddings[len(distinct) :, None])[:, 0]
+        negative = self.reader.score_items(users, candidates.ids, others)
+        positive = self.reader.score_items(users, own[:, None], embeddings[len(distinct) :, None])[:, 0]
         loss = self._cross_entropy(positive, negative, labels, candidates, liked, len(self.sampler.q))
         if not level or tree is None:
             return loss
@@ -94,19 +93,18 @@ class Objective:
         return sampled_loss(positive, negative, labels, self.reader.tensor(candidates.correction), excluded,
                             self.task_weights)
 
-    def _impressions(self, users: UserBatch, chosen: NDArray[np.int64], families: tuple[FamilyIndex, ...],
-                     tree: TreeReader | None, level: int, weight: float,
-                     rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _impressions(self, users: UserBatch, chosen: NDArray[np.int64], tree: TreeReader | None, level: int,
+                     weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         events = self.moments.events.take(chosen)
         lengths = np.diff(events.indptr)
         shown = np.arange(lengths.max()) < lengths[:, None]
         rows = np.zeros(shown.shape, np.int64)
         rows[shown] = self.events.items[events.values]
         distinct, at = np.unique(rows, return_inverse=True)
-        index = torch.from_numpy(at.reshape(rows.shape)).to(self.reader.device)
-        embeddings = self.reader.items(distinct, self._forget(rng))[index]
+        place = torch.from_numpy(at.reshape(rows.shape)).to(self.reader.device)
+        embeddings = self.reader.items(distinct, self._forget(rng))[place]
         valid = torch.from_numpy(shown).to(self.reader.device)
-        logits = self.reader.score_items(users, families, rows, embeddings)[valid]
+        logits = self.reader.score_items(users, rows, embeddings)[valid]
         labels = self.reader.tensor(self.events.labels[events.values].astype(np.float32))
         loss = impression_loss(logits, labels, self.task_weights)
         if level and tree is not None:

@@ -17,14 +17,14 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from index_store.postings import FamilyIndex
+from index_store.postings import KeyIndex
 from index_store.tree import build_tree
 from model.batches import Reader, TreeReader
 from model.checkpoint import Progress, RunFolder
 from model.config import ConfigError, TrainConfig
 from model.data.load import Dataset, Events
 from model.evaluate import NormalizedEntropy, sampled_ne
-from model.examples import FOLDS, Clicks, Moments, families_of, fold_of_users
+from model.examples import FOLDS, Clicks, Moments, fold_of_users, key_index
 from model.hill_em import check_branching, default_branching, health, health_table, learn_codes
 from model.monn import MoNN
 from model.profiles import score_profiles
@@ -91,9 +91,9 @@ class Trainer:
         self.reader = Reader(dataset, self.model)
         self.clicks = Clicks.of(dataset.train, len(dataset.user_ids))
         self.fold = fold_of_users(len(dataset.user_ids), config.seed)
-        self.everyone = families_of(dataset, self.clicks, np.arange(len(dataset.user_ids)))
-        self.families = [families_of(dataset, self.clicks, np.flatnonzero(self.fold != f))
-                         for f in tqdm(range(FOLDS), desc="co-click counts", unit="fold")]
+        self.everyone = key_index(dataset, self.clicks, np.arange(len(dataset.user_ids)))
+        self.folds = [key_index(dataset, self.clicks, np.flatnonzero(self.fold != f))
+                      for f in tqdm(range(FOLDS), desc="co-click counts", unit="fold")]
         moments = Moments.of(dataset.spec, dataset.train, self.clicks, MOMENT_EVENTS)
         self.objective = Objective(self.reader, dataset.train, self.clicks, moments, config)
         moments_of_fold = np.bincount(self.fold[moments.users], minlength=FOLDS)
@@ -125,7 +125,7 @@ class Trainer:
             self._learn_tree()
         tree = None
         if self.codes is not None:
-            tree = TreeReader(self.reader, build_tree(self.codes, self.reader.all_items()), self.families[0],
+            tree = TreeReader(self.reader, build_tree(self.codes, self.reader.all_items()), self.folds[0],
                               self.config.node_features)
         entropy = NormalizedEntropy(len(self.dataset.spec.tasks))
         plan = list(self.objective.moments.batches(self.fold, self.config.batch_users,
@@ -140,7 +140,7 @@ class Trainer:
                     self.model.eval()
                     tree.refresh()
                     self.model.train()
-                losses.append(self._step(epoch, batch, self.families[fold], chosen, tree, entropy))
+                losses.append(self._step(epoch, batch, self.folds[fold], chosen, tree, entropy))
                 self.progress = Progress(epoch, batch + 1)
                 bar.update()
                 if batch % REPORT_BATCHES == 0:
@@ -150,14 +150,14 @@ class Trainer:
         if self.dataset.spec.negatives == "sampled":
             self.model.eval()
             own = np.flatnonzero(self.fold[self.dataset.train.users] == 0)
-            self.sampled_ne = sampled_ne(self.reader, self.clicks, self.families[0], self.dataset.train, own,
+            self.sampled_ne = sampled_ne(self.reader, self.clicks, self.folds[0], self.dataset.train, own,
                                          self.config.seed, leave_out=True)
         report = self._report(epoch, len(plan), losses, entropy, seconds=seconds)
         tqdm.write("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
                              for key, value in report.items()))
         self._save()
 
-    def _step(self, epoch: int, batch: int, families: tuple[FamilyIndex, ...], chosen: NDArray[np.int64],
+    def _step(self, epoch: int, batch: int, index: KeyIndex, chosen: NDArray[np.int64],
               tree: TreeReader | None, entropy: NormalizedEntropy) -> float:
         done = epoch * self.batches + batch
         torch.manual_seed(hash((self.config.seed, done)) % 2**31)
@@ -170,7 +170,7 @@ class Trainer:
         # The index loss ramps up over the first half epoch with a tree (Section 3.4, warm-up strategy).
         in_trees = done - self.config.epochs * self.batches
         weight = self.config.index_weight * min(1.0, 2 * (in_trees + 1) / self.batches)
-        loss, seen = self.objective.loss(chosen, families, tree, weight, rng)
+        loss, seen = self.objective.loss(chosen, index, tree, weight, rng)
         value = loss.item()
         if not np.isfinite(value):
             raise ConfigError(f"the loss is {value} at epoch {epoch + 1}, batch {batch + 1}; the checkpoint before it "
@@ -197,7 +197,7 @@ class Trainer:
         """The E-step."""
         start = time.perf_counter()
         self.model.eval()
-        vectors = score_profiles(self.reader, self.clicks, self.families[0], np.flatnonzero(self.fold == 0),
+        vectors = score_profiles(self.reader, self.clicks, self.folds[0], np.flatnonzero(self.fold == 0),
                                  self.config.seed)
         self.codes = learn_codes(vectors, self.branching, self.config.seed)
         tree = build_tree(self.codes, self.reader.all_items())

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from index_store.bundle import BundleError
-from index_store.features import FeatureError
 from index_store.store import Bundle
+from index_store.values import FeatureError
 from service.errors import ServiceError
 from service.settings import Settings, SettingsError, read_settings
 from service.supervisor import ListenError, serve

@@ -1,4 +1,4 @@
-"""The HTTP face of the service: five endpoints around one BundleHost, and the OpenAPI document of them."""
+"""The HTTP face of the service: six endpoints around one BundleHost, and the OpenAPI document of them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
-from index_store.features import FeatureError
+from index_store.predicates import PredicateError
 from index_store.store import describe
+from index_store.values import FeatureError
 from service import metrics
+from service.admission import ClientLeftError, QueuedTurn
+from service.answer import Answer
 from service.bundle_host import BundleHost
-from service.errors import ErrorType, ServiceError, from_feature_error, internal_error
+from service.direct import Direct, ErrorHandler
+from service.errors import ErrorType, ServiceError, from_feature_error, from_predicate_error, internal_error, shown
 from service.observer import CLIENT_GONE, Observer, RequestRecord
 from service.parsing import Limits, parse_body, to_query
-from service.replies import latency, reply_body, server_timing
-from service.schemas import ErrorReply, RetrieveReply, RetrieveRequest
+from service.query import Query
+from service.replies import explanation_body, latency, reply_body, server_timing
+from service.schemas import ErrorReply, ExplainReply, ExplainRequest, RetrieveReply, RetrieveRequest
 from service.settings import Settings
 
 VERSION = version("monn-hill")
@@ -52,20 +57,56 @@ class Api:
         """The best ads for a user, best first."""
         record = _record(request, "/retrieve")
         host = self.host
-        retriever = host.retriever
-        body = await _read_body(request, self._settings.max_body_bytes)
-        try:
-            answer = await retriever.retrieve(to_query(parse_body(body), host.manifest, self._limits))
-        except FeatureError as error:
-            raise from_feature_error(error, host.user_fields) from error
+        answer, turn = await self._answer(request, record, RetrieveRequest)
         total = time.perf_counter() - record.started
         stages = latency(answer, total)
         metrics.observe(answer, total)
         record.details = {"bundle_id": host.manifest.bundle_id, "ads": len(answer.ad_ids), "user": answer.user,
                           "user_cache": answer.user_cache, "degraded": answer.degraded,
-                          "pairs_scored": answer.found.pairs_scored, "latency_ms": stages}
-        return Response(reply_body(answer, host.manifest, record.request_id, stages), media_type=_JSON,
-                        headers={"server-timing": server_timing(stages)})
+                          "eligible": answer.found.eligible, "pairs_scored": answer.found.pairs_scored,
+                          "latency_ms": stages}
+        reply = Response(reply_body(answer, host.manifest, record.request_id, stages), media_type=_JSON,
+                         headers={"server-timing": server_timing(stages)})
+        turn.replied()
+        host.retriever.note_around(total - answer.times.queue - answer.times.search)
+        return reply
+
+    async def explain(self, request: Request) -> Response:
+        """Why an ad was returned to a user, or was not."""
+        record = _record(request, "/explain")
+        answer, turn = await self._answer(request, record, ExplainRequest)
+        explained = answer.explanation
+        if explained is None:
+            raise RuntimeError("the retriever explained nothing, though an ad was named")
+        record.details = {"bundle_id": self.host.manifest.bundle_id, "outcome": explained.of_search.outcome}
+        turn.replied()
+        return Response(explanation_body(explained, answer, self.host.manifest, record.request_id), media_type=_JSON)
+
+    async def _answer(self, request: Request, record: RequestRecord,
+                      schema: type[RetrieveRequest]) -> tuple[Answer, QueuedTurn]:
+        """Reads a body of this schema, waits for its turn, and searches."""
+        host = self.host
+        retriever = host.retriever
+        host.admission.refuse_if_full()  # before the body is read: a refusal has to be cheap
+        body = await _read_body(request, self._settings.max_body_bytes)
+        try:
+            query = to_query(parse_body(body, schema), host.manifest, self._limits)
+            if query.explain_ad is not None and not retriever.knows(query.explain_ad):
+                raise ServiceError(ErrorType.UNKNOWN_AD,
+                                   f"ad_id is {shown(query.explain_ad)}, the bundle has no such ad",
+                                   "name an ad of the catalogue that the bundle was exported from")
+            turn = QueuedTurn(host.admission, self._answer_by(record, query), request.is_disconnected)
+            host.admission.refuse_if_late(turn.answer_by)
+            return await retriever.retrieve(query, turn=turn), turn
+        except FeatureError as error:
+            raise from_feature_error(error, host.user_fields) from error
+        except PredicateError as error:
+            raise from_predicate_error(error) from error
+
+    def _answer_by(self, record: RequestRecord, query: Query) -> float | None:
+        """The deadline, which counts from the arrival of the headers."""
+        timeout_ms = self._settings.default_timeout_ms if query.timeout_ms is None else query.timeout_ms
+        return record.started + timeout_ms / 1000 if timeout_ms else None
 
     async def livez(self, request: Request) -> Response:
         """200 as long as the process can answer at all."""
@@ -84,9 +125,11 @@ class Api:
         return _json({"version": VERSION, "bundle": describe(self.host.manifest),
                       "limits": {"max_top_k": self._limits.max_top_k, "max_beam_width": self._limits.max_beam_width,
                                  "max_excluded": self._limits.max_excluded,
+                                 "min_timeout_ms": self._limits.min_timeout_ms,
                                  "max_body_bytes": self._settings.max_body_bytes},
                       "tasks": [task.name for task in spec.tasks],
                       "user_features": {field.name: field.kind for field in spec.user_fields},
+                      "context": {field.name: field.kind for field in spec.context_fields},
                       "ad_features": {field.name: field.kind for field in spec.item_fields}})
 
     async def metrics(self, request: Request) -> Response:
@@ -97,23 +140,26 @@ class Api:
 
 def create_app(folder: Path, settings: Settings) -> ASGIApp:
     """The ASGI application of one worker; the bundle is opened when it starts."""
-    return Observer(build_api(Api(folder, settings)))
+    api = Api(folder, settings)
+    return Observer(Direct(build_api(api), {"/retrieve": api.retrieve, "/explain": api.explain}, _ERROR_HANDLERS))
 
 
 def build_api(api: Api) -> FastAPI:
     """Routes, error replies and documentation."""
     app = FastAPI(title="Ad retrieval", version=VERSION, description="MoNN scores, the HILL tree prunes.",
                   lifespan=api.lifespan, docs_url=None, redoc_url=None, redirect_slashes=False,
-                  exception_handlers={ServiceError: _refuse, HTTPException: _refuse_http,
-                                      ClientDisconnect: _client_gone, Exception: _apologise})
-    body = {"required": True, "content": {_JSON: {"schema": RetrieveRequest.model_json_schema()}}}
+                  exception_handlers=_ERROR_HANDLERS)
     refusals: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorReply, "description": description} for status, description in (
             (400, "the body is no JSON"), (413, "the body is too large"), (415, "the body is not declared as JSON"),
-            (422, "a field is missing, unknown or unfit"), (500, "the service failed"), (503, "not ready yet"))}
-    app.add_api_route("/retrieve", api.retrieve, methods=["POST"], response_class=Response, response_model=None,
-                      responses={200: {"model": RetrieveReply, "description": "the answer"}, **refusals},
-                      openapi_extra={"requestBody": body})
+            (422, "a field is missing, unknown or unfit"),
+            (429, "too much to do, see Retry-After"), (500, "the service failed"), (503, "not ready yet"))}
+    for path, asked, schema, reply in (("/retrieve", api.retrieve, RetrieveRequest, RetrieveReply),
+                                       ("/explain", api.explain, ExplainRequest, ExplainReply)):
+        body = {"required": True, "content": {_JSON: {"schema": schema.model_json_schema()}}}
+        app.add_api_route(path, asked, methods=["POST"], response_class=Response, response_model=None,
+                          responses={200: {"model": reply, "description": "the answer"}, **refusals},
+                          openapi_extra={"requestBody": body})
     for path, endpoint in (("/livez", api.livez), ("/readyz", api.readyz), ("/metrics", api.metrics),
                            ("/info", api.info)):
         app.add_api_route(path, endpoint, methods=["GET"], response_class=Response, response_model=None,
@@ -156,7 +202,8 @@ async def _refuse(request: Request, error: Exception) -> Response:
     if not isinstance(error, ServiceError):
         raise error
     request.scope["record"].error_type = error.error_type
-    return Response(error.body(), error.status, media_type=_JSON)
+    headers = None if error.retry_after is None else {"retry-after": str(error.retry_after)}
+    return Response(error.body(), error.status, headers, _JSON)
 
 
 async def _refuse_http(request: Request, error: Exception) -> Response:
@@ -166,7 +213,7 @@ async def _refuse_http(request: Request, error: Exception) -> Response:
     path = request.url.path[:100]
     if error.status_code == 404:
         refusal = ServiceError(ErrorType.NOT_FOUND, f"there is no {path!r} here",
-                               "use POST /retrieve, or GET /livez, /readyz, /metrics, /info, /openapi.json")
+                               "use POST /retrieve or /explain, or GET /livez, /readyz, /metrics, /info, /openapi.json")
     else:
         allowed = (error.headers or {}).get("Allow", "another method")
         refusal = ServiceError(ErrorType.METHOD_NOT_ALLOWED, f"{path} was asked with {request.method}",
@@ -184,3 +231,8 @@ async def _apologise(request: Request, _: Exception) -> Response:
 async def _client_gone(_: Request, __: Exception) -> Response:
     """Nobody reads this; the status tells log and metrics that it was not our failure."""
     return Response(status_code=CLIENT_GONE)
+
+
+_ERROR_HANDLERS: dict[int | type[Exception], ErrorHandler] = {
+    ServiceError: _refuse, HTTPException: _refuse_http, ClientDisconnect: _client_gone, ClientLeftError: _client_gone,
+    Exception: _apologise}

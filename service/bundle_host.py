@@ -6,8 +6,9 @@ from pathlib import Path
 
 from index_store.store import Bundle
 from service import metrics
+from service.admission import Admission
 from service.errors import ErrorType, ServiceError
-from service.golden import replay
+from service.golden import warm_up
 from service.redis_level import RedisLevel
 from service.request_log import log
 from service.retriever import Retriever
@@ -31,7 +32,9 @@ class BundleHost:
         self.user_fields = frozenset(field.name for field in self.spec.user_fields)
         self._cache = _cache(opened, settings) if settings.user_cache else None
         self._retriever = Retriever(opened, cache=self._cache, search_threads=settings.search_threads,
-                                    onnx_threads=settings.onnx_threads)
+                                    onnx_threads=settings.onnx_threads,
+                                    targeting_cache_entries=settings.targeting_cache_entries)
+        self.admission = Admission(settings.search_threads, settings.max_queue)
         self._why_not_ready = "the golden requests are still being replayed"
         self._help = "try again in a moment"
 
@@ -44,11 +47,11 @@ class BundleHost:
         return self._retriever
 
     async def warm(self) -> None:
-        """Replays the golden requests; afterwards the bundle serves, unless an answer was wrong."""
+        """Warms up on the golden requests; afterwards the bundle serves, unless a score was wrong."""
         if self._cache is not None:
             await self._cache.connect()
         try:
-            wrong = [done async for done in replay(self._retriever) if done.problem]
+            wrong = [done async for done in warm_up(self._retriever) if done.problem]
             problem = f"golden request {wrong[0].number} {wrong[0].problem}" if wrong else ""
         except Exception as error:  # a bundle that cannot answer its own requests must not serve, whatever the reason
             problem = f"a golden request fails: {type(error).__name__}: {error}"

@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from index_store.features import FeatureError
+from index_store.predicates import PredicateError
+from index_store.values import FeatureError
 
 
 class ErrorType(StrEnum):
@@ -31,6 +32,11 @@ class ErrorType(StrEnum):
     UNKNOWN_TASK = "unknown_task"
     UNKNOWN_FEATURE = "unknown_feature"
     INVALID_FEATURE = "invalid_feature"
+    INVALID_TARGETING = "invalid_targeting"
+    INVALID_CONTEXT = "invalid_context"
+    UNKNOWN_AD = "unknown_ad"
+    OVERLOADED = "overloaded"
+    DEADLINE_UNREACHABLE = "deadline_unreachable"
     NOT_READY = "not_ready"
     INTERNAL = "internal"
 
@@ -48,6 +54,11 @@ STATUS: Mapping[ErrorType, int] = {
     ErrorType.UNKNOWN_TASK: 422,
     ErrorType.UNKNOWN_FEATURE: 422,
     ErrorType.INVALID_FEATURE: 422,
+    ErrorType.INVALID_TARGETING: 422,
+    ErrorType.INVALID_CONTEXT: 422,
+    ErrorType.UNKNOWN_AD: 422,
+    ErrorType.OVERLOADED: 429,
+    ErrorType.DEADLINE_UNREACHABLE: 429,
     ErrorType.NOT_READY: 503,
     ErrorType.INTERNAL: 500,
 }
@@ -65,13 +76,15 @@ class ServiceError(Exception):
         error_type: which of the closed list.
         message: the fact, with both values.
         help: what to do.
+        retry_after: whole seconds after which it is worth trying again, for the header of this name; None says nothing.
     """
 
-    def __init__(self, error_type: ErrorType, message: str, remedy: str) -> None:
+    def __init__(self, error_type: ErrorType, message: str, remedy: str, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.error_type = error_type
         self.message = message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + "…"
         self.help = remedy
+        self.retry_after = retry_after
 
     @property
     def status(self) -> int:
@@ -92,9 +105,16 @@ def from_feature_error(error: FeatureError, user_fields: frozenset[str]) -> Serv
     fact, _, remedy = str(error).rpartition("; ")
     if error.name in user_fields or error.name == "history":
         return ServiceError(ErrorType.INVALID_FEATURE, fact, f"in user_features, {remedy}")
-    if error.name in ("user_id", "exclude_ad_ids"):
+    if error.name in ("user_id", "exclude_ad_ids", "ad_id"):
         return ServiceError(ErrorType.INVALID_VALUE, fact, remedy)
+    if error.name.startswith("context."):
+        return ServiceError(ErrorType.INVALID_CONTEXT, fact, f"in context, {remedy}")
     return ServiceError(ErrorType.UNKNOWN_FEATURE, fact, f"remove it: {remedy}, and history")
+
+
+def from_predicate_error(error: PredicateError) -> ServiceError:
+    """A malformed clause, with its path inside the request."""
+    return ServiceError(ErrorType.INVALID_TARGETING, error.fact, error.remedy)
 
 
 def from_validation_error(error: ValidationError, model: type[BaseModel]) -> ServiceError:

@@ -7,6 +7,7 @@ there, and whoever is scraped adds up those of all.
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import get_args
 
 from prometheus_client import (
@@ -20,7 +21,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from service.retriever import Answer, CacheUse
+from service.answer import Answer, CacheUse, DegradedReason
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -37,6 +38,8 @@ BAD_VALUES = Counter("retrieval_user_cache_bad_values", "Values in Redis that we
 DEGRADED = Counter("retrieval_degraded", "Answered requests that went without something", ["reason"])
 REDIS_FAILURES = Counter("retrieval_redis_failures", "Failed round trips to Redis, timeouts included", ["operation"])
 DROPPED_WRITES = Counter("retrieval_redis_dropped_writes", "Embeddings not written to Redis: no room, or paused")
+REFUSED = Counter("retrieval_admission_refused", "Requests that were not searched for, by reason", ["reason"])
+QUEUED = Gauge("retrieval_queue_length", "Requests that wait for a search thread now", multiprocess_mode="livesum")
 BUNDLE_ACTIVE = Gauge("retrieval_bundle_active", "Live workers that serve this bundle", ["bundle_id"],
                       multiprocess_mode="livesum")
 
@@ -45,18 +48,30 @@ for _result in get_args(CacheUse):
     USER_CACHE.labels(_result)
 for _operation in ("get", "set"):
     REDIS_FAILURES.labels(_operation)
-DEGRADED.labels("redis")
+for _reason in get_args(DegradedReason):
+    DEGRADED.labels(_reason)
+for _reason in ("overloaded", "deadline_unreachable", "client_gone"):
+    REFUSED.labels(_reason)
+
+# A label is looked up once and not with every request: half of what counting it costs.
+_STAGE = {stage: STAGE_SECONDS.labels(stage)
+          for stage in ("total", "queue", "features", "cache", "user_tower", "search", "scorer")}
+
+
+@cache
+def _level(level: int) -> tuple[Histogram, Counter]:
+    return LEVEL_SECONDS.labels(str(level)), PAIRS_SCORED.labels(str(level))
 
 
 def observe(answer: Answer, total: float) -> None:
     """Counts an answered request; `total` in seconds."""
     times = answer.times
-    for stage, seconds in (("total", total), ("queue", times.queue), ("features", times.features),
-                           ("cache", times.cache), ("user_tower", times.user_tower), ("search", times.search)):
-        STAGE_SECONDS.labels(stage).observe(seconds)
+    for stage, histogram in _STAGE.items():
+        histogram.observe(total if stage == "total" else getattr(times, stage))
     for trace in answer.found.levels:
-        LEVEL_SECONDS.labels(str(trace.level)).observe(trace.seconds)
-        PAIRS_SCORED.labels(str(trace.level)).inc(trace.scored)
+        seconds, pairs = _level(trace.level)
+        seconds.observe(trace.seconds)
+        pairs.inc(trace.scored)
     USER_CACHE.labels(answer.user_cache).inc()
     for reason in answer.degraded:
         DEGRADED.labels(reason).inc()

@@ -17,7 +17,7 @@ from service.request_log import log
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _ID_HEADER = b"x-request-id"
 CLIENT_GONE = 499
-"""Status in log and metrics of a request whose client went away before it had sent its body."""
+"""Status in log and metrics of a request whose client went away before its body had come or its turn had."""
 
 
 @dataclass

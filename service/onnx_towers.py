@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnxruntime
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from index_store import bundle
 from index_store.bundle import BundleFiles
 from index_store.inputs import table_sizes
+from index_store.scoring import Storage
 from index_store.store import Bundle
 
 
@@ -35,25 +36,26 @@ class OnnxTowers:
         names = {level.scorer for level in opened.manifest.levels}
         if names != {bundle.SCORER}:
             raise files.error(bundle.MANIFEST, f"names the scorers {sorted(names)}, {bundle.SCORER} was expected")
+        half = ("item_embeddings",) if content.embeddings[-1].dtype == np.float16 else ()
         self._scorer = _session(files, bundle.SCORER, threads,
                                 {"user_embedding": dims["user_embedding"], "item_embeddings": dims["item_embedding"],
-                                 "interaction": dims["interaction"]}, {"logits": len(opened.manifest.tasks)})
+                                 "interaction": dims["interaction"]}, {"logits": len(opened.manifest.tasks)}, half)
 
     def user_tower(self, user_input: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, D_in) float32 -> user embeddings (N, Du) float32."""
         embedding: NDArray[np.float32] = self._user_tower.run(None, {"user_input": user_input})[0]
         return embedding
 
-    def dense_layers(self, user_embedding: NDArray[np.float32], item_embeddings: NDArray[np.float32],
+    def dense_layers(self, user_embedding: NDArray[np.float32], item_embeddings: Storage,
                      interaction: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, Du), (C, Di), (C, F) -> task logits (C, tasks), all float32."""
+        """(1, Du), (C, Di), (C, F) -> task logits (C, tasks), all float32 but for stored halves."""
         logits: NDArray[np.float32] = self._scorer.run(
             None, {"user_embedding": user_embedding, "item_embeddings": item_embeddings, "interaction": interaction})[0]
         return logits
 
 
 def _session(files: BundleFiles, name: str, threads: int, inputs: Mapping[str, int],
-             outputs: Mapping[str, int]) -> onnxruntime.InferenceSession:
+             outputs: Mapping[str, int], half: Sequence[str] = ()) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -64,7 +66,8 @@ def _session(files: BundleFiles, name: str, threads: int, inputs: Mapping[str, i
         reason = f"is no graph that ONNX Runtime {onnxruntime.__version__} can load ({error})"
         raise files.error(name, reason) from error
     for kind, expected, found in (("input", inputs, session.get_inputs()), ("output", outputs, session.get_outputs())):
-        shapes = {node.name: node.shape[-1] for node in found if node.type == "tensor(float)" and len(node.shape) == 2}
+        shapes = {node.name: node.shape[-1] for node in found if len(node.shape) == 2
+                  and node.type == ("tensor(float16)" if node.name in half else "tensor(float)")}
         # A width that the graph leaves open is a string and fits.
         if set(shapes) != set(expected) or len(found) != len(expected) or any(
                 isinstance(shapes[n], int) and shapes[n] != width for n, width in expected.items()):

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from index_store.bundle import Manifest
-from index_store.features import as_key
+from index_store.values import as_key
 from service.errors import ErrorType, ServiceError, from_validation_error, shown
-from service.retriever import Query
-from service.schemas import RetrieveRequest
+from service.query import Query
+from service.schemas import ExplainRequest, RetrieveRequest
 from service.settings import Settings, variable
 
 
@@ -26,32 +26,33 @@ class Limits:
     max_top_k: int
     max_beam_width: int
     max_excluded: int
+    min_timeout_ms: float
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
-        return cls(settings.max_top_k, settings.max_beam_width, settings.max_excluded)
+        return cls(settings.max_top_k, settings.max_beam_width, settings.max_excluded, settings.min_timeout_ms)
 
 
-UNLIMITED = Limits(sys.maxsize, sys.maxsize, sys.maxsize)
+UNLIMITED = Limits(sys.maxsize, sys.maxsize, sys.maxsize, 0.0)
 """For requests of our own, such as golden ones."""
 
 
-def parse_body(body: bytes) -> RetrieveRequest:
+def parse_body(body: bytes, schema: type[RetrieveRequest] = RetrieveRequest) -> RetrieveRequest:
     """Raises ServiceError if the body is no JSON or not of the schema."""
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise ServiceError(ErrorType.MALFORMED_JSON, f"the body of {len(body)} bytes is no JSON: {error}",
                            "send one JSON object in UTF-8, without NaN or Infinity") from error
-    return parse_request(content)
+    return parse_request(content, schema)
 
 
-def parse_request(content: Any) -> RetrieveRequest:
+def parse_request(content: Any, schema: type[RetrieveRequest] = RetrieveRequest) -> RetrieveRequest:
     """Raises ServiceError if decoded JSON is not of the schema."""
     try:
-        return RetrieveRequest.model_validate(content)
+        return schema.model_validate(content)
     except ValidationError as error:
-        raise from_validation_error(error, RetrieveRequest) from error
+        raise from_validation_error(error, schema) from error
 
 
 def to_query(request: RetrieveRequest, manifest: Manifest, limits: Limits) -> Query:
@@ -65,15 +66,36 @@ def to_query(request: RetrieveRequest, manifest: Manifest, limits: Limits) -> Qu
     _at_most("top_k", top_k, limits.max_top_k)
     excluded = request.exclude_ad_ids or []
     _at_most("number of exclude_ad_ids", len(excluded), limits.max_excluded, "max_excluded")
+    _one_extent(request)
+    if request.timeout_ms is not None and request.timeout_ms < limits.min_timeout_ms:
+        raise ServiceError(ErrorType.INVALID_VALUE, f"timeout_ms is {request.timeout_ms:g}, below this service's floor "
+                                                    f"of {limits.min_timeout_ms:g}",
+                           f"send at least {limits.min_timeout_ms:g}, or have {variable('min_timeout_ms')} lowered")
     return Query(as_key(request.user_id, "user_id"), request.user_features, excluded, top_k,
                  _beam_width(request.beam_width, manifest, limits), request.exact,
-                 _task_weights(request.task_weights, manifest.tasks))
+                 _task_weights(request.task_weights, manifest.tasks), request.target_overlap, request.budget_ms,
+                 request.timeout_ms, request.explain,
+                 request.ad_id if isinstance(request, ExplainRequest) else None, request.context, request.targeting)
 
 
-def _beam_width(asked: int | list[int] | None, manifest: Manifest, limits: Limits) -> tuple[int, ...]:
+def _one_extent(request: RetrieveRequest) -> None:
+    """Refuses a request that says in two ways how much is to be searched."""
+    given = [name for name in ("beam_width", "target_overlap", "budget_ms") if getattr(request, name) is not None]
+    if request.exact:
+        given.append("exact")
+    if len(given) > 1:
+        # Both were always allowed together, and exact wins; to refuse it now would break callers.
+        if given == ["beam_width", "exact"]:
+            return
+        raise ServiceError(ErrorType.INVALID_VALUE,
+                           f"{' and '.join(given)} are given, and each says how much is to be searched",
+                           "send one of them")
+
+
+def _beam_width(asked: int | list[int] | None, manifest: Manifest, limits: Limits) -> tuple[int, ...] | None:
     inner = len(manifest.levels) - 1
     if asked is None:
-        return manifest.search.beam_width
+        return None
     if isinstance(asked, int):
         _at_most("beam_width", asked, limits.max_beam_width)
         return (asked,) * inner

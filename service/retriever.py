@@ -3,115 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features import FeatureEncoder, Features, FeatureSpec, as_key, look_up
+from index_store import bundle
+from index_store.beam_curve import BeamCurve, BeamPoint
+from index_store.deadline import Deadline, Pace
+from index_store.eligibility import Eligible
+from index_store.explain import Explainer, PathStep
+from index_store.facts import check_context
+from index_store.features import FeatureEncoder, Features, FeatureSpec
 from index_store.inputs import pool, user_bags
+from index_store.predicates import parse_predicate
 from index_store.ragged import Ragged
-from index_store.scoring import TowerScorer, UserQuery, query_keys
+from index_store.scoring import UserQuery
 from index_store.search import BeamSearch, ExhaustiveSearch, SearchResult
+from index_store.search_time import SearchTime
 from index_store.store import Bundle
+from index_store.targeting import Audience, Targeting
+from index_store.values import FeatureError, as_key, look_up
+from service.answer import AdExplanation, Answer, CacheLookup, StageTimes
 from service.onnx_towers import OnnxTowers
+from service.query import EncodedUser, Query, SearchOptions, TowerInput, UserKind
+from service.single_flight import Flight, SingleFlight
+from service.turn import Turn
 
-UserKind = Literal["known", "inline", "unknown"]
-CacheUse = Literal["local", "redis", "miss", "bypass"]
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """How to search.
-
-    Attributes:
-        beam_width: nodes to keep, one number a level above the items.
-        exact: score every item instead.
-        task_weights: (tasks,) float32.
-        excluded: item rows that must not be returned.
-    """
-
-    top_k: int
-    beam_width: tuple[int, ...]
-    exact: bool
-    task_weights: NDArray[np.float32]
-    excluded: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Query:
-    """A request that was checked against the bundle; only its features and excluded ids are still raw."""
-
-    user_id: bytes
-    user_features: Mapping[str, Any] | None
-    exclude_ad_ids: Sequence[str | int]
-    top_k: int
-    beam_width: tuple[int, ...]
-    exact: bool
-    task_weights: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class EncodedUser:
-    """A user as the towers read it: features of one row, history (M,) int32 of item rows, most recent first."""
-
-    features: Features
-    history: NDArray[np.int32]
-    kind: UserKind = "known"
-
-
-@dataclass(frozen=True)
-class TowerInput:
-    """Inputs of the user tower before pooling: dense (1, dense fields) float32 and one bag of ids a table."""
-
-    dense: NDArray[np.float32]
-    bags: Mapping[str, Ragged]
-
-    def digest(self) -> bytes:
-        """Hash of all that the embedding depends on, but for the tower itself: 16 bytes, the same on all machines."""
-        found = hashlib.blake2b(self.dense.astype("<f4", copy=False).tobytes(), digest_size=16)
-        for bag in self.bags.values():
-            found.update(len(bag.values).to_bytes(4, "little"))
-            found.update(bag.values.astype("<i4", copy=False).tobytes())
-        return found.digest()
-
-
-@dataclass(frozen=True)
-class StageTimes:
-    """Seconds that each stage of one request took; the levels' are in its SearchResult."""
-
-    features: float
-    cache: float
-    queue: float
-    user_tower: float
-    search: float
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The ads of one request and how they were found; ads, scores (K,) and logits (K, tasks) best first."""
-
-    ad_ids: list[str]
-    found: SearchResult
-    user: UserKind
-    user_cache: CacheUse
-    degraded: tuple[str, ...]
-    times: StageTimes
-
-
-@dataclass(frozen=True)
-class CacheLookup:
-    """What the cache knew: the embedding (1, Du) float32 or None, where it was, and which levels failed."""
-
-    embedding: NDArray[np.float32] | None
-    use: CacheUse
-    degraded: tuple[str, ...] = ()
-
+_MEMORY = 0.05
+"""Share of the newest request in the time that requests spend outside of their search."""
 
 class EmbeddingCache(Protocol):
     """Embeddings of the user tower by the digest of its input."""
@@ -126,9 +51,14 @@ class _Found:
     result: SearchResult
     ad_ids: list[str]
     embedding: NDArray[np.float32]
+    computed: bool
+    estimated_overlap: float | None
     began: float
     user_tower: float
     search: float
+    scorer: float
+    paths: list[tuple[PathStep, ...]] | None
+    explanation: AdExplanation | None
 
 
 class Retriever:
@@ -139,23 +69,29 @@ class Retriever:
         cache: for embeddings of the user tower; None computes each anew.
         search_threads: searches at the same time.
         onnx_threads: threads of one scorer call.
+        targeting_cache_entries: targeting signatures whose bitmaps are kept.
 
     Raises:
         BundleError: an ONNX graph is broken.
     """
 
     def __init__(self, opened: Bundle, *, cache: EmbeddingCache | None = None, search_threads: int = 1,
-                 onnx_threads: int = 1) -> None:
+                 onnx_threads: int = 1, targeting_cache_entries: int = 256) -> None:
         content = opened.content
         self.bundle = opened
+        self.targeting = Targeting(content.encoder, content.items, content.tree, content.targeting,
+                                   targeting_cache_entries)
         self._content, self._spec, self._cache = content, content.encoder.spec, cache
         self._towers = OnnxTowers(opened, onnx_threads)
-        self.scorer = TowerScorer(self._towers.dense_layers, content.embeddings, content.postings, content.families,
-                                  content.tree.rows)
+        self.scorer = content.scorer(self._towers.dense_layers)
         self._beam = BeamSearch(content.tree, self.scorer)
         self._exhaustive = ExhaustiveSearch(content.tree, self.scorer)
         self._stranger = content.encoder.encode_user({})
         self._threads = ThreadPoolExecutor(search_threads, "search")
+        self._flights: SingleFlight[NDArray[np.float32]] = SingleFlight()
+        self._curve = read_curve(opened)
+        self._beam_pace, self._exact_pace = Pace(), Pace()
+        self._search_time, self._around = SearchTime(), 0.0
 
     def close(self) -> None:
         """Waits for running searches."""
@@ -165,7 +101,8 @@ class Retriever:
         """The user's features: those of the bundle's user table, replaced field by field by those of the query.
 
         Raises:
-            FeatureError: a feature of the query is unknown or unfit.
+            FeatureError: a feature or context field of the query is unknown or unfit.
+            PredicateError: its targeting is malformed.
         """
         users, encoder = self._content.users, self._content.encoder
         row = users.row(query.user_id)
@@ -174,11 +111,27 @@ class Retriever:
         else:
             features, history = self._stranger, np.empty(0, np.int32)
         if not query.user_features:
-            return EncodedUser(features, history, "known" if row >= 0 else "unknown")
+            kind: UserKind = "known" if row >= 0 else "unknown"
+            return EncodedUser(features, history, kind, self._audience(query, features if row >= 0 else None, {}))
         given = {name: value for name, value in query.user_features.items() if name != "history"}
         if "history" in query.user_features:
             history = encoder.encode_history(query.user_features["history"])
-        return EncodedUser(_replaced(encoder, features, given), history, "inline")
+        replaced = _replaced(encoder, features, given)
+        return EncodedUser(replaced, history, "inline", self._audience(query, features if row >= 0 else None, given))
+
+    def _audience(self, query: Query, stored: Features | None, given: Mapping[str, Any]) -> Audience:
+        encoder, context = self._content.encoder, query.context or {}
+        check_context(encoder, context)
+        asked = None if query.targeting is None else parse_predicate(query.targeting, encoder.spec.ad_kinds)
+        return Audience(self.targeting.facts(stored, given, context), asked)
+
+    def knows(self, ad_id: str | int) -> bool:
+        """Whether the bundle has an ad.
+
+        Raises:
+            FeatureError: this is no id.
+        """
+        return int(look_up(self._content.encoder.item_ids, np.array([as_key(ad_id, "ad_id")]))[0]) >= 0
 
     def item_rows(self, ad_ids: Sequence[str | int]) -> NDArray[np.int64]:
         """Rows of the ads that the bundle knows.
@@ -204,56 +157,152 @@ class Retriever:
         """What the scorer reads of an encoded user; without an embedding the user tower runs."""
         if embedding is None:
             embedding = self.embed(self.tower_input(user))
-        return UserQuery(embedding, query_keys(self._content.families, user.history, self._spec.history_ordered))
+        return self._content.query(embedding, user.features, user.history)
 
     def search(self, user: EncodedUser, options: SearchOptions,
                embedding: NDArray[np.float32] | None = None) -> SearchResult:
         """The best items of an encoded user, in this thread and without the cache."""
-        query = self.query(user, embedding)
-        if options.exact:
-            return self._exhaustive.search(query, top_k=options.top_k, task_weights=options.task_weights,
-                                           excluded=options.excluded)
-        return self._beam.search(query, top_k=options.top_k, beam_width=options.beam_width,
-                                 task_weights=options.task_weights, excluded=options.excluded)
+        return self._search(self.query(user, embedding), options, self.eligible(user, options.excluded), None)
 
-    async def retrieve(self, query: Query, *, use_cache: bool = True) -> Answer:
+    def _search(self, query: UserQuery, options: SearchOptions, eligible: Eligible | None, search_by: float | None,
+                trace: bool = False) -> SearchResult:
+        start, pace = time.perf_counter(), self._exact_pace if options.exact else self._beam_pace
+        deadline = None if search_by is None else Deadline(search_by, pace)
+        if options.exact:
+            found = self._exhaustive.search(query, top_k=options.top_k, task_weights=options.task_weights,
+                                            eligible=eligible, deadline=deadline, trace=trace)
+        else:
+            found = self._beam.search(query, top_k=options.top_k, beam_width=options.beam_width,
+                                      task_weights=options.task_weights, eligible=eligible, deadline=deadline,
+                                      trace=trace)
+        if deadline is None and found.pairs_scored:  # with a deadline the search has noted it itself
+            pace.observe(found.pairs_scored, time.perf_counter() - start)
+        return found
+
+    def eligible(self, user: EncodedUser, excluded: NDArray[np.int64]) -> Eligible | None:
+        """Which ads may be returned to a user, None for all; `excluded` are item rows."""
+        return self.targeting.eligible(user.audience, excluded)
+
+    def note_around(self, seconds: float) -> None:
+        """Takes the time that a request spent outside of search and queue into account for `budget_ms`."""
+        self._around += _MEMORY * (seconds - self._around)
+
+    def score_ads(self, query: Query, ad_ids: Sequence[str]) -> NDArray[np.float32]:
+        """Scores of named ads (N,) float32 for the user of a query, whatever a search would make of them.
+
+        Raises:
+            FeatureError: an ad is not in the bundle, or a feature of the query is unfit.
+        """
+        if not ad_ids:
+            return np.empty(0, np.float32)
+        rows = look_up(self._content.encoder.item_ids, np.array([as_key(ad, "ad_id") for ad in ad_ids]))
+        if (rows < 0).any():
+            raise FeatureError("ad_id", f"ad {ad_ids[int(rows.argmin())]!r} is not in the bundle; name ads that are")
+        tree = self._content.tree
+        positions = tree.position_of_row[rows].astype(np.int64)
+        logits = self.scorer.score(self.query(self.encode(query)), tree.depth, positions)
+        scores: NDArray[np.float32] = logits @ query.task_weights
+        return scores
+
+    async def retrieve(self, query: Query, *, use_cache: bool = True, turn: Turn | None = None) -> Answer:
         """Answers one query; the search runs in a thread, so that the event loop stays free.
 
         Args:
             query: what to answer.
             use_cache: False neither reads nor writes the cache, if there is one.
+            turn: the queue to go through, and the deadline; None goes through none.
 
         Raises:
-            FeatureError: a feature or an id of the query is unfit.
+            FeatureError: a feature, a context field or an id of the query is unfit.
+            PredicateError: its targeting is malformed.
         """
+        turn = turn or Turn()
         start = time.perf_counter()
-        user, options = self.encode(query), self._options(query)
+        user = self.encode(query)
         tower_input = self.tower_input(user)
         encoded = time.perf_counter()
         cache = self._cache if use_cache else None
-        key = tower_input.digest() if cache is not None else b""
-        lookup = await cache.get(key) if cache is not None else CacheLookup(None, "bypass")
-        asked = time.perf_counter()
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._find, user, options, tower_input, lookup.embedding)
-        if cache is not None and lookup.embedding is None:
-            cache.put(key, found.embedding)
-        times = StageTimes(encoded - start, asked - encoded, found.began - asked, found.user_tower, found.search)
-        return Answer(found.ad_ids, found.result, user.kind, lookup.use, lookup.degraded, times)
+        if cache is None:
+            lookup, asked = CacheLookup(None, "bypass"), encoded
+            found = await self._take_turn(turn, query, user, tower_input, Flight(), None)
+        else:
+            key = tower_input.digest()
+            with self._flights.join(key) as flight:  # before the cache is asked, so that no two can miss each other
+                lookup = await cache.get(key)
+                asked = time.perf_counter()
+                found = await self._take_turn(turn, query, user, tower_input, flight, lookup.embedding)
+                if found.computed:
+                    cache.put(key, found.embedding)
+        times = StageTimes(encoded - start, asked - encoded, found.began - asked, found.user_tower, found.search,
+                           found.scorer)
+        degraded = (*lookup.degraded, "deadline") if found.result.narrowed else lookup.degraded
+        return Answer(found.ad_ids, found.result, user.kind, lookup.use, degraded, times, found.estimated_overlap,
+                      found.paths, found.explanation)
 
-    def _options(self, query: Query) -> SearchOptions:
-        return SearchOptions(query.top_k, query.beam_width, query.exact, query.task_weights,
-                             self.item_rows(query.exclude_ad_ids))
+    async def _take_turn(self, turn: Turn, query: Query, user: EncodedUser, tower_input: TowerInput,
+                         flight: Flight[NDArray[np.float32]], cached: NDArray[np.float32] | None) -> _Found:
+        find = partial(self._find, query, user, tower_input, flight, cached, turn)
+        async with turn:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, turn.run, find)
 
-    def _find(self, user: EncodedUser, options: SearchOptions, tower_input: TowerInput,
-              embedding: NDArray[np.float32] | None) -> _Found:
+    def beam_of(self, query: Query) -> BeamPoint:
+        """The beam that a query asks for, and what the curve says of it."""
+        if query.exact:
+            return BeamPoint(self._curve.default.beam_width, 1.0)
+        if query.beam_width is not None:
+            return BeamPoint(query.beam_width, None)
+        if query.target_overlap is not None:
+            return self._curve.for_overlap(query.target_overlap)
+        if query.budget_ms is not None:
+            return self._curve.for_pairs(self._search_time.pairs_within(query.budget_ms / 1000 - self._around))
+        return self._curve.default
+
+    def _find(self, query: Query, user: EncodedUser, tower_input: TowerInput, flight: Flight[NDArray[np.float32]],
+              cached: NDArray[np.float32] | None, turn: Turn) -> _Found:
+        """All that a search thread does for one query."""
         began = time.perf_counter()
-        if embedding is None:
-            embedding = self.embed(tower_input)
+        embedding, computed = (cached, False) if cached is not None else flight.value(lambda: self.embed(tower_input))
         embedded = time.perf_counter()
-        result = self.search(user, options, embedding)
+        beam = self.beam_of(query)
+        options = SearchOptions(query.top_k, beam.beam_width, query.exact, query.task_weights,
+                                self.item_rows(query.exclude_ad_ids))
+        asked = self.query(user, embedding)
+        trace = query.explain or query.explain_ad is not None
+        result = self._search(asked, options, self.eligible(user, options.excluded), turn.search_by, trace)
+        turn.coverage = result.coverage
         ad_ids = [ad.decode() for ad in self._content.encoder.item_ids[result.rows].tolist()]
-        return _Found(result, ad_ids, embedding, began, embedded - began, time.perf_counter() - embedded)
+        ended = time.perf_counter()
+        if result.pairs_scored and not query.exact:
+            self._search_time.observe(result.pairs_scored, ended - embedded)
+        explainer = Explainer(self._content.tree, result) if trace else None
+        paths = explainer.paths(result.rows) if explainer is not None and query.explain else None
+        explanation = None
+        if explainer is not None and query.explain_ad is not None:
+            explanation = self._explain(explainer, query.explain_ad, user, options.excluded)
+        return _Found(result, ad_ids, embedding, computed, beam.overlap, began, embedded - began, ended - embedded,
+                      asked.kernel_seconds, paths, explanation)
+
+    def _explain(self, explainer: Explainer, ad_id: str | int, user: EncodedUser,
+                 excluded: NDArray[np.int64]) -> AdExplanation:
+        key = as_key(ad_id, "ad_id")
+        row = int(look_up(self._content.encoder.item_ids, np.array([key]))[0])
+        refusal, gone = self.targeting.refusal(row, user.audience), bool(np.isin(row, excluded))
+        return AdExplanation(key.decode(), explainer.explain(row, refusal is None and not gone), refusal, gone)
+
+
+def read_curve(opened: Bundle) -> BeamCurve:
+    """The curve of a bundle; one without points where nobody measured it.
+
+    Raises:
+        BundleError: evaluation.json has something else in its place.
+    """
+    evaluation = opened.files.json(bundle.EVALUATION)
+    entries = evaluation.get("beam_curve", []) if isinstance(evaluation, dict) else []
+    try:
+        return BeamCurve.of(entries, opened.manifest.search.beam_width,
+                            [level.nodes for level in opened.manifest.levels[:-1]])
+    except (KeyError, TypeError, ValueError) as error:
+        raise opened.files.error(bundle.EVALUATION, f"has a beam_curve that is none ({error!r})") from error
 
 
 def _replaced(encoder: FeatureEncoder, stored: Features, given: Mapping[str, Any]) -> Features:

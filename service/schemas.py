@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Positive = Annotated[int, Field(ge=1)]
+PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 # float32 holds it with room for logits, so that no score overflows.
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
@@ -30,14 +32,52 @@ class RetrieveRequest(BaseModel):
         default=None,
         description="nodes to keep at each level above the ads, an integer from 1 to limits.max_beam_width of "
                     "GET /info, or a list of one a level; default: the bundle's")
+    target_overlap: Share | None = Field(
+        default=None,
+        description="share of the exhaustive answer that the beam should find on average, above 0 up to 1: picks the "
+                    "beam from the bundle's curve; not together with beam_width, budget_ms or exact")
+    budget_ms: PositiveNumber | None = Field(
+        default=None,
+        description="milliseconds above 0 that the work of the request may take, waiting apart: picks the widest beam "
+                    "of the bundle's curve that fits; not together with beam_width, target_overlap or exact")
+    timeout_ms: PositiveNumber | None = Field(
+        default=None,
+        description="deadline in milliseconds from the arrival of the request, at least limits.min_timeout_ms of "
+                    "GET /info: the search narrows to keep it; default: the service's")
+    explain: bool = Field(default=False, description="true adds to each ad its path through the tree")
     exact: bool = Field(default=False, description="true scores every ad instead of walking the tree; slow, the truth")
     task_weights: dict[str, Weight] | None = Field(
         default=None,
         description="an object of task name -> weight, a number from 0 to 1000000, at least one above 0; tasks that it "
                     "leaves out weigh 0; default: 1 for the first task")
+    targeting: dict[str, Any] | None = Field(
+        default=None,
+        description='an object, a predicate over ad fields that the returned ads fulfil, such as {"field": "category", '
+                    '"in": ["shoes"]}; docs/service.md has the grammar, GET /info lists the ad fields')
+    context: dict[str, Any] | None = Field(
+        default=None,
+        description="an object of context fields that the ads' own predicates read; GET /info lists them")
     exclude_ad_ids: list[str | int] | None = Field(
         default=None,
         description="a list of ad ids (text or integers) that must not be returned; unknown ids are ignored")
+
+
+class ExplainRequest(RetrieveRequest):
+    """Body of POST /explain: a request, and the ad that one wonders about."""
+
+    ad_id: str | int = Field(description="id of an ad of the bundle, text or an integer")
+
+
+class PathLevel(BaseModel):
+    """An ad's node at one level of the tree."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    level: int
+    node: int = Field(description="number within its level; at the last level the ad's position")
+    score: float | None = Field(description="null where it was not scored: all fitted, or it was not reached")
+    rank: int | None = Field(description="from 1, among the candidates that were scored")
+    margin: float | None = Field(description="score above the best that was dropped, or below the lowest that was kept")
 
 
 class Ad(BaseModel):
@@ -49,6 +89,7 @@ class Ad(BaseModel):
     score: float = Field(description="sum over tasks of weight x logit")
     probabilities: dict[str, float] | None = Field(
         default=None, description="task -> probability; absent where the tasks were not trained on impressions")
+    path: list[PathLevel] | None = Field(default=None, description="only where `explain` asked for it")
 
 
 class Level(BaseModel):
@@ -73,6 +114,7 @@ class Latency(BaseModel):
     cache: float = Field(description="asking the user caches")
     user_tower: float
     search: float
+    scorer: float = Field(description="the part of `search` within the scorer's ONNX graph")
     levels: list[Level]
 
 
@@ -83,13 +125,50 @@ class RetrieveReply(BaseModel):
 
     request_id: str
     bundle_id: str
-    ads: list[Ad] = Field(description="best first; min(top_k, ads that are not excluded)")
+    ads: list[Ad] = Field(description="best first; min(top_k, eligible)")
     user: Literal["known", "inline", "unknown"]
     user_cache: Literal["local", "redis", "miss", "bypass"]
     coverage: float = Field(description="share of the planned pairs that was scored; 1.0 unless cut short")
-    degraded: list[Literal["redis"]] = Field(description="what was done without")
+    estimated_overlap: float | None = Field(
+        description="share of the exhaustive answer that this beam finds on average, by the bundle's curve; null where "
+                    "the curve does not hold the beam; 1 for exact")
+    degraded: list[Literal["redis", "deadline"]] = Field(
+        description="what was done without: Redis, or pairs that did not fit before the deadline")
+    eligible: int = Field(description="ads that targeting and exclusions leave")
     pairs_scored: int
     latency_ms: Latency
+
+
+class RefusedBy(BaseModel):
+    """The clause that keeps an ad from being eligible."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: Literal["ad", "request", "exclude_ad_ids"] = Field(description="whose predicate says so")
+    path: str = Field(description="of the clause in that predicate, such as targeting.all[1]")
+    clause: dict[str, Any] | None = Field(description="the clause itself; null for exclude_ad_ids")
+
+
+class ExplainReply(BaseModel):
+    """Answer of POST /explain."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    request_id: str
+    bundle_id: str
+    ad_id: str
+    outcome: Literal["returned", "outscored", "pruned", "cut_short", "filtered"]
+    eligible: bool
+    refused_by: RefusedBy | None = Field(description="where the outcome is filtered")
+    level: int | None = Field(description="of the tree, where it was decided; null where filtered")
+    score: float | None = Field(description="of the ad or its node there")
+    rank: int | None
+    margin: float | None
+    kth_score: float | None = Field(description="lowest score that was returned")
+    path: list[PathLevel] = Field(description="down to that level")
+    user: Literal["known", "inline", "unknown"]
+    coverage: float
+    degraded: list[Literal["redis", "deadline"]]
 
 
 class ErrorReply(BaseModel):

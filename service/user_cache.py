@@ -7,8 +7,8 @@ from collections import OrderedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from service.answer import CacheLookup
 from service.redis_level import RedisLevel, RedisUnavailableError
-from service.retriever import CacheLookup
 
 
 class UserCache:

@@ -17,9 +17,8 @@ from index_store import bundle
 from index_store.bundle import BundleWriter, LevelEntry, Manifest, SearchDefaults
 from index_store.features import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.inputs import all_item_keys, item_bags, pool, table_sizes, user_bags
-from index_store.postings import FamilyIndex, feature_names, idf, key_postings
+from index_store.postings import FamilyReach, ItemKeys, KeyIndex, feature_names, idf, key_postings
 from index_store.ragged import Ragged
-from index_store.scoring import TowerScorer, UserQuery, query_keys
 from index_store.store import BundleContent, UserTable, write_content
 from index_store.tree import Tree, build_tree, segment_means
 
@@ -82,9 +81,13 @@ def planted_world(seed: int = 0, n_items: int = 300, n_users: int = 40) -> tuple
     category = items.categorical[:, 0]
     halves = category * 2 + np.arange(n_items) // CATEGORIES % 2  # two nodes a category, three categories a node above
     tree = build_tree(np.stack([(category - 1) // 3, halves], axis=1), item_embeddings)
-    families = tuple(_family(family, keys[family.item_field], encoder, random) for family in SPEC.key_families)
+    index = KeyIndex.of(SPEC.key_families, [_reach(family, keys[family.item_field], encoder, random)
+                                            for family in SPEC.key_families])
+    keys_of_row = ItemKeys.of(SPEC.key_families, index.starts, keys)
+    postings = tuple(key_postings(keys_of_row, index, tree.node_of_position(level)[tree.position_of_row])
+                     for level in range(1, tree.depth))
     content = BundleContent(encoder, _users(n_users, n_items, random), items, tables, tree,
-                            _level_embeddings(tree, item_embeddings), families, _postings(tree, families))
+                            _level_embeddings(tree, item_embeddings), index, keys_of_row.take(tree.rows), postings)
     return content, tower_weights, _scorer_weights(random)
 
 
@@ -129,27 +132,20 @@ def _scorer_weights(random: np.random.Generator) -> Weights:
             "bias": np.array([-2.0, -4.0], np.float32)}
 
 
-def _family(family: KeyFamily, keys: Ragged, encoder: FeatureEncoder, random: np.random.Generator) -> FamilyIndex:
+def _reach(family: KeyFamily, keys: Ragged, encoder: FeatureEncoder, random: np.random.Generator) -> FamilyReach:
     n_keys = encoder.keys_of_family(family)
-    rarity = idf(keys, n_keys)
     if family.via == "match":
-        return FamilyIndex(family, keys, rarity)
+        return FamilyReach.matching(encoder.matched_keys(family), idf(keys, n_keys))
     lists = [np.sort(random.permutation(np.arange(1, n_keys))[:random.integers(0, family.neighbours + 1)])
              for _ in range(n_keys)]
     lists[0] = np.empty(0, np.int64)
     neighbours = Ragged.of(lists)
-    return FamilyIndex(family, keys, rarity, neighbours,
-                       random.uniform(0.05, 1.0, len(neighbours.values)).astype(np.float32))
+    return FamilyReach(n_keys, neighbours, random.uniform(0.05, 1.0, len(neighbours.values)).astype(np.float32))
 
 
 def _level_embeddings(tree: Tree, by_row: np.ndarray) -> tuple[np.ndarray, ...]:
     ordered = by_row[tree.rows]
     return (*(segment_means(ordered, offsets) for offsets in tree.offsets), ordered)
-
-
-def _postings(tree: Tree, families: tuple[FamilyIndex, ...]) -> tuple[tuple[Ragged, ...], ...]:
-    return tuple(tuple(key_postings(f.item_keys, len(f.idf), tree.node_of_position(level)[tree.position_of_row])
-                       for f in families) for level in range(1, tree.depth))
 
 
 def _write_tower(writer: BundleWriter, name: str, side: str, weights: np.ndarray) -> None:
@@ -212,9 +208,8 @@ def _answer(request: dict[str, object], content: BundleContent, user_tower: np.n
     def dense_layers(u: np.ndarray, v: np.ndarray, x: np.ndarray) -> np.ndarray:
         return (v @ u.T) @ scorer["dot"] + x @ scorer["interaction"] + scorer["bias"]
 
-    tower = TowerScorer(dense_layers, content.embeddings, content.postings, content.families, content.tree.rows)
-    query = UserQuery(user, query_keys(content.families, history, SPEC.history_ordered))
-    logits = tower.score(query, content.tree.depth, np.arange(content.tree.n_items))
+    query = content.query(user, features, history)
+    logits = content.scorer(dense_layers).score(query, content.tree.depth, np.arange(content.tree.n_items))
     weights = request.get("task_weights", {"click": 1.0})
     scores = logits @ np.array([weights.get(task.name, 0.0) for task in SPEC.tasks], np.float32)
     names = [encoder.item_ids[r].decode() for r in content.tree.rows]

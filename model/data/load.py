@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from index_store.features import UNKNOWN, FeatureEncoder, Features, FeatureSpec
 from index_store.ragged import Ragged
+from index_store.values import standardised
 from model.data.checks import (
     check_dense,
     check_keys,
@@ -40,6 +41,7 @@ from model.data.tables import (
     read_spec,
     side_schema,
 )
+from model.data.targeting import AdPredicates, load_predicates
 
 EVENT_BATCH = 1 << 22
 """Events that are held as text at a time; as arrays they take a tenth of it."""
@@ -76,6 +78,7 @@ class Dataset:
         users, items: encoded features, in row order.
         train: the log.
         test: held-out events, if the folder has them.
+        targeting: predicates of the ads, if any has one.
     """
 
     spec: FeatureSpec
@@ -85,6 +88,7 @@ class Dataset:
     items: Features
     train: Events
     test: Events | None
+    targeting: AdPredicates | None = None
 
 
 def load_dataset(folder: Path) -> Dataset:
@@ -102,7 +106,7 @@ def load_dataset(folder: Path) -> Dataset:
     has_test = (folder / TEST_EVENTS).exists()
     test = load_events(folder / TEST_EVENTS, spec, user_ids, item_ids) if has_test else None
     encoder = FeatureEncoder(spec, vocabularies, scales, as_bytes(item_ids))
-    return Dataset(spec, encoder, as_bytes(user_ids), users, items, train, test)
+    return Dataset(spec, encoder, as_bytes(user_ids), users, items, train, test, load_predicates(folder / ADS, spec))
 
 
 def load_events(path: Path, spec: FeatureSpec, user_ids: pa.Array, item_ids: pa.Array) -> Events:
@@ -187,7 +191,7 @@ def _load_side(folder: Path, spec: FeatureSpec, side: Side, vocabularies: dict[s
         raw = values.take(order).to_numpy()
         mean, deviation = float(raw.mean()), float(raw.std())
         scales[f"{side}.{name}"] = mean, deviation if deviation > 0 else 1.0
-        dense[:, at] = np.clip((raw - mean) / scales[f"{side}.{name}"][1], -1e6, 1e6)
+        dense[:, at] = standardised(raw, scales[f"{side}.{name}"])
     for at, name in enumerate(spec.fields(side, "categorical")):
         keys = _column(file, name, pa.string())
         check_keys(path, name, keys, nullable=True)

@@ -29,6 +29,7 @@ from model.data.tables import (
     EVENTS,
     ID_COLUMN,
     TABLE,
+    TARGETING,
     TEST_EVENTS,
     DataError,
     Side,
@@ -38,6 +39,7 @@ from model.data.tables import (
     seal,
     side_schema,
 )
+from model.data.targeting import read_predicates
 
 BATCH = 1 << 20
 
@@ -62,10 +64,11 @@ def write(source: Path, out: Path) -> None:
 
 def _write_side(source: Path, out: Path, spec: FeatureSpec, side: Side) -> pa.Array:
     """Checks and writes one table, and returns its ids."""
-    path, schema = source / TABLE[side], side_schema(spec, side)
+    path = source / TABLE[side]
     file = open_parquet(path)
+    schema = side_schema(spec, side, targeting=side == "item" and TARGETING in file.schema_arrow.names)
     require_columns(path, file.schema_arrow, schema)
-    columns = []
+    columns: list[pa.Array] = []
     for field in tqdm(schema, desc=TABLE[side], unit="column"):
         column = file.read(columns=[field.name]).column(0).combine_chunks()
         column = column if isinstance(column, pa.Array) else pa.concat_arrays(column.chunks)
@@ -78,6 +81,8 @@ def _write_side(source: Path, out: Path, spec: FeatureSpec, side: Side) -> pa.Ar
             column = column.cast(pa.float32())
         elif pa.types.is_list(field.type):
             check_lists(path, field.name, column)
+        elif field.name == TARGETING:
+            read_predicates(path, columns[0], column, spec)
         else:
             check_keys(path, field.name, column, nullable=True)
         columns.append(column)

@@ -6,6 +6,7 @@ truth (`truth.py`). What the true logits read is observable: plainly, with noise
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from model.data.draws import Draws
 from model.data.tables import (
     ADS,
     EVENTS,
+    TARGETING,
     TEST_EVENTS,
     USERS,
     DataError,
@@ -54,9 +56,12 @@ SPEC = FeatureSpec(
     negatives="impressions",
     key_families=(KeyFamily("category", "category", "match"), KeyFamily("brand", "brand", "match"),
                   KeyFamily("item_to_item", "ad_id", "co_click", 50),
-                  KeyFamily("category_to_category", "category", "co_click", 10)),
+                  KeyFamily("category_to_category", "category", "co_click", 10),
+                  KeyFamily("interest", "category", "match", user_field="interests"),
+                  KeyFamily("loyalty", "brand", "match", user_field="favourite_brands")),
     history_length=50,
     history_ordered=True,
+    context_fields=(FieldSpec("inventory", "categorical"),),
 )
 
 FROM_INTERESTS, FROM_BRANDS = 0.4, 0.1
@@ -66,6 +71,10 @@ TEST_SHARE = 0.1
 EVENT_SKEW = 0.7
 FIRST_SECOND = 1_700_000_000
 MEAN_GAP = 20_000
+
+ACCEPTED = {"open": 0.5, "premium": 0.05, "kids": 0.005, "exclusive": 0.0001}
+"""Share of the ads that accept to be shown on each inventory. Where a request names none, every ad may be shown: what
+the log shows and the truth that it follows do not depend on these."""
 
 INTEREST_SHOWN, BRAND_SHOWN, SEGMENT_RIGHT = 0.9, 0.8, 0.8
 NOISE = 0.3
@@ -229,7 +238,18 @@ def _ad_table(draws: Draws, catalogue: Catalogue, ids: pa.Array) -> pa.Table:
         "tags": _lists(tags, np.stack([np.ones(len(row), np.bool_), ads.sale, ads.new], axis=1), names),
         "quality": (ads.quality + NOISE * draws.normal("quality noise", row)).astype(np.float32),
         "rating": (ads.rating + NOISE * draws.normal("rating noise", row)).astype(np.float32),
-    }, schema=side_schema(SPEC, "item"))
+        TARGETING: _predicates(draws, row),
+    }, schema=side_schema(SPEC, "item", targeting=True))
+
+
+def _predicates(draws: Draws, row: NDArray[np.int64]) -> pa.Array:
+    """Predicate of each ad: which inventories it refuses."""
+    refused = np.stack([draws.uniform(f"accepts {name}", row) >= share for name, share in ACCEPTED.items()], axis=1)
+    texts: list[str | None] = [None]
+    for bits in range(1, 1 << len(ACCEPTED)):
+        names = [name for at, name in enumerate(ACCEPTED) if bits >> at & 1]
+        texts.append(json.dumps({"not": {"field": "inventory", "in": names}}))
+    return pa.array(texts, pa.string()).take(pa.array(refused @ (1 << np.arange(len(ACCEPTED)))))
 
 
 def _user_table(draws: Draws, rows: NDArray[np.int64], people: Users, shape: Shape, ids: pa.Array) -> pa.Table:

@@ -14,7 +14,8 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index_store.features import FeatureError, FeatureSpec, Kind
+from index_store.features import FeatureSpec, Kind
+from index_store.values import FeatureError
 
 SPEC = "features.json"
 USERS = "users.parquet"
@@ -23,6 +24,8 @@ EVENTS = "events.parquet"
 TEST_EVENTS = "test_events.parquet"
 TRUTH = "truth"
 BASELINE = "baseline.json"
+TARGETING = "targeting"
+"""Column of `ads.parquet` that may be there: a predicate as JSON, or null."""
 
 Side = Literal["user", "item"]
 
@@ -37,10 +40,11 @@ class DataError(ValueError):
     """Data that cannot be used. The message names file, column, row and value, and says what to do."""
 
 
-def side_schema(spec: FeatureSpec, side: Side) -> pa.Schema:
-    """Columns of `users.parquet` or `ads.parquet`: the id, then the fields in declaration order."""
+def side_schema(spec: FeatureSpec, side: Side, *, targeting: bool = False) -> pa.Schema:
+    """Columns of `users.parquet` or `ads.parquet`: the id, then the fields in declaration order, and `targeting`."""
     fields = spec.user_fields if side == "user" else spec.item_fields
-    return pa.schema([(ID_COLUMN[side], pa.string()), *((f.name, ARROW_TYPE[f.kind]) for f in fields)])
+    return pa.schema([(ID_COLUMN[side], pa.string()), *((f.name, ARROW_TYPE[f.kind]) for f in fields),
+                      *([(TARGETING, pa.string())] if targeting else [])])
 
 
 def event_schema(spec: FeatureSpec) -> pa.Schema:
@@ -90,7 +94,8 @@ def write_folder(folder: Path, spec: FeatureSpec, users: pa.Table, ads: pa.Table
     """
     prepare(folder)
     pq.write_table(users.select(side_schema(spec, "user").names).cast(side_schema(spec, "user")), folder / USERS)
-    pq.write_table(ads.select(side_schema(spec, "item").names).cast(side_schema(spec, "item")), folder / ADS)
+    of_ads = side_schema(spec, "item", targeting=TARGETING in ads.column_names)
+    pq.write_table(ads.select(of_ads.names).cast(of_ads), folder / ADS)
     for name, table in ((EVENTS, events), (TEST_EVENTS, test_events)):
         if table is not None:
             pq.write_table(table.select(event_schema(spec).names).cast(event_schema(spec)), folder / name)

@@ -73,14 +73,14 @@ def test_manifest_is_refused_when_any_byte_is_flipped(copy):
         assert caught.value.file
 
 
-@pytest.mark.parametrize(("version", "remedy"), [(2, "install a newer release"), (0, "export it again"),
+@pytest.mark.parametrize(("version", "remedy"), [(3, "install a newer release"), (0, "export it again"),
                                                  ("1", "export it again"), (None, "export it again")])
 def test_bundle_is_refused_when_its_format_is_another(copy, version, remedy):
     manifest = json.loads((copy / MANIFEST).read_text())
     (copy / MANIFEST).write_text(json.dumps(manifest | {"format_version": version}))
     error = refusal(copy)
     assert error.file == MANIFEST
-    assert f"has format version {version}, this program reads 1" in error.reason
+    assert f"has format version {version}, this program reads up to 2" in error.reason
     assert remedy in str(error)
 
 

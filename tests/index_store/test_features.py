@@ -5,19 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_store.features import (
-    MAX_ID_BYTES,
-    MAX_LIST,
-    FeatureEncoder,
-    FeatureError,
-    FeatureSpec,
-    FieldSpec,
-    KeyFamily,
-    TaskSpec,
-    as_key,
-    look_up,
-)
+from index_store.features import FeatureEncoder, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.ragged import Ragged
+from index_store.values import MAX_ID_BYTES, MAX_LIST, FeatureError, as_key, look_up
 
 SPEC = FeatureSpec((FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("likes", "multi")),
                    (FieldSpec("price", "dense"), FieldSpec("brand", "categorical")), (TaskSpec("click"),),

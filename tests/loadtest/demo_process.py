@@ -15,7 +15,7 @@ import argparse, sys
 from loadtest import demo
 parser = argparse.ArgumentParser()
 demo.add_arguments(parser)
-size = demo.DemoSize(*map(int, sys.argv[1].split(",")))
+size = demo.WorldSize(*map(int, sys.argv[1].split(",")))
 sys.exit(demo.run(parser.parse_args(sys.argv[2:]), size))
 """
 TINY = (300, 200, 4_000, 0, 1, 1, 512, 20)
@@ -27,7 +27,7 @@ class DemoProcess:
 
     Args:
         arguments: of the command line.
-        size: fields of its DemoSize.
+        size: fields of its WorldSize.
         environment: set in addition; REDIS_URL and the service's settings are not inherited.
     """
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from index_store.postings import item_features, user_keys
+from index_store.inputs import all_item_keys
+from index_store.postings import ItemKeys, item_features, user_keys
 from index_store.ragged import Ragged
 from model.co_click import SHRINKAGE, co_click
 from model.data.load import Events
-from model.examples import FOLDS, Clicks, Moments, families_of, fold_of_users
+from model.examples import FOLDS, Clicks, Moments, fold_of_users, key_index
 from model.losses import sampled_loss
 from tests.model.worlds import lists, positives
 
@@ -90,17 +91,19 @@ def count_features(data, leaky):
     """Features of each train click and of 20 random other ads, as training makes them, or with the click left in."""
     clicks = Clicks.of(data.train, len(data.user_ids))
     fold = fold_of_users(len(data.user_ids), seed=0)
-    everyone = families_of(data, clicks, np.arange(len(data.user_ids)))
+    everyone, fields = key_index(data, clicks, np.arange(len(data.user_ids))), all_item_keys(data.spec, data.items)
+    item_keys = ItemKeys.of(everyone.families, everyone.starts, fields)
     rng = np.random.default_rng(0)
     features = []
     for f in range(FOLDS):
         chosen = np.flatnonzero(fold[data.train.users] == f)
         users, own = data.train.users[chosen], data.train.items[chosen].astype(np.int64)
-        families = everyone if leaky else families_of(data, clicks, np.flatnonzero(fold != f))
+        index = everyone if leaky else key_index(data, clicks, np.flatnonzero(fold != f))
         history = clicks.histories(users, 50, without=own)
-        hits = [user_keys(family, history, ordered=False) for family in families]
+        hits = user_keys(index, data.spec, data.users.take(users), history, fields)
         others = rng.integers(0, len(data.items), (len(chosen), 20))
-        features.append(item_features(hits, families, np.concatenate([own[:, None], others], axis=1)))
+        rows = np.concatenate([own[:, None], others], axis=1)
+        features.append(item_features(hits, item_keys, rows, np.zeros(index.n_keys, np.int32)))
     return np.concatenate(features)
 
 

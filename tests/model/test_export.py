@@ -17,6 +17,7 @@ from model.examples import Clicks
 from model.export import assemble, export
 from model.golden import ParityError, check_parity, golden_users
 from model.onnx_graphs import onnx_layers, onnx_user_tower, torch_layers, write_graphs
+from model.split import split
 from tests.model.test_training import TINY, trainer_of
 
 
@@ -41,14 +42,10 @@ def check_bench(report, quality):
     assert (report["quality_users"], report["timed_queries"]) == (quality["users"], 20)
     for k in ("recall@20", "recall@100"):
         assert report["exhaustive"][k] == pytest.approx(quality[k], abs=0.02)  # near ties may fall either way
-    assert [row["default"] for row in report["beam"]].count(True) == 1
     for row in report["beam"]:
-        assert set(row) == {"beam_width", "default", "overlap@100", "recall@20", "recall@100", "pairs", "p50_ms",
-                            "kernel_ms"}
-        assert row["kernel_ms"] > 0
+        assert 0 < row["kernel_ms"] < row["p50_ms"]
         assert row["overlap@100"] > 0.999 or row["pairs"] < report["ads"] + 24, "a beam that loses ads scores fewer"
-    overlaps = [row["overlap@100"] for row in report["beam"]]
-    assert overlaps == sorted(overlaps)
+    assert max(row["overlap@100"] for row in report["beam"]) > 0.999
 
 
 def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
@@ -73,8 +70,8 @@ def test_a_bundle_holds_what_the_run_learned(trained, tmp_path, tolerance=1e-5):
     assert opened.bundle_id == manifest.bundle_id
     assert manifest.counts == {"items": 80, "users": 60}
     assert not manifest.calibrated
-    vectors = trained.reader.all_items()
-    assert np.allclose(content.embeddings[-1], vectors[content.tree.rows], atol=tolerance)
+    vectors = torch.from_numpy(trained.reader.all_items()[content.tree.rows])
+    assert np.allclose(content.embeddings[-1], split(trained.model).item_part(vectors).numpy(), atol=tolerance)
     clicks = Clicks.of(data.train, 60)
     everyone = clicks.histories(np.arange(60), data.spec.history_length)
     assert np.array_equal(content.users.history.values, everyone.values)
@@ -97,10 +94,22 @@ def test_graphs_of_another_model_fail_parity(trained, tmp_path):
         def path(self, name):
             return tmp_path / name
 
-    write_graphs(Folder(), other, content.encoder.spec)
+    write_graphs(Folder(), other, split(other), content.encoder.spec, half=False)
     tower, layers = onnx_user_tower(tmp_path / "user_tower.onnx"), onnx_layers(tmp_path / "scorer_1.onnx")
+    parts = split(other).item_part(torch.from_numpy(content.embeddings[-1])).numpy()
+    served = replace(content, embeddings=(*content.embeddings[:-1], parts))
     with pytest.raises(ParityError, match="ONNX and torch differ by"):
-        check_parity(content, trained.model.eval(), tower, layers, golden_users(content))
+        check_parity(served, content, trained.model.eval(), tower, layers, golden_users(content))
+
+
+def test_halves_keep_the_scores_within_their_own_tolerance(trained, tmp_path):
+    whole, half = (export(trained, tmp_path / name, {}, half=name == "half") for name in ("whole", "half"))
+    assert whole.bundle_id != half.bundle_id
+    opened = [Bundle.open(tmp_path / name) for name in ("whole", "half")]
+    assert [bundle.content.embeddings[0].dtype for bundle in opened] == [np.float32, np.float16]
+    assert opened[0].files.json("evaluation.json")["parity"] <= 1e-4
+    assert opened[1].files.json("evaluation.json")["parity"] <= 1e-2
+    assert command("service", tmp_path / "half", "--check").count("ok") >= 10
 
 
 def test_a_failed_export_leaves_nothing_behind(trained, tmp_path, monkeypatch):

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from index_store.postings import item_features, node_features, user_keys
+from index_store.inputs import all_item_keys
+from index_store.postings import ItemKeys, item_features, node_features, user_keys
 from index_store.tree import build_tree
 from model.config import ConfigError
-from model.examples import Clicks, families_of
+from model.examples import Clicks, key_index
 from model.hill_em import check_branching, default_branching, health, learn_codes, level_postings, node_means
 from tests.model.worlds import positives
 
@@ -71,16 +72,17 @@ def test_branching_that_exceeds_the_items_is_refused():
 def test_node_features_are_the_members_maximum_or_the_representatives_own():
     data = positives()
     clicks = Clicks.of(data.train, 60)
-    families = families_of(data, clicks, np.arange(60))
+    index, fields = key_index(data, clicks, np.arange(60)), all_item_keys(data.spec, data.items)
+    item_keys = ItemKeys.of(index.families, index.starts, fields)
     vectors = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
     tree = build_tree(learn_codes(vectors, (4, 3), seed=0), vectors)
-    hits = [user_keys(family, clicks.histories(np.arange(9), 50), ordered=False) for family in families]
-    items = item_features(hits, families, tree.rows)
+    hits = user_keys(index, data.spec, data.users.take(np.arange(9)), clicks.histories(np.arange(9), 50), fields)
+    items = item_features(hits, item_keys, tree.rows, np.zeros(index.n_keys, np.int32))
     for level in (1, 2):
         offsets, size = tree.offsets[level - 1], tree.size(level)
-        postings = level_postings(tree, families, level, "maximum")
+        postings = level_postings(tree, index, item_keys, level, "maximum")
         expected = np.maximum.reduceat(items, offsets[:-1], axis=1)
-        assert np.array_equal(node_features(hits, postings, size, None), expected)
-        postings = level_postings(tree, families, level, "representative")
+        assert np.array_equal(node_features(hits, len(index.families), postings, size, np.arange(size)), expected)
+        postings = level_postings(tree, index, item_keys, level, "representative")
         expected = items[:, tree.representatives[level - 1]]
-        assert np.array_equal(node_features(hits, postings, size, np.arange(size)), expected)
+        assert np.array_equal(node_features(hits, len(index.families), postings, size, np.arange(size)), expected)

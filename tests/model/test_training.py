@@ -11,7 +11,7 @@ from index_store.ragged import Ragged
 from model.checkpoint import RunFolder
 from model.config import ConfigError, MoNNConfig, TrainConfig
 from model.evaluate import NormalizedEntropy, recall
-from model.examples import Clicks, families_of
+from model.examples import Clicks, key_index
 from model.train import Trainer, hold_out
 from tests.model.worlds import positives
 
@@ -159,6 +159,7 @@ def test_entropy_clips_a_confident_mistake():
 def test_counts_use_the_clicks_of_others_only():
     data = positives()
     clicks = Clicks.of(data.train, 60)
-    alone = families_of(data, clicks, np.array([0]))[1]
-    assert len(alone.neighbours.values) == 6 * 5
-    assert set(alone.neighbours.values - 1) == set(clicks.rows[:6].tolist())
+    alone = key_index(data, clicks, np.array([0]))
+    counted = alone.reach.values[alone.reach.indptr[alone.source_starts[1]]:] - alone.starts[1]
+    assert len(counted) == 6 * 5
+    assert set(counted - 1) == set(clicks.rows[:6].tolist())

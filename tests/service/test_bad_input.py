@@ -86,15 +86,29 @@ def post(service, body):
     ("user_features", {"history": None}, "invalid_feature", "history"),
     ("user_features", {"history": [1.5]}, "invalid_feature", "1.5"),
     ("user_features", {"history": list(range(1001))}, "invalid_feature", "1001 values"),
-    ("context", {}, "unknown_field", '"context"'),
-    ("targeting", {}, "unknown_field", '"targeting"'),
-    ("timeout_ms", 5, "unknown_field", '"timeout_ms"'),
-    ("explain", True, "unknown_field", '"explain"'),
+    ("timeout_ms", 0, "invalid_value", "timeout_ms is 0"),
+    ("timeout_ms", -5, "invalid_value", "timeout_ms is -5"),
+    ("timeout_ms", 0.5, "invalid_value", "timeout_ms is 0.5, below this service's floor of 2"),
+    ("timeout_ms", "5", "wrong_type", 'timeout_ms is "5"'),
+    ("timeout_ms", True, "wrong_type", "timeout_ms is true"),
+    ("target_overlap", 0, "invalid_value", "target_overlap is 0"),
+    ("target_overlap", 1.01, "invalid_value", "target_overlap is 1.01"),
+    ("target_overlap", "0.9", "wrong_type", "target_overlap"),
+    ("budget_ms", 0, "invalid_value", "budget_ms is 0"),
+    ("budget_ms", [1], "wrong_type", "budget_ms"),
+    ("explain", 1, "wrong_type", "explain is 1"),
 ])
 def test_request_is_refused_when_one_field_is_bad(service, field, value, error_type, said):
     body = refused(service.http.post("/retrieve", json={"user_id": "user-01", field: value}), error_type)
     assert said in f"{body['message']}; {body['help']}"
     assert len(body["message"]) < 500
+
+
+@pytest.mark.parametrize("fields", [{"target_overlap": 0.9, "beam_width": 5}, {"target_overlap": 0.9, "exact": True},
+                                    {"budget_ms": 3, "beam_width": [1, 2]}, {"budget_ms": 3, "target_overlap": 0.9}])
+def test_request_is_refused_with_both_names_when_it_asks_for_two_beams(service, fields):
+    body = refused(service.http.post("/retrieve", json={"user_id": "user-01", **fields}), "invalid_value")
+    assert all(name in body["message"] for name in fields)
 
 
 def test_request_is_refused_when_the_user_id_is_missing(service):

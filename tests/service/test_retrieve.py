@@ -175,7 +175,7 @@ def test_info_tells_what_a_caller_may_send_when_asked(service, tiny_bundle):
     assert info["tasks"] == ["click", "convert"]
     assert info["user_features"] == {"age": "dense", "country": "categorical", "interests": "multi"}
     assert info["limits"] == {"max_top_k": 1000, "max_beam_width": 10000, "max_excluded": 10000,
-                              "max_body_bytes": 262144}
+                              "min_timeout_ms": 2.0, "max_body_bytes": 262144}
     assert info["bundle"]["bundle_id"] == json.loads((tiny_bundle / "manifest.json").read_text())["bundle_id"]
     assert service.http.get("/livez").json() == {"status": "alive"}
     assert service.http.get("/readyz").json() == {"status": "ready", "bundle_id": info["bundle"]["bundle_id"]}

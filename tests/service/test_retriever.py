@@ -5,9 +5,10 @@ import asyncio
 import numpy as np
 import pytest
 
-from index_store.features import FeatureError
 from index_store.store import Bundle
-from service.retriever import Query, Retriever, SearchOptions
+from index_store.values import FeatureError
+from service.query import Query, SearchOptions
+from service.retriever import Retriever
 
 CLICK = np.array([1, 0], np.float32)
 

@@ -24,7 +24,7 @@ def damaged(source, folder, name, how):
     elif how == "one bit flipped":
         path.write_bytes(content[:-9] + bytes([content[-9] ^ 4]) + content[-8:])
     else:
-        path.write_text(json.dumps(json.loads(content) | {"format_version": 2}))
+        path.write_text(json.dumps(json.loads(content) | {"format_version": 3}))
     return folder
 
 
@@ -35,7 +35,7 @@ def damaged(source, folder, name, how):
     ("tree/rows.npy", "truncated", "bytes, the manifest says"),
     ("manifest.json", "missing", "no sealed bundle"),
     ("manifest.json", "truncated", "not readable"),
-    ("manifest.json", "newer", "format version 2, this program reads 1"),
+    ("manifest.json", "newer", "format version 3, this program reads up to 2"),
 ])
 @pytest.mark.parametrize("arguments", [("--port", "0"), ("--check",)])
 def test_service_refuses_to_start_when_the_bundle_is_broken(tiny_bundle, tmp_path, name, how, why, arguments):
@@ -115,12 +115,12 @@ def other_answer(writer):
 
 
 def refused_request(writer):
-    writer.json("golden.json", [{"request": {"user_id": "u", "explain": True}, "ads": []}])
+    writer.json("golden.json", [{"request": {"user_id": "u", "diversity": True}, "ads": []}])
 
 
 @pytest.mark.parametrize(("change", "said"), [(other_scorer, "WRONG golden request 1"),
                                               (other_answer, "WRONG golden request 2: returns ad"),
-                                              (refused_request, "explain")])
+                                              (refused_request, "diversity")])
 def test_check_fails_when_a_golden_answer_differs(tiny_bundle, tmp_path, change, said):
     reseal(tiny_bundle, tmp_path / "sealed", change)
     done = command_line(tmp_path / "sealed", "--check")
@@ -141,19 +141,18 @@ def test_service_never_gets_ready_when_a_golden_answer_differs(tiny_bundle, tmp_
 
 
 def test_caller_learns_no_details_when_the_service_has_a_defect(tiny_bundle, tmp_path):
-    def broken_postings(writer):
-        writer.array("postings/category.level_1.values.npy",
-                     np.load(writer.path("postings/category.level_1.values.npy")) + np.int32(1000))
+    def broken_histories(writer):
+        writer.array("users/history.values.npy", np.load(writer.path("users/history.values.npy")) + np.int32(1000))
         writer.json("golden.json", [])
 
-    reseal(tiny_bundle, tmp_path / "sealed", broken_postings)
+    reseal(tiny_bundle, tmp_path / "sealed", broken_histories)
     with ServiceProcess(tmp_path / "sealed") as process:
-        body = {"user_id": "u", "beam_width": 1, "user_features": {"history": ["ad-0001"]}}
+        body = {"user_id": "user-05"}
         response = process.http.post("/retrieve", json=body, headers={"X-Request-ID": "defect"})
         assert response.status_code == 500
         assert response.json()["error_type"] == "internal"
         assert response.headers["x-request-id"] == "defect"
-        assert "postings" not in response.text
+        assert "index" not in response.text
         line = process.wait_until(lambda: next((e for e in process.events if e.get("request_id") == "defect"), None))
         assert (line["status"], line["error_type"]) == (500, "internal")
         assert "IndexError" in line["traceback"]

@@ -1,0 +1,35 @@
+"""Reads the interaction features of a bundle of format version 1, which kept the postings of each key family apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from index_store.bundle import BundleFiles
+from index_store.features import FeatureEncoder, KeyFamily
+from index_store.postings import FamilyReach, ItemKeys, KeyIndex, key_postings
+from index_store.ragged import Ragged
+from index_store.tree import Tree
+
+
+def read_index(files: BundleFiles, encoder: FeatureEncoder, tree: Tree,
+               item_fields: Mapping[str, Ragged]) -> tuple[KeyIndex, ItemKeys, tuple[Ragged, ...]]:
+    """What `store` reads from files of their own in later versions: computed anew, in memory of this process."""
+    families = encoder.spec.key_families
+    index = KeyIndex.of(families, [_reach(files, family, encoder) for family in families])
+    item_keys = ItemKeys.of(families, index.starts, item_fields)
+    levels = range(1, tree.depth)
+    postings = tuple(key_postings(item_keys, index, tree.node_of_position(level)[tree.position_of_row])
+                     for level in levels)
+    return index, item_keys.take(tree.rows), postings
+
+
+def _reach(files: BundleFiles, family: KeyFamily, encoder: FeatureEncoder) -> FamilyReach:
+    n_keys = encoder.keys_of_family(family)
+    if family.via == "match":
+        idf = files.array(f"postings/{family.name}.idf.npy", np.float32, (n_keys,))
+        return FamilyReach.matching(encoder.matched_keys(family), idf)
+    neighbours = files.ragged(f"postings/{family.name}.neighbours", n_keys)
+    weights = files.array(f"postings/{family.name}.weights.npy", np.float32, (len(neighbours.values),))
+    return FamilyReach(n_keys, neighbours, weights)

@@ -1,0 +1,100 @@
+"""Single values: ids, categorical and dense values, as a request or a table gives them, in their one canonical form.
+
+Ids and categorical values are compared as text: the integer 7 and the string "7" are the same value.
+"""
+
+from __future__ import annotations
+
+import math
+from reprlib import repr as short  # of a request's values, which may be long, and nested deeper than repr can go
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_ID_BYTES = 128
+"""Longest user id, ad id or categorical value, in UTF-8 bytes."""
+
+MAX_LIST = 1_000
+"""Most values in one multi-valued field or history of a request."""
+
+_ID_TYPES = (str, int, np.integer)  # made once: a request may hold thousands of ids
+
+
+class FeatureError(ValueError):
+    """A feature that cannot be encoded. `name` is the field's name, the message tells value, fact and remedy."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+def as_key(value: object, name: str) -> bytes:
+    """The canonical bytes of an id or a categorical value.
+
+    Raises:
+        FeatureError: neither text nor an integer, empty, too long, or with a NUL.
+    """
+    if isinstance(value, bool) or not isinstance(value, _ID_TYPES):
+        raise FeatureError(name, f"{name} {short(value)} is a {type(value).__name__}; give text or an integer")
+    try:
+        key = str(value).encode()
+    except UnicodeEncodeError as error:
+        raise FeatureError(name, f"{name} is not valid Unicode text; remove the lone surrogate") from error
+    if not key:
+        raise FeatureError(name, f"{name} is empty; give at least one character")
+    if len(key) > MAX_ID_BYTES:
+        raise FeatureError(name, f"{name} has {len(key)} bytes; at most {MAX_ID_BYTES} are allowed")
+    if b"\0" in key:
+        raise FeatureError(name, f"{name} {value!r} contains a NUL character; remove it")
+    return key
+
+
+def as_keys(values: object, name: str) -> NDArray[np.bytes_]:
+    """The canonical bytes (N,) of a list of ids or categorical values.
+
+    Raises:
+        FeatureError: no list, longer than MAX_LIST, or an entry is unfit.
+    """
+    if not isinstance(values, list | tuple):
+        raise FeatureError(name, f"{name} is a {type(values).__name__}; give a list of values")
+    if len(values) > MAX_LIST:
+        raise FeatureError(name, f"{name} has {len(values)} values; at most {MAX_LIST} are allowed")
+    return np.array([as_key(value, name) for value in values] or [], dtype=f"S{MAX_ID_BYTES}")
+
+
+def as_number(value: object, name: str) -> float:
+    """The value of a dense field.
+
+    Raises:
+        FeatureError: no number, or none that fits 32 bits.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise FeatureError(name, f"{name} is {short(value)}, a {type(value).__name__}; give a number")
+    if abs(value) > float(np.finfo(np.float32).max) or not math.isfinite(value):
+        raise FeatureError(name, f"{name} is {value!r:.40}; give a finite 32-bit number")
+    return float(value)
+
+
+def standardised(values: NDArray[np.floating] | float, scale: tuple[float, float]) -> NDArray[np.float32]:
+    """Raw values of a dense field as towers and predicates see them: float32, of the values' shape.
+
+    Values are rounded to 32 bits first, as the tables hold them, so that one number has one encoding wherever it comes
+    from. The encoding never falls where the values rise.
+
+    Args:
+        values: finite numbers that fit 32 bits.
+        scale: mean and standard deviation.
+    """
+    mean, deviation = scale
+    raw = np.asarray(values, np.float32).astype(np.float64)
+    return np.clip((raw - mean) / deviation, -1e6, 1e6).astype(np.float32)
+
+
+def look_up(sorted_keys: NDArray[np.bytes_], keys: NDArray[np.bytes_]) -> NDArray[np.int64]:
+    """Index of each key in a sorted array of unique keys, -1 where it is not there. Shapes: (V,), (N,) -> (N,)."""
+    if not len(sorted_keys):
+        return np.full(len(keys), -1, np.int64)
+    # Between arrays of different widths numpy would first copy the whole vocabulary to the wider one, at each request.
+    # A key that is cut to the vocabulary's width can only meet an entry that the full comparison then tells apart.
+    at = np.minimum(np.searchsorted(sorted_keys, keys.astype(sorted_keys.dtype)), len(sorted_keys) - 1)
+    return np.where(sorted_keys[at] == keys, at, -1).astype(np.int64)

@@ -1,0 +1,68 @@
+"""The predicates of ads in a data folder: column `targeting` of `ads.parquet`, read, checked and made distinct."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from index_store.features import FeatureSpec
+from index_store.predicates import Predicate, PredicateError, parse_text
+from model.data.checks import open_table
+from model.data.tables import TARGETING, DataError, side_schema
+
+
+@dataclass(frozen=True)
+class AdPredicates:
+    """Who may see which ads.
+
+    Attributes:
+        distinct: the predicates, in the order of the first ad that has each.
+        of_row: (n_items,) int32 by item row: 1 + index into `distinct`, 0 for ads that everyone may see.
+    """
+
+    distinct: tuple[Predicate, ...]
+    of_row: NDArray[np.int32]
+
+
+def load_predicates(path: Path, spec: FeatureSpec) -> AdPredicates | None:
+    """Reads the predicates of `ads.parquet`; None where no ad has one.
+
+    Raises:
+        DataError: a predicate is malformed or reads an unknown field; names the ad and the path inside the predicate.
+    """
+    if TARGETING not in pq.read_schema(path).names:
+        return None
+    table = open_table(path, side_schema(spec, "item", targeting=True)).read(columns=["ad_id", TARGETING])
+    ids, texts = (pa.concat_arrays(table[name].cast(pa.string()).chunks) for name in table.column_names)
+    order = pc.array_sort_indices(ids.cast(pa.binary()))
+    return read_predicates(path, ids.take(order), texts.take(order), spec)
+
+
+def read_predicates(path: Path, ids: pa.Array, texts: pa.Array, spec: FeatureSpec) -> AdPredicates | None:
+    """The predicates of ads; arguments and errors as in `load_predicates`.
+
+    Args:
+        path: named by errors.
+        ids, texts: string arrays, one entry an ad; null or JSON.
+        spec: declares the fields.
+    """
+    encoded = pc.dictionary_encode(texts)
+    numbers: dict[Predicate, int] = {}
+    number_of_text = np.zeros(len(encoded.dictionary) + 1, np.int32)  # the last entry is for null
+    for at, text in enumerate(encoded.dictionary.to_pylist()):
+        try:
+            predicate = parse_text(text, spec.audience_kinds, TARGETING)
+        except PredicateError as error:
+            ad = ids[pc.index(texts, text).as_py()].as_py()
+            raise DataError(f"{path}: ad {ad!r}: {error}") from error
+        number_of_text[at] = numbers.setdefault(predicate, len(numbers) + 1)
+    if not numbers:
+        return None
+    codes = pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy()
+    return AdPredicates(tuple(numbers), number_of_text[codes])

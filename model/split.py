@@ -1,0 +1,185 @@
+"""The scorer as it is served: what is linear in user, item and pair is split, so nothing is computed per pair twice.
+
+A trained over-arch and interaction tower are folded into this form at export. The user part is computed once a request
+and ends the user tower's graph, the item part once a node and is what the bundle stores, the rest once a pair. The
+values are those of `MoNN.score`; `docs/kernel.md` counts their cost.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from model.monn import MoNN
+from model.over_arch import DotProduct, Wukong
+
+
+class SplitScorer(nn.Module):
+    """One user against C candidates, from precomputed parts."""
+
+    @abstractmethod
+    def user_part(self, users: Tensor) -> Tensor:
+        """User embeddings (N, Du) -> (N, Wu), what `forward` reads of a user."""
+
+    @abstractmethod
+    def item_part(self, items: Tensor) -> Tensor:
+        """Item or node embeddings (N, Di) -> (N, Wi), what `forward` reads of them."""
+
+    @abstractmethod
+    def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
+        """Parts (1, Wu) and (C, Wi), the latter also as float16, and interaction (C, F) -> task logits (C, tasks)."""
+
+
+def split(monn: MoNN) -> SplitScorer:
+    """The split form of a trained network, sharing no parameters with it."""
+    with torch.no_grad():
+        scorer = SplitDot(monn.over_arch) if isinstance(monn.over_arch, DotProduct) else SplitWukong(monn)
+    return scorer.eval()
+
+
+class SplitDot(SplitScorer):
+    """Two towers: the user part is the weighted user embedding of each task, the item part the item embedding."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, over_arch: DotProduct) -> None:
+        super().__init__()
+        self.register_buffer("weight", over_arch.weight.detach().clone())
+        self.register_buffer("bias", over_arch.bias.detach().clone())
+
+    def user_part(self, users: Tensor) -> Tensor:
+        return (users[:, None] * self.weight).flatten(1)
+
+    def item_part(self, items: Tensor) -> Tensor:
+        return items
+
+    def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
+        return items.to(user.dtype) @ user.reshape(self.weight.shape).T + self.bias
+
+
+class SplitWukong(SplitScorer):
+    """Wukong with its first layer split and its layer norms folded into the matrices around them.
+
+    With X = [user; item; pair] tokens of width d, and every linear map followed by its centring over d:
+
+        x = user part + item part + pair map(p) + FM out(relu(FM in(centred products) / their deviation))
+        token = x / deviation of x, then scale and shift, which the head absorbs where there is one layer
+
+    A sum over a token's d elements is a product with a block matrix, which is many times faster than a reduction.
+    """
+
+    mix_user: Tensor
+    mix_item: Tensor
+    centre: Tensor
+    pair: Tensor
+    pair_bias: Tensor
+    pairs: Tensor
+    pairs_bias: Tensor
+    token_sums: Tensor
+    centre_products: Tensor
+    mean_products: Tensor
+    products_epsilon: Tensor
+    fm_in: Tensor
+    fm_in_bias: Tensor
+    fm_out: Tensor
+    fm_out_bias: Tensor
+    pair_map: Tensor
+    mean_squares: Tensor
+    epsilon: Tensor
+    scale: Tensor
+    shift: Tensor
+    head: Tensor
+    whole_head: Tensor
+    logit_sums: Tensor
+    bias: Tensor
+
+    def __init__(self, monn: MoNN) -> None:
+        super().__init__()
+        arch, config = monn.over_arch, monn.config
+        if not isinstance(arch, Wukong):
+            raise TypeError(f"the over-arch is a {type(arch).__name__}, which has no split form here")
+        d, nu, ni, tokens = config.dim, config.user_tokens, config.item_tokens, len(arch.mix_pair)
+        self.dim, self.tokens, self.item_tokens, self.user_tokens = d, tokens, ni, nu
+        centre = torch.eye(d) - 1 / d
+        self._keep(mix_user=arch.mix_user, mix_item=arch.mix_item, centre=centre)
+
+        self.pair_hidden = nn.Sequential(*list(monn.interaction_tower.layers.children())[:-1])
+        last = _linear(monn.interaction_tower.layers[-1])
+        self._keep(pair=last.weight.T, pair_bias=last.bias,  # the pair's token, and the same once for each item token
+                   pairs=last.weight.T.repeat(1, ni), pairs_bias=last.bias.repeat(ni))
+        self._keep(token_sums=torch.kron(torch.eye(ni), torch.ones(d, 1)))
+
+        n = len(arch.norm_products.weight)
+        # Products of user and item tokens come item by item here, user by user in the over-arch.
+        order = torch.cat([torch.arange(nu * ni).reshape(nu, ni).T.flatten(), torch.arange(nu * ni, n)])
+        first, second = _linear(arch.fm[0]), _linear(arch.fm[2])
+        self._keep(centre_products=(torch.eye(n) - 1 / n)[order], mean_products=torch.full((n, 1), 1 / n),
+                   products_epsilon=torch.tensor([arch.norm_products.eps]),
+                   fm_in=(first.weight * arch.norm_products.weight).T,
+                   fm_in_bias=first.weight @ arch.norm_products.bias + first.bias)
+        fm_out = torch.zeros(len(first.weight), tokens, d)
+        fm_out[:, :arch.fm_tokens] = second.weight.T.reshape(-1, arch.fm_tokens, d) @ centre
+        fm_bias = torch.zeros(tokens, d)
+        fm_bias[:arch.fm_tokens] = second.bias.reshape(arch.fm_tokens, d) @ centre
+        self._keep(fm_out=fm_out.flatten(1), fm_out_bias=fm_bias.flatten(),
+                   pair_map=(arch.mix_pair[:, None] * centre[:, None]).flatten(1))
+
+        self._keep(mean_squares=torch.kron(torch.eye(tokens), torch.full((d, 1), 1 / d)),
+                   epsilon=torch.tensor([arch.norm.eps]), scale=arch.norm.weight, shift=arch.norm.bias)
+        self.further, tasks = arch.layers, len(arch.head.weight)
+        by_token = arch.head.weight.reshape(-1, tokens, d)
+        scaled = by_token if len(arch.layers) else by_token * arch.norm.weight
+        shifted = 0.0 if len(arch.layers) else (by_token * arch.norm.bias).sum((1, 2))
+        # Row (token, element), column (token, task): each token meets its own slice of the head.
+        blocks = torch.einsum("ij,qjd->idjq", torch.eye(tokens), scaled)
+        self._keep(head=blocks.flatten(0, 1).flatten(1),
+                   whole_head=arch.head.weight.T, logit_sums=torch.eye(tasks).repeat(tokens, 1),
+                   bias=arch.bias + shifted)
+
+    def _keep(self, **constants: Tensor) -> None:
+        for name, value in constants.items():
+            self.register_buffer(name, value.detach().clone().contiguous())
+
+    def user_part(self, users: Tensor) -> Tensor:
+        tokens = users.reshape(-1, self.user_tokens, self.dim)
+        return torch.cat([users, (self.mix_user @ tokens @ self.centre).flatten(1) + self.fm_out_bias], dim=1)
+
+    def item_part(self, items: Tensor) -> Tensor:
+        tokens = items.reshape(-1, self.item_tokens, self.dim)
+        return torch.cat([items, (self.mix_item @ tokens @ self.centre).flatten(1)], dim=1)
+
+    def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
+        d, width = self.dim, self.item_tokens * self.dim
+        items = items.to(torch.float32)
+        item, item_linear = torch.split_with_sizes(items, [width, items.shape[1] - width], dim=1)
+        user_tokens = user[:, :self.user_tokens * d].reshape(self.user_tokens, d)
+        hidden = self.pair_hidden(interaction)
+        pair = hidden @ self.pair + self.pair_bias
+        pairs = hidden @ self.pairs + self.pairs_bias
+        products = torch.cat([(item.reshape(-1, d) @ user_tokens.T).reshape(-1, self.item_tokens * self.user_tokens),
+                              pair @ user_tokens.T, (item * pairs) @ self.token_sums,
+                              (pair * pair).sum(-1, keepdim=True)], dim=1) @ self.centre_products
+        deviation = torch.rsqrt(torch.addmm(self.products_epsilon, products * products, self.mean_products))
+        fm = torch.relu((products @ self.fm_in) * deviation + self.fm_in_bias)
+        x = torch.addmm(torch.addmm(item_linear, pair, self.pair_map), fm, self.fm_out)
+        x = x + user[:, self.user_tokens * d:]
+        deviation = torch.rsqrt(torch.addmm(self.epsilon, x * x, self.mean_squares))
+        if len(self.further):
+            tokens = x.reshape(-1, self.tokens, d) * deviation[:, :, None] * self.scale + self.shift
+            for layer in self.further:
+                tokens = layer(tokens)
+            return tokens.flatten(1) @ self.whole_head + self.bias
+        logits = x @ self.head
+        tasks = self.bias.shape[0]
+        if tasks > 1:
+            deviation = deviation[:, :, None].expand(-1, -1, tasks).reshape(-1, self.tokens * tasks)
+        return torch.addmm(self.bias, logits * deviation, self.logit_sums)
+
+
+def _linear(layer: nn.Module) -> nn.Linear:
+    if not isinstance(layer, nn.Linear):
+        raise TypeError(f"a {type(layer).__name__} stands where a linear layer was expected")
+    return layer

@@ -1,0 +1,46 @@
+"""One computation for all concurrent requests with the same key. Knows nothing of what is computed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+class Flight(Generic[Value]):
+    """The value of one key while requests for it are under way; threads may share it."""
+
+    def __init__(self) -> None:
+        self.riders = 0
+        self._lock = threading.Lock()
+        self._value: Value | None = None
+
+    def value(self, compute: Callable[[], Value]) -> tuple[Value, bool]:
+        """The value, and whether this call computed it. Others wait for it; after a failure the next one tries."""
+        with self._lock:
+            if self._value is not None:
+                return self._value, False
+            self._value = compute()
+            return self._value, True
+
+
+class SingleFlight(Generic[Value]):
+    """Flights by key. For one event loop: only `Flight.value` is called in other threads."""
+
+    def __init__(self) -> None:
+        self._flights: dict[bytes, Flight[Value]] = {}
+
+    @contextmanager
+    def join(self, key: bytes) -> Iterator[Flight[Value]]:
+        """The flight of a key, which ends when the last request of it leaves this block."""
+        flight = self._flights.setdefault(key, Flight())
+        flight.riders += 1
+        try:
+            yield flight
+        finally:
+            flight.riders -= 1
+            if not flight.riders:
+                del self._flights[key]
