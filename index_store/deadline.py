@@ -6,22 +6,31 @@ import time
 from dataclasses import dataclass
 
 _MEMORY = 0.05
-"""Share of the newest search in the pace; about twenty searches make it up."""
+"""Share of the newest search in the averages; about twenty searches make them up."""
+
+_FIRST_PAIRS = 1_000.0
 
 
 class Pace:
-    """Seconds that a pair costs a search, all of its overhead included: a moving average that each worker keeps.
+    """Seconds that a pair costs a search, all of its overhead included: mean seconds over mean
+    pairs, moving averages that each worker keeps.
 
     Args:
         seconds_per_pair: first guess, before any search was timed.
     """
 
     def __init__(self, seconds_per_pair: float = 2e-6) -> None:
-        self.seconds_per_pair = seconds_per_pair
+        self._mean = (_FIRST_PAIRS * seconds_per_pair, _FIRST_PAIRS)
+
+    @property
+    def seconds_per_pair(self) -> float:
+        seconds, pairs = self._mean
+        return seconds / pairs
 
     def observe(self, pairs: int, seconds: float) -> None:
-        """Takes a finished search of `pairs` > 0 pairs into the average."""
-        self.seconds_per_pair += _MEMORY * (seconds / pairs - self.seconds_per_pair)
+        """Takes a finished search of `pairs` > 0 pairs into the averages, where large searches count for more."""
+        mean_seconds, mean_pairs = self._mean
+        self._mean = (mean_seconds + _MEMORY * (seconds - mean_seconds), mean_pairs + _MEMORY * (pairs - mean_pairs))
 
 
 @dataclass(frozen=True)

@@ -124,8 +124,8 @@ class Eligible:
         """Whether each position (C,) is eligible."""
         eligible = np.ones(len(positions), np.bool_) if self.bitmap is None else self.bitmap.contains(positions)
         if len(self.excluded):
-            at = np.minimum(np.searchsorted(self.excluded, positions), len(self.excluded) - 1)
-            eligible &= self.excluded[at] != positions
+            at = np.searchsorted(self.excluded, positions)
+            eligible &= self.excluded.take(at, mode="clip") != positions
         return eligible
 
     def positions(self) -> NDArray[np.int64]:

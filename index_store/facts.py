@@ -91,7 +91,8 @@ def clause_holds(encoder: FeatureEncoder, side: Side, clause: Clause, facts: Fac
 
 
 def _encoded(encoder: FeatureEncoder, side: Side, name: str, value: float) -> float:
-    return float(standardised(value, encoder.scales.get(f"{side}.{name}", (0.0, 1.0))))
+    scale = encoder.scales.get(f"{side}.{name}")
+    return float(np.float32(value)) if scale is None else float(standardised(value, scale))
 
 
 def _raw_fact(encoder: FeatureEncoder, field: FieldSpec, value: object, label: str) -> Fact | None:

@@ -102,6 +102,9 @@ class FeatureSpec:
         for entry in (*self.user_fields, *self.item_fields, *self.context_fields):
             if entry.kind not in get_args(Kind):
                 raise FeatureError(entry.name, f"kind {entry.kind!r} of {entry.name!r} is none of {get_args(Kind)}")
+        if not self.key_families:
+            raise FeatureError("key_families", "no key family is declared; name at least one, such as "
+                                               '{"name": "same_ad", "item_field": "ad_id", "via": "match"}')
         if not self.tasks:
             raise FeatureError("tasks", "no task is declared; name at least one label column")
         if self.negatives not in get_args(Negatives):

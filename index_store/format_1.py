@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from index_store.bundle import BundleFiles
 from index_store.features import FeatureEncoder, KeyFamily
-from index_store.postings import FamilyReach, ItemKeys, KeyIndex, key_postings
+from index_store.postings import FamilyReach, ItemKeys, KeyIndex
 from index_store.ragged import Ragged
 from index_store.tree import Tree
 
 
 def read_index(files: BundleFiles, encoder: FeatureEncoder, tree: Tree,
                item_fields: Mapping[str, Ragged]) -> tuple[KeyIndex, ItemKeys, tuple[Ragged, ...]]:
-    """What `store` reads from files of their own in later versions: computed anew, in memory of this process."""
+    """What `store` maps from files in later versions: joined in memory of this process."""
     families = encoder.spec.key_families
     index = KeyIndex.of(families, [_reach(files, family, encoder) for family in families])
     item_keys = ItemKeys.of(families, index.starts, item_fields)
-    levels = range(1, tree.depth)
-    postings = tuple(key_postings(item_keys, index, tree.node_of_position(level)[tree.position_of_row])
-                     for level in levels)
+    postings = tuple(_joined([files.ragged(f"postings/{family.name}.level_{level}", encoder.keys_of_family(family),
+                                           below=tree.size(level)) for family in families])
+                     for level in range(1, tree.depth))
     return index, item_keys.take(tree.rows), postings
+
+
+def _joined(lists: Sequence[Ragged]) -> Ragged:
+    """The lists of all families one after the other, as their keys are."""
+    lengths = np.concatenate([part.lengths for part in lists])
+    indptr = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=indptr[1:])
+    return Ragged(indptr, np.concatenate([part.values for part in lists]))
 
 
 def _reach(files: BundleFiles, family: KeyFamily, encoder: FeatureEncoder) -> FamilyReach:

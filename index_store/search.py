@@ -156,11 +156,13 @@ class BeamSearch(Generic[Query]):
         if len(widths) != inner:
             raise ValueError(f"beam_width names {len(widths)} levels, the tree has {inner} above the items")
         log = _Log(trace)
+        density = 1.0
         if eligible is not None and eligible.total:
             # A node holds fewer eligible items than it would, so that more nodes are worth their pairs.
-            share = min(MOST_WIDENED, tree.n_items / eligible.total)
-            widths = [width * share for width in widths]
-        if eligible is not None and eligible.total <= top_k + self._pairs_below(0, widths):
+            density = eligible.total / tree.n_items
+            widths = [width * min(MOST_WIDENED, 1 / density) for width in widths]
+        if eligible is not None and eligible.total <= top_k + self._pairs_below(0, widths, density) and (
+                deadline is None or eligible.total <= max(LEAST_BLOCK, deadline.affordable())):
             return _rank_items(tree, self.scorer, query, eligible.positions(), top_k, task_weights, eligible.total,
                                deadline, log)
         nodes = np.arange(tree.size(1))
@@ -169,7 +171,9 @@ class BeamSearch(Generic[Query]):
             counts = None
             if eligible is not None:
                 counts = eligible.counts(*tree.bounds(level, nodes))
-                nodes, counts = nodes[counts > 0], counts[counts > 0]
+                if not counts.all():
+                    some = counts > 0
+                    nodes, counts = nodes[some], counts[some]
             candidates, scored = len(nodes), 0
             if candidates > widths[level - 1]:
                 scores = self.scorer.score(query, level, nodes) @ task_weights
@@ -178,16 +182,20 @@ class BeamSearch(Generic[Query]):
                     counts = tree.items_below(level, nodes)
                 width = int(widths[level - 1])
                 kept = best(scores, nodes, width)
-                if deadline is not None and self._narrow(level, nodes[kept], widths, deadline, log, scored):
+                if deadline is not None and self._narrow(level, nodes[kept], int(counts[kept].sum()), density, widths,
+                                                         deadline, log, scored):
                     width = int(widths[level - 1])
                     kept = best(scores, nodes, width)
                 if not log.planned and counts[kept].sum() < top_k:
                     by_score = np.lexsort((nodes, -scores))
                     enough = int(np.searchsorted(np.cumsum(counts[by_score]), top_k)) + 1
                     kept = by_score[:max(width, enough)]
-                kept.sort()
                 if trace:
                     log.steps.append(Step(level, nodes, scores, np.isin(np.arange(candidates), kept)))
+                if deadline is None:
+                    kept.sort()  # neighbours in memory
+                else:  # the most promising first, in case that the items are cut short
+                    kept = kept[np.argsort(-scores.take(kept), kind="stable")]
                 nodes = nodes[kept]
             nodes = tree.children(level, nodes)
             log.levels.append(LevelTrace(level, candidates, scored, time.perf_counter() - start))
@@ -196,25 +204,34 @@ class BeamSearch(Generic[Query]):
         total = tree.n_items if eligible is None else eligible.total
         return _rank_items(tree, self.scorer, query, nodes, top_k, task_weights, total, deadline, log)
 
-    def _pairs_below(self, level: int, widths: Sequence[float]) -> float:
-        """Pairs that the levels below `level` take if nodes are of mean size: the plan of a search before it starts."""
+    def _pairs_below(self, level: int, widths: Sequence[float], density: float) -> float:
+        """Pairs that the levels below `level` take if nodes are of mean size: the plan of a search before it starts.
+
+        `density` is the share of the items that is eligible.
+        """
         tree, pairs = self.tree, 0.0
         for below in range(level + 1, tree.depth + 1):
             candidates = float(tree.size(below))
             if below > 1:
                 candidates = min(candidates, widths[below - 2] * candidates / tree.size(below - 1))
-            if below == tree.depth or candidates > widths[below - 1]:
+            if below == tree.depth:
+                pairs += candidates * density
+            elif candidates > widths[below - 1]:
                 pairs += candidates
         return pairs
 
-    def _narrow(self, level: int, kept: NDArray[np.int64], widths: list[float], deadline: Deadline, log: _Log,
-                scored: int) -> bool:
-        """Narrows `widths` from `level` on if the pairs below the kept nodes do not fit before the deadline."""
+    def _narrow(self, level: int, kept: NDArray[np.int64], eligible: int, density: float, widths: list[float],
+                deadline: Deadline, log: _Log, scored: int) -> bool:
+        """Narrows `widths` from `level` on if the pairs below the kept nodes do not fit before the deadline.
+
+        Args:
+            eligible: items below the kept nodes that may be returned.
+        """
         tree = self.tree
         children = float(tree.child_counts(level, kept).sum())
         # The kept nodes tend to be large ones; what holds for their children is taken to hold further down.
         skew = children * tree.size(level) / (len(kept) * tree.size(level + 1))
-        plan = children + skew * self._pairs_below(level + 1, widths)
+        plan = min(children, eligible) + skew * self._pairs_below(level + 1, widths, density)
         share = deadline.affordable() / plan
         if share >= 1.0:
             return False
@@ -254,7 +271,8 @@ def _rank_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: 
     order = np.lexsort((rows, -scores.take(kept)))
     kept, rows = kept.take(order), rows.take(order)
     if log.trace:
-        log.steps.append(Step(tree.depth, positions, scores, np.isin(np.arange(len(positions)), kept)))
+        order = np.argsort(positions)
+        log.steps.append(Step(tree.depth, positions[order], scores[order], np.isin(order, kept)))
     log.levels.append(LevelTrace(tree.depth, candidates, len(positions), time.perf_counter() - start))
     return log.result(rows, scores.take(kept), logits.take(kept, axis=0), eligible, deadline)
 
@@ -290,6 +308,8 @@ def best(scores: NDArray[np.float32], nodes: NDArray[np.int64], k: int,
     found: NDArray[np.int64] = (scores >= threshold).nonzero()[0]
     if len(found) == k:
         return found
+    if len(found) < k:  # scores that are no numbers, which sort as the largest
+        return best(np.where(np.isnan(scores), np.float32(-np.inf), scores), nodes, k, row_of)
     equal = found[scores[found] == threshold]
     names = nodes[equal] if row_of is None else row_of[nodes[equal]]
     spare = equal[np.argsort(names)[k - len(found):]]

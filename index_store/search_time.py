@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 _MEMORY = 0.02
 """Share of the newest search in the averages."""
 
@@ -19,11 +21,16 @@ class SearchTime:
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._seen = 0
         self._pairs = self._seconds = self._variance = self._covariance = 0.0
 
     def observe(self, pairs: int, seconds: float) -> None:
         """Takes a finished search of `pairs` > 0 pairs into account."""
+        with self._lock:
+            self._observe(pairs, seconds)
+
+    def _observe(self, pairs: int, seconds: float) -> None:
         self._seen += 1
         share = max(_MEMORY, 1 / self._seen)
         more, longer = pairs - self._pairs, seconds - self._seconds
@@ -34,9 +41,10 @@ class SearchTime:
 
     def pairs_within(self, seconds: float) -> float:
         """Pairs of a search that takes this long; 0 or less where none does, infinite before the first search."""
-        if not self._seen:
-            return float("inf")
-        doubt, proportion = (_DOUBT * self._pairs) ** 2, self._seconds / self._pairs
-        slope = (self._covariance + doubt * proportion) / (self._variance + doubt)
-        # Noise may draw a line that falls; more pairs never take less time.
-        return self._pairs + (seconds - self._seconds) / max(slope, _LEAST_SLOPE * proportion)
+        with self._lock:
+            if not self._seen:
+                return float("inf")
+            doubt, proportion = (_DOUBT * self._pairs) ** 2, self._seconds / self._pairs
+            slope = (self._covariance + doubt * proportion) / (self._variance + doubt)
+            # Noise may draw a line that falls; more pairs never take less time.
+            return self._pairs + (seconds - self._seconds) / max(slope, _LEAST_SLOPE * proportion)

@@ -85,8 +85,6 @@ def _compressed(profiles: NDArray[np.float32]) -> NDArray[np.float32]:
 def _covered(reader: Reader, clicks: Clicks, index: KeyIndex, asked: NDArray[np.integer],
              tops: NDArray[np.int64]) -> Mapping[str, np.float32]:
     """Item field -> share of the top items (users, TOP) that hold a key of the user's in one of its families."""
-    if not index.families:
-        return {}
     history = clicks.histories(asked, reader.spec.history_length)
     hits = reader.hits(reader.dataset.users.take(asked), history, index)
     features = item_features(hits, reader.keys_of_row, tops, np.zeros(index.n_keys, np.int32))

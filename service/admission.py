@@ -129,7 +129,12 @@ class Admission:
             raise
         finally:
             metrics.QUEUED.dec()
-        if await turn.gone():
+        try:
+            gone = await turn.gone()
+        except BaseException:
+            self._leave()
+            raise
+        if gone:
             self._leave()
             metrics.REFUSED.labels("client_gone").inc()
             raise ClientLeftError

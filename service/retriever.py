@@ -269,7 +269,8 @@ class Retriever:
         asked = self.query(user, embedding)
         trace = query.explain or query.explain_ad is not None
         result = self._search(asked, options, self.eligible(user, options.excluded), turn.search_by, trace)
-        turn.coverage = result.coverage
+        # A whole exhaustive search says nothing of what the next request will take.
+        turn.coverage = 1.0 if query.exact else result.coverage
         ad_ids = [ad.decode() for ad in self._content.encoder.item_ids[result.rows].tolist()]
         ended = time.perf_counter()
         if result.pairs_scored and not query.exact:

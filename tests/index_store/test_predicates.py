@@ -151,6 +151,13 @@ def test_a_value_is_within_a_bound_when_both_are_the_same_number():
             assert program.truth(facts).tolist() == [True, True]
 
 
+def test_large_numbers_of_the_context_are_told_apart():
+    program = compile_predicates([parse_predicate({"field": "hour", "at_least": 1.8e9}, KINDS)], encoder(1))
+    for number, expected in ((1.7e9, False), (1.9e9, True)):
+        facts = audience_facts(encoder(1), {"hour"}, stored=None, given={}, context={"hour": number})
+        assert program.truth(facts).tolist() == [expected]
+
+
 def test_not_holds_when_the_value_is_missing():
     refuses_tv = parse_predicate({"not": {"field": "device", "in": ["tv"]}}, KINDS)
     program = compile_predicates([refuses_tv], encoder(1))

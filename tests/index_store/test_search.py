@@ -198,6 +198,48 @@ def test_pace_follows_the_searches_when_they_slow_down():
     assert pace.seconds_per_pair == pytest.approx(4e-6, rel=0.01)
 
 
+def test_pace_is_kept_when_tiny_searches_come_between():
+    pace = Pace(1e-6)
+    for _ in range(100):
+        pace.observe(5000, 5e-3)
+        pace.observe(1, 3e-4)
+    assert pace.seconds_per_pair == pytest.approx(1e-6, rel=0.1)
+
+
+def test_targeted_search_is_whole_when_its_eligible_pairs_fit():
+    random = np.random.default_rng(0)
+    codes = np.stack([random.integers(0, 60, 20_000), random.integers(0, 20, 20_000)], axis=1)
+    tree = build_tree(codes, random.normal(size=(20_000, 2)).astype(np.float32))
+    logits = [random.normal(size=(tree.size(level), 2)).astype(np.float32) for level in (1, 2, 3)]
+    gone = random.permutation(20_000)[:18_000]
+    ask = {"top_k": 20, "beam_width": 20, "task_weights": WEIGHTS, "eligible": allowed(tree, gone)}
+    whole = BeamSearch(tree, FakeScorer(logits)).search("query", **ask)
+    assert whole.pairs_scored < 2_000 < 20_000 - len(gone) + 1
+    hurried = BeamSearch(tree, FakeScorer(logits)).search("query", **ask,
+                                                          deadline=PlantedTime([1.3 * whole.pairs_scored]))
+    assert pairs(hurried) == pairs(whole)
+    assert not hurried.narrowed
+
+
+def test_most_promising_items_are_scored_when_time_runs_out_at_the_last_level():
+    tree = build_tree(np.repeat(np.arange(10), 400)[:, None], np.ones((4000, 2), np.float32))
+    scores = np.arange(10, dtype=np.float32)
+    logits = [np.stack([scores, scores], 1), np.zeros((4000, 2), np.float32)]
+    # All is well until the items are to be scored, then there is time for one node's.
+    result = BeamSearch(tree, FakeScorer(logits)).search("query", top_k=100, beam_width=3, task_weights=WEIGHTS,
+                                                         deadline=PlantedTime([5000.0, 400.0, 0.0]))
+    best_node = tree.node_of_position(1)[tree.position_of_row[result.rows]]
+    assert set(best_node.tolist()) == {9}
+    assert result.narrowed
+
+
+def test_scores_that_are_no_numbers_come_last():
+    tree = build_tree(np.zeros((6, 0), np.int64), np.ones((6, 2), np.float32))
+    logits = np.ones((6, 2), np.float32) * np.array([1, 2, np.nan, 3, np.nan, 0], np.float32)[:, None]
+    result = ExhaustiveSearch(tree, FakeScorer([logits])).search("query", top_k=4, task_weights=WEIGHTS)
+    assert result.rows.tolist() == [3, 1, 0, 5]
+
+
 def test_choices_are_told_when_they_are_asked_for():
     random = np.random.default_rng(1)
     tree = build_tree(random.integers(0, 6, (300, 2)), random.normal(size=(300, 2)).astype(np.float32))

@@ -3,14 +3,14 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from index_store.features import FeatureEncoder, Features, FeatureSpec, FieldSpec, TaskSpec
+from index_store.features import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.ragged import Ragged
 from index_store.tree import Tree
 
 SPEC = FeatureSpec(
     user_fields=(FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("interests", "multi")),
     item_fields=(FieldSpec("price", "dense"), FieldSpec("brand", "categorical"), FieldSpec("tags", "multi")),
-    tasks=(TaskSpec("click"),), negatives="impressions", key_families=(),
+    tasks=(TaskSpec("click"),), negatives="impressions", key_families=(KeyFamily("same_ad", "ad_id", "match"),),
     context_fields=(FieldSpec("hour", "dense"), FieldSpec("device", "categorical"), FieldSpec("slots", "multi")))
 WORDS = ["a", "b", "c", 1, "2"]
 UNSEEN = "nobody has this"
