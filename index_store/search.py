@@ -120,6 +120,11 @@ class _Log:
         return SearchResult(rows, scores, logits, tuple(self.levels), eligible, coverage, tuple(self.steps))
 
 
+def widening(tree: Tree, eligible: Eligible | None) -> float:
+    """Factor of the beam under targeting: a node holds fewer eligible items, so more nodes are worth their pairs."""
+    return min(MOST_WIDENED, tree.n_items / eligible.total) if eligible is not None and eligible.total else 1.0
+
+
 @dataclass(frozen=True)
 class BeamSearch(Generic[Query]):
     """Walks from the root to the items and keeps `beam_width` nodes a level (Section 4.6).
@@ -156,11 +161,9 @@ class BeamSearch(Generic[Query]):
         if len(widths) != inner:
             raise ValueError(f"beam_width names {len(widths)} levels, the tree has {inner} above the items")
         log = _Log(trace)
-        density = 1.0
-        if eligible is not None and eligible.total:
-            # A node holds fewer eligible items than it would, so that more nodes are worth their pairs.
-            density = eligible.total / tree.n_items
-            widths = [width * min(MOST_WIDENED, 1 / density) for width in widths]
+        density = eligible.total / tree.n_items if eligible is not None else 1.0
+        wider = widening(tree, eligible)
+        widths = [width * wider for width in widths]
         if eligible is not None and eligible.total <= top_k + self._pairs_below(0, widths, density) and (
                 deadline is None or eligible.total <= max(LEAST_BLOCK, deadline.affordable())):
             return _rank_items(tree, self.scorer, query, eligible.positions(), top_k, task_weights, eligible.total,

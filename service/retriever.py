@@ -24,7 +24,7 @@ from index_store.inputs import pool, user_bags
 from index_store.predicates import parse_predicate
 from index_store.ragged import Ragged
 from index_store.scoring import UserQuery
-from index_store.search import BeamSearch, ExhaustiveSearch, SearchResult
+from index_store.search import BeamSearch, ExhaustiveSearch, SearchResult, widening
 from index_store.search_time import SearchTime
 from index_store.store import Bundle
 from index_store.targeting import Audience, Targeting
@@ -245,8 +245,8 @@ class Retriever:
         async with turn:
             return await asyncio.get_running_loop().run_in_executor(self._threads, turn.run, find)
 
-    def beam_of(self, query: Query) -> BeamPoint:
-        """The beam that a query asks for, and what the curve says of it."""
+    def beam_of(self, query: Query, eligible: Eligible | None) -> BeamPoint:
+        """The beam that a query asks for, and what the curve says of it, which knows of no targeting."""
         if query.exact:
             return BeamPoint(self._curve.default.beam_width, 1.0)
         if query.beam_width is not None:
@@ -254,7 +254,8 @@ class Retriever:
         if query.target_overlap is not None:
             return self._curve.for_overlap(query.target_overlap)
         if query.budget_ms is not None:
-            return self._curve.for_pairs(self._search_time.pairs_within(query.budget_ms / 1000 - self._around))
+            affordable = self._search_time.pairs_within(query.budget_ms / 1000 - self._around)
+            return self._curve.for_pairs(affordable / widening(self._content.tree, eligible))
         return self._curve.default
 
     def _find(self, query: Query, user: EncodedUser, tower_input: TowerInput, flight: Flight[NDArray[np.float32]],
@@ -263,12 +264,13 @@ class Retriever:
         began = time.perf_counter()
         embedding, computed = (cached, False) if cached is not None else flight.value(lambda: self.embed(tower_input))
         embedded = time.perf_counter()
-        beam = self.beam_of(query)
-        options = SearchOptions(query.top_k, beam.beam_width, query.exact, query.task_weights,
-                                self.item_rows(query.exclude_ad_ids))
+        excluded = self.item_rows(query.exclude_ad_ids)
+        eligible = self.eligible(user, excluded)
+        beam = self.beam_of(query, eligible)
+        options = SearchOptions(query.top_k, beam.beam_width, query.exact, query.task_weights, excluded)
         asked = self.query(user, embedding)
         trace = query.explain or query.explain_ad is not None
-        result = self._search(asked, options, self.eligible(user, options.excluded), turn.search_by, trace)
+        result = self._search(asked, options, eligible, turn.search_by, trace)
         # A whole exhaustive search says nothing of what the next request will take.
         turn.coverage = 1.0 if query.exact else result.coverage
         ad_ids = [ad.decode() for ad in self._content.encoder.item_ids[result.rows].tolist()]
@@ -280,7 +282,9 @@ class Retriever:
         explanation = None
         if explainer is not None and query.explain_ad is not None:
             explanation = self._explain(explainer, query.explain_ad, user, options.excluded)
-        return _Found(result, ad_ids, embedding, computed, beam.overlap, began, embedded - began, ended - embedded,
+        targeted = eligible is not None and eligible.bitmap is not None and not query.exact
+        overlap = None if targeted else beam.overlap
+        return _Found(result, ad_ids, embedding, computed, overlap, began, embedded - began, ended - embedded,
                       asked.kernel_seconds, paths, explanation)
 
     def _explain(self, explainer: Explainer, ad_id: str | int, user: EncodedUser,

@@ -131,7 +131,7 @@ class RetrieveReply(BaseModel):
     coverage: float = Field(description="share of the planned pairs that was scored; 1.0 unless cut short")
     estimated_overlap: float | None = Field(
         description="share of the exhaustive answer that this beam finds on average, by the bundle's curve; null where "
-                    "the curve does not hold the beam; 1 for exact")
+                    "the curve does not hold the beam, and under targeting; 1 for exact")
     degraded: list[Literal["redis", "deadline"]] = Field(
         description="what was done without: Redis, or pairs that did not fit before the deadline")
     eligible: int = Field(description="ads that targeting and exclusions leave")

@@ -130,6 +130,14 @@ def test_beam_comes_from_the_curve_when_an_outcome_is_asked_for(measured, asked,
         assert counts[0] == counts[1]
 
 
+def test_nothing_is_estimated_under_targeting_which_the_curve_was_not_measured_for(measured):
+    some = {"field": "category", "in": ["c1", "c2"]}
+    assert measured.retrieve(user_id="user-04", target_overlap=0.8, targeting=some)["estimated_overlap"] is None
+    assert measured.retrieve(user_id="user-04", exact=True, targeting=some)["estimated_overlap"] == 1.0
+    assert measured.retrieve(user_id="user-04", target_overlap=0.8,
+                             exclude_ad_ids=["ad-0001"])["estimated_overlap"] == 0.8
+
+
 def test_beam_is_the_default_without_an_estimate_when_the_bundle_has_no_curve(narrow_queue):
     reply = narrow_queue.retrieve(user_id="user-04", target_overlap=0.9)
     assert reply["estimated_overlap"] is None
