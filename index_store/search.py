@@ -98,7 +98,7 @@ class SearchResult:
 
 @dataclass
 class _Log:
-    """What one search notes as it goes; `planned` is set when a deadline first narrows it."""
+    """What one search notes as it goes; `planned` is set when a deadline first costs it pairs."""
 
     trace: bool
     levels: list[LevelTrace] = field(default_factory=list)
@@ -164,11 +164,12 @@ class BeamSearch(Generic[Query]):
         density = eligible.total / tree.n_items if eligible is not None else 1.0
         wider = widening(tree, eligible)
         widths = [width * wider for width in widths]
-        if eligible is not None and eligible.total <= top_k + self._pairs_below(0, widths, density) and (
-                deadline is None or eligible.total <= max(LEAST_BLOCK, deadline.affordable())):
-            return _rank_items(tree, self.scorer, query, eligible.positions(), top_k, task_weights, eligible.total,
-                               deadline, log)
-        nodes = np.arange(tree.size(1))
+        if eligible is not None and eligible.total <= top_k + self._pairs_below(0, widths, density):
+            if deadline is None or eligible.total <= max(LEAST_BLOCK, deadline.affordable()):
+                return _rank_items(tree, self.scorer, query, eligible.positions(), top_k, task_weights, eligible.total,
+                                   deadline, log)
+            log.planned = float(eligible.total)
+        nodes, narrowed = np.arange(tree.size(1)), False
         for level in range(1, tree.depth):
             start = time.perf_counter()
             counts = None
@@ -187,9 +188,9 @@ class BeamSearch(Generic[Query]):
                 kept = best(scores, nodes, width)
                 if deadline is not None and self._narrow(level, nodes[kept], int(counts[kept].sum()), density, widths,
                                                          deadline, log, scored):
-                    width = int(widths[level - 1])
+                    width, narrowed = int(widths[level - 1]), True
                     kept = best(scores, nodes, width)
-                if not log.planned and counts[kept].sum() < top_k:
+                if not narrowed and counts[kept].sum() < top_k:
                     by_score = np.lexsort((nodes, -scores))
                     enough = int(np.searchsorted(np.cumsum(counts[by_score]), top_k)) + 1
                     kept = by_score[:max(width, enough)]

@@ -183,6 +183,17 @@ def test_beam_shrinks_to_one_node_a_level_when_no_time_is_left():
     assert len(result.rows) < 500
 
 
+def test_a_beam_in_place_of_direct_scoring_counts_as_narrowed():
+    random = np.random.default_rng(0)
+    tree = build_tree(random.integers(0, 6, (300, 1)), random.normal(size=(300, 2)).astype(np.float32))
+    logits = [random.normal(size=(tree.size(level), 2)).astype(np.float32) for level in (1, 2)]
+    ask = {"top_k": 250, "beam_width": 1, "task_weights": WEIGHTS, "eligible": allowed(tree, np.arange(10))}
+    assert not BeamSearch(tree, FakeScorer(logits)).search("query", **ask, deadline=PlantedTime([300.0])).narrowed
+    hurried = BeamSearch(tree, FakeScorer(logits)).search("query", **ask, deadline=PlantedTime([289.0]))
+    assert hurried.narrowed
+    assert len(hurried.rows) == 250
+
+
 def test_exhaustive_search_scores_some_when_no_time_is_left():
     tree = build_tree(np.zeros((3 * LEAST_BLOCK, 1), np.int64), np.ones((3 * LEAST_BLOCK, 2), np.float32))
     logits = [np.zeros((1, 2), np.float32), np.zeros((3 * LEAST_BLOCK, 2), np.float32)]
