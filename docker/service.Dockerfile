@@ -3,7 +3,7 @@
 #   docker build -f docker/service.Dockerfile -t retrieval-service .
 #   docker run --rm -p 127.0.0.1:8080:8080 -v /path/to/bundle:/bundle:ro retrieval-service
 #
-# REDIS_URL and every RETRIEVAL_... variable of docs/service.md can be set with -e.
+# REDIS_URL and every RETRIEVAL_... variable of docs/operations.md can be set with -e.
 
 FROM python:3.11-slim AS build
 # Without a pip of its own the environment is smaller; the image's pip fills it from outside.

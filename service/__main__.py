@@ -27,7 +27,7 @@ examples:
   python -m service build/bundle --check             verify every file, replay the golden requests, exit 0 or 1
   curl -s localhost:8080/retrieve -H 'Content-Type: application/json' -d '{"user_id": "42", "top_k": 10}'
 
-All other settings are environment variables (RETRIEVAL_...): see docs/service.md.
+All other settings are environment variables (RETRIEVAL_...): see docs/operations.md.
 """
 
 

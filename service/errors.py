@@ -18,7 +18,7 @@ from index_store.values import FeatureError
 
 
 class ErrorType(StrEnum):
-    """What can be wrong. The HTTP status of each is in `STATUS`; docs/service.md has a row for each."""
+    """What can be wrong. The HTTP status of each is in `STATUS`; docs/operations.md has a row for each."""
 
     MALFORMED_JSON = "malformed_json"
     NOT_FOUND = "not_found"

@@ -1,4 +1,4 @@
-"""Prometheus metrics, right with several workers too. docs/service.md has a row for each.
+"""Prometheus metrics, right with several workers too. docs/operations.md has a row for each.
 
 The supervisor names a folder in PROMETHEUS_MULTIPROC_DIR before this module is imported; each worker writes its values
 there, and whoever is scraped adds up those of all.

@@ -176,6 +176,6 @@ class ErrorReply(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    error_type: str = Field(description="one of the closed list in docs/service.md")
+    error_type: str = Field(description="one of the closed list in docs/operations.md")
     message: str = Field(description="the fact, with the value found")
     help: str = Field(description="what to do")

@@ -17,7 +17,7 @@ class SettingsError(Exception):
 
 
 class Settings(BaseSettings):
-    """Each field is read from `RETRIEVAL_<NAME>`, the Redis URL from `REDIS_URL`; docs/service.md lists them."""
+    """Each field is read from `RETRIEVAL_<NAME>`, the Redis URL from `REDIS_URL`; docs/operations.md lists them."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
@@ -86,4 +86,4 @@ def read_settings(overrides: Mapping[str, Any]) -> Settings:
         # The Redis URL may hold a password, so its value is never shown.
         value = "as given" if name in ("redis_url", variable("redis_url")) else f"{first['input']!r}"
         known = variable(name) if name in Settings.model_fields else name
-        raise SettingsError(f"{known} {value} cannot be used: {first['msg']}; see docs/service.md") from error
+        raise SettingsError(f"{known} {value} cannot be used: {first['msg']}; see docs/operations.md") from error

@@ -1,4 +1,4 @@
-"""docs/service.md has a row for every setting, error, metric, field and event, and none for what does not exist."""
+"""The docs have a row for every setting, error, metric, field and event, and none for what does not exist."""
 
 import re
 
@@ -11,9 +11,9 @@ from service.settings import Settings, variable
 from tests.service.service_process import ROOT
 
 
-def section(title):
+def section(page, title):
     """Rows of the first table of a section: lists of cells, the backquotes removed."""
-    text = (ROOT / "docs" / "service.md").read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    text = (ROOT / "docs" / page).read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     return [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")]
             for line in text.splitlines() if line.startswith("| `")]
 
@@ -23,11 +23,11 @@ def test_every_setting_has_its_row_with_its_default_when_docs_are_read():
         return "none" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
 
     expected = {variable(name): shown(field.default) for name, field in Settings.model_fields.items()}
-    assert {name: default for name, default, _ in section("Settings")} == expected
+    assert {name: default for name, default, _ in section("operations.md", "Settings")} == expected
 
 
 def test_every_error_has_its_row_with_its_status_when_docs_are_read():
-    assert {name: int(status) for name, status, _ in section("Errors")} == STATUS
+    assert {name: int(status) for name, status, _ in section("operations.md", "Errors")} == STATUS
 
 
 def test_every_metric_has_its_row_with_its_labels_when_docs_are_read():
@@ -37,15 +37,15 @@ def test_every_metric_has_its_row_with_its_labels_when_docs_are_read():
             if family.name.startswith("retrieval_"):
                 name = family.name + ("_total" if family.type == "counter" else "")
                 expected[name] = ", ".join(collector._labelnames)
-    assert {name: labels for name, labels, _ in section("Metrics")} == expected
+    assert {name: labels for name, labels, _ in section("operations.md", "Metrics")} == expected
 
 
 def test_every_field_has_its_row_when_docs_are_read():
-    fields = {cells[0] for cells in section("A request")}
+    fields = {cells[0] for cells in section("service.md", "A request")}
     assert fields == set(RetrieveRequest.model_fields) | set(RetrieveReply.model_fields)
 
 
 def test_every_event_has_its_row_when_docs_are_read():
-    documented = {name for cells in section("The log") for name in cells[0].split(", ")}
+    documented = {name for cells in section("service.md", "The log") for name in cells[0].split(", ")}
     sources = "".join(path.read_text() for path in (ROOT / "service").glob("*.py"))
     assert documented == set(re.findall(r'\blog\("(\w+)"', sources))
