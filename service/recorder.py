@@ -1,6 +1,6 @@
-"""Recent request bodies of one worker, in memory alone, for a new bundle to be tried on. Knows nothing of what they say.
+"""Recent request bodies of one worker, for a new bundle to be tried on. Knows nothing of what they say.
 
-They hold user ids and features, so nothing here logs or writes them.
+They hold user ids and features, so they stay in memory: nothing here logs or writes them.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ class Settings(BaseSettings):
     targeting_cache_entries: int = Field(default=256, ge=1, description="targeting signatures whose bitmaps each "
                                                                         "worker keeps, 190 KB each at a million ads")
     max_body_bytes: int = Field(default=256 * 1024, ge=1, description="largest request body, in bytes")
-    recorded_requests: int = Field(default=64, ge=0, description="recent request bodies that each worker keeps in memory "
-                                                                 "for a new bundle to be tried on; 0 keeps none")
+    recorded_requests: int = Field(default=64, ge=0, description="recent request bodies that each worker keeps in "
+                                                                 "memory, for a new bundle to be tried on; 0 is none")
     user_cache: bool = Field(default=True, description="whether user embeddings are cached, here and in Redis")
     user_cache_entries: int = Field(default=50_000, ge=1, description="embeddings that each worker keeps in memory")
     redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL",
