@@ -1,4 +1,4 @@
-"""`python -m index_store inspect|verify BUNDLE`: look at a bundle, or check every byte of it."""
+"""`python -m index_store inspect|verify|promote`: look at a bundle, check every byte of it, or have it served."""
 
 from __future__ import annotations
 
@@ -7,31 +7,58 @@ import json
 import sys
 from pathlib import Path
 
+from index_store import pointer
 from index_store.bundle import BundleError, BundleFiles
+from index_store.pointer import BundleNameError, Pointer, PointerError
 from index_store.store import Bundle, describe
 
 
 def main() -> int:
-    """Exit status: 0 fine, 1 the bundle is broken, 2 wrong usage."""
-    parser = argparse.ArgumentParser(prog="python -m index_store", description="Look at a sealed bundle.")
+    """Exit status: 0 fine, 1 the bundle is broken or the pointer cannot be set, 2 wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m index_store", description="Look at sealed bundles, promote one.")
     commands = parser.add_subparsers(dest="command", required=True)
     inspect = commands.add_parser("inspect", help="print the manifest, without checking contents")
     verify = commands.add_parser("verify", help="check every byte and array; exit 1 and say why if broken")
     for command in (inspect, verify):
         command.add_argument("bundle", type=Path, help="folder written by `python -m model export`")
+    promoted = commands.add_parser("promote", help="verify a bundle and point its folder's `current` at it")
+    promoted.add_argument("bundles", type=Path, help="folder that holds bundles")
+    promoted.add_argument("name", help="the bundle in it to serve")
     args = parser.parse_args()
     try:
         if args.command == "inspect":
             manifest = BundleFiles(args.bundle, verify=False).manifest
             print(json.dumps(describe(manifest), indent=1))
-        else:
+        elif args.command == "verify":
             manifest = Bundle.open(args.bundle).manifest
             print(f"{args.bundle}: bundle {manifest.bundle_id} is sound: {len(manifest.files)} files, "
                   f"{manifest.counts['items']} items, {manifest.counts['users']} users")
-    except BundleError as error:
+        else:
+            print(promote(args.bundles, args.name))
+    except (BundleError, PointerError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except BundleNameError as error:
+        parser.error(str(error))
     return 0
+
+
+def promote(bundles: Path, name: str) -> str:
+    """Verifies a bundle and sets the pointer; returns what to tell the caller.
+
+    Whoever serves from this folder follows within a second, after a check of its own.
+
+    Raises:
+        BundleNameError: `name` is no name of a bundle.
+        BundleError: the bundle is broken.
+        PointerError: the pointer cannot be written.
+    """
+    bundle_id = Bundle.open(bundles / pointer.check_name(name)).bundle_id
+    before = pointer.read_if_any(bundles)
+    promoted = Pointer(name) if before is None else before.to(name)
+    pointer.replace(bundles, promoted, before)
+    before_it = f"; before it {promoted.previous}" if promoted.previous else ""
+    return f"{bundles / pointer.POINTER}: {name}, bundle {bundle_id}{before_it}"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from index_store.bundle import BundleError
+from index_store.pointer import PointerError, served_bundle
 from index_store.store import Bundle
 from index_store.values import FeatureError
 from service.errors import ServiceError
@@ -36,7 +37,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m service", description="Answers POST /retrieve with the best ads of a sealed bundle.",
         epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path, nargs="?", help="folder written by `python -m model export`")
+    parser.add_argument("bundle", type=Path, nargs="?",
+                        help="folder written by `python -m model export`, or folder of such ones with a pointer")
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1; 0.0.0.0 for all)")
     parser.add_argument("--port", type=int, help="port to listen on (default 8080; 0 lets the system choose)")
     parser.add_argument("--workers", type=int, help="processes that answer requests (default 1; one a core is usual)")
@@ -50,11 +52,12 @@ def main() -> int:
         if args.bundle is None:
             parser.error("name a BUNDLE, a folder written by `python -m model export`")
         settings = read_settings({"host": args.host, "port": args.port, "workers": args.workers})
-        return asyncio.run(check(args.bundle)) if args.check else serve(args.bundle, settings)
+        bundle = served_bundle(args.bundle)
+        return asyncio.run(check(bundle)) if args.check else serve(bundle, settings)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (BundleError, ListenError) as error:
+    except (BundleError, PointerError, ListenError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

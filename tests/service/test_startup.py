@@ -7,6 +7,8 @@ import socket
 import numpy as np
 import pytest
 
+from index_store import pointer
+from index_store.pointer import Pointer
 from service.__main__ import openapi
 from tests.resealed import reseal
 from tests.service.service_process import ROOT, ServiceProcess, command_line
@@ -52,6 +54,19 @@ def test_service_refuses_to_start_when_there_is_no_bundle(tmp_path):
     done = command_line(tmp_path / "nowhere")
     assert done.returncode == 1
     assert "is no folder; name the folder that `python -m model export` wrote" in done.stderr
+
+
+def test_pointer_decides_what_is_served_when_the_folder_holds_bundles(tiny_bundle, fresh_bundle, tmp_path):
+    shutil.copytree(tiny_bundle, tmp_path / "store" / "one")
+    shutil.copytree(fresh_bundle, tmp_path / "store" / "two")
+    done = command_line(tmp_path / "store")
+    assert done.returncode == 1
+    assert f"promote {tmp_path / 'store'} NAME" in done.stderr
+    pointer.replace(tmp_path / "store", Pointer("two"), None)
+    assert command_line(tmp_path / "store", "--check").returncode == 0
+    with ServiceProcess(tmp_path / "store") as process:
+        served = process.retrieve(user_id="user-01")["bundle_id"]
+    assert served == json.loads((fresh_bundle / "manifest.json").read_text())["bundle_id"]
 
 
 @pytest.mark.parametrize(("change", "said"), [
