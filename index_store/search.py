@@ -95,6 +95,10 @@ class SearchResult:
         """Whether a deadline cut the search short."""
         return self.coverage < 1.0
 
+    def overlap(self, truth: SearchResult) -> float:
+        """Share of another result's items that this one has too; 1 where it has none."""
+        return float(np.isin(truth.rows, self.rows).mean()) if len(truth.rows) else 1.0
+
 
 @dataclass
 class _Log:

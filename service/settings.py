@@ -38,6 +38,13 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=256 * 1024, ge=1, description="largest request body, in bytes")
     recorded_requests: int = Field(default=64, ge=0, description="recent request bodies that each worker keeps in "
                                                                  "memory, for a new bundle to be tried on; 0 is none")
+    gate_overlap_loss: float = Field(default=0.02, ge=0, le=1, description="overlap with the exhaustive answer that a "
+                                                                           "new bundle may lose")
+    gate_recall_loss: float = Field(default=0.05, ge=0, le=1, description="share of the sealed recall that it may lose")
+    gate_ads_loss: float = Field(default=0.1, ge=0, le=1, description="share of the ads, in the index and returned, "
+                                                                      "that it may lose")
+    gate_latency_rise: float = Field(default=0.25, ge=0, description="share by which its median search may be slower")
+    gate_seconds: float = Field(default=20.0, gt=0, description="time for the exhaustive searches of the gate")
     user_cache: bool = Field(default=True, description="whether user embeddings are cached, here and in Redis")
     user_cache_entries: int = Field(default=50_000, ge=1, description="embeddings that each worker keeps in memory")
     redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL",
