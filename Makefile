@@ -3,12 +3,15 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0# installed before all else; name another build with make TORCH='torch==...'
 VENV := .venv
 RUN := $(VENV)/bin/python
+LOCKS := docker/requirements
+LOCK := $(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate \
+	--python-version 3.11 --python-platform linux --custom-compile-command 'make lock' --excludes $(LOCKS)/excludes.in
 DATA ?= synthetic
 SOURCE ?=
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -30,6 +33,12 @@ test: lint  ## everything that must hold: lint, types, tests
 lint: setup  ## ruff and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+lock: setup  ## newest versions for the images, with hashes
+	$(LOCK) $(LOCKS)/build.in --output-file $(LOCKS)/build.txt
+	$(LOCK) pyproject.toml --extra serve --output-file $(LOCKS)/serve.txt
+	$(LOCK) pyproject.toml --extra train --output-file $(LOCKS)/train.txt
+	$(LOCK) pyproject.toml --extra load --output-file $(LOCKS)/load.txt
 
 clean:  ## removes what the targets made
 	rm -rf $(VENV) build *.egg-info demo

@@ -1,24 +1,28 @@
-# The image of the service: the `serve` extra, no model code, no torch, not root. From the repository's root:
+# The image of the service: the locked `serve` extra, no model code, no torch, not root. From the repository's root:
 #
 #   docker build -f docker/service.Dockerfile -t retrieval-service .
-#   docker run --rm -p 127.0.0.1:8080:8080 -v /path/to/bundle:/bundle:ro retrieval-service
+#   docker run --rm --read-only --tmpfs /tmp -p 127.0.0.1:8080:8080 -v /path/to/bundles:/bundles retrieval-service
 #
-# REDIS_URL and every RETRIEVAL_... variable of docs/operations.md can be set with -e.
+# REDIS_URL and every RETRIEVAL_... variable of docs/operations.md can be set with -e. /bundles may be one bundle, too.
 
 FROM python:3.11-slim AS build
 # Without a pip of its own the environment is smaller; the image's pip fills it from outside.
 RUN python -m venv --without-pip /opt/venv
 WORKDIR /src
+# The dependencies first, in a layer that stays when only our code changes.
+COPY docker/requirements docker/requirements
+RUN pip install --no-cache-dir --require-hashes -r docker/requirements/build.txt \
+ && pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes -r docker/requirements/serve.txt
 COPY pyproject.toml LICENSE ./
-# The dependencies first, in a layer that stays when only our code changes. pyproject.toml names a readme, whose text
-# is no part of the image.
-RUN touch README.md && pip --python /opt/venv/bin/python install --no-cache-dir '.[serve]'
 COPY index_store index_store
 COPY service service
-RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --force-reinstall .
+# pyproject.toml names a readme, whose text is no part of the image.
+RUN touch README.md && pip wheel --no-deps --no-build-isolation --no-index --wheel-dir dist . \
+ && pip --python /opt/venv/bin/python install --no-deps --no-index dist/*.whl
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin service
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin service \
+ && install --directory --owner 10001 --group 10001 /bundles
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 RETRIEVAL_HOST=0.0.0.0 RETRIEVAL_PORT=8080
 RUN python -c "import importlib.util as i, sys; \
@@ -27,7 +31,7 @@ RUN python -c "import importlib.util as i, sys; \
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8080
-HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD ["python", "-c", \
+HEALTHCHECK --interval=5s --timeout=3s --start-period=120s --retries=3 CMD ["python", "-c", \
     "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"RETRIEVAL_PORT\"]}/readyz', timeout=2)"]
 ENTRYPOINT ["python", "-m", "service"]
-CMD ["/bundle"]
+CMD ["/bundles"]

@@ -1,1 +1,6 @@
 """Speed is never reported without quality: the demo, locust users and the bench. `python -m loadtest --help`."""
+
+import os
+
+# ONNX Runtime asks once, when it is first loaded; without this it reports to its maker, and warns between our log lines.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

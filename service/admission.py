@@ -59,6 +59,8 @@ class Admission:
 
     def __init__(self, threads: int, max_queue: int) -> None:
         self._threads, self._max_queue = threads, max_queue
+        metrics.SEARCH_THREADS.set(threads)
+        metrics.QUEUE_LIMIT.set(max_queue)
         self._slots = threads + _AHEAD
         self._taken = 0
         self._waiting: deque[_Place] = deque()

@@ -40,6 +40,10 @@ REDIS_FAILURES = Counter("retrieval_redis_failures", "Failed round trips to Redi
 DROPPED_WRITES = Counter("retrieval_redis_dropped_writes", "Embeddings not written to Redis: no room, or paused")
 REFUSED = Counter("retrieval_admission_refused", "Requests that were not searched for, by reason", ["reason"])
 QUEUED = Gauge("retrieval_queue_length", "Requests that wait for a search thread now", multiprocess_mode="livesum")
+QUEUE_LIMIT = Gauge("retrieval_queue_limit", "Requests that may wait for a search thread", multiprocess_mode="livesum")
+SEARCH_THREADS = Gauge("retrieval_search_threads", "Threads that search", multiprocess_mode="livesum")
+COVERAGE = Histogram("retrieval_coverage", "Share of the planned pairs that was scored", buckets=(
+    0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0))
 BUNDLE_ACTIVE = Gauge("retrieval_bundle_active", "Live workers that serve this bundle", ["bundle_id"],
                       multiprocess_mode="livesum")
 
@@ -72,6 +76,7 @@ def observe(answer: Answer, total: float) -> None:
         seconds, pairs = _level(trace.level)
         seconds.observe(trace.seconds)
         pairs.inc(trace.scored)
+    COVERAGE.observe(answer.found.coverage)
     USER_CACHE.labels(answer.user_cache).inc()
     for reason in answer.degraded:
         DEGRADED.labels(reason).inc()

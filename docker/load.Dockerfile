@@ -1,0 +1,20 @@
+# The image of the load: the locked `load` extra, locust's users and `python -m loadtest http`, not root.
+#
+#   docker build -f docker/load.Dockerfile -t retrieval-load .
+
+FROM python:3.11-slim AS build
+RUN python -m venv --without-pip /opt/venv
+WORKDIR /src
+COPY docker/requirements docker/requirements
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes -r docker/requirements/load.txt
+
+FROM python:3.11-slim
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin load
+COPY --from=build /opt/venv /opt/venv
+WORKDIR /src
+COPY index_store index_store
+COPY model model
+COPY loadtest loadtest
+ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/src
+USER 10001:10001
+ENTRYPOINT ["locust", "-f", "loadtest/locustfile.py"]

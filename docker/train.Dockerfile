@@ -1,0 +1,36 @@
+# The image of the offline job: torch, the locked `train` extra, not root. From the repository's root:
+#
+#   docker build -f docker/train.Dockerfile -t retrieval-train .
+#   docker run --rm -v /path/to/bundles:/bundles retrieval-train          docker/train-job.sh, or any command with -m
+#
+# torch is as large as its build: name PyTorch's index of CPU wheels, or a page of links to your own.
+#
+#   --build-arg PIP_EXTRA_INDEX_URL=...  or  --build-arg PIP_FIND_LINKS=...
+
+FROM python:3.11-slim AS build
+RUN python -m venv --without-pip /opt/venv
+WORKDIR /src
+ARG TORCH=torch==2.13.0
+ARG PIP_FIND_LINKS
+ARG PIP_EXTRA_INDEX_URL
+RUN pip --python /opt/venv/bin/python install --no-cache-dir "$TORCH"
+COPY docker/requirements docker/requirements
+RUN pip install --no-cache-dir --require-hashes -r docker/requirements/build.txt \
+ && pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes -r docker/requirements/train.txt
+COPY pyproject.toml LICENSE ./
+COPY index_store index_store
+COPY model model
+# pyproject.toml names a readme, whose text is no part of the image.
+RUN touch README.md && pip wheel --no-deps --no-build-isolation --no-index --wheel-dir dist . \
+ && pip --python /opt/venv/bin/python install --no-deps --no-index dist/*.whl
+
+FROM python:3.11-slim
+# The same user as the service's, which may then move the pointer in the folder of bundles that this job writes.
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin train \
+ && install --directory --owner 10001 --group 10001 /bundles /runs
+COPY --from=build /opt/venv /opt/venv
+COPY docker/train-job.sh /usr/local/bin/train-job
+ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
+WORKDIR /runs
+ENTRYPOINT ["train-job"]
