@@ -2,5 +2,5 @@
 
 import os
 
-# ONNX Runtime asks once, when it is first loaded; without this it reports to its maker, and warns between our log lines.
+# ONNX Runtime asks once, when it is first loaded. Else it reports to its maker, and warns between the lines of a log.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

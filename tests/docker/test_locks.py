@@ -1,4 +1,4 @@
-"""The versions of the images: pinned, with hashes, from whichever index the builder uses, and what pyproject.toml allows."""
+"""The versions in the images: pinned, with hashes, from any index, and what pyproject.toml allows."""
 
 import re
 import tomllib
