@@ -238,8 +238,8 @@ def key_postings(item_keys: ItemKeys, index: KeyIndex, node_of_item: NDArray[np.
     return Ragged(indptr.astype(np.int64), (pair % n_nodes).astype(np.int32))
 
 
-def node_features(hits: KeyHits, families: int, postings: Ragged, n_nodes: int,
-                  nodes: NDArray[np.integer]) -> NDArray[np.float32]:
+def node_features(hits: KeyHits, families: int, postings: Ragged, n_nodes: int, nodes: NDArray[np.integer],
+                  slots: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
     """Interaction features of B users with index nodes of one level, from the postings of their keys.
 
     Args:
@@ -248,55 +248,62 @@ def node_features(hits: KeyHits, families: int, postings: Ragged, n_nodes: int,
         postings: key -> nodes of this level.
         n_nodes: nodes of this level.
         nodes: (C,) distinct candidates, the same for all users, or (B, C) each user's own, which may repeat.
+        slots: zeros, one a node or more, for shared candidates; they are used, and left as zeros. None makes some.
 
     Returns:
         (B, C, F) float32; a candidate without a hit has zeros.
     """
     users, candidates = len(hits.indptr) - 1, nodes.shape[-1]
-    # A user's slots: its candidates, and one more for all the nodes that are none.
-    slots = candidates + 1
     if nodes.ndim == 1:
-        slot = np.full((1, n_nodes), candidates, np.int64)
-        slot[0, nodes] = np.arange(candidates)
-        chunk = max(1, SCRATCH // (slots * families * hits.values.shape[1]))
-        parts = [_maxima(hits, start, min(chunk, users - start), postings, slot, slots, families)[:, :candidates]
+        slot = np.zeros(n_nodes, np.int32) if slots is None else slots[:n_nodes]
+        slot[nodes] = np.arange(1, candidates + 1, dtype=np.int32)
+        chunk = max(1, SCRATCH // (candidates * families * hits.values.shape[1] + 1))
+        parts = [_maxima(hits, start, min(chunk, users - start), postings, slot[None], candidates, families)
                  for start in range(0, users, chunk)]
+        slot[nodes] = 0
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
-    chunk = max(1, SCRATCH // max(n_nodes, slots * families * hits.values.shape[1]))
+    chunk = max(1, SCRATCH // max(n_nodes, candidates * families * hits.values.shape[1]))
     parts = []
     for start in range(0, users, chunk):
         own = nodes[start:start + chunk]
         first = np.arange(len(own))[:, None]
-        slot = np.full((len(own), n_nodes), candidates, np.int64)
-        slot[first, own] = np.arange(candidates)
-        parts.append(_maxima(hits, start, len(own), postings, slot, slots, families)[first, slot[first, own]])
+        slot = np.zeros((len(own), n_nodes), np.int32)
+        slot[first, own] = np.arange(1, candidates + 1, dtype=np.int32)
+        parts.append(_maxima(hits, start, len(own), postings, slot, candidates, families)[first, slot[first, own] - 1])
     return np.concatenate(parts)
 
 
-def _maxima(hits: KeyHits, start: int, count: int, postings: Ragged, slot: NDArray[np.int64], slots: int,
+def _maxima(hits: KeyHits, start: int, count: int, postings: Ragged, slot: NDArray[np.int32], candidates: int,
             families: int) -> NDArray[np.float32]:
-    """Maximum values of users [start, start + count) in every slot: slot (1 or count, n_nodes) -> (count, slots, F)."""
+    """Maximum values of users [start, start + count) for each candidate: (count, candidates, F).
+
+    `slot` (1 or count, n_nodes) is 1 + the candidate that a node is, and 0 for all the nodes that are none.
+    """
     first, last = int(hits.indptr[start]), int(hits.indptr[start + count])
-    keys, family, values = hits.keys[first:last], hits.families[first:last], hits.values[first:last]
+    keys, values = hits.keys[first:last], hits.values[first:last]
     begins = postings.indptr.take(keys)
     lengths = postings.indptr.take(keys + 1)
     lengths -= begins
     reached = postings.values.take(expand_ranges(begins, lengths))
+    key = np.arange(len(keys)).repeat(lengths)
     if count == 1:
-        cell = slot[0].take(reached)
+        found = slot[0].take(reached)
     else:
         bounds = hits.indptr[start:start + count + 1]
-        owner = np.repeat(np.arange(count), bounds[1:] - bounds[:-1])
-        cell = slot.take((owner * (slot.shape[1] if len(slot) > 1 else 0)).repeat(lengths) + reached)
-        family = family + owner * (slots * families)
-    cell *= families
-    cell += family.repeat(lengths)
+        owner = np.arange(count).repeat(bounds[1:] - bounds[:-1])
+        found = slot.take(owner.take(key) * (slot.shape[1] if len(slot) > 1 else 0) + reached)
+    hit = found.nonzero()[0]  # on fine levels most of what a key reaches is no candidate
+    key = key.take(hit)
+    cell = (found.take(hit).astype(np.int64) - 1) * families
+    cell += hits.families[first:last].take(key)
+    if count > 1:
+        cell += owner.take(key) * (candidates * families)
     width = values.shape[1]
-    features = np.zeros((count * slots * families, width), np.float32)
-    of_hit = values.repeat(lengths, axis=0)
+    features = np.zeros((count * candidates * families, width), np.float32)
+    of_hit = values.take(key, axis=0)
     for value in range(width):
         np.maximum.at(features[:, value], cell, of_hit[:, value])
-    return features.reshape(count, slots, families * width)
+    return features.reshape(count, candidates, families * width)
 
 
 def item_features(hits: KeyHits, item_keys: ItemKeys, items: NDArray[np.integer],

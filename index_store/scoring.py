@@ -41,10 +41,10 @@ class UserQuery:
 
 
 class _Slots(threading.local):
-    """Each thread's own zeros for `item_features`."""
+    """Each thread's own zeros for `item_features` and `node_features`."""
 
-    def __init__(self, n_keys: int) -> None:
-        self.zeros = np.zeros(n_keys, np.int32)
+    def __init__(self, size: int) -> None:
+        self.zeros = np.zeros(size, np.int32)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class TowerScorer:
     _slots: _Slots = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_slots", _Slots(self.n_keys))
+        object.__setattr__(self, "_slots", _Slots(max(self.n_keys, *map(len, self.embeddings))))
 
     def score(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Task logits of distinct nodes (C,) of a level: (C, tasks) float32."""
@@ -91,5 +91,5 @@ class TowerScorer:
             features = item_features(query.hits, self.item_keys, nodes, self._slots.zeros)
         else:
             features = node_features(query.hits, self.item_keys.families, self.postings[level - 1], len(embeddings),
-                                     nodes)
+                                     nodes, self._slots.zeros)
         return embeddings.take(nodes, axis=0), features[0]

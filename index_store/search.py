@@ -186,17 +186,17 @@ class BeamSearch(Generic[Query]):
             if candidates > widths[level - 1]:
                 scores = self.scorer.score(query, level, nodes) @ task_weights
                 scored = candidates
-                if counts is None:
-                    counts = tree.items_below(level, nodes)
                 width = int(widths[level - 1])
                 kept = best(scores, nodes, width)
-                if deadline is not None and self._narrow(level, nodes[kept], int(counts[kept].sum()), density, widths,
-                                                         deadline, log, scored):
+                below = int((tree.items_below(level, nodes.take(kept)) if counts is None else counts.take(kept)).sum())
+                if deadline is not None and self._narrow(level, nodes[kept], below, density, widths, deadline, log,
+                                                         scored):
                     width, narrowed = int(widths[level - 1]), True
                     kept = best(scores, nodes, width)
-                if not narrowed and counts[kept].sum() < top_k:
+                if not narrowed and below < top_k:
                     by_score = np.lexsort((nodes, -scores))
-                    enough = int(np.searchsorted(np.cumsum(counts[by_score]), top_k)) + 1
+                    held = tree.items_below(level, nodes) if counts is None else counts
+                    enough = int(np.searchsorted(np.cumsum(held[by_score]), top_k)) + 1
                     kept = by_score[:max(width, enough)]
                 if trace:
                     log.steps.append(Step(level, nodes, scores, np.isin(np.arange(candidates), kept)))

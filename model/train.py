@@ -216,6 +216,8 @@ def train(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *, resum
     """
     run = RunFolder(out)
     if not resume:
+        # Written out, for another default of a later version must not change what this run is.
+        config = replace(config, branching=config.branching or default_branching(len(dataset.items)))
         run.create(config, data)
     trainer = Trainer(dataset, config, run)
     if resume:

@@ -1,12 +1,14 @@
 """The shared level of the user cache: embeddings in Redis, one round trip a request, and never a failed request.
 
-A timeout bounds each round trip, a circuit breaker skips Redis after a failure, writes wait in a bounded queue.
+A timeout and the request's deadline bound each round trip, a circuit breaker skips Redis after a failure, writes wait in a bounded queue.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,11 @@ _FLUSH_SECONDS = 1.0
 
 class RedisUnavailableError(Exception):
     """Redis was skipped or did not answer in time."""
+
+
+@dataclass(frozen=True)
+class _Reply:
+    record: bytes | None
 
 
 class RedisLevel:
@@ -52,6 +59,7 @@ class RedisLevel:
         self._breaker = CircuitBreaker(settings.redis_pause_seconds)
         self._pending: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(settings.redis_pending_writes)
         self._writer: asyncio.Task[None] | None = None
+        self._asked: set[asyncio.Task[_Reply | None]] = set()
 
     async def connect(self) -> None:
         """Opens a connection before the first request needs it: it costs more than the time a request may wait."""
@@ -60,28 +68,34 @@ class RedisLevel:
                 await self._redis.ping()
                 return
 
-    async def get(self, digest: bytes) -> NDArray[np.float32] | None:
+    async def get(self, digest: bytes, answer_by: float | None = None) -> NDArray[np.float32] | None:
         """The embedding (1, Du) float32 or None.
+
+        Args:
+            digest: of the user tower's input.
+            answer_by: deadline of the request, in seconds of `time.perf_counter()`, half of the time until which may
+                pass here; None for none.
 
         Raises:
             RedisUnavailableError: it was skipped or did not answer in time.
         """
-        if not self._breaker.allows():
+        patience = self._timeout
+        if answer_by is not None:
+            patience = min(patience, (answer_by - time.perf_counter()) / 2)
+        if patience <= 0 or not self._breaker.allows():
             raise RedisUnavailableError
         key = self._key(digest)
-        try:
-            async with asyncio.timeout(self._timeout):
-                record = await self._redis.get(key)
-        except Exception as error:  # whatever Redis or its client comes up with, the request goes on
-            if isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE"):
-                record = b""  # somebody put a list there: a bad value, but Redis is well
-            else:
-                self._failed("get", error)
-                raise RedisUnavailableError from error
-        self._worked()
-        if record is None:
+        # A task, for when the request waits no longer, the breaker still has to learn how this ended.
+        asked = asyncio.create_task(self._ask(key))
+        self._asked.add(asked)
+        asked.add_done_callback(self._asked.discard)
+        done, _ = await asyncio.wait({asked}, timeout=patience)
+        reply = asked.result() if done else None
+        if reply is None:
+            raise RedisUnavailableError
+        if reply.record is None:
             return None
-        embedding = unpack(key, record, self._dimension) if isinstance(record, bytes) else None
+        embedding = unpack(key, reply.record, self._dimension)
         if embedding is None:
             metrics.BAD_VALUES.inc()
         return embedding
@@ -102,7 +116,22 @@ class RedisLevel:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._pending.join(), _FLUSH_SECONDS)
             self._writer.cancel()
+        for asked in self._asked:
+            asked.cancel()
         await self._redis.aclose()
+
+    async def _ask(self, key: bytes) -> _Reply | None:
+        """What Redis says; None where it failed, which is reported to the breaker."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                record = await self._redis.get(key)
+        except Exception as error:  # whatever Redis or its client comes up with, the request goes on
+            if not isinstance(error, ResponseError) or not str(error).startswith("WRONGTYPE"):
+                self._failed("get", error)
+                return None
+            record = b""  # somebody put a list there: a bad value, but Redis is well
+        self._worked()
+        return _Reply(record if record is None or isinstance(record, bytes) else b"")
 
     async def _write(self) -> None:
         while True:

@@ -41,7 +41,7 @@ _MEMORY = 0.05
 class EmbeddingCache(Protocol):
     """Embeddings of the user tower by the digest of its input."""
 
-    async def get(self, key: bytes) -> CacheLookup: ...
+    async def get(self, key: bytes, answer_by: float | None = None) -> CacheLookup: ...
 
     def put(self, key: bytes, embedding: NDArray[np.float32]) -> None: ...
 
@@ -228,7 +228,7 @@ class Retriever:
         else:
             key = tower_input.digest()
             with self._flights.join(key) as flight:  # before the cache is asked, so that no two can miss each other
-                lookup = await cache.get(key)
+                lookup = await cache.get(key, turn.answer_by)
                 asked = time.perf_counter()
                 found = await self._take_turn(turn, query, user, tower_input, flight, lookup.embedding)
                 if found.computed:

@@ -12,10 +12,12 @@ class Turn:
     """A search's way through a queue. This one waits for nothing and has no deadline.
 
     Attributes:
+        answer_by: deadline of the request, in seconds of `time.perf_counter()`; None for none.
         search_by: when the search must have ended, in seconds of `time.perf_counter()`; None for no deadline.
         coverage: of the search that `run` has done.
     """
 
+    answer_by: float | None = None
     search_by: float | None = None
     coverage: float = 1.0
 

@@ -24,8 +24,13 @@ class UserCache:
         self._local: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
         self._redis = redis
 
-    async def get(self, key: bytes) -> CacheLookup:
-        """Asks the levels in turn; what Redis knew moves into memory."""
+    async def get(self, key: bytes, answer_by: float | None = None) -> CacheLookup:
+        """Asks the levels in turn; what Redis knew moves into memory.
+
+        Args:
+            key: digest of the user tower's input.
+            answer_by: deadline of the request, in seconds of `time.perf_counter()`; None for none.
+        """
         embedding = self._local.get(key)
         if embedding is not None:
             self._local.move_to_end(key)
@@ -33,7 +38,7 @@ class UserCache:
         if self._redis is None:
             return CacheLookup(None, "miss")
         try:
-            embedding = await self._redis.get(key)
+            embedding = await self._redis.get(key, answer_by)
         except RedisUnavailableError:
             return CacheLookup(None, "miss", ("redis",))
         if embedding is None:

@@ -60,6 +60,15 @@ def test_redis_is_left_alone_when_it_has_just_failed(own_redis, fresh_bundle):
         assert metrics["retrieval_redis_dropped_writes_total"] >= 9
 
 
+def test_request_waits_no_longer_than_its_deadline_allows_when_redis_is_frozen(own_redis, fresh_bundle):
+    with ServiceProcess(fresh_bundle, REDIS_URL=own_redis.url, RETRIEVAL_REDIS_TIMEOUT_MS="600000") as process:
+        own_redis.freeze()
+        reply = process.retrieve(user_id="user-01", timeout_ms=3000)
+        assert ("redis" in reply["degraded"], len(reply["ads"])) == (True, 10)
+        assert process.metrics()[FAILED_GETS] == 0
+        own_redis.thaw()
+
+
 def test_known_embedding_is_used_when_redis_is_dead(own_redis, fresh_bundle):
     with ServiceProcess(fresh_bundle, REDIS_URL=own_redis.url) as process:
         process.retrieve(user_id="user-01")
