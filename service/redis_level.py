@@ -1,6 +1,7 @@
 """The shared level of the user cache: embeddings in Redis, one round trip a request, and never a failed request.
 
-A timeout and the request's deadline bound each round trip, a circuit breaker skips Redis after a failure, writes wait in a bounded queue.
+A timeout and the request's deadline bound the wait for it, a circuit breaker skips Redis after a failure, writes wait
+in a bounded queue.
 """
 
 from __future__ import annotations

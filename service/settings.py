@@ -49,7 +49,9 @@ class Settings(BaseSettings):
     user_cache_entries: int = Field(default=50_000, ge=1, description="embeddings that each worker keeps in memory")
     redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL",
                                         description="the shared cache; without it each worker's own cache serves alone")
-    redis_timeout_ms: float = Field(default=20.0, gt=0, description="time that a request waits for Redis at most")
+    redis_timeout_ms: float = Field(default=20.0, gt=0, description="time that a request waits for Redis at most; one "
+                                                                    "with a deadline waits half of what is left until "
+                                                                    "it")
     redis_ttl_seconds: int = Field(default=86_400, ge=1, description="time that an embedding stays in Redis")
     redis_pause_seconds: float = Field(default=1.0, ge=0, description="time that Redis is left alone after a failure")
     redis_pending_writes: int = Field(default=1_000, ge=1, description="writes that may wait; more are dropped")
