@@ -27,6 +27,7 @@ from service.direct import Direct, ErrorHandler
 from service.errors import ErrorType, ServiceError, from_feature_error, from_predicate_error, internal_error, shown
 from service.observer import CLIENT_GONE, Observer, RequestRecord
 from service.parsing import Limits, parse_body, to_query
+from service.quality_meter import QualityMeter
 from service.query import Query
 from service.replies import explanation_body, latency, reply_body, server_timing
 from service.schemas import ErrorReply, ExplainReply, ExplainRequest, RetrieveReply, RetrieveRequest
@@ -37,9 +38,10 @@ _JSON = "application/json"
 
 
 class Api:
-    """The endpoints. `host` is there from the application's start to its end."""
+    """The endpoints. `host` and `meter` are there from the application's start to its end."""
 
     host: BundleHost
+    meter: QualityMeter
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self._folder, self._settings, self._limits = folder, settings, Limits.of(settings)
@@ -48,9 +50,11 @@ class Api:
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         """Opens the bundle before the first request, and warms it up while /livez answers already."""
         self.host = BundleHost(self._folder, self._settings)
+        self.meter = QualityMeter(self._settings.quality_sample_rate)
         warming = asyncio.create_task(self.host.warm())
         yield
         warming.cancel()
+        await asyncio.to_thread(self.meter.close)
         await self.host.close()
 
     async def retrieve(self, request: Request) -> Response:
@@ -97,7 +101,9 @@ class Api:
                                    "name an ad of the catalogue that the bundle was exported from")
             turn = QueuedTurn(host.admission, self._answer_by(record, query), request.is_disconnected)
             host.admission.refuse_if_late(turn.answer_by)
-            return await retriever.retrieve(query, turn=turn), turn
+            answer = await retriever.retrieve(query, turn=turn)
+            self.meter.offer(retriever, query, answer)
+            return answer, turn
         except FeatureError as error:
             raise from_feature_error(error, host.user_fields) from error
         except PredicateError as error:

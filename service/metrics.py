@@ -25,6 +25,7 @@ from service.answer import Answer, CacheUse, DegradedReason
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_SHARES = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 REQUESTS = Counter("retrieval_requests", "Requests by endpoint, HTTP status and error type (empty where none)",
                    ["endpoint", "status", "error_type"])
@@ -46,6 +47,9 @@ COVERAGE = Histogram("retrieval_coverage", "Share of the planned pairs that was 
     0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0))
 BUNDLE_ACTIVE = Gauge("retrieval_bundle_active", "Live workers that serve this bundle", ["bundle_id"],
                       multiprocess_mode="livesum")
+LIVE_OVERLAP = Histogram("retrieval_live_overlap", "Share of the exhaustive answer that sampled answers hold, by "
+                         "whether a deadline narrowed the search", ["bundle_id", "narrowed"], buckets=_SHARES)
+QUALITY_SKIPPED = Counter("retrieval_quality_skipped", "Sampled answers not searched for again: one waited already")
 
 # Values that are known beforehand start at 0, so that the first event is a rise that an alert can see.
 for _result in get_args(CacheUse):

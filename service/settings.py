@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=256 * 1024, ge=1, description="largest request body, in bytes")
     recorded_requests: int = Field(default=64, ge=0, description="recent request bodies that each worker keeps in "
                                                                  "memory, for a new bundle to be tried on; 0 is none")
+    quality_sample_rate: float = Field(default=0.001, ge=0, le=1, description="share of the answers that is searched "
+                                                                              "for again, exhaustively")
     gate_overlap_loss: float = Field(default=0.02, ge=0, le=1, description="overlap with the exhaustive answer that a "
                                                                            "new bundle may lose")
     gate_recall_loss: float = Field(default=0.05, ge=0, le=1, description="share of the sealed recall that it may lose")
