@@ -9,9 +9,15 @@ LOCK := $(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit
 DATA ?= synthetic
 SOURCE ?=
 PORT ?= 8080
+HOST ?= http://127.0.0.1:$(PORT)
+BUNDLE ?= $(or $(wildcard bundles),demo/$(DATA)/bundle)
+RATE ?= 50
+DURATION ?= 1m
+P99_MS ?= 100
+ERROR_SHARE ?= 0.001
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo load test lint lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -26,6 +32,11 @@ setup: $(VENV)/installed  ## the environment in .venv, with all extras
 
 demo: setup  ## from a log to answered requests; DATA=taobao-ad SOURCE=DIR for real ads
 	$(RUN) -m loadtest demo --data $(DATA) --port $(PORT) $(if $(SOURCE),--source $(SOURCE))
+
+load: setup  ## users who ask HOST for RATE answers a second; fails over P99_MS or ERROR_SHARE; BUNDLE has its users
+	mkdir -p build
+	$(VENV)/bin/locust -f loadtest/locustfile.py --headless --only-summary --host $(HOST) --bundle $(BUNDLE) \
+		-u $(RATE) -r $(RATE) -t $(DURATION) --p99-ms $(P99_MS) --error-share $(ERROR_SHARE) --html build/load.html
 
 test: lint  ## everything that must hold: lint, types, tests
 	$(RUN) -m pytest

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from index_store import pointer
+from index_store.pointer import Pointer
 from tests.service.service_process import ServiceProcess
 
 ROOT = Path(__file__).parent.parent.parent
@@ -18,9 +20,10 @@ def service(tiny_bundle):
         yield process
 
 
-def run_locust(bundle, host, folder, users=20):
+def run_locust(bundle, host, folder, *options, users=5, seconds=3):
     command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--bundle", bundle, "--host", host,
-               "--headless", "-u", users, "-r", users, "-t", "4s", "--csv", folder / "load"]
+               "--headless", "-u", users, "-r", users, "-t", f"{seconds}s", "--csv", folder / "load",
+               "--p99-ms", 5000, *options]
     done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True, timeout=60)
     rows = {}
     if (folder / "load_stats.csv").exists():
@@ -30,23 +33,48 @@ def run_locust(bundle, host, folder, users=20):
 
 
 def test_locust_passes_with_a_row_a_stage_when_all_is_well(tiny_bundle, service, tmp_path):
-    done, rows = run_locust(tiny_bundle, service.http.base_url, tmp_path)
+    bundles = tmp_path / "bundles"  # a folder of bundles will do as well as the bundle that its pointer names
+    bundles.mkdir()
+    (bundles / "first").symlink_to(tiny_bundle)
+    pointer.replace(bundles, Pointer("first"), None)
+    done, rows = run_locust(bundles, service.http.base_url, tmp_path, "--timeout-ms", 5000, "--html",
+                            tmp_path / "load.html", users=60, seconds=4)  # so many that the rarest kind is among them
     assert done.returncode == 0, done.stderr
+    assert "PASSED: 0 of " in done.stdout
+    assert "/retrieve targeted" in (tmp_path / "load.html").read_text()
     asked = {name: int(row["Request Count"]) for (kind, name), row in rows.items() if kind == "POST"}
-    assert set(asked) == {"/retrieve known", "/retrieve unknown", "/retrieve inline"}
+    assert set(asked) == {"/retrieve known", "/retrieve targeted", "/retrieve hurried", "/retrieve unknown",
+                          "/retrieve inline"}
     assert asked["/retrieve known"] > asked["/retrieve unknown"] + asked["/retrieve inline"]
     stages = {name: row for (kind, name), row in rows.items() if kind == "stage"}
-    assert {"total", "queue", "features", "cache", "user_tower", "search", "search, level 1"} <= set(stages)
-    assert {int(row["Request Count"]) for row in stages.values()} == {sum(asked.values())}
+    assert {"total", "queue", "features", "cache", "user_tower", "search", "scorer",
+            "search, level 1"} <= set(stages)
+    counts = {name: int(row["Request Count"]) for name, row in stages.items()}
+    assert counts["total"] == counts["scorer"] == sum(asked.values())
+    assert counts["search, level 1"] <= counts["total"]  # where few ads are eligible no level is walked
     assert float(stages["search"]["Average Response Time"]) <= float(stages["total"]["Average Response Time"])
 
 
 def test_locust_fails_and_names_the_status_when_answers_are_refused(tiny_bundle, tmp_path):
     with ServiceProcess(tiny_bundle, RETRIEVAL_MAX_TOP_K="10") as refusing:
-        done, rows = run_locust(tiny_bundle, refusing.http.base_url, tmp_path, users=5)
+        done, rows = run_locust(tiny_bundle, refusing.http.base_url, tmp_path)
     assert done.returncode == 1
+    assert "FAILED: " in done.stdout
     assert "status 422, not 200" in done.stderr + done.stdout
     assert not [name for kind, name in rows if kind == "stage"]
+
+
+def test_locust_fails_when_the_p99_is_over_budget(tiny_bundle, service, tmp_path):
+    done, _ = run_locust(tiny_bundle, service.http.base_url, tmp_path, "--p99-ms", 0.5, "--timeout-ms", 5000)
+    assert done.returncode == 1
+    assert "FAILED: 0 of " in done.stdout
+    assert "0.5 ms allowed" in done.stdout
+
+
+def test_locust_passes_in_spite_of_failures_when_the_budget_allows_them(tiny_bundle, tmp_path):
+    with ServiceProcess(tiny_bundle, RETRIEVAL_MAX_TOP_K="10") as refusing:
+        done, _ = run_locust(tiny_bundle, refusing.http.base_url, tmp_path, "--error-share", 1)
+    assert done.returncode == 0, done.stdout
 
 
 def test_locust_ends_at_once_when_the_bundle_is_not_there(service, tmp_path):
