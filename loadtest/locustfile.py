@@ -3,10 +3,10 @@
     locust -f loadtest/locustfile.py --bundle BUNDLE --host http://127.0.0.1:8080 --headless -u 50 -r 50 -t 30s
     make load BUNDLE=… HOST=… RATE=50 DURATION=1m P99_MS=100 ERROR_SHARE=0.001     writes a report in HTML besides
 
-BUNDLE is the bundle that is served, or the folder of bundles; users and ads are drawn from it. A locust user asks
-once a second, so `-u` is the rate in requests a second as long as the service keeps up. The run fails (exit status 1)
-if more requests fail than `--error-share` allows, or if their p99 is above `--p99-ms`. A request has failed if its
-answer is not a 200, or knows less of the user than it should.
+BUNDLE is the bundle that is served, or the folder of bundles; users and ads are drawn from it. A locust user waits a
+second on average before each request (Poisson), so `-u` is the rate in requests a second as long as the service keeps
+up. The run fails (exit status 1) if more requests fail than `--error-share` allows, or if their p99 is above
+`--p99-ms`. A request has failed if its answer is not a 200, or knows less of the user than it should.
 
 Rows of type POST are what a client waits for; rows of type `stage` are `latency_ms` of the replies. `Aggregated` counts
 both and means nothing. locust rounds percentiles to milliseconds, above 100 ms to tens; averages not.
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from locust import FastHttpUser, constant_throughput, events, task
+from locust import FastHttpUser, events, poisson, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.stats import calculate_response_time_percentile
@@ -98,10 +98,13 @@ class Shopper(FastHttpUser):
     features.
     """
 
-    wait_time = constant_throughput(1)
+    wait_time = poisson(1)
     network_timeout = GIVE_UP_SECONDS
     population: Population
     timeout_ms: float
+
+    def on_start(self) -> None:
+        self.wait()  # type: ignore[no-untyped-call]  # locust starts all users at once, which no crowd does
 
     @task(14)
     def known(self) -> None:
