@@ -10,13 +10,10 @@ the run with exit status 2. Prints a table, then one JSON object on the last lin
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +25,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from index_store.bundle import USER_IDS, BundleError, BundleFiles
-from loadtest.http_load_client import drive
+from loadtest.http_load_client import drive, first_in_line
 from loadtest.http_load_report import report_of_rate, table
 from model.data.tables import ID_COLUMN, USERS, DataError
 
@@ -143,28 +140,13 @@ def _one_rate(load: Load, rate: float, seconds: float, number: int) -> dict[str,
     gc.collect()
     gc.disable()  # a collection in the middle of a run is a lag
     try:
-        with _first_in_line():
-            exchanges = drive(load.address, requests, offsets, load.connections)
+        with first_in_line():
+            exchanges = drive([load.address], zip(offsets.tolist(), requests, strict=True), load.connections)
     finally:
         gc.enable()
     after = _cpu_seconds(load.pid)
     return report_of_rate(rate, seconds, exchanges, load.timeout_ms,
                           None if before is None or after is None else after - before)
-
-
-@contextmanager
-def _first_in_line() -> Iterator[None]:
-    """Runs before all ordinary processes, where we may: on two busy cores 99 % leave within 0.6 ms then, not 4 ms."""
-    before = None
-    with contextlib.suppress(OSError, AttributeError):  # not ours to ask for, or no such thing on this system
-        before = os.sched_getscheduler(0)
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
-    try:
-        yield
-    finally:
-        if before is not None:
-            with contextlib.suppress(OSError):
-                os.sched_setscheduler(0, before, os.sched_param(0))
 
 
 def _requests(load: Load) -> Callable[[bytes], bytes]:

@@ -34,7 +34,7 @@ def report_of_rate(rate: float, seconds: float, exchanges: Sequence[Exchange], t
     if not row["reported"]:
         return row
     limit = np.inf if timeout_ms is None else timeout_ms + GRACE_MS
-    replied = [e for e in exchanges if e.status]
+    replied = [e for e in exchanges if e.status > 0]
     answered = [e for e in replied if e.status == 200]
     bodies = [orjson.loads(e.body) for e in answered]
     refusals = Counter(_error_type(e.body) for e in replied if e.status != 200)
