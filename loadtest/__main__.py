@@ -7,6 +7,7 @@ import sys
 from types import ModuleType
 
 from loadtest import bench, demo, grow, http_load, kernel, opening, targeting
+from loadtest.chaos import command as chaos
 
 COMMANDS: dict[str, tuple[ModuleType, str]] = {
     "bench": (bench, "beam against exhaustive and rivals: quality, pairs, latency"),
@@ -15,6 +16,7 @@ COMMANDS: dict[str, tuple[ModuleType, str]] = {
     "kernel": (kernel, "the scorer's arithmetic against the machine's peak"),
     "opening": (opening, "time to open a bundle, memory of a further worker"),
     "http": (http_load, "a running service at given rates: goodput, percentiles"),
+    "chaos": (chaos, "faults under load: failed requests, added latency, recovery"),
     "demo": (demo, "from a log to answered requests"),
 }
 

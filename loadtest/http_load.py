@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from index_store.bundle import USER_IDS, BundleError, BundleFiles
-from loadtest.http_load_client import drive, first_in_line
+from loadtest.http_load_client import drive, first_in_line, post
 from loadtest.http_load_report import report_of_rate, table
 from model.data.tables import ID_COLUMN, USERS, DataError
 
@@ -152,12 +152,10 @@ def _one_rate(load: Load, rate: float, seconds: float, number: int) -> dict[str,
 def _requests(load: Load) -> Callable[[bytes], bytes]:
     fields = load.fields | ({} if load.timeout_ms is None else {"timeout_ms": load.timeout_ms})
     host, port = load.address
-    head = (f"POST {load.path}/retrieve HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
-            "Content-Length: ").encode()
 
     def request_of(user: bytes) -> bytes:
         body = json.dumps({"user_id": user.decode(), **fields}).encode()
-        return head + str(len(body)).encode() + b"\r\n\r\n" + body
+        return post(f"{load.path}/retrieve", body, f"{host}:{port}")
 
     return request_of
 

@@ -70,6 +70,13 @@ def drive(addresses: Sequence[Address], arrivals: Iterable[tuple[float, bytes]],
         return runner.run(_Drive(addresses, connections, tries, ended).run(arrivals))
 
 
+def post(path: str, body: bytes, host: str) -> bytes:
+    """A whole HTTP/1.1 request with a JSON body."""
+    head = (f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n")
+    return head.encode() + body
+
+
 @contextmanager
 def first_in_line() -> Iterator[None]:
     """Runs this thread before all ordinary ones, where we may.
@@ -110,7 +117,8 @@ class _Drive:
                 await asyncio.sleep(delay)
             exchanges.append(exchange)
             self._pending += 1
-            self._send(exchange)
+            self._turn = (self._turn + 1) % len(self._pools)
+            self._pools[self._turn].send(exchange)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE_SECONDS):
                 while self._pending:
@@ -120,17 +128,13 @@ class _Drive:
             await pool.close()
         return exchanges
 
-    def _send(self, exchange: Exchange) -> None:
-        self._turn = (self._turn + 1) % len(self._pools)
-        self._pools[self._turn].send(exchange)
-
-    def tried(self, exchange: Exchange) -> None:
-        """One try has ended, well or not."""
+    def tried(self, exchange: Exchange, pool: _Pool) -> None:
+        """One try has ended in this pool, well or not."""
         failed = exchange.status in (LOST, REFUSED, _UNAVAILABLE)
         if failed and len(exchange.failures) + 1 < self._tries:
             exchange.failures.append(exchange.status)
             exchange.status = LOST
-            self._send(exchange)
+            self._pools[(self._pools.index(pool) + 1) % len(self._pools)].send(exchange)
             return
         if self._ended is not None:
             self._ended(exchange)
@@ -193,7 +197,7 @@ class _Pool:
                 exchange = self._waiting.popleft()
                 exchange.sent = exchange.sent or time.perf_counter()
                 exchange.status = REFUSED
-                self._drive.tried(exchange)
+                self._drive.tried(exchange, self)
             return
         self.free(connection)
 
@@ -256,11 +260,11 @@ class _Connection(asyncio.Protocol):
             self._pool.free(self)
         else:
             self._transport.close()
-        self._drive.tried(exchange)
+        self._drive.tried(exchange, self._pool)
 
     def connection_lost(self, _: Exception | None) -> None:
         self.closed = True
         self._pool.lost()
         if self._exchange is not None:
             exchange, self._exchange = self._exchange, None
-            self._drive.tried(exchange)
+            self._drive.tried(exchange, self._pool)

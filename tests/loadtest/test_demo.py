@@ -10,8 +10,8 @@ import urllib.request
 import psutil
 import pytest
 
+from loadtest.redis_server import free_port
 from tests.loadtest.demo_process import TINY, DemoProcess
-from tests.redis_server import free_port
 
 UP = "Ctrl-C ends it all."
 

@@ -6,7 +6,7 @@ import socketserver
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.redis_server import free_port
+from loadtest.redis_server import free_port
 from tests.service.service_process import ServiceProcess
 
 FAILED_GETS = 'retrieval_redis_failures_total{operation="get"}'

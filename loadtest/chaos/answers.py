@@ -1,0 +1,112 @@
+"""Requests, and what each bundle answers to them: whether a reply is of one bundle, whole and right.
+
+The answers are computed in this process, by the retriever alone; no cache, no Redis and no second bundle is near.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from index_store.store import Bundle
+from loadtest.http_load_client import post
+from service.parsing import UNLIMITED, parse_body, to_query
+from service.retriever import Retriever
+
+TOP_K = 10
+_TOLERANCE = 1e-4
+_KNOWN_SHARE = 0.7
+
+
+class AlikeError(Exception):
+    """The bundles cannot be told apart by their replies, so no mixed reply would be seen."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The ads of an answer, best first, and their scores."""
+
+    ads: list[str]
+    scores: list[float]
+
+    def problem(self, reply: Mapping[str, Any]) -> str | None:
+        """What of a reply is not as it should be."""
+        ads, scores = [ad["ad_id"] for ad in reply["ads"]], [ad["score"] for ad in reply["ads"]]
+        if ads != self.ads:
+            return f"has the ads {ads[:3]}…, {self.ads[:3]}… were expected"
+        if not np.allclose(scores, self.scores, rtol=_TOLERANCE, atol=_TOLERANCE):
+            return f"has the scores {scores[:3]}…, {self.scores[:3]}… were expected"
+        return None
+
+
+class Answers:
+    """What is asked, and each bundle's answers.
+
+    Args:
+        bundles: folders; the first one's users and ads are asked about.
+        requests: how many different ones.
+
+    Attributes:
+        requests: whole HTTP requests: most of them for known users; some for a stranger, with a history of its own,
+            with excluded ads or with targeting.
+        bundle_ids: of the bundles, in their order.
+
+    Raises:
+        AlikeError: two bundles answer a request alike.
+        BundleError: a bundle is broken.
+    """
+
+    def __init__(self, bundles: Sequence[Path], requests: int = 100) -> None:
+        opened = [Bundle.open(folder) for folder in bundles]
+        bodies = _bodies(opened[0], requests)
+        self.requests = [post("/retrieve", body, "replica") for body in bodies]
+        self.bundle_ids = [one.bundle_id for one in opened]
+        self._expected = {one.bundle_id: dict(zip(self.requests, asyncio.run(_ask(one, bodies)), strict=True))
+                          for one in opened}
+        first, *others = self._expected.values()
+        for other in others:
+            alike = sum(first[request] == other[request] for request in self.requests)
+            if alike:
+                raise AlikeError(f"{alike} of {requests} requests have the same answer in both bundles; give two that "
+                                 "were trained apart")
+
+    def problem(self, request: bytes, reply: Mapping[str, Any]) -> str | None:
+        """What is wrong with a reply: it must be the answer of the one bundle that it names."""
+        if "deadline" in reply["degraded"]:
+            return None  # cut short as it was asked to be
+        of_bundle = self._expected.get(reply["bundle_id"])
+        if of_bundle is None:
+            return f"names the bundle {reply['bundle_id']}, there are {', '.join(self._expected)}"
+        problem = of_bundle[request].problem(reply)
+        return problem and f"of bundle {reply['bundle_id']} {problem}"
+
+
+async def _ask(opened: Bundle, bodies: Sequence[bytes]) -> list[Expected]:
+    retriever = Retriever(opened)
+    try:
+        found = [await retriever.retrieve(to_query(parse_body(body), opened.manifest, UNLIMITED)) for body in bodies]
+    finally:
+        retriever.close()
+    return [Expected(list(answer.ad_ids), [float(score) for score in answer.found.scores]) for answer in found]
+
+
+def _bodies(opened: Bundle, count: int) -> list[bytes]:
+    random = np.random.default_rng(0)
+    users = [user.decode() for user in random.permutation(opened.content.users.ids)]
+    ads = [ad.decode() for ad in random.permutation(opened.content.encoder.item_ids)]
+    kinds: list[dict[str, Any]] = [
+        {"user_id": "stranger"},
+        {"user_id": users[0], "user_features": {"history": ads[:5]}},
+        {"user_id": users[1], "exclude_ad_ids": ads[:50]},
+        {"user_id": users[2], "targeting": {"not": {"field": "ad_id", "in": ads[50:100]}}}]
+    known = [{"user_id": users[n % len(users)], "top_k": TOP_K + n // len(users)}
+             for n in range(round(_KNOWN_SHARE * count))]
+    others = [{**kinds[n % len(kinds)], "top_k": TOP_K + n} for n in range(count - len(known))]
+    bodies = [*known, *others]
+    return [json.dumps({"top_k": TOP_K, **bodies[n]}).encode() for n in random.permutation(count)]

@@ -1,0 +1,89 @@
+"""`python -m loadtest chaos`: faults under load, one scenario after the other, and whether each promise held.
+
+Without --bundle and --other two small synthetic worlds are trained first and kept in the folder. Prints a table, then
+one JSON object on the last line; both are also written to chaos.md and chaos.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from index_store.bundle import BundleError
+from loadtest.chaos.answers import AlikeError
+from loadtest.chaos.replica import ServiceEndedError
+from loadtest.chaos.report import markdown
+from loadtest.chaos.result import Result
+from loadtest.chaos.scenarios import SCENARIOS, Scenario
+from loadtest.chaos.site import FULL, Site
+from loadtest.children import Children
+from loadtest.demo_steps import DemoError, WorldSize, make_bundle
+
+_WORLD = WorldSize(ads=5_000, users=20_000, events=400_000, epochs=1, quality_users=100)
+_SEEDS = (1, 2)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the command on its parser."""
+    parser.add_argument("--out", type=Path, required=True, help="folder for worlds, logs and the report")
+    parser.add_argument("--bundle", type=Path, help="the bundle that is served")
+    parser.add_argument("--other", type=Path, help="another one with the same users, to swap with")
+    parser.add_argument("--only", type=_names, default=SCENARIOS, metavar="NAME,…",
+                        help=f"scenarios to run, of {', '.join(SCENARIOS)} (default: all)")
+    parser.add_argument("--rate", type=float, default=FULL.rate, help="requests a second (default %(default)g)")
+    parser.add_argument("--seconds", type=float, default=FULL.seconds, help="length of a phase (default %(default)g)")
+
+
+def _names(text: str) -> Mapping[str, Scenario]:
+    try:
+        return {name: SCENARIOS[name] for name in text.split(",")}
+    except KeyError as error:
+        raise argparse.ArgumentTypeError(f"there is no scenario {error.args[0]!r}; there are "
+                                         + ", ".join(SCENARIOS)) from None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit status: 0 every promise held, 1 one was broken or a scenario could not run, 130 interrupted."""
+    try:
+        results = list(_results(args))
+    except (AlikeError, BundleError, DemoError, ServiceEndedError, TimeoutError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    report = {"rate": args.rate, "seconds": args.seconds, "scenarios": [asdict(result) for result in results]}
+    text = markdown(results)
+    (args.out / "chaos.json").write_text(json.dumps(report, indent=1) + "\n")
+    (args.out / "chaos.md").write_text(text)
+    print(text)
+    print(json.dumps(report))
+    return 1 if any(result.problems for result in results) else 0
+
+
+def _results(args: argparse.Namespace) -> Iterable[Result]:
+    if (args.bundle is None) != (args.other is None):
+        raise DemoError("--bundle and --other belong together; give both, or none to train two small worlds")
+    scale = replace(FULL, rate=args.rate, seconds=args.seconds)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with Children() as children:
+        first, second = (args.bundle, args.other) if args.bundle else [
+            make_bundle(children, _made(args.out / f"world_{seed}"), "synthetic", None, replace(_WORLD, seed=seed))
+            for seed in _SEEDS]
+        for name, scenario in args.only.items():
+            folder = args.out / name
+            shutil.rmtree(folder, ignore_errors=True)
+            print(f"{name} …", file=sys.stderr, flush=True)
+            result = scenario(Site(first, second, _made(folder), children, scale))
+            print(f"{name}: {'; '.join(result.problems) or 'all promises held'}", file=sys.stderr, flush=True)
+            yield result
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,80 @@
+"""What all scenarios share: the bundles, how hard and how long, and a folder for what they leave."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtest.chaos.answers import Answers
+from loadtest.chaos.replica import Replica
+from loadtest.children import Children
+
+FIRST, SECOND = "first", "second"
+"""Names of the two bundles in the folder of bundles."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much each scenario does.
+
+    Attributes:
+        rate: requests a second.
+        seconds: length of a phase.
+        kills: workers killed, one after the other.
+        restarts: restarts of each of two replicas.
+        swaps, rollbacks: of bundles.
+        every_file: damage every file in every way over HTTP, else each file in one way.
+        soak_seconds: length of the soak, the first third of which warms up.
+        soak_swap_seconds: a bundle is swapped this often meanwhile.
+    """
+
+    rate: float = 50.0
+    seconds: float = 15.0
+    kills: int = 5
+    restarts: int = 3
+    swaps: int = 50
+    rollbacks: int = 10
+    every_file: bool = True
+    soak_seconds: float = 600.0
+    soak_swap_seconds: float = 30.0
+
+
+FULL = Scale()
+SHORT = Scale(rate=40.0, seconds=2.0, kills=1, restarts=1, swaps=4, rollbacks=2, every_file=False, soak_seconds=18.0,
+              soak_swap_seconds=5.0)
+"""For continuous integration: the promises, not the figures."""
+
+
+class Site:
+    """Where scenarios run.
+
+    Args:
+        first, second: bundles with the same users and other answers.
+        folder: for logs, Redis and the folder of bundles.
+        children: owns the services.
+        scale: how much to do.
+
+    Raises:
+        BundleError: one is broken.
+        AlikeError: they cannot be told apart.
+    """
+
+    def __init__(self, first: Path, second: Path, folder: Path, children: Children, scale: Scale) -> None:
+        self.folder, self.scale, self._children = folder, scale, children
+        self.answers = Answers([first, second])
+        self.bundles = folder / "bundles"
+        for name, source in ((FIRST, first), (SECOND, second)):
+            shutil.copytree(source, self.bundles / name)
+        self._started = 0
+
+    @property
+    def bundle(self) -> Path:
+        """The first bundle, for a service that swaps none."""
+        return self.bundles / FIRST
+
+    def replica(self, serves: Path, *, workers: int = 2, port: int = 0, **settings: str) -> Replica:
+        """Starts a replica and waits until it is ready."""
+        self._started += 1
+        return Replica(self._children, serves, self.folder / f"service_{self._started}.log", workers=workers, port=port,
+                       **settings)

@@ -1,0 +1,116 @@
+"""Open-loop requests in the background of a scenario, each reply checked, until the scenario ends."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from loadtest.chaos.answers import Answers
+from loadtest.chaos.result import Outcome, Result, by_phase, figures, no_answer
+from loadtest.http_load_client import Address, Exchange, drive, first_in_line
+
+_CONNECTIONS = 32
+_WARM_UP_SECONDS = 1.0
+
+
+class Traffic:
+    """A `with` block during which requests arrive as a Poisson process, popular ones more often (Zipf's law).
+
+    Args:
+        addresses: replicas, asked in turn.
+        answers: what is asked, and what the replies must say.
+        rate: requests a second.
+        tries: how often a request is sent at most, at the next replica each time.
+        requests: what to ask instead of the requests of `answers`; their replies are not checked.
+
+    Attributes:
+        outcomes: of the requests that have ended.
+        marks: name and begin of each phase.
+        lag_ms: how late each request left.
+    """
+
+    def __init__(self, addresses: Sequence[Address], answers: Answers, rate: float, *, tries: int = 1,
+                 requests: Sequence[bytes] = ()) -> None:
+        self._addresses, self._answers, self._rate, self._tries = addresses, answers, rate, tries
+        self._requests, self._checked = requests or answers.requests, not requests
+        self.marks: list[tuple[str, float]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._error: BaseException | None = None
+        self.outcomes: list[Outcome] = []
+        self.lag_ms: list[float] = []
+
+    def __enter__(self) -> Traffic:
+        gc.collect()
+        gc.disable()  # a collection meanwhile is a lag
+        self._thread.start()
+        self.spend(_WARM_UP_SECONDS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        gc.enable()
+        self._raise()
+
+    def phase(self, name: str) -> float:
+        """Requests from now on belong to this phase; returns the time of `time.perf_counter`."""
+        self.marks.append((name, time.perf_counter()))
+        return self.marks[-1][1]
+
+    def spend(self, seconds: float) -> None:
+        """Lets the load run for a while."""
+        self._stop.wait(seconds)
+        self._raise()
+
+    def result(self, scenario: str, facts: Mapping[str, Any], problems: Sequence[str] = (),
+               fails: Callable[[Outcome], bool] = no_answer) -> Result:
+        """The figures by phase, for after the block; failed and wrong replies are problems."""
+        phases = by_phase(self.outcomes, self.marks)
+        rows = {name: figures(outcomes, fails) for name, outcomes in phases.items()}
+        found = list(problems)
+        for name, row in rows.items():
+            if row["failed"]:
+                found.append(f"{row['failed']} of {row['requests']} requests failed {name}: {row['failures']}")
+            if row["wrong"]:
+                first = next(one.problem for one in phases[name] if one.problem)
+                found.append(f"{row['wrong']} of {row['requests']} replies are wrong {name}, the first one {first}")
+            if not row["requests"]:
+                found.append(f"nothing was asked {name}")
+        lag = float(np.percentile(self.lag_ms, 99, method="inverted_cdf")) if self.lag_ms else None
+        return Result(scenario, rows, {**facts, "sender_lag_p99_ms": lag and round(lag, 2)}, found)
+
+    def _run(self) -> None:
+        try:
+            with first_in_line():
+                drive(self._addresses, self._arrivals(), _CONNECTIONS, tries=self._tries, ended=self._note)
+        except BaseException as error:
+            self._error = error
+
+    def _arrivals(self) -> Iterator[tuple[float, bytes]]:
+        random = np.random.default_rng(0)
+        popularity = 1 / np.arange(1, len(self._requests) + 1)
+        cumulative, offset = np.cumsum(popularity), 0.0
+        while not self._stop.is_set():
+            offset += float(random.exponential(1 / self._rate))
+            yield offset, self._requests[int(np.searchsorted(cumulative, random.random() * cumulative[-1]))]
+
+    def _note(self, exchange: Exchange) -> None:
+        self.lag_ms.append((exchange.sent - exchange.scheduled) * 1e3 if exchange.sent else float("inf"))
+        body = orjson.loads(exchange.body) if exchange.status > 0 else {}
+        ms, answered = (exchange.answered - exchange.scheduled) * 1e3, exchange.status == 200
+        problem = self._answers.problem(exchange.request, body) if answered and self._checked else None
+        self.outcomes.append(Outcome(
+            exchange.scheduled, ms, exchange.status, tuple(exchange.failures), body.get("error_type", ""),
+            body.get("bundle_id", ""), body.get("user_cache", ""), tuple(body.get("degraded", ())), problem))
+        exchange.body = exchange.request = b""
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error

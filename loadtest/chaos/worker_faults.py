@@ -1,0 +1,59 @@
+"""A worker killed under load, and replicas restarted one after the other while a proxy's client asks both."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from loadtest.chaos.result import Result
+from loadtest.chaos.site import Site
+from loadtest.chaos.traffic import Traffic
+
+
+def worker_killed(site: Site) -> Result:
+    """SIGKILL of one of two workers, several times; each failed request is tried once more, at the other worker.
+
+    The first tries that failed are what a client without a second try loses: requests that the dead worker held.
+    """
+    replica = site.replica(site.bundle)
+    recoveries = []
+    with Traffic([replica.address], site.answers, site.scale.rate, tries=2) as traffic:
+        for kill in range(1, site.scale.kills + 1):
+            traffic.phase("before")
+            traffic.spend(site.scale.seconds / site.scale.kills)
+            traffic.phase("during")
+            replica.kill_worker(replica.worker_ids()[0])
+            recoveries.append(round(replica.wait_for("bundle_ready", replica.workers + kill), 3))
+            traffic.phase("after")
+            traffic.spend(site.scale.seconds / site.scale.kills)
+    replica.terminate()
+    return traffic.result("worker killed", {"kills": len(recoveries), "recovery_s": median(recoveries),
+                                            "longest_recovery_s": max(recoveries)})
+
+
+def replicas_restarted(site: Site) -> Result:
+    """SIGTERM of one replica after the other, each started again at its address: what a rolling update does.
+
+    The client tries a request that was refused, lost or answered with 503 once more, at the other replica.
+    """
+    replicas = [site.replica(site.bundle) for _ in range(2)]
+    took: list[float] = []
+    statuses = []
+    with Traffic([replica.address for replica in replicas], site.answers, site.scale.rate, tries=2) as traffic:
+        traffic.phase("before")
+        traffic.spend(site.scale.seconds)
+        for turn in range(2 * site.scale.restarts):
+            traffic.phase("during")
+            old = replicas[turn % 2]
+            took.append(round(old.terminate(), 3))
+            statuses.append(old.process.returncode)
+            replicas[turn % 2] = site.replica(site.bundle, port=old.address[1])
+        traffic.phase("after")
+        traffic.spend(site.scale.seconds)
+    for replica in replicas:
+        replica.terminate()
+    problems = [f"a replica ended with the statuses {statuses}"] if any(statuses) else []
+    lost = sum(phase["failures"].get("lost", 0) for phase in traffic.result("", {}).phases.values())
+    if lost:
+        problems.append(f"{lost} requests were taken by a replica that ended and never answered")
+    return traffic.result("replicas restarted", {"restarts": len(took), "median_stop_s": median(took),
+                                                 "longest_stop_s": max(took), "lost": lost}, problems)

@@ -1,0 +1,21 @@
+"""Two bundles of the same users with other answers, and a site of the short scale."""
+
+import pytest
+
+from loadtest.chaos.site import SHORT, Site
+from loadtest.children import Children
+from tests.tiny_bundle import write_tiny_bundle
+
+
+@pytest.fixture(scope="session")
+def two_bundles(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("worlds")
+    for seed, name in enumerate(("first", "second")):
+        write_tiny_bundle(folder / name, seed=seed, n_items=3_000, n_users=100)
+    return folder / "first", folder / "second"
+
+
+@pytest.fixture
+def site(two_bundles, tmp_path):
+    with Children() as children:
+        yield Site(*two_bundles, tmp_path, children, SHORT)

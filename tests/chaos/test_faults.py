@@ -1,0 +1,11 @@
+"""The short form of each scenario: whatever happens, no request fails and no reply is wrong."""
+
+import pytest
+
+from loadtest.chaos.scenarios import SCENARIOS
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_no_promise_is_broken_when_there_are_faults(site, name):
+    result = SCENARIOS[name](site)
+    assert not result.problems
