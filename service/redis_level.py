@@ -58,6 +58,7 @@ class RedisLevel:
             url, max_connections=_CONNECTIONS, timeout=self._timeout, socket_timeout=self._timeout,
             socket_connect_timeout=self._timeout, retry=Retry(NoBackoff(), 0), protocol=2))
         self._breaker = CircuitBreaker(settings.redis_pause_seconds)
+        self._write_breaker = CircuitBreaker(settings.redis_pause_seconds)  # a full Redis still answers
         self._pending: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(settings.redis_pending_writes)
         self._writer: asyncio.Task[None] | None = None
         self._asked: set[asyncio.Task[_Reply | None]] = set()
@@ -128,36 +129,39 @@ class RedisLevel:
                 record = await self._redis.get(key)
         except Exception as error:  # whatever Redis or its client comes up with, the request goes on
             if not isinstance(error, ResponseError) or not str(error).startswith("WRONGTYPE"):
-                self._failed("get", error)
+                self._failed("get", error, self._breaker)
                 return None
             record = b""  # somebody put a list there: a bad value, but Redis is well
-        self._worked()
+        self._worked(self._breaker)
         return _Reply(record if record is None or isinstance(record, bytes) else b"")
 
     async def _write(self) -> None:
         while True:
             key, record = await self._pending.get()
             try:
-                if not self._breaker.allows():
+                if not self._write_breaker.allows() or not self._breaker.allows():
                     metrics.DROPPED_WRITES.inc()
                     continue
                 async with asyncio.timeout(self._timeout):
                     await self._redis.set(key, record, ex=self._ttl)
-                self._worked()
-            except Exception as error:  # see `get`
-                self._failed("set", error)
+                self._worked(self._write_breaker)
+                self._worked(self._breaker)
+            except ResponseError as error:  # no memory left, or read only
+                self._failed("set", error, self._write_breaker)
+            except Exception as error:  # see `_ask`
+                self._failed("set", error, self._breaker)
             finally:
                 self._pending.task_done()
 
     def _key(self, digest: bytes) -> bytes:
         return self._prefix + digest.hex().encode()
 
-    def _worked(self) -> None:
-        if self._breaker.success():
+    def _worked(self, breaker: CircuitBreaker) -> None:
+        if breaker.success():
             log("redis_recovered")
 
-    def _failed(self, operation: str, error: Exception) -> None:
+    def _failed(self, operation: str, error: Exception, breaker: CircuitBreaker) -> None:
         metrics.REDIS_FAILURES.labels(operation).inc()
-        if self._breaker.failure():
+        if breaker.failure():
             # The error's text may hold the address with its password, its name is enough.
             log("redis_unavailable", operation=operation, error=type(error).__name__)

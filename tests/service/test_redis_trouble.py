@@ -10,6 +10,7 @@ from loadtest.redis_server import free_port
 from tests.service.service_process import ServiceProcess
 
 FAILED_GETS = 'retrieval_redis_failures_total{operation="get"}'
+FAILED_SETS = 'retrieval_redis_failures_total{operation="set"}'
 numbers = itertools.count()
 
 
@@ -75,6 +76,19 @@ def test_known_embedding_is_used_when_redis_is_dead(own_redis, fresh_bundle):
         own_redis.kill()
         reply = process.retrieve(user_id="user-01")
         assert (reply["user_cache"], reply["degraded"]) == ("local", [])
+
+
+def test_hits_go_on_when_redis_takes_no_writes(own_redis, fresh_bundle):
+    with ServiceProcess(fresh_bundle, REDIS_URL=own_redis.url, RETRIEVAL_USER_CACHE_ENTRIES="1") as process:
+        process.retrieve(user_id="user-01")
+        process.wait_until(own_redis.client.dbsize)
+        own_redis.client.config_set("maxmemory", 1)
+        assert ask_somebody_new(process)["degraded"] == []
+        process.wait_until(lambda: process.metrics()[FAILED_SETS])
+        reply = process.retrieve(user_id="user-01")
+        assert (reply["user_cache"], reply["degraded"]) == ("redis", [])
+        own_redis.client.config_set("maxmemory", 0)
+        process.wait_until(lambda: ask_somebody_new(process) and own_redis.client.dbsize() > 1)
 
 
 @contextlib.contextmanager
