@@ -134,7 +134,7 @@ class _Drive:
         if failed and len(exchange.failures) + 1 < self._tries:
             exchange.failures.append(exchange.status)
             exchange.status = LOST
-            self._pools[(self._pools.index(pool) + 1) % len(self._pools)].send(exchange)
+            self._pools[(self._pools.index(pool) + 1) % len(self._pools)].send_anew(exchange)
             return
         if self._ended is not None:
             self._ended(exchange)
@@ -177,6 +177,10 @@ class _Pool:
             if not connection.closed:
                 connection.send(exchange)
                 return
+        self.send_anew(exchange)
+
+    def send_anew(self, exchange: Exchange) -> None:
+        """Sends on no connection that has rested: another of them may be as dead as the one that was tried."""
         self._waiting.append(exchange)
         self._open_another()
 

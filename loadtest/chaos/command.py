@@ -79,9 +79,10 @@ def _results(args: argparse.Namespace) -> Iterable[Result]:
             folder = args.out / name
             shutil.rmtree(folder, ignore_errors=True)
             print(f"{name} …", file=sys.stderr, flush=True)
-            result = scenario(Site(first, second, _made(folder), children, scale))
-            print(f"{name}: {'; '.join(result.problems) or 'all promises held'}", file=sys.stderr, flush=True)
-            yield result
+            for result in scenario(Site(first, second, _made(folder), children, scale)):
+                print(f"{result.scenario}: {'; '.join(result.problems) or 'all promises held'}", file=sys.stderr,
+                      flush=True)
+                yield result
 
 
 def _made(folder: Path) -> Path:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from loadtest.chaos.replica import Replica
-from loadtest.chaos.result import Outcome, Result
+from loadtest.chaos.result import Outcome, Result, judged, percentiles
 from loadtest.chaos.site import Site
 from loadtest.chaos.traffic import Traffic
 
@@ -19,46 +18,43 @@ _GRACE_MS = 5.0
 """As in `loadtest http`: a deadline bounds the work, not the way back."""
 
 
-def overload(site: Site) -> Result:
+def overload(site: Site) -> list[Result]:
     """Doubles the rate until the goodput stays, then sends three times the best; every request has a deadline.
 
     Only answers and 429s are allowed; goodput counts answers that are with the client in time.
     """
     replica = site.replica(site.bundle, RETRIEVAL_DEFAULT_TIMEOUT_MS=f"{_TIMEOUT_MS:g}")
-    before = _at(site, replica, site.scale.rate, "before")
-    rates, goodputs = [site.scale.rate], [_goodput(before, site.scale.seconds)]
+    runs = [_at(site, replica, site.scale.rate)]
+    rates, goodputs = [site.scale.rate], [_goodput(runs[0], site)]
     while len(rates) == 1 or (goodputs[-1] > _GROWTH * goodputs[-2] and 2 * rates[-1] <= _MOST_RATE):
         rates.append(2 * rates[-1])
-        goodputs.append(_goodput(_at(site, replica, rates[-1], "ramp"), site.scale.seconds))
+        goodputs.append(_goodput(_at(site, replica, rates[-1]), site))
     best = max(goodputs)
-    during = _at(site, replica, _TIMES * best, "during")
-    after = _at(site, replica, site.scale.rate, "after")
+    runs += [_at(site, replica, _TIMES * best), _at(site, replica, site.scale.rate)]
     replica.terminate()
-    good, refused = _goodput(during, site.scale.seconds), [one.ms for one in during.outcomes if one.status == 429]
+    good, refused = _goodput(runs[1], site), [one.ms for one in runs[1] if one.status == 429]
     facts: dict[str, Any] = {
         "goodput_by_rate": dict(zip(map(str, rates), (round(goodput, 1) for goodput in goodputs), strict=True)),
         "peak_goodput": round(best, 1), "offered": round(_TIMES * best, 1), "goodput": round(good, 1),
         "goodput_of_peak": round(good / best, 3), "refused": len(refused)}
     if refused:
-        p50, p99 = np.percentile(refused, (50, 99), method="inverted_cdf")
-        facts |= {"refusal_p50_ms": round(float(p50), 2), "refusal_p99_ms": round(float(p99), 2)}
+        facts["refusal"] = percentiles(refused)
     problems = [] if refused else ["nothing was refused, so this was no overload"]
-    parts = [traffic.result("overload", {}, fails=_neither_answered_nor_refused) for traffic in (before, during, after)]
-    return Result("overload", {name: row for part in parts for name, row in part.phases.items()},
-                  {**facts, **parts[1].facts}, [problem for part in parts for problem in part.problems] + problems)
+    return [judged("overload", dict(zip(("before", "during", "after"), runs, strict=True)), facts, problems,
+                   fails=_neither_answered_nor_refused)]
 
 
-def _at(site: Site, replica: Replica, rate: float, phase: str) -> Traffic:
+def _at(site: Site, replica: Replica, rate: float) -> list[Outcome]:
+    """A phase at this rate."""
     with Traffic([replica.address], site.answers, rate) as traffic:
-        traffic.phase(phase)
+        traffic.phase("all")
         traffic.spend(site.scale.seconds)
-    return traffic
+    return traffic.phases()["all"]
 
 
-def _goodput(traffic: Traffic, seconds: float) -> float:
-    (_, begin), = traffic.marks
-    return sum(one.status == 200 and one.ms <= _TIMEOUT_MS + _GRACE_MS and one.at >= begin
-               for one in traffic.outcomes) / seconds
+def _goodput(outcomes: Sequence[Outcome], site: Site) -> float:
+    good = sum(one.status == 200 and one.ms <= _TIMEOUT_MS + _GRACE_MS for one in outcomes)
+    return good / site.scale.seconds
 
 
 def _neither_answered_nor_refused(one: Outcome) -> bool:

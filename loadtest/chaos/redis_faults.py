@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from loadtest.chaos.result import Outcome, Result, by_phase
+from loadtest.chaos.result import Outcome, Result, judged
 from loadtest.chaos.site import Site
 from loadtest.chaos.traffic import Traffic
 from loadtest.redis_server import RedisServer
@@ -20,65 +21,51 @@ _WINDOW = 20
 _GARBAGE_PAUSE_SECONDS = 0.02
 
 
-def redis_killed(site: Site) -> Result:
-    """Dead for a while, then started again, empty."""
-    return _fault(site, "redis killed", _killed)
-
-
-def redis_restarted(site: Site) -> Result:
-    """Killed and started again at once, empty."""
-    return _fault(site, "redis restarted", _restarted)
-
-
-def redis_paused(site: Site) -> Result:
-    """SIGSTOP: connections stay open, no answer comes."""
-    return _fault(site, "redis paused", _paused)
-
-
-def redis_garbage(site: Site) -> Result:
-    """All values are overwritten again and again: noise, cut off, of another key, of another type."""
-    return _fault(site, "redis garbage", _garbage)
-
-
-def redis_full(site: Site) -> Result:
-    """Its memory is used up, and it refuses to write."""
-    return _fault(site, "redis full", _full)
-
-
 Mend = Callable[[], None]
 
 
-def _fault(site: Site, name: str, broken: Callable[[RedisServer], Mend | None]) -> Result:
-    """Load before, during and after; `broken` begins the fault and returns what ends it, None if it is over already."""
-    folder = site.folder / name.replace(" ", "_")
-    folder.mkdir()
-    scale = site.scale
-    with RedisServer.start(folder) as redis:
+def redis_faults(site: Site) -> list[Result]:
+    """One fault after the other on the same Redis, each of them mended before the next.
+
+    Killed: dead for a while, then empty. Restarted: killed and at once there again, empty. Paused: SIGSTOP, connections
+    stay open and no answer comes. Garbage: all values are overwritten again and again, by noise, by what is cut off, of
+    another key or of another type. Full: half of the values are gone, and it refuses to write.
+    """
+    faults: dict[str, Callable[[RedisServer], Mend | None]] = {
+        "killed": _killed, "restarted": _restarted, "paused": _paused, "garbage": _garbage, "full": _full}
+    mended: dict[str, float] = {}
+    with RedisServer.start(site.folder) as redis:
         replica = site.replica(site.bundle, REDIS_URL=redis.url, RETRIEVAL_USER_CACHE_ENTRIES="1")
-        with Traffic([replica.address], site.answers, scale.rate) as traffic:
-            traffic.spend(scale.seconds / 2)  # fills Redis
+        with Traffic([replica.address], site.answers, site.scale.rate) as traffic:
+            traffic.spend(site.scale.seconds)  # fills Redis
             traffic.phase("before")
-            traffic.spend(scale.seconds)
-            traffic.phase("during")
-            mend = broken(redis)
-            mended = time.perf_counter()
-            traffic.spend(scale.seconds)
-            if mend is not None:
-                mend()
-                mended = time.perf_counter()
-            traffic.phase("after")
-            traffic.spend(scale.seconds)
+            traffic.spend(site.scale.seconds)
+            for fault, breaks in faults.items():
+                traffic.phase(f"during {fault}")
+                mend = breaks(redis)
+                mended[fault] = time.perf_counter()
+                traffic.spend(site.scale.seconds)
+                if mend is not None:
+                    mend()
+                    mended[fault] = time.perf_counter()
+                traffic.phase(f"after {fault}")
+                traffic.spend(site.scale.seconds)
         replica.terminate()
-    phases = by_phase(traffic.outcomes, traffic.marks)
+    phases = traffic.phases()
+    return [_result(fault, {"before": phases["before"], "during": phases[f"during {fault}"],
+                            "after": phases[f"after {fault}"]}, mended[fault]) for fault in faults]
+
+
+def _result(fault: str, phases: Mapping[str, Sequence[Outcome]], mended: float) -> Result:
     hits = {phase: _share(outcomes) for phase, outcomes in phases.items()}
-    first, half = _hits_return([one for one in traffic.outcomes if one.at >= mended], mended, hits["before"])
-    problems = [] if half is not None else ["the hits did not come back"]
-    if not hits["before"]:
-        problems.append("there were no hits before")
-    result = traffic.result(name, {"hit_share": hits, "first_hit_s": first, "half_of_the_hits_back_s": half}, problems)
+    since = [one for one in (*phases["during"], *phases["after"]) if one.at >= mended]
+    first, half = _hits_return(since, mended, hits["before"])
+    lost = not hits["before"] or half is None
+    problems = [f"hits before {hits['before']:.0%}, after {hits['after']:.0%}: they did not come back"] if lost else []
+    result = judged(f"redis {fault}", phases, {"hit_share": hits, "first_hit_s": first,
+                                               "half_of_the_hits_back_s": half}, problems)
     added = result.phases["during"]["p99_ms"] - result.phases["before"]["p99_ms"]
-    result.facts["added_p99_ms"] = round(added, 2)
-    return result
+    return replace(result, facts={"added_p99_ms": round(added, 2), **result.facts})
 
 
 def _share(outcomes: Sequence[Outcome]) -> float:

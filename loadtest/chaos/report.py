@@ -7,8 +7,9 @@ from typing import Any
 
 from loadtest.chaos.result import Result
 
-_COLUMNS = {"requests": "requests", "failed": "failed", "first_try_failed": "failed at first", "wrong": "wrong",
-            "degraded": "degraded", "p50_ms": "p50 ms", "p99_ms": "p99 ms", "max_ms": "max ms"}
+_COLUMNS = {"requests": "requests", "failed": "failed", "failed_first": "failed at first", "wrong": "wrong",
+            "degraded": "degraded", "p50_ms": "p50 ms", "p99_ms": "p99 ms", "max_ms": "max ms",
+            "lag_p99_ms": "sent late p99 ms"}
 
 
 def markdown(results: Sequence[Result]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -20,6 +20,7 @@ class Outcome:
 
     Attributes:
         at: when it should have left, in seconds of `time.perf_counter`.
+        lag_ms: from then until it left.
         ms: from then until the answer was whole.
         status: of the last try, below 100 where there was no answer.
         failures: statuses of the tries before.
@@ -27,6 +28,7 @@ class Outcome:
     """
 
     at: float
+    lag_ms: float
     ms: float
     status: int
     failures: tuple[int, ...]
@@ -66,29 +68,53 @@ def by_phase(outcomes: Sequence[Outcome], marks: Sequence[tuple[str, float]]) ->
     return found
 
 
-def figures(outcomes: Sequence[Outcome], fails: Callable[[Outcome], bool]) -> dict[str, Any]:
-    """Counts and percentiles of some requests.
+def no_answer(one: Outcome) -> bool:
+    """Whether a request that should have been answered was not."""
+    return one.status != 200
 
-    `failed` counts what the client got in the end, `first_try_failed` what it would have got without a second try.
+
+def judged(scenario: str, phases: Mapping[str, Sequence[Outcome]], facts: Mapping[str, Any],
+           problems: Sequence[str] = (), fails: Callable[[Outcome], bool] = no_answer) -> Result:
+    """The figures of each phase; requests that failed and replies that are wrong are broken promises.
+
+    Args:
+        scenario: its name.
+        phases: name -> requests.
+        facts, problems: what the scenario found beside.
+        fails: whether an outcome is a failure here.
     """
+    found = list(problems)
+    rows = {name: _figures(outcomes, fails) for name, outcomes in phases.items()}
+    for name, row in rows.items():
+        if row["failed"]:
+            found.append(f"{row['failed']} of {row['requests']} requests failed {name}: {row['failures']}")
+        if row["wrong"]:
+            first = next(one.problem for one in phases[name] if one.problem)
+            found.append(f"{row['wrong']} of {row['requests']} replies are wrong {name}, the first one {first}")
+        if "p99_ms" not in row:
+            found.append(f"nothing was answered {name}")
+    return Result(scenario, rows, dict(facts), found)
+
+
+def percentiles(ms: Sequence[float]) -> dict[str, float]:
+    """p50, p99 and the largest of some milliseconds that were seen; nothing is interpolated."""
+    p50, p99 = np.percentile(ms, (50, 99), method="inverted_cdf")
+    return {"p50_ms": round(float(p50), 2), "p99_ms": round(float(p99), 2), "max_ms": round(max(ms), 2)}
+
+
+def _figures(outcomes: Sequence[Outcome], fails: Callable[[Outcome], bool]) -> dict[str, Any]:
+    """`failed` counts what the client got in the end, `failed_first` what it would have got without a second try."""
     tries = [status for one in outcomes for status in one.failures]
     row: dict[str, Any] = {
         "requests": len(outcomes), "failed": sum(map(fails, outcomes)),
-        "first_try_failed": sum(bool(one.failures) or fails(one) for one in outcomes),
+        "failed_first": sum(bool(one.failures) or fails(one) for one in outcomes),
         "failures": _counted([*tries, *(one.status for one in outcomes if fails(one))]),
         "wrong": sum(one.problem is not None for one in outcomes),
         "degraded": sum(bool(one.degraded) for one in outcomes)}
     answered = [one.ms for one in outcomes if one.status == 200]
     if answered:
-        # A value that was seen: nothing is interpolated.
-        p50, p99 = np.percentile(answered, (50, 99), method="inverted_cdf")
-        row |= {"p50_ms": round(float(p50), 2), "p99_ms": round(float(p99), 2), "max_ms": round(max(answered), 2)}
+        row |= percentiles(answered) | {"lag_p99_ms": percentiles([one.lag_ms for one in outcomes])["p99_ms"]}
     return row
-
-
-def no_answer(one: Outcome) -> bool:
-    """Whether a request that should have been answered was not."""
-    return one.status != 200
 
 
 def _counted(statuses: Sequence[int]) -> dict[str, int]:

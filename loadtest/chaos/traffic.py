@@ -5,14 +5,13 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import orjson
 
 from loadtest.chaos.answers import Answers
-from loadtest.chaos.result import Outcome, Result, by_phase, figures, no_answer
+from loadtest.chaos.result import Outcome, by_phase
 from loadtest.http_load_client import Address, Exchange, drive, first_in_line
 
 _CONNECTIONS = 32
@@ -31,20 +30,17 @@ class Traffic:
 
     Attributes:
         outcomes: of the requests that have ended.
-        marks: name and begin of each phase.
-        lag_ms: how late each request left.
     """
 
     def __init__(self, addresses: Sequence[Address], answers: Answers, rate: float, *, tries: int = 1,
                  requests: Sequence[bytes] = ()) -> None:
         self._addresses, self._answers, self._rate, self._tries = addresses, answers, rate, tries
         self._requests, self._checked = requests or answers.requests, not requests
-        self.marks: list[tuple[str, float]] = []
+        self._marks: list[tuple[str, float]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._error: BaseException | None = None
         self.outcomes: list[Outcome] = []
-        self.lag_ms: list[float] = []
 
     def __enter__(self) -> Traffic:
         gc.collect()
@@ -61,30 +57,17 @@ class Traffic:
 
     def phase(self, name: str) -> float:
         """Requests from now on belong to this phase; returns the time of `time.perf_counter`."""
-        self.marks.append((name, time.perf_counter()))
-        return self.marks[-1][1]
+        self._marks.append((name, time.perf_counter()))
+        return self._marks[-1][1]
 
     def spend(self, seconds: float) -> None:
         """Lets the load run for a while."""
         self._stop.wait(seconds)
         self._raise()
 
-    def result(self, scenario: str, facts: Mapping[str, Any], problems: Sequence[str] = (),
-               fails: Callable[[Outcome], bool] = no_answer) -> Result:
-        """The figures by phase, for after the block; failed and wrong replies are problems."""
-        phases = by_phase(self.outcomes, self.marks)
-        rows = {name: figures(outcomes, fails) for name, outcomes in phases.items()}
-        found = list(problems)
-        for name, row in rows.items():
-            if row["failed"]:
-                found.append(f"{row['failed']} of {row['requests']} requests failed {name}: {row['failures']}")
-            if row["wrong"]:
-                first = next(one.problem for one in phases[name] if one.problem)
-                found.append(f"{row['wrong']} of {row['requests']} replies are wrong {name}, the first one {first}")
-            if not row["requests"]:
-                found.append(f"nothing was asked {name}")
-        lag = float(np.percentile(self.lag_ms, 99, method="inverted_cdf")) if self.lag_ms else None
-        return Result(scenario, rows, {**facts, "sender_lag_p99_ms": lag and round(lag, 2)}, found)
+    def phases(self) -> dict[str, list[Outcome]]:
+        """The requests of each phase, for after the block."""
+        return by_phase(self.outcomes, self._marks)
 
     def _run(self) -> None:
         try:
@@ -102,12 +85,12 @@ class Traffic:
             yield offset, self._requests[int(np.searchsorted(cumulative, random.random() * cumulative[-1]))]
 
     def _note(self, exchange: Exchange) -> None:
-        self.lag_ms.append((exchange.sent - exchange.scheduled) * 1e3 if exchange.sent else float("inf"))
         body = orjson.loads(exchange.body) if exchange.status > 0 else {}
-        ms, answered = (exchange.answered - exchange.scheduled) * 1e3, exchange.status == 200
-        problem = self._answers.problem(exchange.request, body) if answered and self._checked else None
+        lag_ms, ms = ((then - exchange.scheduled) * 1e3 for then in (exchange.sent, exchange.answered))
+        checked = exchange.status == 200 and self._checked
+        problem = self._answers.problem(exchange.request, body) if checked else None
         self.outcomes.append(Outcome(
-            exchange.scheduled, ms, exchange.status, tuple(exchange.failures), body.get("error_type", ""),
+            exchange.scheduled, lag_ms, ms, exchange.status, tuple(exchange.failures), body.get("error_type", ""),
             body.get("bundle_id", ""), body.get("user_cache", ""), tuple(body.get("degraded", ())), problem))
         exchange.body = exchange.request = b""
 

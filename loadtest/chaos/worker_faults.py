@@ -4,45 +4,46 @@ from __future__ import annotations
 
 from statistics import median
 
-from loadtest.chaos.result import Result
+from loadtest.chaos.result import Result, judged
 from loadtest.chaos.site import Site
 from loadtest.chaos.traffic import Traffic
+from loadtest.http_load_client import LOST
 
 
-def worker_killed(site: Site) -> Result:
-    """SIGKILL of one of two workers, several times; each failed request is tried once more, at the other worker.
+def worker_killed(site: Site) -> list[Result]:
+    """SIGKILL of one of two workers, several times; each failed request is tried once more, on a new connection.
 
-    The first tries that failed are what a client without a second try loses: requests that the dead worker held.
+    Those that failed at first are what a client without a second try loses: requests that the dead worker held.
     """
     replica = site.replica(site.bundle)
     recoveries = []
     with Traffic([replica.address], site.answers, site.scale.rate, tries=2) as traffic:
+        traffic.phase("before")
+        traffic.spend(site.scale.seconds)
         for kill in range(1, site.scale.kills + 1):
-            traffic.phase("before")
-            traffic.spend(site.scale.seconds / site.scale.kills)
             traffic.phase("during")
             replica.kill_worker(replica.worker_ids()[0])
             recoveries.append(round(replica.wait_for("bundle_ready", replica.workers + kill), 3))
             traffic.phase("after")
             traffic.spend(site.scale.seconds / site.scale.kills)
     replica.terminate()
-    return traffic.result("worker killed", {"kills": len(recoveries), "recovery_s": median(recoveries),
-                                            "longest_recovery_s": max(recoveries)})
+    return [judged("worker killed", traffic.phases(), {
+        "kills": len(recoveries), "recovery_s": median(recoveries), "longest_recovery_s": max(recoveries)})]
 
 
-def replicas_restarted(site: Site) -> Result:
+def replicas_restarted(site: Site) -> list[Result]:
     """SIGTERM of one replica after the other, each started again at its address: what a rolling update does.
 
     The client tries a request that was refused, lost or answered with 503 once more, at the other replica.
     """
     replicas = [site.replica(site.bundle) for _ in range(2)]
     took: list[float] = []
-    statuses = []
+    statuses: list[int] = []
     with Traffic([replica.address for replica in replicas], site.answers, site.scale.rate, tries=2) as traffic:
         traffic.phase("before")
         traffic.spend(site.scale.seconds)
+        traffic.phase("during")
         for turn in range(2 * site.scale.restarts):
-            traffic.phase("during")
             old = replicas[turn % 2]
             took.append(round(old.terminate(), 3))
             statuses.append(old.process.returncode)
@@ -51,9 +52,8 @@ def replicas_restarted(site: Site) -> Result:
         traffic.spend(site.scale.seconds)
     for replica in replicas:
         replica.terminate()
-    problems = [f"a replica ended with the statuses {statuses}"] if any(statuses) else []
-    lost = sum(phase["failures"].get("lost", 0) for phase in traffic.result("", {}).phases.values())
-    if lost:
-        problems.append(f"{lost} requests were taken by a replica that ended and never answered")
-    return traffic.result("replicas restarted", {"restarts": len(took), "median_stop_s": median(took),
-                                                 "longest_stop_s": max(took), "lost": lost}, problems)
+    lost = sum((*one.failures, one.status).count(LOST) for one in traffic.outcomes)
+    problems = [f"{lost} requests were taken by a replica that ended and never answered"] if lost else []
+    problems += [f"a replica ended with status {status}" for status in statuses if status]
+    return [judged("replicas restarted", traffic.phases(), {
+        "restarts": len(took), "median_stop_s": median(took), "longest_stop_s": max(took), "lost": lost}, problems)]
