@@ -21,9 +21,10 @@ _GRACE_MS = 5.0
 def overload(site: Site) -> list[Result]:
     """Doubles the rate until the goodput stays, then sends three times the best; every request has a deadline.
 
-    Only answers and 429s are allowed; goodput counts answers that are with the client in time.
+    Only answers and 429s are allowed; goodput counts answers that are with the client in time. One worker, for the
+    sender needs a core as well.
     """
-    replica = site.replica(site.bundle, RETRIEVAL_DEFAULT_TIMEOUT_MS=f"{_TIMEOUT_MS:g}")
+    replica = site.replica(site.bundle, workers=1, RETRIEVAL_DEFAULT_TIMEOUT_MS=f"{_TIMEOUT_MS:g}")
     runs = [_at(site, replica, site.scale.rate)]
     rates, goodputs = [site.scale.rate], [_goodput(runs[0], site)]
     while len(rates) == 1 or (goodputs[-1] > _GROWTH * goodputs[-2] and 2 * rates[-1] <= _MOST_RATE):

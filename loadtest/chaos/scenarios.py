@@ -13,6 +13,5 @@ Scenario = Callable[[Site], list[Result]]
 SCENARIOS: Mapping[str, Scenario] = {
     "redis": redis_faults.redis_faults,
     "worker-killed": worker_faults.worker_killed,
-    "replicas-restarted": worker_faults.replicas_restarted,
     "overload": overload.overload,
 }

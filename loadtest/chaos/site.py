@@ -6,6 +6,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from index_store import pointer
+from index_store.pointer import Pointer
 from loadtest.chaos.answers import Answers
 from loadtest.chaos.replica import Replica
 from loadtest.children import Children
@@ -24,7 +26,7 @@ class Scale:
         kills: workers killed, one after the other.
         restarts: restarts of each of two replicas.
         swaps, rollbacks: of bundles.
-        every_file: damage every file in every way over HTTP, else each file in one way.
+        most_damages: damaged bundles that the service is asked to load; 0 for all that there are.
         soak_seconds: length of the soak, the first third of which warms up.
         soak_swap_seconds: a bundle is swapped this often meanwhile.
     """
@@ -35,13 +37,13 @@ class Scale:
     restarts: int = 3
     swaps: int = 50
     rollbacks: int = 10
-    every_file: bool = True
+    most_damages: int = 0
     soak_seconds: float = 600.0
     soak_swap_seconds: float = 30.0
 
 
 FULL = Scale()
-SHORT = Scale(rate=40.0, seconds=2.0, kills=1, restarts=1, swaps=4, rollbacks=2, every_file=False, soak_seconds=18.0,
+SHORT = Scale(rate=40.0, seconds=2.0, kills=1, restarts=1, swaps=4, rollbacks=2, most_damages=12, soak_seconds=18.0,
               soak_swap_seconds=5.0)
 """For continuous integration: the promises, not the figures."""
 
@@ -72,6 +74,11 @@ class Site:
     def bundle(self) -> Path:
         """The first bundle, for a service that swaps none."""
         return self.bundles / FIRST
+
+    def store(self, current: str) -> Path:
+        """The folder of bundles, with the pointer to one of them."""
+        pointer.replace(self.bundles, Pointer(current), None)
+        return self.bundles
 
     def replica(self, serves: Path, *, workers: int = 2, port: int = 0, **settings: str) -> Replica:
         """Starts a replica and waits until it is ready."""
