@@ -38,6 +38,10 @@ class PointerError(Exception):
         self.remedy = remedy
 
 
+Stamp = tuple[int, int, int]
+"""Inode, time and size of the pointer's file."""
+
+
 class BundleNameError(ValueError):
     """This is no name of a bundle in a folder of bundles."""
 
@@ -138,22 +142,28 @@ def read_if_any(store: Path) -> Pointer | None:
         return None
 
 
-def stamp(store: Path) -> tuple[int, ...] | None:
+def stamp(store: Path) -> Stamp | None:
     """Changes whenever the pointer is replaced, even by one that says the same; None while there is none."""
     try:
-        status = (store / POINTER).stat()
+        return _stamp((store / POINTER).stat())
     except OSError:
         return None
+
+
+def _stamp(status: os.stat_result) -> Stamp:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def replace(store: Path, pointer: Pointer, expected: Pointer | None) -> None:
+def replace(store: Path, pointer: Pointer, expected: Pointer | None) -> Stamp:
     """Replaces the pointer atomically: a reader finds the former one or this one, also after a power failure.
 
     Args:
         store: folder of bundles.
         pointer: what it is to say.
         expected: what it says now, as the caller knows it; None where there is none or none that can be read.
+
+    Returns:
+        The stamp of what was written.
 
     Raises:
         PointerChangedError: it says something else by now.
@@ -172,9 +182,11 @@ def replace(store: Path, pointer: Pointer, expected: Pointer | None) -> None:
                     file.write(json.dumps(asdict(pointer)) + "\n")
                     file.flush()
                     os.fsync(file.fileno())
+                    written = _stamp(os.fstat(file.fileno()))
                 os.replace(partial, path)
             finally:
                 partial.unlink(missing_ok=True)
+        return written
     except OSError as error:
         raise PointerError(path, f"cannot be written ({error.strerror})",
                            "make the folder writable for whoever promotes bundles") from error

@@ -25,6 +25,7 @@ examples:
   python -m service build/bundle --port 9000 --workers 4
   REDIS_URL=redis://127.0.0.1:6379/0 python -m service build/bundle
                                                      share user embeddings between workers and restarts
+  python -m service bundles                          serve what `bundles/current` names, and follow it
   python -m service build/bundle --check             verify every file, replay the golden requests, exit 0 or 1
   curl -s localhost:8080/retrieve -H 'Content-Type: application/json' -d '{"user_id": "42", "top_k": 10}'
 
@@ -52,8 +53,7 @@ def main() -> int:
         if args.bundle is None:
             parser.error("name a BUNDLE, a folder written by `python -m model export`")
         settings = read_settings({"host": args.host, "port": args.port, "workers": args.workers})
-        bundle = served_bundle(args.bundle)
-        return asyncio.run(check(bundle)) if args.check else serve(bundle, settings)
+        return asyncio.run(check(served_bundle(args.bundle))) if args.check else serve(args.bundle, settings)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -66,7 +66,7 @@ def openapi() -> str:
     """The document of docs/openapi.json: the contract, whatever the bundle and the settings."""
     from service.app import Api, build_api
 
-    return json.dumps(build_api(Api(Path(), Settings.model_construct())).openapi(), indent=1, ensure_ascii=False)
+    return json.dumps(build_api(Api(Settings.model_construct())).openapi(), indent=1, ensure_ascii=False)
 
 
 async def check(folder: Path) -> int:

@@ -37,6 +37,17 @@ class ErrorType(StrEnum):
     UNKNOWN_AD = "unknown_ad"
     OVERLOADED = "overloaded"
     DEADLINE_UNREACHABLE = "deadline_unreachable"
+    UNAUTHORIZED = "unauthorized"
+    ADMIN_DISABLED = "admin_disabled"
+    UNKNOWN_BUNDLE = "unknown_bundle"
+    BUNDLE_REFUSED = "bundle_refused"
+    LOAD_IN_PROGRESS = "load_in_progress"
+    POINTER_CHANGED = "pointer_changed"
+    NO_PREVIOUS_BUNDLE = "no_previous_bundle"
+    NO_BUNDLE_STORE = "no_bundle_store"
+    POINTER_UNWRITABLE = "pointer_unwritable"
+    LOAD_INCOMPLETE = "load_incomplete"
+    DRAINING = "draining"
     NOT_READY = "not_ready"
     INTERNAL = "internal"
 
@@ -59,8 +70,24 @@ STATUS: Mapping[ErrorType, int] = {
     ErrorType.UNKNOWN_AD: 422,
     ErrorType.OVERLOADED: 429,
     ErrorType.DEADLINE_UNREACHABLE: 429,
+    ErrorType.UNAUTHORIZED: 401,
+    ErrorType.ADMIN_DISABLED: 403,
+    ErrorType.UNKNOWN_BUNDLE: 404,
+    ErrorType.BUNDLE_REFUSED: 409,
+    ErrorType.LOAD_IN_PROGRESS: 409,
+    ErrorType.POINTER_CHANGED: 409,
+    ErrorType.NO_PREVIOUS_BUNDLE: 409,
+    ErrorType.NO_BUNDLE_STORE: 409,
+    ErrorType.POINTER_UNWRITABLE: 503,
+    ErrorType.LOAD_INCOMPLETE: 503,
+    ErrorType.DRAINING: 503,
     ErrorType.NOT_READY: 503,
     ErrorType.INTERNAL: 500,
+}
+
+_HEADERS: Mapping[ErrorType, dict[str, str]] = {
+    ErrorType.UNAUTHORIZED: {"www-authenticate": "Bearer"},
+    ErrorType.DRAINING: {"connection": "close"},  # the next request had better find another replica
 }
 
 _LONGEST_MESSAGE = 400
@@ -77,21 +104,31 @@ class ServiceError(Exception):
         message: the fact, with both values.
         help: what to do.
         retry_after: whole seconds after which it is worth trying again, for the header of this name; None says nothing.
+        details: more to read, of several lines; only where there is more.
     """
 
-    def __init__(self, error_type: ErrorType, message: str, remedy: str, retry_after: int | None = None) -> None:
+    def __init__(self, error_type: ErrorType, message: str, remedy: str, retry_after: int | None = None,
+                 details: str = "") -> None:
         super().__init__(message)
         self.error_type = error_type
         self.message = message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + "…"
         self.help = remedy
         self.retry_after = retry_after
+        self.details = details
 
     @property
     def status(self) -> int:
         return STATUS[self.error_type]
 
     def body(self) -> bytes:
-        return orjson.dumps({"error_type": self.error_type, "message": self.message, "help": self.help})
+        body = {"error_type": self.error_type, "message": self.message, "help": self.help}
+        return orjson.dumps(body | {"details": self.details} if self.details else body)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those that the reply needs beside its body."""
+        headers = {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
+        return headers | _HEADERS.get(self.error_type, {})
 
 
 def internal_error() -> ServiceError:

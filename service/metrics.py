@@ -43,10 +43,17 @@ REFUSED = Counter("retrieval_admission_refused", "Requests that were not searche
 QUEUED = Gauge("retrieval_queue_length", "Requests that wait for a search thread now", multiprocess_mode="livesum")
 QUEUE_LIMIT = Gauge("retrieval_queue_limit", "Requests that may wait for a search thread", multiprocess_mode="livesum")
 SEARCH_THREADS = Gauge("retrieval_search_threads", "Threads that search", multiprocess_mode="livesum")
+IN_FLIGHT = Gauge("retrieval_in_flight", "Requests for ads that are being answered now, those that wait included",
+                  multiprocess_mode="livesum")
 COVERAGE = Histogram("retrieval_coverage", "Share of the planned pairs that was scored", buckets=(
     0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0))
 BUNDLE_ACTIVE = Gauge("retrieval_bundle_active", "Live workers that serve this bundle", ["bundle_id"],
                       multiprocess_mode="livesum")
+BUNDLE_SWAPS = Counter("retrieval_bundle_swaps", "Times that a worker went over to another bundle")
+BUNDLE_REFUSED = Counter("retrieval_bundle_refused", "Bundles that were not taken, by reason", ["reason"])
+POINTER_MISMATCH = Gauge("retrieval_bundle_pointer_mismatch", "1 while a worker serves another bundle than the pointer "
+                                                              "names, or the pointer cannot be read",
+                         multiprocess_mode="livemax")
 LIVE_OVERLAP = Histogram("retrieval_live_overlap", "Share of the exhaustive answer that sampled answers hold, by "
                          "whether a deadline narrowed the search", ["bundle_id", "narrowed"], buckets=_SHARES)
 QUALITY_SKIPPED = Counter("retrieval_quality_skipped", "Sampled answers not searched for again: one waited already")
@@ -60,6 +67,8 @@ for _reason in get_args(DegradedReason):
     DEGRADED.labels(_reason)
 for _reason in ("overloaded", "deadline_unreachable", "client_gone"):
     REFUSED.labels(_reason)
+for _reason in ("broken", "golden", "pointer", "check", "worker"):
+    BUNDLE_REFUSED.labels(_reason)
 
 # A label is looked up once and not with every request: half of what counting it costs.
 _STAGE = {stage: STAGE_SECONDS.labels(stage)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from index_store.bundle import Manifest
 from index_store.values import as_key
@@ -17,6 +17,8 @@ from service.errors import ErrorType, ServiceError, from_validation_error, shown
 from service.query import Query
 from service.schemas import ExplainRequest, RetrieveRequest
 from service.settings import Settings, variable
+
+Schema = TypeVar("Schema", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ UNLIMITED = Limits(sys.maxsize, sys.maxsize, sys.maxsize, 0.0)
 """For requests of our own, such as golden ones."""
 
 
-def parse_body(body: bytes, schema: type[RetrieveRequest] = RetrieveRequest) -> RetrieveRequest:
+def parse_body(body: bytes, schema: type[Schema] = RetrieveRequest) -> Schema:  # type: ignore[assignment]
     """Raises ServiceError if the body is no JSON or not of the schema."""
     try:
         content = orjson.loads(body)
@@ -47,7 +49,7 @@ def parse_body(body: bytes, schema: type[RetrieveRequest] = RetrieveRequest) -> 
     return parse_request(content, schema)
 
 
-def parse_request(content: Any, schema: type[RetrieveRequest] = RetrieveRequest) -> RetrieveRequest:
+def parse_request(content: Any, schema: type[Schema] = RetrieveRequest) -> Schema:  # type: ignore[assignment]
     """Raises ServiceError if decoded JSON is not of the schema."""
     try:
         return schema.model_validate(content)

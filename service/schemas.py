@@ -179,3 +179,4 @@ class ErrorReply(BaseModel):
     error_type: str = Field(description="one of the closed list in docs/operations.md")
     message: str = Field(description="the fact, with the value found")
     help: str = Field(description="what to do")
+    details: str | None = Field(default=None, description="more to read, of several lines; only where there is more")

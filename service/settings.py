@@ -24,6 +24,7 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 lets the system choose")
     workers: int = Field(default=1, ge=1, le=256, description="processes that answer requests")
+    drain_seconds: float = Field(default=5.0, ge=0, description="time after SIGTERM in which new requests are refused")
     shutdown_seconds: int = Field(default=10, ge=1, description="time that running requests get to finish at shutdown")
     search_threads: int = Field(default=1, ge=1, le=64, description="searches that one worker runs at the same time")
     onnx_threads: int = Field(default=1, ge=1, le=64, description="threads of one scorer call")
@@ -57,6 +58,18 @@ class Settings(BaseSettings):
     redis_ttl_seconds: int = Field(default=86_400, ge=1, description="time that an embedding stays in Redis")
     redis_pause_seconds: float = Field(default=1.0, ge=0, description="time that Redis is left alone after a failure")
     redis_pending_writes: int = Field(default=1_000, ge=1, description="writes that may wait; more are dropped")
+
+    admin_token: SecretStr | None = Field(default=None, description="what calls of /admin/ must bear; without it all "
+                                                                    "of them are refused")
+    pointer_poll_seconds: float = Field(default=0.5, gt=0, le=60, description="time between two looks at the pointer")
+    load_seconds: float = Field(default=120.0, gt=0, description="time that loading a bundle may take")
+
+    @field_validator("admin_token")
+    @classmethod
+    def _is_no_empty_token(cls, value: SecretStr | None) -> SecretStr | None:
+        """An empty token means none, as an unset variable of a compose file does, and never one that anybody has."""
+        token = "" if value is None else value.get_secret_value().strip()
+        return SecretStr(token) if token else None
 
     @field_validator("redis_url")
     @classmethod
@@ -96,7 +109,8 @@ def read_settings(overrides: Mapping[str, Any]) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0])
-        # The Redis URL may hold a password, so its value is never shown.
-        value = "as given" if name in ("redis_url", variable("redis_url")) else f"{first['input']!r}"
+        # The Redis URL may hold a password, so its value is never shown; nor is the token.
+        secrets = {spelling for field in ("redis_url", "admin_token") for spelling in (field, variable(field))}
+        value = "as given" if name in secrets else f"{first['input']!r}"
         known = variable(name) if name in Settings.model_fields else name
         raise SettingsError(f"{known} {value} cannot be used: {first['msg']}; see docs/operations.md") from error

@@ -1,7 +1,8 @@
-"""The parent process: verifies the bundle once, opens the socket, keeps the workers alive until it is told to stop."""
+"""The parent process: verifies the first bundle, opens the socket, and runs the service until it is told to stop."""
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -11,18 +12,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from prometheus_client.multiprocess import mark_process_dead
-
+from index_store import pointer
+from index_store.bundle import BundleError
 from index_store.store import Bundle
-from service import worker
+from service.control import Drain, Release
 from service.request_log import log
 from service.settings import Settings, variable
 
-_RESTART_PAUSE_SECONDS = 0.5
-_KILL_MARGIN_SECONDS = 5
+if TYPE_CHECKING:
+    from service.promotion import Promotion
+    from service.workers import Workers
 
 
 class ListenError(Exception):
@@ -32,63 +34,79 @@ class ListenError(Exception):
 def serve(folder: Path, settings: Settings) -> int:
     """Runs the service until SIGTERM or SIGINT.
 
+    Args:
+        folder: a bundle, or a folder of bundles with a pointer.
+        settings: of the service.
+
     Returns:
         Exit status: 0 after a signal, 1 if the workers cannot start.
 
     Raises:
-        BundleError: the bundle is broken.
+        BundleError: the bundle is broken, and so is the one that the pointer names as the one before.
+        PointerError: the pointer is missing or unreadable.
         ListenError: the port is taken or not ours to take.
     """
-    bundle_id = Bundle.open(folder).bundle_id  # reads every byte, so that the workers need not
+    store = folder if pointer.is_store(folder) else None
+    first = _first(store, folder)
     with _listen(settings) as listening, tempfile.TemporaryDirectory(prefix="retrieval-metrics-") as shared:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared  # see service/metrics.py
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared  # see service/metrics.py, which is imported by these two
+        from service.promotion import Promotion
+        from service.workers import StartFailedError, Workers
+
         host, port = listening.getsockname()[:2]
-        log("listening", host=host, port=port, workers=settings.workers, bundle_id=bundle_id)
-        with _stop_signal() as stop:
-            return _supervise(folder, settings, listening, stop)
+        log("listening", host=host, port=port, workers=settings.workers, bundle_id=first.bundle_id)
+        spawn = multiprocessing.get_context("spawn")
+        workers = Workers(spawn, settings, listening)
+        promotion = Promotion(store, first, workers, spawn, settings)
+        try:
+            with _stop_signals() as stop:
+                _run(workers, promotion, stop, settings)
+        except StartFailedError:
+            return 1
+        finally:
+            promotion.end()
+            workers.end()
+    return 0
 
 
-def _supervise(folder: Path, settings: Settings, listening: socket.socket, stop: int) -> int:
-    spawn = multiprocessing.get_context("spawn")
-
-    def start() -> SpawnProcess:
-        process = spawn.Process(target=worker.run, args=(folder, settings, listening))
-        process.start()
-        return process
-
-    processes = [start() for _ in range(settings.workers)]
-    status = 0
-    while True:
-        ready = wait([stop, *(process.sentinel for process in processes)])
+def _run(workers: Workers, promotion: Promotion, stop: int, settings: Settings) -> None:
+    """Keeps the workers alive and on the right bundle, until the signal; then lets them refuse for a while."""
+    drained_at: float | None = None
+    while drained_at is None or time.monotonic() < drained_at:
+        if drained_at is None:
+            workers.start_due(promotion.target)
+        due = workers.next_start if drained_at is None else drained_at
+        seconds = math.inf if due is None else max(0.0, due - time.monotonic())
+        ready = wait([stop, *workers.sources, *promotion.sources], min(seconds, settings.pointer_poll_seconds))
+        for worker, message in workers.received(ready):
+            promotion.heard(worker, message)
         if stop in ready:
-            break
-        ended = [process for process in processes if process.sentinel in ready]
-        for process in ended:
-            process.join()
-            # Takes its gauges out of the sums; its counters stay, for a counter must not fall.
-            mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
-            log("worker_ended", worker_id=process.pid, exit_code=process.exitcode)
-        processes = [process for process in processes if process not in ended]
-        if any(process.exitcode == worker.START_FAILED for process in ended):
-            status = 1
-            break
-        time.sleep(_RESTART_PAUSE_SECONDS)  # so that a worker that dies at once does not keep a core busy
-        processes += [start() for _ in ended]
-    _end(processes, settings.shutdown_seconds)
-    return status
+            number = os.read(stop, 1)[0]
+            if drained_at is not None or number == signal.SIGINT:
+                return  # told twice, or by somebody at a terminal who does not want to wait
+            log("draining", seconds=settings.drain_seconds)
+            workers.tell(Drain())
+            drained_at = time.monotonic() + settings.drain_seconds
+        promotion.tick()
 
 
-def _end(processes: list[SpawnProcess], seconds: int) -> None:
-    """Lets the workers finish their requests, then kills those that did not."""
-    for process in processes:
-        process.terminate()
-    deadline = time.monotonic() + seconds + _KILL_MARGIN_SECONDS
-    for process in processes:
-        process.join(max(0.0, deadline - time.monotonic()))
-        if process.is_alive():
-            log("worker_killed", worker_id=process.pid, reason=f"still busy after {seconds} s")
-            process.kill()
-            process.join()
+def _first(store: Path | None, folder: Path) -> Release:
+    """The bundle to start with: reads every byte of it, so that the workers need not."""
+    if store is None:
+        return _sound(folder)
+    current = pointer.read(store)
+    try:
+        return _sound(store / current.bundle)
+    except BundleError as error:
+        if current.previous is None:
+            raise
+        # A replica that starts now serves what those serve that have refused the bundle, and goes on to refuse it too.
+        log("bundle_refused", bundle=current.bundle, reason=str(error), fault="broken")
+        return _sound(store / current.previous)
+
+
+def _sound(folder: Path) -> Release:
+    return Release(folder.resolve().name, folder, Bundle.open(folder).bundle_id)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -101,10 +119,10 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 @contextmanager
-def _stop_signal() -> Iterator[int]:
-    """A file descriptor that becomes readable at SIGTERM or SIGINT."""
+def _stop_signals() -> Iterator[int]:
+    """A file descriptor on which the number of each SIGTERM and SIGINT can be read."""
     reader, writer = os.pipe()
-    before = {number: signal.signal(number, lambda *_: os.write(writer, b"x"))
+    before = {number: signal.signal(number, lambda received, _: os.write(writer, bytes([received])))
               for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield reader

@@ -1,4 +1,4 @@
-"""One process that answers requests, on a socket and a bundle that the supervisor has opened and verified."""
+"""One process that answers requests, on a socket that the supervisor has opened and bundles that it has verified."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
 from socket import socket
 
+from service.control import Release
 from service.request_log import log_libraries
 from service.settings import Settings
 
@@ -21,8 +21,15 @@ START_FAILED = 3
 _KEEP_ALIVE_SECONDS = 75
 
 
-def run(folder: Path, settings: Settings, listening: socket) -> None:
-    """Serves until SIGTERM or SIGINT, or until the supervisor is gone."""
+def run(release: Release, settings: Settings, listening: socket, control: socket) -> None:
+    """Serves until SIGTERM or SIGINT, or until the supervisor is gone.
+
+    Args:
+        release: the bundle to begin with.
+        settings: of the service.
+        listening: where requests come in.
+        control: the way to the supervisor, see service/control.py.
+    """
     # Here and not above: the supervisor, which names this function, stays small and starts fast without them.
     import uvicorn
 
@@ -30,7 +37,7 @@ def run(folder: Path, settings: Settings, listening: socket) -> None:
 
     log_libraries()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    config = uvicorn.Config(create_app(folder, settings), lifespan="on", log_config=None, access_log=False,
+    config = uvicorn.Config(create_app(release, settings, control), lifespan="on", log_config=None, access_log=False,
                             server_header=False, proxy_headers=False, timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                             timeout_graceful_shutdown=settings.shutdown_seconds)
     server = uvicorn.Server(config)

@@ -13,6 +13,7 @@ import httpx
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 60
+ADMIN_TOKEN = "admin-token-of-the-tests"
 
 
 def command_line(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
@@ -75,6 +76,17 @@ class ServiceProcess:
         assert response.status_code == 200, response.text
         return response.json()
 
+    def admin(self, path: str = "", body: object = None, token: str = ADMIN_TOKEN) -> httpx.Response:
+        """The reply to GET /admin/bundles, or to POST /admin/bundles/load or rollback."""
+        return self.http.request("POST" if path else "GET", f"/admin/bundles{path}", json=body, timeout=150,
+                                 headers={"Authorization": f"Bearer {token}"})
+
+    def load(self, bundle: str) -> dict:
+        """Loads a bundle, which must succeed."""
+        response = self.admin("/load", {"bundle": bundle})
+        assert response.status_code == 200, response.text
+        return response.json()
+
     def worker_ids(self) -> list[int]:
         """Process ids of all workers that ever got ready."""
         return [event["process_id"] for event in self.events if event["event"] == "bundle_ready"]
@@ -107,7 +119,7 @@ class ServiceProcess:
 
 
 def _environment(settings: dict[str, str]) -> dict[str, str]:
-    """This process's environment without settings of the service, but those given."""
+    """This process's environment without settings of the service, but those given; an end without a drain."""
     kept = {name: value for name, value in os.environ.items()
             if not name.startswith("RETRIEVAL_") and name not in ("REDIS_URL", "PROMETHEUS_MULTIPROC_DIR")}
-    return {**kept, **settings}
+    return {**kept, "RETRIEVAL_DRAIN_SECONDS": "0", "RETRIEVAL_ADMIN_TOKEN": ADMIN_TOKEN, **settings}
