@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from index_store.ragged import Ragged
 from model.checkpoint import RunFolder
-from model.config import ConfigError, MoNNConfig, TrainConfig
+from model.config import SIZES, ConfigError, OverArchName, TrainConfig
 from model.data.load import Events, load_dataset
 from model.data.tables import BASELINE, TRUTH, DataError
 from model.data.truth import TrueWorld
@@ -45,7 +46,9 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--node-features", choices=["maximum", "representative"], default=DEFAULTS.node_features,
                         help="interaction features of a node: maximum over its members, or its representative item's "
                              "(default %(default)s)")
-    parser.add_argument("--over-arch", choices=["wukong", "dot"], default="wukong",
+    parser.add_argument("--size", choices=list(SIZES), default="small",
+                        help="MoNN Small, Medium or Large (default %(default)s)")
+    parser.add_argument("--over-arch", choices=get_args(OverArchName), default=DEFAULTS.model.over_arch,
                         help="dot trains the two-tower baseline (default %(default)s)")
     parser.add_argument("--batch-users", type=int, default=DEFAULTS.batch_users,
                         help="moments of users in a batch; logs of impressions take more (default %(default)s)")
@@ -73,11 +76,11 @@ def train(args: argparse.Namespace) -> None:
     elif args.data is None:
         raise ConfigError("train needs --data, the folder that `python -m model data` wrote")
     else:
-        config, data = TrainConfig(model=MoNNConfig(over_arch=args.over_arch), branching=args.branching,
-                                   epochs=args.epochs, rounds=args.rounds, round_epochs=args.round_epochs,
-                                   node_features=args.node_features, batch_users=args.batch_users,
-                                   negatives=args.negatives, forget_share=args.forget_share, holdout=args.holdout,
-                                   seed=args.seed), args.data
+        config, data = TrainConfig(model=replace(SIZES[args.size], over_arch=args.over_arch),
+                                   branching=args.branching, epochs=args.epochs, rounds=args.rounds,
+                                   round_epochs=args.round_epochs, node_features=args.node_features,
+                                   batch_users=args.batch_users, negatives=args.negatives,
+                                   forget_share=args.forget_share, holdout=args.holdout, seed=args.seed), args.data
     fit(data, load_dataset(data), config, args.out, resume=args.resume)
     print(f"trained {args.out}; next: python -m model export --run {args.out} --out BUNDLE")
 

@@ -12,8 +12,11 @@ from index_store.inputs import table_sizes
 from index_store.postings import feature_names
 from index_store.ragged import Ragged
 from model.config import MoNNConfig
-from model.over_arch import DotProduct, OverArch, Wukong
+from model.deepfm import DeepFM
+from model.dhen import DHEN
+from model.over_arch import DotProduct, OverArch
 from model.towers import Tables, Tower
+from model.wukong import Wukong
 
 
 class MoNN(nn.Module):
@@ -36,10 +39,7 @@ class MoNN(nn.Module):
                                 config.item_embedding, config.dropout)
         self.interaction_tower = Tower(len(feature_names(spec)), config.pair_hidden, config.dim)
         self.level_offsets = nn.Parameter(torch.zeros(inner_levels, config.item_embedding))
-        tokens = (config.user_tokens, config.item_tokens, config.dim, len(spec.tasks))
-        self.over_arch: OverArch = DotProduct(*tokens) if config.over_arch == "dot" else Wukong(
-            *tokens, fm_tokens=config.fm_tokens, linear_tokens=config.linear_tokens, hidden=config.over_hidden,
-            layers=config.layers)
+        self.over_arch = _over_arch(config, len(spec.tasks))
 
     def embed_users(self, dense: Tensor, bags: Mapping[str, Ragged]) -> Tensor:
         """Dense fields (N, ·) and bags of N users -> (N, Du)."""
@@ -76,6 +76,21 @@ class MoNN(nn.Module):
         """Everything but the tables."""
         sparse = {id(p) for p in self.sparse_parameters()}
         return [p for p in self.parameters() if id(p) not in sparse]
+
+
+def _over_arch(config: MoNNConfig, tasks: int) -> OverArch:
+    tokens = (config.user_tokens, config.item_tokens, config.dim, tasks)
+    hidden, layers = config.over_hidden, config.layers
+    match config.over_arch:
+        case "dot":
+            return DotProduct(*tokens)
+        case "deepfm":
+            return DeepFM(*tokens, hidden=hidden, layers=layers)
+        case "dhen":
+            return DHEN(*tokens, tokens=config.fm_tokens + config.linear_tokens, hidden=hidden, layers=layers)
+        case "wukong":
+            return Wukong(*tokens, fm_tokens=config.fm_tokens, linear_tokens=config.linear_tokens, hidden=hidden,
+                          layers=layers)
 
 
 class Scorer(nn.Module):

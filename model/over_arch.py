@@ -1,19 +1,39 @@
-"""Over-architectures: from the tokens of user, item and pair to one logit a task.
+"""Over-architectures: from the tokens of user, item and pair to one logit a task; the interface, and the dot product.
 
-Tokens are (…, n, d) slices of the towers' outputs. Everything that depends on the user or on the item alone is computed
-once for it and only broadcast over the pairs, in training as in the exported graph.
+Tokens are (…, n, d) slices of the towers' outputs. What depends on the user or on the item alone is computed once for
+it, as its terms, and only joined for the pairs: in training, in evaluation and in the exported graph (`split.py`).
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor, nn
+
+Terms = tuple[Tensor, ...]
+"""What `OverArch.join` reads of users or items: tensors whose first axes are those of the users or items."""
 
 
 class OverArch(nn.Module):
     """From (B, nu, d) user, (N, ni, d) or (B, N, ni, d) item and (B, N, d) pair tokens to (B, N, tasks) logits."""
 
     bias: nn.Parameter
+
+    @abstractmethod
+    def user_terms(self, user: Tensor) -> Terms:
+        """Terms of user tokens (B, nu, d)."""
+
+    @abstractmethod
+    def item_terms(self, item: Tensor) -> Terms:
+        """Terms of item tokens (…, ni, d)."""
+
+    @abstractmethod
+    def join(self, user: Terms, item: Terms, pair: Tensor) -> Tensor:
+        """Logits (B, N, tasks) of pairs, from terms of B users, of N items or of (B, N) items, and pairs (B, N, d)."""
+
+    def forward(self, user: Tensor, item: Tensor, pair: Tensor) -> Tensor:
+        return self.join(self.user_terms(user), self.item_terms(item), pair)
 
     def start_at(self, logits: Tensor) -> None:
         """Sets the bias of each task (tasks,), so that training starts at the log's base rates."""
@@ -29,65 +49,28 @@ class DotProduct(OverArch):
         self.weight = nn.Parameter(torch.full((tasks, user_tokens * dim), dim**-0.5))
         self.bias = nn.Parameter(torch.zeros(tasks))
 
-    def forward(self, user: Tensor, item: Tensor, pair: Tensor) -> Tensor:
-        users = user.flatten(1)[:, None] * self.weight
-        return torch.einsum("btw,nw->bnt" if item.ndim == 3 else "btw,bnw->bnt", users, item.flatten(-2)) + self.bias
+    def user_terms(self, user: Tensor) -> Terms:
+        return (user.flatten(1)[:, None] * self.weight,)
+
+    def item_terms(self, item: Tensor) -> Terms:
+        return (item.flatten(-2),)
+
+    def join(self, user: Terms, item: Terms, pair: Tensor) -> Tensor:
+        return item[0] @ user[0].transpose(1, 2) + self.bias
 
 
-class Wukong(OverArch):
-    """Wukong layers over the tokens of user, item and pair, then a linear head.
+def cross_products(user: Tensor, item: Tensor, pair: Tensor) -> Tensor:
+    """Dot products of tokens of different towers, and the pair's with itself: (B, N, nu ni + nu + ni + 1).
 
-    The first layer is `LN(concat(FMB(X), LCB(X)) + W X)` over X = [user; item; pair]. Its factorisation machine takes
-    the dot products between tokens of different towers; those within one tower are left to that tower, which sees its
-    own features anyhow. The linear parts are sums over the three towers, so that a pair adds the rank-one term of its
-    single token. Further layers are the plain Wukong layer over the compressed tokens.
+    Those within one tower are left to that tower, which sees its own features anyhow.
+
+    Args:
+        user: (B, nu, d).
+        item: (N, ni, d) or (B, N, ni, d).
+        pair: (B, N, d).
     """
-
-    def __init__(self, user_tokens: int, item_tokens: int, dim: int, tasks: int, *, fm_tokens: int,
-                 linear_tokens: int, hidden: int, layers: int) -> None:
-        super().__init__()
-        self.fm_tokens, self.dim = fm_tokens, dim
-        tokens = fm_tokens + linear_tokens
-        products = user_tokens * item_tokens + user_tokens + item_tokens + 1
-        self.norm_products = nn.LayerNorm(products)
-        self.fm = nn.Sequential(nn.Linear(products, hidden), nn.ReLU(), nn.Linear(hidden, fm_tokens * dim))
-        # LCB and residual are both linear over tokens; the residual alone feeds the rows of the FMB.
-        self.mix_user = nn.Parameter(torch.randn(tokens, user_tokens) * user_tokens**-0.5)
-        self.mix_item = nn.Parameter(torch.randn(tokens, item_tokens) * item_tokens**-0.5)
-        self.mix_pair = nn.Parameter(torch.randn(tokens))
-        self.norm = nn.LayerNorm(dim)
-        self.layers = nn.ModuleList([WukongLayer(tokens, dim, fm_tokens, hidden) for _ in range(layers - 1)])
-        self.head = nn.Linear(tokens * dim, tasks, bias=False)
-        self.bias = nn.Parameter(torch.zeros(tasks))
-
-    def forward(self, user: Tensor, item: Tensor, pair: Tensor) -> Tensor:
-        shared = item.ndim == 3
-        user_item = torch.einsum("bid,njd->bnij" if shared else "bid,bnjd->bnij", user, item)
-        user_pair = torch.einsum("bid,bnd->bni", user, pair)
-        item_pair = torch.einsum("njd,bnd->bnj", item, pair) if shared else (item * pair[:, :, None]).sum(-1)
-        products = torch.cat([user_item.flatten(2), user_pair, item_pair, (pair * pair).sum(-1, keepdim=True)], dim=2)
-        fm = self.fm(self.norm_products(products)).unflatten(2, (self.fm_tokens, self.dim))
-        linear = (self.mix_user @ user)[:, None] + self.mix_item @ item + pair[:, :, None] * self.mix_pair[:, None]
-        tokens = self.norm(linear + nn.functional.pad(fm, (0, 0, 0, len(self.mix_pair) - self.fm_tokens)))
-        for layer in self.layers:
-            tokens = layer(tokens)
-        logits: Tensor = self.head(tokens.flatten(2)) + self.bias
-        return logits
-
-
-class WukongLayer(nn.Module):
-    """`LN(concat(FMB(X), LCB(X)) + X)` over n tokens (…, n, d) that keeps their number."""
-
-    def __init__(self, tokens: int, dim: int, fm_tokens: int, hidden: int) -> None:
-        super().__init__()
-        self.fm_tokens, self.dim = fm_tokens, dim
-        self.norm_products = nn.LayerNorm(tokens * tokens)
-        self.fm = nn.Sequential(nn.Linear(tokens * tokens, hidden), nn.ReLU(), nn.Linear(hidden, fm_tokens * dim))
-        self.mix = nn.Parameter(torch.randn(tokens - fm_tokens, tokens) * tokens**-0.5)
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        products = (tokens @ tokens.transpose(-1, -2)).flatten(-2)
-        fm = self.fm(self.norm_products(products)).unflatten(-1, (self.fm_tokens, self.dim))
-        out: Tensor = self.norm(torch.cat([fm, self.mix @ tokens], dim=-2) + tokens)
-        return out
+    shared = item.ndim == 3
+    user_item = torch.einsum("bid,njd->bnij" if shared else "bid,bnjd->bnij", user, item)
+    user_pair = torch.einsum("bid,bnd->bni", user, pair)
+    item_pair = torch.einsum("njd,bnd->bnj", item, pair) if shared else (item * pair[:, :, None]).sum(-1)
+    return torch.cat([user_item.flatten(2), user_pair, item_pair, (pair * pair).sum(-1, keepdim=True)], dim=2)

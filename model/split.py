@@ -7,13 +7,16 @@ values are those of `MoNN.score`; `docs/kernel.md` counts their cost.
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from model.monn import MoNN
-from model.over_arch import DotProduct, Wukong
+from model.over_arch import Terms
+from model.wukong import Wukong
 
 
 class SplitScorer(nn.Module):
@@ -35,29 +38,42 @@ class SplitScorer(nn.Module):
 def split(monn: MoNN) -> SplitScorer:
     """The split form of a trained network, sharing no parameters with it."""
     with torch.no_grad():
-        scorer = SplitDot(monn.over_arch) if isinstance(monn.over_arch, DotProduct) else SplitWukong(monn)
+        scorer = SplitWukong(monn) if isinstance(monn.over_arch, Wukong) else SplitTerms(monn)
     return scorer.eval()
 
 
-class SplitDot(SplitScorer):
-    """Two towers: the user part is the weighted user embedding of each task, the item part the item embedding."""
+class SplitTerms(SplitScorer):
+    """Any over-arch: its terms of user and item are the parts, laid side by side, and are joined for the pairs."""
 
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, over_arch: DotProduct) -> None:
+    def __init__(self, monn: MoNN) -> None:
         super().__init__()
-        self.register_buffer("weight", over_arch.weight.detach().clone())
-        self.register_buffer("bias", over_arch.bias.detach().clone())
+        config = monn.config
+        self.over_arch = copy.deepcopy(monn.over_arch).cpu()
+        self.interaction_tower = copy.deepcopy(monn.interaction_tower).cpu()
+        self.user_tokens, self.item_tokens = ((count, config.dim) for count in (config.user_tokens, config.item_tokens))
+        self.user_shapes = [term.shape[1:] for term in self.over_arch.user_terms(torch.zeros(1, *self.user_tokens))]
+        self.item_shapes = [term.shape[1:] for term in self.over_arch.item_terms(torch.zeros(1, *self.item_tokens))]
+        self.to(monn.level_offsets.device)
 
     def user_part(self, users: Tensor) -> Tensor:
-        return (users[:, None] * self.weight).flatten(1)
+        terms = self.over_arch.user_terms(users.reshape(-1, *self.user_tokens))
+        return torch.cat([term.flatten(1) for term in terms], dim=1)
 
     def item_part(self, items: Tensor) -> Tensor:
-        return items
+        terms = self.over_arch.item_terms(items.reshape(-1, *self.item_tokens))
+        return torch.cat([term.flatten(1) for term in terms], dim=1)
 
     def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
-        return items.to(user.dtype) @ user.reshape(self.weight.shape).T + self.bias
+        pair = self.interaction_tower(interaction)[None]
+        logits: Tensor = self.over_arch.join(_terms(user, self.user_shapes),
+                                             _terms(items.to(torch.float32), self.item_shapes), pair)[0]
+        return logits
+
+
+def _terms(part: Tensor, shapes: Sequence[torch.Size]) -> Terms:
+    """The terms of rows (N, ·) that were laid side by side, each with its own shape."""
+    cut = torch.split_with_sizes(part, [shape.numel() for shape in shapes], dim=1)
+    return tuple(term.reshape(-1, *shape) for term, shape in zip(cut, shapes, strict=True))
 
 
 class SplitWukong(SplitScorer):

@@ -12,7 +12,9 @@ from tests.model.worlds import positives
 
 @pytest.mark.parametrize("shape", [
     {}, {"layers": 2}, {"layers": 3, "fm_tokens": 1, "linear_tokens": 3}, {"over_arch": "dot"},
-    {"user_tokens": 3, "item_tokens": 5, "fm_tokens": 3, "linear_tokens": 1, "dim": 8, "pair_hidden": ()}])
+    {"user_tokens": 3, "item_tokens": 5, "fm_tokens": 3, "linear_tokens": 1, "dim": 8, "pair_hidden": ()},
+    {"over_arch": "deepfm", "user_tokens": 3, "item_tokens": 5}, {"over_arch": "deepfm", "layers": 3},
+    {"over_arch": "dhen", "user_tokens": 3, "item_tokens": 5}, {"over_arch": "dhen", "layers": 3}])
 def test_split_form_scores_as_the_network_does(shape, tolerance=1e-5):
     torch.manual_seed(0)
     data, config = positives(), MoNNConfig(**shape)
