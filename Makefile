@@ -3,6 +3,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0# installed before all else; name another build with make TORCH='torch==...'
 VENV := .venv
 RUN := $(VENV)/bin/python
+COMPOSE ?= docker compose -f docker/compose.yaml# docker/compose.host.yaml where there is no bridge network
 LOCKS := docker/requirements
 LOCK := $(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate \
 	--python-version 3.11 --python-platform linux --custom-compile-command 'make lock' --excludes $(LOCKS)/excludes.in
@@ -17,7 +18,7 @@ P99_MS ?= 100
 ERROR_SHARE ?= 0.001
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo load test lint lock clean
+.PHONY: help setup demo load test lint promtool lock up down lab clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -38,18 +39,32 @@ load: setup  ## users who ask HOST for RATE answers a second; fails over P99_MS 
 	$(VENV)/bin/locust -f loadtest/locustfile.py --headless --only-summary --host $(HOST) --bundle $(BUNDLE) \
 		-u $(RATE) -r $(RATE) -t $(DURATION) --p99-ms $(P99_MS) --error-share $(ERROR_SHARE) --html build/load.html
 
-test: lint  ## everything that must hold: lint, types, tests
+test: lint promtool  ## everything that must hold: lint, types, tests
 	$(RUN) -m pytest
 
 lint: setup  ## ruff and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
+promtool: $(VENV)/bin/promtool
+
+$(VENV)/bin/promtool: | $(VENV)/installed
+	tests/docker/get-promtool $@
+
 lock: setup  ## newest versions for the images, with hashes
 	$(LOCK) $(LOCKS)/build.in --output-file $(LOCKS)/build.txt
 	$(LOCK) pyproject.toml --extra serve --output-file $(LOCKS)/serve.txt
 	$(LOCK) pyproject.toml --extra train --output-file $(LOCKS)/train.txt
 	$(LOCK) pyproject.toml --extra load --output-file $(LOCKS)/load.txt
+
+up:  ## the whole stack in containers, with a bundle of a synthetic world where there is none
+	COMPOSE='$(COMPOSE)' docker/up
+
+down:  ## ends the stack; its bundles and metrics stay in their volumes
+	$(COMPOSE) --profile load --profile train down
+
+lab: setup  ## tests of the stack on the engine that DOCKER_HOST names, or the local one
+	$(RUN) -m pytest -m lab tests/docker
 
 clean:  ## removes what the targets made
 	rm -rf $(VENV) build *.egg-info demo

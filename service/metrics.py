@@ -45,8 +45,7 @@ QUEUE_LIMIT = Gauge("retrieval_queue_limit", "Requests that may wait for a searc
 SEARCH_THREADS = Gauge("retrieval_search_threads", "Threads that search", multiprocess_mode="livesum")
 IN_FLIGHT = Gauge("retrieval_in_flight", "Requests for ads that are being answered now, those that wait included",
                   multiprocess_mode="livesum")
-COVERAGE = Histogram("retrieval_coverage", "Share of the planned pairs that was scored", buckets=(
-    0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0))
+COVERAGE = Histogram("retrieval_coverage", "Share of the planned pairs that was scored", buckets=_SHARES)
 BUNDLE_ACTIVE = Gauge("retrieval_bundle_active", "Live workers that serve this bundle", ["bundle_id"],
                       multiprocess_mode="livesum")
 BUNDLE_SWAPS = Counter("retrieval_bundle_swaps", "Times that a worker went over to another bundle")

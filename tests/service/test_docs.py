@@ -30,6 +30,11 @@ def test_every_error_has_its_row_with_its_status_when_docs_are_read():
     assert {name: int(status) for name, status, _ in section("operations.md", "Errors")} == STATUS
 
 
+def documented_metrics():
+    """Names of the metrics that have a row."""
+    return {cells[0] for cells in section("operations.md", "Metrics")}
+
+
 def test_every_metric_has_its_row_with_its_labels_when_docs_are_read():
     expected = {}
     for collector in set(REGISTRY._names_to_collectors.values()):

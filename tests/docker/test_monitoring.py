@@ -1,0 +1,75 @@
+"""Rules and dashboard ask for what the service says: each expression parses, each name and label is exported."""
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.docker.monitoring import DASHBOARD, DOCKER, PANELS, RECORDED, expressions, selectors
+from tests.service.service_process import ServiceProcess
+from tests.service.test_docs import documented_metrics
+
+OF_PROMETHEUS = {"up": {"job", "instance"}, "ALERTS": {"alertname", "alertstate", "instance"}}
+OF_A_SCRAPE = {"instance", "job"}
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_bundle):
+    """Metric name -> label names -> values, as a running service that has answered says them at /metrics."""
+    with ServiceProcess(tiny_bundle, RETRIEVAL_QUALITY_SAMPLE_RATE="1") as service:
+        service.retrieve(user_id="u1", top_k=5)
+        service.http.get("/nowhere")
+        service.wait_until(lambda: "retrieval_live_overlap_count" in service.http.get("/metrics").text)
+        text = service.http.get("/metrics").text
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = found.setdefault(sample.name, {})
+            for name, value in sample.labels.items():
+                labels.setdefault(name, set()).add(value)
+    return found
+
+
+@pytest.mark.parametrize(("place", "expression"), expressions().items(), ids=expressions())
+def test_expression_names_what_the_service_exports_when_parsed(place, expression, exported):
+    known = {**exported, **OF_PROMETHEUS, **{name: {"bundle_id"} for name in RECORDED}}
+    for name, matchers in selectors(expression):
+        assert name in known, f"{place}: the service does not export {name}"
+        assert set(matchers) <= set(known[name]) | OF_A_SCRAPE, f"{place}: {name} has no such label"
+        assert matchers.get("le", "+Inf") in exported.get(name, {}).get("le", {"+Inf"}), f"{place}: no such bucket"
+
+
+@pytest.mark.parametrize(("label", "metric"), [("stage", "retrieval_stage_seconds_count"),
+                                               ("result", "retrieval_user_cache_total"),
+                                               ("reason", "retrieval_admission_refused_total"),
+                                               ("reason", "retrieval_degraded_total")])
+def test_expression_asks_for_values_that_there_are_when_the_list_is_closed(label, metric, exported):
+    asked = {value for text in expressions().values() for name, matchers in selectors(text)
+             if name.rpartition("_")[0] == metric.rpartition("_")[0]
+             for value in matchers.get(label, "").split("|") if value}
+    assert asked <= exported[metric][label]
+
+
+def test_dashboard_shows_every_metric_when_compared_with_the_docs():
+    shown = {name for text in expressions().values() for name, _ in selectors(text)}
+    kept_out = {"retrieval_quality_skipped_total"}  # says how busy the meter is, not how the service is
+    missing = {name for name in documented_metrics() - kept_out
+               if not {name, f"{name}_count", f"{name}_sum", f"{name}_bucket"} & shown}
+    assert not missing
+
+
+def test_dashboard_asks_the_provisioned_source_when_loaded():
+    (source,) = yaml.safe_load((DOCKER / "grafana/provisioning/datasources/prometheus.yaml").read_text())["datasources"]
+    places = [*PANELS, *(target for panel in PANELS for target in panel["targets"]),
+              *DASHBOARD["templating"]["list"], *DASHBOARD["annotations"]["list"]]
+    assert {(place["datasource"]["type"], place["datasource"]["uid"]) for place in places} == {
+        (source["type"], source["uid"])}
+
+
+def test_panels_have_ids_titles_and_places_of_their_own_when_drawn():
+    panels = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
+    cells = [(x, y) for panel in panels for place in [panel["gridPos"]]
+             for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+    assert all(panel["description"] for panel in PANELS)
