@@ -1,0 +1,76 @@
+"""The Kustomize base against Kubernetes' schemas, and against what the service is and needs."""
+
+import json
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from service.settings import Settings, variable
+from tests.docker.monitoring import DOCKER
+from tests.service.test_docs import documented_metrics
+
+BASE = DOCKER / "k8s"
+RESOURCES = {resource["kind"]: resource for path in sorted(BASE.glob("*.yaml")) if path.name != "kustomization.yaml"
+             for resource in yaml.safe_load_all(path.read_text())}
+POD = RESOURCES["Deployment"]["spec"]["template"]
+(CONTAINER,) = POD["spec"]["containers"]
+
+
+@pytest.mark.parametrize("kind", RESOURCES)
+def test_resource_fits_the_schema_when_validated_strictly(kind):
+    kubernetes_validate.validate(RESOURCES[kind], kubernetes_validate.latest_version(), strict=True)
+
+
+def test_schema_refuses_a_field_that_is_misspelt_when_validated_strictly():
+    spoilt = {**RESOURCES["Service"], "spec": {**RESOURCES["Service"]["spec"], "selectr": {}}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(spoilt, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_base_lists_every_file_when_built():
+    listed = yaml.safe_load((BASE / "kustomization.yaml").read_text())["resources"]
+    assert sorted([*listed, "kustomization.yaml"]) == sorted(path.name for path in BASE.iterdir())
+    assert len(RESOURCES) == len(listed)
+
+
+def test_all_mean_the_same_pods_when_they_select():
+    labels = POD["metadata"]["labels"]
+    for kind in ("Deployment", "Service", "PodDisruptionBudget"):
+        selector = RESOURCES[kind]["spec"]["selector"]
+        assert selector.get("matchLabels", selector).items() <= labels.items()
+    target = RESOURCES["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == ("Deployment", RESOURCES["Deployment"]["metadata"]["name"])
+    claims = [volume["persistentVolumeClaim"]["claimName"] for volume in POD["spec"]["volumes"]
+              if "persistentVolumeClaim" in volume]
+    assert claims == [RESOURCES["PersistentVolumeClaim"]["metadata"]["name"]]
+
+
+def test_probes_ask_three_endpoints_that_there_are_when_the_pod_runs():
+    asked = [CONTAINER[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")]
+    assert len(set(asked)) == 3
+    assert set(asked) <= set(json.loads((DOCKER.parent / "docs" / "openapi.json").read_text())["paths"])
+
+
+def test_environment_has_only_settings_that_there_are_when_the_pod_starts():
+    assert {entry["name"] for entry in CONTAINER["env"]} <= {variable(name) for name in Settings.model_fields}
+
+
+def test_pod_gets_the_time_that_draining_takes_when_it_ends():
+    settings = Settings.model_construct()
+    needed = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"] + settings.drain_seconds + settings.shutdown_seconds
+    assert POD["spec"]["terminationGracePeriodSeconds"] > needed
+
+
+def test_autoscaler_follows_a_metric_that_the_service_exports_when_it_counts():
+    (metric,) = RESOURCES["HorizontalPodAutoscaler"]["spec"]["metrics"]
+    assert metric["pods"]["metric"]["name"] in documented_metrics()
+
+
+def test_pod_is_not_root_and_writes_to_its_volumes_alone_when_it_runs():
+    pod, container = POD["spec"]["securityContext"], CONTAINER["securityContext"]
+    assert pod["runAsNonRoot"] is True
+    assert f"USER {pod['runAsUser']}:{pod['runAsGroup']}" in (DOCKER / "service.Dockerfile").read_text()
+    assert container["readOnlyRootFilesystem"] is True
+    assert container["allowPrivilegeEscalation"] is False
+    assert container["capabilities"] == {"drop": ["ALL"]}
