@@ -9,7 +9,8 @@ COPY docker/requirements docker/requirements
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes -r docker/requirements/load.txt
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin load
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin load \
+ && install --directory --owner 10001 --group 10001 /bundles
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /src
 COPY index_store index_store

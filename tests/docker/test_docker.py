@@ -1,4 +1,4 @@
-"""What can be said of image and compose files without an engine. docker/compose.yaml says how to run them with one."""
+"""What can be said of image and compose files without an engine; test_lab.py starts them on one."""
 
 import fnmatch
 import re
@@ -7,22 +7,31 @@ from pathlib import Path
 import pytest
 import yaml
 
+from service.errors import STATUS
 from service.settings import Settings, variable
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKER = ROOT / "docker"
-DOCKERFILE = (DOCKER / "service.Dockerfile").read_text()
+DOCKERFILES = sorted(path.name for path in DOCKER.glob("*.Dockerfile"))
 COMPOSE_FILES = ("compose.yaml", "compose.host.yaml")
+CONTAINERS = {"service", "nginx", "redis", "prometheus", "grafana", "locust", "train"}
+LISTS = ("volumes", "tmpfs", "ports")
 
 
 def services(name):
-    """Services of a compose file with what they extend; maps are merged, the rest is replaced."""
+    """Services of a compose file with what they extend: maps are merged, volumes added, the rest is replaced."""
     def whole(entry):
         origin = entry.get("extends")
         extended = read(origin["file"])[origin["service"]] if origin else {}
-        merged = {key: {**extended[key], **value} if isinstance(extended.get(key), dict) else value
-                  for key, value in entry.items() if key != "extends"}
-        return {**extended, **merged}
+        merged = dict(extended)
+        for key, value in entry.items():
+            if isinstance(value, dict) and isinstance(extended.get(key), dict):
+                merged[key] = {**extended[key], **value}
+            elif key in LISTS:
+                merged[key] = [*extended.get(key, []), *value]
+            elif key != "extends":
+                merged[key] = value
+        return merged
 
     return {service: whole(entry) for service, entry in read(name).items()}
 
@@ -31,9 +40,10 @@ def read(name):
     return yaml.safe_load((DOCKER / name).read_text())["services"]
 
 
-def stages():
+def stages(dockerfile):
     """Instructions of each build stage, continued lines joined."""
-    lines = re.sub(r"\\\n", "", re.sub(r"(?m)^#.*\n", "", DOCKERFILE)).splitlines()
+    text = (DOCKER / dockerfile).read_text()
+    lines = re.sub(r"\\\n", "", re.sub(r"(?m)^#.*\n", "", text)).splitlines()
     found = []
     for line in filter(None, lines):
         if line.startswith("FROM "):
@@ -42,73 +52,139 @@ def stages():
     return found
 
 
+def mounts(name):
+    """(container, source, target, whether it can be written) of each volume."""
+    for service, entry in services(name).items():
+        for volume in entry.get("volumes", []):
+            source, target, mode = re.fullmatch(r"(\$\{.*\}|[^:]+):([^:]+)(:ro)?", volume).groups()
+            yield service, source, target, mode is None
+
+
 @pytest.mark.parametrize("name", COMPOSE_FILES)
-def test_compose_has_service_redis_and_prometheus_none_of_them_root(name):
+def test_no_container_is_root_or_can_do_more_than_it_needs(name):
     found = services(name)
-    assert set(found) == {"service", "redis", "prometheus"}
+    assert set(found) - {"service-2"} == CONTAINERS
     for service, entry in found.items():
         if "build" in entry:
             assert (DOCKER / entry["build"]["context"] / entry["build"]["dockerfile"]).is_file()
-            user = next(line for line in stages()[-1] if line.startswith("USER ")).removeprefix("USER ")
+            dockerfile = Path(entry["build"]["dockerfile"]).name
+            user = next(line for line in stages(dockerfile)[-1] if line.startswith("USER ")).removeprefix("USER ")
         else:
             user = entry["user"]
         assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user), service
         assert entry["cap_drop"] == ["ALL"]
+        assert entry["security_opt"] == ["no-new-privileges:true"]
         assert entry["read_only"] is True
+        assert re.fullmatch(r"\d+[mg]", entry["mem_limit"]), service
 
 
 @pytest.mark.parametrize("name", COMPOSE_FILES)
-def test_compose_mounts_files_that_exist_and_the_bundle_read_only(name):
-    mounts = {mount["target"]: mount for entry in services(name).values() for mount in entry.get("volumes", [])}
-    assert all(mount["read_only"] for mount in mounts.values())
-    assert mounts.pop("/bundle")["source"].startswith("${BUNDLE:?")
-    assert mounts
-    for mount in mounts.values():
-        assert (DOCKER / mount["source"]).is_file()
+def test_every_container_that_stays_up_is_asked_for_its_health(name):
+    for service, entry in services(name).items():
+        if "profiles" not in entry:
+            dockerfile = Path(entry.get("build", {}).get("dockerfile", "")).name
+            of_image = dockerfile and any(line.startswith("HEALTHCHECK ") for line in stages(dockerfile)[-1])
+            assert "healthcheck" in entry or of_image, service
 
 
 @pytest.mark.parametrize("name", COMPOSE_FILES)
-def test_compose_sets_only_variables_that_the_service_reads(name):
-    assert set(services(name)["service"]["environment"]) <= {variable(field) for field in Settings.model_fields}
+def test_only_service_and_training_can_write_to_the_bundles(name):
+    found = list(mounts(name))
+    bundles = [(service.removesuffix("-2"), source, writable) for service, source, target, writable in found
+               if target == "/bundles"]
+    assert {source for _, source, _ in bundles} == {"${BUNDLES:-bundles}"}
+    assert {(service, writable) for service, _, writable in bundles} == {
+        ("service", True), ("train", True), ("locust", False)}
+    for service, source, _, writable in found:
+        if source.startswith("."):
+            assert (DOCKER / source).exists()
+            assert not writable, service
+
+
+@pytest.mark.parametrize("name", COMPOSE_FILES)
+def test_service_gets_only_variables_that_it_reads_and_time_to_drain(name):
+    settings = Settings.model_construct()
+    for service in {"service", "service-2"} & set(services(name)):
+        entry = services(name)[service]
+        assert set(entry["environment"]) <= {variable(field) for field in Settings.model_fields}
+        assert int(entry["stop_grace_period"].removesuffix("s")) > settings.drain_seconds + settings.shutdown_seconds
+
+
+@pytest.mark.parametrize("name", COMPOSE_FILES)
+def test_no_file_holds_a_password(name):
+    for entry in services(name).values():
+        for variable_name, value in entry.get("environment", {}).items():
+            if re.search("PASSWORD|TOKEN|AUTH", variable_name):
+                assert value.startswith("${")
+            if "://" in value:
+                assert re.fullmatch(r"\w+://(:\$\{REDIS_PASSWORD\W[^}]*\}@)?[\w.]+:\d+(/0)?", value)
 
 
 def test_ports_are_open_on_loopback_alone_when_published_or_on_the_host():
     published = [port for entry in services("compose.yaml").values() for port in entry.get("ports", [])]
-    assert sorted(published) == ["127.0.0.1:8080:8080", "127.0.0.1:9090:9090"]
+    assert sorted(published) == [f"127.0.0.1:{port}:{port}" for port in (3000, 8079, 8080, 9090)]
     host = services("compose.host.yaml")
     assert not any("ports" in entry for entry in host.values())
-    assert host["service"]["environment"]["RETRIEVAL_HOST"] == "127.0.0.1"
+    assert all(entry["network_mode"] == "host" for entry in host.values())
+    assert {host[name]["environment"]["RETRIEVAL_HOST"] for name in ("service", "service-2")} == {"127.0.0.1"}
     assert "--web.listen-address=127.0.0.1:9090" in host["prometheus"]["command"]
-    assert host["redis"]["command"][1:3] == ["--bind", "127.0.0.1"]
+    assert host["redis"]["environment"]["ADDRESS"] == "127.0.0.1"
+    assert host["grafana"]["environment"]["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
+    assert "s/listen /&127.0.0.1:/" in host["nginx"]["command"][-1]
 
 
-@pytest.mark.parametrize("name", ["redis", "prometheus"])
-def test_host_network_adds_to_a_command_and_takes_nothing_from_it(name):
-    plain, host = (services(file)[name]["command"] for file in COMPOSE_FILES)
+def test_host_network_adds_to_a_command_and_takes_nothing_from_it():
+    plain, host = (services(file)["prometheus"]["command"] for file in COMPOSE_FILES)
     assert [part for part in host if part in plain] == plain
 
 
-def test_prometheus_scrapes_the_service_where_it_listens():
-    config = yaml.safe_load((DOCKER / "prometheus.yml").read_text())
-    (target,) = [target for job in config["scrape_configs"] for group in job["static_configs"]
-                 for target in group["targets"]]
-    port = re.search(r"RETRIEVAL_PORT=(\d+)", DOCKERFILE)[1]
-    assert target == f"service:{port}"
-    assert f"EXPOSE {port}" in DOCKERFILE
+def test_replicas_are_the_same_to_nginx_and_prometheus_on_either_network():
+    entry = services("compose.host.yaml")
+    ports = sorted(entry[name]["environment"]["RETRIEVAL_PORT"] for name in ("service", "service-2"))
+    upstream = (DOCKER / "nginx" / "replicas.host.conf").read_text()
+    assert sorted(re.findall(r"server 127\.0\.0\.1:(\d+) ", upstream)) == ports
+    (targets,) = [group["targets"] for group in scrapes("prometheus.host.yml")["static_configs"]]
+    assert sorted(targets) == [f"127.0.0.1:{port}" for port in ports]
+    port = re.search(r"RETRIEVAL_PORT=(\d+)", (DOCKER / "service.Dockerfile").read_text())[1]
+    assert f"server service:{port} resolve" in (DOCKER / "nginx" / "replicas.conf").read_text()
+    (lookup,) = scrapes("prometheus.yml")["dns_sd_configs"]
+    assert (lookup["names"], lookup["port"]) == (["service"], int(port))
 
 
-def test_dockerfile_copies_only_what_exists_and_is_not_ignored():
+def scrapes(name):
+    jobs = yaml.safe_load((DOCKER / "prometheus" / name).read_text())["scrape_configs"]
+    return next(job for job in jobs if job["job_name"] == "retrieval")
+
+
+def test_nginx_speaks_of_errors_as_the_service_does():
+    text = (DOCKER / "nginx" / "nginx.conf").read_text()
+    replies = re.findall(r"return (\d+) '\{\"error_type\":\"(\w+)\",\"message\":\"[^\"]+\",\"help\":\"[^\"]+\"\}'",
+                         text)
+    assert len(replies) == text.count("return ") == 4
+    assert all(STATUS[error_type] == int(status) for status, error_type in replies)
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_dockerfile_copies_only_what_exists_and_is_not_ignored(dockerfile):
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
-    copied = [source for line in stages()[0] if line.startswith("COPY ") for source in line.split()[1:-1]]
-    assert {"pyproject.toml", "index_store", "service"} <= set(copied)
+    copied = [source for stage in stages(dockerfile) for line in stage
+              if line.startswith("COPY ") and "--from=build" not in line for source in line.split()[1:-1]]
+    assert "docker/requirements" in copied
     for source in copied:
         assert (ROOT / source).exists()
         assert [rule.startswith("!") for rule in rules if fnmatch.fnmatch(source, rule.lstrip("!"))][-1]
-    assert all("--from=build" in line for line in stages()[-1] if line.startswith("COPY "))
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_image_has_no_compiler_stage_left_and_a_user_by_number(dockerfile):
+    build, last = stages(dockerfile)
+    assert build[0].endswith(" AS build")
+    assert not any("pip" in line.split() for line in last if line.startswith("RUN "))
+    assert "USER 10001:10001" in last
 
 
 def test_image_refuses_torch_and_asks_its_own_health():
-    last = stages()[-1]
+    last = stages("service.Dockerfile")[-1]
     assert any(line.startswith("RUN python") and "find_spec('torch')" in line for line in last)
     (health,) = [line for line in last if line.startswith("HEALTHCHECK ")]
     assert "curl" not in health
