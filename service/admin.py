@@ -60,10 +60,14 @@ class AdminApi:
         return json_reply(await self._supervisor.call("list"))
 
     async def load(self, request: Request) -> Response:
-        """Checks a bundle, points at it, and answers once every worker of this replica serves it."""
+        """Checks a bundle, compares it with the one that serves, points at it, and answers once every worker serves it.
+
+        Of this replica, that is; the others follow the pointer by themselves.
+        """
         self._let_in(request, LOAD)
         asked = parse_body(await read_body(request, self._settings.max_body_bytes), LoadRequest)
-        return json_reply(await self._supervisor.call("load", asked.bundle))
+        return json_reply(await self._supervisor.call("load", asked.bundle, force=asked.force,
+                                                       requests=self._recorder.requests()))
 
     async def rollback(self, request: Request) -> Response:
         """Points at the bundle before, and answers once every worker of this replica serves it."""

@@ -11,6 +11,8 @@ class LoadRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     bundle: str = Field(description="name of the bundle's folder beside the pointer, as GET /admin/bundles lists it")
+    force: bool = Field(default=False, description="load it although it is worse than the one that serves; one that is "
+                                                   "broken is refused all the same")
 
 
 class StoredBundle(BaseModel):
@@ -57,4 +59,6 @@ class LoadReply(BaseModel):
     bundle_id: str
     previous: str | None = Field(description="to which a rollback goes")
     seconds: float = Field(description="from the call to the last worker's report")
+    comparison: str | None = Field(description="measures of this bundle and the one before, as a table; null for a "
+                                               "rollback, and with force")
     workers: list[WorkerBundle]

@@ -5,16 +5,35 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Literal
 
+from service.settings import Settings
+
 # A tenth of what a worker gets where they compete; at the lowest priority a check would not end on a busy machine.
 _NICENESS = 10
 
-Fault = Literal["broken", "golden", "check"]
+Fault = Literal["broken", "golden", "worse", "check"]
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What a bundle must be as good as: the folder of the one that serves, requests for both, and the gate's limits."""
+
+    folder: Path
+    requests: Sequence[bytes]
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A bundle may serve; `comparison` is the table of both, empty where there was no rival."""
+
+    comparison: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,24 +51,25 @@ class Candidate:
     Args:
         spawn: makes the process.
         folder: the bundle.
+        rival: the bundle that it shall replace; None where it need not be as good.
     """
 
-    def __init__(self, spawn: SpawnContext, folder: Path) -> None:
+    def __init__(self, spawn: SpawnContext, folder: Path, rival: Rival | None) -> None:
         self.verdict, theirs = spawn.Pipe(duplex=False)
-        self._process = spawn.Process(target=_check, args=(folder, theirs), daemon=True)
+        self._process = spawn.Process(target=_check, args=(folder, rival, theirs), daemon=True)
         self._process.start()
         theirs.close()
 
-    def result(self) -> Unfit | None:
-        """What came of it, None if the bundle is fit; for when `verdict` is readable."""
+    def result(self) -> Fit | Unfit:
+        """What came of it; for when `verdict` is readable."""
         try:
-            unfit: Unfit | None = self.verdict.recv()
+            result: Fit | Unfit = self.verdict.recv()
         except EOFError:  # it was killed, perhaps because memory ran short
             self._process.join()
-            unfit = Unfit("check", f"the check ended with exit status {self._process.exitcode}; look for the reason in "
-                                   "the log, and load the bundle again")
+            result = Unfit("check", f"the check ended with exit status {self._process.exitcode}; look for the reason "
+                                    "in the log, and load the bundle again")
         self.end()
-        return unfit
+        return result
 
     def end(self) -> None:
         """Ends the check, if it still runs."""
@@ -59,7 +79,7 @@ class Candidate:
         self.verdict.close()
 
 
-def _check(folder: Path, verdict: Connection) -> None:
+def _check(folder: Path, rival: Rival | None, verdict: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; the supervisor gets it too, and decides
     # Its metrics are nobody's, and every file of them would stay.
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
@@ -67,7 +87,7 @@ def _check(folder: Path, verdict: Connection) -> None:
     from service.request_log import log_libraries
 
     log_libraries()
-    verdict.send(asyncio.run(_fault(folder)))
+    verdict.send(asyncio.run(_fault(folder)) or _compared(folder, rival))
 
 
 async def _fault(folder: Path) -> Unfit | None:
@@ -85,3 +105,16 @@ async def _fault(folder: Path) -> Unfit | None:
         return Unfit("broken", f"bundle {folder} cannot be opened: {type(error).__name__}: {error}; export it again")
     return None if problem is None else Unfit("golden", f"bundle {folder}: {problem}; export it again, with the "
                                                         "versions that are installed here")
+
+
+def _compared(folder: Path, rival: Rival | None) -> Fit | Unfit:
+    if rival is None:
+        return Fit()
+    from service.promotion_gate import GateLimits, judge
+
+    verdict = judge(folder, rival.folder, rival.requests, GateLimits.of(rival.settings))
+    if verdict.passed:
+        return Fit(verdict.text())
+    worse = "; ".join(row.measure for row in verdict.rows if not row.passed)
+    return Unfit("worse", f"bundle {folder} is worse than {rival.folder.name}, which serves, in: {worse}; the details "
+                          "have both values", verdict.text())

@@ -66,7 +66,7 @@ for _reason in get_args(DegradedReason):
     DEGRADED.labels(_reason)
 for _reason in ("overloaded", "deadline_unreachable", "client_gone"):
     REFUSED.labels(_reason)
-for _reason in ("broken", "golden", "pointer", "check", "worker"):
+for _reason in ("broken", "golden", "worse", "pointer", "check", "worker"):
     BUNDLE_REFUSED.labels(_reason)
 
 # A label is looked up once and not with every request: half of what counting it costs.

@@ -17,7 +17,7 @@ from index_store.bundle import BundleError, BundleFiles
 from index_store.pointer import BundleNameError, Pointer, PointerChangedError, PointerError, Stamp
 from service import metrics
 from service.bundle_listing import listing, serving
-from service.candidate import Candidate, Unfit
+from service.candidate import Candidate, Fit, Rival, Unfit
 from service.control import Call, Failed, Message, Refusal, Release, Reply, Serve, Serving
 from service.errors import ErrorType
 from service.request_log import log
@@ -38,6 +38,7 @@ class _Load:
     before: Pointer | None
     began: float
     due: float
+    comparison: str = ""
 
 
 @dataclass
@@ -164,7 +165,7 @@ class Promotion:
         if release == self._previous:
             self._switch(release)
         elif release != self.target:
-            self._try(release, None)
+            self._try(release)
 
     def _give_up(self, why: str) -> None:
         """Ends what an older pointer or call has begun."""
@@ -199,7 +200,8 @@ class Promotion:
             self._promote(self._store, load)
         else:
             self._load = load
-            self._try(release, load)
+            gated = call.action == "load" and not call.force
+            self._try(release, load, Rival(self.target.folder, call.requests, self._settings) if gated else None)
 
     def _before(self) -> str:
         if self._pointer is None or self._pointer.previous is None:
@@ -243,7 +245,8 @@ class Promotion:
             self._reply(load, {
                 "bundle": load.release.name, "bundle_id": load.release.bundle_id,
                 "previous": None if self._pointer is None else self._pointer.previous,
-                "seconds": round(now - load.began, 3), "workers": serving(self._workers)})
+                "seconds": round(now - load.began, 3), "comparison": load.comparison or None,
+                "workers": serving(self._workers)})
         elif now > load.due or (lagging and all(worker.failure for worker in lagging)):
             reasons = [f"worker {worker.process_id}: {worker.failure or 'has not reported yet'}" for worker in lagging]
             if not self._workers.complete:
@@ -259,21 +262,22 @@ class Promotion:
 
     # What comes of a bundle.
 
-    def _try(self, release: Release, load: _Load | None) -> None:
+    def _try(self, release: Release, load: _Load | None = None, rival: Rival | None = None) -> None:
         due = time.monotonic() + self._settings.load_seconds
-        self._trial = _Trial(release, Candidate(self._spawn, release.folder), due, load)
+        self._trial = _Trial(release, Candidate(self._spawn, release.folder, rival), due, load)
 
-    def _decided(self, trial: _Trial, unfit: Unfit | None) -> None:
+    def _decided(self, trial: _Trial, result: Fit | Unfit) -> None:
         load = trial.load
-        if unfit is not None:
-            refused = self._refuse(unfit.fault, trial.release.name, unfit.reason, unfit.details)
+        if isinstance(result, Unfit):
+            refused = self._refuse(result.fault, trial.release.name, result.reason, result.details)
             if load is None:
-                self._problem = unfit.reason
+                self._problem = result.reason
             else:
                 self._reply(load, refused.refusal)
         elif load is None:
             self._switch(trial.release)
         elif self._store is not None:
+            load.comparison = result.comparison
             try:
                 self._promote(self._store, load)
             except RefusedError as error:
@@ -288,7 +292,10 @@ class Promotion:
     def _refuse(self, fault: str, name: str | None, reason: str, details: str = "") -> RefusedError:
         metrics.BUNDLE_REFUSED.labels(fault).inc()
         log("bundle_refused", bundle=name, reason=reason, fault=fault, details=details or None)
-        return RefusedError(ErrorType.BUNDLE_REFUSED, reason, f"bundle {self.target} goes on serving", details)
+        remedy = f"bundle {self.target} goes on serving"
+        if fault == "worse":
+            remedy += "; load it with force: true if you want it all the same"
+        return RefusedError(ErrorType.BUNDLE_REFUSED, reason, remedy, details)
 
     def _mismatch(self) -> int:
         if self._pointer is None or self._pointer.bundle != self.target.name or self._problem is not None:

@@ -12,8 +12,10 @@ import pytest
 
 from index_store import pointer
 from index_store.pointer import Pointer
+from tests.resealed import reseal
 from tests.service.bundle_store import BundleStore
 from tests.service.service_process import ServiceProcess
+from tests.tiny_bundle import write_tiny_bundle
 
 MISMATCH = "retrieval_bundle_pointer_mismatch"
 
@@ -139,7 +141,8 @@ def test_load_is_refused_when_golden_answers_differ(written_once, refusing):
 @pytest.mark.parametrize(("body", "status", "error_type"), [
     ({"bundle": "purple"}, 404, "unknown_bundle"), ({"bundle": "../red"}, 422, "invalid_value"),
     ({"bundle": ""}, 422, "invalid_value"), ({"bundle": 7}, 422, "wrong_type"), ({}, 422, "missing_field"),
-    ({"bundle": "green", "now": True}, 422, "unknown_field"), ([], 422, "wrong_type")])
+    ({"bundle": "green", "now": True}, 422, "unknown_field"), ([], 422, "wrong_type"),
+    ({"bundle": "green", "force": "yes"}, 422, "wrong_type")])
 def test_load_is_refused_when_the_body_is_unfit(refusing, body, status, error_type):
     reply = refusing.admin("/load", body)
     assert (reply.status_code, reply.json()["error_type"]) == (status, error_type), reply.text
@@ -262,7 +265,7 @@ def test_load_names_the_worker_that_lags_when_time_is_up(store):
         os.kill(stopped, signal.SIGSTOP)
         try:
             process.wait_until(lambda: reaches_a_worker(process))  # whose connection the client then keeps
-            reply = process.admin("/load", {"bundle": "green"})
+            reply = process.admin("/load", {"bundle": "green", "force": True})
             assert (reply.status_code, reply.json()["error_type"]) == (503, "load_incomplete")
             assert f"worker {stopped}: has not reported yet" in reply.json()["message"]
             assert store.named().bundle == "green"
@@ -278,9 +281,34 @@ def reaches_a_worker(process):
         return False
 
 
+def test_load_is_refused_with_a_table_when_the_bundle_is_worse(tiny_bundle, tmp_path):
+    for name, n_items in (("now", 300), ("fewer", 250)):
+        write_tiny_bundle(tmp_path / "bundles" / name, n_items=n_items)
+    reseal(tiny_bundle, tmp_path / "bundles" / "equal", lambda writer: writer.json("evaluation.json", {"note": "new"}))
+    pointer.replace(tmp_path / "bundles", Pointer("now"), None)
+    with ServiceProcess(tmp_path / "bundles", RETRIEVAL_GATE_LATENCY_RISE="5") as process:
+        for number in range(40):
+            process.retrieve(user_id=f"user-{number:02d}")
+        reply = process.admin("/load", {"bundle": "fewer"}).json()
+        assert reply["error_type"] == "bundle_refused"
+        assert "ads in the index" in reply["message"]
+        assert "force" in reply["help"]
+        (row,) = [line for line in reply["details"].splitlines() if line.startswith("ads in the index")]
+        assert row.split()[4:6] == ["300", "250"]
+        assert row.endswith("WORSE")
+        assert "40 recorded requests" in reply["details"]
+        assert "user-" not in "".join(process.lines)
+        assert refused(process, "worse") == 1
+        assert pointer.read(tmp_path / "bundles") == Pointer("now")
+        loaded = process.load("equal", force=False)
+        assert "WORSE" not in loaded["comparison"]
+        assert process.load("fewer")["comparison"] is None
+
+
 def test_second_load_is_refused_when_one_is_under_way(store, two_workers):
     with ThreadPoolExecutor(2) as pool:
-        replies = list(pool.map(lambda name: two_workers.admin("/load", {"bundle": name}), ("green", "blue")))
+        bodies = [{"bundle": name, "force": True} for name in ("green", "blue")]
+        replies = list(pool.map(lambda body: two_workers.admin("/load", body), bodies))
     assert sorted(reply.status_code for reply in replies) == [200, 409]
     (other,) = [reply.json() for reply in replies if reply.status_code == 409]
     assert other["error_type"] == "load_in_progress"
