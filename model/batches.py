@@ -95,10 +95,17 @@ class Reader:
             parts = [self.items(np.arange(start, min(start + chunk, n))).cpu().numpy() for start in range(0, n, chunk)]
         return np.concatenate(parts)
 
-    def score_items(self, users: UserBatch, rows: NDArray[np.integer], items: Tensor) -> Tensor:
-        """Task logits (B, C, tasks) of items: rows (C,) or (B, C), their embeddings (C, Di) or (B, C, Di)."""
+    def score_items(self, users: UserBatch, rows: NDArray[np.integer], items: Tensor, *,
+                    auxiliary: bool = False) -> Tensor:
+        """Task logits (B, C, tasks) of items, of the main or the auxiliary head.
+
+        Args:
+            users: B users.
+            rows: (C,) for all users or (B, C).
+            items: their embeddings (C, Di) or (B, C, Di).
+        """
         features = item_features(users.hits, self.keys_of_row, rows, self._slots)
-        return self.model.score(users.embeddings, items, self.tensor(features))
+        return self.model.score(users.embeddings, items, self.tensor(features), auxiliary=auxiliary)
 
     def tensor(self, values: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(values).to(self.device)

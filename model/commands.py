@@ -50,6 +50,13 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
                         help="MoNN Small, Medium or Large (default %(default)s)")
     parser.add_argument("--over-arch", choices=get_args(OverArchName), default=DEFAULTS.model.over_arch,
                         help="dot trains the two-tower baseline (default %(default)s)")
+    parser.add_argument("--task-weights", type=_weights, default={}, metavar="click=1,conversion=0.5",
+                        help="weights of tasks in the loss (default: those that the log declares)")
+    teacher = parser.add_mutually_exclusive_group()
+    teacher.add_argument("--teacher", type=Path, metavar="RUN",
+                         help="learn also what this run on the same data says of unlabeled pairs")
+    teacher.add_argument("--teacher-file", type=Path, metavar="FILE",
+                         help="learn also these soft labels: Parquet with user_id, ad_id and a column for each task")
     parser.add_argument("--batch-users", type=int, default=DEFAULTS.batch_users,
                         help="moments of users in a batch; logs of impressions take more (default %(default)s)")
     parser.add_argument("--forget-share", type=float, default=DEFAULTS.forget_share, metavar="SHARE",
@@ -69,6 +76,14 @@ def _branching(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is not like 24x10x8") from error
 
 
+def _weights(text: str) -> dict[str, float]:
+    try:
+        pairs = [part.split("=") for part in text.split(",")]
+        return {name: float(weight) for name, weight in pairs}
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like click=1,conversion=0.5") from error
+
+
 def train(args: argparse.Namespace) -> None:
     """Trains a run, or goes on with one."""
     if args.resume:
@@ -79,6 +94,9 @@ def train(args: argparse.Namespace) -> None:
         config, data = TrainConfig(model=replace(SIZES[args.size], over_arch=args.over_arch),
                                    branching=args.branching, epochs=args.epochs, rounds=args.rounds,
                                    round_epochs=args.round_epochs, node_features=args.node_features,
+                                   task_weights=args.task_weights,
+                                   teacher=str(args.teacher.resolve()) if args.teacher else "",
+                                   teacher_file=str(args.teacher_file.resolve()) if args.teacher_file else "",
                                    batch_users=args.batch_users, negatives=args.negatives,
                                    forget_share=args.forget_share, holdout=args.holdout, seed=args.seed), args.data
     fit(data, load_dataset(data), config, args.out, resume=args.resume)

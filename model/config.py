@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -78,6 +79,9 @@ class TrainConfig:
         node_features: interaction features of an index node: the `maximum` over its members, or those of its
             `representative` item (Section 4.6).
         index_weight: weight of the `<user, index node>` loss after its warm-up.
+        task_weights: weights of tasks in the loss that differ from those that the log declares.
+        teacher: folder of a run on the same data whose predictions on unlabeled pairs are learned too (Equation 3).
+        teacher_file: Parquet file of soft labels to learn in place of those of a run.
         batch_users: users' moments in a batch.
         negatives: negatives of an example of a log that holds only positives.
         negative_pool: items drawn for a batch, of which each example takes its negatives.
@@ -97,6 +101,9 @@ class TrainConfig:
     round_epochs: int = 1
     node_features: Literal["maximum", "representative"] = "maximum"
     index_weight: float = 1.0
+    task_weights: Mapping[str, float] = field(default_factory=dict)
+    teacher: str = ""
+    teacher_file: str = ""
     batch_users: int = 512
     negatives: int = 96
     negative_pool: int = 2048
@@ -120,9 +127,20 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give a share in [0, 1]")
         if not 0 <= self.holdout < 1:
             raise ConfigError(f"holdout is {self.holdout}; give a share in [0, 1)")
+        for task, weight in self.task_weights.items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ConfigError(f"task_weights gives {task} the weight {weight}; give a number >= 0")
+        if self.teacher and self.teacher_file:
+            raise ConfigError(f"both the run {self.teacher} and the file {self.teacher_file} would be the teacher; "
+                              "name one")
         for children in self.branching:
             if children < 2:
                 raise ConfigError(f"branching {self.branching} has a level of {children}; each needs at least 2")
+
+    @property
+    def distilled(self) -> bool:
+        """Whether there is a teacher, hence an auxiliary head."""
+        return bool(self.teacher or self.teacher_file)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

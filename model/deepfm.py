@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -24,25 +26,34 @@ class DeepFM(OverArch):
         self.user_pair = nn.Parameter(torch.full((tasks, user_tokens), scale))
         self.item_pair = nn.Parameter(torch.full((tasks, item_tokens), scale))
         self.pair_pair = nn.Parameter(torch.full((tasks,), scale))
-        # The first tasks outputs are the first order, the others enter the MLP.
-        self.tasks, width = tasks, tasks + hidden
-        self.of_user = nn.Linear(user_tokens * dim, width)
-        self.of_item = nn.Linear(item_tokens * dim, width, bias=False)
-        self.of_pair = nn.Linear(dim, width, bias=False)
-        deeper = [part for _ in range(layers) for part in (nn.Linear(hidden, hidden), nn.ReLU())]
-        self.mlp = nn.Sequential(nn.ReLU(), *deeper, nn.Linear(hidden, tasks, bias=False))
+        self.first_user, self.first_item, self.first_pair = (
+            nn.Parameter(torch.randn(tasks, tokens * dim) * (tokens * dim) ** -0.5)
+            for tokens in (user_tokens, item_tokens, 1))
+        self.of_user = nn.Linear(user_tokens * dim, hidden)
+        self.of_item = nn.Linear(item_tokens * dim, hidden, bias=False)
+        self.of_pair = nn.Linear(dim, hidden, bias=False)
+        self.mlp = nn.Sequential(
+            nn.ReLU(), *(part for _ in range(layers) for part in (nn.Linear(hidden, hidden), nn.ReLU())))
+        self.head = nn.Linear(hidden, tasks, bias=False)
         self.bias = nn.Parameter(torch.zeros(tasks))
 
+    def heads(self) -> Iterator[Tensor]:
+        yield from (self.user_item, self.user_pair, self.item_pair, self.pair_pair, self.first_user, self.first_item,
+                    self.first_pair, self.head.weight, self.bias)
+
     def user_terms(self, user: Tensor) -> Terms:
+        flat = user.flatten(1)
         for_items = torch.einsum("tji,bid->btjd", self.user_item, user).flatten(2)
-        return for_items, self.user_pair @ user, self.of_user(user.flatten(1))
+        # What meets a pair's token in a product: the user's side of the FM, and the first order of the pair.
+        return for_items, self.user_pair @ user + self.first_pair, flat @ self.first_user.T, self.of_user(flat)
 
     def item_terms(self, item: Tensor) -> Terms:
-        return item.flatten(-2), self.item_pair @ item, self.of_item(item.flatten(-2))
+        flat = item.flatten(-2)
+        return flat, self.item_pair @ item, flat @ self.first_item.T, self.of_item(flat)
 
     def join(self, user: Terms, item: Terms, pair: Tensor) -> Tensor:
         fm = item[0] @ user[0].transpose(1, 2) + pair @ user[1].transpose(1, 2)
         fm = fm + (item[1] * pair[:, :, None]).sum(-1) + (pair * pair).sum(-1, keepdim=True) * self.pair_pair
-        linear = user[2][:, None] + item[2] + self.of_pair(pair)
-        logits: Tensor = fm + linear[..., : self.tasks] + self.mlp(linear[..., self.tasks :]) + self.bias
+        deep = self.head(self.mlp(user[3][:, None] + item[3] + self.of_pair(pair)))
+        logits: Tensor = fm + deep + user[2][:, None] + item[2] + self.bias
         return logits

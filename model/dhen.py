@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +25,9 @@ class DHEN(OverArch):
         self.layers = nn.ModuleList([DHENLayer(tokens, tokens, dim, hidden) for _ in range(layers - 1)])
         self.head = nn.Linear(tokens * dim, tasks, bias=False)
         self.bias = nn.Parameter(torch.zeros(tasks))
+
+    def heads(self) -> Iterator[Tensor]:
+        yield from (self.head.weight, self.bias)
 
     def user_terms(self, user: Tensor) -> Terms:
         return user, self.first.linear(user, 0)

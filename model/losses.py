@@ -1,4 +1,7 @@
-"""Losses of Section 2: task-weighted cross-entropy on impressions (Equation 2), and its sampled form on positives."""
+"""Losses of Section 2: task-weighted cross-entropy on impressions (Equation 2), and its sampled form on positives.
+
+Labels may be soft: with a teacher's probabilities in their place, the same functions are the loss of Equation 3.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ def impression_loss(logits: Tensor, labels: Tensor, task_weights: Tensor) -> Ten
 
     Args:
         logits: (S, tasks).
-        labels: (S, tasks) of 0 and 1.
+        labels: (S, tasks) in [0, 1].
         task_weights: (tasks,).
     """
     per_task = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
@@ -36,3 +39,15 @@ def sampled_loss(positive: Tensor, negative: Tensor, labels: Tensor, correction:
     per_task = torch.logsumexp(everything, dim=1) - positive
     mean_of_positives = (per_task * labels).sum(0) / labels.sum(0).clamp(min=1)
     return (mean_of_positives * task_weights).sum()
+
+
+def listwise_loss(logits: Tensor, shares: Tensor, task_weights: Tensor) -> Tensor:
+    """Task-weighted cross-entropy between two distributions over candidates, mean over examples.
+
+    Args:
+        logits: (B, M, tasks) of the candidates.
+        shares: (B, M, tasks) of a teacher, which sum to 1 over the candidates.
+        task_weights: (tasks,).
+    """
+    per_task = -(shares * torch.log_softmax(logits, dim=1)).sum(1)
+    return (per_task * task_weights).sum(1).mean()

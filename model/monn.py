@@ -24,12 +24,16 @@ class MoNN(nn.Module):
 
     `level_offsets` (levels above the items, Di) is added to the virtual embedding of a node, so that the one scorer can
     tell a node from an item; it is part of the node embeddings that are exported.
+
+    With `auxiliary` the over-arch has a second head for each task, which learns what a teacher says of unlabeled pairs
+    and shares all but its own weights with the main one. It is never served.
     """
 
-    def __init__(self, encoder: FeatureEncoder, config: MoNNConfig, inner_levels: int) -> None:
+    def __init__(self, encoder: FeatureEncoder, config: MoNNConfig, inner_levels: int, *,
+                 auxiliary: bool = False) -> None:
         super().__init__()
         spec = encoder.spec
-        self.config = config
+        self.config, self.tasks = config, len(spec.tasks)
         user_sizes, item_sizes = table_sizes(encoder)
         self.user_tables = Tables(user_sizes, config.table_width)
         self.item_tables = Tables(item_sizes, config.table_width)
@@ -39,7 +43,7 @@ class MoNN(nn.Module):
                                 config.item_embedding, config.dropout)
         self.interaction_tower = Tower(len(feature_names(spec)), config.pair_hidden, config.dim)
         self.level_offsets = nn.Parameter(torch.zeros(inner_levels, config.item_embedding))
-        self.over_arch = _over_arch(config, len(spec.tasks))
+        self.over_arch = _over_arch(config, self.tasks * (1 + auxiliary))
 
     def embed_users(self, dense: Tensor, bags: Mapping[str, Ragged]) -> Tensor:
         """Dense fields (N, ·) and bags of N users -> (N, Du)."""
@@ -51,13 +55,14 @@ class MoNN(nn.Module):
         embeddings: Tensor = self.item_tower(torch.cat([dense, self.item_tables(bags)], dim=1))
         return embeddings
 
-    def score(self, users: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
+    def score(self, users: Tensor, items: Tensor, interaction: Tensor, *, auxiliary: bool = False) -> Tensor:
         """Task logits of pairs.
 
         Args:
             users: (B, Du).
             items: (N, Di) the same candidates for all users, or (B, N, Di) each user's own.
             interaction: (B, N, F).
+            auxiliary: those of the auxiliary head.
 
         Returns:
             (B, N, tasks).
@@ -66,7 +71,7 @@ class MoNN(nn.Module):
         user = users.reshape(*users.shape[:-1], config.user_tokens, config.dim)
         item = items.reshape(*items.shape[:-1], config.item_tokens, config.dim)
         logits: Tensor = self.over_arch(user, item, self.interaction_tower(interaction))
-        return logits
+        return logits[..., self.tasks :] if auxiliary else logits[..., : self.tasks]
 
     def sparse_parameters(self) -> list[nn.Parameter]:
         """The embedding tables."""

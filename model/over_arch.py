@@ -7,6 +7,7 @@ it, as its terms, and only joined for the pairs: in training, in evaluation and 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +36,22 @@ class OverArch(nn.Module):
     def forward(self, user: Tensor, item: Tensor, pair: Tensor) -> Tensor:
         return self.join(self.user_terms(user), self.item_terms(item), pair)
 
+    @abstractmethod
+    def heads(self) -> Iterator[Tensor]:
+        """The parameters that belong to one output each: their first axis is that of the outputs."""
+
     def start_at(self, logits: Tensor) -> None:
-        """Sets the bias of each task (tasks,), so that training starts at the log's base rates."""
+        """Sets the bias of each task (tasks,), so that training starts at the log's base rates.
+
+        Where there are several heads, each has all tasks.
+        """
         with torch.no_grad():
-            self.bias.copy_(logits)
+            self.bias.copy_(logits.repeat(len(self.bias) // len(logits)))
+
+    def keep(self, outputs: int) -> None:
+        """Drops all outputs but the first ones, with their parameters."""
+        for head in self.heads():
+            head.data = head.data[:outputs].clone()
 
 
 class DotProduct(OverArch):
@@ -48,6 +61,9 @@ class DotProduct(OverArch):
         super().__init__()
         self.weight = nn.Parameter(torch.full((tasks, user_tokens * dim), dim**-0.5))
         self.bias = nn.Parameter(torch.zeros(tasks))
+
+    def heads(self) -> Iterator[Tensor]:
+        yield from (self.weight, self.bias)
 
     def user_terms(self, user: Tensor) -> Terms:
         return (user.flatten(1)[:, None] * self.weight,)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from model.monn import MoNN
-from model.over_arch import Terms
+from model.over_arch import OverArch, Terms
 from model.wukong import Wukong
 
 
@@ -48,7 +48,7 @@ class SplitTerms(SplitScorer):
     def __init__(self, monn: MoNN) -> None:
         super().__init__()
         config = monn.config
-        self.over_arch = copy.deepcopy(monn.over_arch).cpu()
+        self.over_arch = _main_head(monn).cpu()
         self.interaction_tower = copy.deepcopy(monn.interaction_tower).cpu()
         self.user_tokens, self.item_tokens = ((count, config.dim) for count in (config.user_tokens, config.item_tokens))
         self.user_shapes = [term.shape[1:] for term in self.over_arch.user_terms(torch.zeros(1, *self.user_tokens))]
@@ -68,6 +68,13 @@ class SplitTerms(SplitScorer):
         logits: Tensor = self.over_arch.join(_terms(user, self.user_shapes),
                                              _terms(items.to(torch.float32), self.item_shapes), pair)[0]
         return logits
+
+
+def _main_head(monn: MoNN) -> OverArch:
+    """A copy of the over-arch without the auxiliary head."""
+    over_arch = copy.deepcopy(monn.over_arch)
+    over_arch.keep(monn.tasks)
+    return over_arch
 
 
 def _terms(part: Tensor, shapes: Sequence[torch.Size]) -> Terms:
@@ -114,7 +121,7 @@ class SplitWukong(SplitScorer):
 
     def __init__(self, monn: MoNN) -> None:
         super().__init__()
-        arch, config = monn.over_arch, monn.config
+        arch, config = _main_head(monn), monn.config
         if not isinstance(arch, Wukong):
             raise TypeError(f"the over-arch is a {type(arch).__name__}, which has no split form here")
         d, nu, ni, tokens = config.dim, config.user_tokens, config.item_tokens, len(arch.mix_pair)

@@ -7,14 +7,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from index_store.features import FeatureSpec
 from index_store.postings import KeyIndex
 from index_store.ragged import Ragged
 from model.batches import Forget, Reader, TreeReader, UserBatch, as_unknown
-from model.config import TrainConfig
+from model.config import ConfigError, TrainConfig
 from model.data.load import Events
+from model.distill import Asked, SoftLabels, Teacher
 from model.examples import Clicks, Moments
 from model.losses import impression_loss, sampled_loss
 from model.negatives import Candidates, NegativeSampler, known_positives
+
+
+def task_weights(spec: FeatureSpec, config: TrainConfig) -> list[float]:
+    """Weight of each task in the loss: the run's, else the log's.
+
+    Raises:
+        ConfigError: the run weighs a task that the log lacks, or none.
+    """
+    names = [task.name for task in spec.tasks]
+    for name in config.task_weights:
+        if name not in names:
+            raise ConfigError(f"the task weights name {name!r}, but the tasks of this log are {', '.join(names)}; "
+                              "weigh those")
+    weights = [float(config.task_weights.get(task.name, task.weight)) for task in spec.tasks]
+    if not any(weights):
+        raise ConfigError(f"the tasks {', '.join(names)} all have weight 0; give one a weight above 0 to learn it")
+    return weights
 
 
 class Objective:
@@ -30,7 +49,8 @@ class Objective:
 
     def __init__(self, reader: Reader, events: Events, clicks: Clicks, moments: Moments, config: TrainConfig) -> None:
         self.reader, self.events, self.clicks, self.moments, self.config = reader, events, clicks, moments, config
-        self.task_weights = torch.tensor([task.weight for task in reader.spec.tasks], device=reader.device)
+        self.task_weights = torch.tensor(task_weights(reader.spec, config), device=reader.device)
+        self.teacher: Teacher | None = None
         popularity = np.bincount(clicks.rows, minlength=len(reader.dataset.items))
         self.sampler = NegativeSampler(popularity, config.uniform_share)
 
@@ -46,21 +66,26 @@ class Objective:
         """
         level = int(rng.integers(1, tree.tree.depth)) if tree is not None and tree.tree.depth > 1 else 0
         weight = index_weight * (tree.tree.depth - 1) if tree is not None else 0.0
-        users = self._users(chosen, index, rng)
+        asked = self._asked(chosen, index)
+        unknown = rng.random(len(chosen)) < self.config.unknown_share
+        users = self.reader.users(*as_unknown(asked.features, asked.history, unknown), index, self._forget(rng))
+        seen = None
         if self.moments.before is None:
-            return self._sampled(users, chosen, tree, level, weight, rng), None
-        return self._impressions(users, chosen, tree, level, weight, rng)
+            loss = self._sampled(users, chosen, tree, level, weight, rng)
+        else:
+            loss, seen = self._impressions(users, chosen, tree, level, weight, rng)
+        if self.teacher is not None:
+            loss = loss + self._unsupervised(users, self.teacher.label(asked, rng), rng)
+        return loss, seen
 
-    def _users(self, chosen: NDArray[np.int64], index: KeyIndex, rng: np.random.Generator) -> UserBatch:
+    def _asked(self, chosen: NDArray[np.int64], index: KeyIndex) -> Asked:
         rows = self.moments.users[chosen]
         length = self.reader.spec.history_length
         if self.moments.before is None:
             history = self.clicks.histories(rows, length, without=self.events.items[chosen])
         else:
             history = self.clicks.histories(rows, length, before=self.moments.before[chosen])
-        features = self.reader.dataset.users.take(rows)
-        unknown = rng.random(len(rows)) < self.config.unknown_share
-        return self.reader.users(*as_unknown(features, history, unknown), index, self._forget(rng))
+        return Asked(rows, self.reader.dataset.users.take(rows), history, index)
 
     def _forget(self, rng: np.random.Generator) -> Forget:
         return Forget(self.config.forget_share, rng)
@@ -111,6 +136,14 @@ class Objective:
             of_nodes = tree.score_nodes(users, level, tree.node_of_row[level - 1][rows])[valid]
             loss = loss + weight * impression_loss(of_nodes, labels, self.task_weights)
         return loss, torch.stack([logits.detach(), labels])
+
+    def _unsupervised(self, users: UserBatch, soft: SoftLabels, rng: np.random.Generator) -> Tensor:
+        """The loss of the auxiliary head on unlabeled pairs (Equation 3)."""
+        distinct, at = np.unique(soft.rows, return_inverse=True)
+        place = torch.from_numpy(at.reshape(soft.rows.shape)).to(self.reader.device)
+        embeddings = self.reader.items(distinct, self._forget(rng))[place]
+        logits = self.reader.score_items(users, soft.rows, embeddings, auxiliary=True)
+        return soft.loss(logits, self.task_weights)
 
     def _liked(self, chosen: NDArray[np.int64]) -> Ragged:
         """All items that the users of the chosen moments clicked, each example's own among them."""

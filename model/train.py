@@ -23,12 +23,13 @@ from model.batches import Reader, TreeReader
 from model.checkpoint import Progress, RunFolder
 from model.config import ConfigError, TrainConfig
 from model.data.load import Dataset, Events
+from model.distill import open_teacher
 from model.evaluate import NormalizedEntropy, sampled_ne
 from model.examples import FOLDS, Clicks, Moments, fold_of_users, key_index
 from model.hill_em import check_branching, default_branching, health, health_table, learn_codes
 from model.monn import MoNN
 from model.profiles import score_profiles
-from model.steps import Objective
+from model.steps import Objective, task_weights
 
 MOMENT_EVENTS = 8
 REFRESHES = 4
@@ -59,12 +60,13 @@ def prepare(dataset: Dataset, config: TrainConfig) -> tuple[MoNN, tuple[int, ...
     """The untrained model on the best device at hand, and the branching of the tree.
 
     Raises:
-        ConfigError: the branching exceeds the items.
+        ConfigError: the branching exceeds the items, or the task weights do not fit the log.
     """
+    task_weights(dataset.spec, config)
     branching = config.branching or default_branching(len(dataset.items))
     check_branching(branching, len(dataset.items))
     torch.manual_seed(config.seed)
-    model = MoNN(dataset.encoder, config.model, len(branching))
+    model = MoNN(dataset.encoder, config.model, len(branching), auxiliary=config.distilled)
     if dataset.spec.negatives == "impressions":
         rates = np.clip(dataset.train.labels.mean(axis=0), 1e-4, 1 - 1e-4)
         model.over_arch.start_at(torch.from_numpy(np.log(rates / (1 - rates)).astype(np.float32)))
@@ -108,7 +110,12 @@ class Trainer:
         self.codes, self.progress = self.run.load(self.model, self.optimizers)
 
     def fit(self) -> None:
-        """Trains to the end of the schedule. KeyboardInterrupt leaves a checkpoint that `resume` goes on from."""
+        """Trains to the end of the schedule. KeyboardInterrupt leaves a checkpoint that `resume` goes on from.
+
+        Raises:
+            ConfigError, DataError: the teacher cannot be used, or the loss is no number.
+        """
+        self.objective.teacher = open_teacher(self.config, self.run.config()[1], self.reader, self.objective.sampler)
         try:
             while self.progress.epoch < self.epochs:
                 self._epoch(self.progress.epoch)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +35,9 @@ class Wukong(OverArch):
         self.layers = nn.ModuleList([WukongLayer(tokens, dim, fm_tokens, hidden) for _ in range(layers - 1)])
         self.head = nn.Linear(tokens * dim, tasks, bias=False)
         self.bias = nn.Parameter(torch.zeros(tasks))
+
+    def heads(self) -> Iterator[Tensor]:
+        yield from (self.head.weight, self.bias)
 
     def user_terms(self, user: Tensor) -> Terms:
         return user, self.mix_user @ user
