@@ -6,7 +6,7 @@ import argparse
 import sys
 from types import ModuleType
 
-from loadtest import bench, demo, grow, http_load, kernel, opening, targeting
+from loadtest import bench, demo, fuzz, grow, http_load, kernel, opening, targeting
 from loadtest.chaos import command as chaos
 
 COMMANDS: dict[str, tuple[ModuleType, str]] = {
@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[ModuleType, str]] = {
     "opening": (opening, "time to open a bundle, memory of a further worker"),
     "http": (http_load, "a running service at given rates: goodput, percentiles"),
     "chaos": (chaos, "faults under load: failed requests, added latency, recovery"),
+    "fuzz": (fuzz, "random requests by the OpenAPI document: replies that it does not allow"),
     "demo": (demo, "from a log to answered requests"),
 }
 

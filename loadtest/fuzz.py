@@ -1,0 +1,148 @@
+"""Sends a running service whatever its OpenAPI document allows, and what it forbids (schemathesis).
+
+    python -m loadtest fuzz --url http://127.0.0.1:8080 --cases 5000
+
+The exit status is 1 if a reply is a 5xx, or is not one that the document describes, or if a request that the document
+forbids is answered. The document is refined first with the fields of the bundle that is served, or hardly a request
+would get past their names. A request that it allows may be refused all the same: limits, vocabulary and tree are not
+in it. With a token in RETRIEVAL_ADMIN_TOKEN the admin routes are asked as well, so give it a service of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import urllib.request
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from service.settings import variable
+
+_CASES_OF_AN_EXAMPLE = 8
+"""What schemathesis makes of one more example an operation, besides some 1,500 that do not depend on it."""
+
+_MOST_VALUES = 5
+_Schema = dict[str, Any]
+_TEXT: _Schema = {"type": ["string", "integer"]}
+_VALUES: dict[str, _Schema] = {
+    "dense": {"type": ["number", "null"]}, "categorical": {"type": ["string", "integer", "null"]},
+    "multi": {"type": ["array", "null"], "items": _TEXT, "maxItems": _MOST_VALUES}}
+
+
+class FuzzError(Exception):
+    """The service cannot be asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Fuzzed:
+    """What came of it: cases sent, those whose reply was wrong, and what schemathesis says of them."""
+
+    cases: int
+    failed: int
+    seconds: float
+    output: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the command on its parser."""
+    parser.add_argument("--url", required=True, help="the running service, such as http://127.0.0.1:8080")
+    parser.add_argument("--cases", type=int, default=5_000, help="requests to send at least (default %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit status: 0 fine, 1 a reply was wrong or there is no such service. The last line is JSON."""
+    try:
+        found = fuzz(args.url, args.cases, os.environ.get(variable("admin_token")))
+    except FuzzError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(found.output)
+    print(json.dumps({name: value for name, value in asdict(found).items() if name != "output"}))
+    return 1 if found.failed else 0
+
+
+def fuzz(url: str, cases: int, token: str | None = None) -> Fuzzed:
+    """Sends at least so many cases, or ends early with the first that fail.
+
+    Args:
+        url: of a running service.
+        cases: requests to send at least.
+        token: for the admin routes; None asks them without.
+
+    Raises:
+        FuzzError: there is no such service, or no schemathesis.
+    """
+    document = refined(_get(f"{url}/openapi.json"), _get(f"{url}/info"))
+    start, done, failed, output = time.perf_counter(), 0, 0, ""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "openapi.json").write_text(json.dumps(document))
+        while done < cases and not failed:
+            output, report = _schemathesis(url, Path(folder), 1 + (cases - done) // _CASES_OF_AN_EXAMPLE, token)
+            done += report["test_cases"]["generated"]
+            failed += report["test_cases"]["with_failures"] + report["test_cases"]["errored"]
+    return Fuzzed(done, failed, time.perf_counter() - start, output)
+
+
+def refined(document: _Schema, info: _Schema) -> _Schema:
+    """An OpenAPI document that knows the fields of the bundle.
+
+    Args:
+        document: of the service.
+        info: the answer of GET /info.
+    """
+    features = {name: _VALUES[kind] for name, kind in info["user_features"].items()}
+    features["history"] = {"type": "array", "items": _TEXT, "maxItems": _MOST_VALUES}
+    context = {name: _VALUES[kind] for name, kind in info["context"].items()}
+    weights = {task: {"type": "number", "minimum": 0, "maximum": 10} for task in info["tasks"]}
+    clauses = [_clause(name, kind) for name, kind in info["ad_features"].items()] + [_clause("ad_id", "categorical")]
+    some = {"type": "array", "items": {"anyOf": clauses}, "maxItems": _MOST_VALUES}
+    connectives = [_object({name: what}, name) for name, what in
+                   (("all", some), ("any", some), ("not", {"anyOf": clauses}))]
+    for path in ("/retrieve", "/explain"):
+        body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
+        body |= {"user_features": _object(features), "context": _object(context), "task_weights": _object(weights),
+                 "targeting": {"anyOf": [*clauses, *connectives]}}
+    return document
+
+
+def _clause(name: str, kind: str) -> _Schema:
+    field = {"field": {"const": name}}
+    if kind == "dense":
+        number = {"type": "number"}
+        return _object(field | {"at_least": number, "at_most": number}, "field")
+    return _object(field | {"in": {"type": "array", "items": _TEXT, "maxItems": _MOST_VALUES}}, "field", "in")
+
+
+def _object(properties: _Schema, *required: str) -> _Schema:
+    return {"type": "object", "properties": properties, "additionalProperties": False, "required": list(required)}
+
+
+def _schemathesis(url: str, folder: Path, examples: int, token: str | None) -> tuple[str, _Schema]:
+    program, report = Path(sysconfig.get_path("scripts")) / "schemathesis", folder / "report.json"
+    report.unlink(missing_ok=True)
+    command = [program, "run", folder / "openapi.json", "--url", url, "--max-examples", examples,
+               "--exclude-checks", "positive_data_acceptance", "--continue-on-failure",
+               "--report", "json", "--report-json-path", report]
+    command += ["--header", f"Authorization: Bearer {token}"] if token else ["--exclude-path-regex", "^/admin/"]
+    try:
+        done = subprocess.run([str(part) for part in command], cwd=folder, capture_output=True, text=True, check=False)
+        return done.stdout, json.loads(report.read_text())
+    except FileNotFoundError as error:
+        missing = program if error.filename == str(program) else report
+        raise FuzzError(f"{missing} is missing; install the `dev` extra, which has schemathesis") from error
+
+
+def _get(url: str) -> _Schema:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as reply:
+            found: _Schema = json.load(reply)
+            return found
+    except (OSError, ValueError) as error:
+        raise FuzzError(f"{url} cannot be read ({error}); start the service there: python -m service BUNDLE") from error
