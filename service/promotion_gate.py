@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Literal
@@ -252,7 +253,7 @@ def _quality(opened: Bundle) -> dict[str, float]:
 
 
 def _share(measure: str, now: int, new: int, loss: float) -> Comparison:
-    return Comparison(measure, now, new, now * (1 - loss), "higher")
+    return Comparison(measure, now, new, ceil(now * (1 - loss)), "higher")
 
 
 def _shown(value: float) -> str:
