@@ -48,7 +48,7 @@ def serve(folder: Path, settings: Settings) -> int:
     """
     store = folder if pointer.is_store(folder) else None
     first = _first(store, folder)
-    with _listen(settings) as listening, tempfile.TemporaryDirectory(prefix="retrieval-metrics-") as shared:
+    with open_address(settings) as listening, tempfile.TemporaryDirectory(prefix="retrieval-metrics-") as shared:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared  # see service/metrics.py, which is imported by these two
         from service.promotion import Promotion
         from service.workers import StartFailedError, Workers
@@ -65,6 +65,7 @@ def serve(folder: Path, settings: Settings) -> int:
             return 1
         finally:
             promotion.end()
+            listening.close()  # else it would go on to queue connections that nobody accepts
             workers.end()
     return 0
 
@@ -109,13 +110,24 @@ def _sound(folder: Path) -> Release:
     return Release(folder.resolve().name, folder, Bundle.open(folder).bundle_id)
 
 
-def _listen(settings: Settings) -> socket.socket:
+def open_address(settings: Settings) -> socket.socket:
+    """A socket with its address. The workers listen: until one can accept, callers are refused and need not wait.
+
+    Raises:
+        ListenError: the address is taken or not ours to take.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind((settings.host, settings.port))
     except OSError as error:
+        listening.close()
         raise ListenError(f"cannot listen on {settings.host}:{settings.port} ({os.strerror(error.errno or 0)}); choose "
                           f"another with --host and --port, or {variable('host')} and {variable('port')}") from error
+    return listening
 
 
 @contextmanager

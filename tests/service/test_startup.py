@@ -10,6 +10,8 @@ import pytest
 from index_store import pointer
 from index_store.pointer import Pointer
 from service.__main__ import openapi
+from service.settings import Settings
+from service.supervisor import open_address
 from tests.resealed import reseal
 from tests.service.service_process import ROOT, ServiceProcess, command_line
 
@@ -174,6 +176,11 @@ def test_caller_learns_no_details_when_the_service_has_a_defect(tiny_bundle, tmp
         assert process.retrieve(user_id="nobody")["ads"]
         counted = 'retrieval_requests_total{endpoint="/retrieve",error_type="internal",status="500"}'
         assert process.metrics()[counted] == 1
+
+
+def test_caller_is_refused_and_need_not_wait_when_no_worker_accepts_yet():
+    with open_address(Settings(host="127.0.0.1", port=0)) as ours, pytest.raises(ConnectionRefusedError):
+        socket.create_connection(ours.getsockname(), timeout=30)
 
 
 def test_openapi_document_is_current_when_compared_with_the_committed_one():
