@@ -67,7 +67,7 @@ class Replica:
         with log.open("wb") as output:
             self.process = children.start(
                 [sys.executable, "-m", "service", str(serves), "--port", str(port), "--workers", str(workers)],
-                env={**kept, **settings}, stderr=output)
+                env={**kept, "RETRIEVAL_ADMIN_TOKEN": TOKEN, **settings}, stderr=output)
         self._log = log.open("rb")
         self.wait_for("listening")
         self.address = ("127.0.0.1", int(self.events("listening")[0]["port"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from loadtest.chaos import overload, redis_faults, worker_faults
+from loadtest.chaos import damage, overload, redis_faults, swaps, worker_faults
 from loadtest.chaos.result import Result
 from loadtest.chaos.site import Site
 
@@ -13,5 +13,8 @@ Scenario = Callable[[Site], list[Result]]
 SCENARIOS: Mapping[str, Scenario] = {
     "redis": redis_faults.redis_faults,
     "worker-killed": worker_faults.worker_killed,
+    "replicas-restarted": worker_faults.replicas_restarted,
     "overload": overload.overload,
+    "swaps": swaps.swaps,
+    "damage": damage.damage,
 }

@@ -25,6 +25,7 @@ class Scale:
         seconds: length of a phase.
         kills: workers killed, one after the other.
         restarts: restarts of each of two replicas.
+        drain_seconds: time for which a replica refuses before it ends.
         swaps, rollbacks: of bundles.
         most_damages: damaged bundles that the service is asked to load; 0 for all that there are.
         soak_seconds: length of the soak, the first third of which warms up.
@@ -35,6 +36,7 @@ class Scale:
     seconds: float = 15.0
     kills: int = 5
     restarts: int = 3
+    drain_seconds: float = 5.0
     swaps: int = 50
     rollbacks: int = 10
     most_damages: int = 0
@@ -43,7 +45,7 @@ class Scale:
 
 
 FULL = Scale()
-SHORT = Scale(rate=40.0, seconds=2.0, kills=1, restarts=1, swaps=4, rollbacks=2, most_damages=12, soak_seconds=18.0,
+SHORT = Scale(rate=40.0, seconds=2.0, kills=1, restarts=1, drain_seconds=1.0, swaps=4, rollbacks=2, most_damages=12, soak_seconds=18.0,
               soak_swap_seconds=5.0)
 """For continuous integration: the promises, not the figures."""
 
@@ -81,7 +83,7 @@ class Site:
         return self.bundles
 
     def replica(self, serves: Path, *, workers: int = 2, port: int = 0, **settings: str) -> Replica:
-        """Starts a replica and waits until it is ready."""
+        """Starts a replica and waits until it is ready; it ends without draining, unless the settings say so."""
         self._started += 1
         return Replica(self._children, serves, self.folder / f"service_{self._started}.log", workers=workers, port=port,
-                       **settings)
+                       **{"RETRIEVAL_DRAIN_SECONDS": "0", **settings})

@@ -1,0 +1,83 @@
+"""Hours in small: what memory, file descriptors and threads do while requests and swaps go on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+import psutil
+
+from loadtest.chaos.replica import Replica
+from loadtest.chaos.result import Result, judged
+from loadtest.chaos.site import FIRST, SECOND, Site
+from loadtest.chaos.swaps import swap
+from loadtest.chaos.traffic import Traffic
+from loadtest.redis_server import RedisServer
+
+_MIB = 2**20
+_SAMPLES = 120
+_WARM_UP_SHARE = 1 / 3
+_MOST_GROWTH = 0.10
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """All processes of a replica at one time.
+
+    Attributes:
+        seconds: since the start.
+        resident: bytes, with the pages of mapped files.
+        own: bytes, without them: what a leak would add to.
+    """
+
+    seconds: float
+    resident: int
+    own: int
+    files: int
+    threads: int
+
+
+def soak(site: Site) -> list[Result]:
+    """Load with Redis and a swap now and then; compares the end with what was there after warming up."""
+    scale, serving = site.scale, FIRST
+    with RedisServer.start(site.folder) as redis:
+        replica = site.replica(site.store(FIRST), REDIS_URL=redis.url, RETRIEVAL_USER_CACHE_ENTRIES="50")
+        samples: list[_Sample] = []
+        with Traffic([replica.address], site.answers, scale.rate) as traffic:
+            began = swapped = time.monotonic()
+            for phase, until in (("warming", _WARM_UP_SHARE), ("steady", 1.0)):
+                traffic.phase(phase)
+                while (now := time.monotonic()) < began + until * scale.soak_seconds:
+                    samples.append(_sample(replica, now - began))
+                    if now > swapped + scale.soak_swap_seconds:
+                        serving, swapped = (SECOND if serving == FIRST else FIRST), now
+                        swap(replica, serving)
+                    traffic.spend(scale.soak_seconds / _SAMPLES)
+        replica.terminate()
+    return [judged("soak", traffic.phases(), *_growth(samples, scale.soak_seconds))]
+
+
+def _sample(replica: Replica, seconds: float) -> _Sample:
+    processes = [psutil.Process(pid) for pid in (replica.process.pid, *replica.worker_ids())]
+    memory = [process.memory_info() for process in processes]
+    return _Sample(seconds, sum(one.rss for one in memory), sum(one.rss - one.shared for one in memory),
+                   sum(process.num_fds() for process in processes), sum(process.num_threads() for process in processes))
+
+
+def _growth(samples: list[_Sample], seconds: float) -> tuple[dict[str, Any], list[str]]:
+    """Facts and problems: each quantity in the first and the last third after warming up."""
+    steady = [sample for sample in samples if sample.seconds >= _WARM_UP_SHARE * seconds]
+    third = max(1, len(steady) // 3)
+    facts: dict[str, Any] = {"seconds": seconds, "samples": len(steady)}
+    problems = []
+    for name, unit in (("resident", _MIB), ("own", _MIB), ("files", 1), ("threads", 1)):
+        values = [getattr(sample, name) / unit for sample in steady]
+        early, late = median(values[:third]), median(values[-third:])
+        slope = float(np.polyfit([sample.seconds for sample in steady], values, 1)[0]) * 3600
+        facts[name] = {"early": round(early, 1), "late": round(late, 1), "slope_per_hour": round(slope, 1)}
+        if late > early * (1 + _MOST_GROWTH):
+            problems.append(f"{name} grew from {early:.1f} to {late:.1f}")
+    return facts, problems

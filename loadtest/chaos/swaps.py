@@ -1,0 +1,77 @@
+"""Bundles swapped and rolled back under load: every reply is of one bundle, and of the new one once a swap is done."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+
+from loadtest.chaos.replica import Replica
+from loadtest.chaos.result import Outcome, Result, judged
+from loadtest.chaos.site import FIRST, SECOND, Site
+from loadtest.chaos.traffic import Traffic
+
+
+class SwapError(Exception):
+    """A swap that should have been done was refused; the message is the service's."""
+
+
+def swaps(site: Site) -> list[Result]:
+    """Loads one bundle and the other in turn, with a rollback now and then.
+
+    The phase `during` begins with the first swap and ends with the last; what it adds to p99 is what swapping costs.
+    """
+    scale, ids = site.scale, dict(zip((FIRST, SECOND), site.answers.bundle_ids, strict=True))
+    replica = site.replica(site.store(FIRST))
+    serving, done = FIRST, [(0.0, 0.0, ids[FIRST])]
+    took: dict[str, list[float]] = {"load": [], "rollback": []}
+    every = scale.swaps // scale.rollbacks
+    plan = [step for n in range(1, scale.swaps + 1) for step in ("load", "rollback")[:1 + (n % every == 0)]]
+    with Traffic([replica.address], site.answers, scale.rate) as traffic:
+        traffic.phase("before")
+        traffic.spend(scale.seconds)
+        traffic.phase("during")
+        for step in plan:
+            serving = SECOND if serving == FIRST else FIRST
+            began = time.perf_counter()
+            swap(replica, serving if step == "load" else None)
+            done.append((began, time.perf_counter(), ids[serving]))
+            took[step].append(done[-1][1] - began)
+        traffic.phase("after")
+        traffic.spend(scale.seconds)
+    replica.terminate()
+    old = _of_another_bundle(traffic.outcomes, done)
+    problems = [f"{old} replies to requests after a swap are of the bundle before it"] if old else []
+    result = judged("swaps", traffic.phases(), {
+        "swaps": len(took["load"]), "rollbacks": len(took["rollback"]), "mixed": sum(
+            one.problem is not None for one in traffic.outcomes), "of_the_bundle_before": old,
+        "swap_s": round(median(took["load"]), 3), "longest_swap_s": round(max(took["load"]), 3),
+        "rollback_s": round(median(took["rollback"]), 3), "longest_rollback_s": round(max(took["rollback"]), 3)},
+        problems)
+    added = result.phases["during"]["p99_ms"] - result.phases["before"]["p99_ms"]
+    return [replace(result, facts={"added_p99_ms": round(added, 2), **result.facts})]
+
+
+def swap(replica: Replica, bundle: str | None) -> None:
+    """Loads a bundle, which need not be better than the one that serves; None rolls back.
+
+    Raises:
+        SwapError: it was refused.
+    """
+    path, body = ("load", {"bundle": bundle}) if bundle else ("rollback", {})
+    status, reply = replica.call(f"/admin/bundles/{path}", body)
+    if status != 200:
+        raise SwapError(f"POST /admin/bundles/{path} of {body} was answered with {status}: {reply['message']}")
+
+
+def _of_another_bundle(outcomes: Sequence[Outcome], done: Sequence[tuple[float, float, str]]) -> int:
+    """Replies to requests that left between two swaps and name another bundle than the one that served then."""
+    ends, count = [end for _, end, _ in done], 0
+    for one in outcomes:
+        last = bisect_right(ends, one.at) - 1
+        next_begins = done[last + 1][0] if last + 1 < len(done) else float("inf")
+        settled = one.status == 200 and one.at + one.ms / 1e3 < next_begins
+        count += settled and one.bundle_id != done[last][2]
+    return count
