@@ -23,7 +23,7 @@ _NPY_VERSION_AT = 6
 
 
 def damage(site: Site) -> list[Result]:
-    """Asks the service to load one damaged bundle after the other; every call must be refused with a reason."""
+    """Asks the service to load one damaged bundle after the other; every call must be refused with a reason, though it is forced."""
     store = site.store(FIRST)
     replica = site.replica(store)
     cases = list(damages(site.bundles / FIRST, site.bundles / SECOND))
@@ -38,7 +38,7 @@ def damage(site: Site) -> list[Result]:
         for number, (file, way) in enumerate(cases):
             name = f"damaged_{number}"
             write_damaged(site.bundles / FIRST, site.bundles / SECOND, store / name, file, way)
-            status, reply = replica.call("/admin/bundles/load", {"bundle": name})
+            status, reply = replica.call("/admin/bundles/load", {"bundle": name, "force": True})
             reasons[f"{status} {reply.get('error_type', '')}"] += 1
             if status != 409 or reply["error_type"] != "bundle_refused" or not reply["message"]:
                 problems.append(f"{file}, {way}: answered with {status} {reply}")

@@ -60,7 +60,7 @@ def swap(replica: Replica, bundle: str | None) -> None:
     Raises:
         SwapError: it was refused.
     """
-    path, body = ("load", {"bundle": bundle}) if bundle else ("rollback", {})
+    path, body = ("load", {"bundle": bundle, "force": True}) if bundle else ("rollback", {})
     status, reply = replica.call(f"/admin/bundles/{path}", body)
     if status != 200:
         raise SwapError(f"POST /admin/bundles/{path} of {body} was answered with {status}: {reply['message']}")
