@@ -18,7 +18,7 @@ P99_MS ?= 100
 ERROR_SHARE ?= 0.001
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo load test lint promtool lock up down lab clean
+.PHONY: help setup demo load test lint promtool lock up down lab chaos soak clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -65,6 +65,12 @@ down:  ## ends the stack; its bundles and metrics stay in their volumes
 
 lab: setup  ## tests of the stack on the engine that DOCKER_HOST names, or the local one
 	$(RUN) -m pytest -m lab tests/docker
+
+chaos: setup  ## the service under faults, 20 minutes; writes build/chaos, fails where a promise is broken
+	$(RUN) -m loadtest chaos --out build/chaos
+
+soak: setup  ## ten minutes of requests and swaps: growth of memory, files and threads; writes build/chaos
+	$(RUN) -m loadtest chaos --out build/chaos --only soak
 
 clean:  ## removes what the targets made
 	rm -rf $(VENV) build *.egg-info demo

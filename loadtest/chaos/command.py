@@ -1,7 +1,8 @@
 """`python -m loadtest chaos`: faults under load, one scenario after the other, and whether each promise held.
 
 Without --bundle and --other two small synthetic worlds are trained first and kept in the folder. Prints a table, then
-one JSON object on the last line; both are also written to chaos.md and chaos.json.
+one JSON object on the last line; both are also written to chaos.md and
+chaos.json, or those of the scenario where there is only one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from loadtest.chaos.answers import AlikeError
 from loadtest.chaos.replica import ServiceEndedError
 from loadtest.chaos.report import markdown
 from loadtest.chaos.result import Result
-from loadtest.chaos.scenarios import SCENARIOS, Scenario
+from loadtest.chaos.scenarios import DEFAULT, SCENARIOS, Scenario
 from loadtest.chaos.site import FULL, Site
 from loadtest.children import Children
 from loadtest.demo_steps import DemoError, WorldSize, make_bundle
@@ -33,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for worlds, logs and the report")
     parser.add_argument("--bundle", type=Path, help="the bundle that is served")
     parser.add_argument("--other", type=Path, help="another one with the same users, to swap with")
-    parser.add_argument("--only", type=_names, default=SCENARIOS, metavar="NAME,…",
-                        help=f"scenarios to run, of {', '.join(SCENARIOS)} (default: all)")
+    parser.add_argument("--only", type=_names, default=_names(",".join(DEFAULT)), metavar="NAME,…",
+                        help=f"scenarios to run, of {', '.join(SCENARIOS)} (default: {','.join(DEFAULT)})")
     parser.add_argument("--rate", type=float, default=FULL.rate, help="requests a second (default %(default)g)")
     parser.add_argument("--seconds", type=float, default=FULL.seconds, help="length of a phase (default %(default)g)")
 
@@ -59,8 +60,9 @@ def run(args: argparse.Namespace) -> int:
         return 130
     report = {"rate": args.rate, "seconds": args.seconds, "scenarios": [asdict(result) for result in results]}
     text = markdown(results)
-    (args.out / "chaos.json").write_text(json.dumps(report, indent=1) + "\n")
-    (args.out / "chaos.md").write_text(text)
+    name = "chaos" if len(args.only) > 1 else next(iter(args.only))
+    (args.out / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+    (args.out / f"{name}.md").write_text(text)
     print(text)
     print(json.dumps(report))
     return 1 if any(result.problems for result in results) else 0

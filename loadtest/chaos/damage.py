@@ -23,7 +23,7 @@ _NPY_VERSION_AT = 6
 
 
 def damage(site: Site) -> list[Result]:
-    """Asks the service to load one damaged bundle after the other; every call must be refused with a reason, though it is forced."""
+    """Asks the service to load one damaged bundle after the other; each forced, and each refused with a reason."""
     store = site.store(FIRST)
     replica = site.replica(store)
     cases = list(damages(site.bundles / FIRST, site.bundles / SECOND))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -93,7 +94,8 @@ def judged(scenario: str, phases: Mapping[str, Sequence[Outcome]], facts: Mappin
             found.append(f"{row['wrong']} of {row['requests']} replies are wrong {name}, the first one {first}")
         if "p99_ms" not in row:
             found.append(f"nothing was answered {name}")
-    return Result(scenario, rows, dict(facts), found)
+    busy = round(os.getloadavg()[0], 1)  # of the whole machine: above its cores, the latencies are others' as well
+    return Result(scenario, rows, {**facts, "load_average": busy}, found)
 
 
 def percentiles(ms: Sequence[float]) -> dict[str, float]:

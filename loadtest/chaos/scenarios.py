@@ -19,3 +19,6 @@ SCENARIOS: Mapping[str, Scenario] = {
     "damage": damage.damage,
     "soak": soak.soak,
 }
+
+DEFAULT = tuple(name for name in SCENARIOS if name != "soak")
+"""What `make chaos` runs; `make soak` runs the rest."""
