@@ -1,8 +1,8 @@
 """`python -m loadtest chaos`: faults under load, one scenario after the other, and whether each promise held.
 
 Without --bundle and --other two small synthetic worlds are trained first and kept in the folder. Prints a table, then
-one JSON object on the last line; both are also written to chaos.md and
-chaos.json, or those of the scenario where there is only one.
+one JSON object on the last line; both are also written to chaos.md and chaos.json, or to files of the scenario's name
+where there is only one.
 """
 
 from __future__ import annotations

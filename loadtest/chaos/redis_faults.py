@@ -5,12 +5,14 @@ The workers keep one embedding each in memory, so that nearly every request asks
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from redis.exceptions import ResponseError
 
 from loadtest.chaos.result import Outcome, Result, judged
 from loadtest.chaos.site import Site
@@ -123,13 +125,14 @@ def _overwrite(redis: RedisServer, stop: threading.Event) -> None:
     random, previous = np.random.default_rng(0), b""
     while not stop.wait(_GARBAGE_PAUSE_SECONDS):
         for key in redis.client.scan_iter():
-            value = redis.client.get(key) if redis.client.type(key) == b"string" else None
-            if not isinstance(value, bytes):
-                continue
-            kind = random.integers(4)
-            redis.client.delete(key)
-            if kind == 3:
-                redis.client.rpush(key, value)
-            else:
-                redis.client.set(key, (random.bytes(len(value)), value[:len(value) // 2], previous)[kind])
-            previous = value
+            with contextlib.suppress(ResponseError):  # a list already, or the service wrote in between
+                value = redis.client.get(key)
+                if not isinstance(value, bytes):
+                    continue
+                kind = random.integers(4)
+                redis.client.delete(key)
+                if kind == 3:
+                    redis.client.rpush(key, value)
+                else:
+                    redis.client.set(key, (random.bytes(len(value)), value[:len(value) // 2], previous)[kind])
+                previous = value

@@ -45,8 +45,8 @@ class Scale:
 
 
 FULL = Scale()
-SHORT = Scale(rate=40.0, seconds=2.0, kills=1, restarts=1, drain_seconds=1.0, swaps=4, rollbacks=2, most_damages=12,
-              soak_seconds=18.0, soak_swap_seconds=5.0)
+SHORT = Scale(rate=40.0, seconds=2.0, kills=1, restarts=1, drain_seconds=1.0, swaps=4, rollbacks=2, most_damages=8,
+              soak_seconds=15.0, soak_swap_seconds=4.0)
 """For continuous integration: the promises, not the figures."""
 
 
