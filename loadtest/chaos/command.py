@@ -22,8 +22,10 @@ from loadtest.chaos.report import markdown
 from loadtest.chaos.result import Result
 from loadtest.chaos.scenarios import DEFAULT, SCENARIOS, Scenario
 from loadtest.chaos.site import FULL, Site
+from loadtest.chaos.swaps import SwapError
 from loadtest.children import Children
 from loadtest.demo_steps import DemoError, WorldSize, make_bundle
+from loadtest.fuzz import FuzzError
 
 _WORLD = WorldSize(ads=5_000, users=20_000, events=400_000, epochs=1, quality_users=100)
 _SEEDS = (1, 2)
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     """Exit status: 0 every promise held, 1 one was broken or a scenario could not run, 130 interrupted."""
     try:
         results = list(_results(args))
-    except (AlikeError, BundleError, DemoError, ServiceEndedError, TimeoutError) as error:
+    except (AlikeError, BundleError, DemoError, FuzzError, ServiceEndedError, SwapError, TimeoutError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -37,7 +37,8 @@ def redis_faults(site: Site) -> list[Result]:
         "killed": _killed, "restarted": _restarted, "paused": _paused, "garbage": _garbage, "full": _full}
     mended: dict[str, float] = {}
     with RedisServer.start(site.folder) as redis:
-        replica = site.replica(site.bundle, REDIS_URL=redis.url, RETRIEVAL_USER_CACHE_ENTRIES="1")
+        replica = site.replica(site.bundle, REDIS_URL=redis.url, RETRIEVAL_USER_CACHE_ENTRIES="1",
+                               RETRIEVAL_REDIS_TIMEOUT_MS=str(site.scale.redis_timeout_ms))
         with Traffic([replica.address], site.answers, site.scale.rate) as traffic:
             traffic.spend(site.scale.seconds)  # fills Redis
             traffic.phase("before")

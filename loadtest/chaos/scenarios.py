@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from loadtest.chaos import damage, overload, redis_faults, soak, swaps, worker_faults
+from loadtest.chaos import damage, overload, redis_faults, schema, soak, swaps, worker_faults
 from loadtest.chaos.result import Result
 from loadtest.chaos.site import Site
 
@@ -17,6 +17,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "overload": overload.overload,
     "swaps": swaps.swaps,
     "damage": damage.damage,
+    "schema": schema.schema,
     "soak": soak.soak,
 }
 

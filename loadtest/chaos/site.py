@@ -23,6 +23,7 @@ class Scale:
     Attributes:
         rate: requests a second.
         seconds: length of a phase.
+        redis_timeout_ms: that of the service; on a busy machine every pause would be a failure of Redis by the default.
         kills: workers killed, one after the other.
         restarts: restarts of each of two replicas.
         drain_seconds: time for which a replica refuses before it ends.
@@ -34,6 +35,7 @@ class Scale:
 
     rate: float = 50.0
     seconds: float = 15.0
+    redis_timeout_ms: int = 20
     kills: int = 5
     restarts: int = 3
     drain_seconds: float = 5.0
@@ -45,8 +47,8 @@ class Scale:
 
 
 FULL = Scale()
-SHORT = Scale(rate=40.0, seconds=2.0, kills=1, restarts=1, drain_seconds=1.0, swaps=4, rollbacks=2, most_damages=8,
-              soak_seconds=15.0, soak_swap_seconds=4.0)
+SHORT = Scale(rate=40.0, seconds=2.0, redis_timeout_ms=200, kills=1, restarts=1, drain_seconds=1.0, swaps=4,
+              rollbacks=2, most_damages=8, soak_seconds=15.0, soak_swap_seconds=4.0)
 """For continuous integration: the promises, not the figures."""
 
 
