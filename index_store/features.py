@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.ragged import Ragged
-from index_store.values import MAX_LIST, FeatureError, as_key, as_keys, as_number, look_up, standardised
+from index_store.values import MAX_LIST, FeatureError, as_key, as_keys, as_number, look_up, look_up_one, standardised
 
 Kind = Literal["dense", "categorical", "multi"]
 Via = Literal["match", "co_click"]
@@ -273,7 +273,7 @@ class FeatureEncoder:
     def _one(self, name: str, value: object) -> int:
         if value is None:
             return UNKNOWN
-        return int(self.encode_values("user", name, np.array([as_key(value, name)]))[0])
+        return look_up_one(self.vocabularies[f"user.{name}"], as_key(value, name)) + 1
 
     def _many(self, name: str, value: object) -> NDArray[np.int32]:
         if value is None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from index_store.features import FeatureEncoder, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.ragged import Ragged
-from index_store.values import MAX_ID_BYTES, MAX_LIST, FeatureError, as_key, look_up
+from index_store.values import MAX_ID_BYTES, MAX_LIST, FeatureError, as_key, look_up, look_up_one
 
 SPEC = FeatureSpec((FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("likes", "multi")),
                    (FieldSpec("price", "dense"), FieldSpec("brand", "categorical")), (TaskSpec("click"),),
@@ -109,6 +109,7 @@ def test_keys_are_found_where_they_are_when_their_lengths_differ(known, asked):
     vocabulary = np.array(sorted(known), dtype=f"S{max(map(len, known), default=1)}")
     found = look_up(vocabulary, np.array(asked, dtype="S8"))
     assert found.tolist() == [sorted(known).index(key) if key in known else -1 for key in asked]
+    assert [look_up_one(vocabulary, key) for key in asked] == found.tolist()
 
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=6), st.data())
