@@ -129,7 +129,10 @@ class Promotion:
                 worker.send(Serve(self.target))
 
     def end(self) -> None:
-        """Stops a trial that runs; for the service's end."""
+        """Stops a trial that runs and answers whoever waits for it; for the service's end."""
+        if self._load is not None:
+            self._reply(self._load, Refusal(ErrorType.DRAINING, "the service ends before the bundle is loaded",
+                                            "ask another replica; this one starts with what the pointer says"))
         if self._trial is not None:
             self._trial.candidate.end()
             self._trial = None

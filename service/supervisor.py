@@ -94,7 +94,7 @@ def _run(workers: Workers, promotion: Promotion, stop: int, settings: Settings) 
 def _first(store: Path | None, folder: Path) -> Release:
     """The bundle to start with: reads every byte of it, so that the workers need not."""
     if store is None:
-        return _sound(folder)
+        return _sound(folder.resolve())
     current = pointer.read(store)
     try:
         return _sound(store / current.bundle)
@@ -107,7 +107,7 @@ def _first(store: Path | None, folder: Path) -> Release:
 
 
 def _sound(folder: Path) -> Release:
-    return Release(folder.resolve().name, folder, Bundle.open(folder).bundle_id)
+    return Release(folder.name, folder, Bundle.open(folder).bundle_id)
 
 
 def open_address(settings: Settings) -> socket.socket:
