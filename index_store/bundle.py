@@ -317,7 +317,7 @@ def _read_manifest(folder: Path) -> Manifest:
         version = data["format_version"]
     except FileNotFoundError as error:
         raise BundleError(folder, MANIFEST, "is missing, so this is no sealed bundle", RESTORE) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(folder, MANIFEST, f"is not readable ({error!r})", RESTORE) from error
     if version not in READABLE_VERSIONS:
         newer = isinstance(version, int) and version > FORMAT_VERSION

@@ -117,7 +117,7 @@ def read(store: Path) -> Pointer:
         entries = json.loads(text)
     except FileNotFoundError as error:
         raise PointerError(path, "is missing", remedy) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PointerError(path, f"is not readable ({error})", remedy) from error
     if not isinstance(entries, dict) or not set(entries) <= {"bundle", "previous"}:
         raise PointerError(path, f"holds {text[:80]!r}, an object with bundle and previous was expected", remedy)

@@ -100,6 +100,10 @@ class Promotion:
                 self._called(worker, message)
             except RefusedError as error:
                 worker.send(Reply(message.number, error.refusal))
+            except OSError as error:
+                worker.send(Reply(message.number, Refusal(
+                    ErrorType.INTERNAL, f"the folder of bundles cannot be read ({error.strerror})",
+                    "see to it that the service may read it")))
         elif isinstance(message, Serving):
             worker.serving, worker.failure = message.release, None
         elif isinstance(message, Failed) and message.release == self.target:
@@ -231,7 +235,7 @@ class Promotion:
         moved = Pointer(name, self.target.name if self.target.name != name else None) if load.before is None \
             else load.before.to(name)
         try:
-            if moved != load.before:
+            if moved != load.before or load.release != self.target:  # the others look when it is replaced
                 self._stamp = pointer.replace(store, moved, load.before)
         except PointerChangedError as error:
             raise RefusedError(ErrorType.POINTER_CHANGED, str(error), _LOOK) from error

@@ -9,6 +9,7 @@ import signal
 import socket
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -79,8 +80,7 @@ def _run(workers: Workers, promotion: Promotion, stop: int, settings: Settings) 
         due = workers.next_start if drained_at is None else drained_at
         seconds = math.inf if due is None else max(0.0, due - time.monotonic())
         ready = wait([stop, *workers.sources, *promotion.sources], min(seconds, settings.pointer_poll_seconds))
-        for worker, message in workers.received(ready):
-            promotion.heard(worker, message)
+        heard = list(workers.received(ready))
         if stop in ready:
             number = os.read(stop, 1)[0]
             if drained_at is not None or number == signal.SIGINT:
@@ -88,7 +88,12 @@ def _run(workers: Workers, promotion: Promotion, stop: int, settings: Settings) 
             log("draining", seconds=settings.drain_seconds)
             workers.tell(Drain())
             drained_at = time.monotonic() + settings.drain_seconds
-        promotion.tick()
+        try:
+            for worker, message in heard:
+                promotion.heard(worker, message)
+            promotion.tick()
+        except Exception:  # a defect here must not end what serves
+            log("supervisor_failed", traceback=traceback.format_exc())
 
 
 def _first(store: Path | None, folder: Path) -> Release:

@@ -63,7 +63,8 @@ def test_one_writer_wins_when_many_replace_the_same_pointer(tmp_path):
 
 
 @pytest.mark.parametrize(("content", "said"), [
-    (b"", "is not readable"), (b"two", "is not readable"), (b"\xff\xfe", "is not readable"), (b'["two"]', "an object"),
+    (b"", "is not readable"), (b"two", "is not readable"), (b"\xff\xfe", "is not readable"),
+    (b"[" * 4000, "is not readable"), (b'["two"]', "an object"),
     (b'{"previous": "one"}', "names None"), (b'{"bundle": 7}', "names 7"), (b'{"bundle": "../two"}', "is no name"),
     (b'{"bundle": "two", "previous": ".."}', "is no name"), (b'{"bundle": "two", "weight": 1}', "an object"),
     (b'{"bundle": "' + b"x" * 5000 + b'"}', "is not readable"),

@@ -368,3 +368,11 @@ def test_no_reply_mixes_bundles_and_none_fails_when_bundles_are_swapped_under_lo
     assert not wrong
     assert seen == set(expected)
     assert sum(active(two_workers).values()) == 2
+
+
+def test_other_replica_follows_when_a_bundle_was_exported_again_under_its_name(store):
+    with ServiceProcess(store.folder) as one, ServiceProcess(store.folder) as two:
+        shutil.rmtree(store.folder / "red")
+        shutil.copytree(store.folder / "blue", store.folder / "red")
+        assert one.load("red")["bundle_id"] == store.ids["blue"]
+        two.wait_until(lambda: active(two) == {store.ids["blue"]: 1})
