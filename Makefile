@@ -64,7 +64,7 @@ down:  ## ends the stack; its bundles and metrics stay in their volumes
 	$(COMPOSE) --profile load --profile train down
 
 lab: setup  ## tests of the stack on the engine that DOCKER_HOST names, or the local one
-	$(RUN) -m pytest -m lab tests/docker
+	$(RUN) -m pytest -m lab -rP tests/docker
 
 chaos: setup  ## the service under faults, 20 minutes; writes build/chaos, fails where a promise is broken
 	$(RUN) -m loadtest chaos --out build/chaos

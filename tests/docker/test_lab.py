@@ -1,0 +1,150 @@
+"""The stack for real: images, nginx, Redis, Prometheus and locust on a Docker engine. `make lab` runs this."""
+
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.docker.monitoring import PANELS, expressions
+from tests.docker.stack import OPERATORS, PROMETHEUS, PUBLIC, Stack, docker, wait_until
+
+pytestmark = pytest.mark.lab
+
+REQUESTS = 'sum by (instance) (retrieval_requests_total{endpoint="/retrieve", status="200"})'
+MOST_MEGABYTES = 600
+"""Of the service's image. Debian and Python are half of it, ONNX Runtime and numpy most of the rest."""
+
+
+@pytest.fixture(scope="module")
+def stack():
+    started = Stack()
+    try:
+        said = started.start()
+        assert "it answers: HTTP 200" in said
+        yield started
+    finally:
+        started.end()
+
+
+def test_all_containers_are_healthy_when_up(stack):
+    names = set(stack.containers())
+    assert {"service", "service-2", "nginx", "redis", "prometheus"} <= names
+    wait_until(lambda: all(entry["State"]["Health"]["Status"] == "healthy" for entry in stack.containers().values()))
+
+
+def test_no_container_is_root_or_can_write_to_its_image_when_inspected(stack):
+    for name, entry in stack.containers().items():
+        users = {line.split()[0] for line in docker("top", entry["Id"], "-eo", "uid,pid").splitlines()[1:]}
+        assert users, name
+        assert "0" not in users, name
+        assert entry["HostConfig"]["ReadonlyRootfs"] is True, name
+        assert entry["HostConfig"]["CapDrop"] == ["ALL"], name
+        assert entry["HostConfig"]["Memory"] > 0, name
+
+
+def test_image_of_the_service_is_slim_and_has_no_torch(stack):
+    megabytes = int(docker("image", "inspect", "--format", "{{.Size}}", "retrieval-service")) / 1e6
+    print(f"the image of the service has {megabytes:.0f} MB")
+    assert megabytes < MOST_MEGABYTES
+    search = "import importlib.util as i; print(i.find_spec('torch'), i.find_spec('pip'))"
+    assert stack.compose("exec", "-T", "service", "python", "-c", search).split()[0] == "None"
+
+
+def test_both_replicas_answer_when_asked_through_nginx(stack):
+    replies = [stack.retrieve(user_id="u1", top_k=5) for _ in range(20)]
+    assert {len(reply["ads"]) for reply in replies} == {5}
+    wait_until(lambda: [float(sample["value"][1]) > 0 for sample in stack.query(REQUESTS)] == [True, True])
+
+
+def test_redis_knows_what_another_replica_computed_when_asked_in_turn(stack):
+    ads = [ad["ad_id"] for ad in stack.retrieve(user_id="u1", top_k=100)["ads"]]
+
+    def found():
+        body = {"user_id": "lab", "user_features": {"history": random.sample(ads, 20)}}  # nobody has computed that yet
+        assert stack.retrieve(**body)["user_cache"] == "miss"
+        time.sleep(0.5)  # it is written to Redis after the reply
+        return sorted(stack.retrieve(**body)["user_cache"] for _ in range(12))
+
+    # A busy machine may take longer than the service waits for Redis; that is a miss, and no failure.
+    wait_until(lambda: found() == ["local"] * 11 + ["redis"])
+
+
+def test_prometheus_scrapes_every_replica_and_judges_every_rule_when_up(stack):
+    wait_until(lambda: len(stack.query('up{job="retrieval"} == 1')) == 2)
+    groups = stack.http.get(f"{PROMETHEUS}/api/v1/rules").json()["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) >= 20
+    wait_until(lambda: all(rule["health"] == "ok" for group in stack.http.get(f"{PROMETHEUS}/api/v1/rules").json()[
+        "data"]["groups"] for rule in group["rules"]))
+
+
+def test_every_panel_has_data_when_requests_were_answered(stack):
+    for number in range(40):
+        stack.retrieve(user_id=f"u{number}", top_k=5)
+    empty_when_well = {"Refusals by type", "Live overlap"}
+
+    def without_data():
+        texts = expressions()
+        return [panel["title"] for panel in PANELS if panel["title"] not in empty_when_well
+                and not any(stack.query(texts[f"panel {panel['title']}, {target['refId']}"])
+                            for target in panel["targets"])]
+
+    wait_until(lambda: not without_data())
+
+
+def test_operators_paths_are_closed_to_the_public_when_asked_at_nginx(stack):
+    for path in ("/metrics", "/admin/bundles"):
+        refused = stack.http.get(f"{PUBLIC}{path}")
+        assert (refused.status_code, refused.json()["error_type"]) == (404, "not_found")
+    assert stack.http.get(f"{OPERATORS}/admin/bundles").status_code == 401
+    assert stack.http.get(f"{OPERATORS}/retrieve").status_code == 404
+
+
+def test_request_id_of_the_caller_reaches_the_reply_when_sent_through_nginx(stack):
+    reply = stack.http.post(f"{PUBLIC}/retrieve", json={"user_id": "u1"}, headers={"X-Request-ID": "from-the-lab"})
+    assert reply.json()["request_id"] == "from-the-lab"
+
+
+def test_all_replicas_follow_the_pointer_when_a_bundle_is_loaded_and_rolled_back(stack):
+    first = stack.admin("GET", "bundles")["current"]
+    copy = f"cp -r /bundles/{first} /bundles/copy && sync"
+    stack.compose("exec", "-T", "service", "sh", "-c", copy)
+    assert stack.admin("POST", "bundles/load", bundle="copy")["bundle"] == "copy"
+    followed = 'retrieval_bundle_pointer_mismatch == 0 and on (instance) retrieval_bundle_swaps_total > {}'
+    wait_until(lambda: len(stack.query(followed.format(0))) == 2)
+    assert stack.admin("POST", "bundles/rollback")["bundle"] == first
+    wait_until(lambda: len(stack.query(followed.format(1))) == 2)
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_no_request_fails_when_a_replica_goes_and_comes_back_under_load(stack, how):
+    container = stack.containers()["service-2"]["Id"]
+    statuses, over = [], threading.Event()
+
+    def ask(user):
+        while not over.is_set():
+            reply = stack.http.post(f"{PUBLIC}/retrieve", json={"user_id": f"u{user}", "top_k": 5})
+            statuses.append(reply.status_code)
+            over.wait(0.02)
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask, user) for user in range(4)]
+        docker(how, container)
+        docker("start", container)
+        wait_until(lambda: stack.containers()["service-2"]["State"]["Health"]["Status"] == "healthy")
+        over.set()
+        for future in asking:
+            future.result()
+    print(f"{len(statuses)} requests, {sum(status != 200 for status in statuses)} of them failed")
+    assert len(statuses) > 100
+    assert set(statuses) == {200}
+
+
+def test_users_of_locust_are_answered_within_the_budget_when_they_ask(stack):
+    stack.compose("--profile", "load", "build", "locust")
+    # A second is no promise to anybody, but what machines that are busy otherwise can keep.
+    report = stack.compose("--profile", "load", "run", "--rm", "-T", "-e", "LOCUST_P99_MS=1000", "locust")
+    print(report)
+    assert "PASSED" in report
