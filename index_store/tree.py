@@ -5,6 +5,7 @@ Level 1 is the coarsest, the last level holds the items; the root has no level. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -117,13 +118,16 @@ class Tree:
         return np.repeat(np.arange(self.size(level), dtype=np.int32), np.diff(self.offsets[level - 1]))
 
 
-def build_tree(codes: NDArray[np.integer], embeddings: NDArray[np.float32]) -> Tree:
+def build_tree(codes: NDArray[np.integer], embeddings: NDArray[np.float32],
+               centres: Sequence[NDArray[np.float32]] | None = None) -> Tree:
     """Builds the tree of code prefixes: a node of level l is a distinct prefix of l codes, empty ones do not exist.
 
     Args:
         codes: (n_items, depth - 1) the code of each item row at each level above the items.
         embeddings: (n_items, D) float32 item embeddings by row; a node's representative is its member nearest to the
-            members' mean.
+            node.
+        centres: for each level above the items the (n_items, D) embedding of the node that each item is under; None
+            for the members' mean.
 
     Raises:
         TreeError: there are no items or the shapes differ.
@@ -139,7 +143,8 @@ def build_tree(codes: NDArray[np.integer], embeddings: NDArray[np.float32]) -> T
         changed[1:] |= ordered[1:, level] != ordered[:-1, level]
         bounds = np.concatenate([[0], np.flatnonzero(changed), [n]]).astype(np.int32)
         node = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-        distance = ((vectors - segment_means(vectors, bounds)[node]) ** 2).sum(1)
+        centre = segment_means(vectors, bounds)[node] if centres is None else centres[level][rows]
+        distance = ((vectors - centre) ** 2).sum(1)
         nearest = np.lexsort((distance, node))[bounds[:-1]]
         offsets.append(bounds)
         representatives.append(nearest.astype(np.int32))

@@ -40,6 +40,10 @@ def main() -> int:
             command.add_argument("--out", type=Path, required=True, help="bundle to write; it must not exist")
             command.add_argument("--half", action="store_true",
                                  help="store embeddings as float16: half the memory, scores within 0.01")
+        else:
+            command.add_argument("--trees", action="store_true",
+                                 help="compare the run's tree with k-means trees over the same model instead: overlap "
+                                      "with the exhaustive answer at 1, 2 and 5 %% of its pairs")
         command.add_argument("--users", type=int, default=0 if name == "evaluate" else 1000, metavar="N",
                              help="test users to ask for recall, 0 = all (default %(default)s)")
     args = parser.parse_args()

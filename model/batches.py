@@ -6,6 +6,7 @@ of `examples`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -125,27 +126,73 @@ def _emptied(lists: Ragged, keep: NDArray[np.bool_]) -> Ragged:
     return Ragged(np.concatenate([[0], np.cumsum(kept)]), lists.values[np.repeat(keep, lengths)])
 
 
-class TreeReader:
-    """A tree at fixed codes, for the M-step: node embeddings and node features of a batch.
+class TreeReader(ABC):
+    """A tree in training: embeddings and features of the nodes that a batch asks for.
 
     Args:
         reader: reads the same data set.
-        tree: the codes.
+        tree: its nodes.
         index: any of the data set; its postings do not depend on co-click counts.
         node_features: see `TrainConfig`.
     """
 
     def __init__(self, reader: Reader, tree: Tree, index: KeyIndex,
                  node_features: Literal["maximum", "representative"]) -> None:
-        self.reader = reader
+        self.reader, self._index, self._node_features = reader, index, node_features
+        self.take(tree)
+
+    def take(self, tree: Tree) -> None:
+        """Reads this tree from now on."""
         self.tree = tree
         self.node_of_row = [tree.node_of_position(level)[tree.position_of_row] for level in range(1, tree.depth)]
-        self.postings = [level_postings(tree, index, reader.keys_of_row, level, node_features)
+        self.postings = [level_postings(tree, self._index, self.reader.keys_of_row, level, self._node_features)
                          for level in range(1, tree.depth)]
+
+    def features(self, users: UserBatch, level: int, nodes: NDArray[np.integer]) -> Tensor:
+        """Interaction features (B, C, F) of nodes of a level: (C,) for all users or (B, C)."""
+        return self.reader.tensor(node_features(users.hits, self.reader.keys_of_row.families, self.postings[level - 1],
+                                                self.tree.size(level), nodes))
+
+    def advance(self, share: float) -> None:
+        """Is told which share of the training with trees is done, from 0 to 1."""
+        del share  # fixed codes do not care
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """Takes the virtual embeddings anew from the model as it is now, in eval mode."""
+
+    @abstractmethod
+    def embeddings(self, level: int) -> Tensor:
+        """Virtual embeddings of a level (nodes, Di), with the level's learned offset."""
+
+    def score_nodes(self, users: UserBatch, level: int, nodes: NDArray[np.integer]) -> Tensor:
+        """Task logits (B, C, tasks) of nodes of a level: (C,) for all users or (B, C)."""
+        embeddings = self.embeddings(level)[torch.from_numpy(np.asarray(nodes, np.int64)).to(self.reader.device)]
+        return self.reader.model.score(users.embeddings, embeddings, self.features(users, level, nodes))
+
+    @abstractmethod
+    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.int64],
+                      items: Tensor) -> tuple[Tensor, Tensor]:
+        """Task logits (B, C, tasks) of the nodes of a level that hold items, and what the index adds to the loss.
+
+        Args:
+            users: of the batch.
+            level: of the nodes.
+            rows: (B, C) item rows.
+            items: (B, C, Di) their embeddings in this batch.
+        """
+
+
+class HardTreeReader(TreeReader):
+    """A tree at fixed codes, for the M-step: a node's virtual embedding is the mean of its members'."""
+
+    def __init__(self, reader: Reader, tree: Tree, index: KeyIndex,
+                 node_features: Literal["maximum", "representative"]) -> None:
+        super().__init__(reader, tree, index, node_features)
         self.refresh()
 
     def refresh(self) -> None:
-        """Takes the virtual embeddings anew from the item tower as it is now; no gradient flows back into it."""
+        """Takes the means anew; no gradient flows back into the item tower."""
         means = node_means(self.tree, self.reader.all_items())
         self._means = [torch.from_numpy(m).to(self.reader.device) for m in means]
 
@@ -153,9 +200,7 @@ class TreeReader:
         """Virtual embeddings of a level (nodes, Di), with the level's learned offset."""
         return self._means[level - 1] + self.reader.model.level_offsets[level - 1]
 
-    def score_nodes(self, users: UserBatch, level: int, nodes: NDArray[np.integer]) -> Tensor:
-        """Task logits (B, C, tasks) of nodes of a level: (C,) for all users or (B, C)."""
-        features = node_features(users.hits, self.reader.keys_of_row.families, self.postings[level - 1],
-                                 self.tree.size(level), nodes)
-        embeddings = self.embeddings(level)[torch.from_numpy(np.asarray(nodes, np.int64)).to(self.reader.device)]
-        return self.reader.model.score(users.embeddings, embeddings, self.reader.tensor(features))
+    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.int64],
+                      items: Tensor) -> tuple[Tensor, Tensor]:
+        """Task logits (B, C, tasks) of the nodes of a level that hold items; this index adds nothing to the loss."""
+        return self.score_nodes(users, level, self.node_of_row[level - 1][rows]), torch.zeros((), device=items.device)

@@ -1,6 +1,7 @@
 """Which beam is worth its pairs: widths of every level tuned on some users, and what they keep measured on others.
 
 Each sampled user is scored once, all nodes and all items; after that a beam costs no scoring, so many can be tried.
+The oracle scores a node by its best member's true score instead: what the tree alone allows, whatever scores its nodes.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,9 @@ from tqdm import tqdm
 
 from index_store.eligibility import Eligible
 from index_store.scoring import DenseLayers, TowerScorer
-from index_store.search import BeamSearch, ExhaustiveSearch
+from index_store.search import BeamSearch, best
 from index_store.store import BundleContent
+from index_store.tree import Tree
 from model.golden import first_task, user_input
 
 TOP_K = 100
@@ -46,17 +48,22 @@ class BeamPoint:
     pairs: float
 
 
+UserTower = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
 @dataclass(frozen=True)
-class _Recorded:
+class Recorded:
     """A user who was scored once; as a NodeScorer it looks up what was scored.
 
     Attributes:
         scores: one (nodes,) float32 a level above the items.
+        oracle: likewise, each node's score that of its best eligible item.
         truth: positions of the exhaustive answer.
         eligible: all but the user's own history.
     """
 
     scores: Sequence[NDArray[np.float32]]
+    oracle: Sequence[NDArray[np.float32]]
     truth: NDArray[np.integer]
     eligible: Eligible
 
@@ -64,6 +71,10 @@ class _Recorded:
         if level > len(self.scores):
             return np.zeros((len(nodes), 1), np.float32)  # every item that is reached is found
         return self.scores[level - 1].take(nodes)[:, None]
+
+    def by_oracle(self) -> Recorded:
+        """The same user with nodes scored by the oracle."""
+        return replace(self, scores=self.oracle)
 
 
 @dataclass(frozen=True)
@@ -80,8 +91,7 @@ class BeamTuning:
         return reaching[0] if reaching else max(self.points, key=lambda point: point.overlap)
 
 
-def tune_beam(content: BundleContent, tower: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-              layers: DenseLayers, seed: int) -> BeamTuning:
+def tune_beam(content: BundleContent, tower: UserTower, layers: DenseLayers, seed: int) -> BeamTuning:
     """Widens a narrow beam where it pays most, and measures the beams on the way.
 
     Args:
@@ -90,43 +100,58 @@ def tune_beam(content: BundleContent, tower: Callable[[NDArray[np.float32]], NDA
         layers: the exported scorer.
         seed: of the sample of users.
     """
-    n = content.tree.n_items
-    most = int(np.clip(EXHAUSTIVE_PAIRS // n, FEWEST_USERS, MOST_USERS))
-    sampled = np.random.default_rng([seed, 7]).permutation(len(content.users.ids))[:most]
+    users = sample(content, seed)
+    points = beam_curve(content.tree, record(content, tower, layers, users))
+    return BeamTuning(points, tuple(int(row) for row in users))
+
+
+def sample(content: BundleContent, seed: int) -> NDArray[np.int64]:
+    """Rows of the users whom a curve is made of."""
+    most = int(np.clip(EXHAUSTIVE_PAIRS // content.tree.n_items, FEWEST_USERS, MOST_USERS))
+    return np.random.default_rng([seed, 7]).permutation(len(content.users.ids))[:most]
+
+
+def record(content: BundleContent, tower: UserTower, layers: DenseLayers,
+           users: NDArray[np.integer]) -> list[Recorded]:
+    """Scores all nodes and items for the given user rows."""
     scorer = content.scorer(layers)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        recorded = list(tqdm(pool.map(lambda row: _record(content, tower, scorer, int(row)), sampled),
-                             total=len(sampled), desc="exhaustive", unit="user", leave=False))
+        return list(tqdm(pool.map(lambda row: _record(content, tower, scorer, int(row)), users), total=len(users),
+                         desc="exhaustive", unit="user", leave=False))
+
+
+def beam_curve(tree: Tree, recorded: Sequence[Recorded]) -> tuple[BeamPoint, ...]:
+    """Beams tuned on one half of the users and measured on the other, by rising pairs and overlap."""
     half = -(-len(recorded) // 2)
-    path = _widened(content, recorded[:half])
     # With one user alone there are no others to measure by.
-    measured = [_measure(content, recorded[half:] or recorded, widths)
-                for widths in tqdm(path, desc="measuring beams", unit="beam", leave=False)]
+    measured = [_measure(tree, recorded[half:] or recorded, widths)
+                for widths in tqdm(_widened(tree, recorded[:half]), desc="measuring beams", unit="beam", leave=False)]
     points: list[BeamPoint] = []
     for point in sorted(measured, key=lambda point: point.pairs):
         if not points or point.overlap > points[-1].overlap:
             points.append(point)
-    return BeamTuning(tuple(points), tuple(int(row) for row in sampled))
+    return tuple(points)
 
 
-def _record(content: BundleContent, tower: Callable[[NDArray[np.float32]], NDArray[np.float32]], scorer: TowerScorer,
-            row: int) -> _Recorded:
+def _record(content: BundleContent, tower: UserTower, scorer: TowerScorer, row: int) -> Recorded:
     tree, users = content.tree, content.users
     features, history = users.features.take(np.array([row])), users.history.row(row)
     query = content.query(tower(user_input(content, features, history)), features, history)
     weights = first_task(content)
     eligible = Eligible.of(tree.n_items, None, tree.position_of_row[history])
     scores = [scorer.score(query, level, np.arange(tree.size(level))) @ weights for level in range(1, tree.depth)]
-    found = ExhaustiveSearch(tree, scorer).search(query, top_k=TOP_K, task_weights=weights, eligible=eligible)
-    return _Recorded(scores, tree.position_of_row[found.rows], eligible)
+    items = scorer.score(query, tree.depth, np.arange(tree.n_items)) @ weights
+    items[tree.position_of_row[history]] = -np.inf
+    truth = best(items, tree.rows.astype(np.int64), min(TOP_K, eligible.total))
+    oracle = [np.maximum.reduceat(items, offsets[:-1]) for offsets in tree.offsets]
+    return Recorded(scores, oracle, truth, eligible)
 
 
-def _widened(content: BundleContent, users: Sequence[_Recorded]) -> list[tuple[int, ...]]:
+def _widened(tree: Tree, users: Sequence[Recorded]) -> list[tuple[int, ...]]:
     """Beams from narrow to wide, each one level wider than the one before: the level that gains most overlap a pair."""
-    tree = content.tree
     sizes = [tree.size(level) for level in range(1, tree.depth)]
     widths = tuple(min(FIRST_WIDTH, size) for size in sizes)
-    now = _measure(content, users, widths)
+    now = _measure(tree, users, widths)
     path = [widths]
     with tqdm(total=ENOUGH_OVERLAP, desc="tuning beams", unit="overlap", leave=False,
               bar_format="{desc}: {n:.3f} of {total} overlap [{elapsed}]") as bar:
@@ -135,21 +160,21 @@ def _widened(content: BundleContent, users: Sequence[_Recorded]) -> list[tuple[i
             wider = tuple(min(size, max(w + 1, round(w * STEP))) for w, size in zip(widths, sizes, strict=True))
             if wider == widths:
                 break
-            tried = [_measure(content, users, (*widths[:level], wider[level], *widths[level + 1:]))
+            tried = [_measure(tree, users, (*widths[:level], wider[level], *widths[level + 1:]))
                      for level in range(len(sizes)) if wider[level] > widths[level]]
-            best = max(tried, key=lambda point: (point.overlap - now.overlap) / max(point.pairs - now.pairs, 1.0))
-            if best.overlap <= now.overlap:  # no level gains alone
-                best = _measure(content, users, wider)
-            bar.update(best.overlap - now.overlap)
-            widths, now = best.beam_width, best
+            gained = max(tried, key=lambda point: (point.overlap - now.overlap) / max(point.pairs - now.pairs, 1.0))
+            if gained.overlap <= now.overlap:  # no level gains alone
+                gained = _measure(tree, users, wider)
+            bar.update(gained.overlap - now.overlap)
+            widths, now = gained.beam_width, gained
             path.append(widths)
     return path
 
 
-def _measure(content: BundleContent, users: Sequence[_Recorded], widths: tuple[int, ...]) -> BeamPoint:
+def _measure(tree: Tree, users: Sequence[Recorded], widths: tuple[int, ...]) -> BeamPoint:
     kept, pairs = [], []
     for user in users:
-        found = BeamSearch(content.tree, user).search(None, top_k=TOP_K, beam_width=widths,
+        found = BeamSearch(tree, user).search(None, top_k=TOP_K, beam_width=widths,
                                                       task_weights=np.ones(1, np.float32), eligible=user.eligible,
                                                       trace=True)
         reached = found.steps[-1].nodes

@@ -1,7 +1,7 @@
 """A run's folder: settings, weights, progress and log. Weights are safetensors; nothing is pickled.
 
 run/config.json        TrainConfig and the data folder
-run/weights.safetensors  model, optimizers and codes of the tree; progress in its metadata
+run/weights.safetensors  model, index, optimizers and codes of the tree; progress in its metadata
 run/log.jsonl          one line per report
 """
 
@@ -68,10 +68,18 @@ class RunFolder:
         with (self.path / "log.jsonl").open("a") as file:
             file.write(json.dumps(entry) + "\n")
 
-    def save(self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer], codes: NDArray[np.int32] | None,
-             progress: Progress) -> None:
-        """Writes a checkpoint; the last one stays whole until the new one is."""
-        tensors = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
+    def save(self, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer],
+             codes: NDArray[np.int32] | None, progress: Progress) -> None:
+        """Writes a checkpoint; the last one stays whole until the new one is.
+
+        Args:
+            modules: by the name that their tensors get, likewise the optimizers.
+            optimizers: of the modules.
+            codes: of the tree, if there is one yet.
+            progress: where the run stands.
+        """
+        tensors = {f"{prefix}.{name}": tensor.contiguous() for prefix, module in modules.items()
+                   for name, tensor in module.state_dict().items()}
         for prefix, optimizer in optimizers.items():
             for parameter, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"{prefix}.{parameter}.{key}": torch.as_tensor(value) for key, value in state.items()}
@@ -81,9 +89,9 @@ class RunFolder:
         save_file(tensors, partial, {"epoch": str(progress.epoch), "batch": str(progress.batch)})
         os.replace(partial, self.path / "weights.safetensors")
 
-    def load(self, model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer]) -> tuple[
+    def load(self, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> tuple[
             NDArray[np.int32] | None, Progress]:
-        """Restores model and optimizers.
+        """Restores modules and optimizers.
 
         Returns:
             The codes of the tree, if there is one yet, and the progress.
@@ -99,7 +107,9 @@ class RunFolder:
                 parameter, _, key = rest.partition(".")
                 states[prefix].setdefault(int(parameter), {})[key] = tensor
         try:
-            model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
+            for prefix, module in modules.items():
+                module.load_state_dict({name[len(prefix) + 1:]: tensor for name, tensor in tensors.items()
+                                        if name.startswith(f"{prefix}.")})
             for prefix, optimizer in optimizers.items():
                 groups = optimizer.state_dict()["param_groups"]
                 # SparseAdam counts its steps in a number, Adam in a tensor.

@@ -12,7 +12,7 @@ import numpy as np
 
 from index_store.ragged import Ragged
 from model.checkpoint import RunFolder
-from model.config import SIZES, ConfigError, OverArchName, TrainConfig
+from model.config import SIZES, ConfigError, HillConfig, OverArchName, TrainConfig
 from model.data.load import Events, load_dataset
 from model.data.tables import BASELINE, TRUTH, DataError
 from model.data.truth import TrueWorld
@@ -22,6 +22,8 @@ from model.export import export as write_bundle
 from model.golden import ParityError
 from model.train import Trainer
 from model.train import train as fit
+from model.tree_quality import compare_trees
+from model.warm_start import continued
 
 __all__ = ["ConfigError", "DataError", "ParityError", "add_train_arguments", "evaluate", "export", "train"]
 
@@ -35,6 +37,9 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="data folder that `python -m model data` wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run: settings, checkpoints, log")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out, with its settings")
+    parser.add_argument("--from", type=Path, dest="start_from", metavar="RUN",
+                        help="start from the weights and the tree of RUN, on its data or newer; size, over-arch and "
+                             "kind of tree are RUN's, all epochs have a tree, and the log tells how many ads moved")
     parser.add_argument("--epochs", type=int, default=DEFAULTS.epochs,
                         help="epochs before the first tree (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=DEFAULTS.rounds,
@@ -43,6 +48,14 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
                         help="epochs of a round (default %(default)s)")
     parser.add_argument("--branching", type=_branching, default=(), metavar="24x10x8",
                         help="children of a node at each level (default: by the number of ads)")
+    parser.add_argument("--tree", choices=["em", "joint", "posthoc"], default=DEFAULTS.tree,
+                        help="learn the tree by k-means between epochs, jointly with the model, or by k-means on the "
+                             "finished item embeddings, the control (default %(default)s)")
+    parser.add_argument("--codebooks", choices=["parent", "shared"], default=DEFAULTS.hill.codebooks,
+                        help="of the joint tree: codes of their own for the children of each node, or one codebook a "
+                             "level (default %(default)s)")
+    parser.add_argument("--tree-gradient", choices=["stopped", "joint"], default=DEFAULTS.hill.gradient,
+                        help="whether the joint tree's loss trains the item tower too (default %(default)s)")
     parser.add_argument("--node-features", choices=["maximum", "representative"], default=DEFAULTS.node_features,
                         help="interaction features of a node: maximum over its members, or its representative item's "
                              "(default %(default)s)")
@@ -92,20 +105,24 @@ def train(args: argparse.Namespace) -> None:
         raise ConfigError("train needs --data, the folder that `python -m model data` wrote")
     else:
         config, data = TrainConfig(model=replace(SIZES[args.size], over_arch=args.over_arch),
-                                   branching=args.branching, epochs=args.epochs, rounds=args.rounds,
-                                   round_epochs=args.round_epochs, node_features=args.node_features,
-                                   task_weights=args.task_weights,
+                                   branching=args.branching, tree=args.tree,
+                                   hill=HillConfig(codebooks=args.codebooks, gradient=args.tree_gradient),
+                                   epochs=args.epochs, rounds=args.rounds, round_epochs=args.round_epochs,
+                                   node_features=args.node_features, task_weights=args.task_weights,
                                    teacher=str(args.teacher.resolve()) if args.teacher else "",
                                    teacher_file=str(args.teacher_file.resolve()) if args.teacher_file else "",
                                    batch_users=args.batch_users, negatives=args.negatives,
                                    forget_share=args.forget_share, holdout=args.holdout, seed=args.seed), args.data
+        if args.start_from is not None:
+            config = continued(config, args.start_from)
     fit(data, load_dataset(data), config, args.out, resume=args.resume)
     print(f"trained {args.out}; next: python -m model export --run {args.out} --out BUNDLE")
 
 
 def evaluate(args: argparse.Namespace) -> None:
     """Prints the quality of a run; the last line is one JSON object."""
-    print(json.dumps(quality(_load(args.run), args.users)))
+    trainer = _load(args.run)
+    print(json.dumps(compare_trees(trainer) if args.trees else quality(trainer, args.users)))
 
 
 def export(args: argparse.Namespace) -> None:

@@ -67,15 +67,55 @@ SIZES: dict[Size, MoNNConfig] = {
 
 
 @dataclass(frozen=True)
+class HillConfig:
+    """How the joint index learns (Section 3.4).
+
+    Attributes:
+        codebooks: `parent`, own codes for the children of each node, or `shared`, one codebook a level.
+        gradient: whether the index loss stops before the item tower (`stopped`) or trains it through the attention too
+            (`joint`).
+        sharpness: of the attention at the start and the end of the joint training: the logarithm of how much more
+            weight a typical item gives to its nearest code than to the next one.
+        sharpness_power: p of Equation 7; 1 rises evenly, more stays soft for longer.
+        reconstruction_weight: of the loss between an item and its pseudo embedding.
+        balance_weight: of the FLOPs regulariser, which is 1 for a level that is used evenly.
+        pooled_batches: batches whose assignments the regulariser pools.
+        learning_rate: Adam's, for the codes, before the linear decay to zero.
+    """
+
+    codebooks: Literal["parent", "shared"] = "parent"
+    gradient: Literal["stopped", "joint"] = "stopped"
+    sharpness: tuple[float, float] = (1.0, 10.0)
+    sharpness_power: float = 1.0
+    reconstruction_weight: float = 1.0
+    balance_weight: float = 0.01
+    pooled_batches: int = 4
+    learning_rate: float = 5e-4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sharpness[0] <= self.sharpness[1]:
+            raise ConfigError(f"sharpness is {self.sharpness}; it must rise from a number above 0, for at 0 all codes "
+                              "get the same gradient")
+        if self.pooled_batches < 1:
+            raise ConfigError(f"pooled_batches is {self.pooled_batches}; at least 1 is needed")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """How a run learns.
 
     Attributes:
         model: shape of the network.
         branching: children of a node at each level above the items, coarse to fine; empty = by the number of items.
+        tree: `em` alternates k-means and training (Section 3.5), `joint` trains codes together with the model (Sections
+            3.2 to 3.4), `posthoc` is the control: k-means on the item embeddings of a model that never heard of a tree.
+        hill: how the joint index learns.
         epochs: epochs before the first tree.
-        rounds: EM rounds; each learns a tree (E) and trains `round_epochs` epochs with it (M).
+        rounds: EM rounds; each learns a tree (E) and trains `round_epochs` epochs with it (M). The joint index starts
+            from k-means once and trains as many epochs in all; `posthoc` trains as many without a tree.
         round_epochs: epochs of one M-step.
+        start_from: the run whose weights and tree this one started from (Section 3.5, small updates between two
+            windows); empty for none. There are no epochs without a tree then.
         node_features: interaction features of an index node: the `maximum` over its members, or those of its
             `representative` item (Section 4.6).
         index_weight: weight of the `<user, index node>` loss after its warm-up.
@@ -96,9 +136,12 @@ class TrainConfig:
 
     model: MoNNConfig = field(default_factory=MoNNConfig)
     branching: tuple[int, ...] = ()
+    tree: Literal["em", "joint", "posthoc"] = "em"
+    hill: HillConfig = field(default_factory=HillConfig)
     epochs: int = 1
     rounds: int = 2
     round_epochs: int = 1
+    start_from: str = ""
     node_features: Literal["maximum", "representative"] = "maximum"
     index_weight: float = 1.0
     task_weights: Mapping[str, float] = field(default_factory=dict)
@@ -125,6 +168,9 @@ class TrainConfig:
         for name in ("forget_share", "unknown_share", "uniform_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give a share in [0, 1]")
+        if self.start_from and self.epochs:
+            raise ConfigError(f"epochs is {self.epochs}, but a run that starts from another has a tree from the first "
+                              "one on; leave it at 0 and set rounds and round_epochs")
         if not 0 <= self.holdout < 1:
             raise ConfigError(f"holdout is {self.holdout}; give a share in [0, 1)")
         for task, weight in self.task_weights.items():
@@ -148,6 +194,8 @@ class TrainConfig:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TrainConfig:
         """Reads what `to_json` wrote, after JSON turned tuples into lists."""
-        model: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value
-                                 for key, value in data["model"].items()}
-        return cls(**{**data, "branching": tuple(data["branching"]), "model": MoNNConfig(**model)})
+        def tuples(part: Mapping[str, Any]) -> dict[str, Any]:
+            return {key: tuple(value) if isinstance(value, list) else value for key, value in part.items()}
+
+        return cls(**{**tuples(data), "model": MoNNConfig(**tuples(data["model"])),
+                      "hill": HillConfig(**tuples(data.get("hill", {})))})

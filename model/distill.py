@@ -157,7 +157,7 @@ def open_teacher(config: TrainConfig, data: Path, student: Reader, sampler: Nega
                           "this run is judged by; name a teacher with the same --holdout and --seed")
     levels = len(settings.branching or default_branching(len(student.dataset.items)))
     model = MoNN(student.dataset.encoder, settings.model, levels, auxiliary=settings.distilled)
-    run.load(model, {})
+    run.load({"model": model}, {})
     return RunTeacher(Reader(student.dataset, model.to(student.device).eval()), sampler)
 
 

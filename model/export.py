@@ -20,7 +20,6 @@ from index_store.targeting import AdTargeting
 from index_store.tree import build_tree
 from model.batches import Reader
 from model.beam_curve import tune_beam
-from model.config import ConfigError
 from model.golden import check_parity, golden_answers, golden_users, user_input
 from model.hill_em import health, level_postings, node_means
 from model.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
@@ -45,12 +44,10 @@ def export(trainer: Trainer, out: Path, evaluation: Mapping[str, Any], *, half: 
         ParityError: ONNX and torch differ by more than PARITY (or HALF_PARITY) on a golden request.
         BundleError: `out` exists.
     """
-    if trainer.codes is None:
-        raise ConfigError(f"run {trainer.run.path} has no tree yet; resume the training until its first EM round")
     model = trainer.model.cpu().eval()
-    original = assemble(trainer, trainer.codes)
+    original = assemble(trainer)
     scorer = split(model)
-    content = replace(original, embeddings=_item_parts(scorer, original.embeddings, half))
+    content = replace(original, embeddings=item_parts(scorer, original.embeddings, half))
     writer = BundleWriter(out)
     try:
         write_content(writer, content)
@@ -76,7 +73,7 @@ def export(trainer: Trainer, out: Path, evaluation: Mapping[str, Any], *, half: 
         writer.discard()
 
 
-def _item_parts(scorer: SplitScorer, embeddings: Sequence[Storage], half: bool) -> tuple[Storage, ...]:
+def item_parts(scorer: SplitScorer, embeddings: Sequence[Storage], half: bool) -> tuple[Storage, ...]:
     """What the split scorer reads of every node, level by level."""
     with torch.no_grad():
         parts = [np.concatenate([scorer.item_part(torch.from_numpy(block)).numpy().astype(
@@ -85,18 +82,26 @@ def _item_parts(scorer: SplitScorer, embeddings: Sequence[Storage], half: bool) 
     return tuple(parts)
 
 
-def assemble(trainer: Trainer, codes: NDArray[np.int32]) -> BundleContent:
+def assemble(trainer: Trainer, codes: NDArray[np.int32] | None = None) -> BundleContent:
     """Everything that the search reads, with count tables over all users and the item tower's last embeddings.
 
     The embeddings are those that the torch model scores, before `split` takes its part of them.
+
+    Args:
+        trainer: a run with a tree.
+        codes: of another tree over the same items, whose nodes are the means of their members; None for the run's own.
     """
     dataset, model = trainer.dataset, trainer.model
     reader = Reader(dataset, model)
     everyone = np.arange(len(dataset.user_ids))
     vectors = reader.all_items()
-    tree = build_tree(codes, vectors)
+    if codes is None:
+        tree, virtual = trainer.learner.tree(vectors)
+    else:
+        tree = build_tree(codes, vectors)
+        virtual = node_means(tree, vectors)
     offsets = model.level_offsets.detach().cpu().numpy()
-    nodes = [means + offset for means, offset in zip(node_means(tree, vectors), offsets, strict=True)]
+    nodes = [embeddings + offset for embeddings, offset in zip(virtual, offsets, strict=True)]
     tables = {name: weight.cpu().numpy() for name, weight in
               (model.user_tables.arrays() | model.item_tables.arrays()).items()}
     users = UserTable(dataset.user_ids, dataset.users,

@@ -33,7 +33,8 @@ class ItemScores:
         self._split = split(reader.model)
         with torch.no_grad():
             items = self._split.item_part(torch.from_numpy(reader.all_items()).to(reader.device)).cpu().numpy()
-        self._scorer = TowerScorer(_layers(self._split, reader.device), (items,), (), reader.keys_of_row, index.n_keys)
+        layers = split_layers(self._split, reader.device)
+        self._scorer = TowerScorer(layers, (items,), (), reader.keys_of_row, index.n_keys)
         self._rows = np.arange(len(items))
 
     def of(self, user: int) -> NDArray[np.float32]:
@@ -56,10 +57,13 @@ class ItemScores:
                 pass
 
 
-def _layers(scorer: SplitScorer, device: torch.device) -> DenseLayers:
+def split_layers(scorer: SplitScorer, device: torch.device) -> DenseLayers:
+    """The split form of a model as a function."""
+
     def run(user: NDArray[np.float32], items: Storage, interaction: NDArray[np.float32]) -> NDArray[np.float32]:
         parts = (torch.from_numpy(part).to(device) for part in (user, items, interaction))
-        logits: NDArray[np.float32] = scorer(*parts).cpu().numpy()
+        with torch.no_grad():
+            logits: NDArray[np.float32] = scorer(*parts).cpu().numpy()
         return logits
 
     return run

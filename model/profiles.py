@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features import ITEM_ID
+from index_store.features import ITEM_ID, FeatureSpec
 from index_store.postings import KeyIndex, item_features
 from index_store.ragged import Ragged
 from model.batches import Reader
@@ -29,6 +29,11 @@ SIGNATURE = 32
 
 TOP = 100
 """Items of a user's list in which the weight of a field's signature is counted."""
+
+
+def profile_width(spec: FeatureSpec) -> int:
+    """Largest width of `score_profiles`, where there are users enough to ask."""
+    return DIMENSIONS + SIGNATURE * len({family.item_field for family in spec.key_families} - {ITEM_ID})
 
 
 def score_profiles(reader: Reader, clicks: Clicks, index: KeyIndex, among: NDArray[np.integer],

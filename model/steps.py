@@ -108,8 +108,9 @@ class Objective:
         nodes = self.sampler.nodes(candidates, node_of_row, self._summed_q(tree, level))
         holding = Ragged(liked.indptr, node_of_row[liked.values])
         negative = tree.score_nodes(users, level, nodes.ids)
-        positive = tree.score_nodes(users, level, node_of_row[own][:, None])[:, 0]
-        return loss + weight * self._cross_entropy(positive, negative, labels, nodes, holding, tree.tree.size(level))
+        positive, penalty = tree.score_holding(users, level, own[:, None], embeddings[len(distinct) :, None])
+        of_nodes = self._cross_entropy(positive[:, 0], negative, labels, nodes, holding, tree.tree.size(level))
+        return loss + weight * of_nodes + penalty
 
     def _cross_entropy(self, positive: Tensor, negative: Tensor, labels: Tensor, candidates: Candidates, liked: Ragged,
                        n: int) -> Tensor:
@@ -133,8 +134,8 @@ class Objective:
         labels = self.reader.tensor(self.events.labels[events.values].astype(np.float32))
         loss = impression_loss(logits, labels, self.task_weights)
         if level and tree is not None:
-            of_nodes = tree.score_nodes(users, level, tree.node_of_row[level - 1][rows])[valid]
-            loss = loss + weight * impression_loss(of_nodes, labels, self.task_weights)
+            of_nodes, penalty = tree.score_holding(users, level, rows, embeddings)
+            loss = loss + weight * impression_loss(of_nodes[valid], labels, self.task_weights) + penalty
         return loss, torch.stack([logits.detach(), labels])
 
     def _unsupervised(self, users: UserBatch, soft: SoftLabels, rng: np.random.Generator) -> Tensor:

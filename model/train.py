@@ -1,15 +1,15 @@
-"""Training: MoNN on the log, the tree by EM, checkpoints all along.
+"""Training: MoNN on the log and its tree, checkpoints all along.
 
-The schedule is `epochs` without a tree, then `rounds` times: learn the tree (E), train `round_epochs` with the index
-loss (M). Batch order, negatives and dropout depend on (seed, epoch, batch) alone, so a resumed run repeats the batches
-that it would have seen, and ends at the same weights to the bit. The one exception is a stop within an M-step: there
-the virtual embeddings of the nodes are taken from the item tower at the moment of the resumption.
+The schedule is `epochs` without a tree, then `rounds` times `round_epochs` with the index loss; the tree's learner
+knows when a tree is due. Batch order, negatives and dropout depend on (seed, epoch, batch) alone, so a resumed run
+repeats the batches that it would have seen, and ends at the same weights to the bit. The one exception is a stop within
+an epoch with a tree: there the nodes' embeddings are taken from the model at the moment of the resumption.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from index_store.postings import KeyIndex
-from index_store.tree import build_tree
 from model.batches import Reader, TreeReader
 from model.checkpoint import Progress, RunFolder
 from model.config import ConfigError, TrainConfig
@@ -26,10 +25,11 @@ from model.data.load import Dataset, Events
 from model.distill import open_teacher
 from model.evaluate import NormalizedEntropy, sampled_ne
 from model.examples import FOLDS, Clicks, Moments, fold_of_users, key_index
-from model.hill_em import check_branching, default_branching, health, health_table, learn_codes
-from model.monn import MoNN
-from model.profiles import score_profiles
-from model.steps import Objective, task_weights
+from model.hill_em import default_branching
+from model.prepare import prepare
+from model.steps import Objective
+from model.tree_learner import LEARNERS
+from model.warm_start import start_from
 
 MOMENT_EVENTS = 8
 REFRESHES = 4
@@ -56,23 +56,6 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
     return replace(dataset, train=pick(~held), test=pick(held))
 
 
-def prepare(dataset: Dataset, config: TrainConfig) -> tuple[MoNN, tuple[int, ...]]:
-    """The untrained model on the best device at hand, and the branching of the tree.
-
-    Raises:
-        ConfigError: the branching exceeds the items, or the task weights do not fit the log.
-    """
-    task_weights(dataset.spec, config)
-    branching = config.branching or default_branching(len(dataset.items))
-    check_branching(branching, len(dataset.items))
-    torch.manual_seed(config.seed)
-    model = MoNN(dataset.encoder, config.model, len(branching), auxiliary=config.distilled)
-    if dataset.spec.negatives == "impressions":
-        rates = np.clip(dataset.train.labels.mean(axis=0), 1e-4, 1 - 1e-4)
-        model.over_arch.start_at(torch.from_numpy(np.log(rates / (1 - rates)).astype(np.float32)))
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), branching
-
-
 class Trainer:
     """One run over one log.
 
@@ -86,7 +69,7 @@ class Trainer:
         self.config, self.run = config, run
         self.dataset = dataset = hold_out(dataset, config.holdout, config.seed)
         self.model, self.branching = prepare(dataset, config)
-        self.optimizers = {
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
             "dense": torch.optim.AdamW(self.model.dense_parameters(), lr=config.learning_rate,
                                        weight_decay=config.weight_decay),
             "tables": torch.optim.SparseAdam(self.model.sparse_parameters(), lr=config.table_learning_rate)}
@@ -96,18 +79,22 @@ class Trainer:
         self.everyone = key_index(dataset, self.clicks, np.arange(len(dataset.user_ids)))
         self.folds = [key_index(dataset, self.clicks, np.flatnonzero(self.fold != f))
                       for f in tqdm(range(FOLDS), desc="co-click counts", unit="fold")]
+        self.learner = LEARNERS[config.tree](self.reader, self.clicks, self.folds[0], np.flatnonzero(self.fold == 0),
+                                             self.branching, config, run.log)
+        self.modules = {"model": self.model, **self.learner.modules}
+        for module in self.learner.modules.values():
+            self.optimizers["codebooks"] = torch.optim.Adam(module.parameters())
         moments = Moments.of(dataset.spec, dataset.train, self.clicks, MOMENT_EVENTS)
         self.objective = Objective(self.reader, dataset.train, self.clicks, moments, config)
         moments_of_fold = np.bincount(self.fold[moments.users], minlength=FOLDS)
         self.batches = int((-(-moments_of_fold // config.batch_users)).sum())
         self.epochs = config.epochs + config.rounds * config.round_epochs
-        self.codes: NDArray[np.int32] | None = None
         self.progress = Progress()
         self.sampled_ne: float | None = None
 
     def resume(self) -> None:
         """Goes back to the last checkpoint."""
-        self.codes, self.progress = self.run.load(self.model, self.optimizers)
+        self.learner.codes, self.progress = self.run.load(self.modules, self.optimizers)
 
     def fit(self) -> None:
         """Trains to the end of the schedule. KeyboardInterrupt leaves a checkpoint that `resume` goes on from.
@@ -119,21 +106,22 @@ class Trainer:
         try:
             while self.progress.epoch < self.epochs:
                 self._epoch(self.progress.epoch)
+            self.model.eval()
+            if self.learner.due(self.epochs - self.config.epochs):
+                self.learner.learn()
+                self._save()
         except KeyboardInterrupt:
             self._save()
             raise
 
     def _save(self) -> None:
-        self.run.save(self.model, self.optimizers, self.codes, self.progress)
+        self.run.save(self.modules, self.optimizers, self.learner.codes, self.progress)
 
     def _epoch(self, epoch: int) -> None:
-        since_first_tree = epoch - self.config.epochs
-        if self.progress.batch == 0 and since_first_tree >= 0 and since_first_tree % self.config.round_epochs == 0:
-            self._learn_tree()
-        tree = None
-        if self.codes is not None:
-            tree = TreeReader(self.reader, build_tree(self.codes, self.reader.all_items()), self.folds[0],
-                              self.config.node_features)
+        self.model.eval()
+        if self.progress.batch == 0 and self.learner.due(epoch - self.config.epochs):
+            self.learner.learn()
+        tree = self.learner.tree_reader()
         entropy = NormalizedEntropy(len(self.dataset.spec.tasks))
         plan = list(self.objective.moments.batches(self.fold, self.config.batch_users,
                                                    np.random.default_rng([self.config.seed, 3, epoch])))
@@ -143,7 +131,7 @@ class Trainer:
         with tqdm(plan, initial=self.progress.batch, desc=f"epoch {epoch + 1}/{self.epochs}", unit="batch") as bar:
             for batch in range(self.progress.batch, len(plan)):
                 fold, chosen = plan[batch]
-                if tree is not None and batch % refresh_every == 0:
+                if tree is not None and batch and batch % refresh_every == 0:
                     self.model.eval()
                     tree.refresh()
                     self.model.train()
@@ -153,9 +141,11 @@ class Trainer:
                 if batch % REPORT_BATCHES == 0:
                     bar.set_postfix(self._report(epoch, batch, losses[-REPORT_BATCHES:], entropy))
         self.progress = Progress(epoch + 1, 0)
+        self.model.eval()
+        if tree is not None:
+            tree.refresh()
         seconds = time.perf_counter() - start
         if self.dataset.spec.negatives == "sampled":
-            self.model.eval()
             own = np.flatnonzero(self.fold[self.dataset.train.users] == 0)
             self.sampled_ne = sampled_ne(self.reader, self.clicks, self.folds[0], self.dataset.train, own,
                                          self.config.seed, leave_out=True)
@@ -170,13 +160,16 @@ class Trainer:
         torch.manual_seed(hash((self.config.seed, done)) % 2**31)
         rng = np.random.default_rng([self.config.seed, 4, epoch, batch])
         decay = min(1.0, (done + 1) / WARM_UP_BATCHES) * max(0.0, 1 - done / (self.epochs * self.batches))
-        for optimizer, rate in ((self.optimizers["dense"], self.config.learning_rate),
-                                (self.optimizers["tables"], self.config.table_learning_rate)):
-            optimizer.param_groups[0]["lr"] = rate * decay
+        rates = {"dense": self.config.learning_rate, "tables": self.config.table_learning_rate,
+                 "codebooks": self.config.hill.learning_rate}
+        for name, optimizer in self.optimizers.items():
+            optimizer.param_groups[0]["lr"] = rates[name] * decay
             optimizer.zero_grad()
         # The index loss ramps up over the first half epoch with a tree (Section 3.4, warm-up strategy).
         in_trees = done - self.config.epochs * self.batches
         weight = self.config.index_weight * min(1.0, 2 * (in_trees + 1) / self.batches)
+        if tree is not None:
+            tree.advance(in_trees / ((self.epochs - self.config.epochs) * self.batches))
         loss, seen = self.objective.loss(chosen, index, tree, weight, rng)
         value = loss.item()
         if not np.isfinite(value):
@@ -200,19 +193,6 @@ class Trainer:
         self.run.log(report)
         return report
 
-    def _learn_tree(self) -> None:
-        """The E-step."""
-        start = time.perf_counter()
-        self.model.eval()
-        vectors = score_profiles(self.reader, self.clicks, self.folds[0], np.flatnonzero(self.fold == 0),
-                                 self.config.seed)
-        self.codes = learn_codes(vectors, self.branching, self.config.seed)
-        tree = build_tree(self.codes, self.reader.all_items())
-        report = health(tree, self.branching)
-        self.run.log({"tree": [asdict(level) for level in report], "seconds": time.perf_counter() - start})
-        tqdm.write(f"tree of {' x '.join(map(str, self.branching))} learned in {time.perf_counter() - start:.0f} s\n"
-                   + health_table(report))
-
 
 def train(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *, resume: bool) -> Trainer:
     """Trains a run, or goes on with one.
@@ -229,5 +209,7 @@ def train(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *, resum
     trainer = Trainer(dataset, config, run)
     if resume:
         trainer.resume()
+    elif config.start_from:
+        start_from(trainer.model, trainer.learner, trainer.dataset, Path(config.start_from))
     trainer.fit()
     return trainer

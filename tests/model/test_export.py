@@ -77,7 +77,7 @@ def test_a_bundle_holds_what_the_run_learned(trained, tmp_path, tolerance=1e-5):
     assert np.array_equal(content.users.history.values, everyone.values)
     # Items with the same codes lie under the same node.
     leaf = content.tree.node_of_position(content.tree.depth - 1)[content.tree.position_of_row]
-    _, prefix = np.unique(trained.codes, axis=0, return_inverse=True)
+    _, prefix = np.unique(trained.learner.codes, axis=0, return_inverse=True)
     assert len(np.unique(np.stack([leaf, prefix]), axis=1)[0]) == len(np.unique(leaf)) == len(np.unique(prefix))
     evaluation = opened.files.json("evaluation.json")
     assert evaluation["note"] == 1
@@ -85,7 +85,7 @@ def test_a_bundle_holds_what_the_run_learned(trained, tmp_path, tolerance=1e-5):
 
 
 def test_graphs_of_another_model_fail_parity(trained, tmp_path):
-    content = assemble(trained, trained.codes)
+    content = assemble(trained)
     other = trainer_of(tmp_path / "other", replace(TINY, seed=9)).model.eval()
 
     class Folder:
@@ -131,10 +131,10 @@ def test_a_run_without_a_tree_is_not_exported(tmp_path):
 
 
 def test_a_node_keeps_the_models_score_with_its_own_offset(trained, tolerance=1e-4):
-    content = assemble(trained, trained.codes)
+    content = assemble(trained)
     with torch.no_grad():
         trained.model.level_offsets.add_(1.0)
-    moved = assemble(trained, trained.codes)
+    moved = assemble(trained)
     with torch.no_grad():
         trained.model.level_offsets.sub_(1.0)
     assert np.allclose(moved.embeddings[0] - content.embeddings[0], 1.0, atol=tolerance)

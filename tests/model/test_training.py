@@ -46,7 +46,7 @@ def test_training_finds_the_planted_category(tmp_path, at_least=0.9):
     trainer.fit()
     # Each user has 10 ads of the right category, 6 of them masked: the held-out one is among the 4 left.
     assert recall_of(trainer, 4) > at_least
-    assert trainer.codes.shape == (80, 2)
+    assert trainer.learner.codes.shape == (80, 2)
 
 
 def interrupted_and_resumed(folder, stop_at):
@@ -74,7 +74,7 @@ def test_a_run_that_was_interrupted_ends_where_it_would_have_ended(tmp_path, sto
     whole = trainer_of(tmp_path / "whole")
     whole.fit()
     resumed = interrupted_and_resumed(tmp_path / "broken", stop_at)
-    assert np.array_equal(resumed.codes, whole.codes)
+    assert np.array_equal(resumed.learner.codes, whole.learner.codes)
     expected = weights_of(whole)
     for name, tensor in weights_of(resumed).items():
         assert torch.equal(tensor, expected[name]), name
@@ -84,7 +84,7 @@ def test_a_run_that_was_interrupted_within_a_round_keeps_its_tree(tmp_path, at_l
     whole = trainer_of(tmp_path / "whole")
     whole.fit()
     resumed = interrupted_and_resumed(tmp_path / "broken", (1, 5))
-    assert np.array_equal(resumed.codes, whole.codes)
+    assert np.array_equal(resumed.learner.codes, whole.learner.codes)
     assert recall_of(resumed, 4) > at_least
 
 

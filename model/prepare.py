@@ -1,0 +1,29 @@
+"""The untrained network of a run, and the shape of its tree."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from model.config import TrainConfig
+from model.data.load import Dataset
+from model.hill_em import check_branching, default_branching
+from model.monn import MoNN
+from model.steps import task_weights
+
+
+def prepare(dataset: Dataset, config: TrainConfig) -> tuple[MoNN, tuple[int, ...]]:
+    """The untrained model on the best device at hand, and the branching of the tree.
+
+    Raises:
+        ConfigError: the branching exceeds the items, or the task weights do not fit the log.
+    """
+    task_weights(dataset.spec, config)
+    branching = config.branching or default_branching(len(dataset.items))
+    check_branching(branching, len(dataset.items))
+    torch.manual_seed(config.seed)
+    model = MoNN(dataset.encoder, config.model, len(branching), auxiliary=config.distilled)
+    if dataset.spec.negatives == "impressions":
+        rates = np.clip(dataset.train.labels.mean(axis=0), 1e-4, 1 - 1e-4)
+        model.over_arch.start_at(torch.from_numpy(np.log(rates / (1 - rates)).astype(np.float32)))
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), branching

@@ -1,0 +1,67 @@
+"""How good a run's tree is beside others over the same model: what a beam finds at a share of the ads' pairs.
+
+Three trees meet: the run's own, one k-means tree on score profiles (the E-step), and one on the item tower's outputs,
+the control that a trained model gets for nothing. Each has two curves: nodes scored by the model, and by an oracle
+that knows their best member's score, which tells the tree's fault from the node scorer's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.beam_curve import BeamPoint, beam_curve, record, sample
+from model.export import assemble, item_parts
+from model.hill_em import learn_codes
+from model.item_scores import split_layers
+from model.profiles import score_profiles
+from model.split import split
+from model.train import Trainer
+
+SHARES = (0.01, 0.02, 0.05)
+"""Pairs of a search as shares of the ads, at which overlap is read off a curve."""
+
+
+def compare_trees(trainer: Trainer) -> dict[str, Any]:
+    """Overlap@100 with the exhaustive search of the same scorer, at SHARES of its pairs.
+
+    Returns:
+        Tree -> `nodes` of each level, and `scorer` and `oracle`: share -> overlap.
+
+    Raises:
+        ConfigError: the run has no tree yet.
+    """
+    model = trainer.model.cpu().eval()
+    scorer = split(model)
+    branching, seed = trainer.branching, trainer.config.seed
+
+    def tower(user_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            parts: NDArray[np.float32] = scorer.user_part(model.user_tower(torch.from_numpy(user_input))).numpy()
+        return parts
+
+    profiles = score_profiles(trainer.reader, trainer.clicks, trainer.folds[0], np.flatnonzero(trainer.fold == 0), seed)
+    trees: dict[str, NDArray[np.int32] | None] = {
+        trainer.config.tree: None, "k-means on score profiles": learn_codes(profiles, branching, seed),
+        "k-means on item embeddings": learn_codes(trainer.reader.all_items(), branching, seed)}
+    report: dict[str, Any] = {}
+    for name, codes in trees.items():
+        content = assemble(trainer, codes)
+        content = replace(content, embeddings=item_parts(scorer, content.embeddings, half=False))
+        users = record(content, tower, split_layers(scorer, trainer.reader.device), sample(content, seed))
+        report[name] = {"nodes": [content.tree.size(level) for level in range(1, content.tree.depth)],
+                        "scorer": _at_shares(beam_curve(content.tree, users), content.tree.n_items),
+                        "oracle": _at_shares(beam_curve(content.tree, [user.by_oracle() for user in users]),
+                                             content.tree.n_items)}
+    return report
+
+
+def _at_shares(points: Sequence[BeamPoint], items: int) -> dict[str, float]:
+    """The curve at SHARES of the items, on straight lines between its points; flat beyond its ends."""
+    pairs, overlaps = [point.pairs for point in points], [point.overlap for point in points]
+    return {f"{share:.0%}": float(np.interp(share * items, pairs, overlaps, left=0.0)) for share in SHARES}

@@ -1,0 +1,92 @@
+"""A run that starts from another one: weights by name and value, codes by item (Section 3.5, updates between windows).
+
+The new log may have other users, ads and values. What both know keeps its table row; a new value starts as the unknown
+one, which training has prepared for it. Dense fields are standardised by the new log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from index_store.features import ITEM_ID, UNKNOWN, FeatureEncoder
+from index_store.values import look_up
+from model.checkpoint import RunFolder
+from model.config import ConfigError, TrainConfig
+from model.data.load import Dataset, load_dataset
+from model.monn import MoNN
+from model.prepare import prepare
+from model.tree_learner import TreeLearner
+
+
+def continued(config: TrainConfig, run: Path) -> TrainConfig:
+    """Settings of a run that starts from another: the network's shape and the kind of tree are the other's.
+
+    Raises:
+        ConfigError: there is no such run, or the settings ask for another shape or kind.
+    """
+    other, default = RunFolder(run).config()[0], TrainConfig()
+    for name in ("model", "branching", "tree", "hill"):
+        if getattr(config, name) not in (getattr(default, name), getattr(other, name)):
+            raise ConfigError(f"{name} is {getattr(config, name)}, but {run} has {getattr(other, name)}; a run that "
+                              "starts from another keeps it, so leave it out")
+    return replace(config, model=other.model, branching=other.branching, tree=other.tree, hill=other.hill, epochs=0,
+                   start_from=str(run.resolve()))
+
+
+def start_from(model: MoNN, learner: TreeLearner, now: Dataset, run: Path) -> None:
+    """Gives a fresh run the weights and codes of another one.
+
+    Args:
+        model: of the fresh run.
+        learner: of its tree.
+        now: its log.
+        run: the other run.
+
+    Raises:
+        ConfigError: the other run has no checkpoint or no tree, its data is gone, or declares other fields.
+        DataError: its data cannot be read.
+    """
+    folder = RunFolder(run)
+    config, data = folder.config()
+    if not data.is_dir():
+        raise ConfigError(f"{run} was trained on {data}, which is gone; its vocabularies are needed to start from it")
+    before = load_dataset(data)
+    if before.spec != now.spec:
+        raise ConfigError(f"{data}/features.json, which {run} was trained on, declares other fields, tasks or key "
+                          "families than the new data; start a run of its own")
+    old, _ = prepare(before, config)
+    codes, _ = folder.load({"model": old}, {})
+    if codes is None:
+        raise ConfigError(f"{run} has no tree yet; resume it until it learned one")
+    sparse = {id(weight) for weight in old.sparse_parameters()}
+    dense = {name for name, value in old.named_parameters() if id(value) not in sparse}
+    model.load_state_dict({name: value for name, value in old.state_dict().items() if name in dense}, strict=False)
+    with torch.no_grad():
+        for part, other in ((model.user_tables, old.user_tables), (model.item_tables, old.item_tables)):
+            for name, table in other.arrays().items():
+                part.arrays()[name].copy_(_renumbered(name, table, before.encoder, now.encoder))
+    learner.codes = _codes_by_item(codes, before, now)
+
+
+def _renumbered(name: str, table: torch.Tensor, before: FeatureEncoder, now: FeatureEncoder) -> torch.Tensor:
+    """A table's rows in the order of the new vocabulary."""
+    known = look_up(_values(before, name), _values(now, name)) + 1  # UNKNOWN where the other run knew no such value
+    return table[torch.from_numpy(np.concatenate([[UNKNOWN], known])).to(table.device)]
+
+
+def _values(encoder: FeatureEncoder, table: str) -> NDArray[np.bytes_]:
+    side, field = table.split(".", 1)
+    if field == ITEM_ID:
+        return encoder.item_ids
+    return encoder.vocabularies[f"{'user' if side == 'user' else 'item'}.{field}"]
+
+
+def _codes_by_item(codes: NDArray[np.int32], before: Dataset, now: Dataset) -> NDArray[np.int32]:
+    """Codes of the new items, -1 for those that the other run had not."""
+    row = look_up(before.encoder.item_ids, now.encoder.item_ids)
+    return np.where(row[:, None] >= 0, codes[row], np.int32(-1))
