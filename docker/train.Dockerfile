@@ -3,7 +3,8 @@
 #   docker build -f docker/train.Dockerfile -t retrieval-train .
 #   docker run --rm -v /path/to/bundles:/bundles retrieval-train          docker/train-job.sh, or any command with -m
 #
-# torch is as large as its build: name PyTorch's index of CPU wheels, or a page of links to your own.
+# torch is as large as its build, so it and what it alone needs are no part of the lock: name PyTorch's index of CPU wheels,
+# or a page of links to your own.
 #
 #   --build-arg PIP_EXTRA_INDEX_URL=...  or  --build-arg PIP_FIND_LINKS=...
 
