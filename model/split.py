@@ -14,8 +14,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from model.config import MoNNConfig
 from model.monn import MoNN
 from model.over_arch import OverArch, Terms
+from model.towers import Tower
 from model.wukong import Wukong
 
 
@@ -36,24 +38,24 @@ class SplitScorer(nn.Module):
 
 
 def split(monn: MoNN) -> SplitScorer:
-    """The split form of a trained network, sharing no parameters with it."""
+    """The split form of a trained network without its auxiliary head, on its device, sharing no parameters with it."""
+    over_arch, tower = copy.deepcopy(monn.over_arch).cpu(), copy.deepcopy(monn.interaction_tower).cpu()
+    over_arch.keep(monn.tasks)
     with torch.no_grad():
-        scorer = SplitWukong(monn) if isinstance(monn.over_arch, Wukong) else SplitTerms(monn)
-    return scorer.eval()
+        scorer = (SplitWukong(over_arch, tower, monn.config) if isinstance(over_arch, Wukong)
+                  else SplitTerms(over_arch, tower, monn.config))
+    return scorer.to(monn.level_offsets.device).eval()
 
 
 class SplitTerms(SplitScorer):
     """Any over-arch: its terms of user and item are the parts, laid side by side, and are joined for the pairs."""
 
-    def __init__(self, monn: MoNN) -> None:
+    def __init__(self, over_arch: OverArch, tower: Tower, config: MoNNConfig) -> None:
         super().__init__()
-        config = monn.config
-        self.over_arch = _main_head(monn).cpu()
-        self.interaction_tower = copy.deepcopy(monn.interaction_tower).cpu()
+        self.over_arch, self.interaction_tower = over_arch, tower
         self.user_tokens, self.item_tokens = ((count, config.dim) for count in (config.user_tokens, config.item_tokens))
         self.user_shapes = [term.shape[1:] for term in self.over_arch.user_terms(torch.zeros(1, *self.user_tokens))]
         self.item_shapes = [term.shape[1:] for term in self.over_arch.item_terms(torch.zeros(1, *self.item_tokens))]
-        self.to(monn.level_offsets.device)
 
     def user_part(self, users: Tensor) -> Tensor:
         terms = self.over_arch.user_terms(users.reshape(-1, *self.user_tokens))
@@ -68,13 +70,6 @@ class SplitTerms(SplitScorer):
         logits: Tensor = self.over_arch.join(_terms(user, self.user_shapes),
                                              _terms(items.to(torch.float32), self.item_shapes), pair)[0]
         return logits
-
-
-def _main_head(monn: MoNN) -> OverArch:
-    """A copy of the over-arch without the auxiliary head."""
-    over_arch = copy.deepcopy(monn.over_arch)
-    over_arch.keep(monn.tasks)
-    return over_arch
 
 
 def _terms(part: Tensor, shapes: Sequence[torch.Size]) -> Terms:
@@ -119,18 +114,15 @@ class SplitWukong(SplitScorer):
     logit_sums: Tensor
     bias: Tensor
 
-    def __init__(self, monn: MoNN) -> None:
+    def __init__(self, arch: Wukong, tower: Tower, config: MoNNConfig) -> None:
         super().__init__()
-        arch, config = _main_head(monn), monn.config
-        if not isinstance(arch, Wukong):
-            raise TypeError(f"the over-arch is a {type(arch).__name__}, which has no split form here")
         d, nu, ni, tokens = config.dim, config.user_tokens, config.item_tokens, len(arch.mix_pair)
         self.dim, self.tokens, self.item_tokens, self.user_tokens = d, tokens, ni, nu
         centre = torch.eye(d) - 1 / d
         self._keep(mix_user=arch.mix_user, mix_item=arch.mix_item, centre=centre)
 
-        self.pair_hidden = nn.Sequential(*list(monn.interaction_tower.layers.children())[:-1])
-        last = _linear(monn.interaction_tower.layers[-1])
+        self.pair_hidden = nn.Sequential(*list(tower.layers.children())[:-1])
+        last = _linear(tower.layers[-1])
         self._keep(pair=last.weight.T, pair_bias=last.bias,  # the pair's token, and the same once for each item token
                    pairs=last.weight.T.repeat(1, ni), pairs_bias=last.bias.repeat(ni))
         self._keep(token_sums=torch.kron(torch.eye(ni), torch.ones(d, 1)))

@@ -27,5 +27,7 @@ def test_split_form_scores_as_the_network_does(shape, tolerance=1e-5):
         interaction = torch.rand(50, len(feature_names(data.spec))) * 3
         found = scorer(scorer.user_part(user), scorer.item_part(items), interaction)
         torch.testing.assert_close(found, Scorer(network)(user, items, interaction), rtol=0, atol=tolerance)
+        own = {value.data_ptr() for value in scorer.state_dict().values()}
+        assert not own & {value.data_ptr() for value in network.state_dict().values()}, "what is trained on stays apart"
         halved = scorer(scorer.user_part(user), scorer.item_part(items).half(), interaction)
         torch.testing.assert_close(halved, found, rtol=0, atol=0.02)
