@@ -2,6 +2,8 @@
 
 import fnmatch
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -183,9 +185,17 @@ def test_image_has_no_compiler_stage_left_and_a_user_by_number(dockerfile):
     assert "USER 10001:10001" in last
 
 
-def test_image_refuses_torch_and_asks_its_own_health():
-    last = stages("service.Dockerfile")[-1]
-    assert any(line.startswith("RUN python") and "find_spec('torch')" in line for line in last)
-    (health,) = [line for line in last if line.startswith("HEALTHCHECK ")]
+def test_image_of_the_service_is_not_built_when_torch_can_be_imported(tmp_path):
+    (check,) = [line for line in stages("service.Dockerfile")[-1] if "find_spec('torch')" in line]
+    program = re.fullmatch(r'RUN python -c "(.*)"', check)[1]
+    (tmp_path / "torch.py").touch()
+    for folder, status in ((tmp_path / "empty", 0), (tmp_path, 1)):
+        done = subprocess.run([sys.executable, "-S", "-c", program], env={"PYTHONPATH": str(folder)}, cwd="/",
+                              capture_output=True, text=True)
+        assert (done.returncode, "torch is importable" in done.stderr) == (status, bool(status))
+
+
+def test_image_asks_its_own_health_without_further_programs():
+    (health,) = [line for line in stages("service.Dockerfile")[-1] if line.startswith("HEALTHCHECK ")]
     assert "curl" not in health
     assert "/readyz" in health
