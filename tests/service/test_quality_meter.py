@@ -100,6 +100,15 @@ def test_answers_are_counted_apart_when_a_deadline_narrowed_them(retriever, mete
     assert measured(retriever, "true")[1] <= 0.5
 
 
+def test_answer_is_measured_when_its_bundle_was_closed_meanwhile(tiny_bundle, meter):
+    swapped = Retriever(Bundle.open(tiny_bundle))
+    query, answer = asked(swapped)
+    count, _ = measured(swapped)
+    swapped.close()
+    meter.offer(swapped, query, answer)
+    wait_until(lambda: measured(swapped)[0] == count + 1)
+
+
 def test_meter_goes_on_and_logs_no_value_when_a_sample_fails(retriever, meter, capsys):
     query, answer = asked(retriever)
     count, lines = measured(retriever)[0], []
