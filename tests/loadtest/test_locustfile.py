@@ -1,6 +1,7 @@
 """locust, headless, against a real service."""
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -82,3 +83,20 @@ def test_locust_ends_at_once_when_the_bundle_is_not_there(service, tmp_path):
     assert done.returncode == 1
     assert "error: bundle" in done.stderr
     assert "is no folder" in done.stderr
+
+
+def test_every_option_has_its_row_with_its_variable_and_default_when_docs_are_read():
+    # Elsewhere, because locust replaces the sockets and threads of the process that imports it.
+    done = subprocess.run([sys.executable, "-c", """
+import json
+from locust.argument_parser import LocustArgumentParser
+from loadtest.locustfile import add_arguments
+parser = LocustArgumentParser(add_help=False)
+add_arguments(parser)
+print(json.dumps([[option.option_strings[0], option.env_var, option.default] for option in parser._actions]))
+"""], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    table = (ROOT / "docs" / "operations.md").read_text().partition("\n## Load\n")[2].partition("\n## ")[0]
+    rows = {option: (variable, default) for option, variable, default, _ in
+            ([cell.strip(" `") for cell in line.strip("|").split("|")] for line in table.splitlines() if "| `" in line)}
+    for option, variable, default in json.loads(done.stdout):
+        assert rows[option] == (variable, "" if default is None else f"{default:g}")
