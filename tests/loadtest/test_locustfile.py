@@ -21,15 +21,19 @@ def service(tiny_bundle):
         yield process
 
 
-def run_locust(bundle, host, folder, *options, users=5, seconds=3):
-    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--bundle", bundle, "--host", host,
-               "--headless", "-u", users, "-r", users, "-t", f"{seconds}s", "--csv", folder / "load",
-               "--p99-ms", 5000, *options]
-    done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    rows = {}
-    if (folder / "load_stats.csv").exists():
+def run_locust(bundle, host, folder, *options, users=5, enough=1):
+    """What locust said, and its rows by type and name; runs again for longer if the machine was too busy for enough."""
+    for seconds in (3, 12, 48):
+        command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--bundle", bundle, "--host", host,
+                   "--headless", "-u", users, "-r", users, "-t", f"{seconds}s", "--csv", folder / "load",
+                   "--p99-ms", 50_000, *options]
+        done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True, timeout=120)
+        if not (folder / "load_stats.csv").exists():
+            return done, {}
         with (folder / "load_stats.csv").open() as file:
             rows = {(row["Type"], row["Name"]): row for row in csv.DictReader(file)}
+        if sum(int(row["Request Count"]) for (kind, _), row in rows.items() if kind == "POST") >= enough:
+            break
     return done, rows
 
 
@@ -38,8 +42,8 @@ def test_locust_passes_with_a_row_a_stage_when_all_is_well(tiny_bundle, service,
     bundles.mkdir()
     (bundles / "first").symlink_to(tiny_bundle)
     pointer.replace(bundles, Pointer("first"), None)
-    done, rows = run_locust(bundles, service.http.base_url, tmp_path, "--timeout-ms", 5000, "--html",
-                            tmp_path / "load.html", users=60, seconds=4)  # so many that the rarest kind is among them
+    done, rows = run_locust(bundles, service.http.base_url, tmp_path, "--timeout-ms", 50_000, "--html",
+                            tmp_path / "load.html", users=100, enough=120)  # the rarest kind among them
     assert done.returncode == 0, done.stderr
     assert "PASSED: 0 of " in done.stdout
     assert "/retrieve targeted" in (tmp_path / "load.html").read_text()
@@ -66,7 +70,7 @@ def test_locust_fails_and_names_the_status_when_answers_are_refused(tiny_bundle,
 
 
 def test_locust_fails_when_the_p99_is_over_budget(tiny_bundle, service, tmp_path):
-    done, _ = run_locust(tiny_bundle, service.http.base_url, tmp_path, "--p99-ms", 0.5, "--timeout-ms", 5000)
+    done, _ = run_locust(tiny_bundle, service.http.base_url, tmp_path, "--p99-ms", 0.5, "--timeout-ms", 50_000)
     assert done.returncode == 1
     assert "FAILED: 0 of " in done.stdout
     assert "0.5 ms allowed" in done.stdout
