@@ -28,6 +28,9 @@ from service.settings import variable
 _CASES_OF_AN_EXAMPLE = 8
 """What schemathesis makes of one more example an operation, besides some 1,500 that do not depend on it."""
 
+_LOAD_SECONDS = 120
+"""Longest wait for a reply: that of a bundle's load comes once the bundle was checked and every worker serves it."""
+
 _MOST_VALUES = 5
 _Schema = dict[str, Any]
 _TEXT: _Schema = {"type": ["string", "integer"]}
@@ -129,6 +132,7 @@ def _schemathesis(url: str, folder: Path, examples: int, token: str | None) -> t
     report.unlink(missing_ok=True)
     command = [program, "run", folder / "openapi.json", "--url", url, "--max-examples", examples,
                "--exclude-checks", "positive_data_acceptance", "--continue-on-failure",
+               "--request-timeout", _LOAD_SECONDS,
                "--report", "json", "--report-json-path", report]
     command += ["--header", f"Authorization: Bearer {token}"] if token else ["--exclude-path-regex", "^/admin/"]
     try:
