@@ -36,12 +36,15 @@ def test_every_reply_is_as_documented_when_requests_are_random(targeted):
         assert sum(event["endpoint"] == endpoint and event["status"] == 200 for event in ended) >= 5, statuses
 
 
-def test_document_knows_the_fields_of_the_bundle_when_it_is_refined(targeted):
+def test_document_knows_the_fields_of_the_bundle_when_it_is_refined():
     document = json.loads((ROOT / "docs" / "openapi.json").read_text())
-    info = targeted.http.get("/info").json()
+    info = {"tasks": ["click"], "user_features": {"age": "dense", "interests": "multi"}, "context": {"hour": "dense"},
+            "ad_features": {"price": "dense", "tags": "multi"}}
     body = refined(document, info)["paths"]["/retrieve"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert set(body["properties"]["user_features"]["properties"]) == {"age", "country", "interests", "history"}
-    assert set(body["properties"]["context"]["properties"]) == {"device", "hour", "slots"}
+    assert set(body["properties"]["user_features"]["properties"]) == {"age", "interests", "history"}
+    assert set(body["properties"]["context"]["properties"]) == {"hour"}
+    assert {"field": {"const": "price"}, "at_least": {"type": "number"}, "at_most": {"type": "number"}} in [
+        clause["properties"] for clause in body["properties"]["targeting"]["anyOf"]]
 
 
 def test_error_names_the_address_when_no_service_is_there():
