@@ -21,11 +21,18 @@ class BundleStore:
         ids: name -> bundle_id.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ids = {name: write_tiny_bundle(folder / name, seed=seed, n_items=300 - 20 * seed).bundle_id
-                    for seed, name in enumerate(NAMES)}
+    def __init__(self, folder: Path, ids: dict[str, str]) -> None:
+        self.folder, self.ids = folder, ids
+
+    @classmethod
+    def write(cls, folder: Path) -> "BundleStore":
+        ids = {name: write_tiny_bundle(folder / name, seed=seed, n_items=300 - 20 * seed).bundle_id
+               for seed, name in enumerate(NAMES)}
         pointer.replace(folder, Pointer(NAMES[0]), None)
+        return cls(folder, ids)
+
+    def copy(self, folder: Path) -> "BundleStore":
+        return BundleStore(shutil.copytree(self.folder, folder), self.ids)
 
     def point_to(self, name: str) -> None:
         """Moves the pointer, as a person or another replica would."""

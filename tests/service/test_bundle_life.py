@@ -22,16 +22,13 @@ MISMATCH = "retrieval_bundle_pointer_mismatch"
 
 @pytest.fixture(scope="module")
 def written_once(tmp_path_factory):
-    return BundleStore(tmp_path_factory.mktemp("written") / "bundles")
+    return BundleStore.write(tmp_path_factory.mktemp("written") / "bundles")
 
 
 @pytest.fixture
 def store(written_once, tmp_path):
     """A folder of bundles of one test, which may break it."""
-    shutil.copytree(written_once.folder, tmp_path / "bundles")
-    own = object.__new__(BundleStore)
-    own.folder, own.ids = tmp_path / "bundles", written_once.ids
-    return own
+    return written_once.copy(tmp_path / "bundles")
 
 
 @pytest.fixture(scope="module")

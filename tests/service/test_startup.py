@@ -13,22 +13,14 @@ from service.__main__ import openapi
 from service.settings import Settings
 from service.supervisor import open_address
 from tests.resealed import reseal
+from tests.service.bundle_store import break_file
 from tests.service.service_process import ROOT, ServiceProcess, command_line
 
 
 def damaged(source, folder, name, how):
     """A copy of a bundle with one damaged file."""
     shutil.copytree(source, folder)
-    path = folder / name
-    content = path.read_bytes()
-    if how == "missing":
-        path.unlink()
-    elif how == "truncated":
-        path.write_bytes(content[: len(content) // 2])
-    elif how == "one bit flipped":
-        path.write_bytes(content[:-9] + bytes([content[-9] ^ 4]) + content[-8:])
-    else:
-        path.write_text(json.dumps(json.loads(content) | {"format_version": 3}))
+    break_file(folder / name, how)
     return folder
 
 
