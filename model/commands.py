@@ -16,6 +16,7 @@ from model.config import SIZES, ConfigError, HillConfig, OverArchName, TrainConf
 from model.data.load import Events, load_dataset
 from model.data.tables import BASELINE, TRUTH, DataError
 from model.data.truth import TrueWorld
+from model.ebr import embedding_retrieval
 from model.evaluate import impression_ne, recall, sampled_ne
 from model.examples import Clicks
 from model.export import export as write_bundle
@@ -148,7 +149,8 @@ def quality(trainer: Trainer, users: int) -> dict[str, Any]:
         users: test users to ask for recall; 0 = all.
 
     Returns:
-        Recall of the exhaustive search, and NE by task (impressions) or sampled NE (positives).
+        Recall of the exhaustive search, and NE by task (impressions) or sampled NE (positives); recall and cost of the
+        two towers behind a FAISS index, if it is they that rank.
     """
     dataset, clicks = trainer.dataset, trainer.clicks
     if dataset.test is None or not len(dataset.test.users):
@@ -162,8 +164,11 @@ def quality(trainer: Trainer, users: int) -> dict[str, Any]:
     asked = np.random.default_rng([seed, 8]).permutation(np.flatnonzero(np.diff(targets.indptr)))
     asked = asked[:users] if users else asked
     result: dict[str, Any] = {"test_events": len(test.users), "users": len(asked), "held_out": trainer.config.holdout}
-    result |= recall(trainer.reader, clicks, index, asked, targets.take(asked),
-                     Ragged(seen.indptr, seen.rows).take(asked), (20, 100))
+    question = (trainer.reader, clicks, index, asked, targets.take(asked), Ragged(seen.indptr, seen.rows).take(asked),
+                (20, 100))
+    result |= recall(*question)
+    if trainer.config.model.over_arch == "dot":
+        result["ebr"] = embedding_retrieval(*question)
     if dataset.spec.negatives == "impressions":
         both = Clicks.of(_joined(dataset.train, test), len(dataset.user_ids))
         result["ne"] = impression_ne(trainer.reader, both, index, test)
