@@ -31,6 +31,7 @@ class _Sample:
         seconds: since the start.
         resident: bytes, with the pages of mapped files.
         own: bytes, without them: what a leak would add to.
+        files: open ones; connections are their clients' business.
     """
 
     seconds: float
@@ -63,8 +64,9 @@ def soak(site: Site) -> list[Result]:
 def _sample(replica: Replica, seconds: float) -> _Sample:
     processes = [psutil.Process(pid) for pid in (replica.process.pid, *replica.worker_ids())]
     memory = [process.memory_info() for process in processes]
-    return _Sample(seconds, sum(one.rss for one in memory), sum(one.rss - one.shared for one in memory),
-                   sum(process.num_fds() for process in processes), sum(process.num_threads() for process in processes))
+    files = sum(process.num_fds() - len(process.net_connections("tcp")) for process in processes)
+    return _Sample(seconds, sum(one.rss for one in memory), sum(one.rss - one.shared for one in memory), files,
+                   sum(process.num_threads() for process in processes))
 
 
 def _growth(samples: list[_Sample], seconds: float) -> tuple[dict[str, Any], list[str]]:
