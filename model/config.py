@@ -111,8 +111,8 @@ class TrainConfig:
             3.2 to 3.4), `posthoc` is the control: k-means on the item embeddings of a model that never heard of a tree.
         hill: how the joint index learns.
         epochs: epochs before the first tree.
-        rounds: EM rounds; each learns a tree (E) and trains `round_epochs` epochs with it (M). The joint index starts
-            from k-means once and trains as many epochs in all; `posthoc` trains as many without a tree.
+        rounds: EM rounds; each learns a tree (E) and trains `round_epochs` epochs with it (M). The joint index goes
+            on from its codes at the start of a round; `posthoc` trains as many epochs without a tree.
         round_epochs: epochs of one M-step.
         start_from: the run whose weights and tree this one started from (Section 3.5, small updates between two
             windows); empty for none. There are no epochs without a tree then.

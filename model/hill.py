@@ -135,6 +135,7 @@ class Codebooks(nn.Module):
             self.gaps[level] = gaps.median().clamp(min=1e-12) if len(gaps) else 1.0
             residual -= table[rows]
             parent = self._parent(rows)
+            self._pooled[level].clear()
 
     def _parent(self, rows: Tensor) -> Tensor:
         """The slice of the next level's table that belongs to code rows (N,)."""

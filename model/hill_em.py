@@ -99,14 +99,18 @@ def _means(vectors: NDArray[np.float32], keys: NDArray[np.integer]) -> NDArray[n
 
 
 def _k_means(vectors: NDArray[np.float32], k: int, before: NDArray[np.integer], seed: int) -> NDArray[np.int64]:
-    """Codes of vectors (m, D): k of them from 0, or those of `before` (m,), where -1 is none."""
+    """Codes of vectors (m, D): k from 0, or at least those of `before` (m,), where -1 is none."""
     known = before >= 0
-    names = np.unique(before[known]) if known.any() else np.arange(k)
-    k, centroids = len(names), None
+    names, centroids = np.arange(k), None
     if known.any():
-        centroids = np.stack([vectors[before == name].mean(axis=0) for name in names])
+        names = np.unique(before[known])
+        # As many nodes as the parent's share: who came from elsewhere starts those that are missing.
+        strangers = np.random.default_rng(seed).permutation(np.flatnonzero(~known))[:max(0, k - len(names))]
+        centroids = np.stack([*(vectors[before == name].mean(axis=0) for name in names), *vectors[strangers]])
+        names = np.concatenate([names, names[-1] + 1 + np.arange(len(strangers))])
     elif k >= len(vectors):
         return np.arange(len(vectors))
+    k = len(names)
     if k == 1:
         return np.full(len(vectors), names[0])
     means = faiss.Kmeans(vectors.shape[1], k, niter=20, seed=seed + 1, min_points_per_centroid=1,

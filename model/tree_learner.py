@@ -8,7 +8,6 @@ its tree; the prefix tree, its medoids and the virtual embeddings of its nodes f
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -31,8 +30,8 @@ from model.soft_tree import SoftTreeReader, snapshot_tree, virtual_embeddings
 Log = Callable[[Mapping[str, Any]], None]
 
 
-class TreeLearner(ABC):
-    """Learns the tree of one run.
+class TreeLearner:
+    """Learns the tree of one run by EM: a new tree before every round, on what the model thinks of the items by then.
 
     Args:
         reader: of the run's model.
@@ -53,15 +52,15 @@ class TreeLearner(ABC):
         -1 for items that it lacked."""
         self.modules: dict[str, nn.Module] = {}
 
-    @abstractmethod
     def due(self, epoch: int) -> bool:
-        """Whether to `learn` before an epoch, counted from the first one with a tree; it may be negative."""
+        """Whether to `learn` before an epoch, counted from the first one with a tree: at the start of each round."""
+        return epoch in range(0, self.config.rounds * self.config.round_epochs, self.config.round_epochs)
 
     def learn(self) -> None:
         """Learns the codes by k-means, for a model in eval mode, and reports their balance."""
         began, embeddings = time.perf_counter(), self.reader.all_items()
         vectors = self._vectors(embeddings)
-        before = self.codes if self.config.start_from else None
+        before = self._start()
         codes = learn_codes(vectors, self.branching, self.config.seed, shared=self._shared, start=before)
         moved = moves(before, codes) if before is not None else {}
         self.codes = self._settled(vectors, codes)
@@ -69,6 +68,10 @@ class TreeLearner(ABC):
         self.log({"tree": [asdict(level) for level in report], **moved, "seconds": seconds})
         tqdm.write("  ".join([f"tree of {' x '.join(map(str, self.branching))} learned in {seconds:.0f} s",
                               *(f"{name} {count:,}" for name, count in moved.items())]) + "\n" + health_table(report))
+
+    def _start(self) -> NDArray[np.int32] | None:
+        """Codes that k-means starts from: those of another run's tree, if there is one."""
+        return self.codes if self.config.start_from else None
 
     @property
     def _shared(self) -> bool:
@@ -108,14 +111,6 @@ class TreeLearner(ABC):
         return self.codes
 
 
-class EMLearner(TreeLearner):
-    """A new tree before every round, on what the model thinks of the items by then."""
-
-    def due(self, epoch: int) -> bool:
-        """At the start of each round."""
-        return epoch in range(0, self.config.rounds * self.config.round_epochs, self.config.round_epochs)
-
-
 class PosthocLearner(TreeLearner):
     """One tree after the last epoch, on the item embeddings alone; no loss ever sees it."""
 
@@ -132,7 +127,7 @@ class PosthocLearner(TreeLearner):
 
 
 class JointLearner(TreeLearner):
-    """Codebooks that start from k-means and train with the model."""
+    """Codebooks that start from k-means and train with the model; each round reads the items anew."""
 
     def __init__(self, reader: Reader, clicks: Clicks, index: KeyIndex, among: NDArray[np.integer],
                  branching: tuple[int, ...], config: TrainConfig, log: Log) -> None:
@@ -142,9 +137,8 @@ class JointLearner(TreeLearner):
                                    max(profile_width(reader.spec), embedding), config.hill).to(reader.device)
         self.modules = {"index": self.codebooks}
 
-    def due(self, epoch: int) -> bool:
-        """Once, before the first epoch with a tree."""
-        return epoch == 0
+    def _start(self) -> NDArray[np.int32] | None:
+        return self.codes  # what the users think of the items changes from round to round; who is where stays
 
     @property
     def _shared(self) -> bool:
@@ -184,7 +178,7 @@ class JointLearner(TreeLearner):
         return tree, virtual_embeddings(self.codebooks, codes, tree)
 
 
-LEARNERS: dict[str, type[TreeLearner]] = {"em": EMLearner, "joint": JointLearner, "posthoc": PosthocLearner}
+LEARNERS: dict[str, type[TreeLearner]] = {"em": TreeLearner, "joint": JointLearner, "posthoc": PosthocLearner}
 
 
 def moves(before: NDArray[np.int32], codes: NDArray[np.int32]) -> dict[str, int]:

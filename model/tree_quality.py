@@ -31,7 +31,8 @@ def compare_trees(trainer: Trainer) -> dict[str, Any]:
     """Overlap@100 with the exhaustive search of the same scorer, at SHARES of its pairs.
 
     Returns:
-        Tree -> `nodes` of each level, and `scorer` and `oracle`: share -> overlap.
+        Tree -> `nodes` of each level, and `scorer` and `oracle`: share -> overlap, None where no beam is as
+        cheap.
 
     Raises:
         ConfigError: the run has no tree yet.
@@ -61,7 +62,11 @@ def compare_trees(trainer: Trainer) -> dict[str, Any]:
     return report
 
 
-def _at_shares(points: Sequence[BeamPoint], items: int) -> dict[str, float]:
-    """The curve at SHARES of the items, on straight lines between its points; flat beyond its ends."""
+def _at_shares(points: Sequence[BeamPoint], items: int) -> dict[str, float | None]:
+    """The curve at SHARES of the items, on straight lines between its points; None where no beam is as cheap.
+
+    A beam has to reach the 100 items that it returns, by a first level that is scored whole.
+    """
     pairs, overlaps = [point.pairs for point in points], [point.overlap for point in points]
-    return {f"{share:.0%}": float(np.interp(share * items, pairs, overlaps, left=0.0)) for share in SHARES}
+    return {f"{share:.0%}": float(np.interp(share * items, pairs, overlaps)) if share * items >= pairs[0] else None
+            for share in SHARES}

@@ -209,6 +209,15 @@ def test_a_warm_started_k_means_leaves_items_where_they_are():
     assert np.array_equal(learn_codes(vectors, (4, 3), seed=9, start=missing), codes)
 
 
+def test_a_warm_started_k_means_keeps_the_number_of_nodes_when_items_change_their_parent():
+    vectors = np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)
+    codes = learn_codes(vectors, (8, 5), seed=0)
+    shifted = vectors + np.random.default_rng(1).normal(size=vectors.shape).astype(np.float32) * 0.7
+    now = learn_codes(shifted, (8, 5), seed=0, start=codes)
+    assert (now[:, 0] != codes[:, 0]).any()
+    assert len(np.unique(now, axis=0)) > 0.9 * len(np.unique(codes, axis=0))
+
+
 def test_branching_that_exceeds_the_items_is_refused_for_the_joint_tree_too(tmp_path):
     with pytest.raises(ConfigError, match="makes 100 leaves for 80 items"):
         trainer_of(tmp_path, replace(JOINT, branching=(10, 10)), positives())
