@@ -135,8 +135,8 @@ class BeamSearch(Generic[Query]):
 
     A level whose candidates fit into the beam is not scored, nodes without an eligible item never are. The beam widens,
     in order of score, until the kept nodes hold top_k eligible items, so a result holds min(top_k, eligible) items.
-    Where fewer items are eligible than so wide a beam would score pairs without targeting, they are scored directly: what
-    is left of their nodes tells little of them, and the cost is bounded all the same.
+    Where fewer items are eligible than so wide a beam would score pairs without targeting, they are scored directly:
+    what is left of their nodes tells little of them, and the cost is bounded all the same.
     """
 
     tree: Tree
