@@ -12,6 +12,8 @@ from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Literal
 
+from pydantic import TypeAdapter
+
 from service.settings import Settings
 
 # A tenth of what a worker gets where they compete; at the lowest priority a check would not end on a busy machine.
@@ -45,6 +47,9 @@ class Unfit:
     details: str = ""
 
 
+_VERDICT: TypeAdapter[Fit | Unfit] = TypeAdapter(Unfit | Fit)
+
+
 class Candidate:
     """The supervisor's view of a check that runs.
 
@@ -63,7 +68,7 @@ class Candidate:
     def result(self) -> Fit | Unfit:
         """What came of it; for when `verdict` is readable."""
         try:
-            result: Fit | Unfit = self.verdict.recv()
+            result = _VERDICT.validate_json(self.verdict.recv_bytes())
         except EOFError:  # it was killed, perhaps because memory ran short
             self._process.join()
             result = Unfit("check", f"the check ended with exit status {self._process.exitcode}; look for the reason "
@@ -87,7 +92,7 @@ def _check(folder: Path, rival: Rival | None, verdict: Connection) -> None:
     from service.request_log import log_libraries
 
     log_libraries()
-    verdict.send(asyncio.run(_fault(folder)) or _compared(folder, rival))
+    verdict.send_bytes(_VERDICT.dump_json(asyncio.run(_fault(folder)) or _compared(folder, rival)))
 
 
 async def _fault(folder: Path) -> Unfit | None:

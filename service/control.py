@@ -1,20 +1,21 @@
-"""What supervisor and workers tell each other, and how: pickled messages with their length before, over a socket pair.
+"""What supervisor and workers tell each other, and how: JSON with its kind and length before, over a socket pair.
 
-The processes are one program that trusts itself, as with every pipe of `multiprocessing`; but a pipe of that module
-blocks its reader in the middle of a message, and the supervisor must never wait for one worker.
+A pipe of `multiprocessing` blocks its reader in the middle of a message, and the supervisor must never wait for one
+worker; it would also unpickle what a worker sends, which has read other people's requests.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import pickle
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import MSG_DONTWAIT, socket
-from typing import Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
+
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from service.errors import ErrorType, ServiceError
 
@@ -65,6 +66,8 @@ class Failed:
 class Call:
     """Of a worker: somebody with the admin token asks; `requests` are recorded bodies to try a bundle on."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
     number: int
     action: Literal["list", "load", "rollback"]
     bundle: str = ""
@@ -87,15 +90,19 @@ class Reply:
     """To a worker: what comes of its call."""
 
     number: int
-    outcome: dict[str, Any] | Refusal
+    outcome: Annotated[Refusal | dict[str, Any], Field(union_mode="left_to_right")]
 
 
 Message = Serve | Drain | Serving | Failed | Call | Reply
 
+_FORMS: dict[bytes, TypeAdapter[Message]] = {
+    kind.__name__.encode(): TypeAdapter(kind) for kind in (Serve, Drain, Serving, Failed, Call, Reply)}
+
 
 def packed(message: Message) -> bytes:
     """The bytes of a message, to be sent."""
-    content = pickle.dumps(message)
+    kind = type(message).__name__.encode()
+    content = kind + b" " + _FORMS[kind].dump_json(message)
     return _LENGTH.pack(len(content)) + content
 
 
@@ -112,9 +119,9 @@ class Inbox:
             end = _LENGTH.size + _LENGTH.unpack_from(self._bytes)[0]
             if len(self._bytes) < end:
                 return
-            message: Message = pickle.loads(self._bytes[_LENGTH.size:end])
+            kind, _, content = bytes(self._bytes[_LENGTH.size:end]).partition(b" ")
             del self._bytes[:end]
-            yield message
+            yield _FORMS[kind].validate_json(content)
 
 
 class SupervisorEnd:

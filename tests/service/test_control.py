@@ -1,10 +1,24 @@
 """The way between supervisor and worker: whole messages out of pieces, and nobody waits for somebody who is stuck."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
-from service.control import Call, Drain, Inbox, Reply, SupervisorEnd, packed
+from service.control import (
+    Call,
+    Drain,
+    Failed,
+    Inbox,
+    Refusal,
+    Release,
+    Reply,
+    Serve,
+    Serving,
+    SupervisorEnd,
+    packed,
+)
+from service.errors import ErrorType
 
 
 @pytest.fixture
@@ -16,7 +30,10 @@ def ends():
 
 @pytest.mark.parametrize("piece", [1, 3, 7, 1000])
 def test_messages_come_out_whole_when_the_bytes_come_in_pieces(piece):
-    sent = [Drain(), Call(7, "load", "red", requests=[b"x" * 500, b""]), Reply(7, {"bundle": "red"})]
+    red = Release("red", Path("/bundles/red"), "0123")
+    sent = [Drain(), Call(7, "load", "red", requests=[b"x" * 500, b"", b"\xff \x00"]), Reply(7, {"bundle": "red"}),
+            Reply(8, Refusal(ErrorType.UNKNOWN_BUNDLE, "none", "another", "a b")), Serve(red), Serving(red),
+            Failed(red, "no room")]
     stream, inbox = b"".join(map(packed, sent)), Inbox()
     received = [message for start in range(0, len(stream), piece)
                 for message in inbox.take(stream[start:start + piece])]
