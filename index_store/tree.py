@@ -111,6 +111,11 @@ class Tree:
             return position
         return int(np.searchsorted(self.offsets[level - 1], position, side="right")) - 1
 
+    def ancestors(self, level: int, nodes: NDArray[np.integer], above: int) -> NDArray[np.int64]:
+        """Number of the node of a coarser level `above` that holds each of the nodes (C,) of `level`: (C,)."""
+        first = self.bounds(level, nodes)[0]
+        return np.searchsorted(self.offsets[above - 1], first, side="right") - 1
+
     def node_of_position(self, level: int) -> NDArray[np.int32]:
         """(n_items,) int32, the node of `level` that holds each position."""
         if level == self.depth:

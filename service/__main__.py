@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from index_store.bundle import BundleError
+from index_store.manifest import BundleError
 from index_store.pointer import PointerError, served_bundle
 from index_store.store import Bundle
 from index_store.values import FeatureError

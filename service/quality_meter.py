@@ -119,6 +119,10 @@ class _PausingScorer:
     scorer: TowerScorer
     closed: threading.Event
 
+    @property
+    def ensemble(self) -> tuple[int, ...]:
+        return self.scorer.ensemble
+
     def score(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         parts = []
         for block in np.array_split(nodes, -(-len(nodes) // _BLOCK)):
