@@ -24,7 +24,7 @@ _BLOCK = 512
 """Pairs that are scored between two pauses: fractions of a millisecond for which a request may have to wait."""
 
 _SHARE = 0.25
-"""Of one core, at most, while a sample is searched for."""
+"""Of one core, at most, while there are samples to work on."""
 
 _LOWEST_PRIORITY = 19
 _CLOSE_SECONDS = 5.0
@@ -44,6 +44,7 @@ class BackgroundSampler(ABC, Generic[Sample]):
         self._waiting: Queue[Sample | None] = Queue(maxsize=room)
         self._passed_over, self._idle_seconds = passed_over, idle_seconds
         self._closed = threading.Event()
+        self._pauses = Pauses(self._closed)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def close(self) -> None:
@@ -74,7 +75,7 @@ class BackgroundSampler(ABC, Generic[Sample]):
 
     def _pausing(self, scorer: TowerScorer) -> PausingScorer:
         """For searches in the thread: they leave requests their turn, and end when this is closed."""
-        return PausingScorer(scorer, self._closed)
+        return PausingScorer(scorer, self._pauses)
 
     def _run(self) -> None:
         if sys.platform == "linux":  # elsewhere it would be the whole process
@@ -92,7 +93,9 @@ class BackgroundSampler(ABC, Generic[Sample]):
         if sample is None:
             return
         try:
+            self._pauses.begin()
             self._work(sample)
+            self._pauses.pause()
         except ClosedError:
             return
         except Exception as error:  # the service answers without this too
@@ -101,6 +104,33 @@ class BackgroundSampler(ABC, Generic[Sample]):
 
 class ClosedError(Exception):
     """The sampler was closed while it searched."""
+
+
+@dataclass
+class Pauses:
+    """Keeps one thread within its share of a core.
+
+    Attributes:
+        closed: ends all pauses.
+        since: processor time of the thread when the last pause ended.
+    """
+
+    closed: threading.Event
+    since: float = 0.0
+
+    def begin(self) -> None:
+        """Counts from here."""
+        self.since = time.thread_time()
+
+    def pause(self) -> None:
+        """Waits as long as what was done since the last pause asks for.
+
+        Raises:
+            ClosedError: the sampler is closed.
+        """
+        if self.closed.wait((time.thread_time() - self.since) * (1 / _SHARE - 1)):
+            raise ClosedError
+        self.begin()
 
 
 @dataclass(frozen=True)
@@ -112,13 +142,11 @@ class PausingScorer:
     """
 
     scorer: TowerScorer
-    closed: threading.Event
+    pauses: Pauses
 
     def score(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         parts = []
         for block in np.array_split(nodes, -(-len(nodes) // _BLOCK)):
-            start = time.thread_time()
             parts.append(self.scorer.score(query, level, block))
-            if self.closed.wait((time.thread_time() - start) * (1 / _SHARE - 1)):
-                raise ClosedError
+            self.pauses.pause()
         return np.concatenate(parts)
