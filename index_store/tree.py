@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,18 @@ class Tree:
         inverse = np.empty(self.n_items, np.int32)
         inverse[self.rows] = np.arange(self.n_items, dtype=np.int32)
         return inverse
+
+    @cached_property
+    def digest(self) -> str:
+        """64 hex digits for the nodes and the items below them: the same tree has the same everywhere.
+
+        Representatives are left out: they stand for their nodes and do not make them.
+        """
+        found = sha256()
+        for array in (self.rows, *self.offsets):
+            found.update(len(array).to_bytes(8, "little"))
+            found.update(np.ascontiguousarray(array, "<i4").data)
+        return found.hexdigest()
 
     @cached_property
     def _children(self) -> tuple[NDArray[np.int64], ...]:

@@ -75,6 +75,7 @@ def test_a_bundle_holds_what_the_run_learned(trained, tmp_path, tolerance=1e-5):
     clicks = Clicks.of(data.train, 60)
     everyone = clicks.histories(np.arange(60), data.spec.history_length)
     assert np.array_equal(content.users.history.values, everyone.values)
+    assert content.tree.digest == assemble(trained).tree.digest  # beams recorded on the one are of use to the other
     # Items with the same codes lie under the same node.
     leaf = content.tree.node_of_position(content.tree.depth - 1)[content.tree.position_of_row]
     _, prefix = np.unique(trained.learner.codes, axis=0, return_inverse=True)
