@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from index_store import pointer
-from index_store.bundle import BundleError, BundleFiles
+from index_store.bundle import BundleFiles
+from index_store.manifest import BundleError
 from index_store.pointer import BundleNameError, Pointer, PointerError
 from index_store.store import Bundle, describe
 

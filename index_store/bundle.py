@@ -1,4 +1,4 @@
-"""THE CONTRACT between the offline job and the service: names, format version, checksums and errors of a bundle.
+"""THE CONTRACT between the offline job and the service: the files of a bundle, how they are written, sealed and read.
 
 A bundle is a folder of `.npy`, `.onnx` and `.json` files. It is written into a hidden sibling, sealed by a manifest
 that holds the checksum of every other file, and renamed into place; after that nobody edits it. It is opened by memory
@@ -10,12 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,19 +21,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.manifest import FORMAT_VERSION, MANIFEST, RESTORE, BundleError, Manifest, hash_of, read_manifest
 from index_store.ragged import Ragged
 
-FORMAT_VERSION = 2
-READABLE_VERSIONS = (1, 2)
-"""Version 2 joined the postings of all key families in one space of keys; `format_1` still reads the former."""
-
-MANIFEST = "manifest.json"
 FEATURES = "features.json"
 EVALUATION = "evaluation.json"
 GOLDEN = "golden.json"
 USER_TOWER = "user_tower.onnx"
 ITEM_TOWER = "item_tower.onnx"
-SCORER = "scorer_1.onnx"
 USER_IDS = "users/ids.npy"
 USER_FEATURES = "users/features"
 USER_HISTORY = "users/history"
@@ -48,7 +41,10 @@ ITEM_KEYS = "postings/items"
 TARGETING = "targeting/counts.json"
 TARGETING_GATES = "targeting/gates"
 
-_FILE_NAME = re.compile(r"(?:[A-Za-z0-9_]+/)?[A-Za-z0-9_.]+\.(?:npy|onnx|json)")
+
+def scorer(layer: int) -> str:
+    """Graph of a layer of a stacked MoNN, counted from 1, coarse to fine; a model of one layer has the first one."""
+    return f"scorer_{layer}.onnx"
 
 
 def table(name: str) -> str:
@@ -79,68 +75,6 @@ def targeting_array(kind: str) -> str:
 def targeting_lists(field: str) -> str:
     """Lists of the clauses that name each value of a field."""
     return f"targeting/clauses.{field}"
-
-
-class BundleError(Exception):
-    """The bundle cannot be used. The message names the file, both values and what to do; `file` and `reason` alone."""
-
-    def __init__(self, path: Path, file: str, reason: str, remedy: str) -> None:
-        super().__init__(f"bundle {path}: {file}: {reason}; {remedy}")
-        self.file = file
-        self.reason = reason
-
-
-RESTORE = "restore the bundle from its source or export it again"
-
-
-@dataclass(frozen=True)
-class LevelEntry:
-    """A level in the manifest: its number of nodes and the ONNX file that scores it."""
-
-    level: int
-    nodes: int
-    scorer: str
-
-
-@dataclass(frozen=True)
-class SearchDefaults:
-    """Search settings that travel with the bundle: nodes kept at each level above the items, ads returned."""
-
-    beam_width: tuple[int, ...]
-    top_k: int
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a bundle says of itself.
-
-    Attributes:
-        bundle_id: hash of the content: of everything below but `created_at` and `checksum`.
-        dims: `user_embedding`, `item_embedding`, `interaction`.
-        calibrated: whether the tasks were trained on impressions, so that probabilities mean something.
-        counts: `items`, `users`.
-        files: name -> {`sha256`, `bytes`} of every other file.
-        checksum: hash of the manifest's other entries.
-    """
-
-    format_version: int
-    bundle_id: str
-    created_at: str
-    dims: Mapping[str, int]
-    tasks: tuple[str, ...]
-    calibrated: bool
-    levels: tuple[LevelEntry, ...]
-    counts: Mapping[str, int]
-    search: SearchDefaults
-    files: Mapping[str, Mapping[str, Any]]
-    checksum: str
-
-    def fingerprint(self, files: Iterable[str]) -> str:
-        """Hash of some of the files' contents, from their checksums."""
-        digest = hashlib.sha256()
-        for name in sorted(files):
-            digest.update(f"{name} {self.files[name]['sha256']}\n".encode())
-        return digest.hexdigest()
 
 
 class BundleWriter:
@@ -191,8 +125,8 @@ class BundleWriter:
                  for name, digest in zip(names, hashes, strict=True)}
         draft = Manifest(format_version=FORMAT_VERSION, bundle_id="", files=files, checksum="",
                          created_at=datetime.now(UTC).isoformat(timespec="seconds"), **entries)
-        identified = replace(draft, bundle_id=_hash(asdict(draft), "bundle_id", "created_at", "checksum"))
-        manifest = replace(identified, checksum=_hash(asdict(identified), "checksum"))
+        identified = replace(draft, bundle_id=hash_of(asdict(draft), "bundle_id", "created_at", "checksum"))
+        manifest = replace(identified, checksum=hash_of(asdict(identified), "checksum"))
         self.json(MANIFEST, asdict(manifest))
         _sync(self.folder / MANIFEST)
         _sync(self.folder)
@@ -218,7 +152,7 @@ class BundleFiles:
 
     def __init__(self, folder: Path, *, verify: bool) -> None:
         self.folder = Path(folder)
-        self.manifest = _read_manifest(self.folder)
+        self.manifest = read_manifest(self.folder)
         names = list(self.manifest.files)
         for name in names:
             self._check_size(name)
@@ -307,42 +241,6 @@ class BundleFiles:
         found, expected = _sha256(self.folder / name), self.manifest.files[name]["sha256"]
         if found != expected:
             raise self.error(name, f"has checksum {found[:12]}…, the manifest says {expected[:12]}…")
-
-
-def _read_manifest(folder: Path) -> Manifest:
-    if not folder.is_dir():
-        raise BundleError(folder, ".", "is no folder", "name the folder that `python -m model export` wrote")
-    try:
-        data = json.loads((folder / MANIFEST).read_bytes())
-        version = data["format_version"]
-    except FileNotFoundError as error:
-        raise BundleError(folder, MANIFEST, "is missing, so this is no sealed bundle", RESTORE) from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BundleError(folder, MANIFEST, f"is not readable ({error!r})", RESTORE) from error
-    if version not in READABLE_VERSIONS:
-        newer = isinstance(version, int) and version > FORMAT_VERSION
-        raise BundleError(folder, MANIFEST, f"has format version {version}, this program reads up to {FORMAT_VERSION}",
-                          "install a newer release of the service" if newer else RESTORE)
-    try:
-        manifest = Manifest(**{**data, "tasks": tuple(data["tasks"]),
-                               "levels": tuple(LevelEntry(**entry) for entry in data["levels"]),
-                               "search": SearchDefaults(tuple(data["search"]["beam_width"]), data["search"]["top_k"])})
-        expected = _hash(asdict(manifest), "checksum")
-        names = [name for name, entry in manifest.files.items() if (entry["sha256"], entry["bytes"])]
-    except (TypeError, KeyError, AttributeError) as error:
-        raise BundleError(folder, MANIFEST, f"is not a manifest ({error!r})", RESTORE) from error
-    if manifest.checksum != expected:
-        raise BundleError(folder, MANIFEST, f"says checksum {manifest.checksum}, its entries have {expected}", RESTORE)
-    for name in names:
-        if not _FILE_NAME.fullmatch(name):
-            raise BundleError(folder, MANIFEST, f"lists a file named {name!r}", RESTORE)
-    return manifest
-
-
-def _hash(entries: Mapping[str, Any], *without: str) -> str:
-    """First 16 hex digits of the hash of the entries that are not named."""
-    content = {key: value for key, value in entries.items() if key not in without}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _sha256(path: Path) -> str:

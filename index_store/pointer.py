@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from index_store.bundle import MANIFEST
+from index_store.manifest import MANIFEST
 
 POINTER = "current"
 

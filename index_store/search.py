@@ -31,7 +31,15 @@ LEAST_BLOCK = 256
 
 
 class NodeScorer(Protocol[Query]):
-    """Scores nodes for a query. It returns a logit for each task; the search combines them."""
+    """Scores nodes for a query. It returns a logit for each task; the search combines them.
+
+    Attributes:
+        ensemble: levels above the items whose logits are part of those of the items below (Section 4.6); nodes there
+            are scored whether or not the beam needs it.
+    """
+
+    @property
+    def ensemble(self) -> tuple[int, ...]: ...
 
     def score(self, query: Query, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Task logits of distinct nodes (C,) of a level: (C, tasks) float32."""
@@ -171,8 +179,8 @@ class BeamSearch(Generic[Query]):
         widths = [width * wider for width in widths]
         if eligible is not None and eligible.total <= top_k + self._pairs_below(0, widths, 1.0):
             if deadline is None or eligible.total <= max(LEAST_BLOCK, deadline.affordable()):
-                return _rank_items(tree, self.scorer, query, eligible.positions(), top_k, task_weights, eligible.total,
-                                   deadline, log)
+                return _rank_directly(tree, self.scorer, query, eligible.positions(), top_k, task_weights, deadline,
+                                      log)
             log.planned = float(eligible.total)
         nodes, narrowed = np.arange(tree.size(1)), False
         for level in range(1, tree.depth):
@@ -184,7 +192,7 @@ class BeamSearch(Generic[Query]):
                     some = counts > 0
                     nodes, counts = nodes[some], counts[some]
             candidates, scored = len(nodes), 0
-            if candidates > widths[level - 1]:
+            if candidates > widths[level - 1] or level in self.scorer.ensemble:
                 scores = self.scorer.score(query, level, nodes) @ task_weights
                 scored = candidates
                 width = int(widths[level - 1])
@@ -225,7 +233,7 @@ class BeamSearch(Generic[Query]):
                 candidates = min(candidates, widths[below - 2] * candidates / tree.size(below - 1))
             if below == tree.depth:
                 pairs += candidates * density
-            elif candidates > widths[below - 1]:
+            elif candidates > widths[below - 1] or below in self.scorer.ensemble:
                 pairs += candidates
         return pairs
 
@@ -261,8 +269,18 @@ class ExhaustiveSearch(Generic[Query]):
                deadline: Deadline | None = None, trace: bool = False) -> SearchResult:
         """Finds the best items; the arguments are those of `BeamSearch.search`."""
         positions = np.arange(self.tree.n_items) if eligible is None else eligible.positions()
-        return _rank_items(self.tree, self.scorer, query, positions, top_k, task_weights, len(positions), deadline,
-                           _Log(trace))
+        return _rank_directly(self.tree, self.scorer, query, positions, top_k, task_weights, deadline, _Log(trace))
+
+
+def _rank_directly(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], top_k: int,
+                   task_weights: NDArray[np.float32], deadline: Deadline | None, log: _Log) -> SearchResult:
+    """Ranks all eligible items; of the nodes above only those are scored that the items' own logits are made of."""
+    for level in scorer.ensemble if len(positions) else ():
+        start = time.perf_counter()
+        nodes = np.unique(tree.ancestors(tree.depth, positions, level))
+        scorer.score(query, level, nodes)
+        log.levels.append(LevelTrace(level, len(nodes), len(nodes), time.perf_counter() - start))
+    return _rank_items(tree, scorer, query, positions, top_k, task_weights, len(positions), deadline, log)
 
 
 def _rank_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], top_k: int,

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store import bundle, format_1
-from index_store.bundle import BundleFiles, BundleWriter, Manifest
+from index_store.bundle import BundleFiles, BundleWriter
 from index_store.features import FeatureEncoder, Features, FeatureSpec
 from index_store.inputs import all_item_keys, table_sizes
+from index_store.manifest import Manifest
 from index_store.postings import ItemKeys, KeyIndex, feature_names, user_keys
 from index_store.ragged import Ragged
 from index_store.scoring import DenseLayers, Storage, TowerScorer, UserQuery
@@ -57,6 +58,7 @@ class BundleContent:
         keys_of_position: the keys of the item at each position of the tree.
         postings: for each level above the items, key -> nodes.
         targeting: predicates of the ads; None if no ad has one.
+        ensemble: of a stacked MoNN, the own levels of the layers above the items' one, rising.
     """
 
     encoder: FeatureEncoder
@@ -69,15 +71,17 @@ class BundleContent:
     keys_of_position: ItemKeys
     postings: tuple[Ragged, ...]
     targeting: AdTargeting | None = None
+    ensemble: tuple[int, ...] = ()
 
     @cached_property
     def item_keys(self) -> dict[str, Ragged]:
         """Item field -> ids by item row, as towers and key families read them."""
         return all_item_keys(self.encoder.spec, self.items)
 
-    def scorer(self, dense_layers: DenseLayers) -> TowerScorer:
-        """A scorer of the tree's nodes with the given dense layers."""
-        return TowerScorer(dense_layers, self.embeddings, self.postings, self.keys_of_position, self.index.n_keys)
+    def scorer(self, layers: Sequence[DenseLayers]) -> TowerScorer:
+        """A scorer of the tree's nodes with the given dense layers of each layer of the stack, coarse to fine."""
+        return TowerScorer(self.tree, layers, self.ensemble, self.embeddings, self.postings, self.keys_of_position,
+                           self.index.n_keys)
 
     def query(self, embedding: NDArray[np.float32], features: Features, history: NDArray[np.int32]) -> UserQuery:
         """What the scorer reads of one user.
@@ -191,10 +195,11 @@ def _read_content(files: BundleFiles) -> BundleContent:
                 tuple(files.array(bundle.level_array("offsets", e.level), np.int32, (e.nodes + 1,)) for e in inner),
                 tuple(files.array(bundle.level_array("representatives", e.level), np.int32, (e.nodes,)) for e in inner))
     embeddings = tuple(files.storage(bundle.level_array("embeddings", e.level),
-                                     (e.nodes, manifest.dims["item_embedding"])) for e in manifest.levels)
+                                     (e.nodes, e.width)) for e in manifest.levels)
     read_index = format_1.read_index if manifest.format_version == 1 else _read_index
     return BundleContent(encoder, users, items, tables, tree, embeddings,
-                         *read_index(files, encoder, tree, all_item_keys(spec, items)), read_targeting(files, spec))
+                         *read_index(files, encoder, tree, all_item_keys(spec, items)), read_targeting(files, spec),
+                         manifest.ensemble)
 
 
 def _read_index(files: BundleFiles, encoder: FeatureEncoder, tree: Tree,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +78,18 @@ class Tree:
         return inverse
 
     @cached_property
+    def digest(self) -> str:
+        """64 hex digits for the nodes and the items below them: the same tree has the same everywhere.
+
+        Representatives are left out: they stand for their nodes and do not make them.
+        """
+        found = sha256()
+        for array in (self.rows, *self.offsets):
+            found.update(len(array).to_bytes(8, "little"))
+            found.update(np.ascontiguousarray(array, "<i4").data)
+        return found.hexdigest()
+
+    @cached_property
     def _children(self) -> tuple[NDArray[np.int64], ...]:
         """For each level above the items: (n_nodes + 1,) first child of each node in the level below."""
         finer: list[NDArray[np.integer]] = [*self.offsets[1:], np.arange(self.n_items + 1)]
@@ -110,6 +123,11 @@ class Tree:
         if level == self.depth:
             return position
         return int(np.searchsorted(self.offsets[level - 1], position, side="right")) - 1
+
+    def ancestors(self, level: int, nodes: NDArray[np.integer], above: int) -> NDArray[np.int64]:
+        """Number of the node of a coarser level `above` that holds each of the nodes (C,) of `level`: (C,)."""
+        first = self.bounds(level, nodes)[0]
+        return np.searchsorted(self.offsets[above - 1], first, side="right") - 1
 
     def node_of_position(self, level: int) -> NDArray[np.int32]:
         """(n_items,) int32, the node of `level` that holds each position."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from index_store import bundle
-from index_store.bundle import BundleError
+from index_store.manifest import BundleError
 from index_store.store import Bundle
 from index_store.values import FeatureError
 from loadtest.arena import Arena

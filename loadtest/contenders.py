@@ -134,6 +134,10 @@ class Meter:
     scorer: NodeScorer[UserQuery]
     pairs: int = 0
 
+    @property
+    def ensemble(self) -> tuple[int, ...]:
+        return self.scorer.ensemble
+
     def score(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Task logits of nodes (C,) of a level: (C, tasks)."""
         self.pairs += len(nodes)
@@ -146,16 +150,18 @@ class RecordedScores:
 
     Attributes:
         logits: one (nodes, tasks) float32 a level.
+        ensemble: as that of the scorer.
     """
 
     logits: Sequence[NDArray[np.float32]]
+    ensemble: tuple[int, ...]
 
     @classmethod
     def of(cls, scorer: NodeScorer[UserQuery], query: UserQuery, tree: Tree, block: int = 1 << 14) -> RecordedScores:
         """Scores all nodes of a tree, a block at a time."""
         return cls([np.concatenate([scorer.score(query, level, np.arange(start, min(start + block, tree.size(level))))
                                     for start in range(0, tree.size(level), block)])
-                    for level in range(1, tree.depth + 1)])
+                    for level in range(1, tree.depth + 1)], scorer.ensemble)
 
     def score(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Task logits of nodes (C,): (C, tasks)."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from index_store.bundle import BundleError
+from index_store.manifest import BundleError
 from index_store.store import Bundle
 from loadtest.children import Children
 from loadtest.demo_service import DemoService, check_port, own_redis

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from index_store.bundle import MANIFEST
+from index_store.manifest import MANIFEST
 from loadtest.children import Children
 from model.data.tables import SPEC
 

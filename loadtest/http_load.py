@@ -24,7 +24,8 @@ import psutil
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from index_store.bundle import USER_IDS, BundleError, BundleFiles
+from index_store.bundle import USER_IDS, BundleFiles
+from index_store.manifest import BundleError
 from loadtest.http_load_client import drive, first_in_line, post
 from loadtest.http_load_report import report_of_rate, table
 from model.data.tables import ID_COLUMN, USERS, DataError

@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from tqdm import tqdm
 
-from index_store import bundle
-from index_store.bundle import BundleError
+from index_store.manifest import BundleError
 from index_store.store import Bundle
 from loadtest.flops import Work, count
 from loadtest.report import table
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def kernel(folder: Path, blocks: Sequence[int] = BLOCKS, seconds: float = SECONDS) -> dict[str, Any]:
-    """Measures the scorer graph of a bundle.
+    """Measures the graph that scores the ads of a bundle.
 
     Args:
         folder: the bundle.
@@ -82,11 +81,12 @@ def kernel(folder: Path, blocks: Sequence[int] = BLOCKS, seconds: float = SECOND
     opened = Bundle.open(folder)
     retriever = Retriever(opened)
     inputs = {pairs: _inputs(opened, pairs) for pairs in blocks}
-    small, large = (count(opened.files.path(bundle.SCORER), _named(_inputs(opened, pairs))) for pairs in (64, 128))
+    graph = opened.files.path(opened.manifest.levels[-1].scorer)
+    small, large = (count(graph, _named(_inputs(opened, pairs))) for pairs in (64, 128))
     flops = (large.flops - small.flops) / 64
     once = small.flops - 64 * flops
     peak = max(_peak(side) for side in tqdm(MATRICES, desc="peak", unit="product"))
-    layers = retriever.scorer.dense_layers
+    layers = retriever.scorer.layers[-1]
     times = _medians([partial(layers, *given) for given in inputs.values()], seconds)
     rows = []
     for at, (pairs, taken) in enumerate(zip(blocks, times, strict=True)):
@@ -116,7 +116,7 @@ def markdown(report: dict[str, Any]) -> str:
 def _inputs(opened: Bundle, pairs: int) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.float32]]:
     """Random inputs of the scorer for one user and so many pairs."""
     dims, random = opened.manifest.dims, np.random.default_rng(pairs)
-    items = random.standard_normal((pairs, dims["item_embedding"]), np.float32)
+    items = random.standard_normal((pairs, opened.manifest.levels[-1].width), np.float32)
     return (random.standard_normal((1, dims["user_embedding"]), np.float32),
             items.astype(opened.content.embeddings[-1].dtype), random.random((pairs, dims["interaction"]), np.float32))
 

@@ -24,8 +24,8 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.stats import calculate_response_time_percentile
 
-from index_store.bundle import BundleError
 from index_store.features import FieldSpec
+from index_store.manifest import BundleError
 from index_store.pointer import PointerError, served_bundle
 from index_store.store import Bundle
 

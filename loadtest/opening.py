@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from index_store.bundle import BundleError
+from index_store.manifest import BundleError
 from index_store.search import BeamSearch
 from index_store.store import Bundle, describe
 from loadtest.questions import encoded, first_task

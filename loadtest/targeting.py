@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from index_store.bundle import BundleError
 from index_store.eligibility import Eligible
+from index_store.manifest import BundleError
 from index_store.search import BeamSearch, SearchResult
 from index_store.store import Bundle
 from loadtest.contenders import TOP_K, ranked

@@ -55,7 +55,7 @@ class TwoTower:
         own, tree = content.tree, ranking.content.tree
         vectors = np.asarray(content.embeddings[-1], np.float32)
         towers = cls(retriever, np.ascontiguousarray(vectors[own.position_of_row[tree.rows]]),
-                     _bilinear(retriever.scorer.dense_layers, opened))
+                     _bilinear(retriever.scorer.layers[-1], opened))
         towers._check(opened, tree)
         return towers
 
@@ -83,7 +83,8 @@ class TwoTower:
 def _bilinear(layers: DenseLayers, opened: Bundle) -> NDArray[np.float32]:
     """(Du, D): the score of each unit user with each unit item, less that of the same user with no item."""
     dims = opened.manifest.dims
-    units: Storage = np.eye(dims["item_embedding"] + 1, dims["item_embedding"], dtype=np.float32)  # the last is no item
+    width = opened.manifest.levels[-1].width
+    units: Storage = np.eye(width + 1, width, dtype=np.float32)  # the last is no item
     if opened.content.embeddings[-1].dtype == np.float16:
         units = units.astype(np.float16)
     pair = np.zeros((len(units), dims["interaction"]), np.float32)

@@ -21,7 +21,7 @@ def main() -> int:
         print("error: the offline job needs the train extra; install it with `pip install 'monn-hill[train]'`",
               file=sys.stderr)
         return 1
-    from index_store.bundle import BundleError
+    from index_store.manifest import BundleError
     from index_store.values import FeatureError
     from model.commands import ConfigError, DataError, ParityError, add_train_arguments, evaluate, export, train
     from model.data import cli

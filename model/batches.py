@@ -7,6 +7,7 @@ of `examples`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,6 +65,8 @@ class Reader:
         starts = dataset.encoder.key_starts()
         self.keys_of_row = ItemKeys.of(dataset.spec.key_families, starts, self.keys)
         self._slots = np.zeros(int(starts[-1]), np.int32)
+        self.nodes: TreeReader | None = None
+        """The tree that a stack's logits of items are made with, where they are asked for outside of training."""
 
     @property
     def device(self) -> torch.device:
@@ -98,15 +101,39 @@ class Reader:
 
     def score_items(self, users: UserBatch, rows: NDArray[np.integer], items: Tensor, *,
                     auxiliary: bool = False) -> Tensor:
-        """Task logits (B, C, tasks) of items, of the main or the auxiliary head.
+        """Task logits (B, C, tasks) of items: of the whole stack if there are `nodes`, else of the items' own layer.
 
         Args:
             users: B users.
-            rows: (C,) for all users or (B, C).
-            items: their embeddings (C, Di) or (B, C, Di).
+            rows: (B, C).
+            items: their embeddings (B, C, Di).
+            auxiliary: those of the auxiliary head of the items' layer.
         """
-        features = item_features(users.hits, self.keys_of_row, rows, self._slots)
-        return self.model.score(users.embeddings, items, self.tensor(features), auxiliary=auxiliary)
+        if self.nodes is not None and not auxiliary:
+            return self.model.combine(self.score_layers(users, rows, items, self.nodes)[0])
+        return self.model.score(users.embeddings, items, self.features(users, rows), auxiliary=auxiliary)
+
+    def score_layers(self, users: UserBatch, rows: NDArray[np.integer], items: Tensor,
+                     nodes: TreeReader | None) -> tuple[list[Tensor], Tensor]:
+        """What each layer says of items, coarse to fine, each (B, C, tasks), and what the index adds to the loss.
+
+        A layer above the items scores the nodes of its level that hold them, or before there is a tree the items.
+        """
+        features = self.features(users, rows)
+        penalty = torch.zeros((), device=items.device)
+        logits = []
+        for level in self.model.ensemble:
+            if nodes is None:
+                logits.append(self.model.score(users.embeddings, items, features, level=level))
+            else:
+                of_nodes, added = nodes.score_holding(users, level, rows, items)
+                logits.append(of_nodes)
+                penalty = penalty + added
+        return [*logits, self.model.score(users.embeddings, items, features)], penalty
+
+    def features(self, users: UserBatch, rows: NDArray[np.integer]) -> Tensor:
+        """Interaction features (B, C, F) of items: rows (C,) for all users or (B, C)."""
+        return self.tensor(item_features(users.hits, self.keys_of_row, rows, self._slots))
 
     def tensor(self, values: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(values).to(self.device)
@@ -168,10 +195,10 @@ class TreeReader(ABC):
     def score_nodes(self, users: UserBatch, level: int, nodes: NDArray[np.integer]) -> Tensor:
         """Task logits (B, C, tasks) of nodes of a level: (C,) for all users or (B, C)."""
         embeddings = self.embeddings(level)[torch.from_numpy(np.asarray(nodes, np.int64)).to(self.reader.device)]
-        return self.reader.model.score(users.embeddings, embeddings, self.features(users, level, nodes))
+        return self.reader.model.score(users.embeddings, embeddings, self.features(users, level, nodes), level=level)
 
     @abstractmethod
-    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.int64],
+    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer],
                       items: Tensor) -> tuple[Tensor, Tensor]:
         """Task logits (B, C, tasks) of the nodes of a level that hold items, and what the index adds to the loss.
 
@@ -184,23 +211,39 @@ class TreeReader(ABC):
 
 
 class HardTreeReader(TreeReader):
-    """A tree at fixed codes, for the M-step: a node's virtual embedding is the mean of its members'."""
+    """A tree at fixed codes, for the M-step.
+
+    Args:
+        reader, tree, index, node_features: as above.
+        virtual: embeddings of the nodes of each level above the items, without level offsets; None for the means of
+            their members.
+    """
 
     def __init__(self, reader: Reader, tree: Tree, index: KeyIndex,
-                 node_features: Literal["maximum", "representative"]) -> None:
+                 node_features: Literal["maximum", "representative"],
+                 virtual: Sequence[NDArray[np.float32]] | None = None) -> None:
         super().__init__(reader, tree, index, node_features)
-        self.refresh()
+        self._virtual = [reader.tensor(level) for level in virtual or node_means(tree, reader.all_items())]
 
     def refresh(self) -> None:
         """Takes the means anew; no gradient flows back into the item tower."""
-        means = node_means(self.tree, self.reader.all_items())
-        self._means = [torch.from_numpy(m).to(self.reader.device) for m in means]
+        self._virtual = [self.reader.tensor(level) for level in node_means(self.tree, self.reader.all_items())]
 
     def embeddings(self, level: int) -> Tensor:
         """Virtual embeddings of a level (nodes, Di), with the level's learned offset."""
-        return self._means[level - 1] + self.reader.model.level_offsets[level - 1]
+        return self._virtual[level - 1] + self.reader.model.level_offsets[level - 1]
 
-    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.int64],
+    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer],
                       items: Tensor) -> tuple[Tensor, Tensor]:
-        """Task logits (B, C, tasks) of the nodes of a level that hold items; this index adds nothing to the loss."""
-        return self.score_nodes(users, level, self.node_of_row[level - 1][rows]), torch.zeros((), device=items.device)
+        """Task logits (B, C, tasks) of the nodes of a level that hold items; this index adds nothing to the loss.
+
+        At the own level of a stack's layer, which has no other task to learn its item tower by, the gradient of a
+        node's embedding goes to the item that was drawn from it, as a sample of the members whose mean it is.
+        """
+        nodes = self.node_of_row[level - 1][rows]
+        if level not in self.reader.model.ensemble:
+            return self.score_nodes(users, level, nodes), torch.zeros((), device=items.device)
+        embeddings = self.embeddings(level)[torch.from_numpy(nodes.astype(np.int64)).to(items.device)]
+        logits = self.reader.model.score(users.embeddings, embeddings + (items - items.detach()),
+                                         self.features(users, level, nodes), level=level)
+        return logits, torch.zeros((), device=items.device)

@@ -60,12 +60,14 @@ class Recorded:
         oracle: likewise, each node's score that of its best eligible item.
         truth: positions of the exhaustive answer.
         eligible: all but the user's own history.
+        ensemble: of the scorer that was recorded.
     """
 
     scores: Sequence[NDArray[np.float32]]
     oracle: Sequence[NDArray[np.float32]]
     truth: NDArray[np.integer]
     eligible: Eligible
+    ensemble: tuple[int, ...] = ()
 
     def score(self, _: None, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         if level > len(self.scores):
@@ -91,13 +93,13 @@ class BeamTuning:
         return reaching[0] if reaching else max(self.points, key=lambda point: point.overlap)
 
 
-def tune_beam(content: BundleContent, tower: UserTower, layers: DenseLayers, seed: int) -> BeamTuning:
+def tune_beam(content: BundleContent, tower: UserTower, layers: Sequence[DenseLayers], seed: int) -> BeamTuning:
     """Widens a narrow beam where it pays most, and measures the beams on the way.
 
     Args:
         content: what is to be exported.
         tower: user tower, (N, D_in) -> (N, Du).
-        layers: the exported scorer.
+        layers: the exported scorers.
         seed: of the sample of users.
     """
     users = sample(content, seed)
@@ -111,7 +113,7 @@ def sample(content: BundleContent, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, 7]).permutation(len(content.users.ids))[:most]
 
 
-def record(content: BundleContent, tower: UserTower, layers: DenseLayers,
+def record(content: BundleContent, tower: UserTower, layers: Sequence[DenseLayers],
            users: NDArray[np.integer]) -> list[Recorded]:
     """Scores all nodes and items for the given user rows."""
     scorer = content.scorer(layers)
@@ -144,7 +146,7 @@ def _record(content: BundleContent, tower: UserTower, scorer: TowerScorer, row: 
     items[tree.position_of_row[history]] = -np.inf
     truth = best(items, tree.rows.astype(np.int64), min(TOP_K, eligible.total))
     oracle = [np.maximum.reduceat(items, offsets[:-1]) for offsets in tree.offsets]
-    return Recorded(scores, oracle, truth, eligible)
+    return Recorded(scores, oracle, truth, eligible, scorer.ensemble)
 
 
 def _widened(tree: Tree, users: Sequence[Recorded]) -> list[tuple[int, ...]]:

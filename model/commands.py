@@ -12,7 +12,7 @@ import numpy as np
 
 from index_store.ragged import Ragged
 from model.checkpoint import RunFolder
-from model.config import SIZES, ConfigError, HillConfig, OverArchName, TrainConfig
+from model.config import SIZES, ConfigError, HillConfig, OverArchName, StackedLayer, TrainConfig
 from model.data.load import Events, load_dataset
 from model.data.tables import BASELINE, TRUTH, DataError
 from model.data.truth import TrueWorld
@@ -62,6 +62,11 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
                              "(default %(default)s)")
     parser.add_argument("--size", choices=list(SIZES), default="small",
                         help="MoNN Small, Medium or Large (default %(default)s)")
+    parser.add_argument("--stack", type=_stack, default=(), metavar="large@1[,medium@2]",
+                        help="layers above that of the ads, coarse to fine, each a MoNN of a size for a level of the "
+                             "tree, 1 the coarsest; --size and --over-arch are then those of the ads' layer")
+    parser.add_argument("--lower-share", type=float, default=DEFAULTS.lower_share, metavar="SHARE",
+                        help="in a stack, share of the examples that train the ads' layer (default %(default)s)")
     parser.add_argument("--over-arch", choices=get_args(OverArchName), default=DEFAULTS.model.over_arch,
                         help="dot trains the two-tower baseline (default %(default)s)")
     parser.add_argument("--task-weights", type=_weights, default={}, metavar="click=1,conversion=0.5",
@@ -90,6 +95,15 @@ def _branching(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is not like 24x10x8") from error
 
 
+def _stack(text: str) -> tuple[StackedLayer, ...]:
+    try:
+        parts = [part.split("@") for part in text.split(",")]
+        return tuple(StackedLayer(int(level), SIZES[size]) for size, level in parts)  # type: ignore[index]
+    except (ValueError, KeyError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like large@1 or large@1,medium@2; sizes are "
+                                         f"{', '.join(SIZES)}") from error
+
+
 def _weights(text: str) -> dict[str, float]:
     try:
         pairs = [part.split("=") for part in text.split(",")]
@@ -106,6 +120,7 @@ def train(args: argparse.Namespace) -> None:
         raise ConfigError("train needs --data, the folder that `python -m model data` wrote")
     else:
         config, data = TrainConfig(model=replace(SIZES[args.size], over_arch=args.over_arch),
+                                   stack=args.stack, lower_share=args.lower_share,
                                    branching=args.branching, tree=args.tree,
                                    hill=HillConfig(codebooks=args.codebooks, gradient=args.tree_gradient),
                                    epochs=args.epochs, rounds=args.rounds, round_epochs=args.round_epochs,
@@ -156,6 +171,8 @@ def quality(trainer: Trainer, users: int) -> dict[str, Any]:
     if dataset.test is None or not len(dataset.test.users):
         return {"test_events": 0}
     trainer.model.eval()
+    if trainer.config.stack:
+        trainer.reader.nodes = trainer.learner.nodes()
     index = trainer.everyone
     test, seed = dataset.test, trainer.config.seed
     first = Clicks.of(_of_first_task(test), len(dataset.user_ids))
@@ -167,7 +184,7 @@ def quality(trainer: Trainer, users: int) -> dict[str, Any]:
     question = (trainer.reader, clicks, index, asked, targets.take(asked), Ragged(seen.indptr, seen.rows).take(asked),
                 (20, 100))
     result |= recall(*question)
-    if trainer.config.model.over_arch == "dot":
+    if trainer.config.model.over_arch == "dot" and not trainer.config.stack:
         result["ebr"] = embedding_retrieval(*question)
     if dataset.spec.negatives == "impressions":
         both = Clicks.of(_joined(dataset.train, test), len(dataset.user_ids))

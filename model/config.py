@@ -67,6 +67,20 @@ SIZES: dict[Size, MoNNConfig] = {
 
 
 @dataclass(frozen=True)
+class StackedLayer:
+    """A layer of a stacked MoNN above the items (Section 4.6).
+
+    Attributes:
+        level: whose nodes it scores, 1 the coarsest; it also steers the beam at the levels between that one and the
+            layer above.
+        model: shape.
+    """
+
+    level: int
+    model: MoNNConfig
+
+
+@dataclass(frozen=True)
 class HillConfig:
     """How the joint index learns (Section 3.4).
 
@@ -105,7 +119,9 @@ class TrainConfig:
     """How a run learns.
 
     Attributes:
-        model: shape of the network.
+        model: shape of the network, in a stack that of the layer that scores the items.
+        stack: layers above it, coarse to fine.
+        lower_share: in a stack, share of the examples that train the items' layer, the lowest (Section 4.4).
         branching: children of a node at each level above the items, coarse to fine; empty = by the number of items.
         tree: `em` alternates k-means and training (Section 3.5), `joint` trains codes together with the model (Sections
             3.2 to 3.4), `posthoc` is the control: k-means on the item embeddings of a model that never heard of a tree.
@@ -136,6 +152,8 @@ class TrainConfig:
     """
 
     model: MoNNConfig = field(default_factory=MoNNConfig)
+    stack: tuple[StackedLayer, ...] = ()
+    lower_share: float = 0.9
     branching: tuple[int, ...] = ()
     tree: Literal["em", "joint", "posthoc"] = "em"
     hill: HillConfig = field(default_factory=HillConfig)
@@ -175,6 +193,15 @@ class TrainConfig:
         if self.start_from and self.epochs:
             raise ConfigError(f"epochs is {self.epochs}, but a run that starts from another has a tree from the first "
                               "one on; leave it at 0 and set rounds and round_epochs")
+        if not 0 < self.lower_share <= 1:
+            raise ConfigError(f"lower_share is {self.lower_share}; give a share above 0, up to 1")
+        levels = [layer.level for layer in self.stack]
+        if levels != sorted(set(levels)) or any(level < 1 for level in levels):
+            raise ConfigError(f"the stack's layers are for the levels {levels}; name levels from 1, each finer than "
+                              "the one before")
+        if self.stack and self.tree == "posthoc":
+            raise ConfigError("the layers of a stack learn on the nodes of a tree, but a tree of kind posthoc comes "
+                              "after all training; choose em or joint")
         if not 0 <= self.holdout < 1:
             raise ConfigError(f"holdout is {self.holdout}; give a share in [0, 1)")
         for task, weight in self.task_weights.items():
@@ -202,4 +229,6 @@ class TrainConfig:
             return {key: tuple(value) if isinstance(value, list) else value for key, value in part.items()}
 
         return cls(**{**tuples(data), "model": MoNNConfig(**tuples(data["model"])),
+                      "stack": tuple(StackedLayer(layer["level"], MoNNConfig(**tuples(layer["model"])))
+                                     for layer in data.get("stack", [])),
                       "hill": HillConfig(**tuples(data.get("hill", {})))})

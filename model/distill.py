@@ -139,7 +139,7 @@ def open_teacher(config: TrainConfig, data: Path, student: Reader, sampler: Nega
         sampler: draws unlabeled items.
 
     Raises:
-        ConfigError: the run is none, has no checkpoint, or was trained on other data.
+        ConfigError: the run is none, has no checkpoint, is a stack, or was trained on other data.
         DataError: the file is no file of soft labels of this data.
     """
     if config.teacher_file:
@@ -155,6 +155,9 @@ def open_teacher(config: TrainConfig, data: Path, student: Reader, sampler: Nega
         raise ConfigError(f"the teacher {config.teacher} held out {settings.holdout} of the events by seed "
                           f"{settings.seed}, this run {config.holdout} by seed {config.seed}, so it knows events that "
                           "this run is judged by; name a teacher with the same --holdout and --seed")
+    if settings.stack:
+        raise ConfigError(f"the teacher {config.teacher} is a stack, whose logits of an item need its tree; name a run "
+                          "of one layer, such as its largest one trained alone")
     levels = len(settings.branching or default_branching(len(student.dataset.items)))
     model = MoNN(student.dataset.encoder, settings.model, levels, auxiliary=settings.distilled)
     run.load({"model": model}, {})

@@ -50,7 +50,7 @@ def embedding_retrieval(reader: Reader, clicks: Clicks, index: KeyIndex, users: 
     Raises:
         TypeError: the model has another over-arch.
     """
-    over_arch = reader.model.over_arch
+    over_arch = reader.model.layer(-1).over_arch
     if not isinstance(over_arch, DotProduct):
         raise TypeError(f"a {type(over_arch).__name__} ranks by more than an inner product")
     with torch.no_grad():

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from index_store import bundle
-from index_store.bundle import BundleWriter, LevelEntry, Manifest, SearchDefaults
+from index_store.bundle import BundleWriter
+from index_store.manifest import LevelEntry, Manifest, SearchDefaults
 from index_store.postings import feature_names
-from index_store.scoring import Storage
+from index_store.scoring import Storage, layer_of_level
 from index_store.store import BundleContent, UserTable, write_content
 from index_store.targeting import AdTargeting
 from index_store.tree import build_tree
@@ -23,7 +24,7 @@ from model.beam_curve import tune_beam
 from model.golden import check_parity, golden_answers, golden_users, user_input
 from model.hill_em import health, level_postings, node_means
 from model.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
-from model.split import SplitScorer, split
+from model.split import Split
 from model.train import Trainer
 
 TOP_K = 100
@@ -46,13 +47,15 @@ def export(trainer: Trainer, out: Path, evaluation: Mapping[str, Any], *, half: 
     """
     model = trainer.model.cpu().eval()
     original = assemble(trainer)
-    scorer = split(model)
-    content = replace(original, embeddings=item_parts(scorer, original.embeddings, half))
+    parts = Split(model)
+    content = replace(original, embeddings=item_parts(parts, original.embeddings, half))
     writer = BundleWriter(out)
     try:
         write_content(writer, content)
-        write_graphs(writer, model, scorer, content.encoder.spec, half)
-        layers, tower = onnx_layers(writer.path(bundle.SCORER)), onnx_user_tower(writer.path(bundle.USER_TOWER))
+        write_graphs(writer, model, parts, content.encoder.spec, half)
+        scorers = [bundle.scorer(at + 1) for at in range(len(model.layers))]
+        layers = [onnx_layers(writer.path(name)) for name in scorers]
+        tower = onnx_user_tower(writer.path(bundle.USER_TOWER))
         users = golden_users(content)
         parity = check_parity(content, original, model, tower, layers, users)
         writer.json(bundle.GOLDEN, golden_answers(original, model, users))
@@ -64,22 +67,25 @@ def export(trainer: Trainer, out: Path, evaluation: Mapping[str, Any], *, half: 
         spec, depth = content.encoder.spec, content.tree.depth
         return writer.seal(
             dims={"user_embedding": tower(user_input(content, users[0].features, users[0].history)).shape[1],
-                  "item_embedding": content.embeddings[-1].shape[1], "interaction": len(feature_names(spec))},
+                  "interaction": len(feature_names(spec))},
             tasks=tuple(task.name for task in spec.tasks), calibrated=spec.negatives == "impressions",
-            levels=tuple(LevelEntry(level, content.tree.size(level), bundle.SCORER) for level in range(1, depth + 1)),
+            levels=tuple(LevelEntry(level, content.tree.size(level), scorers[layer_of_level(model.ensemble, level)],
+                                    content.embeddings[level - 1].shape[1], level in (*model.ensemble, depth))
+                         for level in range(1, depth + 1)),
             counts={"items": content.tree.n_items, "users": len(content.users.ids)},
             search=SearchDefaults(tuning.default.beam_width, TOP_K))
     finally:
         writer.discard()
 
 
-def item_parts(scorer: SplitScorer, embeddings: Sequence[Storage], half: bool) -> tuple[Storage, ...]:
-    """What the split scorer reads of every node, level by level."""
-    with torch.no_grad():
-        parts = [np.concatenate([scorer.item_part(torch.from_numpy(block)).numpy().astype(
-                     np.float16 if half else np.float32) for block in np.array_split(level, -(-len(level) // _BLOCK))])
-                 for level in embeddings]
-    return tuple(parts)
+def item_parts(parts: Split, embeddings: Sequence[Storage], half: bool) -> tuple[Storage, ...]:
+    """What the split scorers read of every node, level by level, items last."""
+    def read(level: int | None, nodes: Storage) -> Storage:
+        with torch.no_grad():
+            return np.concatenate([parts.item_part(torch.from_numpy(block), level).numpy().astype(
+                np.float16 if half else np.float32) for block in np.array_split(nodes, -(-len(nodes) // _BLOCK))])
+
+    return (*(read(level, nodes) for level, nodes in enumerate(embeddings[:-1], start=1)), read(None, embeddings[-1]))
 
 
 def assemble(trainer: Trainer, codes: NDArray[np.int32] | None = None) -> BundleContent:
@@ -112,4 +118,4 @@ def assemble(trainer: Trainer, codes: NDArray[np.int32] | None = None) -> Bundle
                          trainer.everyone, reader.keys_of_row.take(tree.rows),
                          tuple(level_postings(tree, trainer.everyone, reader.keys_of_row, level,
                                               trainer.config.node_features) for level in range(1, tree.depth)),
-                         targeting)
+                         targeting, model.ensemble)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from index_store.scoring import DenseLayers, UserQuery
 from index_store.search import ExhaustiveSearch
 from index_store.store import BundleContent
 from index_store.targeting import Audience, Targeting
-from model.monn import MoNN
+from model.monn import MoNN, Scorer
 from model.onnx_graphs import torch_layers
 
 PARITY = 1e-4
@@ -61,7 +61,7 @@ def _request(**fields: Any) -> dict[str, Any]:
 
 def golden_answers(content: BundleContent, model: MoNN, users: list[GoldenUser]) -> list[dict[str, Any]]:
     """The exact answers of the torch model, as `golden.json` holds them."""
-    search = ExhaustiveSearch(content.tree, content.scorer(torch_layers(model)))
+    search = ExhaustiveSearch(content.tree, content.scorer(torch_scorers(model)))
     answers = []
     targeting = Targeting(content.encoder, content.items, content.tree, content.targeting)
     for user in users:
@@ -77,7 +77,7 @@ def golden_answers(content: BundleContent, model: MoNN, users: list[GoldenUser])
 
 
 def check_parity(content: BundleContent, original: BundleContent, model: MoNN,
-                 tower: Callable[[NDArray[np.float32]], NDArray[np.float32]], layers: DenseLayers,
+                 tower: Callable[[NDArray[np.float32]], NDArray[np.float32]], layers: Sequence[DenseLayers],
                  users: list[GoldenUser]) -> float:
     """Scores every item for every golden user by the exported arrays and graphs, and by torch.
 
@@ -87,7 +87,7 @@ def check_parity(content: BundleContent, original: BundleContent, model: MoNN,
     Raises:
         ParityError: it exceeds PARITY, or HALF_PARITY.
     """
-    exported, trained = content.scorer(layers), original.scorer(torch_layers(model))
+    exported, trained = content.scorer(layers), original.scorer(torch_scorers(model))
     allowed = PARITY if content.embeddings[-1].dtype == np.float32 else HALF_PARITY
     positions = np.arange(content.tree.n_items)
     worst = 0.0
@@ -102,6 +102,11 @@ def check_parity(content: BundleContent, original: BundleContent, model: MoNN,
                               f"most {allowed} is allowed, so nothing was written")
         worst = max(worst, gap)
     return worst
+
+
+def torch_scorers(model: MoNN) -> list[DenseLayers]:
+    """The layers of the torch model, each with its weight, as functions."""
+    return torch_layers([Scorer(model, at).eval() for at in range(len(model.layers))])
 
 
 def _torch_query(content: BundleContent, model: MoNN, user: GoldenUser) -> UserQuery:

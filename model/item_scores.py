@@ -13,29 +13,39 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from index_store.postings import KeyIndex
-from index_store.scoring import DenseLayers, Storage, TowerScorer, UserQuery
+from index_store.scoring import TowerScorer, UserQuery
+from index_store.tree import Tree
 from model.batches import Reader
 from model.examples import Clicks
-from model.split import SplitScorer, split
+from model.onnx_graphs import torch_layers
+from model.split import Split
 
 
 class ItemScores:
     """Scores of all items by the first task, with the split form of the model.
 
     Args:
-        reader: of the model in eval mode.
+        reader: of the model in eval mode; a stack without `nodes` is its items' layer alone.
         clicks: users' clicks, their histories.
         index: key families.
     """
 
     def __init__(self, reader: Reader, clicks: Clicks, index: KeyIndex) -> None:
         self._reader, self._clicks, self._index = reader, clicks, index
-        self._split = split(reader.model)
+        self._split, items = Split(reader.model), reader.all_items()
+        if reader.nodes is not None:
+            tree, postings, ensemble = reader.nodes.tree, reader.nodes.postings, reader.model.ensemble
+        else:
+            tree, postings, ensemble = Tree(np.arange(len(items), dtype=np.int32), (), ()), [], ()
         with torch.no_grad():
-            items = self._split.item_part(torch.from_numpy(reader.all_items()).to(reader.device)).cpu().numpy()
-        layers = split_layers(self._split, reader.device)
-        self._scorer = TowerScorer(layers, (items,), (), reader.keys_of_row, index.n_keys)
-        self._rows = np.arange(len(items))
+            parts = [self._split.item_part(reader.nodes.embeddings(level), level) for level in range(1, tree.depth)
+                     ] if reader.nodes is not None else []
+            parts.append(self._split.item_part(reader.tensor(items[tree.rows])))
+        layers = torch_layers(self._split.scorers, reader.device)
+        self._scorer = TowerScorer(tree, layers if ensemble else layers[-1:], ensemble,
+                                   [part.cpu().numpy() for part in parts], postings,
+                                   reader.keys_of_row.take(tree.rows), index.n_keys)
+        self._positions = tree.position_of_row.astype(np.int64)
 
     def of(self, user: int) -> NDArray[np.float32]:
         """Scores of a user row: (n_items,) float32 by item row."""
@@ -44,7 +54,7 @@ class ItemScores:
             batch = reader.users(reader.dataset.users.take(one),
                                  self._clicks.histories(one, reader.spec.history_length), self._index)
             query = UserQuery(self._split.user_part(batch.embeddings).cpu().numpy(), batch.hits)
-            return self._scorer.score(query, 1, self._rows)[:, 0]
+            return self._scorer.score(query, self._scorer.tree.depth, self._positions)[:, 0]
 
     def each(self, users: Sequence[int] | NDArray[np.integer], take: Callable[[int, NDArray[np.float32]], None],
              what: str) -> None:
@@ -55,18 +65,6 @@ class ItemScores:
         with _one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
             for _ in tqdm(pool.map(score, range(len(users))), total=len(users), desc=what, unit="user", leave=False):
                 pass
-
-
-def split_layers(scorer: SplitScorer, device: torch.device) -> DenseLayers:
-    """The split form of a model as a function."""
-
-    def run(user: NDArray[np.float32], items: Storage, interaction: NDArray[np.float32]) -> NDArray[np.float32]:
-        parts = (torch.from_numpy(part).to(device) for part in (user, items, interaction))
-        with torch.no_grad():
-            logits: NDArray[np.float32] = scorer(*parts).cpu().numpy()
-        return logits
-
-    return run
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""MoNN: user tower, item tower, interaction tower and over-arch (Section 2)."""
+"""MoNN: user tower, item tower, interaction tower and over-arch (Section 2), in one layer or a stack (Section 4.6)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,8 @@ from index_store.features import FeatureEncoder
 from index_store.inputs import table_sizes
 from index_store.postings import feature_names
 from index_store.ragged import Ragged
-from model.config import MoNNConfig
+from index_store.scoring import layer_of_level
+from model.config import MoNNConfig, StackedLayer
 from model.deepfm import DeepFM
 from model.dhen import DHEN
 from model.over_arch import DotProduct, OverArch
@@ -19,59 +20,117 @@ from model.towers import Tables, Tower
 from model.wukong import Wukong
 
 
-class MoNN(nn.Module):
-    """The network of one run.
+class Layer(nn.Module):
+    """The dense layers of a MoNN: three towers and the over-arch.
 
-    `level_offsets` (levels above the items, Di) is added to the virtual embedding of a node, so that the one scorer can
-    tell a node from an item; it is part of the node embeddings that are exported.
-
-    With `auxiliary` the over-arch has a second head for each task, which learns what a teacher says of unlabeled pairs
-    and shares all but its own weights with the main one. It is never served.
+    Args:
+        user, item, pair: widths of what the towers read.
+        config: shape.
+        tasks: logits of the main head.
+        auxiliary: whether the over-arch has a second head for each task, which learns what a teacher says of unlabeled
+            pairs and shares all but its own weights with the main one. It is never served.
     """
 
-    def __init__(self, encoder: FeatureEncoder, config: MoNNConfig, inner_levels: int, *,
-                 auxiliary: bool = False) -> None:
+    def __init__(self, user: int, item: int, pair: int, config: MoNNConfig, tasks: int, *, auxiliary: bool) -> None:
         super().__init__()
-        spec = encoder.spec
-        self.config, self.tasks = config, len(spec.tasks)
-        user_sizes, item_sizes = table_sizes(encoder)
-        self.user_tables = Tables(user_sizes, config.table_width)
-        self.item_tables = Tables(item_sizes, config.table_width)
-        self.user_tower = Tower(self.user_tables.width + len(spec.fields("user", "dense")), config.user_hidden,
-                                config.user_embedding, config.dropout)
-        self.item_tower = Tower(self.item_tables.width + len(spec.fields("item", "dense")), config.item_hidden,
-                                config.item_embedding, config.dropout)
-        self.interaction_tower = Tower(len(feature_names(spec)), config.pair_hidden, config.dim)
-        self.level_offsets = nn.Parameter(torch.zeros(inner_levels, config.item_embedding))
-        self.over_arch = _over_arch(config, self.tasks * (1 + auxiliary))
-
-    def embed_users(self, dense: Tensor, bags: Mapping[str, Ragged]) -> Tensor:
-        """Dense fields (N, ·) and bags of N users -> (N, Du)."""
-        embeddings: Tensor = self.user_tower(torch.cat([dense, self.user_tables(bags)], dim=1))
-        return embeddings
-
-    def embed_items(self, dense: Tensor, bags: Mapping[str, Ragged]) -> Tensor:
-        """Dense fields (N, ·) and bags of N items -> (N, Di)."""
-        embeddings: Tensor = self.item_tower(torch.cat([dense, self.item_tables(bags)], dim=1))
-        return embeddings
+        self.config, self.tasks = config, tasks
+        self.user_tower = Tower(user, config.user_hidden, config.user_embedding, config.dropout)
+        self.item_tower = Tower(item, config.item_hidden, config.item_embedding, config.dropout)
+        self.interaction_tower = Tower(pair, config.pair_hidden, config.dim)
+        self.over_arch = _over_arch(config, tasks * (1 + auxiliary))
 
     def score(self, users: Tensor, items: Tensor, interaction: Tensor, *, auxiliary: bool = False) -> Tensor:
-        """Task logits of pairs.
-
-        Args:
-            users: (B, Du).
-            items: (N, Di) the same candidates for all users, or (B, N, Di) each user's own.
-            interaction: (B, N, F).
-            auxiliary: those of the auxiliary head.
-
-        Returns:
-            (B, N, tasks).
-        """
+        """Task logits (B, N, tasks); arguments as those of `MoNN.score`, embeddings of this layer alone."""
         config = self.config
         user = users.reshape(*users.shape[:-1], config.user_tokens, config.dim)
         item = items.reshape(*items.shape[:-1], config.item_tokens, config.dim)
         logits: Tensor = self.over_arch(user, item, self.interaction_tower(interaction))
         return logits[..., self.tasks :] if auxiliary else logits[..., : self.tasks]
+
+
+class MoNN(nn.Module):
+    """The network of one run: embedding tables, and layers that read them.
+
+    Embeddings of users, items and nodes are those of all layers side by side. `level_offsets` (levels above the items,
+    Di) is added to the virtual embedding of a node, so that one scorer can tell a node from an item; it is part of the
+    node embeddings that are exported.
+
+    A stack has a layer for some levels above the items and one for the items, coarse to fine: `logit(item) =
+    sum_l weight_l logit_l(user, node_l(item))`, weights (layers, tasks) learned (Figure 4). Each layer also steers the
+    levels between its own and that of the layer above.
+    """
+
+    def __init__(self, encoder: FeatureEncoder, config: MoNNConfig, inner_levels: int, *,
+                 stack: Sequence[StackedLayer] = (), auxiliary: bool = False) -> None:
+        super().__init__()
+        spec = encoder.spec
+        self.config, self.tasks = config, len(spec.tasks)
+        self.ensemble = tuple(layer.level for layer in stack)
+        user_sizes, item_sizes = table_sizes(encoder)
+        width = max(shape.table_width for shape in (*(layer.model for layer in stack), config))
+        self.user_tables, self.item_tables = Tables(user_sizes, width), Tables(item_sizes, width)
+        read = (self.user_tables.width + len(spec.fields("user", "dense")),
+                self.item_tables.width + len(spec.fields("item", "dense")), len(feature_names(spec)))
+        self.layers = nn.ModuleList([*(Layer(*read, layer.model, self.tasks, auxiliary=False) for layer in stack),
+                                     Layer(*read, config, self.tasks, auxiliary=auxiliary)])
+        self.level_offsets = nn.Parameter(torch.zeros(inner_levels, self.item_width))
+        if stack:
+            self.weights = nn.Parameter(torch.full((len(self.layers), self.tasks), 1 / len(self.layers)))
+
+    @property
+    def item_width(self) -> int:
+        """Width Di of an item embedding, all layers together."""
+        return sum(self.layer(at).config.item_embedding for at in range(len(self.layers)))
+
+    def layer(self, at: int) -> Layer:
+        """A layer by its place in the stack, 0 the coarsest, -1 that of the items."""
+        layer = self.layers[at]
+        assert isinstance(layer, Layer)
+        return layer
+
+    def embed_users(self, dense: Tensor, bags: Mapping[str, Ragged]) -> Tensor:
+        """Dense fields (N, ·) and bags of N users -> (N, Du)."""
+        inputs = torch.cat([dense, self.user_tables(bags)], dim=1)
+        return torch.cat([self.layer(at).user_tower(inputs) for at in range(len(self.layers))], dim=1)
+
+    def embed_items(self, dense: Tensor, bags: Mapping[str, Ragged]) -> Tensor:
+        """Dense fields (N, ·) and bags of N items -> (N, Di)."""
+        inputs = torch.cat([dense, self.item_tables(bags)], dim=1)
+        return torch.cat([self.layer(at).item_tower(inputs) for at in range(len(self.layers))], dim=1)
+
+    def users_of(self, layer: int, users: Tensor) -> Tensor:
+        """A layer's own part (…, Du of the layer) of user embeddings (…, Du)."""
+        widths = [self.layer(at).config.user_embedding for at in range(len(self.layers))]
+        return users.split_with_sizes(widths, dim=-1)[layer]
+
+    def items_of(self, layer: int, items: Tensor) -> Tensor:
+        """A layer's own part (…, Di of the layer) of item or node embeddings (…, Di)."""
+        widths = [self.layer(at).config.item_embedding for at in range(len(self.layers))]
+        return items.split_with_sizes(widths, dim=-1)[layer]
+
+    def score(self, users: Tensor, items: Tensor, interaction: Tensor, *, level: int | None = None,
+              auxiliary: bool = False) -> Tensor:
+        """Task logits of pairs, by one layer alone.
+
+        Args:
+            users: (B, Du).
+            items: (N, Di) the same candidates for all users, or (B, N, Di) each user's own.
+            interaction: (B, N, F).
+            level: of the candidates; None for items.
+            auxiliary: those of the auxiliary head.
+
+        Returns:
+            (B, N, tasks).
+        """
+        at = len(self.layers) - 1 if level is None else layer_of_level(self.ensemble, level)
+        return self.layer(at).score(self.users_of(at, users), self.items_of(at, items), interaction,
+                                    auxiliary=auxiliary)
+
+    def combine(self, logits: Sequence[Tensor]) -> Tensor:
+        """The ensemble's logits (…, tasks) of items, from those of each layer, coarse to fine (…, tasks)."""
+        if len(logits) == 1:
+            return logits[0]
+        return torch.stack([weight * own for weight, own in zip(self.weights, logits, strict=True)]).sum(0)
 
     def sparse_parameters(self) -> list[nn.Parameter]:
         """The embedding tables."""
@@ -99,12 +158,15 @@ def _over_arch(config: MoNNConfig, tasks: int) -> OverArch:
 
 
 class Scorer(nn.Module):
-    """Interaction tower and over-arch for one user and C candidates: what a bundle's scorer graph computes."""
+    """Interaction tower and over-arch of a layer, times its weight in the ensemble, for one user and C candidates."""
 
-    def __init__(self, monn: MoNN) -> None:
+    def __init__(self, monn: MoNN, layer: int) -> None:
         super().__init__()
-        self.monn = monn
+        self.monn, self.at = monn, layer
 
     def forward(self, user_embedding: Tensor, item_embeddings: Tensor, interaction: Tensor) -> Tensor:
         """(1, Du), (C, Di), (C, F) -> (C, tasks)."""
-        return self.monn.score(user_embedding, item_embeddings, interaction[None])[0]
+        monn = self.monn
+        logits = monn.layer(self.at).score(monn.users_of(self.at, user_embedding),
+                                           monn.items_of(self.at, item_embeddings), interaction[None])[0]
+        return logits * monn.weights[self.at] if monn.ensemble else logits

@@ -50,20 +50,24 @@ class NegativeSampler:
         return Candidates(ids, -np.log(draws * self.q[ids]).astype(np.float32))
 
     @staticmethod
-    def nodes(items: Candidates, node_of_row: NDArray[np.integer], node_q: NDArray[np.float64]) -> Candidates:
-        """The nodes of one level that hold the drawn items; all of them, exactly, where a level has no more than draws.
+    def holding(items: Candidates, node_of_row: NDArray[np.integer], node_q: NDArray[np.float64]) -> Candidates:
+        """The nodes of one level that hold the drawn items, draw by draw.
 
         Args:
             items: the draws.
             node_of_row: (n_items,) node of each item.
             node_q: (n_nodes,) summed Q of each node.
         """
-        examples, draws = items.ids.shape
-        if len(node_q) <= draws:
-            everything = np.tile(np.arange(len(node_q)), (examples, 1))
-            return Candidates(everything, np.zeros(everything.shape, np.float32))
         ids = node_of_row[items.ids].astype(np.int64)
-        return Candidates(ids, -np.log(draws * node_q[ids]).astype(np.float32))
+        return Candidates(ids, -np.log(items.ids.shape[1] * node_q[ids]).astype(np.float32))
+
+    @staticmethod
+    def nodes(items: Candidates, node_of_row: NDArray[np.integer], node_q: NDArray[np.float64]) -> Candidates:
+        """The same, but all nodes, exactly, where a level has no more than draws."""
+        if len(node_q) > items.ids.shape[1]:
+            return NegativeSampler.holding(items, node_of_row, node_q)
+        everything = np.tile(np.arange(len(node_q)), (len(items.ids), 1))
+        return Candidates(everything, np.zeros(everything.shape, np.float32))
 
 
 def known_positives(candidates: NDArray[np.int64], n: int, positives: Ragged) -> NDArray[np.bool_]:

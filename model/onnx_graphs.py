@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from index_store.features import FeatureSpec
 from index_store.postings import feature_names
 from index_store.scoring import DenseLayers, Storage
 from model.config import ConfigError
-from model.monn import MoNN, Scorer
-from model.split import SplitScorer
+from model.monn import MoNN
+from model.split import Split
 
 
 def onnx_layers(path: Path) -> DenseLayers:
@@ -34,17 +34,18 @@ def onnx_layers(path: Path) -> DenseLayers:
     return run
 
 
-def torch_layers(model: MoNN) -> DenseLayers:
-    """The torch model's interaction tower and over-arch as a function."""
-    scorer = Scorer(model).eval()
+def torch_layers(scorers: Sequence[nn.Module], device: torch.device | None = None) -> list[DenseLayers]:
+    """Torch modules of (user (1, Du), items (C, Di), interaction (C, F)) as functions of arrays."""
+    def function(scorer: nn.Module) -> DenseLayers:
+        def run(user: NDArray[np.float32], items: Storage, interaction: NDArray[np.float32]) -> NDArray[np.float32]:
+            parts = (torch.from_numpy(part).to(device) for part in (user, items, interaction))
+            with torch.no_grad():
+                logits: NDArray[np.float32] = scorer(*parts).cpu().numpy()
+            return logits
 
-    def run(user: NDArray[np.float32], items: Storage, interaction: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.no_grad():
-            logits: NDArray[np.float32] = scorer(torch.from_numpy(user), torch.from_numpy(items),
-                                                 torch.from_numpy(interaction)).numpy()
-        return logits
+        return run
 
-    return run
+    return [function(scorer) for scorer in scorers]
 
 
 def _session(path: Path) -> Any:
@@ -60,36 +61,45 @@ def onnx_user_tower(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.fl
 
 
 class _Part(nn.Module):
-    """A tower, and the part of the split scorer that depends on it alone."""
+    """The towers of all layers side by side, and the part of the split network that depends on them alone."""
 
-    def __init__(self, tower: nn.Module, part: Callable[[torch.Tensor], torch.Tensor], scorer: SplitScorer) -> None:
+    def __init__(self, towers: Sequence[nn.Module], part: Callable[[torch.Tensor], torch.Tensor],
+                 parts: Split) -> None:
         super().__init__()
-        self.tower, self.part, self.scorer = tower, part, scorer
+        self.towers, self.part, self.parts = nn.ModuleList(towers), part, parts
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.part(self.tower(inputs))
+        return self.part(torch.cat([tower(inputs) for tower in self.towers], dim=1))
 
 
-def write_graphs(writer: BundleWriter, model: MoNN, scorer: SplitScorer, spec: FeatureSpec, half: bool) -> None:
-    """Exports user tower, item tower and scorer of a model in eval mode on the CPU.
+def write_graphs(writer: BundleWriter, model: MoNN, parts: Split, spec: FeatureSpec, half: bool) -> None:
+    """Exports user tower, item tower and scorers of a model in eval mode on the CPU.
+
+    The graph of the item tower makes what the items' own layer reads.
 
     Args:
         writer: of the bundle.
         model: whose towers to export.
-        scorer: its split form.
+        parts: its split form.
         spec: declares the towers' inputs.
         half: whether the scorer reads item parts as float16.
     """
+    layers = [model.layer(at) for at in range(len(model.layers))]
     users = torch.zeros(2, model.user_tables.width + len(spec.fields("user", "dense")))
     items = torch.zeros(2, model.item_tables.width + len(spec.fields("item", "dense")))
-    towers = [_Part(model.user_tower, scorer.user_part, scorer), _Part(model.item_tower, scorer.item_part, scorer)]
-    _to_onnx(towers[0], (users,), ["user_input"], "user_embedding", writer.path(bundle.USER_TOWER))
-    _to_onnx(towers[1], (items,), ["item_input"], "item_embedding", writer.path(bundle.ITEM_TOWER))
+    user_tower = _Part([layer.user_tower for layer in layers], parts.user_part, parts)
+    item_tower = _Part([layer.item_tower for layer in layers], parts.item_part, parts)
+    _to_onnx(user_tower, (users,), ["user_input"], "user_embedding", writer.path(bundle.USER_TOWER))
+    _to_onnx(item_tower, (items,), ["item_input"], "item_embedding", writer.path(bundle.ITEM_TOWER))
     with torch.no_grad():
-        user, item = towers[0](users)[:1], towers[1](items)[:1].repeat(3, 1)
-    pairs = (user, item.half() if half else item, torch.zeros(3, len(feature_names(spec))))
-    _to_onnx(scorer, pairs, ["user_embedding", "item_embeddings", "interaction"], "logits",
-             writer.path(bundle.SCORER), fixed=("user_embedding",))
+        user = user_tower(users)[:1]
+    for at, scorer in enumerate(parts.scorers):
+        level = model.ensemble[at] if at < len(model.ensemble) else None
+        with torch.no_grad():
+            item = parts.item_part(torch.zeros(3, model.item_width), level)
+        pairs = (user, item.half() if half else item, torch.zeros(3, len(feature_names(spec))))
+        _to_onnx(scorer, pairs, ["user_embedding", "item_embeddings", "interaction"], "logits",
+                 writer.path(bundle.scorer(at + 1)), fixed=("user_embedding",))
 
 
 def _to_onnx(module: nn.Module, example: tuple[torch.Tensor, ...], inputs: list[str], output: str, path: Path,

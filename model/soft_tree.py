@@ -81,7 +81,7 @@ class SoftTreeReader(TreeReader):
         return (self.codebooks.node_embeddings(self.codes[members], level)
                 + self.reader.model.level_offsets[level - 1])
 
-    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.int64],
+    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer],
                       items: Tensor) -> tuple[Tensor, Tensor]:
         """Task logits (B, C, tasks) of users with the pseudo embeddings of items, and the penalty of the index.
 
@@ -96,6 +96,9 @@ class SoftTreeReader(TreeReader):
             read = self._read[place]
         attended = self.codebooks.attend(read, level)
         soft = self.codebooks.item_space(attended.quantized)[torch.from_numpy(at.reshape(rows.shape)).to(read.device)]
+        model = self.reader.model
+        if level in model.ensemble and self.codebooks.config.gradient == "stopped":
+            soft = soft + (items - items.detach())  # as in HardTreeReader: the layer's item tower learns by this alone
         features = self.features(users, level, self.node_of_row[level - 1][rows])
-        logits = self.reader.model.score(users.embeddings, soft + self.reader.model.level_offsets[level - 1], features)
+        logits = model.score(users.embeddings, soft + model.level_offsets[level - 1], features, level=level)
         return logits, self.codebooks.penalty(read, attended)

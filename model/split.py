@@ -14,8 +14,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from index_store.scoring import layer_of_level
 from model.config import MoNNConfig
-from model.monn import MoNN
+from model.monn import Layer, MoNN
 from model.over_arch import OverArch, Terms
 from model.towers import Tower
 from model.wukong import Wukong
@@ -37,14 +38,66 @@ class SplitScorer(nn.Module):
         """Parts (1, Wu) and (C, Wi), the latter also as float16, and interaction (C, F) -> task logits (C, tasks)."""
 
 
-def split(monn: MoNN) -> SplitScorer:
-    """The split form of a trained network without its auxiliary head, on its device, sharing no parameters with it."""
-    over_arch, tower = copy.deepcopy(monn.over_arch).cpu(), copy.deepcopy(monn.interaction_tower).cpu()
-    over_arch.keep(monn.tasks)
+class Split(nn.Module):
+    """The split form of a trained network without its auxiliary head, on its device, sharing no parameters with it.
+
+    In a stack user parts lie side by side, and a layer's logits are already multiplied by its weight in the ensemble.
+    """
+
+    def __init__(self, monn: MoNN) -> None:
+        super().__init__()
+        self.ensemble = monn.ensemble
+        self._users, self._items = monn.users_of, monn.items_of
+        self._parts = nn.ModuleList(split_layer(monn.layer(at)) for at in range(len(monn.layers)))
+        nobody = torch.zeros(1, sum(monn.layer(at).config.user_embedding for at in range(len(monn.layers))),
+                             device=monn.level_offsets.device)
+        widths = [part.shape[1] for part in self._user_parts(nobody)]
+        self.scorers: list[nn.Module] = [self._part(0)] if not monn.ensemble else [
+            _OfStack(self._part(at), widths, at, monn.weights[at].detach().clone()) for at in range(len(widths))]
+        """Of each layer: user part of all layers (1, Wu), item parts (C, Wi), interaction (C, F) -> (C, tasks)."""
+
+    def _part(self, at: int) -> SplitScorer:
+        part = self._parts[at]
+        assert isinstance(part, SplitScorer)
+        return part
+
+    def _user_parts(self, users: Tensor) -> list[Tensor]:
+        return [self._part(at).user_part(self._users(at, users)) for at in range(len(self._parts))]
+
+    def user_part(self, users: Tensor) -> Tensor:
+        """User embeddings (N, Du) -> (N, Wu), of all layers."""
+        return torch.cat(self._user_parts(users), dim=1)
+
+    def item_part(self, items: Tensor, level: int | None = None) -> Tensor:
+        """Embeddings (N, Di) of nodes of a level, or of items -> (N, Wi) of the layer that scores them."""
+        at = len(self._parts) - 1 if level is None else layer_of_level(self.ensemble, level)
+        return self._part(at).item_part(self._items(at, items))
+
+
+class _OfStack(nn.Module):
+    """A layer among others: takes its own user part out of them, and counts by its weight."""
+
+    weight: Tensor
+
+    def __init__(self, scorer: SplitScorer, widths: Sequence[int], at: int, weight: Tensor) -> None:
+        super().__init__()
+        self.scorer, self.first, self.end = scorer, sum(widths[:at]), sum(widths[:at + 1])
+        self.register_buffer("weight", weight)
+
+    def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
+        logits: Tensor = self.scorer(user[:, self.first:self.end], items, interaction) * self.weight
+        return logits
+
+
+def split_layer(layer: Layer) -> SplitScorer:
+    """The split form of one layer."""
+    over_arch, tower = copy.deepcopy(layer.over_arch).cpu(), copy.deepcopy(layer.interaction_tower).cpu()
+    over_arch.keep(layer.tasks)
+    device = next(layer.parameters()).device
     with torch.no_grad():
-        scorer = (SplitWukong(over_arch, tower, monn.config) if isinstance(over_arch, Wukong)
-                  else SplitTerms(over_arch, tower, monn.config))
-    return scorer.to(monn.level_offsets.device).eval()
+        scorer = (SplitWukong(over_arch, tower, layer.config) if isinstance(over_arch, Wukong)
+                  else SplitTerms(over_arch, tower, layer.config))
+    return scorer.to(device).eval()
 
 
 class SplitTerms(SplitScorer):

@@ -59,13 +59,16 @@ class Objective:
         """Loss of the chosen moments.
 
         The index loss takes one random level a batch, times the number of levels: the same expectation as all of them
-        at a fraction of the cost.
+        at a fraction of the cost. In a stack each layer has a loss of its own at its own level, and the ensemble has
+        one more; the index loss is for the levels between.
 
         Returns:
             The loss, and on logs of impressions the (S, tasks) logits and labels stacked as (2, S, tasks).
         """
-        level = int(rng.integers(1, tree.tree.depth)) if tree is not None and tree.tree.depth > 1 else 0
-        weight = index_weight * (tree.tree.depth - 1) if tree is not None else 0.0
+        steering = [level for level in range(1, tree.tree.depth) if level not in self.reader.model.ensemble
+                    ] if tree is not None else []
+        level = steering[int(rng.integers(len(steering)))] if steering else 0
+        weight = index_weight * len(steering)
         asked = self._asked(chosen, index)
         unknown = rng.random(len(chosen)) < self.config.unknown_share
         users = self.reader.users(*as_unknown(asked.features, asked.history, unknown), index, self._forget(rng))
@@ -96,21 +99,54 @@ class Objective:
         labels = self.reader.tensor(self.events.labels[chosen].astype(np.float32))
         candidates = self.sampler.items(len(own), self.config.negatives, self.config.negative_pool, rng)
         liked = self._liked(chosen)
-        distinct, at = np.unique(candidates.ids, return_inverse=True)
-        embeddings = self.reader.items(np.concatenate([distinct, own]), self._forget(rng))
-        others = embeddings[torch.from_numpy(at.reshape(candidates.ids.shape)).to(self.reader.device)]
-        negative = self.reader.score_items(users, candidates.ids, others)
-        positive = self.reader.score_items(users, own[:, None], embeddings[len(distinct) :, None])[:, 0]
-        loss = self._cross_entropy(positive, negative, labels, candidates, liked, len(self.sampler.q))
+        rows = np.concatenate([own[:, None], candidates.ids], axis=1)
+        items = self._embedded(rows, rng)
+        layers, loss = self._layers(users, rows, items, tree, rng)
+        for at, logits in enumerate(layers):
+            asked, holding, n = candidates, liked, len(self.sampler.q)
+            if tree is not None and at < len(layers) - 1:
+                of = self.reader.model.ensemble[at]
+                asked, holding = self._drawn_nodes(tree, of, candidates), self._holding(tree, of, liked)
+                n = tree.tree.size(of)
+            loss = loss + self._cross_entropy(logits[:, 0], logits[:, 1:], labels, asked, holding, n)
+        if tree is not None and len(layers) > 1:
+            together = self.reader.model.combine(layers)
+            loss = loss + self._cross_entropy(together[:, 0], together[:, 1:], labels, candidates, liked,
+                                              len(self.sampler.q))
         if not level or tree is None:
             return loss
-        node_of_row = tree.node_of_row[level - 1]
-        nodes = self.sampler.nodes(candidates, node_of_row, self._summed_q(tree, level))
-        holding = Ragged(liked.indptr, node_of_row[liked.values])
+        nodes = self.sampler.nodes(candidates, tree.node_of_row[level - 1], self._summed_q(tree, level))
         negative = tree.score_nodes(users, level, nodes.ids)
-        positive, penalty = tree.score_holding(users, level, own[:, None], embeddings[len(distinct) :, None])
-        of_nodes = self._cross_entropy(positive[:, 0], negative, labels, nodes, holding, tree.tree.size(level))
+        positive, penalty = tree.score_holding(users, level, own[:, None], items[:, :1])
+        of_nodes = self._cross_entropy(positive[:, 0], negative, labels, nodes, self._holding(tree, level, liked),
+                                       tree.tree.size(level))
         return loss + weight * of_nodes + penalty
+
+    def _embedded(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+        """Item embeddings (B, C, Di) of rows (B, C), each item's made once."""
+        distinct, at = np.unique(rows, return_inverse=True)
+        place = torch.from_numpy(at.reshape(rows.shape)).to(self.reader.device)
+        return self.reader.items(distinct, self._forget(rng))[place]
+
+    def _layers(self, users: UserBatch, rows: NDArray[np.int64], items: Tensor, tree: TreeReader | None,
+                rng: np.random.Generator) -> tuple[list[Tensor], Tensor]:
+        """What each layer says of items (B, C), coarse to fine, and the penalty of the index.
+
+        In a stack the lowest layer learns from `lower_share` of the examples only (Section 4.4).
+        """
+        layers, penalty = self.reader.score_layers(users, rows, items, tree)
+        if len(layers) > 1:
+            taught = self.reader.tensor((rng.random((len(rows), 1, 1)) < self.config.lower_share).astype(np.float32))
+            layers[-1] = taught * layers[-1] + (1 - taught) * layers[-1].detach()
+        return layers, penalty
+
+    def _drawn_nodes(self, tree: TreeReader, level: int, candidates: Candidates) -> Candidates:
+        """The nodes that hold the drawn items, one for each draw."""
+        return self.sampler.holding(candidates, tree.node_of_row[level - 1], self._summed_q(tree, level))
+
+    def _holding(self, tree: TreeReader, level: int, liked: Ragged) -> Ragged:
+        """The nodes of a level that hold what each user likes."""
+        return Ragged(liked.indptr, tree.node_of_row[level - 1][liked.values])
 
     def _cross_entropy(self, positive: Tensor, negative: Tensor, labels: Tensor, candidates: Candidates, liked: Ragged,
                        n: int) -> Tensor:
@@ -126,24 +162,24 @@ class Objective:
         shown = np.arange(lengths.max()) < lengths[:, None]
         rows = np.zeros(shown.shape, np.int64)
         rows[shown] = self.events.items[events.values]
-        distinct, at = np.unique(rows, return_inverse=True)
-        place = torch.from_numpy(at.reshape(rows.shape)).to(self.reader.device)
-        embeddings = self.reader.items(distinct, self._forget(rng))[place]
+        items = self._embedded(rows, rng)
         valid = torch.from_numpy(shown).to(self.reader.device)
-        logits = self.reader.score_items(users, rows, embeddings)[valid]
         labels = self.reader.tensor(self.events.labels[events.values].astype(np.float32))
-        loss = impression_loss(logits, labels, self.task_weights)
+        layers, loss = self._layers(users, rows, items, tree, rng)
+        for logits in layers:
+            loss = loss + impression_loss(logits[valid], labels, self.task_weights)
+        logits = layers[-1][valid]
+        if tree is not None and len(layers) > 1:
+            logits = self.reader.model.combine(layers)[valid]
+            loss = loss + impression_loss(logits, labels, self.task_weights)
         if level and tree is not None:
-            of_nodes, penalty = tree.score_holding(users, level, rows, embeddings)
+            of_nodes, penalty = tree.score_holding(users, level, rows, items)
             loss = loss + weight * impression_loss(of_nodes[valid], labels, self.task_weights) + penalty
         return loss, torch.stack([logits.detach(), labels])
 
     def _unsupervised(self, users: UserBatch, soft: SoftLabels, rng: np.random.Generator) -> Tensor:
         """The loss of the auxiliary head on unlabeled pairs (Equation 3)."""
-        distinct, at = np.unique(soft.rows, return_inverse=True)
-        place = torch.from_numpy(at.reshape(soft.rows.shape)).to(self.reader.device)
-        embeddings = self.reader.items(distinct, self._forget(rng))[place]
-        logits = self.reader.score_items(users, soft.rows, embeddings, auxiliary=True)
+        logits = self.reader.score_items(users, soft.rows, self._embedded(soft.rows, rng), auxiliary=True)
         return soft.loss(logits, self.task_weights)
 
     def _liked(self, chosen: NDArray[np.int64]) -> Ragged:

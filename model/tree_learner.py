@@ -105,6 +105,11 @@ class TreeLearner:
         tree = build_tree(self._known_codes(), embeddings)
         return tree, node_means(tree, embeddings)
 
+    def nodes(self) -> TreeReader:
+        """The tree as it is, for a model in eval mode; errors as above."""
+        tree, virtual = self.tree(self.reader.all_items())
+        return HardTreeReader(self.reader, tree, self.index, self.config.node_features, virtual)
+
     def _known_codes(self) -> NDArray[np.int32]:
         if self.codes is None:
             raise ConfigError("the run has no tree yet; resume the training until it learned one")
@@ -132,7 +137,7 @@ class JointLearner(TreeLearner):
     def __init__(self, reader: Reader, clicks: Clicks, index: KeyIndex, among: NDArray[np.integer],
                  branching: tuple[int, ...], config: TrainConfig, log: Log) -> None:
         super().__init__(reader, clicks, index, among, branching, config, log)
-        embedding = config.model.item_embedding
+        embedding = reader.model.item_width
         self.codebooks = Codebooks(branching, len(reader.dataset.items), embedding,
                                    max(profile_width(reader.spec), embedding), config.hill).to(reader.device)
         self.modules = {"index": self.codebooks}

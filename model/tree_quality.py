@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from model.beam_curve import BeamPoint, beam_curve, record, sample
 from model.export import assemble, item_parts
 from model.hill_em import learn_codes
-from model.item_scores import split_layers
+from model.onnx_graphs import torch_layers
 from model.profiles import score_profiles
-from model.split import split
+from model.split import Split
 from model.train import Trainer
 
 SHARES = (0.01, 0.02, 0.05)
@@ -65,12 +65,14 @@ def tree_curves(trainer: Trainer) -> dict[str, TreeCurves]:
         ConfigError: the run has no tree yet.
     """
     model = trainer.model.cpu().eval()
-    scorer = split(model)
+    split = Split(model)
     branching, seed = trainer.branching, trainer.config.seed
 
     def tower(user_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        towers = [model.layer(at).user_tower for at in range(len(model.layers))]
         with torch.no_grad():
-            parts: NDArray[np.float32] = scorer.user_part(model.user_tower(torch.from_numpy(user_input))).numpy()
+            users = torch.cat([tower(torch.from_numpy(user_input)) for tower in towers], dim=1)
+            parts: NDArray[np.float32] = split.user_part(users).numpy()
         return parts
 
     profiles = score_profiles(trainer.reader, trainer.clicks, trainer.folds[0], np.flatnonzero(trainer.fold == 0), seed)
@@ -80,8 +82,8 @@ def tree_curves(trainer: Trainer) -> dict[str, TreeCurves]:
     report: dict[str, TreeCurves] = {}
     for name, codes in trees.items():
         content = assemble(trainer, codes)
-        content = replace(content, embeddings=item_parts(scorer, content.embeddings, half=False))
-        users = record(content, tower, split_layers(scorer, trainer.reader.device), sample(content, seed))
+        content = replace(content, embeddings=item_parts(split, content.embeddings, half=False))
+        users = record(content, tower, torch_layers(split.scorers), sample(content, seed))
         report[name] = TreeCurves(tuple(content.tree.size(level) for level in range(1, content.tree.depth)),
                                   content.tree.n_items, beam_curve(content.tree, users),
                                   beam_curve(content.tree, [user.by_oracle() for user in users]))

@@ -30,12 +30,12 @@ def continued(config: TrainConfig, run: Path) -> TrainConfig:
         ConfigError: there is no such run, or the settings ask for another shape or kind.
     """
     other, default = RunFolder(run).config()[0], TrainConfig()
-    for name in ("model", "branching", "tree", "hill"):
+    for name in ("model", "stack", "branching", "tree", "hill"):
         if getattr(config, name) not in (getattr(default, name), getattr(other, name)):
             raise ConfigError(f"{name} is {getattr(config, name)}, but {run} has {getattr(other, name)}; a run that "
                               "starts from another keeps it, so leave it out")
-    return replace(config, model=other.model, branching=other.branching, tree=other.tree, hill=other.hill, epochs=0,
-                   start_from=str(run.resolve()))
+    return replace(config, model=other.model, stack=other.stack, branching=other.branching, tree=other.tree,
+                   hill=other.hill, epochs=0, start_from=str(run.resolve()))
 
 
 def start_from(model: MoNN, learner: TreeLearner, now: Dataset, run: Path) -> None:

@@ -11,10 +11,11 @@ import json
 import sys
 from pathlib import Path
 
-from index_store.bundle import BundleError
+from index_store.manifest import BundleError
 from index_store.pointer import PointerError, served_bundle
 from index_store.store import Bundle
 from index_store.values import FeatureError
+from service.beam_files import BeamFolderError
 from service.errors import ServiceError
 from service.settings import Settings, SettingsError, read_settings
 from service.supervisor import ListenError, serve
@@ -57,7 +58,7 @@ def main() -> int:
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (BundleError, PointerError, ListenError) as error:
+    except (BundleError, PointerError, ListenError, BeamFolderError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

@@ -22,6 +22,7 @@ from service import metrics
 from service.admin import AdminApi
 from service.admission import Admission, ClientLeftError, QueuedTurn
 from service.answer import Answer
+from service.beam_recorder import BeamRecorder
 from service.bundle_host import BundleHost
 from service.control import Drain, Message, Release, Serve, WorkerEnd
 from service.direct import Direct, ErrorHandler
@@ -44,12 +45,13 @@ class Api:
     """The endpoints of one worker.
 
     Attributes:
-        bundles, meter: there from the application's start to its end.
+        bundles, meter, beams: there from the application's start to its end.
         draining: whether new requests for ads are refused, because the service is about to end.
     """
 
     bundles: HostedBundles
     meter: QualityMeter
+    beams: BeamRecorder
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._limits = settings, Limits.of(settings)
@@ -64,10 +66,11 @@ class Api:
         """Opens the first bundle before the first request, and follows the supervisor from then on."""
         await self._supervisor.connect(control)
         self.meter = QualityMeter(self._settings.quality_sample_rate)
+        self.beams = BeamRecorder(self._settings.beam_sample_rate, self._settings.beam_folder)
         self.bundles = HostedBundles(self._settings, self._recorder, self._supervisor.send)
         await self.bundles.open(release)
         yield
-        await asyncio.to_thread(self.meter.close)
+        await asyncio.gather(asyncio.to_thread(self.meter.close), asyncio.to_thread(self.beams.close))
         await self.bundles.close()
 
     def _told(self, message: Message) -> None:
@@ -140,6 +143,7 @@ class Api:
             self._admission.refuse_if_late(turn.answer_by)
             answer = await retriever.retrieve(query, turn=turn)
             self.meter.offer(retriever, query, answer)
+            self.beams.offer(retriever, query, answer)
         except FeatureError as error:
             raise from_feature_error(error, host.user_fields) from error
         except PredicateError as error:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Self
 
-from index_store.bundle import MANIFEST
+from index_store.manifest import MANIFEST
 from index_store.predicates import PredicateError
 from index_store.store import Bundle
 from index_store.values import FeatureError

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from index_store.bundle import BundleError, BundleFiles
+from index_store.bundle import BundleFiles
+from index_store.manifest import BundleError
 from index_store.pointer import Pointer, bundle_names
 from service.workers import Worker
 

@@ -96,7 +96,7 @@ def _check(folder: Path, rival: Rival | None, verdict: Connection) -> None:
 
 
 async def _fault(folder: Path) -> Unfit | None:
-    from index_store.bundle import BundleError
+    from index_store.manifest import BundleError
     from index_store.store import Bundle
     from service.bundle_host import warming_problem
     from service.retriever import Retriever

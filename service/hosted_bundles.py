@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from index_store.bundle import BundleError
+from index_store.manifest import BundleError
 from index_store.store import Bundle
 from service import metrics
 from service.bundle_host import BundleHost

@@ -56,6 +56,9 @@ POINTER_MISMATCH = Gauge("retrieval_bundle_pointer_mismatch", "1 while a worker 
 LIVE_OVERLAP = Histogram("retrieval_live_overlap", "Share of the exhaustive answer that sampled answers hold, by "
                          "whether a deadline narrowed the search", ["bundle_id", "narrowed"], buckets=_SHARES)
 QUALITY_SKIPPED = Counter("retrieval_quality_skipped", "Sampled answers not searched for again: one waited already")
+BEAMS_RECORDED = Counter("retrieval_beams_recorded", "Sampled requests whose beam was recorded")
+BEAMS_DROPPED = Counter("retrieval_beams_dropped", "Sampled requests whose beam was not recorded: too many waited")
+BEAMS_FAILED = Counter("retrieval_beams_failed", "Beams that were lost: their search or their file failed")
 
 # Values that are known beforehand start at 0, so that the first event is a rise that an alert can see.
 for _result in get_args(CacheUse):

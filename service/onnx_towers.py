@@ -1,4 +1,4 @@
-"""The dense layers of a bundle as ONNX Runtime sessions on the CPU: user tower and scorer. Knows nothing of HTTP."""
+"""The dense layers of a bundle as ONNX Runtime sessions on the CPU: user tower and scorers. Knows nothing of HTTP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from index_store import bundle
 from index_store.bundle import BundleFiles
 from index_store.inputs import table_sizes
-from index_store.scoring import Storage
+from index_store.scoring import DenseLayers, Storage
 from index_store.store import Bundle
 
 
@@ -33,25 +33,28 @@ class OnnxTowers:
                        + sum(content.tables[name].shape[1] for name in tables))
         self._user_tower = _session(files, bundle.USER_TOWER, threads, {"user_input": tower_input},
                                     {"user_embedding": dims["user_embedding"]})
-        names = {level.scorer for level in opened.manifest.levels}
-        if names != {bundle.SCORER}:
-            raise files.error(bundle.MANIFEST, f"names the scorers {sorted(names)}, {bundle.SCORER} was expected")
         half = ("item_embeddings",) if content.embeddings[-1].dtype == np.float16 else ()
-        self._scorer = _session(files, bundle.SCORER, threads,
-                                {"user_embedding": dims["user_embedding"], "item_embeddings": dims["item_embedding"],
-                                 "interaction": dims["interaction"]}, {"logits": len(opened.manifest.tasks)}, half)
+        width = {level.scorer: level.width for level in opened.manifest.levels}
+        self.layers: tuple[DenseLayers, ...] = tuple(
+            _dense_layers(_session(files, name, threads,
+                                   {"user_embedding": dims["user_embedding"], "item_embeddings": width[name],
+                                    "interaction": dims["interaction"]}, {"logits": len(opened.manifest.tasks)}, half))
+            for name in opened.manifest.scorers)
+        """The scorers' graphs, coarse to fine."""
 
     def user_tower(self, user_input: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, D_in) float32 -> user embeddings (N, Du) float32."""
         embedding: NDArray[np.float32] = self._user_tower.run(None, {"user_input": user_input})[0]
         return embedding
 
-    def dense_layers(self, user_embedding: NDArray[np.float32], item_embeddings: Storage,
-                     interaction: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(1, Du), (C, Di), (C, F) -> task logits (C, tasks), all float32 but for stored halves."""
-        logits: NDArray[np.float32] = self._scorer.run(
-            None, {"user_embedding": user_embedding, "item_embeddings": item_embeddings, "interaction": interaction})[0]
+
+def _dense_layers(session: onnxruntime.InferenceSession) -> DenseLayers:
+    def run(user: NDArray[np.float32], items: Storage, interaction: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = session.run(
+            None, {"user_embedding": user, "item_embeddings": items, "interaction": interaction})[0]
         return logits
+
+    return run
 
 
 def _session(files: BundleFiles, name: str, threads: int, inputs: Mapping[str, int],

@@ -11,7 +11,7 @@ import orjson
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from index_store.bundle import Manifest
+from index_store.manifest import Manifest
 from index_store.values import as_key
 from service.errors import ErrorType, ServiceError, from_validation_error, shown
 from service.query import Query

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from index_store import pointer
-from index_store.bundle import BundleError, BundleFiles
+from index_store.bundle import BundleFiles
+from index_store.manifest import BundleError
 from index_store.pointer import BundleNameError, Pointer, PointerChangedError, PointerError, Stamp
 from service import metrics
 from service.bundle_listing import listing, serving

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from index_store.bundle import Manifest
 from index_store.explain import as_json
+from index_store.manifest import Manifest
 from index_store.predicates import to_json
 from service.answer import AdExplanation, Answer
 

@@ -83,7 +83,7 @@ class Retriever:
                                    targeting_cache_entries)
         self._content, self._spec, self._cache = content, content.encoder.spec, cache
         self._towers = OnnxTowers(opened, onnx_threads)
-        self.scorer = content.scorer(self._towers.dense_layers)
+        self.scorer = content.scorer(self._towers.layers)
         self._beam = BeamSearch(content.tree, self.scorer)
         self._exhaustive = ExhaustiveSearch(content.tree, self.scorer)
         self._stranger = content.encoder.encode_user({})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from pydantic import Field, RedisDsn, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, RedisDsn, SecretStr, TypeAdapter, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "RETRIEVAL_"
@@ -41,6 +42,9 @@ class Settings(BaseSettings):
                                                                  "memory, for a new bundle to be tried on; 0 is none")
     quality_sample_rate: float = Field(default=0.001, ge=0, le=1, description="share of the answers that is searched "
                                                                               "for again, exhaustively")
+    beam_sample_rate: float = Field(default=0.0, ge=0, le=1, description="share of the answers whose beam is recorded")
+    beam_folder: Path | None = Field(default=None, validate_default=True, description="where recorded beams are "
+                                                                                      "written, as Parquet files")
     gate_overlap_loss: float = Field(default=0.02, ge=0, le=1, description="overlap with the exhaustive answer that a "
                                                                            "new bundle may lose")
     gate_recall_loss: float = Field(default=0.05, ge=0, le=1, description="share of the sealed recall that it may lose")
@@ -70,6 +74,20 @@ class Settings(BaseSettings):
         """An empty token means none, as an unset variable of a compose file does, and never one that anybody has."""
         token = "" if value is None else value.get_secret_value().strip()
         return SecretStr(token) if token else None
+
+    @field_validator("beam_folder", mode="before")
+    @classmethod
+    def _is_no_empty_path(cls, value: Any) -> Any:
+        """An empty path means none, as an unset variable of a compose file does."""
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("beam_folder")
+    @classmethod
+    def _is_there_if_beams_are_recorded(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is None and info.data.get("beam_sample_rate"):
+            raise ValueError(f"{PREFIX}BEAM_SAMPLE_RATE is {info.data['beam_sample_rate']}, so the folder of the "
+                             "recorded beams has to be named")
+        return value
 
     @field_validator("redis_url")
     @classmethod

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from index_store import pointer
-from index_store.bundle import BundleError
+from index_store.manifest import BundleError
 from index_store.store import Bundle
+from service.beam_files import check_folder
 from service.control import Drain, Release
 from service.request_log import log
 from service.settings import Settings, variable
@@ -46,7 +47,10 @@ def serve(folder: Path, settings: Settings) -> int:
         BundleError: the bundle is broken, and so is the one that the pointer names as the one before.
         PointerError: the pointer is missing or unreadable.
         ListenError: the port is taken or not ours to take.
+        BeamFolderError: beams are to be recorded, and their folder cannot be written.
     """
+    if settings.beam_sample_rate and settings.beam_folder is not None:
+        check_folder(settings.beam_folder)
     store = folder if pointer.is_store(folder) else None
     first = _first(store, folder)
     with open_address(settings) as listening, tempfile.TemporaryDirectory(prefix="retrieval-metrics-") as shared:

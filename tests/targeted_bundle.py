@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from index_store import bundle
-from index_store.bundle import BundleWriter, Manifest
+from index_store.bundle import BundleWriter
 from index_store.features import FieldSpec
+from index_store.manifest import Manifest
 from index_store.predicates import parse_predicate
 from index_store.store import Bundle
 from index_store.targeting import AdTargeting

@@ -3,10 +3,11 @@
 The truth that tests may rely on: ads of the categories in a user's history outrank all others under the task `click`,
 because the scorer gives `category.matches` by far the largest weight; `convert` prefers other ads.
 
-    python -m tests.tiny_bundle FOLDER      writes one, as was done for tests/bundles/v1
+    python -m tests.tiny_bundle FOLDER      writes one of a stack, as was done for tests/bundles/v3
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from index_store import bundle
-from index_store.bundle import BundleWriter, LevelEntry, Manifest, SearchDefaults
+from index_store.bundle import BundleWriter
 from index_store.features import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.inputs import all_item_keys, item_bags, pool, table_sizes, user_bags
+from index_store.manifest import LevelEntry, Manifest, SearchDefaults
 from index_store.postings import FamilyReach, ItemKeys, KeyIndex, feature_names, idf, key_postings
 from index_store.ragged import Ragged
+from index_store.scoring import DenseLayers
 from index_store.store import BundleContent, UserTable, write_content
 from index_store.tree import Tree, build_tree, segment_means
 
@@ -36,26 +39,33 @@ SPEC = FeatureSpec(
 
 
 def write_tiny_bundle(folder: Path, *, seed: int = 0, n_items: int = 300, n_users: int = 40,
-                      calibrated: bool = True) -> Manifest:
+                      calibrated: bool = True, stacked: bool = False) -> Manifest:
     """Writes a sealed bundle with a tree of three levels, the items' included, and golden requests.
 
     Args:
         folder: the bundle, which must not exist yet.
         seed, n_items, n_users: of `planted_world`.
         calibrated: whether the service should answer with probabilities.
+        stacked: whether level 1 has a scorer of its own, whose logits are part of the items'.
     """
     content, towers, scorer = planted_world(seed, n_items, n_users)
+    scorers = [scorer]
+    if stacked:
+        content = replace(content, ensemble=(1,))
+        scorers = [_scorer_weights(np.random.default_rng([seed, 1])), scorer]
     writer = BundleWriter(folder)
     write_content(writer, content)
     _write_tower(writer, bundle.USER_TOWER, "user", towers["user"])
     _write_tower(writer, bundle.ITEM_TOWER, "item", towers["item"])
-    _write_scorer(writer, scorer)
+    for layer, weights in enumerate(scorers, start=1):
+        _write_scorer(writer, bundle.scorer(layer), weights)
     writer.json(bundle.EVALUATION, {"note": "planted world, not evaluated"})
-    writer.json(bundle.GOLDEN, _golden(content, towers["user"], scorer))
+    writer.json(bundle.GOLDEN, _golden(content, towers["user"], scorers))
     return writer.seal(
-        dims={"user_embedding": DIM, "item_embedding": DIM, "interaction": len(feature_names(SPEC))},
+        dims={"user_embedding": DIM, "interaction": len(feature_names(SPEC))},
         tasks=tuple(task.name for task in SPEC.tasks), calibrated=calibrated,
-        levels=tuple(LevelEntry(level, content.tree.size(level), bundle.SCORER)
+        levels=tuple(LevelEntry(level, content.tree.size(level), bundle.scorer(2 if stacked and level > 1 else 1), DIM,
+                                level in (*content.ensemble, content.tree.depth))
                      for level in range(1, content.tree.depth + 1)),
         counts={"items": n_items, "users": n_users}, search=SearchDefaults((3, 6), 10))
 
@@ -153,7 +163,7 @@ def _write_tower(writer: BundleWriter, name: str, side: str, weights: np.ndarray
                  {f"{side}_input": ["N", len(weights)]}, {f"{side}_embedding": ["N", DIM]}, {"weights": weights})
 
 
-def _write_scorer(writer: BundleWriter, weights: Weights) -> None:
+def _write_scorer(writer: BundleWriter, name: str, weights: Weights) -> None:
     """logits = dot(user, item) x dot weight + interaction @ weights + bias, a column a task."""
     nodes = [helper.make_node("Transpose", ["user_embedding"], ["user_column"], perm=[1, 0]),
              helper.make_node("MatMul", ["item_embeddings", "user_column"], ["product"]),
@@ -162,7 +172,7 @@ def _write_scorer(writer: BundleWriter, weights: Weights) -> None:
              helper.make_node("Add", ["dot_part", "interaction_part"], ["sum"]),
              helper.make_node("Add", ["sum", "bias"], ["logits"])]
     features, tasks = weights["interaction"].shape
-    _write_graph(writer, bundle.SCORER, nodes,
+    _write_graph(writer, name, nodes,
                  {"user_embedding": [1, DIM], "item_embeddings": ["C", DIM], "interaction": ["C", features]},
                  {"logits": ["C", tasks]},
                  {"dot": weights["dot"], "interaction_weights": weights["interaction"], "bias": weights["bias"]})
@@ -181,7 +191,7 @@ def _write_graph(writer: BundleWriter, name: str, nodes: list[onnx.NodeProto], i
     writer.path(name).write_bytes(model.SerializeToString())
 
 
-def _golden(content: BundleContent, user_tower: np.ndarray, scorer: Weights) -> list[dict[str, object]]:
+def _golden(content: BundleContent, user_tower: np.ndarray, scorers: list[Weights]) -> list[dict[str, object]]:
     """Exhaustive answers for known users, an inline one and an unknown one."""
     requests = [{"user_id": f"user-{i:02d}", "top_k": 20, "exact": True} for i in range(4)]
     requests.append({"user_id": "user-01", "top_k": 5, "exact": True, "task_weights": {"convert": 1.0, "click": 0.25},
@@ -190,11 +200,11 @@ def _golden(content: BundleContent, user_tower: np.ndarray, scorer: Weights) -> 
                      "user_features": {"age": 31, "country": "country-2", "interests": ["interest-1", "interest-7"],
                                        "history": ["ad-0005", "ad-0102", "no-such-ad"]}})
     requests.append({"user_id": "nobody", "top_k": 20, "exact": True})
-    return [{"request": request, "ads": _answer(request, content, user_tower, scorer)} for request in requests]
+    return [{"request": request, "ads": _answer(request, content, user_tower, scorers)} for request in requests]
 
 
 def _answer(request: dict[str, object], content: BundleContent, user_tower: np.ndarray,
-            scorer: Weights) -> list[dict[str, object]]:
+            scorers: list[Weights]) -> list[dict[str, object]]:
     encoder, row = content.encoder, content.users.row(request["user_id"].encode())
     if row >= 0:
         features, history = content.users.features.take(np.array([row])), content.users.history.row(row)
@@ -205,11 +215,12 @@ def _answer(request: dict[str, object], content: BundleContent, user_tower: np.n
     bags = user_bags(SPEC, features, Ragged.of([history]), content.item_keys)
     user = pool(content.tables, features.dense, bags) @ user_tower
 
-    def dense_layers(u: np.ndarray, v: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return (v @ u.T) @ scorer["dot"] + x @ scorer["interaction"] + scorer["bias"]
+    def dense_layers(scorer: Weights) -> DenseLayers:
+        return lambda u, v, x: (v @ u.T) @ scorer["dot"] + x @ scorer["interaction"] + scorer["bias"]
 
     query = content.query(user, features, history)
-    logits = content.scorer(dense_layers).score(query, content.tree.depth, np.arange(content.tree.n_items))
+    scorer = content.scorer([dense_layers(weights) for weights in scorers])
+    logits = scorer.score(query, content.tree.depth, np.arange(content.tree.n_items))
     weights = request.get("task_weights", {"click": 1.0})
     scores = logits @ np.array([weights.get(task.name, 0.0) for task in SPEC.tasks], np.float32)
     names = [encoder.item_ids[r].decode() for r in content.tree.rows]
@@ -219,4 +230,4 @@ def _answer(request: dict[str, object], content: BundleContent, user_tower: np.n
 
 
 if __name__ == "__main__":
-    print(f"bundle {write_tiny_bundle(Path(sys.argv[1])).bundle_id}")
+    print(f"bundle {write_tiny_bundle(Path(sys.argv[1]), stacked=True).bundle_id}")

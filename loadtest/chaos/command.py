@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from index_store.bundle import BundleError
+from index_store.manifest import BundleError
 from loadtest.chaos.answers import AlikeError
 from loadtest.chaos.replica import ServiceEndedError
 from loadtest.chaos.report import markdown

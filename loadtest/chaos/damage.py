@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from index_store.bundle import FORMAT_VERSION, ITEM_TOWER, MANIFEST, BundleFiles, BundleWriter
+from index_store.bundle import ITEM_TOWER, BundleFiles, BundleWriter
+from index_store.manifest import FORMAT_VERSION, MANIFEST
 from loadtest.chaos.result import Result, judged
 from loadtest.chaos.site import FIRST, SECOND, Site
 from loadtest.chaos.traffic import Traffic

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _finish(experiment: Experiment, cell: Cell, data: Path, results: Results) -> None:
-    work = WORK / results.data["fingerprint"] / cell.name
+    work = WORK / f"{results.data['fingerprint']}-{cell.name}"
     work.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     result = experiment.run(cell, data, work)

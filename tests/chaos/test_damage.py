@@ -2,7 +2,8 @@
 
 import contextlib
 
-from index_store.bundle import MANIFEST, BundleError, BundleFiles
+from index_store.bundle import BundleFiles
+from index_store.manifest import MANIFEST, BundleError
 from index_store.store import Bundle
 from loadtest.chaos.damage import WAYS, damages, write_damaged
 from service.retriever import Retriever

@@ -11,21 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from index_store.bundle import (
-    MANIFEST,
-    BundleError,
-    BundleFiles,
-    BundleWriter,
-    LevelEntry,
-    SearchDefaults,
-    _hash,
-)
+from index_store.bundle import BundleFiles, BundleWriter
+from index_store.manifest import FORMAT_VERSION, MANIFEST, BundleError, LevelEntry, SearchDefaults, hash_of
 from index_store.ragged import Ragged
 from index_store.store import Bundle, write_content
 from tests.resealed import reseal
 from tests.tiny_bundle import planted_world
 
-ENTRIES = {"dims": {}, "tasks": ("click",), "calibrated": True, "levels": (LevelEntry(1, 1, "scorer_1.onnx"),),
+ENTRIES = {"dims": {}, "tasks": ("click",), "calibrated": True, "levels": (LevelEntry(1, 1, "scorer_1.onnx", 4, True),),
            "counts": {"items": 1, "users": 0}, "search": SearchDefaults((), 1)}
 
 
@@ -73,14 +66,15 @@ def test_manifest_is_refused_when_any_byte_is_flipped(copy):
         assert caught.value.file
 
 
-@pytest.mark.parametrize(("version", "remedy"), [(3, "install a newer release"), (0, "export it again"),
-                                                 ("1", "export it again"), (None, "export it again")])
+@pytest.mark.parametrize(("version", "remedy"), [
+    (FORMAT_VERSION + 1, "install a newer release"), (0, "export it again"), ("1", "export it again"),
+    (None, "export it again")])
 def test_bundle_is_refused_when_its_format_is_another(copy, version, remedy):
     manifest = json.loads((copy / MANIFEST).read_text())
     (copy / MANIFEST).write_text(json.dumps(manifest | {"format_version": version}))
     error = refusal(copy)
     assert error.file == MANIFEST
-    assert f"has format version {version}, this program reads up to 2" in error.reason
+    assert f"has format version {version}, this program reads up to {FORMAT_VERSION}" in error.reason
     assert remedy in str(error)
 
 
@@ -163,7 +157,7 @@ def test_bundle_is_refused_when_its_manifest_points_elsewhere(tmp_path, name):
     writer = BundleWriter(tmp_path / "bundle")
     manifest = dataclasses.asdict(writer.seal(**ENTRIES))
     manifest["files"] = {name: {"sha256": "0" * 64, "bytes": 0}}
-    manifest["checksum"] = _hash(manifest, "checksum")
+    manifest["checksum"] = hash_of(manifest, "checksum")
     (tmp_path / "bundle" / MANIFEST).write_text(json.dumps(manifest))
     assert refusal(tmp_path / "bundle").reason == f"lists a file named {name!r}"
 

@@ -21,6 +21,7 @@ class FakeScorer:
 
     logits: list[np.ndarray]
     asked: dict[int, list[int]] = field(default_factory=dict)
+    ensemble: tuple[int, ...] = ()
 
     def score(self, query, level, nodes):
         assert query == "query"

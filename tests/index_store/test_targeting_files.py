@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_store.bundle import BundleError
+from index_store.manifest import BundleError
 from index_store.store import Bundle, write_content
 from tests.index_store.test_bundle import same
 from tests.resealed import reseal

@@ -15,7 +15,7 @@ def write_two_tower_bundle(source: Path, target: Path) -> Path:
     """Copies a tiny bundle without the weights of its interaction features."""
 
     def blind(writer: BundleWriter) -> None:
-        path = writer.path(bundle.SCORER)
+        path = writer.path(bundle.scorer(1))
         model = onnx.load(path)
         for constant in model.graph.initializer:
             if constant.name == "interaction_weights":

@@ -13,7 +13,7 @@ from model.config import ConfigError
 from model.data.tables import DataError
 from model.distill import Asked, SoftLabels, read_soft_labels
 from model.losses import impression_loss, listwise_loss
-from model.split import split
+from model.split import Split
 from model.train import Trainer
 from tests.model.test_training import TINY, recall_of, trainer_of
 from tests.model.worlds import positives
@@ -38,9 +38,9 @@ def student_of(folder, teacher_file, **changes):
 def gradients(trainer, loss):
     trainer.model.zero_grad()
     loss.backward()
-    heads = {id(head) for head in trainer.model.over_arch.heads()}
+    heads = {id(head) for head in trainer.model.layer(-1).over_arch.heads()}
     shared = [p.grad for p in trainer.model.parameters() if id(p) not in heads and p.grad is not None]
-    head = trainer.model.over_arch.head.weight.grad
+    head = trainer.model.layer(-1).over_arch.head.weight.grad
     return head, sum(float(grad.to_dense().abs().sum() if grad.is_sparse else grad.abs().sum()) for grad in shared)
 
 
@@ -110,14 +110,14 @@ def test_a_student_learns_from_a_run_what_the_log_does_not_weigh(tmp_path, at_le
     trainer.fit()
     assert recall_of(trainer, 4) > at_least
     with torch.no_grad():
-        assert split(trainer.model).forward(*parts(trainer)).shape == (80, 1), "the auxiliary head is not served"
-        head = trainer.model.over_arch.head.weight
-        trained = trainer_of(tmp_path / "untouched").model.over_arch.head.weight
+        assert Split(trainer.model).scorers[0](*parts(trainer)).shape == (80, 1), "the auxiliary head is not served"
+        head = trainer.model.layer(-1).over_arch.head.weight
+        trained = trainer_of(tmp_path / "untouched").model.layer(-1).over_arch.head.weight
     assert head.shape == (2, trained.shape[1])
 
 
 def parts(trainer):
-    scorer = split(trainer.model)
+    scorer = Split(trainer.model)
     items = torch.from_numpy(trainer.reader.all_items())
     user = scorer.user_part(torch.zeros(1, trainer.config.model.user_embedding))
     return user, scorer.item_part(items), torch.zeros(len(items), 6)

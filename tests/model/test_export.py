@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from index_store.bundle import BundleError
+from index_store.manifest import BundleError
 from index_store.store import Bundle
 from model.config import ConfigError
 from model.examples import Clicks
 from model.export import assemble, export
-from model.golden import ParityError, check_parity, golden_users
-from model.onnx_graphs import onnx_layers, onnx_user_tower, torch_layers, write_graphs
-from model.split import split
+from model.golden import ParityError, check_parity, golden_users, torch_scorers
+from model.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
+from model.split import Split
 from tests.model.test_training import TINY, trainer_of
 
 
@@ -71,10 +71,11 @@ def test_a_bundle_holds_what_the_run_learned(trained, tmp_path, tolerance=1e-5):
     assert manifest.counts == {"items": 80, "users": 60}
     assert not manifest.calibrated
     vectors = torch.from_numpy(trained.reader.all_items()[content.tree.rows])
-    assert np.allclose(content.embeddings[-1], split(trained.model).item_part(vectors).numpy(), atol=tolerance)
+    assert np.allclose(content.embeddings[-1], Split(trained.model).item_part(vectors).numpy(), atol=tolerance)
     clicks = Clicks.of(data.train, 60)
     everyone = clicks.histories(np.arange(60), data.spec.history_length)
     assert np.array_equal(content.users.history.values, everyone.values)
+    assert content.tree.digest == assemble(trained).tree.digest  # beams recorded on the one are of use to the other
     # Items with the same codes lie under the same node.
     leaf = content.tree.node_of_position(content.tree.depth - 1)[content.tree.position_of_row]
     _, prefix = np.unique(trained.learner.codes, axis=0, return_inverse=True)
@@ -94,9 +95,9 @@ def test_graphs_of_another_model_fail_parity(trained, tmp_path):
         def path(self, name):
             return tmp_path / name
 
-    write_graphs(Folder(), other, split(other), content.encoder.spec, half=False)
-    tower, layers = onnx_user_tower(tmp_path / "user_tower.onnx"), onnx_layers(tmp_path / "scorer_1.onnx")
-    parts = split(other).item_part(torch.from_numpy(content.embeddings[-1])).numpy()
+    write_graphs(Folder(), other, Split(other), content.encoder.spec, half=False)
+    tower, layers = onnx_user_tower(tmp_path / "user_tower.onnx"), [onnx_layers(tmp_path / "scorer_1.onnx")]
+    parts = Split(other).item_part(torch.from_numpy(content.embeddings[-1])).numpy()
     served = replace(content, embeddings=(*content.embeddings[:-1], parts))
     with pytest.raises(ParityError, match="ONNX and torch differ by"):
         check_parity(served, content, trained.model.eval(), tower, layers, golden_users(content))
@@ -139,5 +140,5 @@ def test_a_node_keeps_the_models_score_with_its_own_offset(trained, tolerance=1e
         trained.model.level_offsets.sub_(1.0)
     assert np.allclose(moved.embeddings[0] - content.embeddings[0], 1.0, atol=tolerance)
     assert np.allclose(moved.embeddings[-1], content.embeddings[-1], atol=tolerance)
-    assert torch_layers(trained.model)(np.zeros((1, 16), np.float32), moved.embeddings[0],
-                                       np.zeros((4, 6), np.float32)).shape == (4, 1)
+    assert torch_scorers(trained.model)[0](np.zeros((1, 16), np.float32), moved.embeddings[0],
+                                           np.zeros((4, 6), np.float32)).shape == (4, 1)

@@ -162,7 +162,7 @@ def test_the_index_loss_reaches_the_item_tower_only_if_asked(tmp_path, gradient,
                          trainer.everyone)
     logits, _ = tree.score_holding(users, 1, rows, reader.items(rows.ravel()).reshape(4, 3, -1))
     logits.sum().backward()
-    assert (trainer.model.item_tower.layers[-1].weight.grad is not None) == reaches
+    assert (trainer.model.layer(-1).item_tower.layers[-1].weight.grad is not None) == reaches
     assert trainer.learner.codebooks.tables[0].grad.abs().sum() > 0
 
 

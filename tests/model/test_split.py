@@ -6,7 +6,7 @@ import torch
 from index_store.postings import feature_names
 from model.config import MoNNConfig
 from model.monn import MoNN, Scorer
-from model.split import split
+from model.split import Split
 from tests.model.worlds import positives
 
 
@@ -22,12 +22,12 @@ def test_split_form_scores_as_the_network_does(shape, tolerance=1e-5):
     with torch.no_grad():
         for parameter in network.parameters():  # away from ones, zeros and the start
             parameter.add_(torch.randn_like(parameter) * 0.1)
-        scorer = split(network)
+        scorer = Split(network)
         user, items = torch.randn(1, config.user_embedding), torch.randn(50, config.item_embedding)
         interaction = torch.rand(50, len(feature_names(data.spec))) * 3
-        found = scorer(scorer.user_part(user), scorer.item_part(items), interaction)
-        torch.testing.assert_close(found, Scorer(network)(user, items, interaction), rtol=0, atol=tolerance)
+        found = scorer.scorers[0](scorer.user_part(user), scorer.item_part(items), interaction)
+        torch.testing.assert_close(found, Scorer(network, 0)(user, items, interaction), rtol=0, atol=tolerance)
         own = {value.data_ptr() for value in scorer.state_dict().values()}
         assert not own & {value.data_ptr() for value in network.state_dict().values()}, "what is trained on stays apart"
-        halved = scorer(scorer.user_part(user), scorer.item_part(items).half(), interaction)
+        halved = scorer.scorers[0](scorer.user_part(user), scorer.item_part(items).half(), interaction)
         torch.testing.assert_close(halved, found, rtol=0, atol=0.02)

@@ -93,7 +93,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path):
     trainer._epoch(0)
     before = (tmp_path / "weights.safetensors").read_bytes()
     with torch.no_grad():
-        trainer.model.over_arch.head.weight[0, 0] = float("nan")
+        trainer.model.layer(-1).over_arch.head.weight[0, 0] = float("nan")
     with pytest.raises(ConfigError, match=r"the loss is nan at epoch 2, batch 1; .*resume with a lower learning rate"):
         trainer.fit()
     assert (tmp_path / "weights.safetensors").read_bytes() == before

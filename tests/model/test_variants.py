@@ -34,8 +34,9 @@ def test_the_service_gives_the_scores_of_torch_for(over_arch, size, tmp_path, to
     found = asyncio.run(served(tmp_path / "bundle"))
     assert len(found) >= 3
     assert all(answer.ads and answer.problem is None and answer.difference <= tolerance for answer in found)
-    terms = trainer.model.over_arch.item_terms(trainer.model.level_offsets[:1].reshape(1, shape.item_tokens, shape.dim))
-    assert manifest.dims["item_embedding"] == sum(term.numel() for term in terms)
+    node = trainer.model.level_offsets[:1].reshape(1, shape.item_tokens, shape.dim)
+    terms = trainer.model.layer(-1).over_arch.item_terms(node)
+    assert manifest.levels[-1].width == sum(term.numel() for term in terms)
 
 
 @pytest.mark.parametrize("over_arch", ["deepfm", "dhen"])

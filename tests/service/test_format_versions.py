@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from index_store.bundle import FORMAT_VERSION
+from index_store.manifest import FORMAT_VERSION
 from service.__main__ import check
 
 BUNDLES = Path(__file__).parent.parent / "bundles"

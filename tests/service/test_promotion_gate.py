@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from index_store import bundle
-from index_store.bundle import SearchDefaults
+from index_store.manifest import SearchDefaults
 from index_store.ragged import Ragged
 from index_store.store import Bundle
 from service.promotion_gate import GateLimits, judge

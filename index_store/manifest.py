@@ -1,0 +1,157 @@
+"""What a bundle says of itself: its manifest, format version, and what is wrong with one that cannot be used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+FORMAT_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
+"""Version 2 joined the postings of all key families in one space of keys; `format_1` still reads the former. Version 3
+lets levels have scorers of their own, a stacked MoNN; the former have one for all levels."""
+
+_FILE_NAME = re.compile(r"(?:[A-Za-z0-9_]+/)?[A-Za-z0-9_.]+\.(?:npy|onnx|json)")
+
+
+class BundleError(Exception):
+    """The bundle cannot be used. The message names the file, both values and what to do; `file` and `reason` alone."""
+
+    def __init__(self, path: Path, file: str, reason: str, remedy: str) -> None:
+        super().__init__(f"bundle {path}: {file}: {reason}; {remedy}")
+        self.file = file
+        self.reason = reason
+
+
+RESTORE = "restore the bundle from its source or export it again"
+
+
+@dataclass(frozen=True)
+class LevelEntry:
+    """A level in the manifest.
+
+    Attributes:
+        level: from 1, the coarsest.
+        nodes: how many.
+        scorer: ONNX file that scores them.
+        width: of what the scorer reads of a node, as stored.
+        ensemble: whether its logits are part of the items' (Section 4.6), or steer the beam and are dropped.
+    """
+
+    level: int
+    nodes: int
+    scorer: str
+    width: int
+    ensemble: bool
+
+
+@dataclass(frozen=True)
+class SearchDefaults:
+    """Search settings that travel with the bundle: nodes kept at each level above the items, ads returned."""
+
+    beam_width: tuple[int, ...]
+    top_k: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself.
+
+    Attributes:
+        bundle_id: hash of the content: of everything below but `created_at` and `checksum`.
+        dims: `user_embedding`, `interaction`.
+        calibrated: whether the tasks were trained on impressions, so that probabilities mean something.
+        counts: `items`, `users`.
+        files: name -> {`sha256`, `bytes`} of every other file.
+        checksum: hash of the manifest's other entries.
+    """
+
+    format_version: int
+    bundle_id: str
+    created_at: str
+    dims: Mapping[str, int]
+    tasks: tuple[str, ...]
+    calibrated: bool
+    levels: tuple[LevelEntry, ...]
+    counts: Mapping[str, int]
+    search: SearchDefaults
+    files: Mapping[str, Mapping[str, Any]]
+    checksum: str
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """The ONNX files of the layers, coarse to fine."""
+        return tuple(dict.fromkeys(level.scorer for level in self.levels))
+
+    @property
+    def ensemble(self) -> tuple[int, ...]:
+        """Levels above the items whose logits are part of the items'."""
+        return tuple(entry.level for entry in self.levels[:-1] if entry.ensemble)
+
+    def fingerprint(self, files: Iterable[str]) -> str:
+        """Hash of some of the files' contents, from their checksums."""
+        digest = hashlib.sha256()
+        for name in sorted(files):
+            digest.update(f"{name} {self.files[name]['sha256']}\n".encode())
+        return digest.hexdigest()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Reads and checks the manifest of a bundle.
+
+    Raises:
+        BundleError: there is none, it is broken or contradicts itself, or its format is newer.
+    """
+    if not folder.is_dir():
+        raise BundleError(folder, ".", "is no folder", "name the folder that `python -m model export` wrote")
+    try:
+        data = json.loads((folder / MANIFEST).read_bytes())
+        version = data["format_version"]
+    except FileNotFoundError as error:
+        raise BundleError(folder, MANIFEST, "is missing, so this is no sealed bundle", RESTORE) from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BundleError(folder, MANIFEST, f"is not readable ({error!r})", RESTORE) from error
+    if version not in READABLE_VERSIONS:
+        newer = isinstance(version, int) and version > FORMAT_VERSION
+        raise BundleError(folder, MANIFEST, f"has format version {version}, this program reads up to {FORMAT_VERSION}",
+                          "install a newer release of the service" if newer else RESTORE)
+    try:
+        expected = hash_of(data, "checksum")
+        manifest = Manifest(**{**data, "tasks": tuple(data["tasks"]), "levels": _levels(data),
+                               "search": SearchDefaults(tuple(data["search"]["beam_width"]), data["search"]["top_k"])})
+        names = [name for name, entry in manifest.files.items() if (entry["sha256"], entry["bytes"])]
+    except (TypeError, KeyError, AttributeError) as error:
+        raise BundleError(folder, MANIFEST, f"is not a manifest ({error!r})", RESTORE) from error
+    if manifest.checksum != expected:
+        raise BundleError(folder, MANIFEST, f"says checksum {manifest.checksum}, its entries have {expected}", RESTORE)
+    for name in names:
+        if not _FILE_NAME.fullmatch(name):
+            raise BundleError(folder, MANIFEST, f"lists a file named {name!r}", RESTORE)
+    ends = {entry.scorer: entry.level for entry in manifest.levels}
+    own = [entry.level for entry in manifest.levels if entry.ensemble]
+    if len({(entry.scorer, entry.width) for entry in manifest.levels}) > len(ends):
+        raise BundleError(folder, MANIFEST, "says that one scorer reads nodes of different widths", RESTORE)
+    if own != sorted(ends.values()) or [ends[name] for name in manifest.scorers] != own:
+        raise BundleError(folder, MANIFEST, f"says that the levels {own} make up an item's logits, but its scorers end "
+                                            f"at the levels {sorted(ends.values())}", RESTORE)
+    return manifest
+
+
+def _levels(data: Mapping[str, Any]) -> tuple[LevelEntry, ...]:
+    """The levels of a manifest; before version 3 one scorer served all of them, and read the same of each."""
+    if data["format_version"] >= 3:
+        return tuple(LevelEntry(**entry) for entry in data["levels"])
+    last = len(data["levels"])
+    return tuple(LevelEntry(**entry, width=data["dims"]["item_embedding"], ensemble=entry["level"] == last)
+                 for entry in data["levels"])
+
+
+def hash_of(entries: Mapping[str, Any], *without: str) -> str:
+    """First 16 hex digits of the hash of the entries that are not named."""
+    content = {key: value for key, value in entries.items() if key not in without}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
