@@ -1,4 +1,4 @@
-"""`python -m model data|train|evaluate|export`: from an ad log to a sealed bundle."""
+"""`python -m model data|train|evaluate|export`: from an ad log to a sealed bundle; `experiment`: the paper's tables."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def main() -> int:
     from index_store.values import FeatureError
     from model.commands import ConfigError, DataError, ParityError, add_train_arguments, evaluate, export, train
     from model.data import cli
+    from model.experiments import cli as experiments
 
     parser = argparse.ArgumentParser(prog="python -m model", description=DESCRIPTION,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -32,6 +33,8 @@ def main() -> int:
     data = commands.add_parser("data", help="bring a log into the table format", description=cli.__doc__)
     cli.add_arguments(data)
     add_train_arguments(commands.add_parser("train", help="train MoNN and learn the tree"))
+    experiments.add_arguments(commands.add_parser("experiment", help="one of the paper's tables on a data folder",
+                                                  description=experiments.__doc__))
     for name, about in (("evaluate", "quality of a run on the events that it did not train on"),
                         ("export", "seal model and tree into a bundle")):
         command = commands.add_parser(name, help=about)
@@ -50,12 +53,13 @@ def main() -> int:
     try:
         if args.command == "data":
             return cli.run(args)
-        {"train": train, "evaluate": evaluate, "export": export}[args.command](args)
+        {"train": train, "evaluate": evaluate, "export": export, "experiment": experiments.run}[args.command](args)
     except (ConfigError, DataError, FeatureError, ParityError, BundleError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; a training run goes on from its checkpoint with --resume", file=sys.stderr)
+        print("interrupted; a training run goes on from its checkpoint with --resume, an experiment when it is asked "
+              "for again", file=sys.stderr)
         return 130
     return 0
 

@@ -135,6 +135,7 @@ class TrainConfig:
         node_features: interaction features of an index node: the `maximum` over its members, or those of its
             `representative` item (Section 4.6).
         index_weight: weight of the `<user, index node>` loss after its warm-up.
+        index_warm_up: epochs with a tree until that weight is reached, on a straight line from 0; 0 = no warm-up.
         task_weights: weights of tasks in the loss that differ from those that the log declares.
         teacher: folder of a run on the same data whose predictions on unlabeled pairs are learned too (Equation 3).
         teacher_file: Parquet file of soft labels to learn in place of those of a run.
@@ -162,6 +163,7 @@ class TrainConfig:
     start_from: str = ""
     node_features: Literal["maximum", "representative"] = "maximum"
     index_weight: float = 1.0
+    index_warm_up: float = 0.5
     task_weights: Mapping[str, float] = field(default_factory=dict)
     teacher: str = ""
     teacher_file: str = ""
@@ -181,6 +183,8 @@ class TrainConfig:
         for name in ("rounds", "round_epochs", "batch_users", "negatives", "negative_pool"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
+        if not 0 <= self.index_warm_up < math.inf:
+            raise ConfigError(f"index_warm_up is {self.index_warm_up}; give a number of epochs >= 0")
         if self.epochs < 0:
             raise ConfigError(f"epochs is {self.epochs}; 0 or more are possible")
         for name in ("forget_share", "unknown_share", "uniform_share"):

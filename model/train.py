@@ -165,9 +165,10 @@ class Trainer:
         for name, optimizer in self.optimizers.items():
             optimizer.param_groups[0]["lr"] = rates[name] * decay
             optimizer.zero_grad()
-        # The index loss ramps up over the first half epoch with a tree (Section 3.4, warm-up strategy).
+        # The index loss ramps up (Section 3.4, warm-up strategy).
         in_trees = done - self.config.epochs * self.batches
-        weight = self.config.index_weight * min(1.0, 2 * (in_trees + 1) / self.batches)
+        warm_up = max(1.0, self.config.index_warm_up * self.batches)
+        weight = self.config.index_weight * min(1.0, (in_trees + 1) / warm_up)
         if tree is not None:
             tree.advance(in_trees / ((self.epochs - self.config.epochs) * self.batches))
         loss, seen = self.objective.loss(chosen, index, tree, weight, rng)

@@ -8,7 +8,7 @@ that knows their best member's score, which tells the tree's fault from the node
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,39 @@ SHARES = (0.01, 0.02, 0.05)
 """Pairs of a search as shares of the ads, at which overlap is read off a curve."""
 
 
+@dataclass(frozen=True)
+class TreeCurves:
+    """What beams find by one tree.
+
+    Attributes:
+        nodes: of each level above the items.
+        items: of the tree.
+        scorer: curve with nodes scored by the model.
+        oracle: curve with nodes scored by their best member's score.
+    """
+
+    nodes: tuple[int, ...]
+    items: int
+    scorer: tuple[BeamPoint, ...]
+    oracle: tuple[BeamPoint, ...]
+
+
 def compare_trees(trainer: Trainer) -> dict[str, Any]:
     """Overlap@100 with the exhaustive search of the same scorer, at SHARES of its pairs.
 
     Returns:
         Tree -> `nodes` of each level, and `scorer` and `oracle`: share -> overlap, None where no beam is as
         cheap.
+
+    Raises:
+        ConfigError: the run has no tree yet.
+    """
+    return {name: {"nodes": list(curves.nodes), "scorer": _at_shares(curves.scorer, curves.items),
+                   "oracle": _at_shares(curves.oracle, curves.items)} for name, curves in tree_curves(trainer).items()}
+
+
+def tree_curves(trainer: Trainer) -> dict[str, TreeCurves]:
+    """The curves of the run's tree, by its kind, and of two k-means trees over the same model.
 
     Raises:
         ConfigError: the run has no tree yet.
@@ -52,23 +79,27 @@ def compare_trees(trainer: Trainer) -> dict[str, Any]:
     trees: dict[str, NDArray[np.int32] | None] = {
         trainer.config.tree: None, "k-means on score profiles": learn_codes(profiles, branching, seed),
         "k-means on item embeddings": learn_codes(trainer.reader.all_items(), branching, seed)}
-    report: dict[str, Any] = {}
+    report: dict[str, TreeCurves] = {}
     for name, codes in trees.items():
         content = assemble(trainer, codes)
         content = replace(content, embeddings=item_parts(split, content.embeddings, half=False))
         users = record(content, tower, torch_layers(split.scorers), sample(content, seed))
-        report[name] = {"nodes": [content.tree.size(level) for level in range(1, content.tree.depth)],
-                        "scorer": _at_shares(beam_curve(content.tree, users), content.tree.n_items),
-                        "oracle": _at_shares(beam_curve(content.tree, [user.by_oracle() for user in users]),
-                                             content.tree.n_items)}
+        report[name] = TreeCurves(tuple(content.tree.size(level) for level in range(1, content.tree.depth)),
+                                  content.tree.n_items, beam_curve(content.tree, users),
+                                  beam_curve(content.tree, [user.by_oracle() for user in users]))
     return report
 
 
 def _at_shares(points: Sequence[BeamPoint], items: int) -> dict[str, float | None]:
-    """The curve at SHARES of the items, on straight lines between its points; None where no beam is as cheap.
+    """The curve at SHARES of the items."""
+    curve = [(point.pairs, point.overlap) for point in points]
+    return {f"{share:.0%}": at_pairs(curve, share * items) for share in SHARES}
+
+
+def at_pairs(curve: Sequence[Sequence[float]], pairs: float) -> float | None:
+    """Overlap at some pairs, on straight lines between the points (pairs, overlap); None where no beam is as cheap.
 
     A beam has to reach the 100 items that it returns, by a first level that is scored whole.
     """
-    pairs, overlaps = [point.pairs for point in points], [point.overlap for point in points]
-    return {f"{share:.0%}": float(np.interp(share * items, pairs, overlaps)) if share * items >= pairs[0] else None
-            for share in SHARES}
+    costs, overlaps = zip(*curve, strict=True)
+    return float(np.interp(pairs, costs, overlaps)) if pairs >= costs[0] else None

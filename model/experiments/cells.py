@@ -1,0 +1,173 @@
+"""A cell is one configuration with one seed; its result is a JSON file that is written once and read ever after.
+
+Cells are found by what they are and not by the table that asked for them, so tables share them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from model.config import ConfigError
+
+CELLS = "cells"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is run.
+
+    Attributes:
+        kind: how it is run; cells of two tables are the same only if they are run alike.
+        slug: readable name of the configuration, for people.
+        settings: all that the result depends on besides data and seed, as JSON knows it.
+        seed: of everything random.
+    """
+
+    kind: str
+    slug: str
+    settings: Mapping[str, Any]
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """Short hash of all but the slug."""
+        content = json.dumps([self.kind, self.settings, self.seed], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:10]
+
+    @property
+    def name(self) -> str:
+        return f"{self.slug}-seed{self.seed}-{self.key}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a table makes of its finished cells.
+
+    Attributes:
+        markdown: the table, with the paper's figures beside it where it has them.
+        data: the same as JSON.
+        draw: draws the plot into a PNG file, where a curve says more than a table.
+    """
+
+    markdown: str
+    data: Mapping[str, Any]
+    draw: Callable[[Path], None] | None = None
+
+
+Done = tuple[Cell, Mapping[str, Any]]
+"""A cell and its result."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One table.
+
+    Attributes:
+        name: as it is asked for.
+        about: one line for people.
+        check: looks whether a data folder can be used; raises ConfigError or DataError.
+        configurations: (data folder, small) -> (kind, slug, settings) of each row; `small` is what CI can afford.
+        run: (cell, data folder, work folder) -> result, as JSON. What it leaves in the work folder is there again
+            after an interruption, and goes when the cell is finished.
+        report: finished cells, row by row and seed by seed -> the table.
+    """
+
+    name: str
+    about: str
+    check: Callable[[Path], None]
+    configurations: Callable[[Path, bool], Sequence[tuple[str, str, Mapping[str, Any]]]]
+    run: Callable[[Cell, Path, Path], Mapping[str, Any]]
+    report: Callable[[Sequence[Done]], Report]
+
+
+class Results:
+    """The folder of results on one data set: `cells/*.json`, and for each table Markdown, JSON and plot.
+
+    Args:
+        path: the folder; it need not exist.
+        data: the data folder.
+
+    Raises:
+        ConfigError: it holds cells of another data set, or a file that is no cell.
+    """
+
+    def __init__(self, path: Path, data: Path) -> None:
+        self.path = path
+        self.data = {"name": data.resolve().name, "fingerprint": fingerprint(data)}
+        for file in sorted((path / CELLS).glob("*.json")):
+            other = _read(file)["data"]
+            if other["fingerprint"] != self.data["fingerprint"]:
+                raise ConfigError(f"{file} is a result on {other['name']} ({other['fingerprint']}), but {data} is "
+                                  f"{self.data['fingerprint']}; name another --out for this data")
+
+    def find(self, cell: Cell) -> Mapping[str, Any] | None:
+        """The result of a cell, if it was ever finished."""
+        for file in (self.path / CELLS).glob(f"*-{cell.key}.json"):
+            result: Mapping[str, Any] = _read(file)["result"]
+            return result
+        return None
+
+    def keep(self, cell: Cell, result: Mapping[str, Any], seconds: float) -> None:
+        """Writes the result of a cell; the file is whole or not there."""
+        content = {"kind": cell.kind, "settings": cell.settings, "seed": cell.seed, "data": self.data,
+                   "seconds": round(seconds, 1), "result": result}
+        _replace(self.path / CELLS / f"{cell.name}.json", content)
+
+    def write(self, name: str, report: Report) -> list[Path]:
+        """Writes a table as Markdown, JSON and plot; returns the files."""
+        markdown, data, plot = (self.path / f"{name}.{ending}" for ending in ("md", "json", "png"))
+        _replace(data, report.data)
+        markdown.write_text(report.markdown)
+        if report.draw is None:
+            return [markdown, data]
+        report.draw(plot)
+        return [markdown, data, plot]
+
+
+def fingerprint(data: Path) -> str:
+    """16 hex digits of what a data folder says, whichever version of a library wrote its files.
+
+    Raises:
+        ConfigError: there is nothing in it.
+    """
+    digest, files = hashlib.sha256(), sorted(path for path in data.glob("*") if path.is_file())
+    if not files:
+        raise ConfigError(f"{data} holds no data; name a folder that `python -m model data` wrote")
+    for path in files:
+        digest.update(path.name.encode() + b"\0")
+        if path.suffix == ".parquet":
+            for batch in pq.ParquetFile(path).iter_batches():
+                digest.update(batch.serialize())
+        elif path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                for name in sorted(arrays.files):
+                    digest.update(name.encode() + b"\0" + np.ascontiguousarray(arrays[name]).tobytes())
+        else:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    try:
+        content: Mapping[str, Any] = json.loads(file.read_bytes())
+        if not {"data", "result"} <= set(content):
+            raise ValueError(f"it has {', '.join(content)}")
+    except ValueError as error:
+        raise ConfigError(f"{file} is no result of a cell ({error}); remove it, and the cell is run again") from error
+    return content
+
+
+def _replace(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    os.replace(partial, path)

@@ -1,0 +1,69 @@
+"""The command `experiment`: runs the cells that a table still lacks, then writes the table."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from model.config import ConfigError
+from model.experiments import overlap, table4, table5
+from model.experiments.cells import Cell, Experiment, Results
+
+EXPERIMENTS: dict[str, Experiment] = {e.name: e for e in (table4.TABLE, table5.TABLE, overlap.TABLE)}
+
+RESULTS = Path("docs/results")
+WORK = Path("build/experiments")
+"""What an unfinished cell has done so far; a finished one needs nothing of it."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `experiment`."""
+    parser.add_argument("name", metavar="NAME", help="; ".join(f"{e.name}: {e.about}" for e in EXPERIMENTS.values()))
+    parser.add_argument("--data", type=Path, required=True, help="data folder")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N - 1 (default %(default)s)")
+    parser.add_argument("--out", type=Path, help="folder of the results on this data: finished cells, which are never "
+                                                 f"run again, and tables (default: {RESULTS}/NAME OF THE DATA FOLDER)")
+    parser.add_argument("--small", action="store_true", help="tiny settings: whether it runs, not what it finds")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Runs what is missing and writes the table.
+
+    Raises:
+        ConfigError: there is no such table, or data or folder cannot be used.
+        DataError: the data cannot be read.
+    """
+    experiment = EXPERIMENTS.get(args.name)
+    if experiment is None:
+        raise ConfigError(f"there is no experiment {args.name!r}; there are {', '.join(EXPERIMENTS)}")
+    if args.seeds < 1:
+        raise ConfigError(f"--seeds is {args.seeds}; at least 1 is needed")
+    if not args.data.is_dir():
+        raise ConfigError(f"{args.data} is no folder; name one that `python -m model data` wrote")
+    experiment.check(args.data)
+    results = Results(args.out or RESULTS / args.data.resolve().name, args.data)
+    cells = [Cell(kind, slug, settings, seed) for kind, slug, settings in
+             experiment.configurations(args.data, args.small) for seed in range(args.seeds)]
+    missing = [cell for cell in cells if results.find(cell) is None]
+    with tqdm(total=len(cells), initial=len(cells) - len(missing), unit="cell") as bar:
+        for cell in missing:
+            bar.set_description(f"{experiment.name}: {cell.slug}, seed {cell.seed}")
+            _finish(experiment, cell, args.data, results)
+            bar.update()
+    done = [(cell, result) for cell in cells if (result := results.find(cell)) is not None]
+    report = experiment.report(done)
+    files = results.write(experiment.name, report)
+    print(f"{report.markdown}\nwrote {', '.join(map(str, files))}")
+
+
+def _finish(experiment: Experiment, cell: Cell, data: Path, results: Results) -> None:
+    work = WORK / f"{results.data['fingerprint']}-{cell.name}"
+    work.mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter()
+    result = experiment.run(cell, data, work)
+    results.keep(cell, result, time.perf_counter() - began)
+    shutil.rmtree(work)

@@ -1,0 +1,97 @@
+"""Cells that train a MoNN with its tree and measure both: tables 4 and 5 and `overlap` share them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from model.commands import quality
+from model.config import ConfigError, TrainConfig
+from model.data.load import load_dataset
+from model.data.tables import ADS, TEST_EVENTS, read_spec
+from model.experiments.cells import Cell
+from model.hill_em import LEAF_ITEMS
+from model.train import train
+from model.tree_quality import at_pairs, tree_curves
+
+KIND = "monn"
+TEST_USERS, SMALL_TEST_USERS = 2000, 50
+"""Test users who are asked for recall."""
+
+
+def check_log(data: Path) -> None:
+    """Whether a folder is a log with test events, as `python -m model data` writes it.
+
+    Raises:
+        ConfigError, DataError: it is not.
+    """
+    if not (data / "features.json").exists() and list(data.glob("*.npz")):
+        raise ConfigError(f"{data} holds LightGCN's npz files, but this table trains MoNN on an ad log; bring them "
+                          "into the table format with `python -m model data gowalla` first")
+    read_spec(data)
+    if not (data / TEST_EVENTS).exists():
+        raise ConfigError(f"{data} has no {TEST_EVENTS}, which the table is measured on; hold events out when you make "
+                          "the folder")
+
+
+def settings(data: Path, small: bool, **more: Any) -> dict[str, Any]:
+    """What a cell changes of `TrainConfig`'s defaults, the same for all rows of a table but for `more`.
+
+    The tree has two levels with about as many children each: a first level that is as wide as the default's would be
+    scored whole, and hide what the tree is worth.
+    """
+    side = max(2, isqrt(pq.read_metadata(data / ADS).num_rows // LEAF_ITEMS))
+    common: dict[str, Any] = {"branching": [side, side]}
+    if read_spec(data).negatives == "impressions":
+        common["forget_share"] = 0.9  # an ad has few impressions there, and its fields say most
+    if small:
+        common |= {"model": {"table_width": 8, "user_hidden": [16], "item_hidden": [16], "pair_hidden": [8], "dim": 4},
+                   "batch_users": 128, "negatives": 24, "negative_pool": 200, "test_users": SMALL_TEST_USERS}
+    return common | more
+
+
+def config_of(cell: Cell) -> TrainConfig:
+    """The run's settings: the defaults with what the cell changes."""
+    changes = {name: value for name, value in cell.settings.items() if name != "test_users"}
+    default = TrainConfig().to_json()
+    for name in ("model", "hill"):
+        changes[name] = default[name] | changes.get(name, {})
+    return TrainConfig.from_json(default | changes | {"seed": cell.seed})
+
+
+def run(cell: Cell, data: Path, work: Path) -> Mapping[str, Any]:
+    """Trains a run, or goes on with it, and measures it.
+
+    Returns:
+        `quality` of the run (recall of the exhaustive search, NE), and for each tree over its model the curves of
+        `tree_curves`: lists of (pairs, overlap@100).
+    """
+    dataset = load_dataset(data)
+    trainer = train(data, dataset, config_of(cell), work, resume=(work / "weights.safetensors").exists())
+    trees = {name: {"nodes": list(curves.nodes), "scorer": [[p.pairs, p.overlap] for p in curves.scorer],
+                    "oracle": [[p.pairs, p.overlap] for p in curves.oracle]}
+             for name, curves in tree_curves(trainer).items()}
+    return {"items": len(dataset.items), "trees": trees,
+            "quality": quality(trainer, cell.settings.get("test_users", TEST_USERS))}
+
+
+def entropy(result: Mapping[str, Any]) -> float:
+    """NE of the first task on the test events; on a log of positives the sampled one."""
+    measured = result["quality"]
+    return float(next(iter(measured["ne"].values())) if "ne" in measured else measured["sampled_ne"])
+
+
+def overlap_at(result: Mapping[str, Any], tree: str, nodes: str, share: float) -> float | None:
+    """Overlap@100 of a tree where a beam scores a share of the items' pairs.
+
+    Args:
+        result: of a cell.
+        tree: its name.
+        nodes: by what they are scored, `scorer` or `oracle`.
+        share: of the items.
+    """
+    return at_pairs(result["trees"][tree][nodes], share * result["items"])

@@ -1,0 +1,54 @@
+"""Table 4: the joint index without each of its three training tricks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from model.config import HillConfig
+from model.experiments import monn_runs
+from model.experiments.cells import Done, Experiment, Report
+from model.experiments.figures import by_slug, summary, table, text, to_json
+
+SHARE = 0.05
+_END = HillConfig().sharpness[1]
+VARIANTS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "monn-joint": ("all three", {}, ""),
+    "monn-joint-no-schedule": ("without the temperature schedule", {"hill": {"sharpness": [_END, _END]}}, "+0.10 %"),
+    "monn-joint-no-balance": ("without balance", {"hill": {"balance_weight": 0.0}}, "+0.05 %"),
+    "monn-joint-no-warm-up": ("without warm-up", {"index_warm_up": 0.0}, "+0.03 %"),
+}
+"""Slug -> name, what it changes, and the paper's change of NE. Without its schedule the attention is as sharp from the
+start as it is at the end otherwise."""
+
+
+def configurations(data: Path, small: bool) -> list[tuple[str, str, dict[str, Any]]]:
+    """One row a trick left out; the first one is Table 5's joint index."""
+    return [(monn_runs.KIND, slug, monn_runs.settings(data, small, tree="joint", **changes))
+            for slug, (_, changes, _) in VARIANTS.items()]
+
+
+def report(done: Sequence[Done]) -> Report:
+    """NE of the model, and what a beam finds by its tree."""
+    results, rows, lines = by_slug(done), [], []
+    everything = [monn_runs.entropy(result) for result in results["monn-joint"]]
+    for slug, (name, _, paper) in VARIANTS.items():
+        own = results[slug]
+        ne = [monn_runs.entropy(result) for result in own]
+        change = summary([100 * (a / b - 1) for a, b in zip(ne, everything, strict=True)])
+        overlaps = {nodes: summary([monn_runs.overlap_at(r, "joint", nodes, SHARE) for r in own])
+                    for nodes in ("scorer", "oracle")}
+        rows.append({"name": name, "ne": to_json(summary(ne)), "change": to_json(change), "paper": paper or None,
+                     **{f"overlap_{nodes}": to_json(value) for nodes, value in overlaps.items()}})
+        lines.append([name, text(summary(ne)), "" if slug == "monn-joint" else text(change, "+.2f") + " %", paper,
+                      *(text(value, ".3f") for value in overlaps.values())])
+    header = ["training", "NE", "against all three", "in the paper", f"overlap@100 at {SHARE:.0%} of the pairs",
+              "by the oracle"]
+    note = (f"\nMean over {len(everything)} seeds ± sample standard deviation; changes are means over pairs of runs "
+            "with the same seed. The paper's figures are on Gowalla.\n")
+    return Report(table(header, lines) + note, {"seeds": len(everything), "rows": rows})
+
+
+TABLE = Experiment("table4", "the joint index without each of its three tricks", monn_runs.check_log, configurations,
+                   monn_runs.run, report)
