@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from index_store import pointer
+from index_store.manifest import FORMAT_VERSION
 from index_store.pointer import Pointer
 from tests.resealed import reseal
 from tests.tiny_bundle import write_tiny_bundle
@@ -66,6 +67,6 @@ def break_file(path: Path, how: str) -> None:
     elif how == "one bit flipped":
         path.write_bytes(content[:-9] + bytes([content[-9] ^ 4]) + content[-8:])
     elif how == "newer":
-        path.write_text(json.dumps(json.loads(content) | {"format_version": 3}))
+        path.write_text(json.dumps(json.loads(content) | {"format_version": FORMAT_VERSION + 1}))
     else:
         raise ValueError(how)

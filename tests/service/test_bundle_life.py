@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from index_store import pointer
+from index_store.manifest import FORMAT_VERSION
 from index_store.pointer import Pointer
 from tests.resealed import reseal
 from tests.service.bundle_store import BundleStore
@@ -109,7 +110,8 @@ def test_bundles_are_listed_when_asked_for(store, two_workers):
 
 @pytest.mark.parametrize(("file", "how", "said"), [
     ("user_tower.onnx", "missing", "is missing"), ("postings/weights.npy", "one bit flipped", "has checksum"),
-    ("manifest.json", "newer", "format version 3"), ("tree/rows.npy", "truncated", "the manifest says")])
+    ("manifest.json", "newer", f"format version {FORMAT_VERSION + 1}"),
+    ("tree/rows.npy", "truncated", "the manifest says")])
 def test_load_is_refused_when_a_file_is_bad(written_once, refusing, file, how, said):
     name, before = f"bad-{how.replace(' ', '-')}", refused(refusing, "broken")
     written_once.add_broken(name, file, how)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from index_store import pointer
+from index_store.manifest import FORMAT_VERSION
 from index_store.pointer import Pointer
 from service.__main__ import openapi
 from service.settings import Settings
@@ -31,7 +32,7 @@ def damaged(source, folder, name, how):
     ("tree/rows.npy", "truncated", "bytes, the manifest says"),
     ("manifest.json", "missing", "no sealed bundle"),
     ("manifest.json", "truncated", "not readable"),
-    ("manifest.json", "newer", "format version 3, this program reads up to 2"),
+    ("manifest.json", "newer", f"format version {FORMAT_VERSION + 1}, this program reads up to {FORMAT_VERSION}"),
 ])
 @pytest.mark.parametrize("arguments", [("--port", "0"), ("--check",)])
 def test_service_refuses_to_start_when_the_bundle_is_broken(tiny_bundle, tmp_path, name, how, why, arguments):
