@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from model.checkpoint import RunFolder
-from model.config import SIZES, ConfigError, HillConfig, OverArchName, StackedLayer, TrainConfig
+from model.config import SIZES, ConfigError, HillConfig, OverArchName, PairsConfig, StackedLayer, TrainConfig
 from model.data.load import load_dataset
 from model.data.tables import DataError
 from model.export import export as write_bundle
@@ -23,6 +23,8 @@ from model.warm_start import continued
 __all__ = ["ConfigError", "DataError", "ParityError", "add_train_arguments", "evaluate", "export", "train"]
 
 DEFAULTS = TrainConfig()
+DEFAULT_PHI = (0.8, 0.4)
+"""The paper's choice on Gowalla."""
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +35,16 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", type=Path, dest="start_from", metavar="RUN",
                         help="start from the weights and the tree of RUN, on its data or newer; size, over-arch and "
                              "kind of tree are RUN's, all epochs have a tree, and the log tells how many ads moved")
+    parser.add_argument("--phi", type=_shares, default=(), metavar="0.8,0.4",
+                        help="test-time training of RUN: learn also index nodes of whose children a user is interested "
+                             "in at least this share, from the leaf nodes upwards; the tree and all settings but the "
+                             "epochs are RUN's, the learning rates a tenth (default with --beams: 0.8,0.4)")
+    parser.add_argument("--interest", choices=["history", "beam", "union"],
+                        help="what a user of --phi is interested in (default: beam with --beams, else history)")
+    parser.add_argument("--beams", type=Path, nargs="+", default=[], metavar="FILE",
+                        help="beams that the service recorded with a bundle of RUN")
+    parser.add_argument("--control", choices=["real", "random"],
+                        help="the controls of --phi: the same epochs on the log alone, or with random nodes")
     parser.add_argument("--epochs", type=int, default=DEFAULTS.epochs,
                         help="epochs before the first tree (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=DEFAULTS.rounds,
@@ -96,6 +108,31 @@ def _stack(text: str) -> tuple[StackedLayer, ...]:
                                          f"{', '.join(SIZES)}") from error
 
 
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 0.8,0.4") from error
+
+
+def _pairs(args: argparse.Namespace) -> PairsConfig | None:
+    """What the arguments say of test-time training.
+
+    Raises:
+        ConfigError: some of it is asked for, but not on which run, or with which thresholds.
+    """
+    if not args.phi and not args.beams:
+        if args.interest or args.control:
+            raise ConfigError(f"{'--interest' if args.interest else '--control'} belongs to test-time training; give "
+                              "--phi with it, such as --phi 0.8,0.4")
+        return None
+    if args.start_from is None:
+        raise ConfigError("--phi and --beams train a run that has a tree; name it with --from")
+    levels = len(RunFolder(args.start_from).config()[0].branching)
+    return PairsConfig(args.phi or DEFAULT_PHI[:levels], args.interest or ("beam" if args.beams else "history"),
+                       tuple(str(path.resolve()) for path in args.beams), args.control or "")
+
+
 def _weights(text: str) -> dict[str, float]:
     try:
         pairs = [part.split("=") for part in text.split(",")]
@@ -106,6 +143,9 @@ def _weights(text: str) -> dict[str, float]:
 
 def train(args: argparse.Namespace) -> None:
     """Trains a run, or goes on with one."""
+    pairs = _pairs(args)
+    if pairs is not None and args.data is None:
+        args.data = RunFolder(args.start_from).config()[1]
     if args.resume:
         config, data = RunFolder(args.out).config()
     elif args.data is None:
@@ -122,7 +162,7 @@ def train(args: argparse.Namespace) -> None:
                                    batch_users=args.batch_users, negatives=args.negatives,
                                    forget_share=args.forget_share, holdout=args.holdout, seed=args.seed), args.data
         if args.start_from is not None:
-            config = continued(config, args.start_from)
+            config = continued(replace(config, epochs=0, start_from=str(args.start_from), pairs=pairs), args.start_from)
     fit(data, load_dataset(data), config, args.out, resume=args.resume)
     print(f"trained {args.out}; next: python -m model export --run {args.out} --out BUNDLE")
 

@@ -115,6 +115,28 @@ class HillConfig:
 
 
 @dataclass(frozen=True)
+class PairsConfig:
+    """Pairs of a user and an index node that a run learns beside the log (Section 3.6).
+
+    Attributes:
+        phi: least phi_IR of each level, from the leaf nodes upwards; their number is phi_DEP.
+        interest: where a user's interest is read off: train positives, recorded beams, or both.
+        beams: files of recorded beams.
+        control: `real` trains on the log alone, `random` on as many pairs with random nodes; empty for the pairs.
+    """
+
+    phi: tuple[float, ...]
+    interest: Literal["history", "beam", "union"] = "history"
+    beams: tuple[str, ...] = ()
+    control: Literal["", "real", "random"] = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.beams) != (self.interest != "history"):
+            raise ConfigError(f"the interest is {self.interest} and {len(self.beams)} files of beams are given; give "
+                              "files with beam and union, and none with history")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """How a run learns.
 
@@ -132,6 +154,7 @@ class TrainConfig:
         round_epochs: epochs of one M-step.
         start_from: the run whose weights and tree this one started from (Section 3.5, small updates between two
             windows); empty for none. There are no epochs without a tree then.
+        pairs: of users and index nodes, which a run that starts from another learns; its tree then stays as it is.
         node_features: interaction features of an index node: the `maximum` over its members, or those of its
             `representative` item (Section 4.6).
         index_weight: weight of the `<user, index node>` loss after its warm-up.
@@ -161,6 +184,7 @@ class TrainConfig:
     rounds: int = 2
     round_epochs: int = 1
     start_from: str = ""
+    pairs: PairsConfig | None = None
     node_features: Literal["maximum", "representative"] = "maximum"
     index_weight: float = 1.0
     index_warm_up: float = 0.5
@@ -193,6 +217,8 @@ class TrainConfig:
         if self.start_from and self.epochs:
             raise ConfigError(f"epochs is {self.epochs}, but a run that starts from another has a tree from the first "
                               "one on; leave it at 0 and set rounds and round_epochs")
+        if self.pairs and not self.start_from:
+            raise ConfigError("pairs of users and index nodes are those of another run's tree; name it with --from")
         if not 0 < self.lower_share <= 1:
             raise ConfigError(f"lower_share is {self.lower_share}; give a share above 0, up to 1")
         levels = [layer.level for layer in self.stack]
@@ -231,4 +257,5 @@ class TrainConfig:
         return cls(**{**tuples(data), "model": MoNNConfig(**tuples(data["model"])),
                       "stack": tuple(StackedLayer(layer["level"], MoNNConfig(**tuples(layer["model"])))
                                      for layer in data.get("stack", [])),
+                      "pairs": PairsConfig(**tuples(data["pairs"])) if data.get("pairs") else None,
                       "hill": HillConfig(**tuples(data.get("hill", {})))})

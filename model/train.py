@@ -28,6 +28,7 @@ from model.examples import FOLDS, Clicks, Moments, fold_of_users, key_index
 from model.hill_em import default_branching
 from model.prepare import prepare
 from model.steps import Objective
+from model.test_time_loss import KeptTreeReader, PairLoss, open_pairs
 from model.tree_learner import LEARNERS
 from model.warm_start import start_from
 
@@ -91,6 +92,7 @@ class Trainer:
         self.epochs = config.epochs + config.rounds * config.round_epochs
         self.progress = Progress()
         self.sampled_ne: float | None = None
+        self.pairs: PairLoss | None = None
 
     def resume(self) -> None:
         """Goes back to the last checkpoint."""
@@ -100,28 +102,38 @@ class Trainer:
         """Trains to the end of the schedule. KeyboardInterrupt leaves a checkpoint that `resume` goes on from.
 
         Raises:
-            ConfigError, DataError: the teacher cannot be used, or the loss is no number.
+            ConfigError, DataError: the teacher or the pairs cannot be used, or the loss is no number.
         """
         self.objective.teacher = open_teacher(self.config, self.run.config()[1], self.reader, self.objective.sampler)
+        if self.config.pairs is not None:
+            self.model.eval()
+            tree = self.learner.tree(self.reader.all_items())[0]
+            self.pairs = open_pairs(self.config, self.reader, tree, self.dataset.train, self.clicks, self.fold,
+                                    self.objective.moments.users, self.objective.sampler,
+                                    self.objective.task_weights, self.run.log)
         try:
             while self.progress.epoch < self.epochs:
                 self._epoch(self.progress.epoch)
             self.model.eval()
-            if self.learner.due(self.epochs - self.config.epochs):
+            if self._tree_due(self.epochs):
                 self.learner.learn()
                 self._save()
         except KeyboardInterrupt:
             self._save()
             raise
 
+    def _tree_due(self, epoch: int) -> bool:
+        """Whether a tree is to be learned before an epoch; test-time training keeps the one it has."""
+        return self.config.pairs is None and self.learner.due(epoch - self.config.epochs)
+
     def _save(self) -> None:
         self.run.save(self.modules, self.optimizers, self.learner.codes, self.progress)
 
     def _epoch(self, epoch: int) -> None:
         self.model.eval()
-        if self.progress.batch == 0 and self.learner.due(epoch - self.config.epochs):
+        if self.progress.batch == 0 and self._tree_due(epoch):
             self.learner.learn()
-        tree = self.learner.tree_reader()
+        tree = self.learner.tree_reader() if self.config.pairs is None else KeptTreeReader(self.learner)
         entropy = NormalizedEntropy(len(self.dataset.spec.tasks))
         plan = list(self.objective.moments.batches(self.fold, self.config.batch_users,
                                                    np.random.default_rng([self.config.seed, 3, epoch])))
@@ -172,6 +184,9 @@ class Trainer:
         if tree is not None:
             tree.advance(in_trees / ((self.epochs - self.config.epochs) * self.batches))
         loss, seen = self.objective.loss(chosen, index, tree, weight, rng)
+        if self.pairs is not None and tree is not None:
+            fold = int(self.fold[self.objective.moments.users[chosen[0]]])
+            loss = loss + self.pairs.loss(fold, len(chosen), index, tree, rng)
         value = loss.item()
         if not np.isfinite(value):
             raise ConfigError(f"the loss is {value} at epoch {epoch + 1}, batch {batch + 1}; the checkpoint before it "

@@ -1,12 +1,13 @@
 """A run that starts from another one: weights by name and value, codes by item (Section 3.5, updates between windows).
 
 The new log may have other users, ads and values. What both know keeps its table row; a new value starts as the unknown
-one, which training has prepared for it. Dense fields are standardised by the new log.
+one, which training has prepared for it. Dense fields are standardised by the new log. Test-time training keeps the tree
+itself, and therefore wants the same ads.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,12 @@ from model.monn import MoNN
 from model.prepare import prepare
 from model.tree_learner import TreeLearner
 
+CHOSEN = {"epochs", "rounds", "round_epochs", "start_from", "pairs"}
+"""What test-time training may choose; the rest is as in the run that it starts from, so that its loss is the same."""
+
+FINE_TUNING = 0.1
+"""Learning rates of test-time training, relative to those of the run."""
+
 
 def continued(config: TrainConfig, run: Path) -> TrainConfig:
     """Settings of a run that starts from another: the network's shape and the kind of tree are the other's.
@@ -30,10 +37,18 @@ def continued(config: TrainConfig, run: Path) -> TrainConfig:
         ConfigError: there is no such run, or the settings ask for another shape or kind.
     """
     other, default = RunFolder(run).config()[0], TrainConfig()
-    for name in ("model", "stack", "branching", "tree", "hill"):
+    names: tuple[str, ...] = ("model", "stack", "branching", "tree", "hill")
+    if config.pairs is not None:
+        names = tuple(field.name for field in fields(config) if field.name not in CHOSEN)
+    for name in names:
         if getattr(config, name) not in (getattr(default, name), getattr(other, name)):
             raise ConfigError(f"{name} is {getattr(config, name)}, but {run} has {getattr(other, name)}; a run that "
                               "starts from another keeps it, so leave it out")
+    if config.pairs is not None:
+        return replace(other, epochs=0, rounds=config.rounds, round_epochs=config.round_epochs, pairs=config.pairs,
+                       start_from=str(run.resolve()), index_warm_up=0.0,
+                       learning_rate=FINE_TUNING * other.learning_rate,
+                       table_learning_rate=FINE_TUNING * other.table_learning_rate)
     return replace(config, model=other.model, stack=other.stack, branching=other.branching, tree=other.tree,
                    hill=other.hill, epochs=0, start_from=str(run.resolve()))
 
@@ -60,7 +75,12 @@ def start_from(model: MoNN, learner: TreeLearner, now: Dataset, run: Path) -> No
         raise ConfigError(f"{data}/features.json, which {run} was trained on, declares other fields, tasks or key "
                           "families than the new data; start a run of its own")
     old, _ = prepare(before, config)
-    codes, _ = folder.load({"model": old}, {})
+    keeps = learner.config.pairs is not None
+    if keeps and not np.array_equal(before.encoder.item_ids, now.encoder.item_ids):
+        new = int((look_up(before.encoder.item_ids, now.encoder.item_ids) < 0).sum())
+        raise ConfigError(f"{run} has a tree over {len(before.items)} ads, the data has {len(now.items)}, {new} of "
+                          "them new; test-time training keeps the tree, so give it the same ads, or leave --phi out")
+    codes, _ = folder.load({"model": old} | (dict(learner.modules) if keeps else {}), {})
     if codes is None:
         raise ConfigError(f"{run} has no tree yet; resume it until it learned one")
     sparse = {id(weight) for weight in old.sparse_parameters()}

@@ -39,8 +39,8 @@ ROWS: dict[str, tuple[str, MoNNConfig, MoNNConfig | None, str, str]] = {
     "stack-medium-small": ("2-layer (Medium, Small)", SMALL, SIZES["medium"], "M_M x I + M_S x V", "3.3x"),
     "stack-large-small": ("2-layer (Large, Small)", SMALL, SIZES["large"], "M_L x I + M_S x V", "-0.97 %, 3.9x"),
 }
-"""Slug -> name, model of the ads, model of the nodes, cost in theory, and NE and cost in the paper, where legible. I is the
-finest level above the ads."""
+"""Slug -> name, model of the ads, model of the nodes, cost in theory, and NE and cost in the paper, where legible. I is
+the finest level above the ads."""
 
 
 def configurations(data: Path, small: bool) -> list[tuple[str, str, dict[str, Any]]]:
