@@ -26,6 +26,7 @@ def main() -> int:
     from model.commands import ConfigError, DataError, ParityError, add_train_arguments, evaluate, export, train
     from model.data import cli
     from model.experiments import cli as experiments
+    from model.memory import keep_freed_memory
 
     parser = argparse.ArgumentParser(prog="python -m model", description=DESCRIPTION,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -50,6 +51,7 @@ def main() -> int:
         command.add_argument("--users", type=int, default=0 if name == "evaluate" else 1000, metavar="N",
                              help="test users to ask for recall, 0 = all (default %(default)s)")
     args = parser.parse_args()
+    keep_freed_memory()
     try:
         if args.command == "data":
             return cli.run(args)
