@@ -42,8 +42,8 @@ def report(done: Sequence[Done]) -> Report:
     header = ["tree", "NE", "against the control", "in the paper", "Recall@20", "Recall@100",
               f"% of the pairs for overlap@100 {TARGET_OVERLAP}", "by the oracle"]
     note = (f"\nMean over {len(control)} seed(s) ± sample standard deviation; changes are means over pairs of runs "
-            "with the same seed. NE, Recall: exhaustive search on the test events. The paper's figures are of two-layer "
-            "stacks, against a baseline that it does not name.\n")
+            "with the same seed. NE, Recall: exhaustive search on the test events. The paper's figures are of "
+            "two-layer stacks, against a baseline that it does not name.\n")
     return Report(table(header, lines) + note, {"seeds": len(control), "rows": rows})
 
 
