@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 from index_store.manifest import BundleError
 from index_store.store import Bundle
-from loadtest.flops import Work, count
 from loadtest.report import table
+from model.flops import Work, count
 from service.retriever import Retriever
 
 BLOCKS = tuple(1 << power for power in range(6, 15))

@@ -6,21 +6,15 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-import numpy as np
-
-from index_store.ragged import Ragged
 from model.checkpoint import RunFolder
 from model.config import SIZES, ConfigError, HillConfig, OverArchName, PairsConfig, StackedLayer, TrainConfig
-from model.data.load import Events, load_dataset
-from model.data.tables import BASELINE, TRUTH, DataError
-from model.data.truth import TrueWorld
-from model.ebr import embedding_retrieval
-from model.evaluate import impression_ne, recall, sampled_ne
-from model.examples import Clicks
+from model.data.load import load_dataset
+from model.data.tables import DataError
 from model.export import export as write_bundle
 from model.golden import ParityError
+from model.quality import quality
 from model.train import Trainer
 from model.train import train as fit
 from model.tree_quality import compare_trees
@@ -31,9 +25,6 @@ __all__ = ["ConfigError", "DataError", "ParityError", "add_train_arguments", "ev
 DEFAULTS = TrainConfig()
 DEFAULT_PHI = (0.8, 0.4)
 """The paper's choice on Gowalla."""
-
-TRUTH_PAIRS, TRUTH_USERS = 20_000_000, 500
-"""Users whose top 100 is compared with that of a synthetic world: as many as the pairs allow, this many at most."""
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -196,70 +187,3 @@ def _load(path: Path) -> Trainer:
     trainer = Trainer(load_dataset(data), config, run)
     trainer.resume()
     return trainer
-
-
-def quality(trainer: Trainer, users: int) -> dict[str, Any]:
-    """Quality on the test events, or on the held-out ones of a run that has them.
-
-    Args:
-        users: test users to ask for recall; 0 = all.
-
-    Returns:
-        Recall of the exhaustive search, and NE by task (impressions) or sampled NE (positives); recall and cost of the
-        two towers behind a FAISS index, if it is they that rank.
-    """
-    dataset, clicks = trainer.dataset, trainer.clicks
-    if dataset.test is None or not len(dataset.test.users):
-        return {"test_events": 0}
-    trainer.model.eval()
-    if trainer.config.stack:
-        trainer.reader.nodes = trainer.learner.nodes()
-    index = trainer.everyone
-    test, seed = dataset.test, trainer.config.seed
-    first = Clicks.of(_of_first_task(test), len(dataset.user_ids))
-    targets = Ragged(first.indptr, first.rows)
-    seen = Clicks.of(_of_first_task(dataset.train), len(dataset.user_ids))
-    asked = np.random.default_rng([seed, 8]).permutation(np.flatnonzero(np.diff(targets.indptr)))
-    asked = asked[:users] if users else asked
-    result: dict[str, Any] = {"test_events": len(test.users), "users": len(asked), "held_out": trainer.config.holdout}
-    question = (trainer.reader, clicks, index, asked, targets.take(asked), Ragged(seen.indptr, seen.rows).take(asked),
-                (20, 100))
-    result |= recall(*question)
-    if trainer.config.model.over_arch == "dot" and not trainer.config.stack:
-        result["ebr"] = embedding_retrieval(*question)
-    if dataset.spec.negatives == "impressions":
-        both = Clicks.of(_joined(dataset.train, test), len(dataset.user_ids))
-        result["ne"] = impression_ne(trainer.reader, both, index, test)
-    else:
-        result["sampled_ne"] = sampled_ne(trainer.reader, clicks, index, test, np.arange(len(test.users)), seed,
-                                          leave_out=False)
-    _, data = trainer.run.config()
-    if (data / BASELINE).exists():
-        result["baselines"] = json.loads((data / BASELINE).read_bytes())
-    if (data / TRUTH).is_dir() and not trainer.config.holdout:
-        result |= against_truth(trainer, TrueWorld.open(data), test)
-    return result
-
-
-def against_truth(trainer: Trainer, world: TrueWorld, test: Events) -> dict[str, Any]:
-    """What a synthetic world knows: the Bayes NE by task, and how much of its true top 100 the model's holds."""
-    most = int(np.clip(TRUTH_PAIRS // len(trainer.dataset.items), 1, TRUTH_USERS))
-    users = np.random.default_rng([trainer.config.seed, 9]).permutation(len(trainer.dataset.user_ids))[:most]
-    targets, nothing = Ragged.of([world.top_k(user, 100) for user in users]), Ragged.of([[] for _ in users])
-    found = recall(trainer.reader, trainer.clicks, trainer.everyone, users, targets, nothing, (100,))
-    return {"bayes_ne": world.bayes_ne(test), "overlap@100_with_truth": found["recall@100"],
-            "truth_users": len(users)}
-
-
-def _of_first_task(events: Events) -> Events:
-    chosen = events.labels[:, 0] == 1
-    return Events(events.users[chosen], events.items[chosen], events.timestamps[chosen], events.labels[chosen])
-
-
-def _joined(train_events: Events, test_events: Events) -> Events:
-    users, times = (np.concatenate([getattr(e, name) for e in (train_events, test_events)])
-                    for name in ("users", "timestamps"))
-    order = np.lexsort((times, users))
-    items, labels = (np.concatenate([getattr(e, name) for e in (train_events, test_events)])[order]
-                     for name in ("items", "labels"))
-    return Events(users[order], items, times[order], labels)

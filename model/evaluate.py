@@ -74,18 +74,23 @@ def impression_ne(reader: Reader, clicks: Clicks, index: KeyIndex,
 
 
 def sampled_ne(reader: Reader, clicks: Clicks, index: KeyIndex, events: Events,
-               among: NDArray[np.integer], seed: int, *, leave_out: bool, most: int = 4_000) -> float:
-    """NE of the first task on positives with NE_NEGATIVES uniform negatives each, for a log that holds only positives.
+               among: NDArray[np.integer], seed: int, *, leave_out: bool, task: int = 0, most: int = 4_000) -> float:
+    """NE of a task on its positives with NE_NEGATIVES uniform negatives each, for a log that holds only positives.
 
     Sampled training fixes logits up to a constant, so one intercept is fitted to the sample itself.
 
     Args:
         among: indices of the events to draw from; at most `most` are used.
         leave_out: whether the events are train events, whose item is left out of the history.
+
+    Returns:
+        NaN where the task has no positive among them.
     """
     rng = np.random.default_rng([seed, 6])
     chosen = rng.permutation(among)[:most]
-    chosen = chosen[events.labels[chosen, 0] == 1]
+    chosen = chosen[events.labels[chosen, task] == 1]
+    if not len(chosen):
+        return float("nan")
     rows = np.concatenate([events.items[chosen][:, None].astype(np.int64),
                            rng.integers(0, len(reader.dataset.items), (len(chosen), NE_NEGATIVES))], axis=1)
     logits = []
@@ -97,7 +102,7 @@ def sampled_ne(reader: Reader, clicks: Clicks, index: KeyIndex, events: Events,
             users = reader.users(reader.dataset.users.take(events.users[part]), history, index)
             at = rows[start : start + 512]
             items = reader.items(at.ravel()).reshape(*at.shape, -1)
-            logits.append(reader.score_items(users, at, items)[..., 0].cpu().numpy())
+            logits.append(reader.score_items(users, at, items)[..., task].cpu().numpy())
     flat = np.concatenate(logits).astype(np.float64).reshape(-1, 1)
     labels = np.tile(np.arange(NE_NEGATIVES + 1) == 0, len(chosen)).astype(np.float32)[:, None]
     low, high = -60.0, 60.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from model.beam_curve import TARGET_OVERLAP
-from model.commands import quality
 from model.config import ConfigError, TrainConfig
 from model.data.load import load_dataset
 from model.data.tables import ADS, TEST_EVENTS, read_spec
 from model.experiments.cells import Cell
 from model.hill_em import LEAF_ITEMS
+from model.quality import quality
 from model.train import train
 from model.tree_quality import at_pairs, tree_curves
 
@@ -65,15 +66,22 @@ def config_of(cell: Cell) -> TrainConfig:
     return TrainConfig.from_json(default | changes | {"seed": cell.seed})
 
 
-def run(cell: Cell, data: Path, work: Path) -> Mapping[str, Any]:
+def run(cell: Cell, data: Path, work: Path, teacher: str = "") -> Mapping[str, Any]:
     """Trains a run, or goes on with it, and measures it.
+
+    Args:
+        cell: what to run.
+        data: data folder.
+        work: folder of the run.
+        teacher: folder of the run that it learns from besides, if there is one.
 
     Returns:
         `quality` of the run (recall of the exhaustive search, NE), and for each tree over its model the curves of
         `tree_curves`: lists of (pairs, overlap@100).
     """
     dataset = load_dataset(data)
-    trainer = train(data, dataset, config_of(cell), work, resume=(work / "weights.safetensors").exists())
+    config = replace(config_of(cell), teacher=teacher)
+    trainer = train(data, dataset, config, work, resume=(work / "weights.safetensors").exists())
     trees = {name: {"nodes": list(curves.nodes), "scorer": [[p.pairs, p.overlap] for p in curves.scorer],
                     "oracle": [[p.pairs, p.overlap] for p in curves.oracle]}
              for name, curves in tree_curves(trainer).items()}
@@ -84,7 +92,7 @@ def run(cell: Cell, data: Path, work: Path) -> Mapping[str, Any]:
 def entropy(result: Mapping[str, Any]) -> float:
     """NE of the first task on the test events; on a log of positives the sampled one."""
     measured = result["quality"]
-    return float(next(iter(measured["ne"].values())) if "ne" in measured else measured["sampled_ne"])
+    return float(next(iter(measured.get("ne", measured.get("sampled_ne")).values())))
 
 
 def overlap_at(result: Mapping[str, Any], tree: str, nodes: str, share: float) -> float | None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from model.checkpoint import RunFolder
-from model.commands import quality
 from model.config import PairsConfig, TrainConfig
 from model.data.load import load_dataset
 from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
 from model.experiments.figures import summary, table, text, to_json
+from model.quality import quality
 from model.train import Trainer, train
 from model.warm_start import continued
 

@@ -9,8 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from index_store.store import Bundle
 from loadtest.__main__ import main
-from loadtest.flops import LAYER_NORM, count
 from loadtest.kernel import kernel
+from model.flops import LAYER_NORM, count
 from tests.tiny_bundle import DIM
 
 

@@ -44,6 +44,17 @@ def test_a_table_is_written_with_its_json_and_plot(log, out, name, rows, plot):
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(("name", "rows"), [("table1", 8), ("variants", 8)])
+def test_a_table_of_models_is_written(log, tmp_path, name, rows):
+    printed = experiment(name, "--data", log, "--seeds", 1, "--out", tmp_path, "--small")
+    data = json.loads((tmp_path / f"{name}.json").read_text())
+    assert (tmp_path / f"{name}.md").read_text() in printed
+    assert len(data["rows"]) == rows
+    if name == "table1":
+        costs = {row["name"]: row["cost"] and row["cost"]["mean"] for row in data["rows"]}
+        assert costs["TTSN"] < costs["2-layer (Small, TTSN)"] < costs["MoNN Small"] < costs["MoNN Large"]
+
+
 def test_finished_cells_are_never_run_again_and_shared_by_tables(log, out):
     experiment("table5", "--data", log, "--seeds", 1, "--out", out, "--small")
     cells = {path: path.stat().st_mtime_ns for path in (out / "cells").iterdir() if "test" not in path.name}
