@@ -8,8 +8,10 @@ from math import isqrt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
+from model.beam_curve import TARGET_OVERLAP
 from model.config import ConfigError, TrainConfig
 from model.data.load import load_dataset
 from model.data.tables import ADS, TEST_EVENTS, read_spec
@@ -103,3 +105,14 @@ def overlap_at(result: Mapping[str, Any], tree: str, nodes: str, share: float) -
         share: of the items.
     """
     return at_pairs(result["trees"][tree][nodes], share * result["items"])
+
+
+def percent_for(result: Mapping[str, Any], tree: str, nodes: str) -> float | None:
+    """Pairs that a beam needs for TARGET_OVERLAP, as a percentage of the items; None where no beam reaches it.
+
+    Arguments as above.
+    """
+    pairs, overlaps = zip(*result["trees"][tree][nodes], strict=True)
+    if overlaps[-1] < TARGET_OVERLAP:
+        return None
+    return 100 * float(np.interp(TARGET_OVERLAP, overlaps, pairs)) / int(result["items"])

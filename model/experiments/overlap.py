@@ -33,7 +33,7 @@ def report(done: Sequence[Done]) -> Report:
                 lines.append([slug, NAMES.get(tree, tree), nodes, *(text(value, ".3f") for value in values)])
     header = ["model", "tree", "nodes scored by", *(f"{share:.0%} of the pairs" for share in SHARES)]
     seeds = len(next(iter(results.values())))
-    note = (f"\nOverlap@100 with the exhaustive search of the same model; mean over {seeds} seeds ± sample standard "
+    note = (f"\nOverlap@100 with the exhaustive search of the same model; mean over {seeds} seed(s) ± sample standard "
             "deviation. The oracle knows the best score below a node: what it misses is the tree's fault, the rest the "
             "node scorer's. A dash: no beam is as cheap.\n")
     return Report(table(header, lines) + note, {"seeds": seeds, "rows": rows},
@@ -47,6 +47,7 @@ def _trees(slug: str, results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _draw(results: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     figure = Figure(figsize=(5 * len(results), 4.2), layout="constrained")
     axes = figure.subplots(1, len(results), sharey=True, squeeze=False)[0]
@@ -58,6 +59,9 @@ def _draw(results: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> Non
                           label=NAMES.get(tree, tree) if nodes == "scorer" else None)
         axis.set_title(f"model of {slug}")
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xlabel("pairs scored, % of the ads")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8, title="dashed: by the oracle", title_fontsize=8)

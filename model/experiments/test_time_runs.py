@@ -76,7 +76,7 @@ def report(done: Sequence[Done]) -> Report:
     found = "; ".join(", ".join(f"{n:,} at {level}" for level, n in result["found"].items()) for result in results)
     header = ["after one epoch more", "NE", "Recall@20", "Recall@100",
               *(f"the pairs' change of it: {figure}" for figure in ("NE", "Recall@20", "Recall@100"))]
-    note = (f"\nMean over {len(results)} seeds ± sample standard deviation; changes are means over arms of the same "
+    note = (f"\nMean over {len(results)} seed(s) ± sample standard deviation; changes are means over arms of the same "
             f"seed. Pairs found, seed by seed: {found}.\n")
     return Report(table(header, lines) + note, {"seeds": len(results), "rows": rows,
                                                 "found": [result["found"] for result in results]})

@@ -10,6 +10,7 @@ from model.config import ConfigError
 from model.experiments.cells import Cell, Results, fingerprint
 from model.experiments.cli import EXPERIMENTS
 from model.experiments.figures import summary, table, text
+from model.experiments.monn_runs import overlap_at, percent_for
 from tests.model.test_export import command
 
 
@@ -130,6 +131,14 @@ def test_a_summary_has_mean_and_sample_deviation():
     assert text(summary([2.0]), "+.1f") == "+2.0"
     assert text(summary([2.0, None])) == "–"
     assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
+
+
+def test_pairs_for_an_overlap_are_read_off_the_curve(tolerance=1e-9):
+    result = {"items": 1000, "trees": {"em": {"scorer": [[50, 0.5], [100, 0.9], [200, 1.0]], "oracle": [[50, 0.5]]}}}
+    assert percent_for(result, "em", "scorer") == pytest.approx(15.0, abs=tolerance)
+    assert percent_for(result, "em", "oracle") is None
+    assert overlap_at(result, "em", "scorer", 0.075) == pytest.approx(0.7, abs=tolerance)
+    assert overlap_at(result, "em", "scorer", 0.04) is None
 
 
 def test_every_experiment_is_registered_by_its_name():
