@@ -10,10 +10,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from model.config import ConfigError
-from model.experiments import overlap, table4, table5
+from model.experiments import overlap, table3, table4, table5
 from model.experiments.cells import Cell, Experiment, Results
 
-EXPERIMENTS: dict[str, Experiment] = {e.name: e for e in (table4.TABLE, table5.TABLE, overlap.TABLE)}
+EXPERIMENTS: dict[str, Experiment] = {e.name: e for e in (table3.TABLE3, table4.TABLE, table5.TABLE, table3.TABLE6,
+                                                          table3.TABLE7, overlap.TABLE)}
 
 RESULTS = Path("docs/results")
 WORK = Path("build/experiments")
