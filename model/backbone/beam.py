@@ -56,13 +56,10 @@ def search(head: Head, block: Block, tree: Tree, widths: Sequence[int],
     Returns:
         (B, cut) items, best first, -1 where there are fewer; and (B,) pairs scored, nodes and items.
     """
-    ordered, popularity = block.scores[:, :, tree.rows], block.popularity[tree.rows]
-    is_open = np.ones((ordered.shape[1], tree.size(1)), bool)
+    is_open = np.ones((len(block.history), tree.size(1)), bool)
     pairs = np.zeros(len(is_open), np.int64)
-    for level, (offsets, width) in enumerate(zip(tree.offsets, widths, strict=True), start=1):
+    for level, (nodes, width) in enumerate(zip(_nodes(block, tree), widths, strict=True), start=1):
         if is_open.sum(axis=1).max() > width:
-            nodes = replace(block, scores=np.maximum.reduceat(ordered, offsets[:-1], axis=2),
-                            popularity=np.maximum.reduceat(popularity, offsets[:-1]))
             rows, chosen = is_open.nonzero()
             pairs += np.bincount(rows, minlength=len(pairs))
             kept = model.rank(head, nodes, rows, chosen, width)
@@ -75,3 +72,14 @@ def search(head: Head, block: Block, tree: Tree, widths: Sequence[int],
     items[block.own.nonzero()] = False
     rows, chosen = items.nonzero()
     return model.rank(head, block, rows, chosen, cut), pairs + np.bincount(rows, minlength=len(pairs))
+
+
+def _nodes(block: Block, tree: Tree) -> list[Block]:
+    """A block of the nodes of each level above the items, coarse to fine: maxima over their members."""
+    scores, popularity = block.scores[:, :, tree.rows], block.popularity[tree.rows]
+    found: list[Block] = []
+    for level in range(tree.depth - 1, 0, -1):
+        first = np.flatnonzero(np.diff(parents(tree, level), prepend=-1))
+        scores, popularity = np.maximum.reduceat(scores, first, axis=2), np.maximum.reduceat(popularity, first)
+        found.insert(0, replace(block, scores=scores, popularity=popularity))
+    return found
