@@ -38,7 +38,7 @@ def users_of(test: Matrix) -> NDArray[np.int64]:
 
 
 def judge(backbone: Backbone, neighbours: Neighbours, test: Matrix, towers: Mapping[str, Towers],
-          served: Mapping[str, str], tree: Tree, widths: Sequence[int]) -> dict[str, Row]:
+          served: str | None, tree: Tree, widths: Sequence[int]) -> dict[str, Row]:
     """Ranks all users with test items by every variant.
 
     Args:
@@ -46,7 +46,7 @@ def judge(backbone: Backbone, neighbours: Neighbours, test: Matrix, towers: Mapp
         neighbours: of the train pairs.
         test: (users, items) test pairs.
         towers: further variants by name: the same candidates, other towers.
-        served: variants through the beam: name -> name of their towers, "" for the backbone's own.
+        served: name of the backbone through the beam, or None to leave that out.
         tree: that they walk.
         widths: of the beam.
 
@@ -56,11 +56,10 @@ def judge(backbone: Backbone, neighbours: Neighbours, test: Matrix, towers: Mapp
     train, users = neighbours.train, users_of(test)
     own = PairFeatures(train, neighbours, backbone.towers)
     others = {name: PairFeatures(train, neighbours, variant) for name, variant in towers.items()}
-    tops: dict[str, list[NDArray[np.int64]]] = {name: [] for name in ("", *others, *served)}
+    tops: dict[str, list[NDArray[np.int64]]] = {name: [] for name in ("", *others, *([served] if served else []))}
     pairs = dict.fromkeys(tops, 0)
     for chosen in model.blocks(users, backbone.config.block, "users"):
-        terms = own.terms(chosen)
-        block = own.block(chosen, terms)
+        block = own.block(chosen)
         rows, items = model.candidates(block, backbone.config.candidates)
         tops[""].append(model.rank(backbone.head, block, rows, items))
         pairs[""] += len(rows)
@@ -68,10 +67,10 @@ def judge(backbone: Backbone, neighbours: Neighbours, test: Matrix, towers: Mapp
             scored = backbone.head.score(features.inputs(block, chosen, rows, items))
             tops[name].append(model.top_of(scored, block.own.shape, rows, items))
             pairs[name] += len(rows)
-        for name, of in served.items():
-            found, cost = beam.search(backbone.head, others[of].block(chosen, terms) if of else block, tree, widths)
-            tops[name].append(found)
-            pairs[name] += int(cost.sum())
+        if served:
+            found, cost = beam.search(backbone.head, block, tree, widths)
+            tops[served].append(found)
+            pairs[served] += int(cost.sum())
     result = {}
     for name, found_by in tops.items():
         reached = ranking.quality(np.concatenate(found_by), test[users])

@@ -7,6 +7,7 @@ term the best among its posting hits.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,26 +68,26 @@ class PairFeatures:
     def __init__(self, train: Matrix, neighbours: Neighbours, towers: Towers) -> None:
         self.train, self.neighbours, self.towers = train, neighbours, towers
         self.weights: Array = (degrees(train)**ITEM_POWER).astype(np.float32)
+        self._memory = np.empty((SCORES, 0, train.shape[1]), np.float32)
         self.users: Array = scaled(train, None, np.reciprocal(self.weights)) @ towers.vectors
 
-    def block(self, users: NDArray[np.integer], terms: Array | None = None) -> Block:
-        """All items for the users (B,).
-
-        Args:
-            users: rows.
-            terms: what `terms` gave for them, if it was asked before.
+    def block(self, users: NDArray[np.integer]) -> Block:
+        """All items for the users (B,). Its scores are overwritten by the next call: fresh pages for a quarter of a
+        gigabyte took the kernel longer than the scores took us.
         """
         own = self.train[users]
         rows, items = np.repeat(np.arange(len(users)), lengths(own)), own.indices
-        towers = self._tower_scores(users)
+        if self._memory.shape[1] < len(users):
+            self._memory = np.empty((SCORES, len(users), self.train.shape[1]), np.float32)
+        scores = self._memory[:, :len(users)]
+        for place, found in zip(scores, self._scores(users), strict=True):
+            np.maximum(found, 0, out=place)
         scales = np.zeros((SCORES, len(users)), np.float32)
-        for scale, scores in zip(scales, towers, strict=False):
-            np.maximum.at(scale, rows, scores[rows, items])
-        everything = np.concatenate([towers, self.terms(users) if terms is None else terms])
-        np.maximum(everything, 0, out=everything)
-        everything[:, rows, items] = 0
-        scales[TOWER_SCORES:] = everything[TOWER_SCORES:].max(axis=2)
-        return Block(everything, np.maximum(scales, 1e-9), np.log(degrees(self.train)),
+        for scale, tower in zip(scales[:TOWER_SCORES], scores, strict=False):
+            np.maximum.at(scale, rows, tower[rows, items])
+        scores[:, rows, items] = 0
+        scales[TOWER_SCORES:] = scores[TOWER_SCORES:].max(axis=2)
+        return Block(scores, np.maximum(scales, 1e-9), np.log(degrees(self.train)),
                      np.log(np.maximum(lengths(own), 1)).astype(np.float32), own)
 
     def inputs(self, block: Block, users: NDArray[np.integer], rows: NDArray[np.integer],
@@ -116,17 +117,14 @@ class PairFeatures:
         result: Array = np.stack(scores) * self.weights[items]
         return result
 
-    def terms(self, users: NDArray[np.integer]) -> Array:
-        """(Neighbours.count, B, items) float32."""
-        return np.stack([np.asarray(term, np.float32) for term in self.neighbours.terms(users)])
-
-    def _tower_scores(self, users: NDArray[np.integer]) -> Array:
+    def _scores(self, users: NDArray[np.integer]) -> Iterator[Array]:
+        """One (B, items) a score; the caller is done with one before it asks for the next."""
         own, vectors = self.users[users], self.towers.vectors
         total = np.zeros((len(users), len(vectors)), np.float32)
-        scores, first = [], 0
+        first = 0
         for rank in (*RANKS, vectors.shape[1]):
-            total = total + own[:, first:rank] @ vectors[:, first:rank].T
-            scores.append(total * self.weights)
+            total += own[:, first:rank] @ vectors[:, first:rank].T
+            yield total * self.weights
             first = min(rank, vectors.shape[1])
-        scores.append((own * self.towers.strengths**2) @ vectors.T * self.weights)
-        return np.stack(scores)
+        yield (own * self.towers.strengths**2) @ vectors.T * self.weights
+        yield from self.neighbours.terms(users)

@@ -35,7 +35,7 @@ class BackboneConfig:
         hidden: width of the over-arch.
         epochs: of the over-arch.
         rate: its highest learning rate.
-        block: users whose scores are held in memory at once.
+        block: users whose scores are held in memory at once; few, so that they stay near the processor.
     """
 
     dims: int = 512
@@ -45,7 +45,7 @@ class BackboneConfig:
     hidden: int = 32
     epochs: int = 8
     rate: float = 0.01
-    block: int = 128
+    block: int = 32
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def run(cell: Cell, data: Path, work: Path) -> dict[str, Any]:
                  RANDOM: [random_pairs(tree, level, rng) if len(level) else level for level in main]}
     towers = {name: tuning.tuned(split.train, backbone.towers, tree, pairs, settings["iterations"],
                                  np.random.default_rng([cell.seed, 2])) for name, pairs in plans.items()}
-    rows = benchmark.judge(backbone, neighbours, split.test, towers, {SERVED: ""} if with_controls else {}, tree,
+    rows = benchmark.judge(backbone, neighbours, split.test, towers, SERVED if with_controls else None, tree,
                            settings["widths"][:tree.depth - 1])
     rows[BACKBONE] = rows.pop("")
     if with_controls:
