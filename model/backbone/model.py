@@ -1,0 +1,158 @@
+"""The backbone as a whole: fitting, candidates, ranking, and a folder of safetensors and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from model.backbone import ranking
+from model.backbone.features import SCORES, Block, PairFeatures
+from model.backbone.head import Head, Lists, train_head
+from model.backbone.interactions import Matrix, hold_out, lengths
+from model.backbone.neighbours import Neighbours
+from model.backbone.spectral import Towers, fit_towers, normalised
+from model.config import ConfigError
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """Knobs, chosen on hold-outs of Gowalla's train pairs and frozen for other data.
+
+    Attributes:
+        dims: D of the towers.
+        hold_out: share of each user's pairs that the over-arch is trained on and its features do not see.
+        head_users: users whose held-out pairs it is trained on; the features of more cost more than they bring.
+        candidates: of each score; the over-arch ranks their union.
+        hidden: width of the over-arch.
+        epochs: of the over-arch.
+        rate: its highest learning rate.
+        block: users whose scores are held in memory at once; few, so that they stay near the processor.
+    """
+
+    dims: int = 512
+    hold_out: float = 0.1
+    head_users: int = 12_000
+    candidates: int = 50
+    hidden: int = 32
+    epochs: int = 8
+    rate: float = 0.01
+    block: int = 32
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A fitted backbone."""
+
+    config: BackboneConfig
+    towers: Towers
+    head: Head
+
+    def save(self, folder: Path) -> None:
+        """Writes `backbone.json` and `backbone.safetensors`; the train pairs are not part of it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {"vectors": torch.from_numpy(np.ascontiguousarray(self.towers.vectors)),
+                   "strengths": torch.from_numpy(np.ascontiguousarray(self.towers.strengths))}
+        save_file(tensors | {f"head.{k}": v for k, v in self.head.state_dict().items()},
+                  folder / "backbone.safetensors")
+        (folder / "backbone.json").write_text(json.dumps(asdict(self.config), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Backbone:
+        """Reads what `save` wrote.
+
+        Raises:
+            ConfigError: it is not there, or it is of another version.
+        """
+        try:
+            config = BackboneConfig(**json.loads((folder / "backbone.json").read_bytes()))
+            tensors = load_file(folder / "backbone.safetensors")
+            head = Head(SCORES, config.hidden)
+            head.load_state_dict({k.removeprefix("head."): v for k, v in tensors.items() if k.startswith("head.")})
+            return cls(config, Towers(tensors["vectors"].numpy(), tensors["strengths"].numpy()), head)
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+            raise ConfigError(f"{folder} holds no backbone of this version: {error}; fit it again") from error
+
+
+def fit(train: Matrix, config: BackboneConfig, seed: int) -> tuple[Backbone, Neighbours]:
+    """Trains the over-arch on held-out train pairs, then refits towers and neighbours on all of them.
+
+    Args:
+        train: (users, items) CSR.
+        config: knobs.
+        seed: of hold-out, towers' start, and over-arch.
+
+    Returns:
+        The backbone, and the neighbour terms of all train pairs.
+    """
+    rng = np.random.default_rng(seed)
+    inner = hold_out(train, config.hold_out, rng)
+    towers = fit_towers(normalised(inner.train), config.dims, rng)
+    features = PairFeatures(inner.train, Neighbours(inner.train), towers)
+    users = np.flatnonzero(lengths(inner.test))
+    if not len(users):
+        raise ConfigError("no user has two train pairs, so none can be held out; give a denser split")
+    lists = training_lists(features, inner.test, np.sort(rng.permutation(users)[:config.head_users]), config)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        head = Head(SCORES, config.hidden)
+    head.calibrate(torch.from_numpy(lists.inputs))
+    train_head(head, lists, config.epochs, config.rate, rng)
+    return Backbone(config, fit_towers(normalised(train), config.dims, rng), head), Neighbours(train)
+
+
+def training_lists(features: PairFeatures, wanted: Matrix, users: NDArray[np.integer], config: BackboneConfig) -> Lists:
+    """Candidates of users and which of them are held-out pairs `wanted` (users, items)."""
+    counts, inputs, positives = [], [], []
+    for chosen in blocks(users, config.block, "over-arch"):
+        block = features.block(chosen)
+        rows, items = candidates(block, config.candidates)
+        held = np.zeros(block.scores.shape[1:], bool)
+        held[wanted[chosen].nonzero()] = True
+        counts.append(np.bincount(rows, minlength=len(chosen)))
+        inputs.append(block.inputs(rows, items))
+        positives.append(held[rows, items])
+    return Lists(np.concatenate([[0], np.cumsum(np.concatenate(counts))]), np.concatenate(inputs),
+                 np.concatenate(positives))
+
+
+def candidates(block: Block, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The union of the best `count` items by each score: rows of the block (P,) and items (P,), rows ascending."""
+    chosen = np.zeros(block.scores.shape[1:], bool)
+    for scores in block.scores:
+        np.put_along_axis(chosen, ranking.best(scores, count), True, axis=1)
+    chosen[block.own.nonzero()] = False
+    rows, items = chosen.nonzero()
+    return rows, items
+
+
+def rank(head: Head, block: Block, rows: NDArray[np.integer], items: NDArray[np.integer],
+         cut: int = ranking.CUT) -> NDArray[np.int64]:
+    """The best `cut` of the pairs (P,), (P,) of each user: (B, cut) items, best first, -1 where there are fewer."""
+    return top_of(head.score(block.inputs(rows, items)), (len(block.history), block.scores.shape[2]), rows, items, cut)
+
+
+def top_of(scores: NDArray[np.float32], shape: tuple[int, int], rows: NDArray[np.integer], items: NDArray[np.integer],
+           cut: int = ranking.CUT) -> NDArray[np.int64]:
+    """The same for pairs that have scores (P,) already, out of (B, N)."""
+    dense = np.full(shape, -np.inf, np.float32)
+    dense[rows, items] = scores
+    top = ranking.best(dense, cut)
+    return np.where(np.isneginf(np.take_along_axis(dense, top, axis=1)), -1, top)
+
+
+def blocks(users: NDArray[np.integer], size: int, name: str) -> Iterator[NDArray[np.integer]]:
+    """Users block by block, with a bar."""
+    with tqdm(total=len(users), desc=name, unit="user", leave=False) as bar:
+        for first in range(0, len(users), size):
+            chosen = users[first:first + size]
+            yield chosen
+            bar.update(len(chosen))
