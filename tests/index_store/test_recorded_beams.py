@@ -17,6 +17,8 @@ TASK = np.ones(1, np.float32)
 class Highest:
     """Prefers high node numbers, so that the beam keeps the last ones of each level."""
 
+    ensemble = ()
+
     def score(self, query, level, nodes):
         return nodes[:, None].astype(np.float32)
 
