@@ -143,12 +143,22 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _levels(data: Mapping[str, Any]) -> tuple[LevelEntry, ...]:
-    """The levels of a manifest; before version 3 one scorer served all of them, and read the same of each."""
-    if data["format_version"] >= 3:
-        return tuple(LevelEntry(**entry) for entry in data["levels"])
+    """The levels of a manifest; before version 3 one scorer served all of them, and read the same of each.
+
+    Raises:
+        TypeError: they are none, not numbered from 1, or hold what is no number, name or truth value.
+    """
     last = len(data["levels"])
-    return tuple(LevelEntry(**entry, width=data["dims"]["item_embedding"], ensemble=entry["level"] == last)
-                 for entry in data["levels"])
+    older = data["format_version"] < 3
+    levels = tuple(LevelEntry(**entry, width=data["dims"]["item_embedding"], ensemble=entry["level"] == last) if older
+                   else LevelEntry(**entry) for entry in data["levels"])
+    for number, entry in enumerate(levels, start=1):
+        kinds = [type(value) for value in (entry.level, entry.nodes, entry.scorer, entry.width, entry.ensemble)]
+        if entry.level != number or kinds != [int, int, str, int, bool]:
+            raise TypeError(f"its level {number} is {entry}")
+    if not levels:
+        raise TypeError("it has no levels")
+    return levels
 
 
 def hash_of(entries: Mapping[str, Any], *without: str) -> str:

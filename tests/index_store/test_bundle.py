@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,3 +217,28 @@ def test_tower_version_follows_what_determines_the_embedding_when_files_change(t
     reseal(tiny_bundle, tmp_path / "user", lambda w: w.array("tables/history.brand.npy", tables["history.brand"] + 1))
     assert Bundle.open(tmp_path / "item").user_tower_version == opened.user_tower_version
     assert Bundle.open(tmp_path / "user").user_tower_version != opened.user_tower_version
+
+
+@pytest.mark.parametrize(("place", "change", "said"), [
+    (0, {"level": "1"}, "is not a manifest"), (2, {"level": 4}, "is not a manifest"),
+    (0, {"scorer": []}, "is not a manifest"), (0, {"width": None}, "is not a manifest"),
+    (0, {"ensemble": "no"}, "is not a manifest"), (0, {"ensemble": False}, "make up an item's logits"),
+    (1, {"ensemble": True}, "make up an item's logits"), (1, {"scorer": "scorer_1.onnx"}, "make up an item's logits"),
+    (1, {"width": 9}, "nodes of different widths")])
+def test_a_stack_is_refused_when_its_levels_contradict_themselves(tmp_path, place, change, said):
+    shutil.copytree(Path(__file__).parent.parent / "bundles" / "v3", tmp_path / "stack")
+    manifest = json.loads((tmp_path / "stack" / MANIFEST).read_text())
+    manifest["levels"][place] |= change
+    manifest["checksum"] = hash_of(manifest, "checksum")
+    (tmp_path / "stack" / MANIFEST).write_text(json.dumps(manifest))
+    error = refusal(tmp_path / "stack")
+    assert error.file == MANIFEST
+    assert said in error.reason
+
+
+def test_a_manifest_without_levels_is_refused(tmp_path):
+    shutil.copytree(Path(__file__).parent.parent / "bundles" / "v3", tmp_path / "stack")
+    manifest = json.loads((tmp_path / "stack" / MANIFEST).read_text()) | {"levels": []}
+    manifest["checksum"] = hash_of(manifest, "checksum")
+    (tmp_path / "stack" / MANIFEST).write_text(json.dumps(manifest))
+    assert "it has no levels" in refusal(tmp_path / "stack").reason
