@@ -77,7 +77,7 @@ def test_what_a_finished_cell_says_is_what_the_table_says(log, out):
 
 
 def test_what_cannot_work_is_told(tmp_path, log, out):
-    assert "there is no experiment 'table9'; there are table4" in experiment_fails("table9", "--data", log)
+    assert "there is no experiment 'table9'; there are table1" in experiment_fails("table9", "--data", log)
     assert "--seeds is 0; at least 1" in experiment_fails("table5", "--data", log, "--seeds", 0)
     assert "is no folder" in experiment_fails("table5", "--data", tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
