@@ -7,7 +7,8 @@ of `examples`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -66,7 +67,16 @@ class Reader:
         self.keys_of_row = ItemKeys.of(dataset.spec.key_families, starts, self.keys)
         self._slots = np.zeros(int(starts[-1]), np.int32)
         self.nodes: TreeReader | None = None
-        """The tree that a stack's logits of items are made with, where they are asked for outside of training."""
+        """Set by `through`."""
+
+    @contextmanager
+    def through(self, nodes: TreeReader | None) -> Iterator[None]:
+        """Within the block items are scored by the whole stack through these nodes; None for the items' layer alone."""
+        self.nodes = nodes
+        try:
+            yield
+        finally:
+            self.nodes = None
 
     @property
     def device(self) -> torch.device:
@@ -110,26 +120,19 @@ class Reader:
             auxiliary: those of the auxiliary head of the items' layer.
         """
         if self.nodes is not None and not auxiliary:
-            return self.model.combine(self.score_layers(users, rows, items, self.nodes)[0])
+            return self.model.combine(self.score_layers(users, rows, items, self.nodes))
         return self.model.score(users.embeddings, items, self.features(users, rows), auxiliary=auxiliary)
 
     def score_layers(self, users: UserBatch, rows: NDArray[np.integer], items: Tensor,
-                     nodes: TreeReader | None) -> tuple[list[Tensor], Tensor]:
-        """What each layer says of items, coarse to fine, each (B, C, tasks), and what the index adds to the loss.
+                     nodes: TreeReader | None) -> list[Tensor]:
+        """What each layer says of items, coarse to fine, each (B, C, tasks).
 
         A layer above the items scores the nodes of its level that hold them, or before there is a tree the items.
         """
         features = self.features(users, rows)
-        penalty = torch.zeros((), device=items.device)
-        logits = []
-        for level in self.model.ensemble:
-            if nodes is None:
-                logits.append(self.model.score(users.embeddings, items, features, level=level))
-            else:
-                of_nodes, added = nodes.score_holding(users, level, rows, items)
-                logits.append(of_nodes)
-                penalty = penalty + added
-        return [*logits, self.model.score(users.embeddings, items, features)], penalty
+        logits = [self.model.score(users.embeddings, items, features, level=level) if nodes is None
+                  else nodes.score_holding(users, level, rows, items) for level in self.model.ensemble]
+        return [*logits, self.model.score(users.embeddings, items, features)]
 
     def features(self, users: UserBatch, rows: NDArray[np.integer]) -> Tensor:
         """Interaction features (B, C, F) of items: rows (C,) for all users or (B, C)."""
@@ -156,12 +159,17 @@ def _emptied(lists: Ragged, keep: NDArray[np.bool_]) -> Ragged:
 class TreeReader(ABC):
     """A tree in training: embeddings and features of the nodes that a batch asks for.
 
+    Attributes:
+        soft: whether `score_holding` scores a mixture of nodes, so that nodes themselves are not comparable with it.
+
     Args:
         reader: reads the same data set.
         tree: its nodes.
         index: any of the data set; its postings do not depend on co-click counts.
         node_features: see `TrainConfig`.
     """
+
+    soft = False
 
     def __init__(self, reader: Reader, tree: Tree, index: KeyIndex,
                  node_features: Literal["maximum", "representative"]) -> None:
@@ -197,10 +205,14 @@ class TreeReader(ABC):
         embeddings = self.embeddings(level)[torch.from_numpy(np.asarray(nodes, np.int64)).to(self.reader.device)]
         return self.reader.model.score(users.embeddings, embeddings, self.features(users, level, nodes), level=level)
 
+    def penalty(self, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
+        """What the index itself adds to the loss of a batch, asked once; arguments as below, down to a level."""
+        del level, rows
+        return torch.zeros((), device=items.device)  # fixed codes want nothing
+
     @abstractmethod
-    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer],
-                      items: Tensor) -> tuple[Tensor, Tensor]:
-        """Task logits (B, C, tasks) of the nodes of a level that hold items, and what the index adds to the loss.
+    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
+        """Task logits (B, C, tasks) of the nodes of a level that hold items.
 
         Args:
             users: of the batch.
@@ -233,17 +245,15 @@ class HardTreeReader(TreeReader):
         """Virtual embeddings of a level (nodes, Di), with the level's learned offset."""
         return self._virtual[level - 1] + self.reader.model.level_offsets[level - 1]
 
-    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer],
-                      items: Tensor) -> tuple[Tensor, Tensor]:
-        """Task logits (B, C, tasks) of the nodes of a level that hold items; this index adds nothing to the loss.
+    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
+        """Task logits (B, C, tasks) of the nodes of a level that hold items.
 
         At the own level of a stack's layer, which has no other task to learn its item tower by, the gradient of a
         node's embedding goes to the item that was drawn from it, as a sample of the members whose mean it is.
         """
         nodes = self.node_of_row[level - 1][rows]
         if level not in self.reader.model.ensemble:
-            return self.score_nodes(users, level, nodes), torch.zeros((), device=items.device)
+            return self.score_nodes(users, level, nodes)
         embeddings = self.embeddings(level)[torch.from_numpy(nodes.astype(np.int64)).to(items.device)]
-        logits = self.reader.model.score(users.embeddings, embeddings + (items - items.detach()),
-                                         self.features(users, level, nodes), level=level)
-        return logits, torch.zeros((), device=items.device)
+        return self.reader.model.score(users.embeddings, embeddings + (items - items.detach()),
+                                       self.features(users, level, nodes), level=level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,25 +20,44 @@ from model.over_arch import DotProduct, OverArch
 from model.towers import Tables, Tower
 from model.wukong import Wukong
 
+SIDES: tuple[Literal["user", "item"], ...] = ("user", "item")
+
 
 class Layer(nn.Module):
     """The dense layers of a MoNN: three towers and the over-arch.
 
     Args:
-        user, item, pair: widths of what the towers read.
+        user, item: columns of the network's inputs that the towers read, int64.
+        pair: width of the interaction features.
         config: shape.
         tasks: logits of the main head.
         auxiliary: whether the over-arch has a second head for each task, which learns what a teacher says of unlabeled
             pairs and shares all but its own weights with the main one. It is never served.
     """
 
-    def __init__(self, user: int, item: int, pair: int, config: MoNNConfig, tasks: int, *, auxiliary: bool) -> None:
+    user_columns: Tensor
+    item_columns: Tensor
+
+    def __init__(self, user: Tensor, item: Tensor, pair: int, config: MoNNConfig, tasks: int, *,
+                 auxiliary: bool) -> None:
         super().__init__()
         self.config, self.tasks = config, tasks
-        self.user_tower = Tower(user, config.user_hidden, config.user_embedding, config.dropout)
-        self.item_tower = Tower(item, config.item_hidden, config.item_embedding, config.dropout)
+        self.register_buffer("user_columns", user, persistent=False)
+        self.register_buffer("item_columns", item, persistent=False)
+        self.user_tower = Tower(len(user), config.user_hidden, config.user_embedding, config.dropout)
+        self.item_tower = Tower(len(item), config.item_hidden, config.item_embedding, config.dropout)
         self.interaction_tower = Tower(pair, config.pair_hidden, config.dim)
         self.over_arch = _over_arch(config, tasks * (1 + auxiliary))
+
+    def embed_users(self, inputs: Tensor) -> Tensor:
+        """The network's inputs of N users (N, ·) -> (N, Du of this layer)."""
+        embeddings: Tensor = self.user_tower(inputs[:, self.user_columns])
+        return embeddings
+
+    def embed_items(self, inputs: Tensor) -> Tensor:
+        """The network's inputs of N items (N, ·) -> (N, Di of this layer)."""
+        embeddings: Tensor = self.item_tower(inputs[:, self.item_columns])
+        return embeddings
 
     def score(self, users: Tensor, items: Tensor, interaction: Tensor, *, auxiliary: bool = False) -> Tensor:
         """Task logits (B, N, tasks); arguments as those of `MoNN.score`, embeddings of this layer alone."""
@@ -51,6 +71,7 @@ class Layer(nn.Module):
 class MoNN(nn.Module):
     """The network of one run: embedding tables, and layers that read them.
 
+    Each layer has columns of its own in every table, for layers that shared them ranked worse (docs/experiments.md).
     Embeddings of users, items and nodes are those of all layers side by side. `level_offsets` (levels above the items,
     Di) is added to the virtual embedding of a node, so that one scorer can tell a node from an item; it is part of the
     node embeddings that are exported.
@@ -67,12 +88,13 @@ class MoNN(nn.Module):
         self.config, self.tasks = config, len(spec.tasks)
         self.ensemble = tuple(layer.level for layer in stack)
         user_sizes, item_sizes = table_sizes(encoder)
-        width = max(shape.table_width for shape in (*(layer.model for layer in stack), config))
-        self.user_tables, self.item_tables = Tables(user_sizes, width), Tables(item_sizes, width)
-        read = (self.user_tables.width + len(spec.fields("user", "dense")),
-                self.item_tables.width + len(spec.fields("item", "dense")), len(feature_names(spec)))
-        self.layers = nn.ModuleList([*(Layer(*read, layer.model, self.tasks, auxiliary=False) for layer in stack),
-                                     Layer(*read, config, self.tasks, auxiliary=auxiliary)])
+        shapes = [*(layer.model for layer in stack), config]
+        widths, dense = [shape.table_width for shape in shapes], [len(spec.fields(side, "dense")) for side in SIDES]
+        self.user_tables, self.item_tables = Tables(user_sizes, sum(widths)), Tables(item_sizes, sum(widths))
+        self.layers = nn.ModuleList(
+            Layer(_columns(dense[0], len(user_sizes), widths, at), _columns(dense[1], len(item_sizes), widths, at),
+                  len(feature_names(spec)), shape, self.tasks, auxiliary=auxiliary and at == len(stack))
+            for at, shape in enumerate(shapes))
         self.level_offsets = nn.Parameter(torch.zeros(inner_levels, self.item_width))
         if stack:
             self.weights = nn.Parameter(torch.full((len(self.layers), self.tasks), 1 / len(self.layers)))
@@ -80,7 +102,17 @@ class MoNN(nn.Module):
     @property
     def item_width(self) -> int:
         """Width Di of an item embedding, all layers together."""
-        return sum(self.layer(at).config.item_embedding for at in range(len(self.layers)))
+        return sum(self.item_widths)
+
+    @property
+    def item_widths(self) -> list[int]:
+        """Width of each layer's item embedding."""
+        return [self.layer(at).config.item_embedding for at in range(len(self.layers))]
+
+    @property
+    def user_widths(self) -> list[int]:
+        """Width of each layer's user embedding."""
+        return [self.layer(at).config.user_embedding for at in range(len(self.layers))]
 
     def layer(self, at: int) -> Layer:
         """A layer by its place in the stack, 0 the coarsest, -1 that of the items."""
@@ -91,22 +123,20 @@ class MoNN(nn.Module):
     def embed_users(self, dense: Tensor, bags: Mapping[str, Ragged]) -> Tensor:
         """Dense fields (N, ·) and bags of N users -> (N, Du)."""
         inputs = torch.cat([dense, self.user_tables(bags)], dim=1)
-        return torch.cat([self.layer(at).user_tower(inputs) for at in range(len(self.layers))], dim=1)
+        return torch.cat([self.layer(at).embed_users(inputs) for at in range(len(self.layers))], dim=1)
 
     def embed_items(self, dense: Tensor, bags: Mapping[str, Ragged]) -> Tensor:
         """Dense fields (N, ·) and bags of N items -> (N, Di)."""
         inputs = torch.cat([dense, self.item_tables(bags)], dim=1)
-        return torch.cat([self.layer(at).item_tower(inputs) for at in range(len(self.layers))], dim=1)
+        return torch.cat([self.layer(at).embed_items(inputs) for at in range(len(self.layers))], dim=1)
 
     def users_of(self, layer: int, users: Tensor) -> Tensor:
         """A layer's own part (…, Du of the layer) of user embeddings (…, Du)."""
-        widths = [self.layer(at).config.user_embedding for at in range(len(self.layers))]
-        return users.split_with_sizes(widths, dim=-1)[layer]
+        return users.split_with_sizes(self.user_widths, dim=-1)[layer]
 
     def items_of(self, layer: int, items: Tensor) -> Tensor:
         """A layer's own part (…, Di of the layer) of item or node embeddings (…, Di)."""
-        widths = [self.layer(at).config.item_embedding for at in range(len(self.layers))]
-        return items.split_with_sizes(widths, dim=-1)[layer]
+        return items.split_with_sizes(self.item_widths, dim=-1)[layer]
 
     def score(self, users: Tensor, items: Tensor, interaction: Tensor, *, level: int | None = None,
               auxiliary: bool = False) -> Tensor:
@@ -140,6 +170,13 @@ class MoNN(nn.Module):
         """Everything but the tables."""
         sparse = {id(p) for p in self.sparse_parameters()}
         return [p for p in self.parameters() if id(p) not in sparse]
+
+
+def _columns(dense: int, tables: int, widths: Sequence[int], at: int) -> Tensor:
+    """What a layer reads of an input of dense fields and pooled tables: the former, and of each table its own part."""
+    own = torch.arange(sum(widths[:at]), sum(widths[:at + 1]))
+    starts = dense + sum(widths) * torch.arange(tables)
+    return torch.cat([torch.arange(dense), (starts[:, None] + own).flatten()])
 
 
 def _over_arch(config: MoNNConfig, tasks: int) -> OverArch:

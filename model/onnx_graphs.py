@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
@@ -61,15 +61,17 @@ def onnx_user_tower(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.fl
 
 
 class _Part(nn.Module):
-    """The towers of all layers side by side, and the part of the split network that depends on them alone."""
+    """One side's towers of all layers side by side, and the part of the split network that depends on them alone."""
 
-    def __init__(self, towers: Sequence[nn.Module], part: Callable[[torch.Tensor], torch.Tensor],
-                 parts: Split) -> None:
+    def __init__(self, model: MoNN, parts: Split, side: Literal["user", "item"]) -> None:
         super().__init__()
-        self.towers, self.part, self.parts = nn.ModuleList(towers), part, parts
+        self.model, self.parts, self.side = model, parts, side
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.part(torch.cat([tower(inputs) for tower in self.towers], dim=1))
+        layers = [self.model.layer(at) for at in range(len(self.model.layers))]
+        if self.side == "user":
+            return self.parts.user_part(torch.cat([layer.embed_users(inputs) for layer in layers], dim=1))
+        return self.parts.item_part(torch.cat([layer.embed_items(inputs) for layer in layers], dim=1))
 
 
 def write_graphs(writer: BundleWriter, model: MoNN, parts: Split, spec: FeatureSpec, half: bool) -> None:
@@ -84,11 +86,9 @@ def write_graphs(writer: BundleWriter, model: MoNN, parts: Split, spec: FeatureS
         spec: declares the towers' inputs.
         half: whether the scorer reads item parts as float16.
     """
-    layers = [model.layer(at) for at in range(len(model.layers))]
     users = torch.zeros(2, model.user_tables.width + len(spec.fields("user", "dense")))
     items = torch.zeros(2, model.item_tables.width + len(spec.fields("item", "dense")))
-    user_tower = _Part([layer.user_tower for layer in layers], parts.user_part, parts)
-    item_tower = _Part([layer.item_tower for layer in layers], parts.item_part, parts)
+    user_tower, item_tower = _Part(model, parts, "user"), _Part(model, parts, "item")
     _to_onnx(user_tower, (users,), ["user_input"], "user_embedding", writer.path(bundle.USER_TOWER))
     _to_onnx(item_tower, (items,), ["item_input"], "item_embedding", writer.path(bundle.ITEM_TOWER))
     with torch.no_grad():

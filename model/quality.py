@@ -22,6 +22,7 @@ from model.train import Trainer
 TRUTH_PAIRS, TRUTH_USERS = 20_000_000, 500
 """Users whose top 100 is compared with that of a synthetic world: as many as the pairs allow, this many at most."""
 
+
 @dataclass(frozen=True)
 class Asked:
     """Users who are asked for recall.
@@ -58,14 +59,17 @@ def quality(trainer: Trainer, users: int) -> dict[str, Any]:
         Recall of the exhaustive search, and by task NE (impressions) or sampled NE (positives; None for a task without
         test positives); recall and cost of the two towers behind a FAISS index, if it is they that rank.
     """
-    dataset, clicks = trainer.dataset, trainer.clicks
-    if dataset.test is None or not len(dataset.test.users):
+    test = trainer.dataset.test
+    if test is None or not len(test.users):
         return {"test_events": 0}
     trainer.model.eval()
-    if trainer.config.stack:
-        trainer.reader.nodes = trainer.learner.nodes()
-    index = trainer.everyone
-    test, seed = dataset.test, trainer.config.seed
+    with trainer.reader.through(trainer.learner.nodes() if trainer.config.stack else None):
+        return _measured(trainer, test, users)
+
+
+def _measured(trainer: Trainer, test: Events, users: int) -> dict[str, Any]:
+    """The figures of `quality` on these events."""
+    dataset, clicks, index, seed = trainer.dataset, trainer.clicks, trainer.everyone, trainer.config.seed
     asked = Asked.of(trainer, test, users)
     result: dict[str, Any] = {"test_events": len(test.users), "users": len(asked.users),
                               "held_out": trainer.config.holdout}

@@ -18,7 +18,7 @@ from torch import Tensor
 from index_store.postings import KeyIndex
 from index_store.tree import Tree, build_tree
 from model.batches import Reader, TreeReader, UserBatch
-from model.hill import Codebooks
+from model.hill import Attended, Codebooks
 
 
 def snapshot_tree(codebooks: Codebooks, codes: NDArray[np.int32], embeddings: NDArray[np.float32]) -> Tree:
@@ -52,6 +52,8 @@ class SoftTreeReader(TreeReader):
         renewed: told the codes of each snapshot, their tree, and the gap between soft and hard.
     """
 
+    soft = True
+
     def __init__(self, reader: Reader, codebooks: Codebooks, index: KeyIndex,
                  node_features: Literal["maximum", "representative"],
                  renewed: Callable[[NDArray[np.int32], Tree, float], None]) -> None:
@@ -81,9 +83,9 @@ class SoftTreeReader(TreeReader):
         return (self.codebooks.node_embeddings(self.codes[members], level)
                 + self.reader.model.level_offsets[level - 1])
 
-    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer],
-                      items: Tensor) -> tuple[Tensor, Tensor]:
-        """Task logits (B, C, tasks) of users with the pseudo embeddings of items, and the penalty of the index.
+    def _attended(self, level: int, rows: NDArray[np.integer],
+                  items: Tensor) -> tuple[Tensor, Attended, NDArray[np.int64]]:
+        """What attention reads of the distinct items (N, D), what it makes of them, and the place (B, C) of each row.
 
         Unless the gradient is `joint`, attention reads the items as they were at the last snapshot, whole and without
         dropout, and the item tower learns nothing from it.
@@ -94,11 +96,20 @@ class SoftTreeReader(TreeReader):
             read = self.codebooks.read(items.flatten(0, 1)[torch.from_numpy(first).to(items.device)], place)
         else:
             read = self._read[place]
-        attended = self.codebooks.attend(read, level)
-        soft = self.codebooks.item_space(attended.quantized)[torch.from_numpy(at.reshape(rows.shape)).to(read.device)]
+        return read, self.codebooks.attend(read, level), at.reshape(rows.shape)
+
+    def penalty(self, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
+        """Reconstruction and balance of the items of a batch, down to a level."""
+        read, attended, _ = self._attended(level, rows, items)
+        return self.codebooks.penalty(read, attended)
+
+    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
+        """Task logits (B, C, tasks) of users with the pseudo embeddings of items."""
+        _, attended, at = self._attended(level, rows, items)
         model = self.reader.model
+        soft = self.codebooks.item_space(attended.quantized)[torch.from_numpy(at).to(items.device)]
         if level in model.ensemble and self.codebooks.config.gradient == "stopped":
-            soft = soft + (items - items.detach())  # as in HardTreeReader: the layer's item tower learns by this alone
+            # As in HardTreeReader: the layer's item tower learns by this alone. A joint gradient reaches it anyway.
+            soft = soft + (items - items.detach())
         features = self.features(users, level, self.node_of_row[level - 1][rows])
-        logits = model.score(users.embeddings, soft + model.level_offsets[level - 1], features, level=level)
-        return logits, self.codebooks.penalty(read, attended)
+        return model.score(users.embeddings, soft + model.level_offsets[level - 1], features, level=level)

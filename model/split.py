@@ -49,8 +49,7 @@ class Split(nn.Module):
         self.ensemble = monn.ensemble
         self._users, self._items = monn.users_of, monn.items_of
         self._parts = nn.ModuleList(split_layer(monn.layer(at)) for at in range(len(monn.layers)))
-        nobody = torch.zeros(1, sum(monn.layer(at).config.user_embedding for at in range(len(monn.layers))),
-                             device=monn.level_offsets.device)
+        nobody = torch.zeros(1, sum(monn.user_widths), device=monn.level_offsets.device)
         widths = [part.shape[1] for part in self._user_parts(nobody)]
         self.scorers: list[nn.Module] = [self._part(0)] if not monn.ensemble else [
             _OfStack(self._part(at), widths, at, monn.weights[at].detach().clone()) for at in range(len(widths))]

@@ -10,6 +10,7 @@ from torch import Tensor
 from index_store.features import FeatureSpec
 from index_store.postings import KeyIndex
 from index_store.ragged import Ragged
+from index_store.scoring import layer_of_level
 from model.batches import Forget, Reader, TreeReader, UserBatch, as_unknown
 from model.config import ConfigError, TrainConfig
 from model.data.load import Events
@@ -73,13 +74,29 @@ class Objective:
         unknown = rng.random(len(chosen)) < self.config.unknown_share
         users = self.reader.users(*as_unknown(asked.features, asked.history, unknown), index, self._forget(rng))
         seen = None
+        taught = self._taught(len(chosen), rng)
         if self.moments.before is None:
-            loss = self._sampled(users, chosen, tree, level, weight, rng)
+            loss = self._sampled(users, chosen, tree, level, weight, taught, rng)
         else:
-            loss, seen = self._impressions(users, chosen, tree, level, weight, rng)
+            loss, seen = self._impressions(users, chosen, tree, level, weight, taught, rng)
         if self.teacher is not None:
-            loss = loss + self._unsupervised(users, self.teacher.label(asked, rng), rng)
+            loss = loss + self._unsupervised(users, self.teacher.label(asked, rng), taught, rng)
         return loss, seen
+
+    def _taught(self, examples: int, rng: np.random.Generator) -> Tensor | None:
+        """Which examples (B, 1, 1) the lowest layer of a stack learns from: `lower_share` of them (Section 4.4)."""
+        if not self.reader.model.ensemble:
+            return None
+        return self.reader.tensor((rng.random((examples, 1, 1)) < self.config.lower_share).astype(np.float32))
+
+    def _for_lowest(self, logits: Tensor, taught: Tensor | None) -> Tensor:
+        """Logits (B, C, tasks) of the lowest layer, constant where it is not taught."""
+        return logits if taught is None else taught * logits + (1 - taught) * logits.detach()
+
+    def _for_steering(self, level: int, logits: Tensor, taught: Tensor | None) -> Tensor:
+        """The same for nodes of a level, if it is the lowest layer that scores them."""
+        ensemble = self.reader.model.ensemble
+        return self._for_lowest(logits, taught) if layer_of_level(ensemble, level) == len(ensemble) else logits
 
     def _asked(self, chosen: NDArray[np.int64], index: KeyIndex) -> Asked:
         rows = self.moments.users[chosen]
@@ -94,14 +111,15 @@ class Objective:
         return Forget(self.config.forget_share, rng)
 
     def _sampled(self, users: UserBatch, chosen: NDArray[np.int64], tree: TreeReader | None, level: int, weight: float,
-                 rng: np.random.Generator) -> Tensor:
+                 taught: Tensor | None, rng: np.random.Generator) -> Tensor:
         own = self.events.items[chosen].astype(np.int64)
         labels = self.reader.tensor(self.events.labels[chosen].astype(np.float32))
         candidates = self.sampler.items(len(own), self.config.negatives, self.config.negative_pool, rng)
         liked = self._liked(chosen)
         rows = np.concatenate([own[:, None], candidates.ids], axis=1)
         items = self._embedded(rows, rng)
-        layers, loss = self._layers(users, rows, items, tree, rng)
+        layers = self._layers(users, rows, items, tree, taught)
+        loss = self._penalty(tree, level, own[:, None], items[:, :1])
         for at, logits in enumerate(layers):
             asked, holding, n = candidates, liked, len(self.sampler.q)
             if tree is not None and at < len(layers) - 1:
@@ -115,12 +133,17 @@ class Objective:
                                               len(self.sampler.q))
         if not level or tree is None:
             return loss
-        nodes = self.sampler.nodes(candidates, tree.node_of_row[level - 1], self._summed_q(tree, level))
-        negative = tree.score_nodes(users, level, nodes.ids)
-        positive, penalty = tree.score_holding(users, level, own[:, None], items[:, :1])
-        of_nodes = self._cross_entropy(positive[:, 0], negative, labels, nodes, self._holding(tree, level, liked),
+        if tree.soft:  # mixtures for positives and negatives alike: a scorer could tell a mixture from a node
+            nodes = self._drawn_nodes(tree, level, candidates)
+            scores = tree.score_holding(users, level, rows, items)
+        else:
+            nodes = self.sampler.nodes(candidates, tree.node_of_row[level - 1], self._summed_q(tree, level))
+            scores = torch.cat([tree.score_holding(users, level, own[:, None], items[:, :1]),
+                                tree.score_nodes(users, level, nodes.ids)], dim=1)
+        scores = self._for_steering(level, scores, taught)
+        of_nodes = self._cross_entropy(scores[:, 0], scores[:, 1:], labels, nodes, self._holding(tree, level, liked),
                                        tree.tree.size(level))
-        return loss + weight * of_nodes + penalty
+        return loss + weight * of_nodes
 
     def _embedded(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
         """Item embeddings (B, C, Di) of rows (B, C), each item's made once."""
@@ -129,16 +152,17 @@ class Objective:
         return self.reader.items(distinct, self._forget(rng))[place]
 
     def _layers(self, users: UserBatch, rows: NDArray[np.int64], items: Tensor, tree: TreeReader | None,
-                rng: np.random.Generator) -> tuple[list[Tensor], Tensor]:
-        """What each layer says of items (B, C), coarse to fine, and the penalty of the index.
+                taught: Tensor | None) -> list[Tensor]:
+        """What each layer says of items (B, C), coarse to fine."""
+        layers = self.reader.score_layers(users, rows, items, tree)
+        return [*layers[:-1], self._for_lowest(layers[-1], taught)]
 
-        In a stack the lowest layer learns from `lower_share` of the examples only (Section 4.4).
-        """
-        layers, penalty = self.reader.score_layers(users, rows, items, tree)
-        if len(layers) > 1:
-            taught = self.reader.tensor((rng.random((len(rows), 1, 1)) < self.config.lower_share).astype(np.float32))
-            layers[-1] = taught * layers[-1] + (1 - taught) * layers[-1].detach()
-        return layers, penalty
+    def _penalty(self, tree: TreeReader | None, level: int, rows: NDArray[np.int64], items: Tensor) -> Tensor:
+        """What the index adds to the loss of a batch, down to the finest level that the batch reads."""
+        finest = max((level, *self.reader.model.ensemble))
+        if tree is None or not finest:
+            return torch.zeros((), device=items.device)
+        return tree.penalty(finest, rows, items)
 
     def _drawn_nodes(self, tree: TreeReader, level: int, candidates: Candidates) -> Candidates:
         """The nodes that hold the drawn items, one for each draw."""
@@ -156,7 +180,7 @@ class Objective:
                             self.task_weights)
 
     def _impressions(self, users: UserBatch, chosen: NDArray[np.int64], tree: TreeReader | None, level: int,
-                     weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+                     weight: float, taught: Tensor | None, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         events = self.moments.events.take(chosen)
         lengths = np.diff(events.indptr)
         shown = np.arange(lengths.max()) < lengths[:, None]
@@ -165,7 +189,8 @@ class Objective:
         items = self._embedded(rows, rng)
         valid = torch.from_numpy(shown).to(self.reader.device)
         labels = self.reader.tensor(self.events.labels[events.values].astype(np.float32))
-        layers, loss = self._layers(users, rows, items, tree, rng)
+        layers = self._layers(users, rows, items, tree, taught)
+        loss = self._penalty(tree, level, rows, items)
         for logits in layers:
             loss = loss + impression_loss(logits[valid], labels, self.task_weights)
         logits = layers[-1][valid]
@@ -173,14 +198,15 @@ class Objective:
             logits = self.reader.model.combine(layers)[valid]
             loss = loss + impression_loss(logits, labels, self.task_weights)
         if level and tree is not None:
-            of_nodes, penalty = tree.score_holding(users, level, rows, items)
-            loss = loss + weight * impression_loss(of_nodes[valid], labels, self.task_weights) + penalty
+            of_nodes = self._for_steering(level, tree.score_holding(users, level, rows, items), taught)
+            loss = loss + weight * impression_loss(of_nodes[valid], labels, self.task_weights)
         return loss, torch.stack([logits.detach(), labels])
 
-    def _unsupervised(self, users: UserBatch, soft: SoftLabels, rng: np.random.Generator) -> Tensor:
+    def _unsupervised(self, users: UserBatch, soft: SoftLabels, taught: Tensor | None,
+                      rng: np.random.Generator) -> Tensor:
         """The loss of the auxiliary head on unlabeled pairs (Equation 3)."""
         logits = self.reader.score_items(users, soft.rows, self._embedded(soft.rows, rng), auxiliary=True)
-        return soft.loss(logits, self.task_weights)
+        return soft.loss(self._for_lowest(logits, taught), self.task_weights)
 
     def _liked(self, chosen: NDArray[np.int64]) -> Ragged:
         """All items that the users of the chosen moments clicked, each example's own among them."""

@@ -159,8 +159,9 @@ class Trainer:
         seconds = time.perf_counter() - start
         if self.dataset.spec.negatives == "sampled":
             own = np.flatnonzero(self.fold[self.dataset.train.users] == 0)
-            self.sampled_ne = sampled_ne(self.reader, self.clicks, self.folds[0], self.dataset.train, own,
-                                         self.config.seed, leave_out=True)
+            with self.reader.through(self.learner.nodes() if self.config.stack and tree is not None else None):
+                self.sampled_ne = sampled_ne(self.reader, self.clicks, self.folds[0], self.dataset.train, own,
+                                             self.config.seed, leave_out=True)
         report = self._report(epoch, len(plan), losses, entropy, seconds=seconds)
         tqdm.write("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
                              for key, value in report.items()))

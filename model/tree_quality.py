@@ -69,9 +69,9 @@ def tree_curves(trainer: Trainer) -> dict[str, TreeCurves]:
     branching, seed = trainer.branching, trainer.config.seed
 
     def tower(user_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        towers = [model.layer(at).user_tower for at in range(len(model.layers))]
+        inputs, layers = torch.from_numpy(user_input), [model.layer(at) for at in range(len(model.layers))]
         with torch.no_grad():
-            users = torch.cat([tower(torch.from_numpy(user_input)) for tower in towers], dim=1)
+            users = torch.cat([layer.embed_users(inputs) for layer in layers], dim=1)
             parts: NDArray[np.float32] = split.user_part(users).numpy()
         return parts
 

@@ -83,14 +83,25 @@ def start_from(model: MoNN, learner: TreeLearner, now: Dataset, run: Path) -> No
     codes, _ = folder.load({"model": old} | (dict(learner.modules) if keeps else {}), {})
     if codes is None:
         raise ConfigError(f"{run} has no tree yet; resume it until it learned one")
-    sparse = {id(weight) for weight in old.sparse_parameters()}
-    dense = {name for name, value in old.named_parameters() if id(value) not in sparse}
-    model.load_state_dict({name: value for name, value in old.state_dict().items() if name in dense}, strict=False)
     with torch.no_grad():
+        _take_dense(model, old)
         for part, other in ((model.user_tables, old.user_tables), (model.item_tables, old.item_tables)):
             for name, table in other.arrays().items():
                 part.arrays()[name].copy_(_renumbered(name, table, before.encoder, now.encoder))
     learner.codes = _codes_by_item(codes, before, now)
+
+
+def _take_dense(model: MoNN, old: MoNN) -> None:
+    """All but the tables. An auxiliary head that only one of the two has stays as it is."""
+    sparse = {id(weight) for weight in old.sparse_parameters()}
+    heads = {id(head) for at in range(len(old.layers)) for head in old.layer(at).over_arch.heads()}
+    own = dict(model.named_parameters())
+    for name, value in old.named_parameters():
+        if id(value) in heads:
+            shared = min(len(value), len(own[name]))
+            own[name][:shared] = value[:shared]
+        elif id(value) not in sparse:
+            own[name].copy_(value)
 
 
 def _renumbered(name: str, table: torch.Tensor, before: FeatureEncoder, now: FeatureEncoder) -> torch.Tensor:

@@ -160,7 +160,7 @@ def test_the_index_loss_reaches_the_item_tower_only_if_asked(tmp_path, gradient,
     rows = np.arange(12).reshape(4, 3)
     users = reader.users(reader.dataset.users.take(np.arange(4)), trainer.clicks.histories(np.arange(4), 50),
                          trainer.everyone)
-    logits, _ = tree.score_holding(users, 1, rows, reader.items(rows.ravel()).reshape(4, 3, -1))
+    logits = tree.score_holding(users, 1, rows, reader.items(rows.ravel()).reshape(4, 3, -1))
     logits.sum().backward()
     assert (trainer.model.layer(-1).item_tower.layers[-1].weight.grad is not None) == reaches
     assert trainer.learner.codebooks.tables[0].grad.abs().sum() > 0
