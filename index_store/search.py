@@ -61,7 +61,7 @@ class Step:
     """The choice at one level that was scored, for explanations.
 
     Attributes:
-        nodes: (C,) candidates; positions at the items' level.
+        nodes: (C,) candidates, ascending; positions at the items' level.
         scores: (C,) float32.
         kept: (C,) bool, those in the beam; at the items' level those returned.
     """
@@ -121,6 +121,13 @@ class _Log:
     @property
     def pairs(self) -> int:
         return sum(level.scored for level in self.levels)
+
+    def step(self, level: int, nodes: NDArray[np.int64], scores: NDArray[np.float32],
+             kept: NDArray[np.int64]) -> None:
+        """Notes a choice if it was asked for; `kept` are indices into `nodes`, which come in any order."""
+        if self.trace:
+            order = np.argsort(nodes)
+            self.steps.append(Step(level, nodes[order], scores[order], np.isin(order, kept)))
 
     def result(self, rows: NDArray[np.int64], scores: NDArray[np.float32], logits: NDArray[np.float32],
                eligible: int, deadline: Deadline | None) -> SearchResult:
@@ -207,8 +214,7 @@ class BeamSearch(Generic[Query]):
                     held = tree.items_below(level, nodes) if counts is None else counts
                     enough = int(np.searchsorted(np.cumsum(held[by_score]), top_k)) + 1
                     kept = by_score[:max(width, enough)]
-                if trace:
-                    log.steps.append(Step(level, nodes, scores, np.isin(np.arange(candidates), kept)))
+                log.step(level, nodes, scores, kept)
                 if deadline is None:
                     kept.sort()  # neighbours in memory
                 else:  # the most promising first, in case that the items are cut short
@@ -297,9 +303,7 @@ def _rank_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: 
     rows = tree.rows.take(positions.take(kept)).astype(np.int64)
     order = np.lexsort((rows, -scores.take(kept)))
     kept, rows = kept.take(order), rows.take(order)
-    if log.trace:
-        order = np.argsort(positions)
-        log.steps.append(Step(tree.depth, positions[order], scores[order], np.isin(order, kept)))
+    log.step(tree.depth, positions, scores, kept)
     log.levels.append(LevelTrace(tree.depth, candidates, len(positions), time.perf_counter() - start))
     return log.result(rows, scores.take(kept), logits.take(kept, axis=0), eligible, deadline)
 
