@@ -284,7 +284,8 @@ def _rank_directly(tree: Tree, scorer: NodeScorer[Query], query: Query, position
     for level in scorer.ensemble if len(positions) else ():
         start = time.perf_counter()
         nodes = np.unique(tree.ancestors(tree.depth, positions, level))
-        scorer.score(query, level, nodes)
+        scores = scorer.score(query, level, nodes) @ task_weights
+        log.step(level, nodes, scores, np.arange(len(nodes)))
         log.levels.append(LevelTrace(level, len(nodes), len(nodes), time.perf_counter() - start))
     return _rank_items(tree, scorer, query, positions, top_k, task_weights, len(positions), deadline, log)
 

@@ -1,0 +1,43 @@
+"""Searches over stacks, against the closed form of every item's score and a count of what each layer was asked."""
+
+import numpy as np
+import pytest
+
+from index_store.eligibility import Eligible, PositionBitmap
+from index_store.explain import Explainer
+from index_store.search import BeamSearch, ExhaustiveSearch
+from index_store.tree import build_tree
+from tests.index_store.stacks import ONE, Stack, query
+
+TOLERANCE = 1e-5
+
+
+def level_stack(items, nodes):
+    """A stack of two layers over a tree of two levels whose nodes all have as many items."""
+    random = np.random.default_rng(0)
+    codes = np.repeat(np.arange(nodes), items // nodes)[:, None]
+    return Stack(build_tree(codes, random.normal(size=(items, 2)).astype(np.float32)), (1,), random)
+
+
+def every(stack, count):
+    """So many eligible items, spread evenly over the positions."""
+    flags = np.zeros(stack.tree.n_items, bool)
+    flags[np.linspace(0, stack.tree.n_items - 1, count).astype(int)] = True
+    return Eligible.of(stack.tree.n_items, PositionBitmap.of(flags))
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_explanations_have_the_scores_of_a_layer_above_when_the_items_were_scored_directly(targeted):
+    stack = level_stack(items=60, nodes=6)
+    ask = {"top_k": 3, "task_weights": ONE, "trace": True}
+    if targeted:
+        found = BeamSearch(stack.tree, stack.scorer()).search(query(), beam_width=6, eligible=every(stack, 12), **ask)
+    else:
+        found = ExhaustiveSearch(stack.tree, stack.scorer()).search(query(), **ask)
+    above, items = stack.expected(1), stack.expected(2)
+    for row, (node, item) in zip(found.rows, Explainer(stack.tree, found).paths(found.rows), strict=True):
+        assert item.node == stack.tree.position_of_row[row]
+        assert item.score == pytest.approx(items[item.node], abs=TOLERANCE)
+        assert node.score == pytest.approx(above[node.node], abs=TOLERANCE)
+        assert node.rank == 1 + (above > above[node.node] + TOLERANCE).sum()
+        assert node.margin is None  # nothing was dropped there
