@@ -150,7 +150,7 @@ class BeamSearch(Generic[Query]):
 
     A level whose candidates fit into the beam is not scored, nodes without an eligible item never are. The beam widens,
     in order of score, until the kept nodes hold top_k eligible items, so a result holds min(top_k, eligible) items.
-    Where fewer items are eligible than so wide a beam would score pairs without targeting, they are scored directly:
+    Where scoring all eligible items takes no more pairs than so wide a beam without targeting, it is done directly:
     what is left of their nodes tells little of them, and the cost is bounded all the same.
     """
 
@@ -184,11 +184,14 @@ class BeamSearch(Generic[Query]):
         density = eligible.total / tree.n_items if eligible is not None else 1.0
         wider = widening(tree, eligible)
         widths = [width * wider for width in widths]
-        if eligible is not None and eligible.total <= top_k + self._pairs_below(0, widths, 1.0):
-            if deadline is None or eligible.total <= max(LEAST_BLOCK, deadline.affordable()):
-                return _rank_directly(tree, self.scorer, query, eligible.positions(), top_k, task_weights, deadline,
-                                      log)
-            log.planned = float(eligible.total)
+        if eligible is not None:
+            above = sum(min(eligible.total, tree.size(level)) for level in self.scorer.ensemble)
+            direct = float(eligible.total + above)
+            if direct <= top_k + self._pairs_below(0, widths, 1.0):
+                if deadline is None or direct <= max(LEAST_BLOCK, deadline.affordable()):
+                    return _rank_directly(tree, self.scorer, query, eligible.positions(), top_k, task_weights,
+                                          deadline, log)
+                log.planned = direct
         nodes, narrowed = np.arange(tree.size(1)), False
         for level in range(1, tree.depth):
             start = time.perf_counter()

@@ -8,6 +8,7 @@ from index_store.explain import Explainer
 from index_store.search import BeamSearch, ExhaustiveSearch
 from index_store.tree import build_tree
 from tests.index_store.stacks import ONE, Stack, query
+from tests.index_store.test_search import PlantedTime
 
 TOLERANCE = 1e-5
 
@@ -41,3 +42,23 @@ def test_explanations_have_the_scores_of_a_layer_above_when_the_items_were_score
         assert node.score == pytest.approx(above[node.node], abs=TOLERANCE)
         assert node.rank == 1 + (above > above[node.node] + TOLERANCE).sum()
         assert node.margin is None  # nothing was dropped there
+
+
+def test_the_beam_is_taken_when_direct_scoring_costs_more_with_the_nodes_above():
+    stack = level_stack(items=1000, nodes=100)
+    # Widened twice, the beam takes 100 nodes and 2 x 10 items, with top_k 125; directly it is 110 items and 100 nodes.
+    found = BeamSearch(stack.tree, stack.scorer()).search(query(), top_k=5, beam_width=1, task_weights=ONE,
+                                                          eligible=every(stack, 110))
+    assert stack.asked[0] == 100
+    assert 5 <= stack.asked[1] <= 20
+    assert found.pairs_scored == sum(stack.asked)
+
+
+@pytest.mark.parametrize(("affordable", "narrowed"), [(550.0, False), (549.0, True)])
+def test_the_nodes_above_are_part_of_the_plan_when_direct_scoring_must_fit_before_a_deadline(affordable, narrowed):
+    stack = level_stack(items=1000, nodes=50)
+    found = BeamSearch(stack.tree, stack.scorer()).search(query(), top_k=5, beam_width=50, task_weights=ONE,
+                                                          eligible=every(stack, 500),
+                                                          deadline=PlantedTime([affordable, np.inf]))
+    assert found.narrowed == narrowed
+    assert stack.asked == [50, 500]  # the beam had all the time there is, but the plan was another
