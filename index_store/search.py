@@ -283,14 +283,33 @@ class ExhaustiveSearch(Generic[Query]):
 
 def _rank_directly(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], top_k: int,
                    task_weights: NDArray[np.float32], deadline: Deadline | None, log: _Log) -> SearchResult:
-    """Ranks all eligible items; of the nodes above only those are scored that the items' own logits are made of."""
+    """Ranks all eligible items, of ascending positions; a deadline leaves as many from the first as fit before it.
+
+    Of the nodes above only those are scored that these items' own logits are made of.
+    """
+    eligible = len(positions)
+    if deadline is not None and scorer.ensemble and eligible:
+        pairs = _direct_pairs(tree, scorer.ensemble, positions)
+        fit = max(LEAST_BLOCK, int(np.searchsorted(pairs, deadline.affordable(), side="right")))
+        if fit < eligible:
+            log.planned = float(pairs[-1])
+            positions = positions[:fit]
     for level in scorer.ensemble if len(positions) else ():
         start = time.perf_counter()
         nodes = np.unique(tree.ancestors(tree.depth, positions, level))
         scores = scorer.score(query, level, nodes) @ task_weights
         log.step(level, nodes, scores, np.arange(len(nodes)))
         log.levels.append(LevelTrace(level, len(nodes), len(nodes), time.perf_counter() - start))
-    return _rank_items(tree, scorer, query, positions, top_k, task_weights, len(positions), deadline, log)
+    return _rank_items(tree, scorer, query, positions, top_k, task_weights, eligible, deadline, log)
+
+
+def _direct_pairs(tree: Tree, ensemble: Sequence[int], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pairs that the first item of ascending positions (N,) takes, the first two and so on, with their nodes: (N,)."""
+    pairs = np.arange(1, len(positions) + 1)
+    for level in ensemble:
+        nodes = tree.ancestors(tree.depth, positions, level)
+        pairs += np.cumsum(np.diff(nodes, prepend=-1) > 0)
+    return pairs
 
 
 def _rank_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], top_k: int,

@@ -5,7 +5,7 @@ import pytest
 
 from index_store.eligibility import Eligible, PositionBitmap
 from index_store.explain import Explainer
-from index_store.search import BeamSearch, ExhaustiveSearch
+from index_store.search import LEAST_BLOCK, BeamSearch, ExhaustiveSearch
 from index_store.tree import build_tree
 from tests.index_store.stacks import ONE, Stack, query
 from tests.index_store.test_search import PlantedTime
@@ -62,3 +62,17 @@ def test_the_nodes_above_are_part_of_the_plan_when_direct_scoring_must_fit_befor
                                                           deadline=PlantedTime([affordable, np.inf]))
     assert found.narrowed == narrowed
     assert stack.asked == [50, 500]  # the beam had all the time there is, but the plan was another
+
+
+@pytest.mark.parametrize(("affordable", "items"), [(500.0, 400), (np.inf, 1200), (0.0, LEAST_BLOCK)])
+def test_exhaustive_search_scores_the_nodes_of_those_items_alone_that_fit_before_a_deadline(affordable, items):
+    stack = level_stack(items=1200, nodes=300)
+    found = ExhaustiveSearch(stack.tree, stack.scorer()).search(query(), top_k=10, task_weights=ONE,
+                                                                deadline=PlantedTime([affordable]))
+    assert stack.asked == [items // 4, items]
+    assert found.pairs_scored == sum(stack.asked)
+    assert found.coverage == pytest.approx(found.pairs_scored / 1500)
+    assert found.narrowed == (items < 1200)
+    assert found.eligible == 1200
+    truth = np.sort(stack.expected(2)[:items])[::-1][:10]
+    np.testing.assert_allclose(found.scores, truth, atol=TOLERANCE)
