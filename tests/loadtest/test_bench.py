@@ -135,6 +135,11 @@ def test_a_bundle_is_refused_as_two_towers_when_its_score_is_no_inner_product(op
         TwoTower.of(opened, opened)
 
 
+def test_a_stack_is_refused_as_two_towers_for_being_one(opened, stacked_bundle):
+    with pytest.raises(DataError, match=r"is a stack of 2 scorers.* without --stack"):
+        TwoTower.of(Bundle.open(stacked_bundle), opened)
+
+
 def asked_of(grown, spared):
     opened = Bundle.open(grown / "300_ads/bundle")
     dataset = load_dataset(grown / "300_ads/data")
