@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from index_store.eligibility import Eligible, PositionBitmap
 from index_store.explain import Explainer
 from index_store.search import LEAST_BLOCK, BeamSearch, ExhaustiveSearch
 from index_store.tree import build_tree
-from tests.index_store.stacks import ONE, Stack, query
+from tests.index_store.stacks import ONE, Stack, query, stacks
 from tests.index_store.test_search import PlantedTime
 
 TOLERANCE = 1e-5
@@ -25,6 +27,44 @@ def every(stack, count):
     flags = np.zeros(stack.tree.n_items, bool)
     flags[np.linspace(0, stack.tree.n_items - 1, count).astype(int)] = True
     return Eligible.of(stack.tree.n_items, PositionBitmap.of(flags))
+
+
+def brute_force(stack, eligible, top_k):
+    """Scores of the best eligible items, best first."""
+    return np.sort(stack.expected(stack.tree.depth)[eligible.positions()])[::-1][:top_k]
+
+
+@given(stacks(), st.floats(0, 1), st.integers(0, 100))
+def test_targeted_searches_of_a_stack_agree_with_brute_force(drawn, share, seed):
+    stack, top_k, width = drawn
+    tree, random = stack.tree, np.random.default_rng(seed)
+    flags = random.random(tree.n_items) < share
+    eligible = Eligible.of(tree.n_items, PositionBitmap.of(flags), random.integers(0, tree.n_items, 5))
+    ask = {"top_k": top_k, "task_weights": ONE, "eligible": eligible}
+    truth = brute_force(stack, eligible, top_k)
+    wide = BeamSearch(tree, stack.scorer()).search(query(), beam_width=tree.n_items, **ask)
+    exact = ExhaustiveSearch(tree, stack.scorer()).search(query(), **ask)
+    stack.asked = [0] * len(stack.asked)
+    narrow = BeamSearch(tree, stack.scorer()).search(query(), beam_width=width, **ask)
+    np.testing.assert_allclose(wide.scores, truth, atol=TOLERANCE)
+    np.testing.assert_allclose(exact.scores, truth, atol=TOLERANCE)
+    assert len(narrow.rows) == len(truth)
+    assert eligible.contains(tree.position_of_row[narrow.rows]).all()
+    assert narrow.pairs_scored == sum(stack.asked)
+
+
+@pytest.mark.parametrize("ensemble", [(1,), (2,), (1, 2)])
+def test_a_wide_beam_of_a_stack_finds_the_best_eligible_items_when_they_are_not_scored_directly(ensemble):
+    random = np.random.default_rng(0)
+    tree = build_tree(random.integers(0, 5, (900, 2)), random.normal(size=(900, 2)).astype(np.float32))
+    stack = Stack(tree, ensemble, random)
+    eligible = every(stack, 500)
+    # No time for all of them at once, and then all the time there is: the beam walks down.
+    found = BeamSearch(tree, stack.scorer()).search(query(), top_k=40, beam_width=900, task_weights=ONE,
+                                                    eligible=eligible, deadline=PlantedTime([0.0, np.inf]))
+    assert found.narrowed  # to score directly was the plan
+    np.testing.assert_allclose(found.scores, brute_force(stack, eligible, 40), atol=TOLERANCE)
+    assert found.pairs_scored == sum(stack.asked)
 
 
 @pytest.mark.parametrize("targeted", [False, True])
