@@ -116,7 +116,6 @@ class _Log:
     levels: list[LevelTrace] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     planned: float = 0.0
-    began: float = field(default_factory=time.perf_counter)
 
     @property
     def pairs(self) -> int:
@@ -130,12 +129,9 @@ class _Log:
             self.steps.append(Step(level, nodes[order], scores[order], np.isin(order, kept)))
 
     def result(self, rows: NDArray[np.int64], scores: NDArray[np.float32], logits: NDArray[np.float32],
-               eligible: int, deadline: Deadline | None) -> SearchResult:
-        pairs = self.pairs
-        if deadline is not None and pairs:
-            deadline.pace.observe(pairs, time.perf_counter() - self.began)
+               eligible: int) -> SearchResult:
         # A narrowed search may turn out as large as planned, by uneven branches; it was narrowed all the same.
-        coverage = min(pairs / self.planned, 1.0 - 1e-6) if self.planned else 1.0
+        coverage = min(self.pairs / self.planned, 1.0 - 1e-6) if self.planned else 1.0
         return SearchResult(rows, scores, logits, tuple(self.levels), eligible, coverage, tuple(self.steps))
 
 
@@ -185,10 +181,11 @@ class BeamSearch(Generic[Query]):
         wider = widening(tree, eligible)
         widths = [width * wider for width in widths]
         if eligible is not None:
-            above = sum(min(eligible.total, tree.size(level)) for level in self.scorer.ensemble)
-            direct = float(eligible.total + above)
-            if direct <= top_k + self._pairs_below(0, widths, 1.0):
-                if deadline is None or direct <= max(LEAST_BLOCK, deadline.affordable()):
+            levels = (*self.scorer.ensemble, tree.depth)
+            plan = {level: float(min(eligible.total, tree.size(level))) for level in levels}
+            direct = sum(plan.values())
+            if direct <= top_k + sum(self._pairs_below(0, widths, 1.0).values()):
+                if deadline is None or direct <= LEAST_BLOCK or deadline.pace.seconds(plan) <= deadline.left():
                     return _rank_directly(tree, self.scorer, query, eligible.positions(), top_k, task_weights,
                                           deadline, log)
                 log.planned = direct
@@ -230,20 +227,20 @@ class BeamSearch(Generic[Query]):
         total = tree.n_items if eligible is None else eligible.total
         return _rank_items(tree, self.scorer, query, nodes, top_k, task_weights, total, deadline, log)
 
-    def _pairs_below(self, level: int, widths: Sequence[float], density: float) -> float:
-        """Pairs that the levels below `level` take if nodes are of mean size: the plan of a search before it starts.
+    def _pairs_below(self, level: int, widths: Sequence[float], density: float) -> dict[int, float]:
+        """Pairs of each level below `level` if nodes are of mean size: the plan of a search before it starts.
 
         `density` is the share of the items that is eligible.
         """
-        tree, pairs = self.tree, 0.0
+        tree, pairs = self.tree, dict[int, float]()
         for below in range(level + 1, tree.depth + 1):
             candidates = float(tree.size(below))
             if below > 1:
                 candidates = min(candidates, widths[below - 2] * candidates / tree.size(below - 1))
             if below == tree.depth:
-                pairs += candidates * density
+                pairs[below] = candidates * density
             elif candidates > widths[below - 1] or below in self.scorer.ensemble:
-                pairs += candidates
+                pairs[below] = candidates
         return pairs
 
     def _narrow(self, level: int, kept: NDArray[np.int64], eligible: int, density: float, widths: list[float],
@@ -257,11 +254,12 @@ class BeamSearch(Generic[Query]):
         children = float(tree.child_counts(level, kept).sum())
         # The kept nodes tend to be large ones; what holds for their children is taken to hold further down.
         skew = children * tree.size(level) / (len(kept) * tree.size(level + 1))
-        plan = min(children, eligible) + skew * self._pairs_below(level + 1, widths, density)
-        share = deadline.affordable() / plan
+        plan = {level + 1: min(children, eligible)}
+        plan |= {below: skew * pairs for below, pairs in self._pairs_below(level + 1, widths, density).items()}
+        share = deadline.left() / deadline.pace.seconds(plan)
         if share >= 1.0:
             return False
-        log.planned = log.planned or log.pairs + scored + plan
+        log.planned = log.planned or log.pairs + scored + sum(plan.values())
         for at in range(level - 1, len(widths)):
             widths[at] = max(1.0, widths[at] * share)
         return True
@@ -289,10 +287,11 @@ def _rank_directly(tree: Tree, scorer: NodeScorer[Query], query: Query, position
     """
     eligible = len(positions)
     if deadline is not None and scorer.ensemble and eligible:
-        pairs = _direct_pairs(tree, scorer.ensemble, positions)
-        fit = max(LEAST_BLOCK, int(np.searchsorted(pairs, deadline.affordable(), side="right")))
+        plans = _direct_plans(tree, scorer.ensemble, positions)
+        seconds = sum(pairs * deadline.pace.seconds_per_pair(level) for level, pairs in plans.items())
+        fit = max(LEAST_BLOCK, int(np.searchsorted(seconds, deadline.left(), side="right")))
         if fit < eligible:
-            log.planned = float(pairs[-1])
+            log.planned = float(sum(pairs[-1] for pairs in plans.values()))
             positions = positions[:fit]
     for level in scorer.ensemble if len(positions) else ():
         start = time.perf_counter()
@@ -303,13 +302,13 @@ def _rank_directly(tree: Tree, scorer: NodeScorer[Query], query: Query, position
     return _rank_items(tree, scorer, query, positions, top_k, task_weights, eligible, deadline, log)
 
 
-def _direct_pairs(tree: Tree, ensemble: Sequence[int], positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Pairs that the first item of ascending positions (N,) takes, the first two and so on, with their nodes: (N,)."""
-    pairs = np.arange(1, len(positions) + 1)
+def _direct_plans(tree: Tree, ensemble: Sequence[int], positions: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+    """Pairs at each level that the first of ascending positions (N,) takes, the first two and so on: (N,) a level."""
+    plans = {tree.depth: np.arange(1, len(positions) + 1)}
     for level in ensemble:
         nodes = tree.ancestors(tree.depth, positions, level)
-        pairs += np.cumsum(np.diff(nodes, prepend=-1) > 0)
-    return pairs
+        plans[level] = np.cumsum(np.diff(nodes, prepend=-1) > 0)
+    return plans
 
 
 def _rank_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], top_k: int,
@@ -328,7 +327,7 @@ def _rank_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: 
     kept, rows = kept.take(order), rows.take(order)
     log.step(tree.depth, positions, scores, kept)
     log.levels.append(LevelTrace(tree.depth, candidates, len(positions), time.perf_counter() - start))
-    return log.result(rows, scores.take(kept), logits.take(kept, axis=0), eligible, deadline)
+    return log.result(rows, scores.take(kept), logits.take(kept, axis=0), eligible)
 
 
 def _score_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], tasks: int,
@@ -340,7 +339,9 @@ def _score_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions:
         return scorer.score(query, tree.depth, positions)
     parts, done = [], 0
     while done < len(positions):
-        fits = BLOCK if deadline is None else int(min(BLOCK, deadline.affordable()))
+        fits = BLOCK
+        if deadline is not None:
+            fits = int(min(BLOCK, deadline.left() / deadline.pace.seconds_per_pair(tree.depth)))
         if done and fits < LEAST_BLOCK:
             break
         block = positions[done:done + max(fits, LEAST_BLOCK)]

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from index_store.deadline import Pace
 from index_store.eligibility import Eligible, PositionBitmap
 from index_store.explain import Explainer
 from index_store.search import LEAST_BLOCK, BeamSearch, ExhaustiveSearch
@@ -94,21 +95,21 @@ def test_the_beam_is_taken_when_direct_scoring_costs_more_with_the_nodes_above()
     assert found.pairs_scored == sum(stack.asked)
 
 
-@pytest.mark.parametrize(("affordable", "narrowed"), [(550.0, False), (549.0, True)])
-def test_the_nodes_above_are_part_of_the_plan_when_direct_scoring_must_fit_before_a_deadline(affordable, narrowed):
+@pytest.mark.parametrize(("seconds", "narrowed"), [(550.0, False), (549.0, True)])
+def test_the_nodes_above_are_part_of_the_plan_when_direct_scoring_must_fit_before_a_deadline(seconds, narrowed):
     stack = level_stack(items=1000, nodes=50)
     found = BeamSearch(stack.tree, stack.scorer()).search(query(), top_k=5, beam_width=50, task_weights=ONE,
                                                           eligible=every(stack, 500),
-                                                          deadline=PlantedTime([affordable, np.inf]))
+                                                          deadline=PlantedTime([seconds, np.inf]))
     assert found.narrowed == narrowed
     assert stack.asked == [50, 500]  # the beam had all the time there is, but the plan was another
 
 
-@pytest.mark.parametrize(("affordable", "items"), [(500.0, 400), (np.inf, 1200), (0.0, LEAST_BLOCK)])
-def test_exhaustive_search_scores_the_nodes_of_those_items_alone_that_fit_before_a_deadline(affordable, items):
+@pytest.mark.parametrize(("seconds", "items"), [(500.0, 400), (np.inf, 1200), (0.0, LEAST_BLOCK)])
+def test_exhaustive_search_scores_the_nodes_of_those_items_alone_that_fit_before_a_deadline(seconds, items):
     stack = level_stack(items=1200, nodes=300)
     found = ExhaustiveSearch(stack.tree, stack.scorer()).search(query(), top_k=10, task_weights=ONE,
-                                                                deadline=PlantedTime([affordable]))
+                                                                deadline=PlantedTime([seconds]))
     assert stack.asked == [items // 4, items]
     assert found.pairs_scored == sum(stack.asked)
     assert found.coverage == pytest.approx(found.pairs_scored / 1500)
@@ -116,3 +117,29 @@ def test_exhaustive_search_scores_the_nodes_of_those_items_alone_that_fit_before
     assert found.eligible == 1200
     truth = np.sort(stack.expected(2)[:items])[::-1][:10]
     np.testing.assert_allclose(found.scores, truth, atol=TOLERANCE)
+
+
+def slow_above(factor):
+    """A pace at which a pair takes one second at level 2, and so many times longer at level 1."""
+    pace = Pace(1.0)
+    for _ in range(300):
+        pace.observe(1, 100, 100.0 * factor)
+    return pace
+
+
+@pytest.mark.parametrize(("seconds", "narrowed"), [(200.0, False), (199.0, True)])
+def test_a_slow_layer_that_is_done_narrows_nothing_below_it(seconds, narrowed):
+    stack = level_stack(items=1000, nodes=100)
+    found = BeamSearch(stack.tree, stack.scorer()).search(query(), top_k=5, beam_width=20, task_weights=ONE,
+                                                          deadline=PlantedTime([seconds], slow_above(50.0)))
+    assert found.narrowed == narrowed
+    assert stack.asked[0] == 100
+    assert (stack.asked[1] == 200) != narrowed
+
+
+def test_exhaustive_search_takes_fewer_items_when_their_nodes_are_slow():
+    stack = level_stack(items=4000, nodes=1000)
+    found = ExhaustiveSearch(stack.tree, stack.scorer()).search(
+        query(), top_k=10, task_weights=ONE, deadline=PlantedTime([2400.5, 500.0, 0.0], slow_above(20.0)))
+    assert stack.asked == [100, 400]  # 20 and 4 x 1 seconds a node
+    assert found.coverage == pytest.approx(500 / 5000)
