@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from index_store.deadline import Deadline
 from index_store.eligibility import Eligible
+from index_store.search_log import LevelTrace, SearchLog, Step
 from index_store.tree import Tree
 
 Query = TypeVar("Query", contravariant=True)
@@ -44,32 +45,6 @@ class NodeScorer(Protocol[Query]):
     def score(self, query: Query, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Task logits of distinct nodes (C,) of a level: (C, tasks) float32."""
         ...
-
-
-@dataclass(frozen=True)
-class LevelTrace:
-    """What the search did at one level. `scored` is 0 where all candidates fit into the beam. Seconds include both."""
-
-    level: int
-    candidates: int
-    scored: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Step:
-    """The choice at one level that was scored, for explanations.
-
-    Attributes:
-        nodes: (C,) candidates, ascending; positions at the items' level.
-        scores: (C,) float32.
-        kept: (C,) bool, those in the beam; at the items' level those returned.
-    """
-
-    level: int
-    nodes: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    kept: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -106,33 +81,6 @@ class SearchResult:
     def overlap(self, truth: SearchResult) -> float:
         """Share of another result's items that this one has too; 1 where it has none."""
         return float(np.isin(truth.rows, self.rows).mean()) if len(truth.rows) else 1.0
-
-
-@dataclass
-class _Log:
-    """What one search notes as it goes; `planned` is set when a deadline first costs it pairs."""
-
-    trace: bool
-    levels: list[LevelTrace] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-    planned: float = 0.0
-
-    @property
-    def pairs(self) -> int:
-        return sum(level.scored for level in self.levels)
-
-    def step(self, level: int, nodes: NDArray[np.int64], scores: NDArray[np.float32],
-             kept: NDArray[np.int64]) -> None:
-        """Notes a choice if it was asked for; `kept` are indices into `nodes`, which come in any order."""
-        if self.trace:
-            order = np.argsort(nodes)
-            self.steps.append(Step(level, nodes[order], scores[order], np.isin(order, kept)))
-
-    def result(self, rows: NDArray[np.int64], scores: NDArray[np.float32], logits: NDArray[np.float32],
-               eligible: int) -> SearchResult:
-        # A narrowed search may turn out as large as planned, by uneven branches; it was narrowed all the same.
-        coverage = min(self.pairs / self.planned, 1.0 - 1e-6) if self.planned else 1.0
-        return SearchResult(rows, scores, logits, tuple(self.levels), eligible, coverage, tuple(self.steps))
 
 
 def widening(tree: Tree, eligible: Eligible | None) -> float:
@@ -176,7 +124,7 @@ class BeamSearch(Generic[Query]):
         widths = [float(beam_width)] * inner if isinstance(beam_width, int) else [float(w) for w in beam_width]
         if len(widths) != inner:
             raise ValueError(f"beam_width names {len(widths)} levels, the tree has {inner} above the items")
-        log = _Log(trace)
+        log = SearchLog(trace)
         density = eligible.total / tree.n_items if eligible is not None else 1.0
         wider = widening(tree, eligible)
         widths = [width * wider for width in widths]
@@ -244,7 +192,7 @@ class BeamSearch(Generic[Query]):
         return pairs
 
     def _narrow(self, level: int, kept: NDArray[np.int64], eligible: int, density: float, widths: list[float],
-                deadline: Deadline, log: _Log, scored: int) -> bool:
+                deadline: Deadline, log: SearchLog, scored: int) -> bool:
         """Narrows `widths` from `level` on if the pairs below the kept nodes do not fit before the deadline.
 
         Args:
@@ -276,11 +224,11 @@ class ExhaustiveSearch(Generic[Query]):
                deadline: Deadline | None = None, trace: bool = False) -> SearchResult:
         """Finds the best items; the arguments are those of `BeamSearch.search`."""
         positions = np.arange(self.tree.n_items) if eligible is None else eligible.positions()
-        return _rank_directly(self.tree, self.scorer, query, positions, top_k, task_weights, deadline, _Log(trace))
+        return _rank_directly(self.tree, self.scorer, query, positions, top_k, task_weights, deadline, SearchLog(trace))
 
 
 def _rank_directly(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], top_k: int,
-                   task_weights: NDArray[np.float32], deadline: Deadline | None, log: _Log) -> SearchResult:
+                   task_weights: NDArray[np.float32], deadline: Deadline | None, log: SearchLog) -> SearchResult:
     """Ranks all eligible items, of ascending positions; a deadline leaves as many from the first as fit before it.
 
     Of the nodes above only those are scored that these items' own logits are made of.
@@ -312,7 +260,8 @@ def _direct_plans(tree: Tree, ensemble: Sequence[int], positions: NDArray[np.int
 
 
 def _rank_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], top_k: int,
-                task_weights: NDArray[np.float32], eligible: int, deadline: Deadline | None, log: _Log) -> SearchResult:
+                task_weights: NDArray[np.float32], eligible: int, deadline: Deadline | None,
+                log: SearchLog) -> SearchResult:
     """Scores the items at the given positions and takes the best, as the last level of every search."""
     start = time.perf_counter()
     candidates = len(positions)
@@ -327,7 +276,8 @@ def _rank_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: 
     kept, rows = kept.take(order), rows.take(order)
     log.step(tree.depth, positions, scores, kept)
     log.levels.append(LevelTrace(tree.depth, candidates, len(positions), time.perf_counter() - start))
-    return log.result(rows, scores.take(kept), logits.take(kept, axis=0), eligible)
+    return SearchResult(rows, scores.take(kept), logits.take(kept, axis=0), tuple(log.levels), eligible, log.coverage,
+                        tuple(log.steps))
 
 
 def _score_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], tasks: int,
