@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.search import SearchResult, Step
+from index_store.search import SearchResult
+from index_store.search_log import Step
 from index_store.tree import Tree
 
 Outcome = Literal["returned", "outscored", "pruned", "cut_short", "filtered"]

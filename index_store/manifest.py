@@ -132,13 +132,17 @@ def read_manifest(folder: Path) -> Manifest:
     for name in names:
         if not _FILE_NAME.fullmatch(name):
             raise BundleError(folder, MANIFEST, f"lists a file named {name!r}", RESTORE)
-    ends = {entry.scorer: entry.level for entry in manifest.levels}
-    own = [entry.level for entry in manifest.levels if entry.ensemble]
-    if len({(entry.scorer, entry.width) for entry in manifest.levels}) > len(ends):
+    last_levels = {entry.scorer: entry.level for entry in manifest.levels}
+    ensemble_levels = [entry.level for entry in manifest.levels if entry.ensemble]
+    if len({(entry.scorer, entry.width) for entry in manifest.levels}) > len(last_levels):
         raise BundleError(folder, MANIFEST, "says that one scorer reads nodes of different widths", RESTORE)
-    if own != sorted(ends.values()) or [ends[name] for name in manifest.scorers] != own:
-        raise BundleError(folder, MANIFEST, f"says that the levels {own} make up an item's logits, but its scorers end "
-                                            f"at the levels {sorted(ends.values())}", RESTORE)
+    if not ensemble_levels == sorted(last_levels.values()) == [last_levels[name] for name in manifest.scorers]:
+        raise BundleError(folder, MANIFEST, f"says that the levels {ensemble_levels} make up an item's logits, but its "
+                                            f"scorers end at the levels {sorted(last_levels.values())}", RESTORE)
+    widths, inner = list(manifest.search.beam_width), len(manifest.levels) - 1
+    if len(widths) != inner:
+        raise BundleError(folder, MANIFEST, f"has {len(widths)} beam widths, {widths}, but {inner} levels above the "
+                                            "items", RESTORE)
     return manifest
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from index_store.deadline import Deadline
 from index_store.eligibility import Eligible
+from index_store.search_log import LevelTrace, SearchLog, Step
 from index_store.tree import Tree
 
 Query = TypeVar("Query", contravariant=True)
@@ -44,32 +45,6 @@ class NodeScorer(Protocol[Query]):
     def score(self, query: Query, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Task logits of distinct nodes (C,) of a level: (C, tasks) float32."""
         ...
-
-
-@dataclass(frozen=True)
-class LevelTrace:
-    """What the search did at one level. `scored` is 0 where all candidates fit into the beam. Seconds include both."""
-
-    level: int
-    candidates: int
-    scored: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Step:
-    """The choice at one level that was scored, for explanations.
-
-    Attributes:
-        nodes: (C,) candidates; positions at the items' level.
-        scores: (C,) float32.
-        kept: (C,) bool, those in the beam; at the items' level those returned.
-    """
-
-    level: int
-    nodes: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    kept: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -108,30 +83,6 @@ class SearchResult:
         return float(np.isin(truth.rows, self.rows).mean()) if len(truth.rows) else 1.0
 
 
-@dataclass
-class _Log:
-    """What one search notes as it goes; `planned` is set when a deadline first costs it pairs."""
-
-    trace: bool
-    levels: list[LevelTrace] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-    planned: float = 0.0
-    began: float = field(default_factory=time.perf_counter)
-
-    @property
-    def pairs(self) -> int:
-        return sum(level.scored for level in self.levels)
-
-    def result(self, rows: NDArray[np.int64], scores: NDArray[np.float32], logits: NDArray[np.float32],
-               eligible: int, deadline: Deadline | None) -> SearchResult:
-        pairs = self.pairs
-        if deadline is not None and pairs:
-            deadline.pace.observe(pairs, time.perf_counter() - self.began)
-        # A narrowed search may turn out as large as planned, by uneven branches; it was narrowed all the same.
-        coverage = min(pairs / self.planned, 1.0 - 1e-6) if self.planned else 1.0
-        return SearchResult(rows, scores, logits, tuple(self.levels), eligible, coverage, tuple(self.steps))
-
-
 def widening(tree: Tree, eligible: Eligible | None) -> float:
     """Factor of the beam under targeting: a node holds fewer eligible items, so more nodes are worth their pairs."""
     return min(MOST_WIDENED, tree.n_items / eligible.total) if eligible is not None and eligible.total else 1.0
@@ -143,7 +94,7 @@ class BeamSearch(Generic[Query]):
 
     A level whose candidates fit into the beam is not scored, nodes without an eligible item never are. The beam widens,
     in order of score, until the kept nodes hold top_k eligible items, so a result holds min(top_k, eligible) items.
-    Where fewer items are eligible than so wide a beam would score pairs without targeting, they are scored directly:
+    Where scoring all eligible items takes no more pairs than so wide a beam without targeting, it is done directly:
     what is left of their nodes tells little of them, and the cost is bounded all the same.
     """
 
@@ -173,15 +124,19 @@ class BeamSearch(Generic[Query]):
         widths = [float(beam_width)] * inner if isinstance(beam_width, int) else [float(w) for w in beam_width]
         if len(widths) != inner:
             raise ValueError(f"beam_width names {len(widths)} levels, the tree has {inner} above the items")
-        log = _Log(trace)
+        log = SearchLog(trace)
         density = eligible.total / tree.n_items if eligible is not None else 1.0
         wider = widening(tree, eligible)
         widths = [width * wider for width in widths]
-        if eligible is not None and eligible.total <= top_k + self._pairs_below(0, widths, 1.0):
-            if deadline is None or eligible.total <= max(LEAST_BLOCK, deadline.affordable()):
-                return _rank_directly(tree, self.scorer, query, eligible.positions(), top_k, task_weights, deadline,
-                                      log)
-            log.planned = float(eligible.total)
+        if eligible is not None:
+            levels = (*self.scorer.ensemble, tree.depth)
+            plan = {level: float(min(eligible.total, tree.size(level))) for level in levels}
+            direct = sum(plan.values())
+            if direct <= top_k + sum(self._pairs_below(0, widths, 1.0).values()):
+                if deadline is None or direct <= LEAST_BLOCK or deadline.pace.seconds(plan) <= deadline.left():
+                    return _rank_directly(tree, self.scorer, query, eligible.positions(), top_k, task_weights,
+                                          deadline, log)
+                log.planned = direct
         nodes, narrowed = np.arange(tree.size(1)), False
         for level in range(1, tree.depth):
             start = time.perf_counter()
@@ -207,8 +162,7 @@ class BeamSearch(Generic[Query]):
                     held = tree.items_below(level, nodes) if counts is None else counts
                     enough = int(np.searchsorted(np.cumsum(held[by_score]), top_k)) + 1
                     kept = by_score[:max(width, enough)]
-                if trace:
-                    log.steps.append(Step(level, nodes, scores, np.isin(np.arange(candidates), kept)))
+                log.step(level, nodes, scores, kept)
                 if deadline is None:
                     kept.sort()  # neighbours in memory
                 else:  # the most promising first, in case that the items are cut short
@@ -221,24 +175,24 @@ class BeamSearch(Generic[Query]):
         total = tree.n_items if eligible is None else eligible.total
         return _rank_items(tree, self.scorer, query, nodes, top_k, task_weights, total, deadline, log)
 
-    def _pairs_below(self, level: int, widths: Sequence[float], density: float) -> float:
-        """Pairs that the levels below `level` take if nodes are of mean size: the plan of a search before it starts.
+    def _pairs_below(self, level: int, widths: Sequence[float], density: float) -> dict[int, float]:
+        """Pairs of each level below `level` if nodes are of mean size: the plan of a search before it starts.
 
         `density` is the share of the items that is eligible.
         """
-        tree, pairs = self.tree, 0.0
+        tree, pairs = self.tree, dict[int, float]()
         for below in range(level + 1, tree.depth + 1):
             candidates = float(tree.size(below))
             if below > 1:
                 candidates = min(candidates, widths[below - 2] * candidates / tree.size(below - 1))
             if below == tree.depth:
-                pairs += candidates * density
+                pairs[below] = candidates * density
             elif candidates > widths[below - 1] or below in self.scorer.ensemble:
-                pairs += candidates
+                pairs[below] = candidates
         return pairs
 
     def _narrow(self, level: int, kept: NDArray[np.int64], eligible: int, density: float, widths: list[float],
-                deadline: Deadline, log: _Log, scored: int) -> bool:
+                deadline: Deadline, log: SearchLog, scored: int) -> bool:
         """Narrows `widths` from `level` on if the pairs below the kept nodes do not fit before the deadline.
 
         Args:
@@ -248,11 +202,12 @@ class BeamSearch(Generic[Query]):
         children = float(tree.child_counts(level, kept).sum())
         # The kept nodes tend to be large ones; what holds for their children is taken to hold further down.
         skew = children * tree.size(level) / (len(kept) * tree.size(level + 1))
-        plan = min(children, eligible) + skew * self._pairs_below(level + 1, widths, density)
-        share = deadline.affordable() / plan
+        plan = {level + 1: min(children, eligible)}
+        plan |= {below: skew * pairs for below, pairs in self._pairs_below(level + 1, widths, density).items()}
+        share = deadline.left() / deadline.pace.seconds(plan)
         if share >= 1.0:
             return False
-        log.planned = log.planned or log.pairs + scored + plan
+        log.planned = log.planned or log.pairs + scored + sum(plan.values())
         for at in range(level - 1, len(widths)):
             widths[at] = max(1.0, widths[at] * share)
         return True
@@ -269,22 +224,44 @@ class ExhaustiveSearch(Generic[Query]):
                deadline: Deadline | None = None, trace: bool = False) -> SearchResult:
         """Finds the best items; the arguments are those of `BeamSearch.search`."""
         positions = np.arange(self.tree.n_items) if eligible is None else eligible.positions()
-        return _rank_directly(self.tree, self.scorer, query, positions, top_k, task_weights, deadline, _Log(trace))
+        return _rank_directly(self.tree, self.scorer, query, positions, top_k, task_weights, deadline, SearchLog(trace))
 
 
 def _rank_directly(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], top_k: int,
-                   task_weights: NDArray[np.float32], deadline: Deadline | None, log: _Log) -> SearchResult:
-    """Ranks all eligible items; of the nodes above only those are scored that the items' own logits are made of."""
+                   task_weights: NDArray[np.float32], deadline: Deadline | None, log: SearchLog) -> SearchResult:
+    """Ranks all eligible items, of ascending positions; a deadline leaves as many from the first as fit before it.
+
+    Of the nodes above only those are scored that these items' own logits are made of.
+    """
+    eligible = len(positions)
+    if deadline is not None and scorer.ensemble and eligible:
+        plans = _direct_plans(tree, scorer.ensemble, positions)
+        seconds = sum(pairs * deadline.pace.seconds_per_pair(level) for level, pairs in plans.items())
+        fit = max(LEAST_BLOCK, int(np.searchsorted(seconds, deadline.left(), side="right")))
+        if fit < eligible:
+            log.planned = float(sum(pairs[-1] for pairs in plans.values()))
+            positions = positions[:fit]
     for level in scorer.ensemble if len(positions) else ():
         start = time.perf_counter()
         nodes = np.unique(tree.ancestors(tree.depth, positions, level))
-        scorer.score(query, level, nodes)
+        scores = scorer.score(query, level, nodes) @ task_weights
+        log.step(level, nodes, scores, np.arange(len(nodes)))
         log.levels.append(LevelTrace(level, len(nodes), len(nodes), time.perf_counter() - start))
-    return _rank_items(tree, scorer, query, positions, top_k, task_weights, len(positions), deadline, log)
+    return _rank_items(tree, scorer, query, positions, top_k, task_weights, eligible, deadline, log)
+
+
+def _direct_plans(tree: Tree, ensemble: Sequence[int], positions: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+    """Pairs at each level that the first of ascending positions (N,) takes, the first two and so on: (N,) a level."""
+    plans = {tree.depth: np.arange(1, len(positions) + 1)}
+    for level in ensemble:
+        nodes = tree.ancestors(tree.depth, positions, level)
+        plans[level] = np.cumsum(np.diff(nodes, prepend=-1) > 0)
+    return plans
 
 
 def _rank_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], top_k: int,
-                task_weights: NDArray[np.float32], eligible: int, deadline: Deadline | None, log: _Log) -> SearchResult:
+                task_weights: NDArray[np.float32], eligible: int, deadline: Deadline | None,
+                log: SearchLog) -> SearchResult:
     """Scores the items at the given positions and takes the best, as the last level of every search."""
     start = time.perf_counter()
     candidates = len(positions)
@@ -297,11 +274,10 @@ def _rank_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: 
     rows = tree.rows.take(positions.take(kept)).astype(np.int64)
     order = np.lexsort((rows, -scores.take(kept)))
     kept, rows = kept.take(order), rows.take(order)
-    if log.trace:
-        order = np.argsort(positions)
-        log.steps.append(Step(tree.depth, positions[order], scores[order], np.isin(order, kept)))
+    log.step(tree.depth, positions, scores, kept)
     log.levels.append(LevelTrace(tree.depth, candidates, len(positions), time.perf_counter() - start))
-    return log.result(rows, scores.take(kept), logits.take(kept, axis=0), eligible, deadline)
+    return SearchResult(rows, scores.take(kept), logits.take(kept, axis=0), tuple(log.levels), eligible, log.coverage,
+                        tuple(log.steps))
 
 
 def _score_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], tasks: int,
@@ -313,7 +289,9 @@ def _score_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions:
         return scorer.score(query, tree.depth, positions)
     parts, done = [], 0
     while done < len(positions):
-        fits = BLOCK if deadline is None else int(min(BLOCK, deadline.affordable()))
+        fits = BLOCK
+        if deadline is not None:
+            fits = int(min(BLOCK, deadline.left() / deadline.pace.seconds_per_pair(tree.depth)))
         if done and fits < LEAST_BLOCK:
             break
         block = positions[done:done + max(fits, LEAST_BLOCK)]

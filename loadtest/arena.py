@@ -53,7 +53,7 @@ class Arena:
             recorded = RecordedScores.of(self.retriever.scorer, asked.query, tree)
             truth: NDArray[np.int64] = np.empty(0, np.int64)
             for c, contender in enumerate(contenders):
-                meter = Meter(recorded)
+                meter = Meter(tree, recorded)
                 rows = contender.find(asked, meter)
                 truth = rows if c == 0 else truth
                 overlap = np.isin(truth, rows).mean() if len(truth) else 1.0

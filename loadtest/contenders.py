@@ -6,7 +6,7 @@ The scorer is handed in: the bundle's own where time counts, recorded scores whe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -124,23 +124,42 @@ def ranked(tree: Tree, positions: NDArray[np.int64], scores: NDArray[np.float32]
 
 @dataclass
 class Meter:
-    """A scorer that counts what another one does.
+    """A scorer that counts what another one does for one user.
+
+    In a stack an item's score has parts of the nodes above it. The scorer computes them once, whether a search asks for
+    them or not, and so they are counted.
 
     Attributes:
+        tree: that is searched.
         scorer: the other one.
-        pairs: (user, node) pairs scored since the last reset.
     """
 
+    tree: Tree
     scorer: NodeScorer[UserQuery]
-    pairs: int = 0
+    _others: int = field(default=0, init=False)
+    _known: dict[int, NDArray[np.bool_]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._known = {level: np.zeros(self.tree.size(level), bool) for level in self.ensemble}
 
     @property
     def ensemble(self) -> tuple[int, ...]:
         return self.scorer.ensemble
 
+    @property
+    def pairs(self) -> int:
+        """(user, node) pairs scored so far."""
+        return self._others + sum(int(known.sum()) for known in self._known.values())
+
     def score(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Task logits of nodes (C,) of a level: (C, tasks)."""
-        self.pairs += len(nodes)
+        """Task logits of distinct nodes (C,) of a level: (C, tasks)."""
+        for own, known in self._known.items():
+            if own < level:
+                known[self.tree.ancestors(level, nodes, own)] = True
+        if level in self._known:
+            self._known[level][nodes] = True
+        else:
+            self._others += len(nodes)
         return self.scorer.score(query, level, nodes)
 
 

@@ -1,7 +1,7 @@
-"""`python -m loadtest kernel`: what a pair costs the scorer's graph, beside what this machine could do.
+"""`python -m loadtest kernel`: what a pair costs the graph of each scorer, beside what this machine could do.
 
-One thread throughout. The share of the peak is of the arithmetic that the graph states, against the fastest product of
-two square float32 matrices in the same run and the same runtime.
+A bundle has one scorer, a stack one a layer. One thread throughout. The share of the peak is of the arithmetic that a
+graph states, against the fastest product of two square float32 matrices in the same run and the same runtime.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from onnx import TensorProto, helper
 from tqdm import tqdm
 
 from index_store.manifest import BundleError
+from index_store.scoring import DenseLayers
 from index_store.store import Bundle
 from loadtest.report import table
 from model.flops import Work, count
@@ -38,7 +39,7 @@ SECONDS = 15.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command on its parser."""
-    parser.add_argument("--bundle", type=Path, required=True, help="bundle whose scorer is measured")
+    parser.add_argument("--bundle", type=Path, required=True, help="bundle whose scorers are measured")
     parser.add_argument("--out", type=Path, help="folder for kernel.json and kernel.md (default: not written)")
     parser.add_argument("--seconds", type=float, default=SECONDS,
                         help="about how long to time the blocks (default %(default)s)")
@@ -61,33 +62,41 @@ def run(args: argparse.Namespace) -> int:
 
 
 def kernel(folder: Path, blocks: Sequence[int] = BLOCKS, seconds: float = SECONDS) -> dict[str, Any]:
-    """Measures the graph that scores the ads of a bundle.
+    """Measures the graphs that score the nodes and ads of a bundle.
 
     Args:
         folder: the bundle.
         blocks: pairs of a call, rising.
-        seconds: about how long to time them.
+        seconds: about how long to time them, all scorers together.
 
     Returns:
-        `flops_per_pair`, `flops_per_call` (what a call costs besides); `stored_bytes_per_pair`: what is gathered for a
-        pair and the logits it gets; `moved_bytes_per_pair`: what all operators read and write, as if none were fused;
-        `peak_gflops`; `blocks`: an entry each with `pairs`, `ms`, `us_per_pair`, `gflops`, `share_of_peak` and
-        `joining_gain`: two calls of this size over one of twice as many pairs, the most that joining the blocks of two
-        requests could gain; None for the last.
+        `peak_gflops`; `scorers`: an entry each, coarse to fine, with `name` (the file), `levels` (those it scores),
+        `flops_per_pair`, `flops_per_call` (what a call costs besides), `stored_bytes_per_pair`: what is gathered for a
+        pair and the logits it gets, `moved_bytes_per_pair`: what all operators read and write, as if none were fused;
+        and `blocks`: an entry each with `pairs`, `ms`, `us_per_pair`, `gflops`, `share_of_peak` and `joining_gain`: two
+        calls of this size over one of twice as many pairs, the most that joining the blocks of two requests could gain;
+        None for the last.
 
     Raises:
         BundleError: it cannot be opened.
     """
     opened = Bundle.open(folder)
-    retriever = Retriever(opened)
-    inputs = {pairs: _inputs(opened, pairs) for pairs in blocks}
-    graph = opened.files.path(opened.manifest.levels[-1].scorer)
-    small, large = (count(graph, _named(_inputs(opened, pairs))) for pairs in (64, 128))
+    names, layers = opened.manifest.scorers, Retriever(opened).scorer.layers
+    peak = max(_peak(side) for side in tqdm(MATRICES, desc="peak", unit="product"))
+    return {"peak_gflops": peak, "scorers": [_measured(opened, name, layer, blocks, seconds / len(names), peak)
+                                             for name, layer in zip(names, layers, strict=True)]}
+
+
+def _measured(opened: Bundle, name: str, layer: DenseLayers, blocks: Sequence[int], seconds: float,
+              peak: float) -> dict[str, Any]:
+    """The entry of one scorer in the report."""
+    levels = [entry.level for entry in opened.manifest.levels if entry.scorer == name]
+    inputs = {pairs: _inputs(opened, levels[-1], pairs) for pairs in blocks}
+    graph = opened.files.path(name)
+    small, large = (count(graph, _named(_inputs(opened, levels[-1], pairs))) for pairs in (64, 128))
     flops = (large.flops - small.flops) / 64
     once = small.flops - 64 * flops
-    peak = max(_peak(side) for side in tqdm(MATRICES, desc="peak", unit="product"))
-    layers = retriever.scorer.layers[-1]
-    times = _medians([partial(layers, *given) for given in inputs.values()], seconds)
+    times = _medians([partial(layer, *given) for given in inputs.values()], seconds)
     rows = []
     for at, (pairs, taken) in enumerate(zip(blocks, times, strict=True)):
         gflops = (once + pairs * flops) / taken / 1e9
@@ -96,29 +105,36 @@ def kernel(folder: Path, blocks: Sequence[int] = BLOCKS, seconds: float = SECOND
                      "share_of_peak": gflops / peak, "joining_gain": 2 * taken / joined if joined else None})
     _, items, interaction = inputs[blocks[0]]
     stored = (items.nbytes + interaction.nbytes) / blocks[0] + 4 * len(opened.manifest.tasks)
-    return {"flops_per_pair": flops, "flops_per_call": once, "stored_bytes_per_pair": stored,
-            "moved_bytes_per_pair": _moved(small, large), "peak_gflops": peak, "blocks": rows}
+    return {"name": name, "levels": levels, "flops_per_pair": flops, "flops_per_call": once,
+            "stored_bytes_per_pair": stored, "moved_bytes_per_pair": _moved(small, large), "blocks": rows}
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The report as a Markdown table."""
+    """The report in Markdown, a table for each scorer."""
+    return "\n\n".join([f"Peak of this machine on one thread: {report['peak_gflops']:.1f} GFLOPS.",
+                        *map(_section, report["scorers"])])
+
+
+def _section(scorer: dict[str, Any]) -> str:
     rows = [(f"{row['pairs']:,}", f"{row['ms']:.3f}", f"{row['us_per_pair']:.3f}", f"{row['gflops']:.1f}",
              f"{row['share_of_peak']:.1%}", f"{row['joining_gain']:.2f}" if row["joining_gain"] else "-")
-            for row in report["blocks"]]
+            for row in scorer["blocks"]]
     return "\n".join([
-        f"{report['flops_per_pair']:,.0f} floating-point operations a pair and {report['flops_per_call']:,.0f} a call; "
-        f"{report['stored_bytes_per_pair']:.0f} bytes gathered and returned a pair, "
-        f"{report['moved_bytes_per_pair']:,.0f} moved by the operators if none is fused. Peak of this machine on one "
-        f"thread: {report['peak_gflops']:.1f} GFLOPS.", "",
+        f"`{scorer['name']}` scores level {', '.join(map(str, scorer['levels']))}: "
+        f"{scorer['flops_per_pair']:,.0f} floating-point operations a pair and {scorer['flops_per_call']:,.0f} a call; "
+        f"{scorer['stored_bytes_per_pair']:.0f} bytes gathered and returned a pair, "
+        f"{scorer['moved_bytes_per_pair']:,.0f} moved by the operators if none is fused.", "",
         table(("pairs a call", "ms", "µs a pair", "GFLOPS", "of the peak", "gain of joining two"), rows)])
 
 
-def _inputs(opened: Bundle, pairs: int) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.float32]]:
-    """Random inputs of the scorer for one user and so many pairs."""
+def _inputs(opened: Bundle, level: int,
+            pairs: int) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.float32]]:
+    """Random inputs of the scorer of a level for one user and so many pairs."""
     dims, random = opened.manifest.dims, np.random.default_rng(pairs)
-    items = random.standard_normal((pairs, opened.manifest.levels[-1].width), np.float32)
-    return (random.standard_normal((1, dims["user_embedding"]), np.float32),
-            items.astype(opened.content.embeddings[-1].dtype), random.random((pairs, dims["interaction"]), np.float32))
+    items = random.standard_normal((pairs, opened.manifest.levels[level - 1].width), np.float32)
+    stored = items.astype(opened.content.embeddings[level - 1].dtype)
+    return (random.standard_normal((1, dims["user_embedding"]), np.float32), stored,
+            random.random((pairs, dims["interaction"]), np.float32))
 
 
 def _named(inputs: tuple[NDArray[Any], ...]) -> dict[str, NDArray[Any]]:

@@ -39,7 +39,7 @@ def markdown(report: Mapping[str, Any]) -> str:
              table(("search", *(name for name, _ in COLUMNS), "of the ads"),
                    [(row["name"], *(shape.format(row[name]) for name, shape in COLUMNS),
                      f"{row['pairs'] / report['ads']:.2%}") for row in rows]),
-             "", "\\* the bundle's default. Pairs are those that the scorer was asked for; distances of an index are "
+             "", "\\* the bundle's default. Pairs are those that the scorer had to score; distances of an index are "
              "not counted.", "", report["in_words"]]
     return "\n".join(lines)
 

@@ -46,8 +46,14 @@ class TwoTower:
             ranking: the bundle whose scorer ranks what they find.
 
         Raises:
-            DataError: the bundles are of different ads or users, or the first one's score is no inner product.
+            DataError: the bundles are of different ads or users, the first one is a stack, or its score is no inner
+                product.
         """
+        scorers = opened.manifest.scorers
+        if len(scorers) > 1:
+            raise DataError(f"bundle {opened.bundle_id} is a stack of {len(scorers)} scorers: an ad's score is a sum "
+                            "over nodes above it and no inner product of two towers; give a bundle that was trained "
+                            "with --over-arch dot and without --stack")
         content = opened.content
         check_same_world(ranking, content.encoder.item_ids, content.users.ids, "the two-tower bundle",
                          "train both on one data folder")

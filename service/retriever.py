@@ -166,7 +166,7 @@ class Retriever:
 
     def _search(self, query: UserQuery, options: SearchOptions, eligible: Eligible | None, search_by: float | None,
                 trace: bool = False) -> SearchResult:
-        start, pace = time.perf_counter(), self._exact_pace if options.exact else self._beam_pace
+        pace = self._exact_pace if options.exact else self._beam_pace
         deadline = None if search_by is None else Deadline(search_by, pace)
         if options.exact:
             found = self._exhaustive.search(query, top_k=options.top_k, task_weights=options.task_weights,
@@ -175,8 +175,9 @@ class Retriever:
             found = self._beam.search(query, top_k=options.top_k, beam_width=options.beam_width,
                                       task_weights=options.task_weights, eligible=eligible, deadline=deadline,
                                       trace=trace)
-        if deadline is None and found.pairs_scored:  # with a deadline the search has noted it itself
-            pace.observe(found.pairs_scored, time.perf_counter() - start)
+        for level in found.levels:
+            if level.scored:
+                pace.observe(level.level, level.scored, level.seconds)
         return found
 
     def eligible(self, user: EncodedUser, excluded: NDArray[np.int64]) -> Eligible | None:

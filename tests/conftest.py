@@ -21,6 +21,14 @@ def tiny_bundle(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def stacked_bundle(tmp_path_factory):
+    """The tiny bundle as a stack, which nobody may change either: level 1 has a scorer of its own."""
+    folder = tmp_path_factory.mktemp("bundles") / "stacked"
+    write_tiny_bundle(folder, stacked=True)
+    return folder
+
+
 @pytest.fixture
 def fresh_bundle(tmp_path):
     """A tiny bundle with towers of its own, so that no other test has cached its embeddings."""

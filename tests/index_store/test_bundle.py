@@ -242,3 +242,11 @@ def test_a_manifest_without_levels_is_refused(tmp_path):
     manifest["checksum"] = hash_of(manifest, "checksum")
     (tmp_path / "stack" / MANIFEST).write_text(json.dumps(manifest))
     assert "it has no levels" in refusal(tmp_path / "stack").reason
+
+
+@pytest.mark.parametrize("widths", [[], [3], [3, 6, 9]])
+def test_bundle_is_refused_when_its_beam_has_another_number_of_widths_than_levels(tiny_bundle, tmp_path, widths):
+    reseal(tiny_bundle, tmp_path / "sealed", lambda writer: None, search=SearchDefaults(tuple(widths), 10))
+    error = refusal(tmp_path / "sealed")
+    assert error.file == MANIFEST
+    assert error.reason == f"has {len(widths)} beam widths, {widths}, but 2 levels above the items"

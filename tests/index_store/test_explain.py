@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from index_store.deadline import Deadline, Pace
 from index_store.eligibility import Eligible
 from index_store.explain import Explainer
 from index_store.search import BeamSearch, ExhaustiveSearch, SearchResult
-from index_store.tree import Tree
+from index_store.tree import Tree, build_tree
+from tests.index_store.stacks import ONE, Stack, query
 
 CLICK = np.ones(1, np.float32)
 # Four nodes of three items; item rows are the positions turned round, so that nobody can confuse them.
@@ -74,6 +76,22 @@ def test_rank_is_that_among_all_items_when_the_search_was_exhaustive():
     found = ExhaustiveSearch(TREE, Planted()).search(None, top_k=3, task_weights=CLICK, trace=True)
     explained = Explainer(TREE, found).explain(row(2), True)
     assert (explained.outcome, explained.path[-1].rank, explained.path[0].score) == ("outscored", 10, None)
+
+
+@pytest.mark.parametrize("ensemble", [(), (1,), (1, 2)])
+def test_explanations_are_the_same_when_a_deadline_is_far_away(ensemble):
+    random = np.random.default_rng(0)
+    tree = build_tree(random.integers(0, 6, (200, 3)), random.normal(size=(200, 2)).astype(np.float32))
+    stack = Stack(tree, ensemble, random)
+
+    def explained(deadline):
+        found = BeamSearch(tree, stack.scorer()).search(query(), top_k=5, beam_width=[3, 6, 8], task_weights=ONE,
+                                                        deadline=deadline, trace=True)
+        return [Explainer(tree, found).explain(row, True) for row in range(tree.n_items)]
+
+    plain = explained(None)
+    assert {found.outcome for found in plain} == {"returned", "outscored", "pruned"}
+    assert explained(Deadline(np.inf, Pace())) == plain
 
 
 def test_item_was_cut_short_when_its_branch_was_kept_but_never_scored():

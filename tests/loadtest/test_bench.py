@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from index_store.eligibility import Eligible
 from index_store.ragged import Ragged
 from index_store.store import Bundle
 from loadtest.__main__ import main
 from loadtest.bench import compare
+from loadtest.contenders import Asked, Meter
 from loadtest.pareto import cost_at, front, summary
 from loadtest.questions import Questions, ask, encoded
 from loadtest.report import KINDS, markdown, write
@@ -17,6 +19,7 @@ from loadtest.sweep import Sweep
 from loadtest.two_tower import TwoTower
 from model.data.load import load_dataset
 from model.data.tables import DataError
+from service.retriever import Retriever
 from tests.loadtest.two_tower_bundle import write_two_tower_bundle
 
 ADS, USERS = 300, 12
@@ -81,6 +84,36 @@ def test_searches_score_fewer_pairs_and_find_less_when_their_settings_are_narrow
         assert little[kind][0]["overlap@100"] < 1.0
 
 
+def test_pairs_of_a_stack_are_those_of_its_layers_whatever_searches(stacked_bundle, towers, questions):
+    opened = Bundle.open(stacked_bundle)
+    nodes = opened.content.tree.size(1)
+    whole = compare(opened, towers, replace(questions, users=questions.users[:2]), queries=1, seed=0, sweep=EVERYTHING)
+    assert whole["exhaustive"]["pairs"] == nodes + ADS - 10
+    for kind in ("hnsw", "ivf", "beam"):
+        assert max(row["pairs"] for row in whole[kind]) == nodes + ADS - 10, kind
+    assert max(row["pairs"] for row in whole["graph"]) == nodes + ADS  # train ads are walked too
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf", "graph", "beam", "exhaustive"])
+def test_a_meter_counts_what_the_layers_of_a_stack_are_asked(stacked_bundle, towers, questions, kind):
+    opened = Bundle.open(stacked_bundle)
+    retriever, calls = Retriever(opened), []
+
+    def counted(layer):
+        def run(user, items, interaction):
+            calls.append(len(items))
+            return layer(user, items, interaction)
+        return run
+
+    scorer = opened.content.scorer([counted(layer) for layer in retriever.scorer.layers])
+    contender = next(one for one in LITTLE.contenders(opened, towers) if one.kind == kind)
+    user = encoded(opened, 7)
+    vector = towers.query(user) if contender.wants_vector else None
+    meter = Meter(opened.content.tree, scorer)
+    contender.find(Asked(retriever.query(user), vector, Eligible.of(ADS), np.array([1, 0], np.float32)), meter)
+    assert meter.pairs == sum(calls)
+
+
 def test_rivals_over_two_towers_are_left_out_when_there_are_none(opened, questions):
     alone = compare(opened, None, replace(questions, users=questions.users[:2]), queries=1, seed=0, sweep=LITTLE)
     assert alone["hnsw"] == alone["ivf"] == []
@@ -100,6 +133,11 @@ def test_inner_products_differ_from_the_two_towers_scores_by_a_constant_alone(op
 def test_a_bundle_is_refused_as_two_towers_when_its_score_is_no_inner_product(opened):
     with pytest.raises(DataError, match="trained with --over-arch dot"):
         TwoTower.of(opened, opened)
+
+
+def test_a_stack_is_refused_as_two_towers_for_being_one(opened, stacked_bundle):
+    with pytest.raises(DataError, match=r"is a stack of 2 scorers.* without --stack"):
+        TwoTower.of(Bundle.open(stacked_bundle), opened)
 
 
 def asked_of(grown, spared):

@@ -38,18 +38,23 @@ def test_arithmetic_is_counted_by_the_shapes_that_operators_produce(tmp_path):
     assert work.bytes == 4 * elements
 
 
-def test_kernel_reports_each_block_against_the_peak(tiny_bundle):
-    report = kernel(tiny_bundle, blocks=(64, 128, 512), seconds=0.1)
-    manifest = Bundle.open(tiny_bundle).manifest
+@pytest.mark.parametrize(("bundle", "levels"), [("tiny_bundle", [[1, 2, 3]]), ("stacked_bundle", [[1], [2, 3]])])
+def test_kernel_reports_each_block_of_each_scorer_against_the_peak(bundle, levels, request):
+    folder = request.getfixturevalue(bundle)
+    report = kernel(folder, blocks=(64, 128, 512), seconds=0.1)
+    manifest = Bundle.open(folder).manifest
     features, tasks = manifest.dims["interaction"], len(manifest.tasks)
-    # dot product, its weights, the interaction's product, two sums; see tests/tiny_bundle.py
-    assert report["flops_per_pair"] == 2 * DIM + 2 * tasks + 2 * features * tasks + 2 * tasks
-    assert report["stored_bytes_per_pair"] == 4 * (DIM + features + tasks)
-    assert [row["pairs"] for row in report["blocks"]] == [64, 128, 512]
-    assert [row["joining_gain"] is None for row in report["blocks"]] == [False, True, True]
-    for row in report["blocks"]:
-        assert 0 < row["gflops"] < report["peak_gflops"]
-        assert row["share_of_peak"] == pytest.approx(row["gflops"] / report["peak_gflops"])
+    assert [scorer["levels"] for scorer in report["scorers"]] == levels
+    assert [scorer["name"] for scorer in report["scorers"]] == list(manifest.scorers)
+    for scorer in report["scorers"]:
+        # dot product, its weights, the interaction's product, two sums; see tests/tiny_bundle.py
+        assert scorer["flops_per_pair"] == 2 * DIM + 2 * tasks + 2 * features * tasks + 2 * tasks
+        assert scorer["stored_bytes_per_pair"] == 4 * (DIM + features + tasks)
+        assert [row["pairs"] for row in scorer["blocks"]] == [64, 128, 512]
+        assert [row["joining_gain"] is None for row in scorer["blocks"]] == [False, True, True]
+        for row in scorer["blocks"]:
+            assert 0 < row["gflops"] < report["peak_gflops"]
+            assert row["share_of_peak"] == pytest.approx(row["gflops"] / report["peak_gflops"])
 
 
 def test_kernel_says_why_when_there_is_no_bundle(tmp_path, monkeypatch, capsys):
