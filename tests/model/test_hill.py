@@ -166,6 +166,23 @@ def test_the_index_loss_reaches_the_item_tower_only_if_asked(tmp_path, gradient,
     assert trainer.learner.codebooks.tables[0].grad.abs().sum() > 0
 
 
+def test_nothing_but_what_it_says_of_an_item_sets_a_positive_apart_from_negatives(tmp_path, tolerance=1e-5):
+    """Under all but uniform attention and without interaction features every mixture of a level is the same.
+
+    A softmax over equal logits gives nothing to what shifts all of them, the level's offset.
+    """
+    uniform = HillConfig(sharpness=(1e-7, 1e-7))
+    trainer = trainer_of(tmp_path, replace(JOINT, branching=(6,), hill=uniform), positives())
+    trainer.model.eval()
+    trainer.learner.learn()
+    tree = trainer.learner.tree_reader()
+    tree.features = lambda users, level, nodes: torch.zeros(*nodes.shape, trainer.model.layer(-1).interaction_tower
+                                                            .layers[0].in_features)
+    loss, _ = trainer.objective.loss(np.arange(16), trainer.folds[0], tree, 1.0, np.random.default_rng(0))
+    loss.backward()
+    assert trainer.model.level_offsets.grad.abs().max() < tolerance
+
+
 def test_a_joint_run_that_was_interrupted_between_epochs_ends_where_it_would_have_ended(tmp_path):
     whole = trainer_of(tmp_path / "whole", JOINT)
     whole.fit()

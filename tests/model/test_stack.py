@@ -14,6 +14,7 @@ from model.config import ConfigError, StackedLayer
 from model.distill import open_teacher
 from model.export import export
 from model.monn import MoNN
+from model.quality import quality
 from service.query import Query
 from service.retriever import Retriever
 from tests.model.test_export import command
@@ -172,3 +173,20 @@ def test_the_commands_train_evaluate_and_export_a_stack(tmp_path):
     assert 0 < quality["ne"]["click"] < 1.2
     command("model", "export", "--run", tmp_path / "run", "--out", tmp_path / "bundle", "--users", 50)
     assert command("service", tmp_path / "bundle", "--check").count("ok") >= 10
+
+
+def test_the_index_is_paid_for_once_a_batch(tmp_path):
+    """A layer at its own level and one that steers read the joint index, yet its pool takes one usage a batch."""
+    trainer = trainer_of(tmp_path, replace(DEEPER, tree="joint"))
+    trainer.learner.learn()
+    tree = trainer.learner.tree_reader()
+    for batch in (1, 2):
+        trainer.objective.loss(np.arange(16), trainer.folds[0], tree, 1.0, np.random.default_rng(0))
+        assert len(trainer.learner.codebooks._pooled[0]) == batch
+
+
+def test_measuring_a_stack_leaves_its_reader_as_it_was(tmp_path):
+    trainer = trainer_of(tmp_path, replace(STACK, holdout=0.2))
+    trainer.fit()
+    assert "sampled_ne" in quality(trainer, 0)
+    assert trainer.reader.nodes is None

@@ -5,6 +5,8 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from model.checkpoint import RunFolder
@@ -74,6 +76,24 @@ def test_weights_and_codes_go_by_value_to_a_newer_log(tmp_path, log, older):
     assert (trainer.learner.codes >= 0).all()
     entries = [json.loads(line) for line in (tmp_path / "newer" / "log.jsonl").read_text().splitlines()]
     assert next(entry["of"] for entry in entries if "moved" in entry) == len(old_row)
+
+
+@pytest.mark.parametrize("taught", ["before", "after"])
+def test_a_head_that_only_one_of_the_runs_has_is_left_alone(tmp_path, log, taught):
+    soft = tmp_path / "soft.parquet"
+    data = load_dataset(log)
+    pq.write_table(pa.table({"user_id": data.user_ids[:2].astype(str), "ad_id": data.encoder.item_ids[:2].astype(str),
+                             **{task.name: [0.5, 0.5] for task in data.spec.tasks}}), soft)
+    files = [str(soft) if when == taught else "" for when in ("before", "after")]
+    train(log, data, replace(SMALL, epochs=1, teacher_file=files[0]), tmp_path / "first", resume=False)
+    config = continued(replace(SMALL, teacher_file=files[1]), tmp_path / "first")
+    fresh = Trainer(data, config, RunFolder(tmp_path / "second"))
+    start_from(fresh.model, fresh.learner, data, tmp_path / "first")
+    first = Trainer(data, RunFolder(tmp_path / "first").config()[0], RunFolder(tmp_path / "first"))
+    first.resume()
+    tasks = len(data.spec.tasks)
+    heads = [trainer.model.layer(-1).over_arch.head.weight[:tasks] for trainer in (first, fresh)]
+    assert heads[0].equal(heads[1])
 
 
 def test_an_export_follows_a_warm_start(tmp_path, log):
