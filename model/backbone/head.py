@@ -73,8 +73,8 @@ class Head(nn.Module):
                           inputs[:, 2 * self.scores:]], dim=1)
 
 
-def train_head(head: Head, lists: Lists, epochs: int, rate: float, rng: np.random.Generator,
-               users_a_batch: int = 512) -> list[float]:
+def train_head(head: Head, lists: Lists, epochs: int, rate: float, users_a_batch: int,
+               rng: np.random.Generator) -> list[float]:
     """Softmax cross-entropy of the held-out pairs among their user's candidates; returns the loss of each epoch."""
     inputs, positives = torch.from_numpy(lists.inputs), torch.from_numpy(lists.positives)
     steps = epochs * -(-(len(lists.indptr) - 1) // users_a_batch)

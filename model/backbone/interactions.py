@@ -52,11 +52,19 @@ def read_split(folder: Path) -> Split:
     return Split(train, test, int(((lengths(train) == 0) & (lengths(test) > 0)).sum()))
 
 
-def hold_out(train: Matrix, share: float, rng: np.random.Generator) -> Split:
-    """Takes a share of each user's pairs away at random, at least one of a user with two or more."""
+def hold_out(train: Matrix, share: float, rng: np.random.Generator,
+             chances: NDArray[np.float32] | None = None) -> Split:
+    """Takes a share of each user's pairs away, at least one of a user with two or more.
+
+    Args:
+        train: (users, items) CSR.
+        share: of each user's pairs.
+        rng: draws them, without replacement.
+        chances: (pairs,) weights > 0 of a user's pairs in the draw, in the order of `train`; None for equal ones.
+    """
     counts = lengths(train)
     owners = np.repeat(np.arange(len(counts)), counts)
-    order = np.lexsort((rng.random(train.nnz), owners))
+    order = np.lexsort((rng.exponential(size=train.nnz) / (1 if chances is None else chances), owners))
     rank = np.empty(train.nnz, np.int64)
     rank[order] = np.arange(train.nnz) - train.indptr[owners]
     taken = np.where(counts > 1, np.maximum(1, np.round(counts * share)), 0)

@@ -25,26 +25,28 @@ from model.config import ConfigError
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Knobs, chosen on hold-outs of Gowalla's train pairs and frozen for other data.
+    """Knobs, chosen on five hold-outs of Gowalla's train pairs (`model.backbone.choose`) and frozen for other data.
 
     Attributes:
         dims: D of the towers.
         hold_out: share of each user's pairs that the over-arch is trained on and its features do not see.
-        head_users: users whose held-out pairs it is trained on; the features of more cost more than they bring.
+        head_users: users whose held-out pairs it is trained on, at most; features of a user cost about 10 ms.
         candidates: of each score; the over-arch ranks their union.
         hidden: width of the over-arch.
         epochs: of the over-arch.
         rate: its highest learning rate.
+        batch: users a step of the over-arch.
         block: users whose scores are held in memory at once; few, so that they stay near the processor.
     """
 
     dims: int = 512
-    hold_out: float = 0.1
-    head_users: int = 12_000
+    hold_out: float = 0.2
+    head_users: int = 30_000
     candidates: int = 50
     hidden: int = 32
-    epochs: int = 8
-    rate: float = 0.01
+    epochs: int = 16
+    rate: float = 0.02
+    batch: int = 64
     block: int = 32
 
 
@@ -93,25 +95,42 @@ def fit(train: Matrix, config: BackboneConfig, seed: int) -> tuple[Backbone, Nei
     Returns:
         The backbone, and the neighbour terms of all train pairs.
     """
-    rng = np.random.default_rng(seed)
+    neighbours = Neighbours(train)
+    towers = fit_towers(normalised(train), config.dims, np.random.default_rng([seed, 0]))
+    head = learn_head(head_lists(train, config, seed), config, seed)
+    return Backbone(config, towers, head), neighbours
+
+
+def head_lists(train: Matrix, config: BackboneConfig, seed: int) -> Lists:
+    """What the over-arch learns from: a part of the train pairs held out, and features that have not seen it.
+
+    Raises:
+        ConfigError: nobody has two train pairs.
+    """
+    rng = np.random.default_rng([seed, 1])
     inner = hold_out(train, config.hold_out, rng)
-    towers = fit_towers(normalised(inner.train), config.dims, rng)
-    features = PairFeatures(inner.train, Neighbours(inner.train), towers)
     users = np.flatnonzero(lengths(inner.test))
     if not len(users):
         raise ConfigError("no user has two train pairs, so none can be held out; give a denser split")
-    lists = training_lists(features, inner.test, np.sort(rng.permutation(users)[:config.head_users]), config)
+    features = PairFeatures(inner.train, Neighbours(inner.train),
+                            fit_towers(normalised(inner.train), config.dims, rng))
+    return candidate_lists(features, inner.test, np.sort(rng.permutation(users)[:config.head_users]), config)[0]
+
+
+def learn_head(lists: Lists, config: BackboneConfig, seed: int) -> Head:
+    """The over-arch, trained on what `head_lists` gave."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head = Head(SCORES, config.hidden)
     head.calibrate(torch.from_numpy(lists.inputs))
-    train_head(head, lists, config.epochs, config.rate, rng)
-    return Backbone(config, fit_towers(normalised(train), config.dims, rng), head), Neighbours(train)
+    train_head(head, lists, config.epochs, config.rate, config.batch, np.random.default_rng([seed, 2]))
+    return head
 
 
-def training_lists(features: PairFeatures, wanted: Matrix, users: NDArray[np.integer], config: BackboneConfig) -> Lists:
-    """Candidates of users and which of them are held-out pairs `wanted` (users, items)."""
-    counts, inputs, positives = [], [], []
+def candidate_lists(features: PairFeatures, wanted: Matrix, users: NDArray[np.integer], config: BackboneConfig,
+                    ) -> tuple[Lists, NDArray[np.int64]]:
+    """Candidates of users, and which of them are held-out pairs `wanted` (users, items); and their items (P,)."""
+    counts, inputs, positives, found = [], [], [], []
     for chosen in blocks(users, config.block, "over-arch"):
         block = features.block(chosen)
         rows, items = candidates(block, config.candidates)
@@ -120,8 +139,9 @@ def training_lists(features: PairFeatures, wanted: Matrix, users: NDArray[np.int
         counts.append(np.bincount(rows, minlength=len(chosen)))
         inputs.append(block.inputs(rows, items))
         positives.append(held[rows, items])
+        found.append(items)
     return Lists(np.concatenate([[0], np.cumsum(np.concatenate(counts))]), np.concatenate(inputs),
-                 np.concatenate(positives))
+                 np.concatenate(positives)), np.concatenate(found)
 
 
 def candidates(block: Block, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -24,17 +24,17 @@ PAPER = {"phi 0.8": "0.1922 / 0.1624", "phi 0.8,0.4": "0.1924 / 0.1628", "phi 0.
 
 def _experiment(name: str, about: str, rows: Mapping[str, str], configurations: Configurations) -> Experiment:
     def report(done: Sequence[Done]) -> Report:
-        found = [row for row in rows if all(row in result["rows"] for _, result in done)]
-        lines = [_line(done, row, rows[row]) for row in found]
+        found = {row: shown for row, shown in rows.items() if all(row in result["rows"] for _, result in done)}
+        lines = [_line(done, row, shown) for row, shown in found.items()]
         first = done[0][1]
         data = {"dataset": first["dataset"], "users": first["users"], "without_train": first["without_train"],
-                "rows": public.of_rows(done, {row: rows[row] for row in found})}
+                "rows": public.of_rows(done, found)}
         header = ["variant", "Recall@20", "NDCG@20", "recall against the backbone", "pairs scored a user",
                   "node pairs", "in the paper, Gowalla"]
         note = (f"\nMean over {len(done)} seeds ± sample standard deviation, {first['users']} users with test items, "
                 f"of whom {first['without_train']} have no train item. Differences are means over pairs of the same "
                 "seed.\n")
-        return Report(table(header, lines) + note, data)
+        return Report(table(header, lines) + note, data, lambda path: _draw(done, found, path))
 
     return Experiment(name, about, public.check, configurations, public.run, report)
 
@@ -55,3 +55,21 @@ TABLE6 = _experiment("table6", "test-time training by phi_DEP", {public.BACKBONE
                      public.by_phi)
 TABLE7 = _experiment("table7", "test-time training by phi_IR", {public.BACKBONE: public.BACKBONE} | RATES,
                      public.by_phi)
+
+
+def _draw(done: Sequence[Done], rows: Mapping[str, str], path: Path) -> None:
+    """Each seed's figures by row: small differences are told from the seeds' spread at a glance."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 1.2 + 0.35 * len(rows)), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, (key, name) in zip(axes, (("recall", "Recall@20"), ("ndcg", "NDCG@20")), strict=True):
+        for place, row in enumerate(rows):
+            values = [result["rows"][row][key] for _, result in done]
+            axis.plot(values, [place] * len(values), "o", color="C0", alpha=0.6)
+            axis.plot(sum(values) / len(values), place, "|", color="black", markersize=18)
+        axis.set_xlabel(f"{name}, a point a seed, the bar their mean")
+        axis.grid(alpha=0.3)
+    axes[0].set_yticks(range(len(rows)), rows.values())
+    axes[0].invert_yaxis()
+    figure.savefig(path, dpi=120)

@@ -45,6 +45,7 @@ def test_a_table_has_its_rows_as_the_contract_names_them(out, name):
         assert row["seed"] == 0
         assert 0 < row["ndcg@20"] <= 1
         assert row["name"] in (out / f"{name}.md").read_text()
+    assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_tables_6_and_7_share_their_runs(out):
