@@ -24,12 +24,13 @@ from model.backbone.model import BackboneConfig
 from model.backbone.neighbours import Neighbours
 from model.backbone.spectral import fit_towers, normalised
 from model.config import ConfigError
+from model.data.tables import DataError
 
 SHARE = 0.2
 """Of each user's train pairs, held out as if they were test pairs."""
 
-OF_LISTS = ("dims", "hold_out", "head_users", "candidates")
-"""Knobs that features and candidates depend on."""
+OF_HEAD = ("hidden", "epochs", "rate", "batch")
+"""Knobs of the over-arch alone; trials that differ in no other share features and candidates."""
 
 
 def judge(train: Matrix, trials: Sequence[BackboneConfig], shape: str, users: int, seed: int,
@@ -49,7 +50,8 @@ def judge(train: Matrix, trials: Sequence[BackboneConfig], shape: str, users: in
     neighbours = Neighbours(split.train)
     alike: dict[tuple[Any, ...], list[int]] = {}
     for place, config in enumerate(trials):
-        alike.setdefault(tuple(getattr(config, name) for name in OF_LISTS), []).append(place)
+        shared = {name: value for name, value in asdict(config).items() if name not in OF_HEAD}
+        alike.setdefault(tuple(shared.values()), []).append(place)
     for places in alike.values():
         config = trials[places[0]]
         towers = fit_towers(normalised(split.train), config.dims, np.random.default_rng([seed, 0]))
@@ -99,6 +101,8 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=SHAPES, help="hold-outs (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default %(default)s)")
     args = parser.parse_args()
+    if args.users < 1:
+        parser.error(f"--users is {args.users}; at least 1 is needed")
     try:
         named = [*map(trial, args.trials)] or [("defaults", {})]
         train = read_split(args.data).train
@@ -108,7 +112,7 @@ def main() -> None:
                                         args.users, args.seed):
                 found[place].append(quality)
                 print(f"{shape:8} {quality.recall:.4f} / {quality.ndcg:.4f}  {named[place][0]}", flush=True)
-    except ConfigError as error:
+    except (ConfigError, DataError) as error:
         parser.error(str(error))
     print(f"| trial | {' | '.join(args.shapes)} | mean |\n|{' --- |' * (len(args.shapes) + 2)}")
     for (name, _), row in zip(named, found, strict=True):

@@ -118,7 +118,7 @@ def test_layers_learn_from_their_share_of_the_examples_and_weights_from_the_rest
         assert (float(trainer.model.weights.grad.abs().sum()) > 0) == weights_learn
 
 
-def test_the_share_of_the_layers_is_the_same_in_every_epoch(tmp_path):
+def test_the_share_of_the_layers_is_drawn_by_the_seed(tmp_path):
     first, again = (trainer_of(tmp_path / name, replace(STACK, lower_share=0.7)).objective.for_layers for name in "ab")
     assert (first == again).all()
     assert first.mean() == pytest.approx(0.7, abs=0.1)
