@@ -143,8 +143,7 @@ class TrainConfig:
     Attributes:
         model: shape of the network, in a stack that of the layer that scores the items.
         stack: layers above it, coarse to fine.
-        lower_share: in a stack, share of the examples that train the layers, "the majority (but not all)" of Section
-            4.4; the rest trains the weights of the ensemble alone.
+        lower_share: in a stack, share of the examples that train the items' layer, the lowest (Section 4.4).
         branching: children of a node at each level above the items, coarse to fine; empty = by the number of items.
         tree: `em` alternates k-means and training (Section 3.5), `joint` trains codes together with the model (Sections
             3.2 to 3.4), `posthoc` is the control: k-means on the item embeddings of a model that never heard of a tree.

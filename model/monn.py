@@ -157,8 +157,10 @@ class MoNN(nn.Module):
                                     auxiliary=auxiliary)
 
     def combine(self, logits: Sequence[Tensor]) -> Tensor:
-        """The model's logits (…, tasks) of items, from those of each layer, coarse to fine (…, tasks)."""
-        return logits[0] if len(logits) == 1 else ensemble(logits, self.weights)
+        """The ensemble's logits (…, tasks) of items, from those of each layer, coarse to fine (…, tasks)."""
+        if len(logits) == 1:
+            return logits[0]
+        return torch.stack([weight * own for weight, own in zip(self.weights, logits, strict=True)]).sum(0)
 
     def sparse_parameters(self) -> list[nn.Parameter]:
         """The embedding tables."""
@@ -168,11 +170,6 @@ class MoNN(nn.Module):
         """Everything but the tables."""
         sparse = {id(p) for p in self.sparse_parameters()}
         return [p for p in self.parameters() if id(p) not in sparse]
-
-
-def ensemble(logits: Sequence[Tensor], weights: Tensor) -> Tensor:
-    """The logits (…, tasks) of several layers times their weights (layers, tasks), summed (Section 4.6, Figure 4)."""
-    return torch.stack([weight * own for weight, own in zip(weights, logits, strict=True)]).sum(0)
 
 
 def _columns(dense: int, tables: int, widths: Sequence[int], at: int) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,13 +10,13 @@ from torch import Tensor
 from index_store.features import FeatureSpec
 from index_store.postings import KeyIndex
 from index_store.ragged import Ragged
+from index_store.scoring import layer_of_level
 from model.batches import Forget, Reader, TreeReader, UserBatch, as_unknown
 from model.config import ConfigError, TrainConfig
 from model.data.load import Events
 from model.distill import Asked, SoftLabels, Teacher
 from model.examples import Clicks, Moments
 from model.losses import impression_loss, sampled_loss
-from model.monn import ensemble
 from model.negatives import Candidates, NegativeSampler, known_positives
 
 
@@ -56,7 +54,6 @@ class Objective:
         self.teacher: Teacher | None = None
         popularity = np.bincount(clicks.rows, minlength=len(reader.dataset.items))
         self.sampler = NegativeSampler(popularity, config.uniform_share)
-        self.for_layers = self._drawn_for_layers()
 
     def loss(self, chosen: NDArray[np.int64], index: KeyIndex, tree: TreeReader | None,
              index_weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
@@ -77,7 +74,7 @@ class Objective:
         unknown = rng.random(len(chosen)) < self.config.unknown_share
         users = self.reader.users(*as_unknown(asked.features, asked.history, unknown), index, self._forget(rng))
         seen = None
-        taught = self._taught(chosen)
+        taught = self._taught(len(chosen), rng)
         if self.moments.before is None:
             loss = self._sampled(users, chosen, tree, level, weight, taught, rng)
         else:
@@ -86,26 +83,20 @@ class Objective:
             loss = loss + self._unsupervised(users, self.teacher.label(asked, rng), taught, rng)
         return loss, seen
 
-    def _drawn_for_layers(self) -> NDArray[np.float32] | None:
-        """Which moments (G,) train the layers of a stack, 1 or 0: `lower_share` of them, the same in every epoch."""
-        share = self.config.lower_share
-        if not self.reader.model.ensemble or share == 1:
+    def _taught(self, examples: int, rng: np.random.Generator) -> Tensor | None:
+        """Which examples (B, 1, 1) the lowest layer of a stack learns from: `lower_share` of them (Section 4.4)."""
+        if not self.reader.model.ensemble:
             return None
-        drawn = np.random.default_rng([self.config.seed, 8]).random(len(self.moments.users))
-        return (drawn < share).astype(np.float32)
+        return self.reader.tensor((rng.random((examples, 1, 1)) < self.config.lower_share).astype(np.float32))
 
-    def _taught(self, chosen: NDArray[np.int64]) -> Tensor | None:
-        """Which of the chosen moments train the layers, (B, 1, 1); None for all."""
-        return None if self.for_layers is None else self.reader.tensor(self.for_layers[chosen, None, None])
+    def _for_lowest(self, logits: Tensor, taught: Tensor | None) -> Tensor:
+        """Logits (B, C, tasks) of the lowest layer, constant where it is not taught."""
+        return logits if taught is None else taught * logits + (1 - taught) * logits.detach()
 
-    def _together(self, layers: Sequence[Tensor], taught: Tensor | None) -> Tensor:
-        """The ensemble's logits (B, C, tasks). Its weights learn where no layer does: of what it has learned a layer is
-        surer than of what is new, the more the larger it is (docs/experiments.md).
-        """
-        weights = self.reader.model.weights
-        if taught is None:
-            return ensemble(layers, weights)
-        return taught * ensemble(layers, weights.detach()) + (1 - taught) * ensemble(layers, weights)
+    def _for_steering(self, level: int, logits: Tensor, taught: Tensor | None) -> Tensor:
+        """The same for nodes of a level, if it is the lowest layer that scores them."""
+        ensemble = self.reader.model.ensemble
+        return self._for_lowest(logits, taught) if layer_of_level(ensemble, level) == len(ensemble) else logits
 
     def _asked(self, chosen: NDArray[np.int64], index: KeyIndex) -> Asked:
         rows = self.moments.users[chosen]
@@ -137,7 +128,7 @@ class Objective:
                 n = tree.tree.size(of)
             loss = loss + self._cross_entropy(logits[:, 0], logits[:, 1:], labels, asked, holding, n)
         if tree is not None and len(layers) > 1:
-            together = self._together(layers, taught)
+            together = self.reader.model.combine(layers)
             loss = loss + self._cross_entropy(together[:, 0], together[:, 1:], labels, candidates, liked,
                                               len(self.sampler.q))
         if not level or tree is None:
@@ -149,7 +140,7 @@ class Objective:
             nodes = self.sampler.nodes(candidates, tree.node_of_row[level - 1], self._summed_q(tree, level))
             scores = torch.cat([tree.score_holding(users, level, own[:, None], items[:, :1]),
                                 tree.score_nodes(users, level, nodes.ids)], dim=1)
-        scores = _learned(scores, taught)
+        scores = self._for_steering(level, scores, taught)
         of_nodes = self._cross_entropy(scores[:, 0], scores[:, 1:], labels, nodes, self._holding(tree, level, liked),
                                        tree.tree.size(level))
         return loss + weight * of_nodes
@@ -163,7 +154,8 @@ class Objective:
     def _layers(self, users: UserBatch, rows: NDArray[np.int64], items: Tensor, tree: TreeReader | None,
                 taught: Tensor | None) -> list[Tensor]:
         """What each layer says of items (B, C), coarse to fine."""
-        return [_learned(logits, taught) for logits in self.reader.score_layers(users, rows, items, tree)]
+        layers = self.reader.score_layers(users, rows, items, tree)
+        return [*layers[:-1], self._for_lowest(layers[-1], taught)]
 
     def _penalty(self, tree: TreeReader | None, level: int, rows: NDArray[np.int64], items: Tensor) -> Tensor:
         """What the index adds to the loss of a batch, down to the finest level that the batch reads."""
@@ -203,10 +195,10 @@ class Objective:
             loss = loss + impression_loss(logits[valid], labels, self.task_weights)
         logits = layers[-1][valid]
         if tree is not None and len(layers) > 1:
-            logits = self._together(layers, taught)[valid]
+            logits = self.reader.model.combine(layers)[valid]
             loss = loss + impression_loss(logits, labels, self.task_weights)
         if level and tree is not None:
-            of_nodes = _learned(tree.score_holding(users, level, rows, items), taught)
+            of_nodes = self._for_steering(level, tree.score_holding(users, level, rows, items), taught)
             loss = loss + weight * impression_loss(of_nodes[valid], labels, self.task_weights)
         return loss, torch.stack([logits.detach(), labels])
 
@@ -214,7 +206,7 @@ class Objective:
                       rng: np.random.Generator) -> Tensor:
         """The loss of the auxiliary head on unlabeled pairs (Equation 3)."""
         logits = self.reader.score_items(users, soft.rows, self._embedded(soft.rows, rng), auxiliary=True)
-        return soft.loss(_learned(logits, taught), self.task_weights)
+        return soft.loss(self._for_lowest(logits, taught), self.task_weights)
 
     def _liked(self, chosen: NDArray[np.int64]) -> Ragged:
         """All items that the users of the chosen moments clicked, each example's own among them."""
@@ -224,8 +216,3 @@ class Objective:
         """Q of each node of a level: the sum over its members."""
         summed = np.bincount(tree.node_of_row[level - 1], weights=self.sampler.q, minlength=tree.tree.size(level))
         return summed.astype(np.float64)
-
-
-def _learned(logits: Tensor, taught: Tensor | None) -> Tensor:
-    """Logits (B, C, tasks), constant where they train nothing."""
-    return logits if taught is None else taught * logits + (1 - taught) * logits.detach()

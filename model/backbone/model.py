@@ -25,7 +25,7 @@ from model.config import ConfigError
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Knobs, chosen on five hold-outs of Gowalla's train pairs (`model.backbone.choose`) and frozen for other data.
+    """Knobs, frozen for all data; those of the over-arch were chosen on hold-outs of Gowalla's train pairs alone.
 
     Attributes:
         dims: D of the towers.
