@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.backbone import model, ranking
 from model.backbone.features import PairFeatures
-from model.backbone.head import Head, Lists
 from model.backbone.hold_outs import SHAPES, shaped
 from model.backbone.interactions import Matrix, lengths, read_split
 from model.backbone.model import BackboneConfig
@@ -55,22 +53,13 @@ def judge(train: Matrix, trials: Sequence[BackboneConfig], shape: str, users: in
     for places in alike.values():
         config = trials[places[0]]
         towers = fit_towers(normalised(split.train), config.dims, np.random.default_rng([seed, 0]))
-        ranked, items = model.candidate_lists(PairFeatures(split.train, neighbours, towers), split.test, asked, config)
+        ranked = model.candidate_lists(PairFeatures(split.train, neighbours, towers), split.test, asked, config)
+        rows = np.repeat(np.arange(len(asked)), np.diff(ranked.indptr))
         learned = model.head_lists(split.train, config, seed)
         for place in places:
-            top = _top(model.learn_head(learned, trials[place], seed), ranked, items)
+            scores = model.learn_head(learned, trials[place], seed).score(ranked.inputs)
+            top = model.top_of(scores, (len(asked), train.shape[1]), rows, ranked.items)
             yield place, ranking.quality(top, split.test[asked])
-
-
-def _top(head: Head, lists: Lists, items: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(N, CUT) items, best first, -1 where a user has fewer candidates."""
-    rows = np.repeat(np.arange(len(lists.indptr) - 1), np.diff(lists.indptr))
-    order = np.lexsort((-head.score(lists.inputs), rows))
-    place = np.arange(len(rows)) - lists.indptr[rows]
-    top = np.full((len(lists.indptr) - 1, ranking.CUT), -1, np.int64)
-    kept = place < ranking.CUT
-    top[rows[kept], place[kept]] = items[order[kept]]
-    return top
 
 
 def trial(text: str) -> tuple[str, Mapping[str, Any]]:

@@ -21,11 +21,13 @@ class Lists:
         indptr: (N + 1,) int64; user n's candidates are rows `indptr[n]:indptr[n + 1]`.
         inputs: (P, F) float32 raw inputs, see `Block.inputs`.
         positives: (P,) bool, held-out pairs.
+        items: (P,) int64 item rows.
     """
 
     indptr: NDArray[np.int64]
     inputs: Array
     positives: NDArray[np.bool_]
+    items: NDArray[np.int64]
 
 
 class Head(nn.Module):

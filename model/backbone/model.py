@@ -95,10 +95,9 @@ def fit(train: Matrix, config: BackboneConfig, seed: int) -> tuple[Backbone, Nei
     Returns:
         The backbone, and the neighbour terms of all train pairs.
     """
-    neighbours = Neighbours(train)
-    towers = fit_towers(normalised(train), config.dims, np.random.default_rng([seed, 0]))
     head = learn_head(head_lists(train, config, seed), config, seed)
-    return Backbone(config, towers, head), neighbours
+    towers = fit_towers(normalised(train), config.dims, np.random.default_rng([seed, 0]))
+    return Backbone(config, towers, head), Neighbours(train)
 
 
 def head_lists(train: Matrix, config: BackboneConfig, seed: int) -> Lists:
@@ -114,7 +113,7 @@ def head_lists(train: Matrix, config: BackboneConfig, seed: int) -> Lists:
         raise ConfigError("no user has two train pairs, so none can be held out; give a denser split")
     features = PairFeatures(inner.train, Neighbours(inner.train),
                             fit_towers(normalised(inner.train), config.dims, rng))
-    return candidate_lists(features, inner.test, np.sort(rng.permutation(users)[:config.head_users]), config)[0]
+    return candidate_lists(features, inner.test, np.sort(rng.permutation(users)[:config.head_users]), config)
 
 
 def learn_head(lists: Lists, config: BackboneConfig, seed: int) -> Head:
@@ -128,8 +127,8 @@ def learn_head(lists: Lists, config: BackboneConfig, seed: int) -> Head:
 
 
 def candidate_lists(features: PairFeatures, wanted: Matrix, users: NDArray[np.integer], config: BackboneConfig,
-                    ) -> tuple[Lists, NDArray[np.int64]]:
-    """Candidates of users, and which of them are held-out pairs `wanted` (users, items); and their items (P,)."""
+                    ) -> Lists:
+    """Candidates of users, and which of them are held-out pairs `wanted` (users, items)."""
     counts, inputs, positives, found = [], [], [], []
     for chosen in blocks(users, config.block, "over-arch"):
         block = features.block(chosen)
@@ -141,7 +140,7 @@ def candidate_lists(features: PairFeatures, wanted: Matrix, users: NDArray[np.in
         positives.append(held[rows, items])
         found.append(items)
     return Lists(np.concatenate([[0], np.cumsum(np.concatenate(counts))]), np.concatenate(inputs),
-                 np.concatenate(positives)), np.concatenate(found)
+                 np.concatenate(positives), np.concatenate(found))
 
 
 def candidates(block: Block, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
