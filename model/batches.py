@@ -96,11 +96,13 @@ class Reader:
         return user_keys(index, self.spec, features, history, self.keys)
 
     def items(self, rows: NDArray[np.integer], forget: Forget | None = None) -> Tensor:
-        """Embeds items (N,) by row: (N, Di)."""
-        bags = item_bags(self.spec, rows, self.keys)
+        """Embeds items by rows of any shape (…), each row once: (…, Di)."""
+        distinct, at = np.unique(rows, return_inverse=True)
+        bags = item_bags(self.spec, distinct, self.keys)
         if forget:
             bags[f"item.{ITEM_ID}"] = forget(bags[f"item.{ITEM_ID}"])
-        return self.model.embed_items(self.tensor(self.dataset.items.dense[rows]), bags)
+        embeddings = self.model.embed_items(self.tensor(self.dataset.items.dense[distinct]), bags)
+        return embeddings[torch.from_numpy(at.reshape(rows.shape)).to(self.device)]
 
     def all_items(self, chunk: int = 16_384) -> NDArray[np.float32]:
         """Item embeddings (n_items, Di) float32 by row, without gradients."""

@@ -70,7 +70,8 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
                         help="layers above that of the ads, coarse to fine, each a MoNN of a size for a level of the "
                              "tree, 1 the coarsest; --size and --over-arch are then those of the ads' layer")
     parser.add_argument("--lower-share", type=float, default=DEFAULTS.lower_share, metavar="SHARE",
-                        help="in a stack, share of the examples that train the ads' layer (default %(default)s)")
+                        help="in a stack, share of the log that trains its layers; the rest weighs them in the "
+                             "ensemble (default %(default)s)")
     parser.add_argument("--over-arch", choices=get_args(OverArchName), default=DEFAULTS.model.over_arch,
                         help="dot trains the two-tower baseline (default %(default)s)")
     parser.add_argument("--task-weights", type=_weights, default={}, metavar="click=1,conversion=0.5",

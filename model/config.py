@@ -143,7 +143,8 @@ class TrainConfig:
     Attributes:
         model: shape of the network, in a stack that of the layer that scores the items.
         stack: layers above it, coarse to fine.
-        lower_share: in a stack, share of the examples that train the items' layer, the lowest (Section 4.4).
+        lower_share: in a stack, share of the log that its layers learn from, the lower level; the ensemble's weights
+            learn from the rest (Section 4.4).
         branching: children of a node at each level above the items, coarse to fine; empty = by the number of items.
         tree: `em` alternates k-means and training (Section 3.5), `joint` trains codes together with the model (Sections
             3.2 to 3.4), `posthoc` is the control: k-means on the item embeddings of a model that never heard of a tree.
@@ -219,8 +220,8 @@ class TrainConfig:
                               "one on; leave it at 0 and set rounds and round_epochs")
         if self.pairs and not self.start_from:
             raise ConfigError("pairs of users and index nodes are those of another run's tree; name it with --from")
-        if not 0 < self.lower_share <= 1:
-            raise ConfigError(f"lower_share is {self.lower_share}; give a share above 0, up to 1")
+        if not 0 < self.lower_share < 1:
+            raise ConfigError(f"lower_share is {self.lower_share}; give a share above 0 and below 1")
         levels = [layer.level for layer in self.stack]
         if levels != sorted(set(levels)) or any(level < 1 for level in levels):
             raise ConfigError(f"the stack's layers are for the levels {levels}; name levels from 1, each finer than "

@@ -96,10 +96,9 @@ class RunTeacher(Teacher):
 
     def label(self, asked: Asked, rng: np.random.Generator) -> SoftLabels:
         rows = self._sampler.items(len(asked.users), UNLABELED_PAIRS, POOL, rng).ids
-        distinct, at = np.unique(rows, return_inverse=True)
         with torch.no_grad():
             users = self._reader.users(asked.features, asked.history, asked.index)
-            items = self._reader.items(distinct)[torch.from_numpy(at.reshape(rows.shape)).to(self._reader.device)]
+            items = self._reader.items(rows)
             logits = self._reader.score_items(users, rows, items)
             values = torch.softmax(logits, dim=1) if self._listwise else torch.sigmoid(logits)
         return SoftLabels(rows, np.ones(rows.shape, bool), values, self._listwise)

@@ -60,16 +60,12 @@ def impression_ne(reader: Reader, clicks: Clicks, index: KeyIndex,
         chosen = np.arange(start, min(start + 1024, len(moments.users)))
         users = moments.users[chosen]
         before = moments.before[chosen] if moments.before is not None else None
-        of = moments.events.take(chosen)
-        lengths = np.diff(of.indptr)
-        shown = np.arange(lengths.max()) < lengths[:, None]
-        rows = np.zeros(shown.shape, np.int64)
-        rows[shown] = events.items[of.values]
+        rows, shown, of = moments.shown(chosen, events)
         with torch.no_grad():
             batch = reader.users(reader.dataset.users.take(users),
                                  clicks.histories(users, reader.spec.history_length, before=before), index)
             logits = reader.score_items(batch, rows, items[torch.from_numpy(rows).to(reader.device)])
-        entropy.add(logits.cpu().numpy()[shown], events.labels[of.values].astype(np.float32))
+        entropy.add(logits.cpu().numpy()[shown], events.labels[of].astype(np.float32))
     return dict(zip((task.name for task in reader.spec.tasks), entropy.values(), strict=True))
 
 
@@ -101,8 +97,7 @@ def sampled_ne(reader: Reader, clicks: Clicks, index: KeyIndex, events: Events,
         with torch.no_grad():
             users = reader.users(reader.dataset.users.take(events.users[part]), history, index)
             at = rows[start : start + 512]
-            items = reader.items(at.ravel()).reshape(*at.shape, -1)
-            logits.append(reader.score_items(users, at, items)[..., task].cpu().numpy())
+            logits.append(reader.score_items(users, at, reader.items(at))[..., task].cpu().numpy())
     flat = np.concatenate(logits).astype(np.float64).reshape(-1, 1)
     labels = np.tile(np.arange(NE_NEGATIVES + 1) == 0, len(chosen)).astype(np.float32)[:, None]
     low, high = -60.0, 60.0

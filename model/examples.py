@@ -137,6 +137,23 @@ class Moments:
         return cls(events.users[first], events.timestamps[first],
                    Ragged(np.append(first, n).astype(np.int64), np.arange(n, dtype=np.int32)))
 
+    def shown(self, chosen: NDArray[np.int64],
+              events: Events) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int32]]:
+        """The items of chosen moments (B,), as many columns as the longest of them has.
+
+        Args:
+            chosen: moments.
+            events: the log that was cut.
+
+        Returns:
+            Item rows (B, C), 0 where there is none; which there are (B, C); and the indices of their events (S,).
+        """
+        of = self.events.take(chosen)
+        shown = np.arange(of.lengths.max()) < of.lengths[:, None]
+        rows = np.zeros(shown.shape, np.int64)
+        rows[shown] = events.items[of.values]
+        return rows, shown, of.values
+
     def batches(self, fold: NDArray[np.integer], size: int,
                 rng: np.random.Generator) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """One epoch in random order: (fold, moments (<= size,)), each batch from one fold of users."""

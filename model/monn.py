@@ -77,9 +77,11 @@ class MoNN(nn.Module):
     node embeddings that are exported.
 
     A stack has a layer for some levels above the items and one for the items, coarse to fine: `logit(item) =
-    sum_l weight_l logit_l(user, node_l(item))`, weights (layers, tasks) learned (Figure 4). Each layer also steers the
-    levels between its own and that of the layer above.
+    sum_l weight_l logit_l(user, node_l(item))`, weights (layers, tasks) fitted by `model.ensemble` (Figure 4). Each
+    layer also steers the levels between its own and that of the layer above.
     """
+
+    weights: Tensor
 
     def __init__(self, encoder: FeatureEncoder, config: MoNNConfig, inner_levels: int, *,
                  stack: Sequence[StackedLayer] = (), auxiliary: bool = False) -> None:
@@ -97,7 +99,7 @@ class MoNN(nn.Module):
             for at, shape in enumerate(shapes))
         self.level_offsets = nn.Parameter(torch.zeros(inner_levels, self.item_width))
         if stack:
-            self.weights = nn.Parameter(torch.full((len(self.layers), self.tasks), 1 / len(self.layers)))
+            self.register_buffer("weights", torch.full((len(self.layers), self.tasks), 1 / len(self.layers)))
 
     @property
     def item_width(self) -> int:

@@ -104,8 +104,7 @@ def against_truth(trainer: Trainer, world: TrueWorld, test: Events) -> dict[str,
 
 
 def _of_first_task(events: Events) -> Events:
-    chosen = events.labels[:, 0] == 1
-    return Events(events.users[chosen], events.items[chosen], events.timestamps[chosen], events.labels[chosen])
+    return events.where(events.labels[:, 0] == 1)
 
 
 def _joined(train_events: Events, test_events: Events) -> Events:

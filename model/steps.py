@@ -10,7 +10,6 @@ from torch import Tensor
 from index_store.features import FeatureSpec
 from index_store.postings import KeyIndex
 from index_store.ragged import Ragged
-from index_store.scoring import layer_of_level
 from model.batches import Forget, Reader, TreeReader, UserBatch, as_unknown
 from model.config import ConfigError, TrainConfig
 from model.data.load import Events
@@ -60,8 +59,8 @@ class Objective:
         """Loss of the chosen moments.
 
         The index loss takes one random level a batch, times the number of levels: the same expectation as all of them
-        at a fraction of the cost. In a stack each layer has a loss of its own at its own level, and the ensemble has
-        one more; the index loss is for the levels between.
+        at a fraction of the cost. In a stack each layer has a loss of its own at its own level, and the index loss is
+        for the levels between.
 
         Returns:
             The loss, and on logs of impressions the (S, tasks) logits and labels stacked as (2, S, tasks).
@@ -74,29 +73,13 @@ class Objective:
         unknown = rng.random(len(chosen)) < self.config.unknown_share
         users = self.reader.users(*as_unknown(asked.features, asked.history, unknown), index, self._forget(rng))
         seen = None
-        taught = self._taught(len(chosen), rng)
         if self.moments.before is None:
-            loss = self._sampled(users, chosen, tree, level, weight, taught, rng)
+            loss = self._sampled(users, chosen, tree, level, weight, rng)
         else:
-            loss, seen = self._impressions(users, chosen, tree, level, weight, taught, rng)
+            loss, seen = self._impressions(users, chosen, tree, level, weight, rng)
         if self.teacher is not None:
-            loss = loss + self._unsupervised(users, self.teacher.label(asked, rng), taught, rng)
+            loss = loss + self._unsupervised(users, self.teacher.label(asked, rng), rng)
         return loss, seen
-
-    def _taught(self, examples: int, rng: np.random.Generator) -> Tensor | None:
-        """Which examples (B, 1, 1) the lowest layer of a stack learns from: `lower_share` of them (Section 4.4)."""
-        if not self.reader.model.ensemble:
-            return None
-        return self.reader.tensor((rng.random((examples, 1, 1)) < self.config.lower_share).astype(np.float32))
-
-    def _for_lowest(self, logits: Tensor, taught: Tensor | None) -> Tensor:
-        """Logits (B, C, tasks) of the lowest layer, constant where it is not taught."""
-        return logits if taught is None else taught * logits + (1 - taught) * logits.detach()
-
-    def _for_steering(self, level: int, logits: Tensor, taught: Tensor | None) -> Tensor:
-        """The same for nodes of a level, if it is the lowest layer that scores them."""
-        ensemble = self.reader.model.ensemble
-        return self._for_lowest(logits, taught) if layer_of_level(ensemble, level) == len(ensemble) else logits
 
     def _asked(self, chosen: NDArray[np.int64], index: KeyIndex) -> Asked:
         rows = self.moments.users[chosen]
@@ -111,14 +94,14 @@ class Objective:
         return Forget(self.config.forget_share, rng)
 
     def _sampled(self, users: UserBatch, chosen: NDArray[np.int64], tree: TreeReader | None, level: int, weight: float,
-                 taught: Tensor | None, rng: np.random.Generator) -> Tensor:
+                 rng: np.random.Generator) -> Tensor:
         own = self.events.items[chosen].astype(np.int64)
         labels = self.reader.tensor(self.events.labels[chosen].astype(np.float32))
         candidates = self.sampler.items(len(own), self.config.negatives, self.config.negative_pool, rng)
         liked = self._liked(chosen)
         rows = np.concatenate([own[:, None], candidates.ids], axis=1)
-        items = self._embedded(rows, rng)
-        layers = self._layers(users, rows, items, tree, taught)
+        items = self.reader.items(rows, self._forget(rng))
+        layers = self.reader.score_layers(users, rows, items, tree)
         loss = self._penalty(tree, level, own[:, None], items[:, :1])
         for at, logits in enumerate(layers):
             asked, holding, n = candidates, liked, len(self.sampler.q)
@@ -127,10 +110,6 @@ class Objective:
                 asked, holding = self._drawn_nodes(tree, of, candidates), self._holding(tree, of, liked)
                 n = tree.tree.size(of)
             loss = loss + self._cross_entropy(logits[:, 0], logits[:, 1:], labels, asked, holding, n)
-        if tree is not None and len(layers) > 1:
-            together = self.reader.model.combine(layers)
-            loss = loss + self._cross_entropy(together[:, 0], together[:, 1:], labels, candidates, liked,
-                                              len(self.sampler.q))
         if not level or tree is None:
             return loss
         if tree.soft:  # mixtures for positives and negatives alike: a scorer could tell a mixture from a node
@@ -140,22 +119,9 @@ class Objective:
             nodes = self.sampler.nodes(candidates, tree.node_of_row[level - 1], self._summed_q(tree, level))
             scores = torch.cat([tree.score_holding(users, level, own[:, None], items[:, :1]),
                                 tree.score_nodes(users, level, nodes.ids)], dim=1)
-        scores = self._for_steering(level, scores, taught)
         of_nodes = self._cross_entropy(scores[:, 0], scores[:, 1:], labels, nodes, self._holding(tree, level, liked),
                                        tree.tree.size(level))
         return loss + weight * of_nodes
-
-    def _embedded(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
-        """Item embeddings (B, C, Di) of rows (B, C), each item's made once."""
-        distinct, at = np.unique(rows, return_inverse=True)
-        place = torch.from_numpy(at.reshape(rows.shape)).to(self.reader.device)
-        return self.reader.items(distinct, self._forget(rng))[place]
-
-    def _layers(self, users: UserBatch, rows: NDArray[np.int64], items: Tensor, tree: TreeReader | None,
-                taught: Tensor | None) -> list[Tensor]:
-        """What each layer says of items (B, C), coarse to fine."""
-        layers = self.reader.score_layers(users, rows, items, tree)
-        return [*layers[:-1], self._for_lowest(layers[-1], taught)]
 
     def _penalty(self, tree: TreeReader | None, level: int, rows: NDArray[np.int64], items: Tensor) -> Tensor:
         """What the index adds to the loss of a batch, down to the finest level that the batch reads."""
@@ -180,33 +146,26 @@ class Objective:
                             self.task_weights)
 
     def _impressions(self, users: UserBatch, chosen: NDArray[np.int64], tree: TreeReader | None, level: int,
-                     weight: float, taught: Tensor | None, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        events = self.moments.events.take(chosen)
-        lengths = np.diff(events.indptr)
-        shown = np.arange(lengths.max()) < lengths[:, None]
-        rows = np.zeros(shown.shape, np.int64)
-        rows[shown] = self.events.items[events.values]
-        items = self._embedded(rows, rng)
+                     weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        rows, shown, of = self.moments.shown(chosen, self.events)
+        items = self.reader.items(rows, self._forget(rng))
         valid = torch.from_numpy(shown).to(self.reader.device)
-        labels = self.reader.tensor(self.events.labels[events.values].astype(np.float32))
-        layers = self._layers(users, rows, items, tree, taught)
+        labels = self.reader.tensor(self.events.labels[of].astype(np.float32))
+        layers = self.reader.score_layers(users, rows, items, tree)
         loss = self._penalty(tree, level, rows, items)
         for logits in layers:
             loss = loss + impression_loss(logits[valid], labels, self.task_weights)
-        logits = layers[-1][valid]
-        if tree is not None and len(layers) > 1:
-            logits = self.reader.model.combine(layers)[valid]
-            loss = loss + impression_loss(logits, labels, self.task_weights)
         if level and tree is not None:
-            of_nodes = self._for_steering(level, tree.score_holding(users, level, rows, items), taught)
+            of_nodes = tree.score_holding(users, level, rows, items)
             loss = loss + weight * impression_loss(of_nodes[valid], labels, self.task_weights)
-        return loss, torch.stack([logits.detach(), labels])
+        together = layers[-1] if tree is None else self.reader.model.combine(layers)
+        return loss, torch.stack([together[valid].detach(), labels])
 
-    def _unsupervised(self, users: UserBatch, soft: SoftLabels, taught: Tensor | None,
-                      rng: np.random.Generator) -> Tensor:
+    def _unsupervised(self, users: UserBatch, soft: SoftLabels, rng: np.random.Generator) -> Tensor:
         """The loss of the auxiliary head on unlabeled pairs (Equation 3)."""
-        logits = self.reader.score_items(users, soft.rows, self._embedded(soft.rows, rng), auxiliary=True)
-        return soft.loss(self._for_lowest(logits, taught), self.task_weights)
+        items = self.reader.items(soft.rows, self._forget(rng))
+        logits = self.reader.score_items(users, soft.rows, items, auxiliary=True)
+        return soft.loss(logits, self.task_weights)
 
     def _liked(self, chosen: NDArray[np.int64]) -> Ragged:
         """All items that the users of the chosen moments clicked, each example's own among them."""

@@ -21,8 +21,9 @@ from index_store.postings import KeyIndex
 from model.batches import Reader, TreeReader
 from model.checkpoint import Progress, RunFolder
 from model.config import ConfigError, TrainConfig
-from model.data.load import Dataset, Events
+from model.data.load import Dataset
 from model.distill import open_teacher
+from model.ensemble import EnsembleWeights, spare
 from model.evaluate import NormalizedEntropy, sampled_ne
 from model.examples import FOLDS, Clicks, Moments, fold_of_users, key_index
 from model.hill_em import default_branching
@@ -50,11 +51,7 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
         held = rank_from_end <= np.round(share * np.diff(first)[events.users])
     else:
         held = np.random.default_rng([seed, 2]).random(n) < share
-
-    def pick(chosen: NDArray[np.bool_]) -> Events:
-        return Events(events.users[chosen], events.items[chosen], events.timestamps[chosen], events.labels[chosen])
-
-    return replace(dataset, train=pick(~held), test=pick(held))
+    return replace(dataset, train=events.where(~held), test=events.where(held))
 
 
 class Trainer:
@@ -85,8 +82,14 @@ class Trainer:
         self.modules = {"model": self.model, **self.learner.modules}
         for module in self.learner.modules.values():
             self.optimizers["codebooks"] = torch.optim.Adam(module.parameters())
-        moments = Moments.of(dataset.spec, dataset.train, self.clicks, MOMENT_EVENTS)
-        self.objective = Objective(self.reader, dataset.train, self.clicks, moments, config)
+        events, known = dataset.train, self.clicks
+        if config.stack:
+            events, spared = spare(dataset.train, config.lower_share, config.seed)
+            known = Clicks.of(events, len(dataset.user_ids))
+        moments = Moments.of(dataset.spec, events, known, MOMENT_EVENTS)
+        self.objective = Objective(self.reader, events, known, moments, config)
+        self.ensemble = EnsembleWeights(self.objective, spared, self.clicks, self.fold, self.folds,
+                                        run.log) if config.stack else None
         moments_of_fold = np.bincount(self.fold[moments.users], minlength=FOLDS)
         self.batches = int((-(-moments_of_fold // config.batch_users)).sum())
         self.epochs = config.epochs + config.rounds * config.round_epochs
@@ -108,8 +111,8 @@ class Trainer:
         if self.config.pairs is not None:
             self.model.eval()
             tree = self.learner.tree(self.reader.all_items())[0]
-            self.pairs = open_pairs(self.config, self.reader, tree, self.dataset.train, self.clicks, self.fold,
-                                    self.objective.moments.users, self.objective.sampler,
+            self.pairs = open_pairs(self.config, self.reader, tree, self.objective.events, self.objective.clicks,
+                                    self.fold, self.objective.moments.users, self.objective.sampler,
                                     self.objective.task_weights, self.run.log)
         try:
             while self.progress.epoch < self.epochs:
@@ -154,12 +157,16 @@ class Trainer:
                     bar.set_postfix(self._report(epoch, batch, losses[-REPORT_BATCHES:], entropy))
         self.progress = Progress(epoch + 1, 0)
         self.model.eval()
+        nodes = None
         if tree is not None:
             tree.refresh()
+            if self.ensemble is not None:
+                nodes = self.learner.nodes()
+                self.ensemble.fit(nodes)
         seconds = time.perf_counter() - start
         if self.dataset.spec.negatives == "sampled":
             own = np.flatnonzero(self.fold[self.dataset.train.users] == 0)
-            with self.reader.through(self.learner.nodes() if self.config.stack and tree is not None else None):
+            with self.reader.through(nodes):
                 self.sampled_ne = sampled_ne(self.reader, self.clicks, self.folds[0], self.dataset.train, own,
                                              self.config.seed, leave_out=True)
         report = self._report(epoch, len(plan), losses, entropy, seconds=seconds)

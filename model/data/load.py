@@ -66,6 +66,10 @@ class Events:
     def __len__(self) -> int:
         return len(self.users)
 
+    def where(self, chosen: NDArray[np.bool_]) -> Events:
+        """The chosen events (N,), in their order."""
+        return Events(self.users[chosen], self.items[chosen], self.timestamps[chosen], self.labels[chosen])
+
 
 @dataclass(frozen=True)
 class Dataset:

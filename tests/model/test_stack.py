@@ -97,20 +97,6 @@ def test_every_layer_and_its_weight_is_trained(tmp_path):
         assert name in moved
 
 
-@pytest.mark.parametrize(("share", "learns"), [(1e-9, False), (1.0, True)])
-def test_the_lower_layer_learns_from_its_share_of_the_examples(tmp_path, share, learns):
-    config = replace(STACK, branching=(6,), epochs=0, rounds=1, lower_share=share)  # no level between to steer
-    trainer = trainer_of(tmp_path, config)
-    trainer.model.eval()
-    trainer.learner.learn()
-    tree = trainer.learner.tree_reader()
-    loss, _ = trainer.objective.loss(np.arange(16), trainer.folds[0], tree, 1.0, np.random.default_rng(0))
-    loss.backward()
-    gradients = [layer.over_arch.head.weight.grad for layer in map(trainer.model.layer, (0, 1))]
-    assert gradients[0].abs().sum() > 0
-    assert (gradients[1] is not None and float(gradients[1].abs().sum()) > 0) == learns
-
-
 def test_a_stack_resumes_to_the_bit_between_epochs(tmp_path):
     config = replace(STACK, epochs=1, rounds=1)
     whole = trainer_of(tmp_path / "whole", config)
@@ -148,7 +134,7 @@ def test_a_stack_without_a_tree_in_training_is_refused():
         replace(STACK, tree="posthoc")
 
 
-@pytest.mark.parametrize("share", [0.0, 1.1])
+@pytest.mark.parametrize("share", [0.0, 1.0])
 def test_an_impossible_share_is_refused(share):
     with pytest.raises(ConfigError, match="lower_share is"):
         replace(STACK, lower_share=share)
