@@ -220,7 +220,7 @@ class TrainConfig:
                               "one on; leave it at 0 and set rounds and round_epochs")
         if self.pairs and not self.start_from:
             raise ConfigError("pairs of users and index nodes are those of another run's tree; name it with --from")
-        if not 0 < self.lower_share < 1:
+        if self.stack and not 0 < self.lower_share < 1:
             raise ConfigError(f"lower_share is {self.lower_share}; give a share above 0 and below 1")
         levels = [layer.level for layer in self.stack]
         if levels != sorted(set(levels)) or any(level < 1 for level in levels):

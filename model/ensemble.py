@@ -3,11 +3,13 @@
 A layer is surer of what it was trained on than of what is new, the more the larger it is. A log of positives widens the
 gap: in training nothing that a user is known to like is ever their negative, while the ads of their future clicks, and
 the nodes that hold them, are, over and over. So the lower level of the stack, its layers, takes the majority of the log
-as if the rest had not happened, and the weights are the best ones for the rest.
+as if the users of the rest had not clicked it, and the weights are the best ones for the rest. Only the co-click counts
+are over all clicks of the other folds' users, as they are at serving.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,9 +22,10 @@ from tqdm import tqdm
 
 from index_store.postings import KeyIndex
 from index_store.ragged import Ragged
-from model.batches import TreeReader, UserBatch
+from model.batches import TreeReader
 from model.config import ConfigError
-from model.data.load import Events
+from model.data.draws import Draws
+from model.data.load import Dataset, Events
 from model.examples import Clicks, Moments
 from model.losses import impression_loss, sampled_loss
 from model.negatives import known_positives
@@ -35,26 +38,28 @@ LEAST = 0.01
 """Least weight. The beam ranks the nodes of a layer by its weighted logits, so their order has to stay."""
 
 
-def spare(events: Events, share: float, seed: int) -> tuple[Events, Events]:
-    """Splits a log into the part that the layers learn from, and the part that weighs them.
+def spare(dataset: Dataset, share: float) -> tuple[Events, Events]:
+    """Splits the train events into the part that the layers learn from, and the part that weighs them.
 
-    Pairs of a user and an item are drawn with all their events, so that no layer knows a spared one from another day.
+    Which pairs of a user and an ad are spared is a matter of their ids alone: a spared pair is so with all its events,
+    and in the runs that start from this one.
 
     Args:
-        events: the train events.
+        dataset: the log.
         share: of the layers, above 0 and below 1.
-        seed: of the run.
 
     Raises:
         ConfigError: one of the parts holds no positive.
     """
-    pairs = events.users.astype(np.int64) * (int(events.items.max(initial=0)) + 1) + events.items
-    distinct, pair = np.unique(pairs, return_inverse=True)
-    layers = (np.random.default_rng([seed, 11]).random(len(distinct)) < share)[pair]
+    events = dataset.train
+    users, items = (np.array([zlib.crc32(name) for name in ids], np.uint64)
+                    for ids in (dataset.user_ids, dataset.encoder.item_ids))
+    pairs = users[events.users] << np.uint64(32) | items[events.items]
+    layers = Draws(0).uniform("layers of a stack", pairs) < share
     for chosen, purpose in ((layers, "for the layers to learn from"), (~layers, "to weigh the layers by")):
         if not events.labels[chosen].any():
-            raise ConfigError(f"lower_share {share} of {len(distinct):,} pairs of a user and an ad leaves no positive "
-                              f"{purpose}; a stack needs a longer log or another share")
+            raise ConfigError(f"lower_share {share} of {len(events):,} events leaves no positive {purpose}; a stack "
+                              "needs a longer log or another share")
     return events.where(layers), events.where(~layers)
 
 
@@ -77,67 +82,77 @@ class EnsembleWeights:
         self._moments = Moments.of(objective.reader.spec, spared, objective.clicks, 1)
 
     def fit(self, nodes: TreeReader) -> None:
-        """Sets the weights of a model in eval mode to those of least loss, which is convex in them.
+        """Sets weights and intercept of a model in eval mode to those of least loss, which is convex in them.
 
-        A prior worth one example, around equal weights, keeps them finite where the layers make no mistake.
+        A prior worth one positive, around equal weights, keeps them finite where the layers make no mistake. A log of
+        positives says nothing of the intercept, which stays at 0.
 
         Args:
             nodes: the tree as it would be served.
+
+        Raises:
+            ConfigError: the loss is no number.
         """
-        model, losses = self.objective.reader.model, self._losses(nodes)
-        equal, examples = 1 / len(model.weights), sum(size for size, _ in losses)
+        model, loss, labels = self.objective.reader.model, *self._examples(nodes)
+        shape, start = (len(model.weights) + 1, model.tasks), model.weights.new_full((len(model.weights) + 1, 1), 0)
+        start[:-1] = 1 / len(model.weights)
 
-        def mean_loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            weights = model.weights.new_tensor(values.reshape(model.weights.shape)).requires_grad_()
-            total = ((weights - equal) ** 2).sum() + sum(size * loss(weights) for size, loss in losses)
-            gradient, = torch.autograd.grad(total / examples, [weights])
-            return total.item() / examples, gradient.cpu().numpy().astype(np.float64).ravel()
+        def penalised(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            weights = start.new_tensor(values.reshape(shape)).requires_grad_()
+            prior = ((weights - start) ** 2 / labels.sum(0).clamp(min=1)).sum()
+            total = loss(weights) + prior
+            gradient, = torch.autograd.grad(total, [weights])
+            return total.item(), gradient.cpu().numpy().astype(np.float64).ravel()
 
-        found = minimize(mean_loss, np.full(model.weights.numel(), equal), jac=True, method="L-BFGS-B",
-                         bounds=[(LEAST, None)] * model.weights.numel())
-        model.weights.copy_(torch.from_numpy(found.x).reshape(model.weights.shape))
-        self.log({"ensemble_weights": model.weights.tolist(), "examples": examples})
+        bounds = [(LEAST, None)] * model.weights.numel() + [(None, None)] * model.tasks
+        found = minimize(penalised, start.expand(shape).cpu().numpy().ravel(), jac=True, method="L-BFGS-B",
+                         bounds=bounds)
+        if not np.isfinite(found.fun):
+            raise ConfigError(f"the loss of the ensemble is {found.fun}, so its layers cannot be weighed; the "
+                              "checkpoint before the epoch is kept: resume with a lower learning rate")
+        fitted = torch.from_numpy(found.x).reshape(shape)
+        model.weights.copy_(fitted[:-1])
+        model.intercept.copy_(fitted[-1])
+        self.log({"ensemble_weights": model.weights.tolist(), "intercept": model.intercept.tolist(),
+                  "examples": len(labels)})
         tqdm.write("weights of the layers, coarse to fine, by task: " + "; ".join(
             ", ".join(f"{weight:.3f}" for weight in layer) for layer in model.weights.tolist()))
 
-    def _losses(self, nodes: TreeReader) -> list[tuple[int, Callable[[Tensor], Tensor]]]:
-        """Batches of spared examples: how many, and their loss as a function of weights (layers, tasks)."""
-        rng = np.random.default_rng([self.objective.config.seed, 12])
-        batches, examples = [], 0
-        plan = list(self._moments.batches(self.fold, self.objective.config.batch_users, rng))
+    def _examples(self, nodes: TreeReader) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+        """The loss of spared examples as a function of weights and intercept (layers + 1, tasks), and their labels."""
+        of, rng = self.objective, np.random.default_rng([self.objective.config.seed, 11])
+        plan, examples = list(self._moments.batches(self.fold, of.config.batch_users, rng)), 0
+        parts = []
         with torch.no_grad(), tqdm(plan, desc="weights of the layers", unit="batch", leave=False) as bar:
             for fold, chosen in bar:
-                batches.append((len(chosen), self._loss(fold, chosen, nodes, rng)))
+                parts.append(self._part(fold, chosen, nodes, rng))
                 examples += len(chosen)
                 if examples >= EXAMPLES:
                     break
-        return batches
-
-    def _loss(self, fold: int, chosen: NDArray[np.int64], nodes: TreeReader,
-              rng: np.random.Generator) -> Callable[[Tensor], Tensor]:
-        of, reader, before = self.objective, self.objective.reader, self._moments.before
-        rows = self._moments.users[chosen]
-        history = of.clicks.histories(rows, reader.spec.history_length,
-                                      before=before[chosen] if before is not None else None)
-        users = reader.users(reader.dataset.users.take(rows), history, self.folds[fold])
-        own, _, events = self._moments.shown(chosen, self.spared)
-        labels = reader.tensor(self.spared.labels[events].astype(np.float32))
-        if before is not None:
-            layers = self._layers(users, own, nodes)[:, :, 0]
-            return lambda weights: impression_loss((weights[:, None] * layers).sum(0), labels, of.task_weights)
-        drawn = of.sampler.items(len(own), of.config.negatives, of.config.negative_pool, rng)
-        layers = self._layers(users, np.concatenate([own, drawn.ids], axis=1), nodes)
-        correction = reader.tensor(drawn.correction)
-        excluded = torch.from_numpy(known_positives(drawn.ids, len(of.sampler.q), self._liked.take(rows)))
+        layers, labels, correction, excluded = map(torch.cat, zip(*parts, strict=True))
 
         def loss(weights: Tensor) -> Tensor:
-            logits = (weights[:, None, None] * layers).sum(0)
-            return sampled_loss(logits[:, 0], logits[:, 1:], labels, correction, excluded.to(logits.device),
-                                of.task_weights)
+            logits = (layers * weights[:-1]).sum(2) + weights[-1]
+            if self._moments.before is not None:
+                return impression_loss(logits[:, 0], labels, of.task_weights)
+            return sampled_loss(logits[:, 0], logits[:, 1:], labels, correction, excluded, of.task_weights)
 
-        return loss
+        return loss, labels
 
-    def _layers(self, users: UserBatch, rows: NDArray[np.int64], nodes: TreeReader) -> Tensor:
-        """What each layer says of items (B, C): (layers, B, C, tasks)."""
-        reader = self.objective.reader
-        return torch.stack(reader.score_layers(users, rows, reader.items(rows), nodes))
+    def _part(self, fold: int, chosen: NDArray[np.int64], nodes: TreeReader,
+              rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of B moments: logits (B, 1 + M, layers, tasks) of their item and M negatives, labels (B, tasks), and of the
+        negatives correction and exclusion (B, M); M is 0 in a log of impressions.
+        """
+        of, reader, before = self.objective, self.objective.reader, self._moments.before
+        users = self._moments.users[chosen]
+        history = of.clicks.histories(users, reader.spec.history_length,
+                                      before=before[chosen] if before is not None else None)
+        batch = reader.users(reader.dataset.users.take(users), history, self.folds[fold])
+        own, _, events = self._moments.shown(chosen, self.spared)
+        drawn = of.sampler.items(len(own), of.config.negatives if before is None else 0, of.config.negative_pool, rng)
+        excluded = known_positives(drawn.ids, len(of.sampler.q), self._liked.take(users))
+        rows = np.concatenate([own, drawn.ids], axis=1)
+        logits = torch.stack(reader.score_layers(batch, rows, reader.items(rows), nodes), dim=2)
+        return (logits, reader.tensor(self.spared.labels[events].astype(np.float32)), reader.tensor(drawn.correction),
+                torch.from_numpy(excluded).to(reader.device))

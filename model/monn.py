@@ -77,11 +77,12 @@ class MoNN(nn.Module):
     node embeddings that are exported.
 
     A stack has a layer for some levels above the items and one for the items, coarse to fine: `logit(item) =
-    sum_l weight_l logit_l(user, node_l(item))`, weights (layers, tasks) fitted by `model.ensemble` (Figure 4). Each
-    layer also steers the levels between its own and that of the layer above.
+    sum_l weight_l logit_l(user, node_l(item)) + intercept`, weights (layers, tasks) and intercept (tasks,) fitted by
+    `model.ensemble` (Figure 4). Each layer also steers the levels between its own and that of the layer above.
     """
 
     weights: Tensor
+    intercept: Tensor
 
     def __init__(self, encoder: FeatureEncoder, config: MoNNConfig, inner_levels: int, *,
                  stack: Sequence[StackedLayer] = (), auxiliary: bool = False) -> None:
@@ -100,6 +101,7 @@ class MoNN(nn.Module):
         self.level_offsets = nn.Parameter(torch.zeros(inner_levels, self.item_width))
         if stack:
             self.register_buffer("weights", torch.full((len(self.layers), self.tasks), 1 / len(self.layers)))
+            self.register_buffer("intercept", torch.zeros(self.tasks))
 
     @property
     def item_width(self) -> int:
@@ -162,7 +164,8 @@ class MoNN(nn.Module):
         """The ensemble's logits (…, tasks) of items, from those of each layer, coarse to fine (…, tasks)."""
         if len(logits) == 1:
             return logits[0]
-        return torch.stack([weight * own for weight, own in zip(self.weights, logits, strict=True)]).sum(0)
+        weighted = torch.stack([weight * own for weight, own in zip(self.weights, logits, strict=True)])
+        return weighted.sum(0) + self.intercept
 
     def sparse_parameters(self) -> list[nn.Parameter]:
         """The embedding tables."""
@@ -197,7 +200,7 @@ def _over_arch(config: MoNNConfig, tasks: int) -> OverArch:
 
 
 class Scorer(nn.Module):
-    """Interaction tower and over-arch of a layer, times its weight in the ensemble, for one user and C candidates."""
+    """A layer's share of the ensemble for one user and C candidates; the items' layer adds the intercept."""
 
     def __init__(self, monn: MoNN, layer: int) -> None:
         super().__init__()
@@ -208,4 +211,7 @@ class Scorer(nn.Module):
         monn = self.monn
         logits = monn.layer(self.at).score(monn.users_of(self.at, user_embedding),
                                            monn.items_of(self.at, item_embeddings), interaction[None])[0]
-        return logits * monn.weights[self.at] if monn.ensemble else logits
+        if not monn.ensemble:
+            return logits
+        share = logits * monn.weights[self.at]
+        return share + monn.intercept if self.at == len(monn.layers) - 1 else share

@@ -41,7 +41,8 @@ class SplitScorer(nn.Module):
 class Split(nn.Module):
     """The split form of a trained network without its auxiliary head, on its device, sharing no parameters with it.
 
-    In a stack user parts lie side by side, and a layer's logits are already multiplied by its weight in the ensemble.
+    In a stack user parts lie side by side, a layer's logits are already multiplied by its weight in the ensemble, and
+    the intercept is added to those of the items.
     """
 
     def __init__(self, monn: MoNN) -> None:
@@ -52,7 +53,7 @@ class Split(nn.Module):
         nobody = torch.zeros(1, sum(monn.user_widths), device=monn.level_offsets.device)
         widths = [part.shape[1] for part in self._user_parts(nobody)]
         self.scorers: list[nn.Module] = [self._part(0)] if not monn.ensemble else [
-            _OfStack(self._part(at), widths, at, monn.weights[at].detach().clone()) for at in range(len(widths))]
+            _OfStack(self._part(at), widths, at, monn) for at in range(len(widths))]
         """Of each layer: user part of all layers (1, Wu), item parts (C, Wi), interaction (C, F) -> (C, tasks)."""
 
     def _part(self, at: int) -> SplitScorer:
@@ -77,14 +78,16 @@ class _OfStack(nn.Module):
     """A layer among others: takes its own user part out of them, and counts by its weight."""
 
     weight: Tensor
+    shift: Tensor
 
-    def __init__(self, scorer: SplitScorer, widths: Sequence[int], at: int, weight: Tensor) -> None:
+    def __init__(self, scorer: SplitScorer, widths: Sequence[int], at: int, monn: MoNN) -> None:
         super().__init__()
         self.scorer, self.first, self.end = scorer, sum(widths[:at]), sum(widths[:at + 1])
-        self.register_buffer("weight", weight)
+        self.register_buffer("weight", monn.weights[at].clone())
+        self.register_buffer("shift", monn.intercept * (at == len(widths) - 1))
 
     def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
-        logits: Tensor = self.scorer(user[:, self.first:self.end], items, interaction) * self.weight
+        logits: Tensor = self.scorer(user[:, self.first:self.end], items, interaction) * self.weight + self.shift
         return logits
 
 

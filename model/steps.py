@@ -41,7 +41,7 @@ class Objective:
 
     Args:
         reader: reads the log for the model.
-        events: the train events.
+        events: those that the model learns from.
         clicks: their clicks.
         moments: how the log is cut.
         config: of the run.
@@ -158,7 +158,8 @@ class Objective:
         if level and tree is not None:
             of_nodes = tree.score_holding(users, level, rows, items)
             loss = loss + weight * impression_loss(of_nodes[valid], labels, self.task_weights)
-        together = layers[-1] if tree is None else self.reader.model.combine(layers)
+        with torch.no_grad():
+            together = layers[-1] if tree is None else self.reader.model.combine(layers)
         return loss, torch.stack([together[valid].detach(), labels])
 
     def _unsupervised(self, users: UserBatch, soft: SoftLabels, rng: np.random.Generator) -> Tensor:

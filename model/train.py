@@ -72,24 +72,24 @@ class Trainer:
                                        weight_decay=config.weight_decay),
             "tables": torch.optim.SparseAdam(self.model.sparse_parameters(), lr=config.table_learning_rate)}
         self.reader = Reader(dataset, self.model)
-        self.clicks = Clicks.of(dataset.train, len(dataset.user_ids))
+        self.clicks = known = Clicks.of(dataset.train, len(dataset.user_ids))
+        events, spared = dataset.train, None
+        if config.stack:
+            events, spared = spare(dataset, config.lower_share)
+            known = Clicks.of(events, len(dataset.user_ids))
         self.fold = fold_of_users(len(dataset.user_ids), config.seed)
         self.everyone = key_index(dataset, self.clicks, np.arange(len(dataset.user_ids)))
         self.folds = [key_index(dataset, self.clicks, np.flatnonzero(self.fold != f))
                       for f in tqdm(range(FOLDS), desc="co-click counts", unit="fold")]
-        self.learner = LEARNERS[config.tree](self.reader, self.clicks, self.folds[0], np.flatnonzero(self.fold == 0),
+        self.learner = LEARNERS[config.tree](self.reader, known, self.folds[0], np.flatnonzero(self.fold == 0),
                                              self.branching, config, run.log)
         self.modules = {"model": self.model, **self.learner.modules}
         for module in self.learner.modules.values():
             self.optimizers["codebooks"] = torch.optim.Adam(module.parameters())
-        events, known = dataset.train, self.clicks
-        if config.stack:
-            events, spared = spare(dataset.train, config.lower_share, config.seed)
-            known = Clicks.of(events, len(dataset.user_ids))
         moments = Moments.of(dataset.spec, events, known, MOMENT_EVENTS)
         self.objective = Objective(self.reader, events, known, moments, config)
         self.ensemble = EnsembleWeights(self.objective, spared, self.clicks, self.fold, self.folds,
-                                        run.log) if config.stack else None
+                                        run.log) if spared is not None else None
         moments_of_fold = np.bincount(self.fold[moments.users], minlength=FOLDS)
         self.batches = int((-(-moments_of_fold // config.batch_users)).sum())
         self.epochs = config.epochs + config.rounds * config.round_epochs
@@ -155,7 +155,6 @@ class Trainer:
                 bar.update()
                 if batch % REPORT_BATCHES == 0:
                     bar.set_postfix(self._report(epoch, batch, losses[-REPORT_BATCHES:], entropy))
-        self.progress = Progress(epoch + 1, 0)
         self.model.eval()
         nodes = None
         if tree is not None:
@@ -163,12 +162,14 @@ class Trainer:
             if self.ensemble is not None:
                 nodes = self.learner.nodes()
                 self.ensemble.fit(nodes)
+        self.progress = Progress(epoch + 1, 0)
         seconds = time.perf_counter() - start
         if self.dataset.spec.negatives == "sampled":
-            own = np.flatnonzero(self.fold[self.dataset.train.users] == 0)
+            events, known = self.objective.events, self.objective.clicks
+            own = np.flatnonzero(self.fold[events.users] == 0)
             with self.reader.through(nodes):
-                self.sampled_ne = sampled_ne(self.reader, self.clicks, self.folds[0], self.dataset.train, own,
-                                             self.config.seed, leave_out=True)
+                self.sampled_ne = sampled_ne(self.reader, known, self.folds[0], events, own, self.config.seed,
+                                             leave_out=True)
         report = self._report(epoch, len(plan), losses, entropy, seconds=seconds)
         tqdm.write("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
                              for key, value in report.items()))
@@ -208,7 +209,7 @@ class Trainer:
 
     def _report(self, epoch: int, batch: int, losses: list[float], entropy: NormalizedEntropy,
                 **more: float) -> dict[str, float]:
-        report = {"epoch": epoch + 1, "batch": batch, "loss": float(np.mean(losses)), **more}
+        report = {"epoch": epoch + 1, "batch": batch, **({"loss": float(np.mean(losses))} if losses else {}), **more}
         if entropy.samples:
             names = (task.name for task in self.dataset.spec.tasks)
             report |= {f"ne_{name}": value for name, value in zip(names, entropy.values(), strict=True)}

@@ -31,13 +31,13 @@ FINE_TUNING = 0.1
 
 
 def continued(config: TrainConfig, run: Path) -> TrainConfig:
-    """Settings of a run that starts from another: the network's shape and the kind of tree are the other's.
+    """Settings of a run that starts from another: the network's shape, what a stack spares and the kind of tree stay.
 
     Raises:
         ConfigError: there is no such run, or the settings ask for another shape or kind.
     """
     other, default = RunFolder(run).config()[0], TrainConfig()
-    names: tuple[str, ...] = ("model", "stack", "branching", "tree", "hill")
+    names: tuple[str, ...] = ("model", "stack", "lower_share", "branching", "tree", "hill")
     if config.pairs is not None:
         names = tuple(field.name for field in fields(config) if field.name not in CHOSEN)
     for name in names:
@@ -49,8 +49,7 @@ def continued(config: TrainConfig, run: Path) -> TrainConfig:
                        start_from=str(run.resolve()), index_warm_up=0.0,
                        learning_rate=FINE_TUNING * other.learning_rate,
                        table_learning_rate=FINE_TUNING * other.table_learning_rate)
-    return replace(config, model=other.model, stack=other.stack, branching=other.branching, tree=other.tree,
-                   hill=other.hill, epochs=0, start_from=str(run.resolve()))
+    return replace(config, **{name: getattr(other, name) for name in names}, epochs=0, start_from=str(run.resolve()))
 
 
 def start_from(model: MoNN, learner: TreeLearner, now: Dataset, run: Path) -> None:
@@ -102,6 +101,9 @@ def _take_dense(model: MoNN, old: MoNN) -> None:
             own[name][:shared] = value[:shared]
         elif id(value) not in sparse:
             own[name].copy_(value)
+    if model.ensemble:
+        model.weights.copy_(old.weights)
+        model.intercept.copy_(old.intercept)
 
 
 def _renumbered(name: str, table: torch.Tensor, before: FeatureEncoder, now: FeatureEncoder) -> torch.Tensor:

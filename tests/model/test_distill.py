@@ -52,7 +52,7 @@ def test_a_teachers_gradient_reaches_shared_parts_by_the_auxiliary_head_alone(tm
     users = trainer.reader.users(asked.features, asked.history, asked.index)
     teacher = read_soft_labels(tmp_path / "soft.parquet", trainer.dataset, CPU)
     main, auxiliary = 0, 1  # the log has one task
-    head, shared = gradients(trainer, objective._unsupervised(users, teacher.label(asked, rng), None, rng))
+    head, shared = gradients(trainer, objective._unsupervised(users, teacher.label(asked, rng), rng))
     assert head[main].abs().sum() == 0
     assert head[auxiliary].abs().sum() > 0
     assert shared > 0

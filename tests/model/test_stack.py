@@ -31,11 +31,11 @@ OVER_TOWERS = replace(STACK, model=replace(TINY.model, over_arch="dot"))
 
 
 def ensemble_by_hand(trainer, user, row):
-    """Sum over layers of weight x logit of the user with the item, or with the mean of the node that holds it."""
+    """The intercept and over all layers weight x logit of the user with the item, or with the mean of its node."""
     model, reader, codes = trainer.model, trainer.reader, trainer.learner.codes
     one = np.array([user])
     batch = reader.users(reader.dataset.users.take(one), trainer.clicks.histories(one, 50), trainer.everyone)
-    vectors, total = torch.from_numpy(reader.all_items()), 0.0
+    vectors, total = torch.from_numpy(reader.all_items()), float(model.intercept[0])
     for at in range(len(model.layers)):
         if at < len(model.ensemble):
             level = model.ensemble[at]
@@ -86,7 +86,7 @@ def test_a_joint_tree_carries_a_stack_too(tmp_path, at_least=0.9):
     assert export(trainer, tmp_path / "bundle", {}).ensemble == (1,)
 
 
-def test_every_layer_and_its_weight_is_trained(tmp_path):
+def test_every_layer_is_trained_and_its_weight_fitted(tmp_path):
     trainer = trainer_of(tmp_path, replace(STACK, epochs=0, rounds=1))
     before = weights_of(trainer)
     trainer.fit()

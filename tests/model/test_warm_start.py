@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from model.checkpoint import RunFolder
-from model.config import ConfigError, HillConfig
+from model.config import ConfigError, HillConfig, StackedLayer
 from model.data.load import load_dataset
 from model.train import train
 from model.warm_start import continued, start_from
@@ -56,6 +57,24 @@ def test_most_items_stay_where_they_are_on_the_same_log(tmp_path, log, tree, mos
     assert report["moved"] < most * 200
     assert RunFolder(tmp_path / "second").config()[0].start_from == str(tmp_path / "first")
     assert first.learner.codes.shape == second.learner.codes.shape
+
+
+def test_a_stack_goes_on_from_its_ensemble_and_weighs_it_by_what_it_spared(tmp_path, log, older):
+    stack = replace(SMALL, stack=(StackedLayer(1, SMALL.model),))
+    before = train(older, load_dataset(older), stack, tmp_path / "older", resume=False)
+    config, run = continued(SMALL, tmp_path / "older"), RunFolder(tmp_path / "newer")
+    run.create(config, log)
+    trainer = Trainer(load_dataset(log), config, run)
+    start_from(trainer.model, trainer.learner, trainer.dataset, tmp_path / "older")
+    assert torch.equal(trainer.model.weights, before.model.weights)
+    assert torch.equal(trainer.model.intercept, before.model.intercept)
+    told, spared = (set(zip(run.dataset.user_ids[part.users].tolist(),
+                            run.dataset.encoder.item_ids[part.items].tolist(), strict=True))
+                    for run, part in ((before, before.objective.events), (trainer, trainer.ensemble.spared)))
+    assert spared
+    assert not told & spared
+    trainer.fit()
+    assert not torch.equal(trainer.model.weights, before.model.weights)
 
 
 def test_weights_and_codes_go_by_value_to_a_newer_log(tmp_path, log, older):
