@@ -129,7 +129,7 @@ class Reader:
                      nodes: TreeReader | None) -> list[Tensor]:
         """What each layer says of items, coarse to fine, each (B, C, tasks).
 
-        A layer above the items scores the nodes of its level that hold them, or before there is a tree the items.
+        A layer above the items scores the nodes of its level that hold them, or without `nodes` the items themselves.
         """
         features = self.features(users, rows)
         logits = [self.model.score(users.embeddings, items, features, level=level) if nodes is None
@@ -248,14 +248,5 @@ class HardTreeReader(TreeReader):
         return self._virtual[level - 1] + self.reader.model.level_offsets[level - 1]
 
     def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
-        """Task logits (B, C, tasks) of the nodes of a level that hold items.
-
-        At the own level of a stack's layer, which has no other task to learn its item tower by, the gradient of a
-        node's embedding goes to the item that was drawn from it, as a sample of the members whose mean it is.
-        """
-        nodes = self.node_of_row[level - 1][rows]
-        if level not in self.reader.model.ensemble:
-            return self.score_nodes(users, level, nodes)
-        embeddings = self.embeddings(level)[torch.from_numpy(nodes.astype(np.int64)).to(items.device)]
-        return self.reader.model.score(users.embeddings, embeddings + (items - items.detach()),
-                                       self.features(users, level, nodes), level=level)
+        """Task logits (B, C, tasks) of the nodes of a level that hold items."""
+        return self.score_nodes(users, level, self.node_of_row[level - 1][rows])

@@ -108,8 +108,5 @@ class SoftTreeReader(TreeReader):
         _, attended, at = self._attended(level, rows, items)
         model = self.reader.model
         soft = self.codebooks.item_space(attended.quantized)[torch.from_numpy(at).to(items.device)]
-        if level in model.ensemble and self.codebooks.config.gradient == "stopped":
-            # As in HardTreeReader: the layer's item tower learns by this alone. A joint gradient reaches it anyway.
-            soft = soft + (items - items.detach())
         features = self.features(users, level, self.node_of_row[level - 1][rows])
         return model.score(users.embeddings, soft + model.level_offsets[level - 1], features, level=level)

@@ -59,16 +59,16 @@ class Objective:
         """Loss of the chosen moments.
 
         The index loss takes one random level a batch, times the number of levels: the same expectation as all of them
-        at a fraction of the cost. In a stack each layer has a loss of its own at its own level, and the index loss is
-        for the levels between.
+        at a fraction of the cost. In a stack each layer learns as a model of its own does: on the items, and on the
+        nodes of the levels that it scores.
 
         Returns:
-            The loss, and on logs of impressions the (S, tasks) logits and labels stacked as (2, S, tasks).
+            The loss, and on logs of impressions the (S, tasks) logits of the items' layer and the labels, stacked as
+            (2, S, tasks).
         """
-        steering = [level for level in range(1, tree.tree.depth) if level not in self.reader.model.ensemble
-                    ] if tree is not None else []
-        level = steering[int(rng.integers(len(steering)))] if steering else 0
-        weight = index_weight * len(steering)
+        levels = tree.tree.depth - 1 if tree is not None else 0
+        level = 1 + int(rng.integers(levels)) if levels else 0
+        weight = index_weight * levels
         asked = self._asked(chosen, index)
         unknown = rng.random(len(chosen)) < self.config.unknown_share
         users = self.reader.users(*as_unknown(asked.features, asked.history, unknown), index, self._forget(rng))
@@ -101,42 +101,23 @@ class Objective:
         liked = self._liked(chosen)
         rows = np.concatenate([own[:, None], candidates.ids], axis=1)
         items = self.reader.items(rows, self._forget(rng))
-        layers = self.reader.score_layers(users, rows, items, tree)
-        loss = self._penalty(tree, level, own[:, None], items[:, :1])
-        for at, logits in enumerate(layers):
-            asked, holding, n = candidates, liked, len(self.sampler.q)
-            if tree is not None and at < len(layers) - 1:
-                of = self.reader.model.ensemble[at]
-                asked, holding = self._drawn_nodes(tree, of, candidates), self._holding(tree, of, liked)
-                n = tree.tree.size(of)
-            loss = loss + self._cross_entropy(logits[:, 0], logits[:, 1:], labels, asked, holding, n)
-        if not level or tree is None:
+        loss = torch.zeros((), device=items.device)
+        for logits in self.reader.score_layers(users, rows, items, None):
+            loss = loss + self._cross_entropy(logits[:, 0], logits[:, 1:], labels, candidates, liked,
+                                              len(self.sampler.q))
+        if tree is None:
             return loss
+        loss = loss + tree.penalty(level, own[:, None], items[:, :1])
         if tree.soft:  # mixtures for positives and negatives alike: a scorer could tell a mixture from a node
-            nodes = self._drawn_nodes(tree, level, candidates)
+            nodes = self.sampler.holding(candidates, tree.node_of_row[level - 1], self._summed_q(tree, level))
             scores = tree.score_holding(users, level, rows, items)
         else:
             nodes = self.sampler.nodes(candidates, tree.node_of_row[level - 1], self._summed_q(tree, level))
             scores = torch.cat([tree.score_holding(users, level, own[:, None], items[:, :1]),
                                 tree.score_nodes(users, level, nodes.ids)], dim=1)
-        of_nodes = self._cross_entropy(scores[:, 0], scores[:, 1:], labels, nodes, self._holding(tree, level, liked),
-                                       tree.tree.size(level))
+        holding = Ragged(liked.indptr, tree.node_of_row[level - 1][liked.values])
+        of_nodes = self._cross_entropy(scores[:, 0], scores[:, 1:], labels, nodes, holding, tree.tree.size(level))
         return loss + weight * of_nodes
-
-    def _penalty(self, tree: TreeReader | None, level: int, rows: NDArray[np.int64], items: Tensor) -> Tensor:
-        """What the index adds to the loss of a batch, down to the finest level that the batch reads."""
-        finest = max((level, *self.reader.model.ensemble))
-        if tree is None or not finest:
-            return torch.zeros((), device=items.device)
-        return tree.penalty(finest, rows, items)
-
-    def _drawn_nodes(self, tree: TreeReader, level: int, candidates: Candidates) -> Candidates:
-        """The nodes that hold the drawn items, one for each draw."""
-        return self.sampler.holding(candidates, tree.node_of_row[level - 1], self._summed_q(tree, level))
-
-    def _holding(self, tree: TreeReader, level: int, liked: Ragged) -> Ragged:
-        """The nodes of a level that hold what each user likes."""
-        return Ragged(liked.indptr, tree.node_of_row[level - 1][liked.values])
 
     def _cross_entropy(self, positive: Tensor, negative: Tensor, labels: Tensor, candidates: Candidates, liked: Ragged,
                        n: int) -> Tensor:
@@ -151,16 +132,14 @@ class Objective:
         items = self.reader.items(rows, self._forget(rng))
         valid = torch.from_numpy(shown).to(self.reader.device)
         labels = self.reader.tensor(self.events.labels[of].astype(np.float32))
-        layers = self.reader.score_layers(users, rows, items, tree)
-        loss = self._penalty(tree, level, rows, items)
+        layers, loss = self.reader.score_layers(users, rows, items, None), torch.zeros((), device=items.device)
         for logits in layers:
             loss = loss + impression_loss(logits[valid], labels, self.task_weights)
-        if level and tree is not None:
+        if tree is not None:
             of_nodes = tree.score_holding(users, level, rows, items)
+            loss = loss + tree.penalty(level, rows, items)
             loss = loss + weight * impression_loss(of_nodes[valid], labels, self.task_weights)
-        with torch.no_grad():
-            together = layers[-1] if tree is None else self.reader.model.combine(layers)
-        return loss, torch.stack([together[valid].detach(), labels])
+        return loss, torch.stack([layers[-1][valid].detach(), labels])
 
     def _unsupervised(self, users: UserBatch, soft: SoftLabels, rng: np.random.Generator) -> Tensor:
         """The loss of the auxiliary head on unlabeled pairs (Equation 3)."""
