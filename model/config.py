@@ -177,7 +177,7 @@ class TrainConfig:
 
     model: MoNNConfig = field(default_factory=MoNNConfig)
     stack: tuple[StackedLayer, ...] = ()
-    lower_share: float = 0.9
+    lower_share: float = 0.98
     branching: tuple[int, ...] = ()
     tree: Literal["em", "joint", "posthoc"] = "em"
     hill: HillConfig = field(default_factory=HillConfig)

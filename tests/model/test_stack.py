@@ -23,9 +23,9 @@ from tests.model.test_variants import served
 from tests.model.worlds import positives
 
 LARGER = replace(TINY.model, user_hidden=(24,), over_hidden=80, layers=2)
-STACK = replace(TINY, epochs=3, rounds=2, stack=(StackedLayer(1, LARGER),))
+STACK = replace(TINY, epochs=3, rounds=2, lower_share=0.9, stack=(StackedLayer(1, LARGER),))
 DEEP = replace(STACK, stack=(StackedLayer(1, LARGER), StackedLayer(2, replace(LARGER, layers=1, item_tokens=3))))
-DEEPER = replace(TINY, branching=(3, 2, 2), epochs=3, rounds=2, stack=(StackedLayer(2, LARGER),))
+DEEPER = replace(STACK, branching=(3, 2, 2), stack=(StackedLayer(2, LARGER),))
 """Its layer for level 2 also steers level 1, and the items' layer steers level 3."""
 OVER_TOWERS = replace(STACK, model=replace(TINY.model, over_arch="dot"))
 
