@@ -152,7 +152,8 @@ def _record(content: BundleContent, tower: UserTower, scorer: TowerScorer, row: 
 def _widened(tree: Tree, users: Sequence[Recorded]) -> list[tuple[int, ...]]:
     """Beams from narrow to wide, each one level wider than the one before: the level that gains most overlap a pair."""
     sizes = [tree.size(level) for level in range(1, tree.depth)]
-    widths = tuple(min(FIRST_WIDTH, size) for size in sizes)
+    # A search goes on until it has TOP_K items: a level too narrow for that gains nothing by the first steps wider.
+    widths = tuple(min(size, max(FIRST_WIDTH, -(-TOP_K * size // tree.n_items))) for size in sizes)
     now = _measure(tree, users, widths)
     path = [widths]
     with tqdm(total=ENOUGH_OVERLAP, desc="tuning beams", unit="overlap", leave=False,
