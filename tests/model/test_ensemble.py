@@ -14,7 +14,7 @@ from model.data.load import Events
 from model.ensemble import LEAST, spare
 from model.warm_start import continued
 from tests.model.test_stack import STACK
-from tests.model.test_training import trainer_of, weights_of
+from tests.model.test_training import TINY, trainer_of, weights_of
 from tests.model.worlds import positives
 
 SPARING = replace(STACK, lower_share=0.7, negatives=400, negative_pool=2000)
@@ -196,6 +196,6 @@ def test_a_log_too_short_for_its_share_is_refused(share, purpose):
 
 
 def test_a_run_that_starts_from_a_stack_spares_what_that_one_spared(trained):
-    assert continued(STACK, trained.run.path).lower_share == SPARING.lower_share
+    assert continued(TINY, trained.run.path).lower_share == SPARING.lower_share
     with pytest.raises(ConfigError, match=r"lower_share is 0.5, but .* has 0.7"):
         continued(replace(STACK, lower_share=0.5), trained.run.path)
