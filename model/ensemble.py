@@ -93,24 +93,24 @@ class EnsembleWeights:
         Raises:
             ConfigError: the loss is no number.
         """
-        model, loss, labels = self.objective.reader.model, *self._examples(nodes)
-        shape, start = (len(model.weights) + 1, model.tasks), model.weights.new_full((len(model.weights) + 1, 1), 0)
+        model = self.objective.reader.model
+        loss, labels = self._examples(nodes)
+        start = model.weights.new_zeros(len(model.weights) + 1, model.tasks)
         start[:-1] = 1 / len(model.weights)
 
         def penalised(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            weights = start.new_tensor(values.reshape(shape)).requires_grad_()
+            weights = start.new_tensor(values.reshape(start.shape)).requires_grad_()
             prior = ((weights - start) ** 2 / labels.sum(0).clamp(min=1)).sum()
             total = loss(weights) + prior
             gradient, = torch.autograd.grad(total, [weights])
             return total.item(), gradient.cpu().numpy().astype(np.float64).ravel()
 
         bounds = [(LEAST, None)] * model.weights.numel() + [(None, None)] * model.tasks
-        found = minimize(penalised, start.expand(shape).cpu().numpy().ravel(), jac=True, method="L-BFGS-B",
-                         bounds=bounds)
+        found = minimize(penalised, start.cpu().numpy().ravel(), jac=True, method="L-BFGS-B", bounds=bounds)
         if not np.isfinite(found.fun):
             raise ConfigError(f"the loss of the ensemble is {found.fun}, so its layers cannot be weighed; the "
                               "checkpoint before the epoch is kept: resume with a lower learning rate")
-        fitted = torch.from_numpy(found.x).reshape(shape)
+        fitted = torch.from_numpy(found.x).reshape(start.shape)
         model.weights.copy_(fitted[:-1])
         model.intercept.copy_(fitted[-1])
         self.log({"ensemble_weights": model.weights.tolist(), "intercept": model.intercept.tolist(),

@@ -41,19 +41,21 @@ class SplitScorer(nn.Module):
 class Split(nn.Module):
     """The split form of a trained network without its auxiliary head, on its device, sharing no parameters with it.
 
-    In a stack user parts lie side by side, a layer's logits are already multiplied by its weight in the ensemble, and
-    the intercept is added to those of the items.
+    In a stack user parts lie side by side, and a layer's logits are already multiplied by its weight in the ensemble;
+    the intercept is in the bias of the items' layer.
     """
 
     def __init__(self, monn: MoNN) -> None:
         super().__init__()
         self.ensemble = monn.ensemble
         self._users, self._items = monn.users_of, monn.items_of
-        self._parts = nn.ModuleList(split_layer(monn.layer(at)) for at in range(len(monn.layers)))
+        shift = monn.intercept / monn.weights[-1] if monn.ensemble else None
+        self._parts = nn.ModuleList([*(split_layer(monn.layer(at)) for at in range(len(monn.ensemble))),
+                                     split_layer(monn.layer(-1), shift)])
         nobody = torch.zeros(1, sum(monn.user_widths), device=monn.level_offsets.device)
         widths = [part.shape[1] for part in self._user_parts(nobody)]
         self.scorers: list[nn.Module] = [self._part(0)] if not monn.ensemble else [
-            _OfStack(self._part(at), widths, at, monn) for at in range(len(widths))]
+            _OfStack(self._part(at), widths, at, monn.weights[at].clone()) for at in range(len(widths))]
         """Of each layer: user part of all layers (1, Wu), item parts (C, Wi), interaction (C, F) -> (C, tasks)."""
 
     def _part(self, at: int) -> SplitScorer:
@@ -78,25 +80,25 @@ class _OfStack(nn.Module):
     """A layer among others: takes its own user part out of them, and counts by its weight."""
 
     weight: Tensor
-    shift: Tensor
 
-    def __init__(self, scorer: SplitScorer, widths: Sequence[int], at: int, monn: MoNN) -> None:
+    def __init__(self, scorer: SplitScorer, widths: Sequence[int], at: int, weight: Tensor) -> None:
         super().__init__()
         self.scorer, self.first, self.end = scorer, sum(widths[:at]), sum(widths[:at + 1])
-        self.register_buffer("weight", monn.weights[at].clone())
-        self.register_buffer("shift", monn.intercept * (at == len(widths) - 1))
+        self.register_buffer("weight", weight)
 
     def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
-        logits: Tensor = self.scorer(user[:, self.first:self.end], items, interaction) * self.weight + self.shift
+        logits: Tensor = self.scorer(user[:, self.first:self.end], items, interaction) * self.weight
         return logits
 
 
-def split_layer(layer: Layer) -> SplitScorer:
-    """The split form of one layer."""
+def split_layer(layer: Layer, shift: Tensor | None = None) -> SplitScorer:
+    """The split form of one layer, its logits higher by `shift` (tasks,)."""
     over_arch, tower = copy.deepcopy(layer.over_arch).cpu(), copy.deepcopy(layer.interaction_tower).cpu()
     over_arch.keep(layer.tasks)
     device = next(layer.parameters()).device
     with torch.no_grad():
+        if shift is not None:
+            over_arch.bias.add_(shift.cpu())
         scorer = (SplitWukong(over_arch, tower, layer.config) if isinstance(over_arch, Wukong)
                   else SplitTerms(over_arch, tower, layer.config))
     return scorer.to(device).eval()
