@@ -36,7 +36,7 @@ demo: setup  ## from a log to answered requests; DATA=taobao-ad SOURCE=DIR for r
 
 load: setup  ## users who ask HOST for RATE answers a second; fails over P99_MS or ERROR_SHARE; BUNDLE has its users
 	mkdir -p build
-	$(VENV)/bin/locust -f loadtest/locustfile.py --headless --only-summary --host $(HOST) --bundle $(BUNDLE) \
+	$(VENV)/bin/locust -f loadtest/http/locustfile.py --headless --only-summary --host $(HOST) --bundle $(BUNDLE) \
 		-u $(RATE) -r $(RATE) -t $(DURATION) --p99-ms $(P99_MS) --error-share $(ERROR_SHARE) --html build/load.html
 
 test: lint promtool  ## everything that must hold: lint, types, tests

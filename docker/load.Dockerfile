@@ -18,4 +18,4 @@ COPY model model
 COPY loadtest loadtest
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/src
 USER 10001:10001
-ENTRYPOINT ["locust", "-f", "loadtest/locustfile.py"]
+ENTRYPOINT ["locust", "-f", "loadtest/http/locustfile.py"]

@@ -7,11 +7,11 @@ import json
 import sys
 from pathlib import Path
 
-from index_store import pointer
-from index_store.bundle import BundleFiles
-from index_store.manifest import BundleError
-from index_store.pointer import BundleNameError, Pointer, PointerError
-from index_store.store import Bundle, describe
+from index_store.bundle import pointer
+from index_store.bundle.bundle import Bundle, describe
+from index_store.bundle.files import BundleFiles
+from index_store.bundle.manifest import BundleError
+from index_store.bundle.pointer import BundleNameError, Pointer, PointerError
 
 
 def main() -> int:

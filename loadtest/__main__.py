@@ -6,8 +6,11 @@ import argparse
 import sys
 from types import ModuleType
 
-from loadtest import bench, demo, fuzz, grow, http_load, kernel, opening, targeting
+from loadtest.bench import bench, kernel, targeting
 from loadtest.chaos import command as chaos
+from loadtest.demo import demo
+from loadtest.growth import grow, opening
+from loadtest.http import fuzz, open_loop
 
 COMMANDS: dict[str, tuple[ModuleType, str]] = {
     "bench": (bench, "beam against exhaustive and rivals: quality, pairs, latency"),
@@ -15,7 +18,7 @@ COMMANDS: dict[str, tuple[ModuleType, str]] = {
     "targeting": (targeting, "searches where few ads may be shown, against those of all"),
     "kernel": (kernel, "the scorer's arithmetic against the machine's peak"),
     "opening": (opening, "time to open a bundle, memory of a further worker"),
-    "http": (http_load, "a running service at given rates: goodput, percentiles"),
+    "http": (open_loop, "a running service at given rates: goodput, percentiles"),
     "chaos": (chaos, "faults under load: failed requests, added latency, recovery"),
     "fuzz": (fuzz, "random requests by the OpenAPI document: replies that it does not allow"),
     "demo": (demo, "from a log to answered requests"),

@@ -21,12 +21,12 @@ def main() -> int:
         print("error: the offline job needs the train extra; install it with `pip install 'monn-hill[train]'`",
               file=sys.stderr)
         return 1
-    from index_store.manifest import BundleError
-    from index_store.values import FeatureError
+    from index_store.bundle.manifest import BundleError
+    from index_store.features.values import FeatureError
     from model.commands import ConfigError, DataError, ParityError, add_train_arguments, evaluate, export, train
     from model.data import cli
     from model.experiments import cli as experiments
-    from model.memory import keep_freed_memory
+    from model.training.memory import keep_freed_memory
 
     parser = argparse.ArgumentParser(prog="python -m model", description=DESCRIPTION,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from model.checkpoint import RunFolder
 from model.config import SIZES, ConfigError, HillConfig, OverArchName, PairsConfig, StackedLayer, TrainConfig
 from model.data.load import load_dataset
 from model.data.tables import DataError
-from model.export import export as write_bundle
-from model.golden import ParityError
-from model.quality import quality
-from model.train import Trainer
-from model.train import train as fit
-from model.tree_quality import compare_trees
-from model.warm_start import continued
+from model.evaluation.quality import quality
+from model.evaluation.tree_quality import compare_trees
+from model.export.golden import ParityError
+from model.export.seal import export as write_bundle
+from model.training.checkpoint import RunFolder
+from model.training.trainer import Trainer
+from model.training.trainer import train as fit
+from model.training.warm_start import continued
 
 __all__ = ["ConfigError", "DataError", "ParityError", "add_train_arguments", "evaluate", "export", "train"]
 

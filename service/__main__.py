@@ -11,14 +11,14 @@ import json
 import sys
 from pathlib import Path
 
-from index_store.manifest import BundleError
-from index_store.pointer import PointerError, served_bundle
-from index_store.store import Bundle
-from index_store.values import FeatureError
-from service.beam_files import BeamFolderError
-from service.errors import ServiceError
+from index_store.bundle.bundle import Bundle
+from index_store.bundle.manifest import BundleError
+from index_store.bundle.pointer import PointerError, served_bundle
+from index_store.features.values import FeatureError
+from service.contract.errors import ServiceError
+from service.sampling.beam_files import BeamFolderError
 from service.settings import Settings, SettingsError, read_settings
-from service.supervisor import ListenError, serve
+from service.supervisor.supervisor import ListenError, serve
 
 _EXAMPLES = """
 examples:
@@ -65,15 +65,15 @@ def main() -> int:
 
 def openapi() -> str:
     """The document of docs/openapi.json: the contract, whatever the bundle and the settings."""
-    from service.app import Api, build_api
+    from service.http.app import Api, build_api
 
     return json.dumps(build_api(Api(Settings.model_construct())).openapi(), indent=1, ensure_ascii=False)
 
 
 async def check(folder: Path) -> int:
     """Verifies a bundle and replays its golden requests, a line each; returns the exit status."""
-    from service.golden import replay
-    from service.retriever import Retriever
+    from service.bundles.golden import replay
+    from service.retrieval.retriever import Retriever
 
     opened = Bundle.open(folder)
     print(f"ok    {len(opened.manifest.files)} files of bundle {opened.bundle_id} have the sealed content")

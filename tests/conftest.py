@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # so that tests can import each other as `tests.…`
 
-from loadtest.redis_server import RedisServer
+from loadtest.processes.redis_server import RedisServer
 from tests.tiny_bundle import write_tiny_bundle
 
 

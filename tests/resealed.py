@@ -4,8 +4,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from index_store.bundle import BundleFiles, BundleWriter
-from index_store.manifest import MANIFEST, Manifest
+from index_store.bundle.files import BundleFiles, BundleWriter
+from index_store.bundle.manifest import MANIFEST, Manifest
 
 
 def reseal(source: Path, target: Path, change: Callable[[BundleWriter], None], **entries: object) -> Manifest:

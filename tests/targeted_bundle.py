@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from index_store import bundle
-from index_store.bundle import BundleWriter
-from index_store.features import FieldSpec
-from index_store.manifest import Manifest
-from index_store.predicates import parse_predicate
-from index_store.store import Bundle
-from index_store.targeting import AdTargeting
-from index_store.targeting_files import write_targeting
+from index_store.bundle import layout
+from index_store.bundle.bundle import Bundle
+from index_store.bundle.files import BundleWriter
+from index_store.bundle.manifest import Manifest
+from index_store.bundle.targeting_files import write_targeting
+from index_store.features.encoder import FieldSpec
+from index_store.targeting.predicates import parse_predicate
+from index_store.targeting.targeting import AdTargeting
 from tests.resealed import reseal
 
 CONTEXT = (FieldSpec("device", "categorical"), FieldSpec("hour", "dense"), FieldSpec("slots", "multi"))
@@ -37,8 +37,8 @@ def write_targeted_bundle(tiny: Path, folder: Path) -> Manifest:
     of_row = np.arange(content.tree.n_items, dtype=np.int32) % 4
 
     def change(writer: BundleWriter) -> None:
-        writer.json(bundle.FEATURES, {"spec": spec.to_json(), "scales": dict(encoder.scales)})
-        writer.json(bundle.GOLDEN, [])
+        writer.json(layout.FEATURES, {"spec": spec.to_json(), "scales": dict(encoder.scales)})
+        writer.json(layout.GOLDEN, [])
         write_targeting(writer, AdTargeting.of(encoder, parsed, of_row[content.tree.rows]))
 
     return reseal(tiny, folder, change)

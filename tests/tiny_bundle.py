@@ -14,16 +14,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from index_store import bundle
-from index_store.bundle import BundleWriter
-from index_store.features import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
-from index_store.inputs import all_item_keys, item_bags, pool, table_sizes, user_bags
-from index_store.manifest import LevelEntry, Manifest, SearchDefaults
-from index_store.postings import FamilyReach, ItemKeys, KeyIndex, feature_names, idf, key_postings
-from index_store.ragged import Ragged
-from index_store.scoring import DenseLayers
-from index_store.store import BundleContent, UserTable, write_content
-from index_store.tree import Tree, build_tree, segment_means
+from index_store.bundle import layout
+from index_store.bundle.bundle import BundleContent, UserTable, write_content
+from index_store.bundle.files import BundleWriter
+from index_store.bundle.manifest import LevelEntry, Manifest, SearchDefaults
+from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, feature_names, idf, key_postings
+from index_store.features.ragged import Ragged
+from index_store.features.tower_inputs import all_item_keys, item_bags, pool, table_sizes, user_bags
+from index_store.search.scoring import DenseLayers
+from index_store.tree.tree import Tree, build_tree, segment_means
 
 CATEGORIES, WIDTH, DIM = 12, 4, 8
 
@@ -55,16 +55,16 @@ def write_tiny_bundle(folder: Path, *, seed: int = 0, n_items: int = 300, n_user
         scorers = [_scorer_weights(np.random.default_rng([seed, 1])), scorer]
     writer = BundleWriter(folder)
     write_content(writer, content)
-    _write_tower(writer, bundle.USER_TOWER, "user", towers["user"])
-    _write_tower(writer, bundle.ITEM_TOWER, "item", towers["item"])
+    _write_tower(writer, layout.USER_TOWER, "user", towers["user"])
+    _write_tower(writer, layout.ITEM_TOWER, "item", towers["item"])
     for layer, weights in enumerate(scorers, start=1):
-        _write_scorer(writer, bundle.scorer(layer), weights)
-    writer.json(bundle.EVALUATION, {"note": "planted world, not evaluated"})
-    writer.json(bundle.GOLDEN, _golden(content, towers["user"], scorers))
+        _write_scorer(writer, layout.scorer(layer), weights)
+    writer.json(layout.EVALUATION, {"note": "planted world, not evaluated"})
+    writer.json(layout.GOLDEN, _golden(content, towers["user"], scorers))
     return writer.seal(
         dims={"user_embedding": DIM, "interaction": len(feature_names(SPEC))},
         tasks=tuple(task.name for task in SPEC.tasks), calibrated=calibrated,
-        levels=tuple(LevelEntry(level, content.tree.size(level), bundle.scorer(2 if stacked and level > 1 else 1), DIM,
+        levels=tuple(LevelEntry(level, content.tree.size(level), layout.scorer(2 if stacked and level > 1 else 1), DIM,
                                 level in (*content.ensemble, content.tree.depth))
                      for level in range(1, content.tree.depth + 1)),
         counts={"items": n_items, "users": n_users}, search=SearchDefaults((3, 6), 10))

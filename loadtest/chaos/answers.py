@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from index_store.store import Bundle
-from loadtest.http_load_client import post
-from service.parsing import UNLIMITED, parse_body, to_query
-from service.retriever import Retriever
+from index_store.bundle.bundle import Bundle
+from loadtest.http.client import post
+from service.contract.parsing import UNLIMITED, parse_body, to_query
+from service.retrieval.retriever import Retriever
 
 TOP_K = 10
 _TOLERANCE = 1e-4

@@ -15,17 +15,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from index_store.manifest import BundleError
+from index_store.bundle.manifest import BundleError
 from loadtest.chaos.answers import AlikeError
-from loadtest.chaos.replica import ServiceEndedError
 from loadtest.chaos.report import markdown
 from loadtest.chaos.result import Result
 from loadtest.chaos.scenarios import DEFAULT, SCENARIOS, Scenario
 from loadtest.chaos.site import FULL, Site
 from loadtest.chaos.swaps import SwapError
-from loadtest.children import Children
-from loadtest.demo_steps import DemoError, WorldSize, make_bundle
-from loadtest.fuzz import FuzzError
+from loadtest.demo.steps import DemoError, WorldSize, make_bundle
+from loadtest.http.fuzz import FuzzError
+from loadtest.processes.children import Children
+from loadtest.processes.replica import ServiceEndedError
 
 _WORLD = WorldSize(ads=5_000, users=20_000, events=400_000, epochs=1, quality_users=100)
 _SEEDS = (1, 2)

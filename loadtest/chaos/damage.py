@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from index_store.bundle import ITEM_TOWER, BundleFiles, BundleWriter
-from index_store.manifest import FORMAT_VERSION, MANIFEST
+from index_store.bundle.files import BundleFiles, BundleWriter
+from index_store.bundle.layout import ITEM_TOWER
+from index_store.bundle.manifest import FORMAT_VERSION, MANIFEST
 from loadtest.chaos.result import Result, judged
 from loadtest.chaos.site import FIRST, SECOND, Site
 from loadtest.chaos.traffic import Traffic

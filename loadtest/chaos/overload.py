@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from loadtest.chaos.replica import Replica
 from loadtest.chaos.result import Outcome, Result, judged, percentiles
 from loadtest.chaos.site import Site
 from loadtest.chaos.traffic import Traffic
+from loadtest.processes.replica import Replica
 
 _TIMES = 3
 _GROWTH = 1.1

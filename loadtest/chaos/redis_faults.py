@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 from loadtest.chaos.result import Outcome, Result, judged
 from loadtest.chaos.site import Site
 from loadtest.chaos.traffic import Traffic
-from loadtest.redis_server import RedisServer
+from loadtest.processes.redis_server import RedisServer
 
 _WINDOW = 20
 _GARBAGE_PAUSE_SECONDS = 0.02

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from loadtest.http_load_client import LOST, REFUSED
+from loadtest.http.client import LOST, REFUSED
 
 NO_ANSWER = {LOST: "lost", REFUSED: "refused"}
 

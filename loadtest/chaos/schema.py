@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from loadtest.chaos.replica import TOKEN
 from loadtest.chaos.result import Result
 from loadtest.chaos.site import FIRST, Site
-from loadtest.fuzz import fuzz
+from loadtest.http.fuzz import fuzz
+from loadtest.processes.replica import TOKEN
 
 _CASES = 5_000
 

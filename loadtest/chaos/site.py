@@ -6,11 +6,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from index_store import pointer
-from index_store.pointer import Pointer
+from index_store.bundle import pointer
+from index_store.bundle.pointer import Pointer
 from loadtest.chaos.answers import Answers
-from loadtest.chaos.replica import Replica
-from loadtest.children import Children
+from loadtest.processes.children import Children
+from loadtest.processes.replica import Replica
 
 FIRST, SECOND = "first", "second"
 """Names of the two bundles in the folder of bundles."""

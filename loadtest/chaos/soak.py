@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import psutil
 
-from loadtest.chaos.replica import Replica
 from loadtest.chaos.result import Result, judged
 from loadtest.chaos.site import FIRST, SECOND, Site
 from loadtest.chaos.swaps import swap
 from loadtest.chaos.traffic import Traffic
-from loadtest.redis_server import RedisServer
+from loadtest.processes.redis_server import RedisServer
+from loadtest.processes.replica import Replica
 
 _MIB = 2**20
 _SAMPLES = 120

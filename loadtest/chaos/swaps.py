@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
-from loadtest.chaos.replica import Replica
 from loadtest.chaos.result import Outcome, Result, judged
 from loadtest.chaos.site import FIRST, SECOND, Site
 from loadtest.chaos.traffic import Traffic
+from loadtest.processes.replica import Replica
 
 
 class SwapError(Exception):

@@ -12,7 +12,7 @@ import orjson
 
 from loadtest.chaos.answers import Answers
 from loadtest.chaos.result import Outcome, by_phase
-from loadtest.http_load_client import Address, Exchange, drive, first_in_line
+from loadtest.http.client import Address, Exchange, drive, first_in_line
 
 _CONNECTIONS = 32
 _WARM_UP_SECONDS = 1.0

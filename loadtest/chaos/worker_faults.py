@@ -7,7 +7,7 @@ from statistics import median
 from loadtest.chaos.result import Result, judged
 from loadtest.chaos.site import Site
 from loadtest.chaos.traffic import Traffic
-from loadtest.http_load_client import LOST
+from loadtest.http.client import LOST
 
 
 def worker_killed(site: Site) -> list[Result]:

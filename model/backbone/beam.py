@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from index_store.tree import Tree, build_tree, segment_means
+from index_store.tree.tree import Tree, build_tree, segment_means
 from model.backbone import model, ranking
 from model.backbone.features import Block
 from model.backbone.head import Head
 from model.backbone.spectral import Towers
-from model.hill_em import learn_codes
-from model.test_time import parents
+from model.training.node_pairs import parents
+from model.tree.k_means import learn_codes
 
 BRANCHING = (8, 10, 10, 10)
 """Of Table 6: 8, 80, 800 and 8,000 nodes."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.tree import Tree
+from index_store.tree.tree import Tree
 from model.backbone import beam, model, ranking
 from model.backbone.features import PairFeatures
 from model.backbone.interactions import Matrix, lengths

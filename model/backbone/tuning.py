@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from index_store.ragged import Ragged
-from index_store.tree import Tree
+from index_store.features.ragged import Ragged
+from index_store.tree.tree import Tree
 from model.backbone.beam import node_vectors
 from model.backbone.interactions import Matrix, matrix
 from model.backbone.spectral import Towers, fit_towers, normalised
-from model.test_time import IndexPairs, Interest, index_pairs
+from model.training.node_pairs import IndexPairs, Interest, index_pairs
 
 
 def history_pairs(train: Matrix, tree: Tree, phi: Sequence[float]) -> list[IndexPairs]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from index_store.features import FeatureSpec, KeyFamily, TaskSpec
+from index_store.features.encoder import FeatureSpec, KeyFamily, TaskSpec
 from model.data.lines import as_text, positives, read_lines
 from model.data.tables import write_folder
 

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from index_store.features import FeatureSpec
-from index_store.values import MAX_ID_BYTES
+from index_store.features.encoder import FeatureSpec
+from index_store.features.values import MAX_ID_BYTES
 from model.data.tables import DataError
 
 LARGEST_FLOAT = float(np.finfo(np.float32).max)

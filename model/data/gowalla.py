@@ -10,7 +10,7 @@ import pyarrow as pa
 from scipy import sparse
 from tqdm import tqdm
 
-from index_store.features import FeatureSpec, KeyFamily, TaskSpec
+from index_store.features.encoder import FeatureSpec, KeyFamily, TaskSpec
 from model.data.lines import as_text, positives
 from model.data.tables import DataError, write_folder
 

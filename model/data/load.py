@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from index_store.features import UNKNOWN, FeatureEncoder, Features, FeatureSpec
-from index_store.ragged import Ragged
-from index_store.values import standardised
+from index_store.features.encoder import UNKNOWN, FeatureEncoder, Features, FeatureSpec
+from index_store.features.ragged import Ragged
+from index_store.features.values import standardised
 from model.data.checks import (
     check_dense,
     check_keys,

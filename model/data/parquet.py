@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from index_store.features import FeatureSpec
+from index_store.features.encoder import FeatureSpec
 from model.data.checks import (
     check_dense,
     check_keys,

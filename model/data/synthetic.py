@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from index_store.features import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.features.encoder import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from model.data.draws import Draws
 from model.data.tables import (
     ADS,

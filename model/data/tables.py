@@ -14,8 +14,8 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index_store.features import FeatureSpec, Kind
-from index_store.values import FeatureError
+from index_store.features.encoder import FeatureSpec, Kind
+from index_store.features.values import FeatureError
 
 SPEC = "features.json"
 USERS = "users.parquet"

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from index_store.features import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.features.encoder import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from model.data.lines import as_text, positives, read_lines, read_numbers
 from model.data.tables import write_folder
 

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from index_store.features import FeatureSpec
-from index_store.predicates import Predicate, PredicateError, parse_text
+from index_store.features.encoder import FeatureSpec
+from index_store.targeting.predicates import Predicate, PredicateError, parse_text
 from model.data.checks import open_table
 from model.data.tables import TARGETING, DataError, side_schema
 

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from model.beam_curve import TARGET_OVERLAP
 from model.config import ConfigError, TrainConfig
 from model.data.load import load_dataset
 from model.data.tables import ADS, TEST_EVENTS, read_spec
+from model.evaluation.quality import quality
+from model.evaluation.tree_quality import at_pairs, tree_curves
 from model.experiments.cells import Cell
-from model.hill_em import LEAF_ITEMS
-from model.quality import quality
-from model.train import train
-from model.tree_quality import at_pairs, tree_curves
+from model.export.beam_tuning import TARGET_OVERLAP
+from model.training.trainer import train
+from model.tree.k_means import LEAF_ITEMS
 
 KIND = "monn"
 TEST_USERS, SMALL_TEST_USERS = 2000, 50

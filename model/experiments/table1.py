@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 from model.config import SIZES, MoNNConfig
 from model.data.load import load_dataset
 from model.data.tables import ADS
+from model.evaluation.quality import Asked, quality
+from model.evaluation.served_quality import served_quality
 from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
 from model.experiments.figures import by_slug, summary, table, text, to_json
-from model.export import export
-from model.hill_em import default_branching
-from model.quality import Asked, quality
-from model.served_quality import served_quality
-from model.train import train
+from model.export.seal import export
+from model.training.trainer import train
+from model.tree.k_means import default_branching
 
 KIND = "served"
 KEEPS = 0.99

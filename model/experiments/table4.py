@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from model.beam_curve import TARGET_OVERLAP
 from model.config import HillConfig
 from model.experiments import monn_runs
 from model.experiments.cells import Done, Experiment, Report
 from model.experiments.figures import by_slug, summary, table, text, to_json
+from model.export.beam_tuning import TARGET_OVERLAP
 
 _END = HillConfig().sharpness[1]
 VARIANTS: dict[str, tuple[str, dict[str, Any], str]] = {

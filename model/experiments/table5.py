@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from model.beam_curve import TARGET_OVERLAP
 from model.experiments import monn_runs
 from model.experiments.cells import Done, Experiment, Report
 from model.experiments.figures import by_slug, summary, table, text, to_json
+from model.export.beam_tuning import TARGET_OVERLAP
 
 TREES = {"posthoc": "k-means afterwards (control)", "em": "HILL (EM)", "joint": "HILL"}
 PAPER = {"em": "-0.11 %", "joint": "-0.15 %"}

@@ -12,7 +12,7 @@ from model.data.load import load_dataset
 from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
 from model.experiments.figures import by_slug, summary, table, text, to_json
-from model.train import train
+from model.training.trainer import train
 
 SHARE = 0.05
 DISTILLED = "distilled"

@@ -3,7 +3,7 @@
 import pytest
 
 from loadtest.chaos.site import SHORT, Site
-from loadtest.children import Children
+from loadtest.processes.children import Children
 from tests.tiny_bundle import write_tiny_bundle
 
 

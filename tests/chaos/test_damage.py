@@ -2,11 +2,11 @@
 
 import contextlib
 
-from index_store.bundle import BundleFiles
-from index_store.manifest import MANIFEST, BundleError
-from index_store.store import Bundle
+from index_store.bundle.bundle import Bundle
+from index_store.bundle.files import BundleFiles
+from index_store.bundle.manifest import MANIFEST, BundleError
 from loadtest.chaos.damage import WAYS, damages, write_damaged
-from service.retriever import Retriever
+from service.retrieval.retriever import Retriever
 
 
 def is_refused(folder):

@@ -2,12 +2,13 @@
 
 import json
 import re
-from pathlib import Path
 
 import promql_parser
 import yaml
 
-DOCKER = Path(__file__).parent.parent.parent / "docker"
+from tests.paths import ROOT
+
+DOCKER = ROOT / "docker"
 RULES = [rule for group in yaml.safe_load((DOCKER / "prometheus" / "rules.yml").read_text())["groups"]
          for rule in group["rules"]]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}

@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 import yaml
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
+
 PASSWORDS = ROOT / "docker" / ".env"
 NAME = "retrieval-lab"
 GRAFANA = yaml.safe_load((ROOT / "docker" / "services.yaml").read_text())["services"]["grafana"]["image"]

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from service.errors import STATUS
+from service.contract.errors import STATUS
 from service.settings import Settings, variable
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 DOCKER = ROOT / "docker"
 DOCKERFILES = sorted(path.name for path in DOCKER.glob("*.Dockerfile"))
 COMPOSE_FILES = ("compose.yaml", "compose.host.yaml")

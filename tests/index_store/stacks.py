@@ -3,10 +3,10 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from index_store.postings import ItemKeys, KeyHits
-from index_store.ragged import Ragged
-from index_store.scoring import TowerScorer, UserQuery
-from index_store.tree import build_tree
+from index_store.features.postings import ItemKeys, KeyHits
+from index_store.features.ragged import Ragged
+from index_store.search.scoring import TowerScorer, UserQuery
+from index_store.tree.tree import build_tree
 
 ONE = np.ones(1, np.float32)
 

@@ -3,9 +3,9 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from index_store.features import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
-from index_store.ragged import Ragged
-from index_store.tree import Tree
+from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.features.ragged import Ragged
+from index_store.tree.tree import Tree
 
 SPEC = FeatureSpec(
     user_fields=(FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("interests", "multi")),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from loadtest import grow
-from loadtest.demo_steps import WorldSize
+from loadtest.demo.steps import WorldSize
+from loadtest.growth import grow
 
 TINY = grow.Stage(WorldSize(300, 200, 4_000, 0, 1, 1, 512, 20, seed=1), users=10, queries=5)
 

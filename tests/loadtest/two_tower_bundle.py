@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from index_store import bundle
-from index_store.bundle import BundleWriter
+from index_store.bundle import layout
+from index_store.bundle.files import BundleWriter
 from tests.resealed import reseal
 
 
@@ -15,7 +15,7 @@ def write_two_tower_bundle(source: Path, target: Path) -> Path:
     """Copies a tiny bundle without the weights of its interaction features."""
 
     def blind(writer: BundleWriter) -> None:
-        path = writer.path(bundle.scorer(1))
+        path = writer.path(layout.scorer(1))
         model = onnx.load(path)
         for constant in model.graph.initializer:
             if constant.name == "interaction_weights":

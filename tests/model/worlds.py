@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from index_store.features import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
-from index_store.ragged import Ragged
+from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.features.ragged import Ragged
 from model.data.load import Dataset, Events
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from index_store import pointer
-from index_store.manifest import FORMAT_VERSION
-from index_store.pointer import Pointer
+from index_store.bundle import pointer
+from index_store.bundle.manifest import FORMAT_VERSION
+from index_store.bundle.pointer import Pointer
 from tests.resealed import reseal
 from tests.tiny_bundle import write_tiny_bundle
 

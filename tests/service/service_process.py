@@ -11,7 +11,8 @@ from pathlib import Path
 
 import httpx
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
+
 START_SECONDS = 60
 ADMIN_TOKEN = "admin-token-of-the-tests"
 

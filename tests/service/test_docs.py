@@ -4,10 +4,10 @@ import re
 
 from prometheus_client import REGISTRY
 
-from service import metrics  # noqa: F401  (registers the metrics)
-from service.errors import STATUS
-from service.schemas import RetrieveReply, RetrieveRequest
+from service.contract.errors import STATUS
+from service.contract.schemas import RetrieveReply, RetrieveRequest
 from service.settings import Settings, variable
+from service.telemetry import metrics  # noqa: F401  (registers the metrics)
 from tests.service.service_process import ROOT
 
 

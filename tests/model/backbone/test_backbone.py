@@ -12,7 +12,7 @@ from model.backbone.neighbours import ITEM_TERMS, USER_TERMS, Neighbours
 from model.backbone.spectral import Towers, fit_towers, normalised
 from model.config import ConfigError
 from model.data.tables import DataError
-from model.test_time import random_pairs
+from model.training.node_pairs import random_pairs
 
 SMALL = BackboneConfig(dims=12, head_users=300, candidates=15, epochs=6, block=64, hold_out=0.2)
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from index_store.features import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.features.encoder import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 
 TINY_SPEC = FeatureSpec(
     user_fields=(FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("interests", "multi")),

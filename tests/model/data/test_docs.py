@@ -7,8 +7,8 @@ import pytest
 
 from model.data import parquet
 from model.data.load import load_dataset
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "data.md").read_text()
 
 

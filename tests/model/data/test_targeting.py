@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from index_store.features import FieldSpec
-from index_store.predicates import to_json
-from index_store.values import FeatureError
+from index_store.features.encoder import FieldSpec
+from index_store.features.values import FeatureError
+from index_store.targeting.predicates import to_json
 from model.data import parquet, synthetic
 from model.data.load import load_dataset
 from model.data.tables import DataError, write_folder

@@ -1,0 +1,241 @@
+"""A whole bundle, opened: encoder, users, tree, postings and embeddings, ready to search; and its counterpart, `write`.
+
+`BundleContent` is what the offline job hands over and what the service gets back. It holds no session and no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.bundle import format_1, layout
+from index_store.bundle.files import BundleFiles, BundleWriter
+from index_store.bundle.manifest import Manifest
+from index_store.bundle.targeting_files import read_targeting, write_targeting
+from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
+from index_store.features.postings import ItemKeys, KeyIndex, feature_names, user_keys
+from index_store.features.ragged import Ragged
+from index_store.features.tower_inputs import all_item_keys, table_sizes
+from index_store.features.values import FeatureError, look_up
+from index_store.search.scoring import DenseLayers, Storage, TowerScorer, UserQuery
+from index_store.targeting.targeting import AdTargeting
+from index_store.tree.tree import Tree, TreeError
+
+
+@dataclass(frozen=True)
+class UserTable:
+    """Known users.
+
+    Attributes:
+        ids: (U,) sorted bytes.
+        features: of U users.
+        history: U rows of item rows, most recent first.
+    """
+
+    ids: NDArray[np.bytes_]
+    features: Features
+    history: Ragged
+
+    def row(self, user_id: bytes) -> int:
+        """Row of a user, -1 if unknown."""
+        return int(look_up(self.ids, np.array([user_id]))[0])
+
+
+@dataclass(frozen=True)
+class BundleContent:
+    """Everything in a bundle but its ONNX graphs, evaluation and golden requests.
+
+    Attributes:
+        tables: name -> (rows, width) float32, of both towers.
+        embeddings: one (nodes, Di) a level, coarse to fine, items last in tree order; float32 or float16.
+        index: key families over the catalogue.
+        keys_of_position: the keys of the item at each position of the tree.
+        postings: for each level above the items, key -> nodes.
+        targeting: predicates of the ads; None if no ad has one.
+        ensemble: of a stacked MoNN, the own levels of the layers above the items' one, rising.
+    """
+
+    encoder: FeatureEncoder
+    users: UserTable
+    items: Features
+    tables: Mapping[str, NDArray[np.float32]]
+    tree: Tree
+    embeddings: tuple[Storage, ...]
+    index: KeyIndex
+    keys_of_position: ItemKeys
+    postings: tuple[Ragged, ...]
+    targeting: AdTargeting | None = None
+    ensemble: tuple[int, ...] = ()
+
+    @cached_property
+    def item_keys(self) -> dict[str, Ragged]:
+        """Item field -> ids by item row, as towers and key families read them."""
+        return all_item_keys(self.encoder.spec, self.items)
+
+    def scorer(self, layers: Sequence[DenseLayers]) -> TowerScorer:
+        """A scorer of the tree's nodes with the given dense layers of each layer of the stack, coarse to fine."""
+        return TowerScorer(self.tree, layers, self.ensemble, self.embeddings, self.postings, self.keys_of_position,
+                           self.index.n_keys)
+
+    def query(self, embedding: NDArray[np.float32], features: Features, history: NDArray[np.int32]) -> UserQuery:
+        """What the scorer reads of one user.
+
+        Args:
+            embedding: (1, Du) float32 output of the user tower.
+            features: of one row.
+            history: (M,) item rows, most recent first.
+        """
+        one = Ragged(np.array([0, len(history)], np.int64), history)
+        return UserQuery(embedding, user_keys(self.index, self.encoder.spec, features, one, self.item_keys))
+
+
+def write_content(writer: BundleWriter, content: BundleContent) -> None:
+    """Writes all arrays of the content and `features.json`."""
+    encoder = content.encoder
+    writer.json(layout.FEATURES, {"spec": encoder.spec.to_json(), "scales": dict(encoder.scales)})
+    for name, values in encoder.vocabularies.items():
+        writer.array(layout.vocabulary(name), values)
+    for name, rows in content.tables.items():
+        writer.array(layout.table(name), rows)
+    writer.array(layout.USER_IDS, content.users.ids)
+    _write_features(writer, layout.USER_FEATURES, content.users.features)
+    writer.ragged(layout.USER_HISTORY, content.users.history)
+    writer.array(layout.ITEM_IDS, encoder.item_ids)
+    _write_features(writer, layout.ITEM_FEATURES, content.items)
+    writer.array(layout.TREE_ROWS, content.tree.rows)
+    for level, (offsets, representatives) in enumerate(
+            zip(content.tree.offsets, content.tree.representatives, strict=True), start=1):
+        writer.array(layout.level_array("offsets", level), offsets)
+        writer.array(layout.level_array("representatives", level), representatives)
+    for level, embeddings in enumerate(content.embeddings, start=1):
+        writer.array(layout.level_array("embeddings", level), embeddings)
+    writer.ragged(layout.REACH, content.index.reach)
+    writer.array(layout.REACH_WEIGHTS, content.index.weights)
+    writer.ragged(layout.ITEM_KEYS, content.keys_of_position.lists)
+    for level, postings in enumerate(content.postings, start=1):
+        writer.ragged(layout.level_postings(level), postings)
+    if content.targeting is not None:
+        write_targeting(writer, content.targeting)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle."""
+
+    files: BundleFiles
+    content: BundleContent
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.files.manifest
+
+    @property
+    def bundle_id(self) -> str:
+        return self.files.manifest.bundle_id
+
+    @cached_property
+    def user_tower_version(self) -> str:
+        """Hash of the files that turn the user tower's encoded inputs into an embedding: its graph and tables."""
+        tables = [layout.table(name) for name in table_sizes(self.content.encoder)[0]]
+        return self.manifest.fingerprint([layout.USER_TOWER, *tables])
+
+    @cached_property
+    def golden(self) -> list[dict[str, Any]]:
+        """Requests with the answers of the torch model, as `model export` wrote them."""
+        requests: list[dict[str, Any]] = self.files.json(layout.GOLDEN)
+        return requests
+
+    @classmethod
+    def open(cls, folder: Path, *, verify: bool = True) -> Bundle:
+        """Opens a bundle by memory map.
+
+        Args:
+            folder: the bundle.
+            verify: compare the checksum of every file first.
+
+        Raises:
+            BundleError: the bundle is broken or of another format; the message names the file and why.
+        """
+        files = BundleFiles(folder, verify=verify)
+        try:
+            return cls(files, _read_content(files))
+        except FeatureError as error:
+            raise files.error(layout.FEATURES, str(error)) from error
+        except TreeError as error:
+            raise files.error("tree", str(error)) from error
+
+
+def _read_content(files: BundleFiles) -> BundleContent:
+    manifest = files.manifest
+    declared = files.json(layout.FEATURES)
+    spec = FeatureSpec.from_json(declared["spec"])
+    vocabularies = {name: files.array(layout.vocabulary(name), "S", (None,)) for name in _vocabulary_names(spec)}
+    encoder = FeatureEncoder(spec, vocabularies, {name: (m, s) for name, (m, s) in declared["scales"].items()},
+                             files.array(layout.ITEM_IDS, "S", (manifest.counts["items"],)))
+    if list(manifest.tasks) != [task.name for task in spec.tasks]:
+        raise files.error(layout.FEATURES, f"declares other tasks than the manifest, {list(manifest.tasks)}")
+    if len(feature_names(spec)) != manifest.dims["interaction"]:
+        raise files.error(layout.FEATURES, f"declares {len(feature_names(spec))} interaction features, the manifest "
+                                           f"{manifest.dims['interaction']}")
+    n_users, n_items = manifest.counts["users"], manifest.counts["items"]
+    users = UserTable(files.array(layout.USER_IDS, "S", (n_users,)),
+                      _read_features(files, layout.USER_FEATURES, spec, "user", n_users),
+                      files.ragged(layout.USER_HISTORY, n_users))
+    items = _read_features(files, layout.ITEM_FEATURES, spec, "item", n_items)
+    tables = {name: files.array(layout.table(name), np.float32, (rows, None))
+              for side in table_sizes(encoder) for name, rows in side.items()}
+    inner = manifest.levels[:-1]
+    tree = Tree(files.array(layout.TREE_ROWS, np.int32, (n_items,)),
+                tuple(files.array(layout.level_array("offsets", e.level), np.int32, (e.nodes + 1,)) for e in inner),
+                tuple(files.array(layout.level_array("representatives", e.level), np.int32, (e.nodes,)) for e in inner))
+    embeddings = tuple(files.storage(layout.level_array("embeddings", e.level),
+                                     (e.nodes, e.width)) for e in manifest.levels)
+    read_index = format_1.read_index if manifest.format_version == 1 else _read_index
+    return BundleContent(encoder, users, items, tables, tree, embeddings,
+                         *read_index(files, encoder, tree, all_item_keys(spec, items)), read_targeting(files, spec),
+                         manifest.ensemble)
+
+
+def _read_index(files: BundleFiles, encoder: FeatureEncoder, tree: Tree,
+                _: Mapping[str, Ragged]) -> tuple[KeyIndex, ItemKeys, tuple[Ragged, ...]]:
+    families, starts = encoder.spec.key_families, encoder.key_starts()
+    source_starts = np.cumsum([0, *(encoder.sources_of_family(family) for family in families)], dtype=np.int64)
+    n_keys = int(starts[-1])
+    reach = files.ragged(layout.REACH, int(source_starts[-1]), below=n_keys)
+    index = KeyIndex(families, starts, source_starts, reach,
+                     files.array(layout.REACH_WEIGHTS, np.float32, (len(reach.values),)))
+    item_keys = ItemKeys(len(families), files.ragged(layout.ITEM_KEYS, tree.n_items * len(families), below=n_keys))
+    return index, item_keys, tuple(files.ragged(layout.level_postings(level), n_keys, below=tree.size(level))
+                                   for level in range(1, tree.depth))
+
+
+def _vocabulary_names(spec: FeatureSpec) -> list[str]:
+    return [f"{side}.{entry.name}" for side, fields in (("user", spec.user_fields), ("item", spec.item_fields))
+            for entry in fields if entry.kind != "dense"]
+
+
+def _write_features(writer: BundleWriter, prefix: str, features: Features) -> None:
+    writer.array(f"{prefix}.dense.npy", features.dense)
+    writer.array(f"{prefix}.categorical.npy", features.categorical)
+    for m, lists in enumerate(features.multi):
+        writer.ragged(f"{prefix}.multi_{m}", lists)
+
+
+def _read_features(files: BundleFiles, prefix: str, spec: FeatureSpec, side: Literal["user", "item"],
+                   rows: int) -> Features:
+    return Features(files.array(f"{prefix}.dense.npy", np.float32, (rows, len(spec.fields(side, "dense")))),
+                    files.array(f"{prefix}.categorical.npy", np.int32, (rows, len(spec.fields(side, "categorical")))),
+                    tuple(files.ragged(f"{prefix}.multi_{m}", rows) for m in range(len(spec.fields(side, "multi")))))
+
+
+def describe(manifest: Manifest) -> dict[str, Any]:
+    """The manifest without the list of files, and their total size in bytes."""
+    entries = asdict(manifest)
+    files = entries.pop("files")
+    return entries | {"total_bytes": sum(entry["bytes"] for entry in files.values())}

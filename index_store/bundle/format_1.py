@@ -1,0 +1,43 @@
+"""Reads the interaction features of a bundle of format version 1, which kept the postings of each key family apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from index_store.bundle.files import BundleFiles
+from index_store.features.encoder import FeatureEncoder, KeyFamily
+from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex
+from index_store.features.ragged import Ragged
+from index_store.tree.tree import Tree
+
+
+def read_index(files: BundleFiles, encoder: FeatureEncoder, tree: Tree,
+               item_fields: Mapping[str, Ragged]) -> tuple[KeyIndex, ItemKeys, tuple[Ragged, ...]]:
+    """What `store` maps from files in later versions: joined in memory of this process."""
+    families = encoder.spec.key_families
+    index = KeyIndex.of(families, [_reach(files, family, encoder) for family in families])
+    item_keys = ItemKeys.of(families, index.starts, item_fields)
+    postings = tuple(_joined([files.ragged(f"postings/{family.name}.level_{level}", encoder.keys_of_family(family),
+                                           below=tree.size(level)) for family in families])
+                     for level in range(1, tree.depth))
+    return index, item_keys.take(tree.rows), postings
+
+
+def _joined(lists: Sequence[Ragged]) -> Ragged:
+    """The lists of all families one after the other, as their keys are."""
+    lengths = np.concatenate([part.lengths for part in lists])
+    indptr = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=indptr[1:])
+    return Ragged(indptr, np.concatenate([part.values for part in lists]))
+
+
+def _reach(files: BundleFiles, family: KeyFamily, encoder: FeatureEncoder) -> FamilyReach:
+    n_keys = encoder.keys_of_family(family)
+    if family.via == "match":
+        idf = files.array(f"postings/{family.name}.idf.npy", np.float32, (n_keys,))
+        return FamilyReach.matching(encoder.matched_keys(family), idf)
+    neighbours = files.ragged(f"postings/{family.name}.neighbours", n_keys)
+    weights = files.array(f"postings/{family.name}.weights.npy", np.float32, (len(neighbours.values),))
+    return FamilyReach(n_keys, neighbours, weights)

@@ -1,0 +1,55 @@
+"""The names of the files in a bundle. No other module spells one."""
+
+from __future__ import annotations
+
+FEATURES = "features.json"
+EVALUATION = "evaluation.json"
+GOLDEN = "golden.json"
+USER_TOWER = "user_tower.onnx"
+ITEM_TOWER = "item_tower.onnx"
+USER_IDS = "users/ids.npy"
+USER_FEATURES = "users/features"
+USER_HISTORY = "users/history"
+ITEM_IDS = "items/ids.npy"
+ITEM_FEATURES = "items/features"
+TREE_ROWS = "tree/rows.npy"
+REACH = "postings/reach"
+REACH_WEIGHTS = "postings/weights.npy"
+ITEM_KEYS = "postings/items"
+TARGETING = "targeting/counts.json"
+TARGETING_GATES = "targeting/gates"
+
+
+def scorer(layer: int) -> str:
+    """Graph of a layer of a stacked MoNN, counted from 1, coarse to fine; a model of one layer has the first one."""
+    return f"scorer_{layer}.onnx"
+
+
+def table(name: str) -> str:
+    """Embedding table of one tower input, such as `history.ad_id`."""
+    return f"tables/{name}.npy"
+
+
+def vocabulary(name: str) -> str:
+    """Sorted values of a categorical or multi field, such as `user.country`."""
+    return f"tables/vocabulary.{name}.npy"
+
+
+def level_array(kind: str, level: int) -> str:
+    """One array a level: `offsets`, `representatives` or `embeddings`."""
+    return f"tree/{kind}_{level}.npy"
+
+
+def level_postings(level: int) -> str:
+    """Lists of nodes that hold each key."""
+    return f"postings/level_{level}"
+
+
+def targeting_array(kind: str) -> str:
+    """One array of the ads' predicates, such as `of_position` or `values.country`."""
+    return f"targeting/{kind}.npy"
+
+
+def targeting_lists(field: str) -> str:
+    """Lists of the clauses that name each value of a field."""
+    return f"targeting/clauses.{field}"

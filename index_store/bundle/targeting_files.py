@@ -1,0 +1,75 @@
+"""The predicates of a bundle's ads as files: written flat, read by memory map, every number checked before use.
+
+A bundle whose ads have no predicates has none of these files.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from index_store.bundle import layout
+from index_store.bundle.files import BundleFiles, BundleWriter
+from index_store.features.encoder import FeatureSpec
+from index_store.targeting.predicate_program import PredicateProgram, ProgramError, SetClauses
+from index_store.targeting.targeting import AdTargeting
+
+
+def write_targeting(writer: BundleWriter, ads: AdTargeting) -> None:
+    """Writes the files of `targeting/`."""
+    program = ads.program
+    writer.json(layout.TARGETING, {
+        "predicates": len(program.roots) - 1, "range_fields": program.range_fields, "ranges": len(program.range_of),
+        "set_fields": [clauses.field for clauses in program.sets], "sets": program.n_sets, "gates": len(program.gates),
+        "level_ends": program.level_ends})
+    for name, values in (("of_position", ads.of_position), ("text", ads.text), ("text_ends", ads.text_ends),
+                         ("roots", program.roots), ("range_of", program.range_of), ("lower", program.lower),
+                         ("upper", program.upper)):
+        writer.array(layout.targeting_array(name), values)
+    writer.ragged(layout.TARGETING_GATES, program.gates)
+    for clauses in program.sets:
+        writer.array(layout.targeting_array(f"values.{clauses.field}"), clauses.values)
+        writer.ragged(layout.targeting_lists(clauses.field), clauses.nodes)
+
+
+def read_targeting(files: BundleFiles, spec: FeatureSpec) -> AdTargeting | None:
+    """The predicates of a bundle's ads; None where it has none.
+
+    Raises:
+        BundleError: a file is missing or does not fit the others.
+    """
+    if layout.TARGETING not in files.manifest.files:
+        return None
+    counts = files.json(layout.TARGETING)
+    try:
+        n, ranges, gates = counts["predicates"] + 1, counts["ranges"], counts["gates"]
+        range_fields, set_fields = tuple(counts["range_fields"]), tuple(counts["set_fields"])
+        n_sets, level_ends = int(counts["sets"]), tuple(map(int, counts["level_ends"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise files.error(layout.TARGETING, f"does not count predicates ({error!r})") from error
+    kinds = spec.audience_kinds
+    misfits = [*(field for field in range_fields if kinds.get(field) != "dense"),
+               *(field for field in set_fields if kinds.get(field) not in ("categorical", "multi"))]
+    if misfits:
+        raise files.error(layout.TARGETING, f"has clauses of fields {misfits}, {layout.FEATURES} declares {kinds}")
+    sets = []
+    for field in set_fields:
+        values = files.array(layout.targeting_array(f"values.{field}"), "S", (None,))
+        sets.append(SetClauses(field, values, files.ragged(layout.targeting_lists(field), len(values))))
+    of_position = files.array(layout.targeting_array("of_position"), np.int32, (files.manifest.counts["items"],))
+    if not (of_position.min() >= 0 and of_position.max() < n):
+        raise files.error(layout.targeting_array("of_position"),
+                          f"has numbers from {of_position.min()} to {of_position.max()}, there are {n - 1} predicates")
+    text = files.array(layout.targeting_array("text"), np.uint8, (None,))
+    ends = files.array(layout.targeting_array("text_ends"), np.int64, (n,))
+    if ends[0] != 0 or ends[-1] != len(text) or (ends[1:] <= ends[:-1]).any():
+        raise files.error(layout.targeting_array("text_ends"), f"does not rise from 0 to the {len(text)} bytes of text")
+    try:
+        program = PredicateProgram(
+            range_fields, files.array(layout.targeting_array("range_of"), np.int32, (ranges,)),
+            files.array(layout.targeting_array("lower"), np.float32, (ranges,)),
+            files.array(layout.targeting_array("upper"), np.float32, (ranges,)),
+            tuple(sets), n_sets, files.ragged(layout.TARGETING_GATES, gates), level_ends,
+            files.array(layout.targeting_array("roots"), np.int32, (n,)))
+    except ProgramError as error:
+        raise files.error("targeting", str(error)) from error
+    return AdTargeting(of_position, program, text, ends)

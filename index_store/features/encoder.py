@@ -1,0 +1,292 @@
+"""FeatureSpec and FeatureEncoder: what the fields of users and items are, and how raw values become numbers.
+
+The same code encodes a whole table offline and one request online. It knows nothing of towers, trees or HTTP.
+Ids and categorical values are compared as text: the integer 7 and the string "7" are the same value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.features.ragged import Ragged
+from index_store.features.values import (
+    MAX_LIST,
+    FeatureError,
+    as_key,
+    as_keys,
+    as_number,
+    look_up,
+    look_up_one,
+    standardised,
+)
+
+Kind = Literal["dense", "categorical", "multi"]
+Via = Literal["match", "co_click"]
+Negatives = Literal["impressions", "sampled"]
+
+UNKNOWN = 0
+"""Id of a missing or never seen value, in every vocabulary."""
+
+ITEM_ID = "ad_id"
+"""Name under which the item's own id serves as a field of key families."""
+
+TAKEN = ("user_id", "ad_id", "history", "timestamp", "targeting")
+"""Names that fields, tasks and key families may not have."""
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """One field of a user or an item: `dense` float, `categorical` value, or `multi` (a list of values)."""
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class KeyFamily:
+    """One family of interaction features (Section 2, I2IF): a user's keys against an inverted index of items.
+
+    `match` looks up the value of `item_field` of each history item; with `user_field` it looks up the values of that
+    field of the user instead, which are compared as text. `co_click` replaces the value of each history item by the
+    `neighbours` values that other users clicked together with it, weighted by c_ab / sqrt(c_a c_b). `item_field` may be
+    `ad_id`.
+    """
+
+    name: str
+    item_field: str
+    via: Via
+    neighbours: int = 0
+    user_field: str = ""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One label column of the log and its weight in the loss (w_t of Equation 2)."""
+
+    name: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """The declaration in `features.json` that goes from the log through training into the bundle.
+
+    Attributes:
+        user_fields, item_fields: the columns of the two tables, besides the ids.
+        tasks: label columns of the events; the first ranks unless a request weighs them otherwise.
+        negatives: `impressions` if the log holds impressions without a label, `sampled` if it holds positives only.
+        key_families: interaction features.
+        history_length: most recent clicked items that are kept for a user.
+        history_ordered: whether timestamps order the history; without them recency features are left out.
+        context_fields: what a request tells of its moment, such as device or inventory; only predicates read them.
+    """
+
+    user_fields: tuple[FieldSpec, ...]
+    item_fields: tuple[FieldSpec, ...]
+    tasks: tuple[TaskSpec, ...]
+    negatives: Negatives
+    key_families: tuple[KeyFamily, ...]
+    history_length: int = 50
+    history_ordered: bool = True
+    context_fields: tuple[FieldSpec, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [f.name for f in self.item_fields]
+        for kind, group in (("user or context field", self.user_fields + self.context_fields),
+                            ("item field", self.item_fields), ("task", self.tasks),
+                            ("key family", self.key_families)):
+            seen = [entry.name for entry in group]
+            for name in seen:
+                if seen.count(name) > 1:
+                    raise FeatureError(name, f"{kind} {name!r} is declared twice; names must differ")
+                if not name.isidentifier() or name in TAKEN:
+                    raise FeatureError(name, f"{kind} {name!r} is not a usable name; letters, digits and _ are, "
+                                             f"{', '.join(TAKEN)} are taken")
+        for entry in (*self.user_fields, *self.item_fields, *self.context_fields):
+            if entry.kind not in get_args(Kind):
+                raise FeatureError(entry.name, f"kind {entry.kind!r} of {entry.name!r} is none of {get_args(Kind)}")
+        if not self.key_families:
+            raise FeatureError("key_families", "no key family is declared; name at least one, such as "
+                                               '{"name": "same_ad", "item_field": "ad_id", "via": "match"}')
+        if not self.tasks:
+            raise FeatureError("tasks", "no task is declared; name at least one label column")
+        if self.negatives not in get_args(Negatives):
+            raise FeatureError("negatives", f"negatives {self.negatives!r} is unknown; use {get_args(Negatives)}")
+        if not 0 < self.history_length <= MAX_LIST:
+            raise FeatureError("history_length", f"history_length {self.history_length} is outside 1..{MAX_LIST}")
+        for task in self.tasks:
+            if not (math.isfinite(task.weight) and task.weight >= 0):
+                raise FeatureError(task.name, f"weight {task.weight} of task {task.name!r} is not a number >= 0")
+        dense = {f.name for f in self.item_fields if f.kind == "dense"}
+        for family in self.key_families:
+            if family.via not in get_args(Via):
+                raise FeatureError(family.name, f"via {family.via!r} of key family {family.name!r} is unknown; "
+                                                f"use {get_args(Via)}")
+            if family.item_field != ITEM_ID and (family.item_field not in names or family.item_field in dense):
+                raise FeatureError(family.name, f"key family {family.name!r} uses {family.item_field!r}, which is no "
+                                                f"categorical or multi item field of {names}")
+            known = [f.name for f in self.user_fields if f.kind != "dense"]
+            if family.user_field and (family.user_field not in known or family.via != "match"):
+                raise FeatureError(family.name, f"key family {family.name!r} is via {family.via!r} with user_field "
+                                                f"{family.user_field!r}; only match takes one, of {known}")
+            if (family.via == "co_click") != (family.neighbours > 0):
+                raise FeatureError(family.name, f"key family {family.name!r} is via {family.via!r} with neighbours "
+                                                f"{family.neighbours}; co_click needs at least 1, match none")
+
+    def fields(self, side: Literal["user", "item"], kind: Kind) -> list[str]:
+        """Names of the fields of one kind, in declaration order."""
+        group = self.user_fields if side == "user" else self.item_fields
+        return [f.name for f in group if f.kind == kind]
+
+    @property
+    def audience_kinds(self) -> dict[str, Kind]:
+        """Fields that the predicates of ads read, those of users and of the context, with their kinds."""
+        return {f.name: f.kind for f in (*self.user_fields, *self.context_fields)}
+
+    @property
+    def ad_kinds(self) -> dict[str, Kind]:
+        """Fields that the predicates of requests read: those of ads and their id."""
+        id_kind: dict[str, Kind] = {ITEM_ID: "categorical"}
+        return id_kind | {f.name: f.kind for f in self.item_fields}
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FeatureSpec:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            FeatureError: a key is missing or unknown.
+        """
+        try:
+            return cls(**{**data,
+                          "user_fields": tuple(FieldSpec(**f) for f in data["user_fields"]),
+                          "item_fields": tuple(FieldSpec(**f) for f in data["item_fields"]),
+                          "context_fields": tuple(FieldSpec(**f) for f in data.get("context_fields", ())),
+                          "tasks": tuple(TaskSpec(**t) for t in data["tasks"]),
+                          "key_families": tuple(KeyFamily(**k) for k in data["key_families"])})
+        except (TypeError, KeyError) as error:
+            raise FeatureError("features.json", f"features.json is not a FeatureSpec: {error}; see the README, "
+                                                "'Bring your own log'") from error
+
+
+@dataclass(frozen=True)
+class Features:
+    """Encoded features of N users or N items.
+
+    Attributes:
+        dense: (N, number of dense fields) float32, standardised.
+        categorical: (N, number of categorical fields) int32 vocabulary ids.
+        multi: one Ragged of vocabulary ids for each multi-valued field.
+    """
+
+    dense: NDArray[np.float32]
+    categorical: NDArray[np.int32]
+    multi: tuple[Ragged, ...]
+
+    def __len__(self) -> int:
+        return len(self.dense)
+
+    def take(self, rows: NDArray[np.integer]) -> Features:
+        return Features(self.dense[rows], self.categorical[rows], tuple(m.take(rows) for m in self.multi))
+
+
+@dataclass(frozen=True)
+class FeatureEncoder:
+    """A FeatureSpec with what was fitted on the log: vocabularies and the scale of the dense fields.
+
+    Attributes:
+        vocabularies: `user.<field>` and `item.<field>` -> (V,) sorted unique bytes; the id of entry v is v + 1.
+        scales: `user.<field>` and `item.<field>` -> (mean, standard deviation) of a dense field.
+        item_ids: (n_items,) sorted unique bytes; an item's row is its index here.
+    """
+
+    spec: FeatureSpec
+    vocabularies: Mapping[str, NDArray[np.bytes_]]
+    scales: Mapping[str, tuple[float, float]]
+    item_ids: NDArray[np.bytes_] = field(repr=False)
+
+    def vocabulary_size(self, side: Literal["user", "item"], name: str) -> int:
+        """Number of ids of a field, the unknown id included."""
+        return len(self.vocabularies[f"{side}.{name}"]) + 1
+
+    def keys_of_family(self, family: KeyFamily) -> int:
+        """Number of distinct keys of a family, the unknown one included: items are keyed by row + 1."""
+        if family.item_field == ITEM_ID:
+            return len(self.item_ids) + 1
+        return self.vocabulary_size("item", family.item_field)
+
+    def sources_of_family(self, family: KeyFamily) -> int:
+        """Number of distinct sources of a family, the unknown one included: the values that its keys are reached by."""
+        return self.vocabulary_size("user", family.user_field) if family.user_field else self.keys_of_family(family)
+
+    def key_starts(self) -> NDArray[np.int64]:
+        """First key of each family in the one space of all keys, and their end: (families + 1,) int64."""
+        return np.cumsum([0, *(self.keys_of_family(family) for family in self.spec.key_families)], dtype=np.int64)
+
+    def matched_keys(self, family: KeyFamily) -> NDArray[np.int32]:
+        """The key of the same text as each source of a `match` family, UNKNOWN if there is none: (sources,) int32."""
+        if not family.user_field:
+            return np.arange(self.keys_of_family(family), dtype=np.int32)
+        keys = self.item_ids if family.item_field == ITEM_ID else self.vocabularies[f"item.{family.item_field}"]
+        values = self.vocabularies[f"user.{family.user_field}"]
+        return np.concatenate([[UNKNOWN], look_up(keys, values) + 1]).astype(np.int32)
+
+    def encode_values(self, side: Literal["user", "item"], name: str, keys: NDArray[np.bytes_]) -> NDArray[np.int32]:
+        """Vocabulary ids (N,) int32 of canonical values (N,), UNKNOWN where a value is not in the vocabulary."""
+        return (look_up(self.vocabularies[f"{side}.{name}"], keys) + 1).astype(np.int32)
+
+    def encode_user(self, raw: Mapping[str, object]) -> Features:
+        """Encodes the user fields of one request; a field that is missing or None becomes the mean or UNKNOWN.
+
+        Args:
+            raw: field name -> float, value, or list of values.
+
+        Returns:
+            Features of one row.
+
+        Raises:
+            FeatureError: unknown field, wrong type, NaN or infinity, too many values.
+        """
+        known = {f.name for f in self.spec.user_fields}
+        for name in raw:
+            if name not in known:
+                raise FeatureError(name, f"user feature {name!r} is unknown; this bundle knows {sorted(known)}")
+        dense = [self._dense(name, raw.get(name)) for name in self.spec.fields("user", "dense")]
+        categorical = [self._one(name, raw.get(name)) for name in self.spec.fields("user", "categorical")]
+        multi = [self._many(name, raw.get(name)) for name in self.spec.fields("user", "multi")]
+        return Features(np.array(dense, np.float32).reshape(1, -1), np.array(categorical, np.int32).reshape(1, -1),
+                        tuple(Ragged.of([ids]) for ids in multi))
+
+    def encode_history(self, item_ids: Sequence[object]) -> NDArray[np.int32]:
+        """Item rows (M,) int32 of a history, most recent first; unknown items are left out.
+
+        Raises:
+            FeatureError: an entry is no id, or there are more than MAX_LIST.
+        """
+        rows = look_up(self.item_ids, as_keys(item_ids, "history"))
+        return rows[rows >= 0][: self.spec.history_length].astype(np.int32)
+
+    def _dense(self, name: str, value: object) -> float:
+        if value is None:
+            return 0.0
+        return float(standardised(as_number(value, name), self.scales[f"user.{name}"]))
+
+    def _one(self, name: str, value: object) -> int:
+        if value is None:
+            return UNKNOWN
+        return look_up_one(self.vocabularies[f"user.{name}"], as_key(value, name)) + 1
+
+    def _many(self, name: str, value: object) -> NDArray[np.int32]:
+        if value is None:
+            return np.empty(0, np.int32)
+        ids = self.encode_values("user", name, as_keys(value, name))
+        known: NDArray[np.int32] = ids[ids != UNKNOWN]
+        return known

@@ -1,0 +1,1 @@
+"""Search over the tree: scoring, beam and exhaustive search, deadlines, the beam curve, traces and explanations."""

@@ -1,0 +1,29 @@
+"""Exhaustive search: every eligible item is scored. The truth that all recall figures refer to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.search.deadline import Deadline
+from index_store.search.ranking import NodeScorer, Query, SearchResult, rank_directly
+from index_store.search.trace import SearchLog
+from index_store.targeting.eligibility import Eligible
+from index_store.tree.tree import Tree
+
+
+@dataclass(frozen=True)
+class ExhaustiveSearch(Generic[Query]):
+    """Scores every eligible item."""
+
+    tree: Tree
+    scorer: NodeScorer[Query]
+
+    def search(self, query: Query, *, top_k: int, task_weights: NDArray[np.float32], eligible: Eligible | None = None,
+               deadline: Deadline | None = None, trace: bool = False) -> SearchResult:
+        """Finds the best items; the arguments are those of `BeamSearch.search`."""
+        positions = np.arange(self.tree.n_items) if eligible is None else eligible.positions()
+        return rank_directly(self.tree, self.scorer, query, positions, top_k, task_weights, deadline, SearchLog(trace))

@@ -1,0 +1,132 @@
+"""Why an item was returned, or was not: its path through the choices of one search. Knows nothing of targeting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.search.ranking import SearchResult
+from index_store.search.trace import Step
+from index_store.tree.tree import Tree
+
+Outcome = Literal["returned", "outscored", "pruned", "cut_short", "filtered"]
+
+
+@dataclass(frozen=True)
+class PathStep:
+    """An item's node at one level.
+
+    Attributes:
+        level: from 1, the items' level last.
+        node: number within the level; at the items' level the position.
+        score: None where the level, or this node of it, was not scored.
+        rank: from 1, among the nodes that were scored; equal scores share a rank.
+        margin: of a kept node the score minus the best score that was dropped, of a dropped one the score minus the
+            lowest that was kept, so 0 or less; None where there is no such score.
+    """
+
+    level: int
+    node: int
+    score: float | None = None
+    rank: int | None = None
+    margin: float | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What became of one item.
+
+    Attributes:
+        outcome: `returned`; `outscored` at the items' level; `pruned` above it; `cut_short`: it was reached, but the
+            deadline came first; `filtered`: it was not eligible.
+        path: down to the level that decided.
+        kth_score: the lowest score that was returned, None where nothing was.
+    """
+
+    outcome: Outcome
+    path: tuple[PathStep, ...]
+    kth_score: float | None
+
+
+class Explainer:
+    """Answers for one traced search.
+
+    Args:
+        tree: that was searched.
+        found: with its steps.
+    """
+
+    def __init__(self, tree: Tree, found: SearchResult) -> None:
+        self._tree, self._found = tree, found
+        self._choices = {step.level: _Choice.of(step) for step in found.steps}
+
+    def paths(self, rows: NDArray[np.integer]) -> list[tuple[PathStep, ...]]:
+        """The whole path of each item row (N,)."""
+        return [self._path(int(position)) for position in self._tree.position_of_row[rows]]
+
+    def explain(self, row: int, eligible: bool) -> Explanation:
+        """What became of an item row."""
+        scores = self._found.scores
+        kth_score = float(scores[-1]) if len(scores) else None
+        if not eligible:
+            return Explanation("filtered", (), kth_score)
+        path = self._path(int(self._tree.position_of_row[row]))
+        for at, step in enumerate(path):
+            choice = self._choices.get(step.level)
+            if choice is not None and step.score is not None and not choice.keeps(step.node):
+                outcome: Outcome = "outscored" if step.level == self._tree.depth else "pruned"
+                return Explanation(outcome, path[:at + 1], kth_score)
+        return Explanation("cut_short" if path[-1].score is None else "returned", path, kth_score)
+
+    def _path(self, position: int) -> tuple[PathStep, ...]:
+        steps: list[PathStep] = []
+        for level in range(1, self._tree.depth + 1):
+            node = self._tree.node_at(level, position)
+            choice = self._choices.get(level)
+            steps.append(PathStep(level, node) if choice is None else choice.step(node))
+        return tuple(steps)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A Step with what ranks and margins need; `ordered` are its scores, best first, negated."""
+
+    traced: Step
+    ordered: NDArray[np.float32]
+    lowest_kept: float | None
+    best_dropped: float | None
+
+    @classmethod
+    def of(cls, step: Step) -> _Choice:
+        kept, dropped = step.scores[step.kept], step.scores[~step.kept]
+        return cls(step, np.sort(-step.scores), float(kept.min()) if len(kept) else None,
+                   float(dropped.max()) if len(dropped) else None)
+
+    def step(self, node: int) -> PathStep:
+        at = _index(self.traced.nodes, node)
+        if at is None:
+            return PathStep(self.traced.level, node)
+        score = self.traced.scores[at]
+        edge = self.best_dropped if self.traced.kept[at] else self.lowest_kept
+        return PathStep(self.traced.level, node, float(score), int(np.searchsorted(self.ordered, -score)) + 1,
+                        None if edge is None else float(score) - edge)
+
+    def keeps(self, node: int) -> bool:
+        at = _index(self.traced.nodes, node)
+        return at is not None and bool(self.traced.kept[at])
+
+
+def _index(ascending: NDArray[np.int64], value: int) -> int | None:
+    """Candidates come in the order of the tree."""
+    at = int(np.searchsorted(ascending, value))
+    return at if at < len(ascending) and ascending[at] == value else None
+
+
+def as_json(path: Sequence[PathStep]) -> list[dict[str, float | int | None]]:
+    """A path as plain dicts."""
+    return [{"level": step.level, "node": step.node, "score": step.score, "rank": step.rank, "margin": step.margin}
+            for step in path]

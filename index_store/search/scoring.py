@@ -1,0 +1,142 @@
+"""MoNN as a NodeScorer: gathers what the interaction tower and the over-arch read, and calls them once a level.
+
+A stacked MoNN (Section 4.6) has a layer of its own for some level above the items, which also steers the levels between
+that one and the layer above. A layer's logits at its own level enter those of everything below; they are computed once
+a node and kept with the query. Those that only steer rank the beam and are dropped.
+
+The dense layers are functions that are handed in: ONNX sessions in the service, torch modules in the offline job.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.features.postings import ItemKeys, KeyHits, item_features, node_features
+from index_store.features.ragged import Ragged
+from index_store.tree.tree import Tree
+
+BLOCK = 2048
+"""Most pairs of one call of the dense layers: beyond, their intermediate results fall out of the processor's cache."""
+
+Storage = NDArray[np.float32] | NDArray[np.float16]
+
+DenseLayers = Callable[[NDArray[np.float32], Storage, NDArray[np.float32]], NDArray[np.float32]]
+"""(user_embedding (1, Du), item_embeddings (C, Di), interaction (C, F)) -> task logits (C, tasks) float32."""
+
+
+@dataclass
+class UserQuery:
+    """One question of one user.
+
+    Attributes:
+        embedding: (1, Du) float32 output of the user tower.
+        hits: the user's keys, one row.
+        kernel_seconds: time that the dense layers have taken for this question so far.
+        carried: what the layers above the items have said so far: level -> (nodes, tasks) float32, NaN where a node was
+            not scored yet.
+    """
+
+    embedding: NDArray[np.float32]
+    hits: KeyHits
+    kernel_seconds: float = 0.0
+    carried: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+
+
+class _Slots(threading.local):
+    """Each thread's own zeros for `item_features` and `node_features`."""
+
+    def __init__(self, size: int) -> None:
+        self.zeros = np.zeros(size, np.int32)
+
+
+def layer_of_level(ensemble: Sequence[int], level: int) -> int:
+    """Which layer of a stack, 0 the coarsest, scores a level: the first whose own level is not above it."""
+    return bisect_left(ensemble, level)
+
+
+@dataclass(frozen=True)
+class TowerScorer:
+    """Scores the nodes of a tree with MoNN.
+
+    Attributes:
+        tree: the nodes.
+        layers: interaction tower and over-arch of each layer of a stack, coarse to fine, the last one that of the
+            items; one alone if the model is no stack.
+        ensemble: the own levels of the layers above the last one, rising.
+        embeddings: one (nodes, Di) a level, coarse to fine: item-tower outputs of the items, virtual embeddings of the
+            nodes, each by the layer that scores the level; float32, or float16 if the bundle stores halves.
+        postings: for each level above the items, key -> nodes.
+        item_keys: the keys of the item at each position.
+        n_keys: number of keys.
+    """
+
+    tree: Tree
+    layers: Sequence[DenseLayers]
+    ensemble: tuple[int, ...]
+    embeddings: Sequence[Storage]
+    postings: Sequence[Ragged]
+    item_keys: ItemKeys
+    n_keys: int
+    _slots: _Slots = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_slots", _Slots(max(self.n_keys, *map(len, self.embeddings))))
+
+    def score(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Task logits of distinct nodes (C,) of a level, with what the layers above say: (C, tasks) float32."""
+        layer = layer_of_level(self.ensemble, level)
+        if level in self.ensemble:
+            return self._carried(query, layer, nodes)
+        return self._summed(query, layer, level, nodes)
+
+    def _summed(self, query: UserQuery, layer: int, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits (C, tasks) of a layer and of those above it."""
+        logits = self._own(query, layer, level, nodes)
+        if not layer:
+            return logits
+        return logits + self._carried(query, layer - 1, self.tree.ancestors(level, nodes, self.ensemble[layer - 1]))
+
+    def _carried(self, query: UserQuery, layer: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The same for nodes of the layer's own level, which may repeat: computed for those alone that are new."""
+        level = self.ensemble[layer]
+        known = query.carried.get(level)
+        missing = np.unique(nodes if known is None else nodes[np.isnan(known[nodes, 0])])
+        if known is None or len(missing):
+            logits = self._summed(query, layer, level, missing)
+            if known is None:
+                known = np.full((self.tree.size(level), logits.shape[1]), np.nan, np.float32)
+                query.carried[level] = known
+            known[missing] = logits
+        return known[nodes]
+
+    def _own(self, query: UserQuery, layer: int, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits (C, tasks) of one layer alone."""
+        if len(nodes) <= BLOCK:
+            return self._score_block(query, layer, level, nodes)
+        blocks = np.array_split(nodes, -(-len(nodes) // BLOCK))
+        return np.concatenate([self._score_block(query, layer, level, block) for block in blocks])
+
+    def _score_block(self, query: UserQuery, layer: int, level: int,
+                     nodes: NDArray[np.int64]) -> NDArray[np.float32]:
+        items, interaction = self.gather(query, level, nodes)
+        start = time.perf_counter()
+        logits = self.layers[layer](query.embedding, items, interaction)
+        query.kernel_seconds += time.perf_counter() - start
+        return logits
+
+    def gather(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> tuple[Storage, NDArray[np.float32]]:
+        """The item embeddings (C, Di) and interaction features (C, F) that `score` reads."""
+        embeddings = self.embeddings[level - 1]
+        if level == len(self.embeddings):
+            features = item_features(query.hits, self.item_keys, nodes, self._slots.zeros)
+        else:
+            features = node_features(query.hits, self.item_keys.families, self.postings[level - 1], len(embeddings),
+                                     nodes, self._slots.zeros)
+        return embeddings.take(nodes, axis=0), features[0]

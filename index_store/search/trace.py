@@ -1,0 +1,99 @@
+"""What a search notes as it goes: the cost of every level, its choices, and what a deadline kept it from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.features.ragged import Ragged
+from index_store.tree.tree import Tree
+
+
+@dataclass(frozen=True)
+class LevelTrace:
+    """What the search did at one level. `scored` is 0 where all candidates fit into the beam. Seconds include both."""
+
+    level: int
+    candidates: int
+    scored: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """The choice at one level that was scored, for explanations.
+
+    Attributes:
+        nodes: (C,) candidates, ascending; positions at the items' level.
+        scores: (C,) float32.
+        kept: (C,) bool, those in the beam; at the items' level those returned.
+    """
+
+    level: int
+    nodes: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    kept: NDArray[np.bool_]
+
+
+@dataclass
+class SearchLog:
+    """The notes of one search.
+
+    Attributes:
+        trace: whether choices are noted.
+        levels: one a level that was visited.
+        steps: the choices.
+        planned: pairs of the whole search, set when a deadline first costs it some; 0 before.
+    """
+
+    trace: bool
+    levels: list[LevelTrace] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    planned: float = 0.0
+
+    @property
+    def pairs(self) -> int:
+        """Pairs scored so far."""
+        return sum(level.scored for level in self.levels)
+
+    @property
+    def coverage(self) -> float:
+        """Scored pairs / planned pairs; below 1 only where a deadline narrowed the search."""
+        # A narrowed search may turn out as large as planned, by uneven branches; it was narrowed all the same.
+        return min(self.pairs / self.planned, 1.0 - 1e-6) if self.planned else 1.0
+
+    def step(self, level: int, nodes: NDArray[np.int64], scores: NDArray[np.float32],
+             kept: NDArray[np.int64]) -> None:
+        """Notes a choice if they are wanted.
+
+        Args:
+            level: that was scored.
+            nodes: (C,) candidates in any order.
+            scores: (C,) float32.
+            kept: (K,) indices into them.
+        """
+        if self.trace:
+            order = np.argsort(nodes)
+            self.steps.append(Step(level, nodes[order], scores[order], np.isin(order, kept)))
+
+
+def kept_nodes(tree: Tree, steps: Sequence[Step]) -> tuple[Ragged, ...]:
+    """The beam of one search, a Ragged of one row a level; at the last level the positions of the items found.
+
+    A level that was not scored, because all candidates fitted into the beam, has kept all of them.
+
+    Args:
+        tree: that was searched.
+        steps: of a beam search with all items eligible and without a deadline.
+    """
+    chosen = {step.level: step.nodes[step.kept] for step in steps}
+    kept, nodes = [], np.arange(tree.size(1))
+    for level in range(1, tree.depth + 1):
+        if level > 1:
+            nodes = tree.children(level - 1, nodes)
+        nodes = chosen.get(level, nodes)
+        kept.append(Ragged.of([np.sort(nodes)]))
+    return tuple(kept)

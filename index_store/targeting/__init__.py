@@ -1,0 +1,1 @@
+"""Targeting: predicates, the program that evaluates them, and the bitmap of eligible items."""

@@ -1,0 +1,32 @@
+"""What a node stands for: the keys and the mean embedding of the items below it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.features.postings import ItemKeys, KeyIndex, key_postings
+from index_store.features.ragged import Ragged
+from index_store.tree.tree import Tree, segment_means
+
+
+def level_postings(tree: Tree, index: KeyIndex, keys_of_row: ItemKeys, level: int,
+                   node_features: Literal["maximum", "representative"]) -> Ragged:
+    """Key -> nodes of a level above the items.
+
+    Args:
+        keys_of_row: the keys of each item row.
+        node_features: whether a node holds the keys of all its members, or of its representative item alone.
+    """
+    if node_features == "maximum":
+        return key_postings(keys_of_row, index, tree.node_of_position(level)[tree.position_of_row])
+    chosen = tree.rows[tree.representatives[level - 1]]
+    return key_postings(keys_of_row.take(chosen), index, np.arange(len(chosen)))
+
+
+def node_means(tree: Tree, item_vectors: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Mean of the members of every node: item vectors (n_items, D) by row -> one (nodes, D) a level above the items."""
+    ordered: NDArray[Any] = item_vectors[tree.rows]
+    return [segment_means(ordered, offsets) for offsets in tree.offsets]

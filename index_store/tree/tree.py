@@ -1,0 +1,187 @@
+"""The HILL tree as flat arrays: every node is an interval of item positions, children of a node are contiguous.
+
+Level 1 is the coarsest, the last level holds the items; the root has no level. Knows nothing of embeddings or scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.features.ragged import expand_ranges
+
+
+class TreeError(ValueError):
+    """The arrays are no tree; the message tells which level and node."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A tree over n_items items with `depth` levels.
+
+    Attributes:
+        rows: (n_items,) int32, the item row at each position (a permutation).
+        offsets: one (n_nodes + 1,) int32 a level above the items, coarse to fine; node j covers the positions
+            `[offsets[j], offsets[j + 1])`.
+        representatives: one (n_nodes,) int32 a level above the items: the position of the member nearest to the node
+            (Algorithm 1, lines 12-17).
+
+    Raises:
+        TreeError: at construction, if the arrays do not fit each other.
+    """
+
+    rows: NDArray[np.int32]
+    offsets: tuple[NDArray[np.int32], ...]
+    representatives: tuple[NDArray[np.int32], ...]
+
+    def __post_init__(self) -> None:
+        n = len(self.rows)
+        if not n:
+            raise TreeError("the tree holds no items; build it over at least one")
+        if not _is_permutation(self.rows):
+            raise TreeError(f"rows is not a permutation of 0..{n - 1}")
+        if len(self.offsets) != len(self.representatives):
+            raise TreeError(f"{len(self.offsets)} levels have offsets, {len(self.representatives)} representatives")
+        coarser = np.array([0, n], np.int32)
+        for level, (offsets, reps) in enumerate(zip(self.offsets, self.representatives, strict=True), start=1):
+            if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != n or (np.diff(offsets) <= 0).any():
+                raise TreeError(f"offsets of level {level} do not rise from 0 to the {n} items")
+            if (offsets[np.searchsorted(offsets, coarser)] != coarser).any():
+                raise TreeError(f"a node of level {level} lies in two nodes of the level above")
+            if len(reps) != len(offsets) - 1 or (reps < offsets[:-1]).any() or (reps >= offsets[1:]).any():
+                raise TreeError(f"a representative of level {level} is not a member of its node")
+            coarser = offsets
+
+    @property
+    def depth(self) -> int:
+        """Number of levels, the items' included."""
+        return len(self.offsets) + 1
+
+    @property
+    def n_items(self) -> int:
+        return len(self.rows)
+
+    def size(self, level: int) -> int:
+        """Number of nodes of a level."""
+        return self.n_items if level == self.depth else len(self.offsets[level - 1]) - 1
+
+    @cached_property
+    def position_of_row(self) -> NDArray[np.int32]:
+        """(n_items,) int32, the inverse of `rows`."""
+        inverse = np.empty(self.n_items, np.int32)
+        inverse[self.rows] = np.arange(self.n_items, dtype=np.int32)
+        return inverse
+
+    @cached_property
+    def digest(self) -> str:
+        """64 hex digits for the nodes and the items below them: the same tree has the same everywhere.
+
+        Representatives are left out: they stand for their nodes and do not make them.
+        """
+        found = sha256()
+        for array in (self.rows, *self.offsets):
+            found.update(len(array).to_bytes(8, "little"))
+            found.update(np.ascontiguousarray(array, "<i4").data)
+        return found.hexdigest()
+
+    @cached_property
+    def _children(self) -> tuple[NDArray[np.int64], ...]:
+        """For each level above the items: (n_nodes + 1,) first child of each node in the level below."""
+        finer: list[NDArray[np.integer]] = [*self.offsets[1:], np.arange(self.n_items + 1)]
+        return tuple(np.searchsorted(below, own) for own, below in zip(self.offsets, finer, strict=True))
+
+    def children(self, level: int, nodes: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Nodes of level + 1 below the given nodes of `level`, in the order of the nodes."""
+        first = self._children[level - 1]
+        starts = first.take(nodes)
+        return expand_ranges(starts, first.take(nodes + 1) - starts)
+
+    def child_counts(self, level: int, nodes: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Number of children of each of the nodes (C,) of `level`."""
+        first = self._children[level - 1]
+        counts: NDArray[np.int64] = first.take(nodes + 1) - first.take(nodes)
+        return counts
+
+    def items_below(self, level: int, nodes: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Number of items of each of the nodes (C,) of `level`."""
+        first, end = self.bounds(level, nodes)
+        return (end - first).astype(np.int64)
+
+    def bounds(self, level: int, nodes: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+        """First position and end of the interval of each node: ((C,), (C,))."""
+        if level == self.depth:
+            return nodes, nodes + 1
+        return self.offsets[level - 1].take(nodes), self.offsets[level - 1].take(nodes + 1)
+
+    def node_at(self, level: int, position: int) -> int:
+        """Number of the node of `level` that holds a position."""
+        if level == self.depth:
+            return position
+        return int(np.searchsorted(self.offsets[level - 1], position, side="right")) - 1
+
+    def ancestors(self, level: int, nodes: NDArray[np.integer], above: int) -> NDArray[np.int64]:
+        """Number of the node of a coarser level `above` that holds each of the nodes (C,) of `level`: (C,)."""
+        first = self.bounds(level, nodes)[0]
+        return np.searchsorted(self.offsets[above - 1], first, side="right") - 1
+
+    def node_of_position(self, level: int) -> NDArray[np.int32]:
+        """(n_items,) int32, the node of `level` that holds each position."""
+        if level == self.depth:
+            return np.arange(self.n_items, dtype=np.int32)
+        return np.repeat(np.arange(self.size(level), dtype=np.int32), np.diff(self.offsets[level - 1]))
+
+
+def build_tree(codes: NDArray[np.integer], embeddings: NDArray[np.float32],
+               centres: Sequence[NDArray[np.float32]] | None = None) -> Tree:
+    """Builds the tree of code prefixes: a node of level l is a distinct prefix of l codes, empty ones do not exist.
+
+    Args:
+        codes: (n_items, depth - 1) the code of each item row at each level above the items.
+        embeddings: (n_items, D) float32 item embeddings by row; a node's representative is its member nearest to the
+            node.
+        centres: for each level above the items the (n_items, D) embedding of the node that each item is under; None
+            for the members' mean.
+
+    Raises:
+        TreeError: there are no items or the shapes differ.
+    """
+    if len(codes) != len(embeddings) or codes.ndim != 2:
+        raise TreeError(f"codes have shape {codes.shape}, embeddings {embeddings.shape}; give one row an item to both")
+    n, inner = codes.shape
+    rows = np.lexsort(codes.T[::-1]) if inner else np.arange(n)
+    ordered, vectors = codes[rows], embeddings[rows]
+    changed = np.zeros(n, bool)
+    offsets, representatives = [], []
+    for level in range(inner):
+        changed[1:] |= ordered[1:, level] != ordered[:-1, level]
+        bounds = np.concatenate([[0], np.flatnonzero(changed), [n]]).astype(np.int32)
+        node = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+        centre = segment_means(vectors, bounds)[node] if centres is None else centres[level][rows]
+        distance = ((vectors - centre) ** 2).sum(1)
+        nearest = np.lexsort((distance, node))[bounds[:-1]]
+        offsets.append(bounds)
+        representatives.append(nearest.astype(np.int32))
+    return Tree(rows.astype(np.int32), tuple(offsets), tuple(representatives))
+
+
+def segment_means(values: NDArray[np.float32], offsets: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Mean over each interval: values (n_items, D) in tree order, offsets (N + 1,) -> (N, D) float32."""
+    sums = np.add.reduceat(values, offsets[:-1], axis=0, dtype=np.float64)
+    return (sums / np.diff(offsets)[:, None]).astype(np.float32)
+
+
+def _is_permutation(rows: NDArray[np.int32]) -> bool:
+    """Whether each of 0..n-1 occurs once; without `np.unique`, which holds the interpreter's lock for half a second
+    over a million rows, while another bundle serves.
+    """
+    n = len(rows)
+    if rows.min() < 0 or rows.max() >= n:
+        return False
+    seen = np.zeros(n, bool)
+    seen[rows] = True
+    return bool(seen.all())

@@ -1,0 +1,65 @@
+"""Which settings of every kind of search a bench tries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from index_store.bundle.bundle import Bundle
+from loadtest.bench.baselines import hnsw_sweep, ivf_sweep
+from loadtest.bench.graph_walk import graph_sweep
+from loadtest.bench.searches import Contender, Exhaustive, beams
+from loadtest.bench.two_tower import TwoTower
+from service.retrieval.retriever import read_curve
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Settings of every kind of search; values that exceed the ads are cut to them.
+
+    Attributes:
+        beam_shares: multiples of the bundle's default beam.
+        ms: M of HNSW.
+        efs, kept_shares: efSearch of HNSW, and the candidates to rank as shares of it.
+        cells: nlist of IVF as a multiple of the root of the number of ads.
+        probe_shares, candidates: probed cells as shares of nlist, and candidates to rank.
+        walk_ms: M of the walked graph.
+        walk_efs, walk_shares: ef of the walk, and the nodes that a round expands as shares of it.
+    """
+
+    beam_shares: tuple[float, ...] = (0.25, 0.5, 0.75, 1.5, 2.0, 3.0)
+    ms: tuple[int, ...] = (16, 32)
+    efs: tuple[int, ...] = (250, 1000, 4000, 8000, 16000)
+    kept_shares: tuple[float, ...] = (1.0, 0.5)
+    cells: float = 2.0
+    probe_shares: tuple[float, ...] = (0.01, 0.05, 0.2, 0.5, 1.0)
+    candidates: tuple[int, ...] = (250, 1000, 4000, 8000, 16000, 64000)
+    walk_ms: tuple[int, ...] = (16,)
+    walk_efs: tuple[int, ...] = (100, 200, 400, 800, 1600, 3200)
+    walk_shares: tuple[float, ...] = (1.0, 0.25)
+
+    def contenders(self, opened: Bundle, towers: TwoTower | None) -> list[Contender]:
+        """The exhaustive search first, then every other one; builds the indexes."""
+        tree, n = opened.content.tree, opened.content.tree.n_items
+        points = [point.beam_width for point in read_curve(opened).points]
+        found: list[Contender] = [Exhaustive(tree)]
+        found += beams(tree, opened.manifest.search.beam_width, points, self.beam_shares)
+        with tqdm(total=3 if towers else 1, desc="indexes", unit="kind") as bar:
+            if towers is not None:
+                found += hnsw_sweep(tree, towers.vectors, self.ms, _cut(self.efs, n), self.kept_shares)
+                bar.update()
+                nlist = min(n, max(1, round(self.cells * n**0.5)))
+                probes = _cut([max(1, round(share * nlist)) for share in self.probe_shares], nlist)
+                found += ivf_sweep(tree, towers.vectors, nlist, probes, _cut(self.candidates, n))
+                bar.update()
+            vectors = np.asarray(opened.content.embeddings[-1], np.float32)
+            found += graph_sweep(tree, vectors, self.walk_ms, _cut(self.walk_efs, n), self.walk_shares)
+            bar.update()
+        return found
+
+
+def _cut(values: Sequence[int], most: int) -> list[int]:
+    return sorted({min(value, most) for value in values})

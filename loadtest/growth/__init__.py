@@ -1,0 +1,1 @@
+"""Growth: what a bundle ten times larger costs to build, open and search."""

@@ -1,0 +1,133 @@
+"""`python -m loadtest grow`: what ten and a hundred times more ads cost, from the log to the answered query.
+
+For each size a synthetic world, a model with its tree, two towers trained the same way, both bundles, the time to open
+one and the bench, each by the command that a person would type. Finished parts are kept: started again, it goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from loadtest.bench.pareto import P50, PAIRS, TARGET, cost_at
+from loadtest.bench.report import BENCH, KINDS
+from loadtest.demo.steps import DemoError, StepCost, WorldSize, make_bundle, run_step
+from loadtest.growth.opening import OPENING
+from loadtest.growth.report import markdown, write
+from loadtest.processes.children import Children
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One size: its world with the settings of the training, and the users and timed queries of the bench."""
+
+    world: WorldSize
+    users: int
+    queries: int
+
+
+STAGES = (
+    Stage(WorldSize(10_000, 50_000, 1_000_000, epochs=2, seed=1), users=500, queries=200),
+    Stage(WorldSize(100_000, 100_000, 2_000_000, epochs=2, seed=1), users=300, queries=150),
+    Stage(WorldSize(1_000_000, 200_000, 4_000_000, epochs=1, batch_users=2048, quality_users=50, seed=1), users=100,
+          queries=60),
+)
+"""Seed 1, since settings were chosen on seed 0, the demo's world."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the command on its parser."""
+    parser.add_argument("--out", type=Path, required=True, help="folder for the worlds, the bundles and the report")
+    parser.add_argument("--sizes", type=_stages, default=STAGES, metavar="ADS,ADS",
+                        help="sizes to do, of " + ", ".join(str(stage.world.ads) for stage in STAGES) +
+                             " (default: all)")
+
+
+def _stages(text: str) -> tuple[Stage, ...]:
+    known = {str(stage.world.ads): stage for stage in STAGES}
+    try:
+        return tuple(known[part] for part in text.split(","))
+    except KeyError as error:
+        raise argparse.ArgumentTypeError(f"there are no settings for {error.args[0]!r} ads; choose from "
+                                         + ", ".join(known)) from None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints a table, then one JSON object on the last line. Exit status: 0 fine, 1 a step failed, 130 interrupted."""
+    try:
+        report = grow(args.out, args.sizes)
+    except DemoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; the same command goes on with what is in {args.out}", file=sys.stderr)
+        return 130
+    write(report, args.out)
+    print(markdown(report))
+    print(json.dumps(report))
+    return 0
+
+
+def grow(out: Path, stages: Sequence[Stage]) -> dict[str, Any]:
+    """Makes what is missing and gathers what was measured.
+
+    Returns:
+        `sizes`: an entry a size with `ads`, `steps` (name -> command, seconds, peak_bytes), `opening` and `bench`;
+        `growth`: an entry for each two sizes that follow each other.
+
+    Raises:
+        DemoError: a step failed.
+    """
+    with Children() as children:
+        sizes = [_grown(children, out / f"{stage.world.ads}_ads", stage) for stage in stages]
+    return {"sizes": sizes, "growth": [_growth(smaller, larger) for smaller, larger in pairwise(sizes)]}
+
+
+def _grown(children: Children, folder: Path, stage: Stage) -> dict[str, Any]:
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "steps.json"
+    steps: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    made: list[str] = []
+
+    def note(what: str, cost: StepCost) -> None:
+        made.append(what)
+        steps[what] = asdict(cost)
+        kept.write_text(json.dumps(steps, indent=1) + "\n")
+
+    bundles = []
+    for over_arch in ("wukong", "dot"):
+        if "data" in made:  # what was learned on the world of before
+            shutil.rmtree(folder / "run_dot", ignore_errors=True)
+            shutil.rmtree(folder / "bundle_dot", ignore_errors=True)
+        bundles.append(make_bundle(children, folder, "synthetic", None, stage.world, over_arch=over_arch, note=note))
+    bundle, towers = map(str, bundles)
+    measurements = {
+        OPENING: ["opening", "--bundle", bundle, "--out", str(folder)],
+        BENCH: ["bench", "--bundle", bundle, "--two-tower", towers, "--data", str(folder / "data"), "--users",
+                str(stage.users), "--queries", str(stage.queries), "--out", str(folder)]}
+    changed = bool(made)
+    for result, arguments in measurements.items():
+        if changed or not (folder / result).exists():
+            note(arguments[0], run_step(children, f"{stage.world.ads} ads: {arguments[0]}",
+                                        ["-m", "loadtest", *arguments]))
+    return {"ads": stage.world.ads, "world": asdict(stage.world), "steps": steps,
+            **{Path(name).stem: json.loads((folder / name).read_text()) for name in measurements}}
+
+
+def _growth(smaller: Mapping[str, Any], larger: Mapping[str, Any]) -> dict[str, Any]:
+    """How many times more the larger world costs: ads, p50 and pairs of each kind of search at equal overlap."""
+    few, many = smaller["bench"], larger["bench"]
+    ratios: dict[str, Any] = {"from": smaller["ads"], "to": larger["ads"], "ads": larger["ads"] / smaller["ads"],
+                              "exhaustive_p50_ms": many["exhaustive"][P50] / few["exhaustive"][P50]}
+    for kind in KINDS:
+        for cost in (P50, PAIRS):
+            low, high = (cost_at(bench[kind], TARGET, cost) for bench in (few, many))
+            ratios[f"{kind}_{cost}"] = high / low if low and high else None
+    return ratios

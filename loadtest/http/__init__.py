@@ -1,0 +1,1 @@
+"""Load over HTTP: open-loop rates, locust users, fuzzing by the OpenAPI document."""

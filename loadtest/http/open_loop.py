@@ -1,0 +1,216 @@
+"""Drives a running service open-loop: requests leave by a schedule, and their latency counts from it.
+
+    python -m loadtest http --url http://127.0.0.1:8080 --bundle BUNDLE --rates 50,100,200 --seconds 10 --pid PID
+
+Users are those of the bundle or of the data folder, a few asked for often and most seldom (Zipf's law). A rate at which
+the program itself was too slow (99 % of the requests left within 2 ms of their time, or the rate is not reported) ends
+the run with exit status 2. Prints a table, then one JSON object on the last line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import psutil
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from index_store.bundle.files import BundleFiles
+from index_store.bundle.layout import USER_IDS
+from index_store.bundle.manifest import BundleError
+from loadtest.http.client import drive, first_in_line, post
+from loadtest.http.report import report_of_rate, table
+from model.data.tables import ID_COLUMN, USERS, DataError
+
+_WARM_UP_RATE, _WARM_UP_SECONDS = 50.0, 1.0
+_GROWTH = 1.1
+_MOST_REQUESTS = 500_000
+CANNOT, LAGGED = 1, 2
+
+
+class LoadError(Exception):
+    """The service cannot be driven as asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is sent.
+
+    Attributes:
+        address, path: where to.
+        users: (U,) bytes ids, most popular first.
+        fields: of the body, beside the user's id.
+        timeout_ms: `timeout_ms` of every request, None for none.
+        even: one request every 1 / rate seconds instead of Poisson arrivals.
+        pid: process whose processor time, with that of its children, is the service's; None if it is elsewhere.
+    """
+
+    address: tuple[str, int]
+    path: str
+    users: NDArray[np.bytes_]
+    zipf: float
+    fields: dict[str, Any]
+    timeout_ms: float | None
+    even: bool
+    connections: int
+    seed: int
+    pid: int | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the command on its parser."""
+    parser.add_argument("--url", required=True, help="the running service, such as http://127.0.0.1:8080")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--bundle", type=Path, help="ask for the users of this bundle")
+    source.add_argument("--data", type=Path, help="ask for the users of this data folder")
+    parser.add_argument("--rates", type=_rates, default=[50.0, 100.0, 200.0], metavar="R,R,…",
+                        help="requests a second, one run each (default 50,100,200)")
+    parser.add_argument("--find-saturation", action="store_true",
+                        help="double the last rate until the goodput grows by less than a tenth")
+    parser.add_argument("--seconds", type=_positive, default=10.0, help="length of each run (default %(default)g)")
+    parser.add_argument("--timeout-ms", type=_positive,
+                        help="timeout_ms of every request; goodput counts answers by then and 5 ms more")
+    parser.add_argument("--body", type=_object, default={}, metavar="JSON",
+                        help="more fields of every request, such as '{\"targeting\": {...}}'")
+    parser.add_argument("--top-k", type=int, default=100, help="ads a request (default %(default)s)")
+    parser.add_argument("--zipf", type=float, default=1.0,
+                        help="exponent of the users' popularity; 0 asks for all alike (default %(default)s)")
+    parser.add_argument("--even", action="store_true", help="one request every 1/rate seconds, not Poisson arrivals")
+    parser.add_argument("--connections", type=int, default=256,
+                        help="opened beforehand; more follow (default %(default)s)")
+    parser.add_argument("--pid", type=int,
+                        help="process id of the service here: reports its processor time, workers included")
+    parser.add_argument("--seed", type=int, default=0, help="of users and arrivals (default %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit status: 0 fine, 1 no such service, bundle, data or process, 2 a rate is not reported because we lagged."""
+    try:
+        users = _users(args.bundle, args.data)
+        load = Load(*_target(args.url), users, args.zipf, {"top_k": args.top_k, **args.body}, args.timeout_ms,
+                    args.even, max(1, args.connections), args.seed, args.pid)
+        rows = _measure(load, args.rates, args.seconds, args.find_saturation)
+    except (LoadError, BundleError, DataError, psutil.Error) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return CANNOT
+    except OSError as error:
+        print(f"error: {args.url} cannot be reached ({error}); start the service there: python -m service BUNDLE",
+              file=sys.stderr)
+        return CANNOT
+    report = {"url": args.url, "seconds": args.seconds, "users": len(users), "zipf": args.zipf,
+              "arrivals": "even" if args.even else "poisson", "timeout_ms": args.timeout_ms, "fields": load.fields,
+              "rates": rows}
+    print(table(report))
+    print(json.dumps(report))
+    return 0 if all(row["reported"] for row in rows) else LAGGED
+
+
+def _measure(load: Load, rates: list[float], seconds: float, find_saturation: bool) -> list[dict[str, Any]]:
+    if (most := round(max(rates) * seconds)) > _MOST_REQUESTS:
+        raise LoadError(f"{max(rates):g} requests a second for {seconds:g} s are {most}, this program prepares at most "
+                        f"{_MOST_REQUESTS}; give a shorter --seconds")
+    _one_rate(load, min(rates[0], _WARM_UP_RATE), _WARM_UP_SECONDS, 0)
+    rows = [_one_rate(load, rate, seconds, n) for n, rate in enumerate(rates, start=1)]
+    best = max(row.get("goodput", 0.0) for row in rows)
+    while find_saturation and 2 * rows[-1]["rate"] * seconds <= _MOST_REQUESTS:
+        rows.append(_one_rate(load, 2 * rows[-1]["rate"], seconds, len(rows) + 1))
+        if not rows[-1]["reported"] or rows[-1]["goodput"] <= _GROWTH * best:
+            break
+        best = rows[-1]["goodput"]
+    return rows
+
+
+def _one_rate(load: Load, rate: float, seconds: float, number: int) -> dict[str, Any]:
+    random = np.random.default_rng([load.seed, number])
+    count = max(1, round(rate * seconds))
+    # Given their number, the arrivals of a Poisson process are uniform.
+    offsets = np.arange(count) / rate if load.even else np.sort(random.random(count)) * seconds
+    cumulative = np.cumsum(np.arange(1, len(load.users) + 1) ** -load.zipf)
+    ranks = np.searchsorted(cumulative, random.random(count) * cumulative[-1], side="right")
+    request_of = _requests(load)
+    requests = [request_of(user) for user in load.users[ranks].tolist()]
+    before = _cpu_seconds(load.pid)
+    gc.collect()
+    gc.disable()  # a collection in the middle of a run is a lag
+    try:
+        with first_in_line():
+            exchanges = drive([load.address], zip(offsets.tolist(), requests, strict=True), load.connections)
+    finally:
+        gc.enable()
+    after = _cpu_seconds(load.pid)
+    return report_of_rate(rate, seconds, exchanges, load.timeout_ms,
+                          None if before is None or after is None else after - before)
+
+
+def _requests(load: Load) -> Callable[[bytes], bytes]:
+    fields = load.fields | ({} if load.timeout_ms is None else {"timeout_ms": load.timeout_ms})
+    host, port = load.address
+
+    def request_of(user: bytes) -> bytes:
+        body = json.dumps({"user_id": user.decode(), **fields}).encode()
+        return post(f"{load.path}/retrieve", body, f"{host}:{port}")
+
+    return request_of
+
+
+def _cpu_seconds(pid: int | None) -> float | None:
+    if pid is None:
+        return None
+    parent = psutil.Process(pid)
+    times = [process.cpu_times() for process in [parent, *parent.children(recursive=True)]]
+    return float(sum(t.user + t.system for t in times))
+
+
+def _target(url: str) -> tuple[tuple[str, int], str]:
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise LoadError(f"--url is {url!r}, a URL such as http://127.0.0.1:8080 was expected")
+    try:
+        return (parts.hostname, parts.port or 80), parts.path.rstrip("/")
+    except ValueError as error:
+        raise LoadError(f"--url is {url!r}: {error}") from error
+
+
+def _users(bundle: Path | None, data: Path | None) -> NDArray[np.bytes_]:
+    """Ids, most popular first; ids are sorted in both sources, popularity must not be."""
+    if bundle is not None:
+        ids = BundleFiles(bundle, verify=False).array(USER_IDS, "S", (None,))
+    else:
+        path = (data or Path()) / USERS
+        if not path.is_file():
+            raise DataError(f"{path} does not exist; name a folder that `python -m model data` wrote")
+        column = ID_COLUMN["user"]
+        ids = np.array([user.encode() for user in pq.read_table(path, columns=[column])[column].to_pylist()])
+    if not len(ids):
+        raise LoadError(f"{bundle or data} has no users to ask for; name one that has")
+    return np.random.default_rng(0).permutation(ids)
+
+
+def _rates(text: str) -> list[float]:
+    return [_positive(part) for part in text.split(",")]
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
+    return value

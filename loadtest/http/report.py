@@ -1,0 +1,113 @@
+"""What the answers of one rate say: goodput, percentiles, the median of each stage; as a dict, and as a table."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+import numpy as np
+import orjson
+
+from loadtest.http.client import Exchange
+
+GRACE_MS = 5.0
+"""How long after its deadline an answer still counts as in time: a deadline bounds the work, not the way back."""
+MOST_LAG_MS = 2.0
+_PERCENTILES = (50.0, 99.0, 99.9)
+
+
+def report_of_rate(rate: float, seconds: float, exchanges: Sequence[Exchange], timeout_ms: float | None,
+                   cpu_seconds: float | None) -> dict[str, Any]:
+    """The figures of one rate; only its lag where the sending lagged, for then the others would mean nothing.
+
+    Args:
+        rate: requests a second that were meant to leave.
+        seconds: how long.
+        exchanges: all requests.
+        timeout_ms: their deadline, if they had one.
+        cpu_seconds: processor time of the service meanwhile, if known.
+    """
+    lag = _percentiles([(e.sent - e.scheduled) * 1e3 if e.sent else np.inf for e in exchanges])
+    row: dict[str, Any] = {"rate": rate, "sent": len(exchanges), "lag_ms": lag, "reported": lag["p99"] <= MOST_LAG_MS}
+    if not row["reported"]:
+        return row
+    limit = np.inf if timeout_ms is None else timeout_ms + GRACE_MS
+    replied = [e for e in exchanges if e.status > 0]
+    answered = [e for e in replied if e.status == 200]
+    bodies = [orjson.loads(e.body) for e in answered]
+    refusals = Counter(_error_type(e.body) for e in replied if e.status != 200)
+    late = [e for e in replied if _latency_ms(e) > limit]
+    row |= {"statuses": {str(status): n for status, n in sorted(Counter(e.status for e in exchanges).items())},
+            "errors": dict(refusals), "goodput": sum(_latency_ms(e) <= limit for e in answered) / seconds,
+            "in_time": 1 - len(late) / len(replied) if replied else None}
+    if timeout_ms is not None and bodies:
+        row["left_in_time"] = float(np.mean([body["latency_ms"]["total"] <= limit for body in bodies]))
+    if bodies:
+        stages = _stages(bodies)
+        row |= {"latency_ms": _percentiles([_latency_ms(e) for e in answered]),
+                "server_ms": _percentiles(stages["total"]),
+                "stages_ms": {name: median(values) for name, values in stages.items()},
+                "narrowed": float(np.mean(["deadline" in body["degraded"] for body in bodies])),
+                "coverage": float(np.mean([body["coverage"] for body in bodies])),
+                "pairs": float(np.mean([body["pairs_scored"] for body in bodies]))}
+    if cpu_seconds is not None and replied:
+        row["cpu_ms"] = cpu_seconds * 1e3 / len(replied)
+        if bodies and "scorer" in stages and len(bodies) == len(replied):
+            row["cpu_outside_scorer_ms"] = row["cpu_ms"] - float(np.mean(stages["scorer"]))
+    return row
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = [f"{report['url']}: {report['seconds']:g} s a rate, {report['users']} users by Zipf's law, "
+             f"arrivals {report['arrivals']}" + ("" if report["timeout_ms"] is None
+                                                 else f", deadline {report['timeout_ms']:g} ms"), "",
+             "  rate/s  goodput/s  in time  narrowed  p50 ms  p99 ms  p99.9 ms  server p50     p99  CPU ms  statuses"]
+    for row in report["rates"]:
+        if not row["reported"]:
+            lines.append(f"{row['rate']:8.0f}  not reported: the sending itself lagged, p99 {row['lag_ms']['p99']:.1f} "
+                         f"ms (limit {MOST_LAG_MS:g} ms)")
+            continue
+        nothing = dict.fromkeys(("p50", "p99", "p99.9"), float("nan"))
+        latency, server = row.get("latency_ms", nothing), row.get("server_ms", nothing)
+        outcomes = ", ".join([f"{n} x {status}" for status, n in row["statuses"].items()]
+                             + [f"{n} {name}" for name, n in row["errors"].items()])
+        lines.append(f"{row['rate']:8.0f} {row['goodput']:10.1f} {row['in_time'] or 0:8.2%} "
+                     f"{row.get('narrowed', 0):9.1%} {latency['p50']:7.2f} {latency['p99']:7.2f} "
+                     f"{latency['p99.9']:9.2f} {server['p50']:11.2f} {server['p99']:7.2f} "
+                     f"{row.get('cpu_ms', float('nan')):7.2f}  {outcomes}")
+        stages = [f"{name} {ms:.3f}" for name, ms in row.get("stages_ms", {}).items()]
+        lines.append(f"          median ms: {', '.join(stages)}")
+    return "\n".join(lines)
+
+
+def _latency_ms(exchange: Exchange) -> float:
+    """From the time it should have left, so that a stalled sender cannot hide a stalled service."""
+    return (exchange.answered - exchange.scheduled) * 1e3
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float]:
+    # The smallest value that this share does not exceed: infinity is one of them, so nothing is interpolated.
+    found = np.percentile(values, _PERCENTILES, method="inverted_cdf")
+    return {f"p{p:g}": float(value) for p, value in zip(_PERCENTILES, found, strict=True)}
+
+
+def _stages(bodies: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """Milliseconds by stage, the levels' as `level_1` and so on."""
+    stages: dict[str, list[float]] = defaultdict(list)
+    for body in bodies:
+        for name, value in body["latency_ms"].items():
+            if name != "levels":
+                stages[name].append(value)
+        for level in body["latency_ms"]["levels"]:
+            stages[f"level_{level['level']}"].append(level["ms"])
+    return stages
+
+
+def _error_type(body: bytes) -> str:
+    try:
+        return str(orjson.loads(body)["error_type"])
+    except (ValueError, KeyError, TypeError):
+        return "no refusal of this service"

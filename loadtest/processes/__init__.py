@@ -1,0 +1,1 @@
+"""Child processes: a service replica, a Redis server, and ending them all."""

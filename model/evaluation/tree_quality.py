@@ -1,0 +1,104 @@
+"""How good a run's tree is beside others over the same model: what a beam finds at a share of the ads' pairs.
+
+Three trees meet: the run's own, one k-means tree on score profiles (the E-step), and one on the item tower's outputs,
+the control that a trained model gets for nothing. Each has two curves: nodes scored by the model, and by an oracle
+that knows their best member's score, which tells the tree's fault from the node scorer's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.export.beam_tuning import BeamPoint, beam_curve, record, sample
+from model.export.seal import assemble, item_parts
+from model.network.folding import Split, torch_layers
+from model.training.trainer import Trainer
+from model.tree.k_means import learn_codes
+from model.tree.profiles import score_profiles
+
+SHARES = (0.01, 0.02, 0.05)
+"""Pairs of a search as shares of the ads, at which overlap is read off a curve."""
+
+
+@dataclass(frozen=True)
+class TreeCurves:
+    """What beams find by one tree.
+
+    Attributes:
+        nodes: of each level above the items.
+        items: of the tree.
+        scorer: curve with nodes scored by the model.
+        oracle: curve with nodes scored by their best member's score.
+    """
+
+    nodes: tuple[int, ...]
+    items: int
+    scorer: tuple[BeamPoint, ...]
+    oracle: tuple[BeamPoint, ...]
+
+
+def compare_trees(trainer: Trainer) -> dict[str, Any]:
+    """Overlap@100 with the exhaustive search of the same scorer, at SHARES of its pairs.
+
+    Returns:
+        Tree -> `nodes` of each level, and `scorer` and `oracle`: share -> overlap, None where no beam is as
+        cheap.
+
+    Raises:
+        ConfigError: the run has no tree yet.
+    """
+    return {name: {"nodes": list(curves.nodes), "scorer": _at_shares(curves.scorer, curves.items),
+                   "oracle": _at_shares(curves.oracle, curves.items)} for name, curves in tree_curves(trainer).items()}
+
+
+def tree_curves(trainer: Trainer) -> dict[str, TreeCurves]:
+    """The curves of the run's tree, by its kind, and of two k-means trees over the same model.
+
+    Raises:
+        ConfigError: the run has no tree yet.
+    """
+    model = trainer.model.cpu().eval()
+    split = Split(model)
+    branching, seed = trainer.branching, trainer.config.seed
+
+    def tower(user_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        inputs, layers = torch.from_numpy(user_input), [model.layer(at) for at in range(len(model.layers))]
+        with torch.no_grad():
+            users = torch.cat([layer.embed_users(inputs) for layer in layers], dim=1)
+            parts: NDArray[np.float32] = split.user_part(users).numpy()
+        return parts
+
+    profiles = score_profiles(trainer.reader, trainer.clicks, trainer.folds[0], np.flatnonzero(trainer.fold == 0), seed)
+    trees: dict[str, NDArray[np.int32] | None] = {
+        trainer.config.tree: None, "k-means on score profiles": learn_codes(profiles, branching, seed),
+        "k-means on item embeddings": learn_codes(trainer.reader.all_items(), branching, seed)}
+    report: dict[str, TreeCurves] = {}
+    for name, codes in trees.items():
+        content = assemble(trainer, codes)
+        content = replace(content, embeddings=item_parts(split, content.embeddings, half=False))
+        users = record(content, tower, torch_layers(split.scorers), sample(content, seed))
+        report[name] = TreeCurves(tuple(content.tree.size(level) for level in range(1, content.tree.depth)),
+                                  content.tree.n_items, beam_curve(content.tree, users),
+                                  beam_curve(content.tree, [user.by_oracle() for user in users]))
+    return report
+
+
+def _at_shares(points: Sequence[BeamPoint], items: int) -> dict[str, float | None]:
+    """The curve at SHARES of the items."""
+    curve = [(point.pairs, point.overlap) for point in points]
+    return {f"{share:.0%}": at_pairs(curve, share * items) for share in SHARES}
+
+
+def at_pairs(curve: Sequence[Sequence[float]], pairs: float) -> float | None:
+    """Overlap at some pairs, on straight lines between the points (pairs, overlap); None where no beam is as cheap.
+
+    A beam has to reach the 100 items that it returns, by a first level that is scored whole.
+    """
+    costs, overlaps = zip(*curve, strict=True)
+    return float(np.interp(pairs, costs, overlaps)) if pairs >= costs[0] else None

@@ -1,0 +1,252 @@
+"""From moments of the log to tensors: what MoNN reads of a batch's users, items, nodes and pairs.
+
+Features come from `index_store`, the code that serves; only the history and the co-click tables differ, by the rules
+of `examples`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from index_store.features.encoder import ITEM_ID, UNKNOWN, Features, FeatureSpec
+from index_store.features.postings import ItemKeys, KeyHits, KeyIndex, item_features, node_features, user_keys
+from index_store.features.ragged import Ragged
+from index_store.features.tower_inputs import all_item_keys, item_bags, user_bags
+from index_store.tree.node_content import level_postings, node_means
+from index_store.tree.tree import Tree
+from model.data.load import Dataset
+from model.network.monn import MoNN
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Replaces a share of item ids by the unknown one, so that the towers learn what an item is beyond its id.
+
+    It keeps rare ads from being memorised, and trains the row that a new ad gets.
+    """
+
+    share: float
+    rng: np.random.Generator
+
+    def __call__(self, bag: Ragged) -> Ragged:
+        gone = self.rng.random(len(bag.values)) < self.share
+        return Ragged(bag.indptr, np.where(gone, np.int32(UNKNOWN), bag.values))
+
+
+@dataclass(frozen=True)
+class UserBatch:
+    """The users of a batch: their embeddings (B, Du), and their keys for the interaction features."""
+
+    embeddings: Tensor
+    hits: KeyHits
+
+
+class Reader:
+    """Reads a data set for a model: embeds users and items and gathers interaction features as tensors.
+
+    Args:
+        dataset: the log.
+        model: on any device.
+    """
+
+    def __init__(self, dataset: Dataset, model: MoNN) -> None:
+        self.dataset = dataset
+        self.model = model
+        self.spec: FeatureSpec = dataset.spec
+        self.keys = all_item_keys(dataset.spec, dataset.items)
+        starts = dataset.encoder.key_starts()
+        self.keys_of_row = ItemKeys.of(dataset.spec.key_families, starts, self.keys)
+        self._slots = np.zeros(int(starts[-1]), np.int32)
+        self.nodes: TreeReader | None = None
+        """Set by `through`."""
+
+    @contextmanager
+    def through(self, nodes: TreeReader | None) -> Iterator[None]:
+        """Within the block items are scored by the whole stack through these nodes; None for the items' layer alone."""
+        self.nodes = nodes
+        try:
+            yield
+        finally:
+            self.nodes = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.level_offsets.device
+
+    def users(self, features: Features, history: Ragged, index: KeyIndex, forget: Forget | None = None) -> UserBatch:
+        """Embeds B users with their histories (item rows, most recent first)."""
+        bags = user_bags(self.spec, features, history, self.keys)
+        if forget:
+            bags[f"history.{ITEM_ID}"] = forget(bags[f"history.{ITEM_ID}"])
+        embeddings = self.model.embed_users(self.tensor(features.dense), bags)
+        return UserBatch(embeddings, self.hits(features, history, index))
+
+    def hits(self, features: Features, history: Ragged, index: KeyIndex) -> KeyHits:
+        """The keys of B users."""
+        return user_keys(index, self.spec, features, history, self.keys)
+
+    def items(self, rows: NDArray[np.integer], forget: Forget | None = None) -> Tensor:
+        """Embeds items by rows of any shape (…), each row once: (…, Di)."""
+        distinct, at = np.unique(rows, return_inverse=True)
+        bags = item_bags(self.spec, distinct, self.keys)
+        if forget:
+            bags[f"item.{ITEM_ID}"] = forget(bags[f"item.{ITEM_ID}"])
+        embeddings = self.model.embed_items(self.tensor(self.dataset.items.dense[distinct]), bags)
+        return embeddings[torch.from_numpy(at.reshape(rows.shape)).to(self.device)]
+
+    def all_items(self, chunk: int = 16_384) -> NDArray[np.float32]:
+        """Item embeddings (n_items, Di) float32 by row, without gradients."""
+        n = len(self.dataset.items)
+        with torch.no_grad():
+            parts = [self.items(np.arange(start, min(start + chunk, n))).cpu().numpy() for start in range(0, n, chunk)]
+        return np.concatenate(parts)
+
+    def score_items(self, users: UserBatch, rows: NDArray[np.integer], items: Tensor, *,
+                    auxiliary: bool = False) -> Tensor:
+        """Task logits (B, C, tasks) of items: of the whole stack if there are `nodes`, else of the items' own layer.
+
+        Args:
+            users: B users.
+            rows: (B, C).
+            items: their embeddings (B, C, Di).
+            auxiliary: those of the auxiliary head of the items' layer.
+        """
+        if self.nodes is not None and not auxiliary:
+            return self.model.combine(self.score_layers(users, rows, items, self.nodes))
+        return self.model.score(users.embeddings, items, self.features(users, rows), auxiliary=auxiliary)
+
+    def score_layers(self, users: UserBatch, rows: NDArray[np.integer], items: Tensor,
+                     nodes: TreeReader | None) -> list[Tensor]:
+        """What each layer says of items, coarse to fine, each (B, C, tasks).
+
+        A layer above the items scores the nodes of its level that hold them, or without `nodes` the items themselves.
+        """
+        features = self.features(users, rows)
+        logits = [self.model.score(users.embeddings, items, features, level=level) if nodes is None
+                  else nodes.score_holding(users, level, rows, items) for level in self.model.ensemble]
+        return [*logits, self.model.score(users.embeddings, items, features)]
+
+    def features(self, users: UserBatch, rows: NDArray[np.integer]) -> Tensor:
+        """Interaction features (B, C, F) of items: rows (C,) for all users or (B, C)."""
+        return self.tensor(item_features(users.hits, self.keys_of_row, rows, self._slots))
+
+    def tensor(self, values: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
+
+def as_unknown(features: Features, history: Ragged, chosen: NDArray[np.bool_]) -> tuple[Features, Ragged]:
+    """Turns the chosen users of a batch into unknown ones: no fields, no history."""
+    keep = ~chosen
+    multi = tuple(_emptied(lists, keep) for lists in features.multi)
+    return (Features(features.dense * keep[:, None].astype(np.float32),
+                     np.where(keep[:, None], features.categorical, np.int32(UNKNOWN)), multi), _emptied(history, keep))
+
+
+def _emptied(lists: Ragged, keep: NDArray[np.bool_]) -> Ragged:
+    lengths = np.diff(lists.indptr)
+    kept = lengths * keep
+    return Ragged(np.concatenate([[0], np.cumsum(kept)]), lists.values[np.repeat(keep, lengths)])
+
+
+class TreeReader(ABC):
+    """A tree in training: embeddings and features of the nodes that a batch asks for.
+
+    Attributes:
+        soft: whether `score_holding` scores a mixture of nodes, so that nodes themselves are not comparable with it.
+
+    Args:
+        reader: reads the same data set.
+        tree: its nodes.
+        index: any of the data set; its postings do not depend on co-click counts.
+        node_features: see `TrainConfig`.
+    """
+
+    soft = False
+
+    def __init__(self, reader: Reader, tree: Tree, index: KeyIndex,
+                 node_features: Literal["maximum", "representative"]) -> None:
+        self.reader, self._index, self._node_features = reader, index, node_features
+        self.take(tree)
+
+    def take(self, tree: Tree) -> None:
+        """Reads this tree from now on."""
+        self.tree = tree
+        self.node_of_row = [tree.node_of_position(level)[tree.position_of_row] for level in range(1, tree.depth)]
+        self.postings = [level_postings(tree, self._index, self.reader.keys_of_row, level, self._node_features)
+                         for level in range(1, tree.depth)]
+
+    def features(self, users: UserBatch, level: int, nodes: NDArray[np.integer]) -> Tensor:
+        """Interaction features (B, C, F) of nodes of a level: (C,) for all users or (B, C)."""
+        return self.reader.tensor(node_features(users.hits, self.reader.keys_of_row.families, self.postings[level - 1],
+                                                self.tree.size(level), nodes))
+
+    def advance(self, share: float) -> None:
+        """Is told which share of the training with trees is done, from 0 to 1."""
+        del share  # fixed codes do not care
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """Takes the virtual embeddings anew from the model as it is now, in eval mode."""
+
+    @abstractmethod
+    def embeddings(self, level: int) -> Tensor:
+        """Virtual embeddings of a level (nodes, Di), with the level's learned offset."""
+
+    def score_nodes(self, users: UserBatch, level: int, nodes: NDArray[np.integer]) -> Tensor:
+        """Task logits (B, C, tasks) of nodes of a level: (C,) for all users or (B, C)."""
+        embeddings = self.embeddings(level)[torch.from_numpy(np.asarray(nodes, np.int64)).to(self.reader.device)]
+        return self.reader.model.score(users.embeddings, embeddings, self.features(users, level, nodes), level=level)
+
+    def penalty(self, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
+        """What the index itself adds to the loss of a batch, asked once; arguments as below, down to a level."""
+        del level, rows
+        return torch.zeros((), device=items.device)  # fixed codes want nothing
+
+    @abstractmethod
+    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
+        """Task logits (B, C, tasks) of the nodes of a level that hold items.
+
+        Args:
+            users: of the batch.
+            level: of the nodes.
+            rows: (B, C) item rows.
+            items: (B, C, Di) their embeddings in this batch.
+        """
+
+
+class HardTreeReader(TreeReader):
+    """A tree at fixed codes, for the M-step.
+
+    Args:
+        reader, tree, index, node_features: as above.
+        virtual: embeddings of the nodes of each level above the items, without level offsets; None for the means of
+            their members.
+    """
+
+    def __init__(self, reader: Reader, tree: Tree, index: KeyIndex,
+                 node_features: Literal["maximum", "representative"],
+                 virtual: Sequence[NDArray[np.float32]] | None = None) -> None:
+        super().__init__(reader, tree, index, node_features)
+        self._virtual = [reader.tensor(level) for level in virtual or node_means(tree, reader.all_items())]
+
+    def refresh(self) -> None:
+        """Takes the means anew; no gradient flows back into the item tower."""
+        self._virtual = [self.reader.tensor(level) for level in node_means(self.tree, self.reader.all_items())]
+
+    def embeddings(self, level: int) -> Tensor:
+        """Virtual embeddings of a level (nodes, Di), with the level's learned offset."""
+        return self._virtual[level - 1] + self.reader.model.level_offsets[level - 1]
+
+    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
+        """Task logits (B, C, tasks) of the nodes of a level that hold items."""
+        return self.score_nodes(users, level, self.node_of_row[level - 1][rows])

@@ -1,0 +1,71 @@
+"""Co-click tables: which keys the same users clicked together, and how strongly.
+
+Training reads tables that were counted over the users of other folds, so that no example sees its own click; the bundle
+holds the table over all users. Knows nothing of the model.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from index_store.features.encoder import UNKNOWN
+from index_store.features.ragged import Ragged
+
+SHRINKAGE = 2.0
+"""Added to the denominator, so that one chance co-click of two rare ads does not count as a certainty."""
+
+_BLOCK_PAIRS = 20_000_000
+
+
+def co_click(histories: Ragged, item_keys: Ragged, n_keys: int,
+             neighbours: int) -> tuple[Ragged, NDArray[np.float32]]:
+    """The strongest neighbours of every key.
+
+    The weight of keys a != b is c_ab / (sqrt(c_a c_b) + SHRINKAGE), where c counts users who clicked the key, or both.
+    For fields other than the item's id a key is also its own neighbour, with c_aa = users who clicked two such items.
+
+    Args:
+        histories: clicked item rows of each user.
+        item_keys: item row -> keys of the family's field.
+        n_keys: number of keys.
+        neighbours: most neighbours to keep a key.
+
+    Returns:
+        Key -> neighbour keys, and the (M,) float32 weights aligned with their values.
+    """
+    of_items = item_keys.take(histories.values)
+    owner = np.repeat(np.repeat(np.arange(len(histories)), np.diff(histories.indptr)), np.diff(of_items.indptr))
+    known = of_items.values != UNKNOWN
+    clicks = sparse.csr_matrix((np.ones(known.sum(), np.float32), (owner[known], of_items.values[known])),
+                               shape=(len(histories), n_keys))
+    clicks.sum_duplicates()
+    repeated = np.asarray((clicks >= 2).sum(axis=0)).ravel().astype(np.float32)
+    clicks.data[:] = 1.0
+    popularity = np.asarray(clicks.sum(axis=0)).ravel()
+    by_key = clicks.T.tocsr()
+    cost = np.asarray(by_key @ np.diff(clicks.indptr)).ravel()
+    lists: list[NDArray[np.int32]] = []
+    weights: list[NDArray[np.float32]] = []
+    lengths = np.zeros(n_keys, np.int64)
+    start = 0
+    while start < n_keys:
+        within = np.searchsorted(np.cumsum(cost[start:]), _BLOCK_PAIRS)
+        stop = min(n_keys, start + max(1, int(within)))
+        block = (by_key[start:stop] @ clicks).tocoo()
+        a, b, count = block.row + start, block.col, block.data
+        count = np.where(a == b, repeated[a], count)
+        keep = count > 0
+        a, b, count = a[keep], b[keep], count[keep]
+        weight = (count / (np.sqrt(popularity[a] * popularity[b]) + SHRINKAGE)).astype(np.float32)
+        order = np.lexsort((b, -weight, a))
+        a, b, weight = a[order], b[order], weight[order]
+        rank = np.arange(len(a)) - np.searchsorted(a, a)
+        kept = rank < neighbours
+        lengths += np.bincount(a[kept], minlength=n_keys)
+        lists.append(b[kept].astype(np.int32))
+        weights.append(weight[kept])
+        start = stop
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    return Ragged(indptr, np.concatenate(lists)), np.concatenate(weights)

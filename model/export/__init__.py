@@ -1,0 +1,1 @@
+"""Export: ONNX graphs, golden requests, beam tuning, and the sealed bundle."""

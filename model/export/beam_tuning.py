@@ -1,0 +1,187 @@
+"""Which beam is worth its pairs: widths of every level tuned on some users, and what they keep measured on others.
+
+Each sampled user is scored once, all nodes and all items; after that a beam costs no scoring, so many can be tried.
+The oracle scores a node by its best member's true score instead: what the tree alone allows, whatever scores its nodes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from index_store.bundle.bundle import BundleContent
+from index_store.search.beam_search import BeamSearch
+from index_store.search.ranking import best
+from index_store.search.scoring import DenseLayers, TowerScorer
+from index_store.targeting.eligibility import Eligible
+from index_store.tree.tree import Tree
+from model.export.golden import first_task, user_input
+
+TOP_K = 100
+TARGET_OVERLAP = 0.95
+ENOUGH_OVERLAP = 0.995
+"""Where the curve ends."""
+
+EXHAUSTIVE_PAIRS = 200_000_000
+FEWEST_USERS, MOST_USERS = 100, 1_000
+"""Users in all, half of them to tune by: as many as EXHAUSTIVE_PAIRS allow within these bounds."""
+
+FIRST_WIDTH = 4
+STEP = 1.3
+"""Factor by which one level is widened at a time."""
+
+MOST_SHARE = 0.5
+"""A beam that takes this share of the exhaustive search's pairs is not worth widening."""
+
+
+@dataclass(frozen=True)
+class BeamPoint:
+    """One beam: widths level by level, mean overlap@100 with the exhaustive search, and mean pairs scored a query."""
+
+    beam_width: tuple[int, ...]
+    overlap: float
+    pairs: float
+
+
+UserTower = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A user who was scored once; as a NodeScorer it looks up what was scored.
+
+    Attributes:
+        scores: one (nodes,) float32 a level above the items.
+        oracle: likewise, each node's score that of its best eligible item.
+        truth: positions of the exhaustive answer.
+        eligible: all but the user's own history.
+        ensemble: of the scorer that was recorded.
+    """
+
+    scores: Sequence[NDArray[np.float32]]
+    oracle: Sequence[NDArray[np.float32]]
+    truth: NDArray[np.integer]
+    eligible: Eligible
+    ensemble: tuple[int, ...] = ()
+
+    def score(self, _: None, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
+        if level > len(self.scores):
+            return np.zeros((len(nodes), 1), np.float32)  # every item that is reached is found
+        return self.scores[level - 1].take(nodes)[:, None]
+
+    def by_oracle(self) -> Recorded:
+        """The same user with nodes scored by the oracle."""
+        return replace(self, scores=self.oracle)
+
+
+@dataclass(frozen=True)
+class BeamTuning:
+    """A measured curve by rising pairs, and the user rows that chose and measured it."""
+
+    points: tuple[BeamPoint, ...]
+    users: tuple[int, ...]
+
+    @property
+    def default(self) -> BeamPoint:
+        """The cheapest beam that reaches TARGET_OVERLAP, else the one that comes nearest."""
+        reaching = [point for point in self.points if point.overlap >= TARGET_OVERLAP]
+        return reaching[0] if reaching else max(self.points, key=lambda point: point.overlap)
+
+
+def tune_beam(content: BundleContent, tower: UserTower, layers: Sequence[DenseLayers], seed: int) -> BeamTuning:
+    """Widens a narrow beam where it pays most, and measures the beams on the way.
+
+    Args:
+        content: what is to be exported.
+        tower: user tower, (N, D_in) -> (N, Du).
+        layers: the exported scorers.
+        seed: of the sample of users.
+    """
+    users = sample(content, seed)
+    points = beam_curve(content.tree, record(content, tower, layers, users))
+    return BeamTuning(points, tuple(int(row) for row in users))
+
+
+def sample(content: BundleContent, seed: int) -> NDArray[np.int64]:
+    """Rows of the users whom a curve is made of."""
+    most = int(np.clip(EXHAUSTIVE_PAIRS // content.tree.n_items, FEWEST_USERS, MOST_USERS))
+    return np.random.default_rng([seed, 7]).permutation(len(content.users.ids))[:most]
+
+
+def record(content: BundleContent, tower: UserTower, layers: Sequence[DenseLayers],
+           users: NDArray[np.integer]) -> list[Recorded]:
+    """Scores all nodes and items for the given user rows."""
+    scorer = content.scorer(layers)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(tqdm(pool.map(lambda row: _record(content, tower, scorer, int(row)), users), total=len(users),
+                         desc="exhaustive", unit="user", leave=False))
+
+
+def beam_curve(tree: Tree, recorded: Sequence[Recorded]) -> tuple[BeamPoint, ...]:
+    """Beams tuned on one half of the users and measured on the other, by rising pairs and overlap."""
+    half = -(-len(recorded) // 2)
+    # With one user alone there are no others to measure by.
+    measured = [_measure(tree, recorded[half:] or recorded, widths)
+                for widths in tqdm(_widened(tree, recorded[:half]), desc="measuring beams", unit="beam", leave=False)]
+    points: list[BeamPoint] = []
+    for point in sorted(measured, key=lambda point: point.pairs):
+        if not points or point.overlap > points[-1].overlap:
+            points.append(point)
+    return tuple(points)
+
+
+def _record(content: BundleContent, tower: UserTower, scorer: TowerScorer, row: int) -> Recorded:
+    tree, users = content.tree, content.users
+    features, history = users.features.take(np.array([row])), users.history.row(row)
+    query = content.query(tower(user_input(content, features, history)), features, history)
+    weights = first_task(content)
+    eligible = Eligible.of(tree.n_items, None, tree.position_of_row[history])
+    scores = [scorer.score(query, level, np.arange(tree.size(level))) @ weights for level in range(1, tree.depth)]
+    items = scorer.score(query, tree.depth, np.arange(tree.n_items)) @ weights
+    items[tree.position_of_row[history]] = -np.inf
+    truth = best(items, tree.rows.astype(np.int64), min(TOP_K, eligible.total))
+    oracle = [np.maximum.reduceat(items, offsets[:-1]) for offsets in tree.offsets]
+    return Recorded(scores, oracle, truth, eligible, scorer.ensemble)
+
+
+def _widened(tree: Tree, users: Sequence[Recorded]) -> list[tuple[int, ...]]:
+    """Beams from narrow to wide, each one level wider than the one before: the level that gains most overlap a pair."""
+    sizes = [tree.size(level) for level in range(1, tree.depth)]
+    # A search goes on until it has TOP_K items: a level too narrow for that gains nothing by the first steps wider.
+    widths = tuple(min(size, max(FIRST_WIDTH, -(-TOP_K * size // tree.n_items))) for size in sizes)
+    now = _measure(tree, users, widths)
+    path = [widths]
+    with tqdm(total=ENOUGH_OVERLAP, desc="tuning beams", unit="overlap", leave=False,
+              bar_format="{desc}: {n:.3f} of {total} overlap [{elapsed}]") as bar:
+        bar.update(now.overlap)
+        while now.overlap < ENOUGH_OVERLAP and now.pairs < MOST_SHARE * tree.n_items:
+            wider = tuple(min(size, max(w + 1, round(w * STEP))) for w, size in zip(widths, sizes, strict=True))
+            if wider == widths:
+                break
+            tried = [_measure(tree, users, (*widths[:level], wider[level], *widths[level + 1:]))
+                     for level in range(len(sizes)) if wider[level] > widths[level]]
+            gained = max(tried, key=lambda point: (point.overlap - now.overlap) / max(point.pairs - now.pairs, 1.0))
+            if gained.overlap <= now.overlap:  # no level gains alone
+                gained = _measure(tree, users, wider)
+            bar.update(gained.overlap - now.overlap)
+            widths, now = gained.beam_width, gained
+            path.append(widths)
+    return path
+
+
+def _measure(tree: Tree, users: Sequence[Recorded], widths: tuple[int, ...]) -> BeamPoint:
+    kept, pairs = [], []
+    for user in users:
+        found = BeamSearch(tree, user).search(None, top_k=TOP_K, beam_width=widths,
+                                                      task_weights=np.ones(1, np.float32), eligible=user.eligible,
+                                                      trace=True)
+        reached = found.steps[-1].nodes
+        kept.append(np.isin(user.truth, reached, assume_unique=True).mean() if len(user.truth) else 1.0)
+        pairs.append(found.pairs_scored)
+    return BeamPoint(widths, float(np.mean(kept)), float(np.mean(pairs)))

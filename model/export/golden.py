@@ -1,0 +1,129 @@
+"""Golden requests: what the torch model answers, stored in the bundle, and the proof that the exported graphs agree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from index_store.bundle.bundle import BundleContent
+from index_store.features.encoder import Features
+from index_store.features.ragged import Ragged
+from index_store.features.tower_inputs import pool, user_bags
+from index_store.search.exhaustive_search import ExhaustiveSearch
+from index_store.search.scoring import DenseLayers, UserQuery
+from index_store.targeting.targeting import Audience, Targeting
+from model.network.folding import torch_layers
+from model.network.monn import MoNN, Scorer
+
+PARITY = 1e-4
+HALF_PARITY = 1e-2
+"""Largest difference of a logit between torch and the exported graphs, with embeddings as float32 or as float16."""
+
+USERS = 8
+TOP_K = 20
+
+
+class ParityError(Exception):
+    """The exported graphs do not compute what the torch model computes; nothing was written."""
+
+
+@dataclass(frozen=True)
+class GoldenUser:
+    """A request and its encoded user: features of one row, history (M,) of item rows."""
+
+    request: dict[str, Any]
+    features: Features
+    history: NDArray[np.int32]
+
+
+def golden_users(content: BundleContent) -> list[GoldenUser]:
+    """Some known users, one with inline features, one unknown."""
+    users = content.users
+    rows = np.sort(np.random.default_rng(0).permutation(len(users.ids))[:USERS])
+    chosen = [GoldenUser(_request(user_id=users.ids[row].decode()), users.features.take(np.array([row])),
+                         users.history.row(row)) for row in rows]
+    history = users.history.row(int(np.argmax(np.diff(users.history.indptr))))[:5]
+    nobody = content.encoder.encode_user({})
+    inline = {"history": [content.encoder.item_ids[row].decode() for row in history]}
+    return [*chosen, GoldenUser(_request(user_id="golden-inline", user_features=inline), nobody, history),
+            GoldenUser(_request(user_id="golden-unknown"), nobody, np.empty(0, np.int32))]
+
+
+def _request(**fields: Any) -> dict[str, Any]:
+    return {**fields, "top_k": TOP_K, "exact": True}
+
+
+def golden_answers(content: BundleContent, model: MoNN, users: list[GoldenUser]) -> list[dict[str, Any]]:
+    """The exact answers of the torch model, as `golden.json` holds them."""
+    search = ExhaustiveSearch(content.tree, content.scorer(torch_scorers(model)))
+    answers = []
+    targeting = Targeting(content.encoder, content.items, content.tree, content.targeting)
+    for user in users:
+        known = content.users.row(user.request["user_id"].encode()) >= 0
+        eligible = targeting.eligible(Audience(targeting.facts(user.features if known else None)))
+        found = search.search(_torch_query(content, model, user), top_k=TOP_K, task_weights=first_task(content),
+                              eligible=eligible)
+        answers.append({"request": user.request, "ads": [
+            {"ad_id": content.encoder.item_ids[row].decode(), "score": float(score),
+             "logits": [float(v) for v in logits]}
+            for row, score, logits in zip(found.rows, found.scores, found.logits, strict=True)]})
+    return answers
+
+
+def check_parity(content: BundleContent, original: BundleContent, model: MoNN,
+                 tower: Callable[[NDArray[np.float32]], NDArray[np.float32]], layers: Sequence[DenseLayers],
+                 users: list[GoldenUser]) -> float:
+    """Scores every item for every golden user by the exported arrays and graphs, and by torch.
+
+    Returns:
+        The largest difference between two logits.
+
+    Raises:
+        ParityError: it exceeds PARITY, or HALF_PARITY.
+    """
+    exported, trained = content.scorer(layers), original.scorer(torch_scorers(model))
+    allowed = PARITY if content.embeddings[-1].dtype == np.float32 else HALF_PARITY
+    positions = np.arange(content.tree.n_items)
+    worst = 0.0
+    for user in users:
+        embedding = tower(user_input(content, user.features, user.history))
+        query = content.query(embedding, user.features, user.history)
+        found = exported.score(query, content.tree.depth, positions)
+        expected = trained.score(_torch_query(content, model, user), content.tree.depth, positions)
+        gap = float(np.abs(found - expected).max())
+        if not gap <= allowed:
+            raise ParityError(f"ONNX and torch differ by {gap:.2e} on golden request {json.dumps(user.request)}; at "
+                              f"most {allowed} is allowed, so nothing was written")
+        worst = max(worst, gap)
+    return worst
+
+
+def torch_scorers(model: MoNN) -> list[DenseLayers]:
+    """The layers of the torch model, each with its weight, as functions."""
+    return torch_layers([Scorer(model, at).eval() for at in range(len(model.layers))])
+
+
+def _torch_query(content: BundleContent, model: MoNN, user: GoldenUser) -> UserQuery:
+    bags = user_bags(content.encoder.spec, user.features, Ragged.of([user.history]), content.item_keys)
+    with torch.no_grad():
+        embedding = model.embed_users(torch.from_numpy(user.features.dense), bags).numpy()
+    return content.query(embedding, user.features, user.history)
+
+
+def user_input(content: BundleContent, features: Features, history: NDArray[np.int32]) -> NDArray[np.float32]:
+    """What the user tower reads of one user: (1, D_in) float32."""
+    bags = user_bags(content.encoder.spec, features, Ragged.of([history]), content.item_keys)
+    return pool(content.tables, features.dense, bags)
+
+
+def first_task(content: BundleContent) -> NDArray[np.float32]:
+    """Task weights of a request that names none."""
+    weights = np.zeros(len(content.encoder.spec.tasks), np.float32)
+    weights[0] = 1.0
+    return weights

@@ -1,0 +1,103 @@
+"""The dense layers as ONNX graphs, and both forms of them as functions that the search can call."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from index_store.bundle import layout
+from index_store.bundle.files import BundleWriter
+from index_store.features.encoder import FeatureSpec
+from index_store.features.postings import feature_names
+from index_store.search.scoring import DenseLayers, Storage
+from model.config import ConfigError
+from model.network.folding import Split
+from model.network.monn import MoNN
+
+
+def onnx_layers(path: Path) -> DenseLayers:
+    """The scorer graph as a function, on one thread."""
+    session = _session(path)
+
+    def run(user: NDArray[np.float32], items: Storage, interaction: NDArray[np.float32]) -> Any:
+        return session.run(None, {"user_embedding": user, "item_embeddings": items, "interaction": interaction})[0]
+
+    return run
+
+
+def _session(path: Path) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def onnx_user_tower(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """The user tower's graph as a function (N, D_in) -> (N, Du), on one thread."""
+    session = _session(path)
+    return lambda user_input: session.run(None, {"user_input": user_input})[0]
+
+
+class _Part(nn.Module):
+    """One side's towers of all layers side by side, and the part of the split network that depends on them alone."""
+
+    def __init__(self, model: MoNN, parts: Split, side: Literal["user", "item"]) -> None:
+        super().__init__()
+        self.model, self.parts, self.side = model, parts, side
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        layers = [self.model.layer(at) for at in range(len(self.model.layers))]
+        if self.side == "user":
+            return self.parts.user_part(torch.cat([layer.embed_users(inputs) for layer in layers], dim=1))
+        return self.parts.item_part(torch.cat([layer.embed_items(inputs) for layer in layers], dim=1))
+
+
+def write_graphs(writer: BundleWriter, model: MoNN, parts: Split, spec: FeatureSpec, half: bool) -> None:
+    """Exports user tower, item tower and scorers of a model in eval mode on the CPU.
+
+    The graph of the item tower makes what the items' own layer reads.
+
+    Args:
+        writer: of the bundle.
+        model: whose towers to export.
+        parts: its split form.
+        spec: declares the towers' inputs.
+        half: whether the scorer reads item parts as float16.
+    """
+    users = torch.zeros(2, model.user_tables.width + len(spec.fields("user", "dense")))
+    items = torch.zeros(2, model.item_tables.width + len(spec.fields("item", "dense")))
+    user_tower, item_tower = _Part(model, parts, "user"), _Part(model, parts, "item")
+    _to_onnx(user_tower, (users,), ["user_input"], "user_embedding", writer.path(layout.USER_TOWER))
+    _to_onnx(item_tower, (items,), ["item_input"], "item_embedding", writer.path(layout.ITEM_TOWER))
+    with torch.no_grad():
+        user = user_tower(users)[:1]
+    for at, scorer in enumerate(parts.scorers):
+        level = model.ensemble[at] if at < len(model.ensemble) else None
+        with torch.no_grad():
+            item = parts.item_part(torch.zeros(3, model.item_width), level)
+        pairs = (user, item.half() if half else item, torch.zeros(3, len(feature_names(spec))))
+        _to_onnx(scorer, pairs, ["user_embedding", "item_embeddings", "interaction"], "logits",
+                 writer.path(layout.scorer(at + 1)), fixed=("user_embedding",))
+
+
+def _to_onnx(module: nn.Module, example: tuple[torch.Tensor, ...], inputs: list[str], output: str, path: Path,
+             fixed: tuple[str, ...] = ()) -> None:
+    rows = torch.export.Dim("rows")
+    shapes = tuple(None if name in fixed else {0: rows} for name in inputs)
+    # The exporter warns about operators of packages that we do not use.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(module, example, input_names=inputs, output_names=[output], dynamo=True,
+                                    dynamic_shapes=shapes, verbose=False)
+    if program is None:
+        raise ConfigError(f"torch.onnx wrote no graph for {path.name}; check the installed torch and onnxscript")
+    program.save(path, external_data=False)

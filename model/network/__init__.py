@@ -1,0 +1,1 @@
+"""The network: MoNN, its towers and over-archs, and its folded form for serving."""

@@ -1,0 +1,273 @@
+"""The scorer as it is served: what is linear in user, item and pair is split, so nothing is computed per pair twice.
+
+A trained over-arch and interaction tower are folded into this form at export. The user part is computed once a request
+and ends the user tower's graph, the item part once a node and is what the bundle stores, the rest once a pair. The
+values are those of `MoNN.score`; `docs/kernel.md` counts their cost.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from index_store.search.scoring import DenseLayers, Storage, layer_of_level
+from model.config import MoNNConfig
+from model.network.monn import Layer, MoNN
+from model.network.over_arch import OverArch, Terms
+from model.network.towers import Tower
+from model.network.wukong import Wukong
+
+
+class SplitScorer(nn.Module):
+    """One user against C candidates, from precomputed parts."""
+
+    @abstractmethod
+    def user_part(self, users: Tensor) -> Tensor:
+        """User embeddings (N, Du) -> (N, Wu), what `forward` reads of a user."""
+
+    @abstractmethod
+    def item_part(self, items: Tensor) -> Tensor:
+        """Item or node embeddings (N, Di) -> (N, Wi), what `forward` reads of them."""
+
+    @abstractmethod
+    def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
+        """Parts (1, Wu) and (C, Wi), the latter also as float16, and interaction (C, F) -> task logits (C, tasks)."""
+
+
+class Split(nn.Module):
+    """The split form of a trained network without its auxiliary head, on its device, sharing no parameters with it.
+
+    In a stack user parts lie side by side, and a layer's logits are already multiplied by its weight in the ensemble;
+    the intercept is in the bias of the items' layer.
+    """
+
+    def __init__(self, monn: MoNN) -> None:
+        super().__init__()
+        self.ensemble = monn.ensemble
+        self._users, self._items = monn.users_of, monn.items_of
+        shift = monn.intercept / monn.weights[-1] if monn.ensemble else None
+        self._parts = nn.ModuleList([*(split_layer(monn.layer(at)) for at in range(len(monn.ensemble))),
+                                     split_layer(monn.layer(-1), shift)])
+        nobody = torch.zeros(1, sum(monn.user_widths), device=monn.level_offsets.device)
+        widths = [part.shape[1] for part in self._user_parts(nobody)]
+        self.scorers: list[nn.Module] = [self._part(0)] if not monn.ensemble else [
+            _OfStack(self._part(at), widths, at, monn.weights[at].clone()) for at in range(len(widths))]
+        """Of each layer: user part of all layers (1, Wu), item parts (C, Wi), interaction (C, F) -> (C, tasks)."""
+
+    def _part(self, at: int) -> SplitScorer:
+        part = self._parts[at]
+        assert isinstance(part, SplitScorer)
+        return part
+
+    def _user_parts(self, users: Tensor) -> list[Tensor]:
+        return [self._part(at).user_part(self._users(at, users)) for at in range(len(self._parts))]
+
+    def user_part(self, users: Tensor) -> Tensor:
+        """User embeddings (N, Du) -> (N, Wu), of all layers."""
+        return torch.cat(self._user_parts(users), dim=1)
+
+    def item_part(self, items: Tensor, level: int | None = None) -> Tensor:
+        """Embeddings (N, Di) of nodes of a level, or of items -> (N, Wi) of the layer that scores them."""
+        at = len(self._parts) - 1 if level is None else layer_of_level(self.ensemble, level)
+        return self._part(at).item_part(self._items(at, items))
+
+
+class _OfStack(nn.Module):
+    """A layer among others: takes its own user part out of them, and counts by its weight."""
+
+    weight: Tensor
+
+    def __init__(self, scorer: SplitScorer, widths: Sequence[int], at: int, weight: Tensor) -> None:
+        super().__init__()
+        self.scorer, self.first, self.end = scorer, sum(widths[:at]), sum(widths[:at + 1])
+        self.register_buffer("weight", weight)
+
+    def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
+        logits: Tensor = self.scorer(user[:, self.first:self.end], items, interaction) * self.weight
+        return logits
+
+
+def split_layer(layer: Layer, shift: Tensor | None = None) -> SplitScorer:
+    """The split form of one layer, its logits higher by `shift` (tasks,)."""
+    over_arch, tower = copy.deepcopy(layer.over_arch).cpu(), copy.deepcopy(layer.interaction_tower).cpu()
+    over_arch.keep(layer.tasks)
+    device = next(layer.parameters()).device
+    with torch.no_grad():
+        if shift is not None:
+            over_arch.bias.add_(shift.cpu())
+        scorer = (SplitWukong(over_arch, tower, layer.config) if isinstance(over_arch, Wukong)
+                  else SplitTerms(over_arch, tower, layer.config))
+    return scorer.to(device).eval()
+
+
+class SplitTerms(SplitScorer):
+    """Any over-arch: its terms of user and item are the parts, laid side by side, and are joined for the pairs."""
+
+    def __init__(self, over_arch: OverArch, tower: Tower, config: MoNNConfig) -> None:
+        super().__init__()
+        self.over_arch, self.interaction_tower = over_arch, tower
+        self.user_tokens, self.item_tokens = ((count, config.dim) for count in (config.user_tokens, config.item_tokens))
+        self.user_shapes = [term.shape[1:] for term in self.over_arch.user_terms(torch.zeros(1, *self.user_tokens))]
+        self.item_shapes = [term.shape[1:] for term in self.over_arch.item_terms(torch.zeros(1, *self.item_tokens))]
+
+    def user_part(self, users: Tensor) -> Tensor:
+        terms = self.over_arch.user_terms(users.reshape(-1, *self.user_tokens))
+        return torch.cat([term.flatten(1) for term in terms], dim=1)
+
+    def item_part(self, items: Tensor) -> Tensor:
+        terms = self.over_arch.item_terms(items.reshape(-1, *self.item_tokens))
+        return torch.cat([term.flatten(1) for term in terms], dim=1)
+
+    def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
+        pair = self.interaction_tower(interaction)[None]
+        logits: Tensor = self.over_arch.join(_terms(user, self.user_shapes),
+                                             _terms(items.to(torch.float32), self.item_shapes), pair)[0]
+        return logits
+
+
+def _terms(part: Tensor, shapes: Sequence[torch.Size]) -> Terms:
+    """The terms of rows (N, ·) that were laid side by side, each with its own shape."""
+    cut = torch.split_with_sizes(part, [shape.numel() for shape in shapes], dim=1)
+    return tuple(term.reshape(-1, *shape) for term, shape in zip(cut, shapes, strict=True))
+
+
+class SplitWukong(SplitScorer):
+    """Wukong with its first layer split and its layer norms folded into the matrices around them.
+
+    With X = [user; item; pair] tokens of width d, and every linear map followed by its centring over d:
+
+        x = user part + item part + pair map(p) + FM out(relu(FM in(centred products) / their deviation))
+        token = x / deviation of x, then scale and shift, which the head absorbs where there is one layer
+
+    A sum over a token's d elements is a product with a block matrix, which is many times faster than a reduction.
+    """
+
+    mix_user: Tensor
+    mix_item: Tensor
+    centre: Tensor
+    pair: Tensor
+    pair_bias: Tensor
+    pairs: Tensor
+    pairs_bias: Tensor
+    token_sums: Tensor
+    centre_products: Tensor
+    mean_products: Tensor
+    products_epsilon: Tensor
+    fm_in: Tensor
+    fm_in_bias: Tensor
+    fm_out: Tensor
+    fm_out_bias: Tensor
+    pair_map: Tensor
+    mean_squares: Tensor
+    epsilon: Tensor
+    scale: Tensor
+    shift: Tensor
+    head: Tensor
+    whole_head: Tensor
+    logit_sums: Tensor
+    bias: Tensor
+
+    def __init__(self, arch: Wukong, tower: Tower, config: MoNNConfig) -> None:
+        super().__init__()
+        d, nu, ni, tokens = config.dim, config.user_tokens, config.item_tokens, len(arch.mix_pair)
+        self.dim, self.tokens, self.item_tokens, self.user_tokens = d, tokens, ni, nu
+        centre = torch.eye(d) - 1 / d
+        self._keep(mix_user=arch.mix_user, mix_item=arch.mix_item, centre=centre)
+
+        self.pair_hidden = nn.Sequential(*list(tower.layers.children())[:-1])
+        last = _linear(tower.layers[-1])
+        self._keep(pair=last.weight.T, pair_bias=last.bias,  # the pair's token, and the same once for each item token
+                   pairs=last.weight.T.repeat(1, ni), pairs_bias=last.bias.repeat(ni))
+        self._keep(token_sums=torch.kron(torch.eye(ni), torch.ones(d, 1)))
+
+        n = len(arch.norm_products.weight)
+        # Products of user and item tokens come item by item here, user by user in the over-arch.
+        order = torch.cat([torch.arange(nu * ni).reshape(nu, ni).T.flatten(), torch.arange(nu * ni, n)])
+        first, second = _linear(arch.fm[0]), _linear(arch.fm[2])
+        self._keep(centre_products=(torch.eye(n) - 1 / n)[order], mean_products=torch.full((n, 1), 1 / n),
+                   products_epsilon=torch.tensor([arch.norm_products.eps]),
+                   fm_in=(first.weight * arch.norm_products.weight).T,
+                   fm_in_bias=first.weight @ arch.norm_products.bias + first.bias)
+        fm_out = torch.zeros(len(first.weight), tokens, d)
+        fm_out[:, :arch.fm_tokens] = second.weight.T.reshape(-1, arch.fm_tokens, d) @ centre
+        fm_bias = torch.zeros(tokens, d)
+        fm_bias[:arch.fm_tokens] = second.bias.reshape(arch.fm_tokens, d) @ centre
+        self._keep(fm_out=fm_out.flatten(1), fm_out_bias=fm_bias.flatten(),
+                   pair_map=(arch.mix_pair[:, None] * centre[:, None]).flatten(1))
+
+        self._keep(mean_squares=torch.kron(torch.eye(tokens), torch.full((d, 1), 1 / d)),
+                   epsilon=torch.tensor([arch.norm.eps]), scale=arch.norm.weight, shift=arch.norm.bias)
+        self.further, tasks = arch.layers, len(arch.head.weight)
+        by_token = arch.head.weight.reshape(-1, tokens, d)
+        scaled = by_token if len(arch.layers) else by_token * arch.norm.weight
+        shifted = 0.0 if len(arch.layers) else (by_token * arch.norm.bias).sum((1, 2))
+        # Row (token, element), column (token, task): each token meets its own slice of the head.
+        blocks = torch.einsum("ij,qjd->idjq", torch.eye(tokens), scaled)
+        self._keep(head=blocks.flatten(0, 1).flatten(1),
+                   whole_head=arch.head.weight.T, logit_sums=torch.eye(tasks).repeat(tokens, 1),
+                   bias=arch.bias + shifted)
+
+    def _keep(self, **constants: Tensor) -> None:
+        for name, value in constants.items():
+            self.register_buffer(name, value.detach().clone().contiguous())
+
+    def user_part(self, users: Tensor) -> Tensor:
+        tokens = users.reshape(-1, self.user_tokens, self.dim)
+        return torch.cat([users, (self.mix_user @ tokens @ self.centre).flatten(1) + self.fm_out_bias], dim=1)
+
+    def item_part(self, items: Tensor) -> Tensor:
+        tokens = items.reshape(-1, self.item_tokens, self.dim)
+        return torch.cat([items, (self.mix_item @ tokens @ self.centre).flatten(1)], dim=1)
+
+    def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
+        d, width = self.dim, self.item_tokens * self.dim
+        items = items.to(torch.float32)
+        item, item_linear = torch.split_with_sizes(items, [width, items.shape[1] - width], dim=1)
+        user_tokens = user[:, :self.user_tokens * d].reshape(self.user_tokens, d)
+        hidden = self.pair_hidden(interaction)
+        pair = hidden @ self.pair + self.pair_bias
+        pairs = hidden @ self.pairs + self.pairs_bias
+        products = torch.cat([(item.reshape(-1, d) @ user_tokens.T).reshape(-1, self.item_tokens * self.user_tokens),
+                              pair @ user_tokens.T, (item * pairs) @ self.token_sums,
+                              (pair * pair).sum(-1, keepdim=True)], dim=1) @ self.centre_products
+        deviation = torch.rsqrt(torch.addmm(self.products_epsilon, products * products, self.mean_products))
+        fm = torch.relu((products @ self.fm_in) * deviation + self.fm_in_bias)
+        x = torch.addmm(torch.addmm(item_linear, pair, self.pair_map), fm, self.fm_out)
+        x = x + user[:, self.user_tokens * d:]
+        deviation = torch.rsqrt(torch.addmm(self.epsilon, x * x, self.mean_squares))
+        if len(self.further):
+            tokens = x.reshape(-1, self.tokens, d) * deviation[:, :, None] * self.scale + self.shift
+            for layer in self.further:
+                tokens = layer(tokens)
+            return tokens.flatten(1) @ self.whole_head + self.bias
+        logits = x @ self.head
+        tasks = self.bias.shape[0]
+        if tasks > 1:
+            deviation = deviation[:, :, None].expand(-1, -1, tasks).reshape(-1, self.tokens * tasks)
+        return torch.addmm(self.bias, logits * deviation, self.logit_sums)
+
+
+def _linear(layer: nn.Module) -> nn.Linear:
+    if not isinstance(layer, nn.Linear):
+        raise TypeError(f"a {type(layer).__name__} stands where a linear layer was expected")
+    return layer
+
+
+def torch_layers(scorers: Sequence[nn.Module], device: torch.device | None = None) -> list[DenseLayers]:
+    """Torch modules of (user (1, Du), items (C, Di), interaction (C, F)) as functions of arrays."""
+    def function(scorer: nn.Module) -> DenseLayers:
+        def run(user: NDArray[np.float32], items: Storage, interaction: NDArray[np.float32]) -> NDArray[np.float32]:
+            parts = (torch.from_numpy(part).to(device) for part in (user, items, interaction))
+            with torch.no_grad():
+                logits: NDArray[np.float32] = scorer(*parts).cpu().numpy()
+            return logits
+
+        return run
+
+    return [function(scorer) for scorer in scorers]

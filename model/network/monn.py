@@ -1,0 +1,217 @@
+"""MoNN: user tower, item tower, interaction tower and over-arch (Section 2), in one layer or a stack (Section 4.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from index_store.features.encoder import FeatureEncoder
+from index_store.features.postings import feature_names
+from index_store.features.ragged import Ragged
+from index_store.features.tower_inputs import table_sizes
+from index_store.search.scoring import layer_of_level
+from model.config import MoNNConfig, StackedLayer
+from model.network.deepfm import DeepFM
+from model.network.dhen import DHEN
+from model.network.over_arch import DotProduct, OverArch
+from model.network.towers import Tables, Tower
+from model.network.wukong import Wukong
+
+SIDES: tuple[Literal["user", "item"], ...] = ("user", "item")
+
+
+class Layer(nn.Module):
+    """The dense layers of a MoNN: three towers and the over-arch.
+
+    Args:
+        user, item: columns of the network's inputs that the towers read, int64.
+        pair: width of the interaction features.
+        config: shape.
+        tasks: logits of the main head.
+        auxiliary: whether the over-arch has a second head for each task, which learns what a teacher says of unlabeled
+            pairs and shares all but its own weights with the main one. It is never served.
+    """
+
+    user_columns: Tensor
+    item_columns: Tensor
+
+    def __init__(self, user: Tensor, item: Tensor, pair: int, config: MoNNConfig, tasks: int, *,
+                 auxiliary: bool) -> None:
+        super().__init__()
+        self.config, self.tasks = config, tasks
+        self.register_buffer("user_columns", user, persistent=False)
+        self.register_buffer("item_columns", item, persistent=False)
+        self.user_tower = Tower(len(user), config.user_hidden, config.user_embedding, config.dropout)
+        self.item_tower = Tower(len(item), config.item_hidden, config.item_embedding, config.dropout)
+        self.interaction_tower = Tower(pair, config.pair_hidden, config.dim)
+        self.over_arch = _over_arch(config, tasks * (1 + auxiliary))
+
+    def embed_users(self, inputs: Tensor) -> Tensor:
+        """The network's inputs of N users (N, ·) -> (N, Du of this layer)."""
+        embeddings: Tensor = self.user_tower(inputs[:, self.user_columns])
+        return embeddings
+
+    def embed_items(self, inputs: Tensor) -> Tensor:
+        """The network's inputs of N items (N, ·) -> (N, Di of this layer)."""
+        embeddings: Tensor = self.item_tower(inputs[:, self.item_columns])
+        return embeddings
+
+    def score(self, users: Tensor, items: Tensor, interaction: Tensor, *, auxiliary: bool = False) -> Tensor:
+        """Task logits (B, N, tasks); arguments as those of `MoNN.score`, embeddings of this layer alone."""
+        config = self.config
+        user = users.reshape(*users.shape[:-1], config.user_tokens, config.dim)
+        item = items.reshape(*items.shape[:-1], config.item_tokens, config.dim)
+        logits: Tensor = self.over_arch(user, item, self.interaction_tower(interaction))
+        return logits[..., self.tasks :] if auxiliary else logits[..., : self.tasks]
+
+
+class MoNN(nn.Module):
+    """The network of one run: embedding tables, and layers that read them.
+
+    Each layer has columns of its own in every table, for layers that shared them ranked worse (docs/experiments.md).
+    Embeddings of users, items and nodes are those of all layers side by side. `level_offsets` (levels above the items,
+    Di) is added to the virtual embedding of a node, so that one scorer can tell a node from an item; it is part of the
+    node embeddings that are exported.
+
+    A stack has a layer for some levels above the items and one for the items, coarse to fine: `logit(item) =
+    sum_l weight_l logit_l(user, node_l(item)) + intercept`, weights (layers, tasks) and intercept (tasks,) fitted by
+    `model.ensemble` (Figure 4). Each layer also steers the levels between its own and that of the layer above.
+    """
+
+    weights: Tensor
+    intercept: Tensor
+
+    def __init__(self, encoder: FeatureEncoder, config: MoNNConfig, inner_levels: int, *,
+                 stack: Sequence[StackedLayer] = (), auxiliary: bool = False) -> None:
+        super().__init__()
+        spec = encoder.spec
+        self.config, self.tasks = config, len(spec.tasks)
+        self.ensemble = tuple(layer.level for layer in stack)
+        user_sizes, item_sizes = table_sizes(encoder)
+        shapes = [*(layer.model for layer in stack), config]
+        widths, dense = [shape.table_width for shape in shapes], [len(spec.fields(side, "dense")) for side in SIDES]
+        self.user_tables, self.item_tables = Tables(user_sizes, sum(widths)), Tables(item_sizes, sum(widths))
+        self.layers = nn.ModuleList(
+            Layer(_columns(dense[0], len(user_sizes), widths, at), _columns(dense[1], len(item_sizes), widths, at),
+                  len(feature_names(spec)), shape, self.tasks, auxiliary=auxiliary and at == len(stack))
+            for at, shape in enumerate(shapes))
+        self.level_offsets = nn.Parameter(torch.zeros(inner_levels, self.item_width))
+        if stack:
+            self.register_buffer("weights", torch.full((len(self.layers), self.tasks), 1 / len(self.layers)))
+            self.register_buffer("intercept", torch.zeros(self.tasks))
+
+    @property
+    def item_width(self) -> int:
+        """Width Di of an item embedding, all layers together."""
+        return sum(self.item_widths)
+
+    @property
+    def item_widths(self) -> list[int]:
+        """Width of each layer's item embedding."""
+        return [self.layer(at).config.item_embedding for at in range(len(self.layers))]
+
+    @property
+    def user_widths(self) -> list[int]:
+        """Width of each layer's user embedding."""
+        return [self.layer(at).config.user_embedding for at in range(len(self.layers))]
+
+    def layer(self, at: int) -> Layer:
+        """A layer by its place in the stack, 0 the coarsest, -1 that of the items."""
+        layer = self.layers[at]
+        assert isinstance(layer, Layer)
+        return layer
+
+    def embed_users(self, dense: Tensor, bags: Mapping[str, Ragged]) -> Tensor:
+        """Dense fields (N, ·) and bags of N users -> (N, Du)."""
+        inputs = torch.cat([dense, self.user_tables(bags)], dim=1)
+        return torch.cat([self.layer(at).embed_users(inputs) for at in range(len(self.layers))], dim=1)
+
+    def embed_items(self, dense: Tensor, bags: Mapping[str, Ragged]) -> Tensor:
+        """Dense fields (N, ·) and bags of N items -> (N, Di)."""
+        inputs = torch.cat([dense, self.item_tables(bags)], dim=1)
+        return torch.cat([self.layer(at).embed_items(inputs) for at in range(len(self.layers))], dim=1)
+
+    def users_of(self, layer: int, users: Tensor) -> Tensor:
+        """A layer's own part (…, Du of the layer) of user embeddings (…, Du)."""
+        return users.split_with_sizes(self.user_widths, dim=-1)[layer]
+
+    def items_of(self, layer: int, items: Tensor) -> Tensor:
+        """A layer's own part (…, Di of the layer) of item or node embeddings (…, Di)."""
+        return items.split_with_sizes(self.item_widths, dim=-1)[layer]
+
+    def score(self, users: Tensor, items: Tensor, interaction: Tensor, *, level: int | None = None,
+              auxiliary: bool = False) -> Tensor:
+        """Task logits of pairs, by one layer alone.
+
+        Args:
+            users: (B, Du).
+            items: (N, Di) the same candidates for all users, or (B, N, Di) each user's own.
+            interaction: (B, N, F).
+            level: of the candidates; None for items.
+            auxiliary: those of the auxiliary head.
+
+        Returns:
+            (B, N, tasks).
+        """
+        at = len(self.layers) - 1 if level is None else layer_of_level(self.ensemble, level)
+        return self.layer(at).score(self.users_of(at, users), self.items_of(at, items), interaction,
+                                    auxiliary=auxiliary)
+
+    def combine(self, logits: Sequence[Tensor]) -> Tensor:
+        """The ensemble's logits (…, tasks) of items, from those of each layer, coarse to fine (…, tasks)."""
+        if len(logits) == 1:
+            return logits[0]
+        weighted = torch.stack([weight * own for weight, own in zip(self.weights, logits, strict=True)])
+        return weighted.sum(0) + self.intercept
+
+    def sparse_parameters(self) -> list[nn.Parameter]:
+        """The embedding tables."""
+        return [*self.user_tables.parameters(), *self.item_tables.parameters()]
+
+    def dense_parameters(self) -> list[nn.Parameter]:
+        """Everything but the tables."""
+        sparse = {id(p) for p in self.sparse_parameters()}
+        return [p for p in self.parameters() if id(p) not in sparse]
+
+
+def _columns(dense: int, tables: int, widths: Sequence[int], at: int) -> Tensor:
+    """What a layer reads of an input of dense fields and pooled tables: the former, and of each table its own part."""
+    own = torch.arange(sum(widths[:at]), sum(widths[:at + 1]))
+    starts = dense + sum(widths) * torch.arange(tables)
+    return torch.cat([torch.arange(dense), (starts[:, None] + own).flatten()])
+
+
+def _over_arch(config: MoNNConfig, tasks: int) -> OverArch:
+    tokens = (config.user_tokens, config.item_tokens, config.dim, tasks)
+    hidden, layers = config.over_hidden, config.layers
+    match config.over_arch:
+        case "dot":
+            return DotProduct(*tokens)
+        case "deepfm":
+            return DeepFM(*tokens, hidden=hidden, layers=layers)
+        case "dhen":
+            return DHEN(*tokens, tokens=config.fm_tokens + config.linear_tokens, hidden=hidden, layers=layers)
+        case "wukong":
+            return Wukong(*tokens, fm_tokens=config.fm_tokens, linear_tokens=config.linear_tokens, hidden=hidden,
+                          layers=layers)
+
+
+class Scorer(nn.Module):
+    """A layer's share of the ensemble for one user and C candidates; the items' layer adds the intercept."""
+
+    def __init__(self, monn: MoNN, layer: int) -> None:
+        super().__init__()
+        self.monn, self.at = monn, layer
+
+    def forward(self, user_embedding: Tensor, item_embeddings: Tensor, interaction: Tensor) -> Tensor:
+        """(1, Du), (C, Di), (C, F) -> (C, tasks)."""
+        monn = self.monn
+        logits = monn.layer(self.at).score(monn.users_of(self.at, user_embedding),
+                                           monn.items_of(self.at, item_embeddings), interaction[None])[0]
+        if not monn.ensemble:
+            return logits
+        share = logits * monn.weights[self.at]
+        return share + monn.intercept if self.at == len(monn.layers) - 1 else share

@@ -1,0 +1,63 @@
+"""User, item and interaction tower: tables that are pooled, then dense layers.
+
+The dense layers alone go into the ONNX graphs; the tables are exported as arrays (see `index_store.inputs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from index_store.features.ragged import Ragged
+
+INITIAL_SCALE = 0.01
+"""Standard deviation of a fresh table row: a value that was never seen should say next to nothing."""
+
+
+class Tables(nn.Module):
+    """Embedding tables of a tower; a bag's rows are summed and divided by the square root of their number."""
+
+    def __init__(self, sizes: Mapping[str, int], width: int) -> None:
+        super().__init__()
+        self.names = list(sizes)
+        self.weights = nn.ParameterList(nn.Parameter(torch.randn(rows, width) * INITIAL_SCALE)
+                                        for rows in sizes.values())
+
+    @property
+    def width(self) -> int:
+        """Width of the pooled vector of all tables."""
+        return sum(weight.shape[1] for weight in self.weights)
+
+    def forward(self, bags: Mapping[str, Ragged]) -> Tensor:
+        """Bags of N rows a table -> (N, width) float32."""
+        device = self.weights[0].device
+        pooled = []
+        for name, weight in zip(self.names, self.weights, strict=True):
+            indptr = torch.from_numpy(bags[name].indptr).to(device)
+            ids = torch.from_numpy(bags[name].values.astype("int64")).to(device)
+            lengths = indptr.diff()
+            sums = nn.functional.embedding_bag(ids, weight, indptr, mode="sum", sparse=True, include_last_offset=True)
+            pooled.append(sums / lengths.clamp(min=1).sqrt()[:, None])
+        return torch.cat(pooled, dim=1)
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Table name -> (rows, width) float32."""
+        return {name: weight.detach() for name, weight in zip(self.names, self.weights, strict=True)}
+
+
+class Tower(nn.Module):
+    """Dense layers from a tower's input (N, width) to an embedding (N, out), read as tokens by the over-arch."""
+
+    def __init__(self, width: int, hidden: Sequence[int], out: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Dropout(dropout)] if dropout else []
+        for size in hidden:
+            layers += [nn.Linear(width, size), nn.ReLU()]
+            width = size
+        self.layers = nn.Sequential(*layers, nn.Linear(width, out))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.layers(inputs)
+        return outputs

@@ -1,0 +1,1 @@
+"""Training: the trainer, its objective and losses, checkpoints, warm starts, distillation, node pairs."""

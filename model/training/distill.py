@@ -1,0 +1,195 @@
+"""Teachers: soft labels of unlabeled pairs, which the auxiliary head learns (Equation 3, and ExFM's auxiliary head).
+
+A teacher is another run over the same data, usually of a larger MoNN, or a file of soft labels that anybody made. It
+knows nothing of the student.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from index_store.features.encoder import Features
+from index_store.features.postings import KeyIndex
+from index_store.features.ragged import Ragged
+from model.config import ConfigError, TrainConfig
+from model.data.checks import open_table, refuse
+from model.data.load import Dataset, rows_of
+from model.data.tables import ADS, USERS, DataError
+from model.examples.batches import Reader
+from model.examples.negatives import NegativeSampler
+from model.network.monn import MoNN
+from model.training.checkpoint import RunFolder
+from model.training.losses import impression_loss, listwise_loss
+from model.tree.k_means import default_branching
+
+UNLABELED_PAIRS = 16
+"""Unlabeled pairs of a moment: about two for each impression, and few enough that a large teacher is no burden."""
+
+POOL = 1024
+"""Items that a batch draws its unlabeled pairs from."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The moments of a batch as they were: rows of B users, their fields and histories, and the batch's key index."""
+
+    users: NDArray[np.integer]
+    features: Features
+    history: Ragged
+    index: KeyIndex
+
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """What a teacher says of a batch's unlabeled pairs.
+
+    Attributes:
+        rows: (B, M) int64 items.
+        known: (B, M) bool, which of them are pairs; the others fill the matrix up.
+        values: (B, M, tasks) float32 probabilities, or shares among the M candidates if `listwise`.
+        listwise: whether the teacher knows logits up to a constant of the user only, as on a log of positives.
+    """
+
+    rows: NDArray[np.int64]
+    known: NDArray[np.bool_]
+    values: Tensor
+    listwise: bool
+
+    def loss(self, logits: Tensor, task_weights: Tensor) -> Tensor:
+        """L_unsup of the student's auxiliary logits (B, M, tasks); 0 where the batch has no pair."""
+        if self.listwise:
+            return listwise_loss(logits, self.values, task_weights)
+        if not self.known.any():
+            return logits.sum() * 0
+        known = torch.from_numpy(self.known).to(logits.device)
+        return impression_loss(logits[known], self.values[known], task_weights)
+
+
+class Teacher(ABC):
+    """Gives soft labels of unlabeled pairs."""
+
+    @abstractmethod
+    def label(self, asked: Asked, rng: np.random.Generator) -> SoftLabels:
+        """Unlabeled pairs of the users of a batch, and what the teacher says of them."""
+
+
+class RunTeacher(Teacher):
+    """A trained run, asked about items that its sampler draws.
+
+    Args:
+        reader: of the run's model, in eval mode.
+        sampler: draws the unlabeled items.
+    """
+
+    def __init__(self, reader: Reader, sampler: NegativeSampler) -> None:
+        self._reader, self._sampler = reader, sampler
+        self._listwise = reader.spec.negatives == "sampled"
+
+    def label(self, asked: Asked, rng: np.random.Generator) -> SoftLabels:
+        rows = self._sampler.items(len(asked.users), UNLABELED_PAIRS, POOL, rng).ids
+        with torch.no_grad():
+            users = self._reader.users(asked.features, asked.history, asked.index)
+            items = self._reader.items(rows)
+            logits = self._reader.score_items(users, rows, items)
+            values = torch.softmax(logits, dim=1) if self._listwise else torch.sigmoid(logits)
+        return SoftLabels(rows, np.ones(rows.shape, bool), values, self._listwise)
+
+
+class FileTeacher(Teacher):
+    """Soft labels of a file.
+
+    Args:
+        items: (N,) item rows of the pairs, sorted by user.
+        values: (N, tasks) float32 probabilities.
+        starts: (users + 1,) int64, where the pairs of each user begin.
+        device: where the student is.
+    """
+
+    def __init__(self, items: NDArray[np.int32], values: NDArray[np.float32], starts: NDArray[np.int64],
+                 device: torch.device) -> None:
+        self._items, self._values, self._starts, self._device = items, values, starts, device
+
+    def label(self, asked: Asked, rng: np.random.Generator) -> SoftLabels:
+        first = self._starts[asked.users]
+        counts = self._starts[np.asarray(asked.users) + 1] - first
+        pick = (rng.random((len(counts), UNLABELED_PAIRS)) * counts[:, None]).astype(np.int64)
+        at = np.minimum(first[:, None] + pick, len(self._items) - 1)
+        known = np.repeat(counts[:, None] > 0, UNLABELED_PAIRS, axis=1)
+        return SoftLabels(self._items[at].astype(np.int64), known,
+                          torch.from_numpy(self._values[at]).to(self._device), listwise=False)
+
+
+def open_teacher(config: TrainConfig, data: Path, student: Reader, sampler: NegativeSampler) -> Teacher | None:
+    """The teacher that a run names, if any.
+
+    Args:
+        config: of the student.
+        data: its data folder.
+        student: reads the student's data.
+        sampler: draws unlabeled items.
+
+    Raises:
+        ConfigError: the run is none, has no checkpoint, is a stack, or was trained on other data.
+        DataError: the file is no file of soft labels of this data.
+    """
+    if config.teacher_file:
+        return read_soft_labels(Path(config.teacher_file), student.dataset, student.device)
+    if not config.teacher:
+        return None
+    run = RunFolder(Path(config.teacher))
+    settings, taught = run.config()
+    if taught != data:
+        raise ConfigError(f"the teacher {config.teacher} was trained on {taught}, this run reads {data}; name a "
+                          "teacher of the same data")
+    if config.holdout and (settings.holdout, settings.seed) != (config.holdout, config.seed):
+        raise ConfigError(f"the teacher {config.teacher} held out {settings.holdout} of the events by seed "
+                          f"{settings.seed}, this run {config.holdout} by seed {config.seed}, so it knows events that "
+                          "this run is judged by; name a teacher with the same --holdout and --seed")
+    if settings.stack:
+        raise ConfigError(f"the teacher {config.teacher} is a stack, whose logits of an item need its tree; name a run "
+                          "of one layer, such as its largest one trained alone")
+    levels = len(settings.branching or default_branching(len(student.dataset.items)))
+    model = MoNN(student.dataset.encoder, settings.model, levels, auxiliary=settings.distilled)
+    run.load({"model": model}, {})
+    return RunTeacher(Reader(student.dataset, model.to(student.device).eval()), sampler)
+
+
+def read_soft_labels(path: Path, dataset: Dataset, device: torch.device) -> FileTeacher:
+    """Reads a Parquet file with `user_id`, `ad_id` and a column of probabilities for each task.
+
+    Raises:
+        DataError: the file or a column is missing, an id is not in the data, or a value is no probability.
+    """
+    tasks = [task.name for task in dataset.spec.tasks]
+    schema = pa.schema([("user_id", pa.string()), ("ad_id", pa.string()), *((name, pa.float32()) for name in tasks)])
+    table = open_table(path, schema).read(columns=schema.names).combine_chunks()
+    if not len(table):
+        raise DataError(f"{path} holds no pair; a teacher needs at least one")
+    users, items = (rows_of(path, column, _whole(table, column), pa.array(ids).cast(pa.string()), owner, 0)
+                    for column, ids, owner in (("user_id", dataset.user_ids, USERS),
+                                               ("ad_id", dataset.encoder.item_ids, ADS)))
+    values = np.empty((len(table), len(tasks)), np.float32)
+    for at, name in enumerate(tasks):
+        column = _whole(table, name)
+        bad = pc.or_kleene(pc.is_null(column, nan_is_null=True), pc.or_(pc.less(column, 0), pc.greater(column, 1)))
+        row = pc.index(bad, True).as_py()
+        if row >= 0:
+            refuse(path, name, row, column[row].as_py(), "is no probability", "give a number from 0 to 1")
+        values[:, at] = column.cast(pa.float32()).to_numpy()
+    order = np.argsort(users, kind="stable")
+    starts = np.searchsorted(users[order], np.arange(len(dataset.user_ids) + 1)).astype(np.int64)
+    return FileTeacher(items[order], values[order], starts, device)
+
+
+def _whole(table: pa.Table, name: str) -> pa.Array:
+    column = table.column(name).combine_chunks()
+    return column if isinstance(column, pa.Array) else pa.concat_arrays(column.chunks)

@@ -1,0 +1,105 @@
+"""Normalized entropy (Equation 9), on impressions and on sampled negatives."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from index_store.features.postings import KeyIndex
+from model.data.load import Events
+from model.examples.batches import Reader
+from model.examples.moments import Clicks, Moments
+
+NE_NEGATIVES = 4
+
+
+class NormalizedEntropy:
+    """Average log loss divided by the entropy of the empirical rate, one value a task (Equation 9)."""
+
+    def __init__(self, tasks: int) -> None:
+        self.samples = 0
+        self._loss = np.zeros(tasks)
+        self._positives = np.zeros(tasks)
+
+    def add(self, logits: NDArray[np.float32], labels: NDArray[np.float32]) -> None:
+        """Counts samples: logits and labels (S, tasks); probabilities are clipped to [1e-7, 1 - 1e-7]."""
+        p = np.clip(1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60))), 1e-7, 1 - 1e-7)
+        self._loss -= (labels * np.log(p) + (1 - labels) * np.log(1 - p)).sum(axis=0)
+        self._positives += labels.sum(axis=0)
+        self.samples += len(labels)
+
+    def values(self) -> list[float]:
+        """NE of each task; NaN where all labels are the same."""
+        rate = self._positives / max(1, self.samples)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            entropy = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
+            return [float(v) for v in self._loss / max(1, self.samples) / entropy]
+
+
+def impression_ne(reader: Reader, clicks: Clicks, index: KeyIndex,
+                  events: Events) -> dict[str, float]:
+    """NE of each task on impressions, each with the history before it.
+
+    Args:
+        reader: of the model in eval mode.
+        clicks: clicks of train and test, since an impression sees every earlier one.
+        index: key families.
+        events: the impressions to score.
+    """
+    entropy = NormalizedEntropy(len(reader.spec.tasks))
+    moments = Moments.of(reader.spec, events, clicks, 16)
+    items = torch.from_numpy(reader.all_items()).to(reader.device)
+    for start in tqdm(range(0, len(moments.users), 1024), desc="NE", unit="batch", leave=False):
+        chosen = np.arange(start, min(start + 1024, len(moments.users)))
+        users = moments.users[chosen]
+        before = moments.before[chosen] if moments.before is not None else None
+        rows, shown, of = moments.shown(chosen, events)
+        with torch.no_grad():
+            batch = reader.users(reader.dataset.users.take(users),
+                                 clicks.histories(users, reader.spec.history_length, before=before), index)
+            logits = reader.score_items(batch, rows, items[torch.from_numpy(rows).to(reader.device)])
+        entropy.add(logits.cpu().numpy()[shown], events.labels[of].astype(np.float32))
+    return dict(zip((task.name for task in reader.spec.tasks), entropy.values(), strict=True))
+
+
+def sampled_ne(reader: Reader, clicks: Clicks, index: KeyIndex, events: Events,
+               among: NDArray[np.integer], seed: int, *, leave_out: bool, task: int = 0, most: int = 4_000) -> float:
+    """NE of a task on its positives with NE_NEGATIVES uniform negatives each, for a log that holds only positives.
+
+    Sampled training fixes logits up to a constant, so one intercept is fitted to the sample itself.
+
+    Args:
+        among: indices of the events to draw from; at most `most` are used.
+        leave_out: whether the events are train events, whose item is left out of the history.
+
+    Returns:
+        NaN where the task has no positive among them.
+    """
+    rng = np.random.default_rng([seed, 6])
+    chosen = rng.permutation(among)[:most]
+    chosen = chosen[events.labels[chosen, task] == 1]
+    if not len(chosen):
+        return float("nan")
+    rows = np.concatenate([events.items[chosen][:, None].astype(np.int64),
+                           rng.integers(0, len(reader.dataset.items), (len(chosen), NE_NEGATIVES))], axis=1)
+    logits = []
+    for start in range(0, len(chosen), 512):
+        part = chosen[start : start + 512]
+        history = clicks.histories(events.users[part], reader.spec.history_length,
+                                   without=events.items[part] if leave_out else None)
+        with torch.no_grad():
+            users = reader.users(reader.dataset.users.take(events.users[part]), history, index)
+            at = rows[start : start + 512]
+            logits.append(reader.score_items(users, at, reader.items(at))[..., task].cpu().numpy())
+    flat = np.concatenate(logits).astype(np.float64).reshape(-1, 1)
+    labels = np.tile(np.arange(NE_NEGATIVES + 1) == 0, len(chosen)).astype(np.float32)[:, None]
+    low, high = -60.0, 60.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        too_high = (1 / (1 + np.exp(-np.clip(flat + middle, -60, 60)))).mean() > labels.mean()
+        low, high = (low, middle) if too_high else (middle, high)
+    entropy = NormalizedEntropy(1)
+    entropy.add((flat + low).astype(np.float32), labels)
+    return entropy.values()[0]

@@ -1,0 +1,157 @@
+"""The loss of one batch: of items, and of the index nodes that hold them (Algorithm 1, line 10)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from index_store.features.encoder import FeatureSpec
+from index_store.features.postings import KeyIndex
+from index_store.features.ragged import Ragged
+from model.config import ConfigError, TrainConfig
+from model.data.load import Events
+from model.examples.batches import Forget, Reader, TreeReader, UserBatch, as_unknown
+from model.examples.moments import Clicks, Moments
+from model.examples.negatives import Candidates, NegativeSampler, known_positives
+from model.training.distill import Asked, SoftLabels, Teacher
+from model.training.losses import impression_loss, sampled_loss
+
+
+def task_weights(spec: FeatureSpec, config: TrainConfig) -> list[float]:
+    """Weight of each task in the loss: the run's, else the log's.
+
+    Raises:
+        ConfigError: the run weighs a task that the log lacks, or none.
+    """
+    names = [task.name for task in spec.tasks]
+    for name in config.task_weights:
+        if name not in names:
+            raise ConfigError(f"the task weights name {name!r}, but the tasks of this log are {', '.join(names)}; "
+                              "weigh those")
+    weights = [float(config.task_weights.get(task.name, task.weight)) for task in spec.tasks]
+    if not any(weights):
+        raise ConfigError(f"the tasks {', '.join(names)} all have weight 0; give one a weight above 0 to learn it")
+    return weights
+
+
+class Objective:
+    """Computes the loss of batches of one log.
+
+    Args:
+        reader: reads the log for the model.
+        events: those that the model learns from.
+        clicks: their clicks.
+        moments: how the log is cut.
+        config: of the run.
+    """
+
+    def __init__(self, reader: Reader, events: Events, clicks: Clicks, moments: Moments, config: TrainConfig) -> None:
+        self.reader, self.events, self.clicks, self.moments, self.config = reader, events, clicks, moments, config
+        self.task_weights = torch.tensor(task_weights(reader.spec, config), device=reader.device)
+        self.teacher: Teacher | None = None
+        popularity = np.bincount(clicks.rows, minlength=len(reader.dataset.items))
+        self.sampler = NegativeSampler(popularity, config.uniform_share)
+
+    def loss(self, chosen: NDArray[np.int64], index: KeyIndex, tree: TreeReader | None,
+             index_weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
+        """Loss of the chosen moments.
+
+        The index loss takes one random level a batch, times the number of levels: the same expectation as all of them
+        at a fraction of the cost. In a stack each layer learns as a model of its own does: on the items, and on the
+        nodes of the levels that it scores.
+
+        Returns:
+            The loss, and on logs of impressions the (S, tasks) logits of the items' layer and the labels, stacked as
+            (2, S, tasks).
+        """
+        levels = tree.tree.depth - 1 if tree is not None else 0
+        level = 1 + int(rng.integers(levels)) if levels else 0
+        weight = index_weight * levels
+        asked = self._asked(chosen, index)
+        unknown = rng.random(len(chosen)) < self.config.unknown_share
+        users = self.reader.users(*as_unknown(asked.features, asked.history, unknown), index, self._forget(rng))
+        seen = None
+        if self.moments.before is None:
+            loss = self._sampled(users, chosen, tree, level, weight, rng)
+        else:
+            loss, seen = self._impressions(users, chosen, tree, level, weight, rng)
+        if self.teacher is not None:
+            loss = loss + self._unsupervised(users, self.teacher.label(asked, rng), rng)
+        return loss, seen
+
+    def _asked(self, chosen: NDArray[np.int64], index: KeyIndex) -> Asked:
+        rows = self.moments.users[chosen]
+        length = self.reader.spec.history_length
+        if self.moments.before is None:
+            history = self.clicks.histories(rows, length, without=self.events.items[chosen])
+        else:
+            history = self.clicks.histories(rows, length, before=self.moments.before[chosen])
+        return Asked(rows, self.reader.dataset.users.take(rows), history, index)
+
+    def _forget(self, rng: np.random.Generator) -> Forget:
+        return Forget(self.config.forget_share, rng)
+
+    def _sampled(self, users: UserBatch, chosen: NDArray[np.int64], tree: TreeReader | None, level: int, weight: float,
+                 rng: np.random.Generator) -> Tensor:
+        own = self.events.items[chosen].astype(np.int64)
+        labels = self.reader.tensor(self.events.labels[chosen].astype(np.float32))
+        candidates = self.sampler.items(len(own), self.config.negatives, self.config.negative_pool, rng)
+        liked = self._liked(chosen)
+        rows = np.concatenate([own[:, None], candidates.ids], axis=1)
+        items = self.reader.items(rows, self._forget(rng))
+        loss = torch.zeros((), device=items.device)
+        for logits in self.reader.score_layers(users, rows, items, None):
+            loss = loss + self._cross_entropy(logits[:, 0], logits[:, 1:], labels, candidates, liked,
+                                              len(self.sampler.q))
+        if tree is None:
+            return loss
+        loss = loss + tree.penalty(level, own[:, None], items[:, :1])
+        if tree.soft:  # mixtures for positives and negatives alike: a scorer could tell a mixture from a node
+            nodes = self.sampler.holding(candidates, tree.node_of_row[level - 1], self._summed_q(tree, level))
+            scores = tree.score_holding(users, level, rows, items)
+        else:
+            nodes = self.sampler.nodes(candidates, tree.node_of_row[level - 1], self._summed_q(tree, level))
+            scores = torch.cat([tree.score_holding(users, level, own[:, None], items[:, :1]),
+                                tree.score_nodes(users, level, nodes.ids)], dim=1)
+        holding = Ragged(liked.indptr, tree.node_of_row[level - 1][liked.values])
+        of_nodes = self._cross_entropy(scores[:, 0], scores[:, 1:], labels, nodes, holding, tree.tree.size(level))
+        return loss + weight * of_nodes
+
+    def _cross_entropy(self, positive: Tensor, negative: Tensor, labels: Tensor, candidates: Candidates, liked: Ragged,
+                       n: int) -> Tensor:
+        """The sampled loss, without candidates that the user is known to like or that hold such an item."""
+        excluded = torch.from_numpy(known_positives(candidates.ids, n, liked)).to(self.reader.device)
+        return sampled_loss(positive, negative, labels, self.reader.tensor(candidates.correction), excluded,
+                            self.task_weights)
+
+    def _impressions(self, users: UserBatch, chosen: NDArray[np.int64], tree: TreeReader | None, level: int,
+                     weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        rows, shown, of = self.moments.shown(chosen, self.events)
+        items = self.reader.items(rows, self._forget(rng))
+        valid = torch.from_numpy(shown).to(self.reader.device)
+        labels = self.reader.tensor(self.events.labels[of].astype(np.float32))
+        layers, loss = self.reader.score_layers(users, rows, items, None), torch.zeros((), device=items.device)
+        for logits in layers:
+            loss = loss + impression_loss(logits[valid], labels, self.task_weights)
+        if tree is not None:
+            of_nodes = tree.score_holding(users, level, rows, items)
+            loss = loss + tree.penalty(level, rows, items)
+            loss = loss + weight * impression_loss(of_nodes[valid], labels, self.task_weights)
+        return loss, torch.stack([layers[-1][valid].detach(), labels])
+
+    def _unsupervised(self, users: UserBatch, soft: SoftLabels, rng: np.random.Generator) -> Tensor:
+        """The loss of the auxiliary head on unlabeled pairs (Equation 3)."""
+        items = self.reader.items(soft.rows, self._forget(rng))
+        logits = self.reader.score_items(users, soft.rows, items, auxiliary=True)
+        return soft.loss(logits, self.task_weights)
+
+    def _liked(self, chosen: NDArray[np.int64]) -> Ragged:
+        """All items that the users of the chosen moments clicked, each example's own among them."""
+        return Ragged(self.clicks.indptr, self.clicks.rows).take(self.moments.users[chosen])
+
+    def _summed_q(self, tree: TreeReader, level: int) -> NDArray[np.float64]:
+        """Q of each node of a level: the sum over its members."""
+        summed = np.bincount(tree.node_of_row[level - 1], weights=self.sampler.q, minlength=tree.tree.size(level))
+        return summed.astype(np.float64)

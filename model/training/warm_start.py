@@ -1,0 +1,125 @@
+"""A run that starts from another one: weights by name and value, codes by item (Section 3.5, updates between windows).
+
+The new log may have other users, ads and values. What both know keeps its table row; a new value starts as the unknown
+one, which training has prepared for it. Dense fields are standardised by the new log. Test-time training keeps the tree
+itself, and therefore wants the same ads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from index_store.features.encoder import ITEM_ID, UNKNOWN, FeatureEncoder
+from index_store.features.values import look_up
+from model.config import ConfigError, TrainConfig
+from model.data.load import Dataset, load_dataset
+from model.network.monn import MoNN
+from model.training.checkpoint import RunFolder
+from model.training.prepare import prepare
+from model.tree.learners import TreeLearner
+
+CHOSEN = {"epochs", "rounds", "round_epochs", "start_from", "pairs"}
+"""What test-time training may choose; the rest is as in the run that it starts from, so that its loss is the same."""
+
+FINE_TUNING = 0.1
+"""Learning rates of test-time training, relative to those of the run."""
+
+
+def continued(config: TrainConfig, run: Path) -> TrainConfig:
+    """Settings of a run that starts from another: the network's shape, what a stack spares and the kind of tree stay.
+
+    Raises:
+        ConfigError: there is no such run, or the settings ask for another shape or kind.
+    """
+    other, default = RunFolder(run).config()[0], TrainConfig()
+    names: tuple[str, ...] = ("model", "stack", "lower_share", "branching", "tree", "hill")
+    if config.pairs is not None:
+        names = tuple(field.name for field in fields(config) if field.name not in CHOSEN)
+    for name in names:
+        if getattr(config, name) not in (getattr(default, name), getattr(other, name)):
+            raise ConfigError(f"{name} is {getattr(config, name)}, but {run} has {getattr(other, name)}; a run that "
+                              "starts from another keeps it, so leave it out")
+    if config.pairs is not None:
+        return replace(other, epochs=0, rounds=config.rounds, round_epochs=config.round_epochs, pairs=config.pairs,
+                       start_from=str(run.resolve()), index_warm_up=0.0,
+                       learning_rate=FINE_TUNING * other.learning_rate,
+                       table_learning_rate=FINE_TUNING * other.table_learning_rate)
+    return replace(config, **{name: getattr(other, name) for name in names}, epochs=0, start_from=str(run.resolve()))
+
+
+def start_from(model: MoNN, learner: TreeLearner, now: Dataset, run: Path) -> None:
+    """Gives a fresh run the weights and codes of another one.
+
+    Args:
+        model: of the fresh run.
+        learner: of its tree.
+        now: its log.
+        run: the other run.
+
+    Raises:
+        ConfigError: the other run has no checkpoint or no tree, its data is gone, or declares other fields.
+        DataError: its data cannot be read.
+    """
+    folder = RunFolder(run)
+    config, data = folder.config()
+    if not data.is_dir():
+        raise ConfigError(f"{run} was trained on {data}, which is gone; its vocabularies are needed to start from it")
+    before = load_dataset(data)
+    if before.spec != now.spec:
+        raise ConfigError(f"{data}/features.json, which {run} was trained on, declares other fields, tasks or key "
+                          "families than the new data; start a run of its own")
+    old, _ = prepare(before, config)
+    keeps = learner.config.pairs is not None
+    if keeps and not np.array_equal(before.encoder.item_ids, now.encoder.item_ids):
+        new = int((look_up(before.encoder.item_ids, now.encoder.item_ids) < 0).sum())
+        raise ConfigError(f"{run} has a tree over {len(before.items)} ads, the data has {len(now.items)}, {new} of "
+                          "them new; test-time training keeps the tree, so give it the same ads, or leave --phi out")
+    codes, _ = folder.load({"model": old} | (dict(learner.modules) if keeps else {}), {})
+    if codes is None:
+        raise ConfigError(f"{run} has no tree yet; resume it until it learned one")
+    with torch.no_grad():
+        _take_dense(model, old)
+        for part, other in ((model.user_tables, old.user_tables), (model.item_tables, old.item_tables)):
+            for name, table in other.arrays().items():
+                part.arrays()[name].copy_(_renumbered(name, table, before.encoder, now.encoder))
+    learner.codes = _codes_by_item(codes, before, now)
+
+
+def _take_dense(model: MoNN, old: MoNN) -> None:
+    """All but the tables. An auxiliary head that only one of the two has stays as it is."""
+    sparse = {id(weight) for weight in old.sparse_parameters()}
+    heads = {id(head) for at in range(len(old.layers)) for head in old.layer(at).over_arch.heads()}
+    own = dict(model.named_parameters())
+    for name, value in old.named_parameters():
+        if id(value) in heads:
+            shared = min(len(value), len(own[name]))
+            own[name][:shared] = value[:shared]
+        elif id(value) not in sparse:
+            own[name].copy_(value)
+    if model.ensemble:
+        model.weights.copy_(old.weights)
+        model.intercept.copy_(old.intercept)
+
+
+def _renumbered(name: str, table: torch.Tensor, before: FeatureEncoder, now: FeatureEncoder) -> torch.Tensor:
+    """A table's rows in the order of the new vocabulary."""
+    known = look_up(_values(before, name), _values(now, name)) + 1  # UNKNOWN where the other run knew no such value
+    return table[torch.from_numpy(np.concatenate([[UNKNOWN], known])).to(table.device)]
+
+
+def _values(encoder: FeatureEncoder, table: str) -> NDArray[np.bytes_]:
+    side, field = table.split(".", 1)
+    if field == ITEM_ID:
+        return encoder.item_ids
+    return encoder.vocabularies[f"{'user' if side == 'user' else 'item'}.{field}"]
+
+
+def _codes_by_item(codes: NDArray[np.int32], before: Dataset, now: Dataset) -> NDArray[np.int32]:
+    """Codes of the new items, -1 for those that the other run had not."""
+    row = look_up(before.encoder.item_ids, now.encoder.item_ids)
+    return np.where(row[:, None] >= 0, codes[row], np.int32(-1))

@@ -1,0 +1,1 @@
+"""Learning the tree: score profiles, k-means, codebooks, and the learners behind one interface."""

@@ -1,0 +1,77 @@
+"""What users think of every item: all items scored for one user after the other, in memory that a block needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from index_store.features.postings import KeyIndex
+from index_store.search.scoring import TowerScorer, UserQuery
+from index_store.tree.tree import Tree
+from model.examples.batches import Reader
+from model.examples.moments import Clicks
+from model.network.folding import Split, torch_layers
+
+
+class ItemScores:
+    """Scores of all items by the first task, with the split form of the model.
+
+    Args:
+        reader: of the model in eval mode; a stack without `nodes` is its items' layer alone.
+        clicks: users' clicks, their histories.
+        index: key families.
+    """
+
+    def __init__(self, reader: Reader, clicks: Clicks, index: KeyIndex) -> None:
+        self._reader, self._clicks, self._index = reader, clicks, index
+        self._split, items = Split(reader.model), reader.all_items()
+        if reader.nodes is not None:
+            tree, postings, ensemble = reader.nodes.tree, reader.nodes.postings, reader.model.ensemble
+        else:
+            tree, postings, ensemble = Tree(np.arange(len(items), dtype=np.int32), (), ()), [], ()
+        with torch.no_grad():
+            parts = [self._split.item_part(reader.nodes.embeddings(level), level) for level in range(1, tree.depth)
+                     ] if reader.nodes is not None else []
+            parts.append(self._split.item_part(reader.tensor(items[tree.rows])))
+        layers = torch_layers(self._split.scorers, reader.device)
+        self._scorer = TowerScorer(tree, layers if ensemble else layers[-1:], ensemble,
+                                   [part.cpu().numpy() for part in parts], postings,
+                                   reader.keys_of_row.take(tree.rows), index.n_keys)
+        self._positions = tree.position_of_row.astype(np.int64)
+
+    def of(self, user: int) -> NDArray[np.float32]:
+        """Scores of a user row: (n_items,) float32 by item row."""
+        reader, one = self._reader, np.array([user])
+        with torch.no_grad():
+            batch = reader.users(reader.dataset.users.take(one),
+                                 self._clicks.histories(one, reader.spec.history_length), self._index)
+            query = UserQuery(self._split.user_part(batch.embeddings).cpu().numpy(), batch.hits)
+            return self._scorer.score(query, self._scorer.tree.depth, self._positions)[:, 0]
+
+    def each(self, users: Sequence[int] | NDArray[np.integer], take: Callable[[int, NDArray[np.float32]], None],
+             what: str) -> None:
+        """Calls `take(place in users, scores)` for every user, from several threads at once and in any order."""
+        def score(place: int) -> None:
+            take(place, self.of(int(users[place])))
+
+        with _one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in tqdm(pool.map(score, range(len(users))), total=len(users), desc=what, unit="user", leave=False):
+                pass
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch on one thread a call, while the calls come from several."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,129 @@
+"""HILL, EM version (Section 3.5): the E-step learns the tree by k-means, the M-step trains MoNN at fixed codes.
+
+The E-step clusters per parent with FAISS k-means on residuals, level by level; a node's virtual embedding is the mean
+of its members' item embeddings, which is what the sum of residual centroids along its path amounts to. A parent gets
+children in proportion to its members, so that the leaves come out even: uneven leaves cost pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.tree.tree import segment_means
+from model.config import ConfigError
+
+LEAF_ITEMS = 12
+
+FIRST_LEVEL = 256
+"""Most nodes of the coarsest level. A search scores all of them at once, which costs less than one more level above."""
+
+MOST_BRANCHES = 32
+
+
+def default_branching(items: int) -> tuple[int, ...]:
+    """Children of a node at each level above the items, so that leaves hold about LEAF_ITEMS items."""
+    leaves = max(2, items // LEAF_ITEMS)
+    if leaves <= FIRST_LEVEL:
+        return (leaves,)
+    below = leaves / FIRST_LEVEL
+    levels = max(1, math.ceil(math.log(below) / math.log(MOST_BRANCHES)))
+    return (FIRST_LEVEL, *[max(2, round(below ** (1 / levels)))] * levels)
+
+
+def check_branching(branching: Sequence[int], items: int) -> None:
+    """Raises ConfigError if the tree would have more leaves than items."""
+    leaves = math.prod(branching)
+    if leaves > items:
+        raise ConfigError(f"branching {tuple(branching)} makes {leaves} leaves for {items} items; choose fewer, "
+                          f"such as {default_branching(items)}")
+
+
+def learn_codes(vectors: NDArray[np.float32], branching: Sequence[int], seed: int, *, shared: bool = False,
+                start: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
+    """The E-step: k-means on residuals, level by level.
+
+    Args:
+        vectors: (n_items, D) float32.
+        branching: children of a node at each level; a parent of m items gets m / n_items of the level's nodes.
+        seed: of the k-means.
+        shared: one codebook a level, the same under every parent, instead of one a parent.
+        start: (n_items, levels) codes of an earlier tree, -1 for items that it lacked; each k-means starts from their
+            means, so that a code keeps its name and an item stays where it is unless another code is nearer now.
+
+    Returns:
+        (n_items, levels) int32: the code of each item at each level, unique within its parent, or within its level.
+    """
+    n = len(vectors)
+    codes = np.zeros((n, len(branching)), np.int32)
+    residuals = np.ascontiguousarray(vectors, np.float32).copy()
+    parents, nodes = [np.arange(n)], 1
+    stayed = np.zeros(n, bool) if start is None else start[:, 0] >= 0
+    for level, children in enumerate(branching):
+        nodes *= children
+        before = np.where(stayed, start[:, level], -1) if start is not None else np.full(n, -1)
+        for members in parents:
+            k = children if shared else max(1, round(nodes * len(members) / n))
+            codes[members, level] = _k_means(residuals[members], min(k, len(members)), before[members], seed)
+        prefixes = codes[:, level:level + 1] if shared else codes[:, :level + 1]
+        residuals -= _means(residuals, prefixes)
+        if not shared:
+            parents, stayed = _groups(prefixes), stayed & (before == codes[:, level])
+    return codes
+
+
+def _groups(keys: NDArray[np.integer]) -> list[NDArray[np.int64]]:
+    """Rows of each distinct key (n, levels), in the order of the keys; one group where there are no levels."""
+    if not keys.shape[1]:
+        return [np.arange(len(keys))]
+    order = np.lexsort(keys.T[::-1])
+    changed = np.flatnonzero((keys[order[1:]] != keys[order[:-1]]).any(axis=1)) + 1
+    return np.split(order, changed)
+
+
+def _means(vectors: NDArray[np.float32], keys: NDArray[np.integer]) -> NDArray[np.float32]:
+    """For each row the mean of the rows with the same key: (n, D)."""
+    groups = _groups(keys)
+    bounds = np.cumsum([0, *map(len, groups)])
+    means = np.empty_like(vectors)
+    means[np.concatenate(groups)] = np.repeat(segment_means(vectors[np.concatenate(groups)], bounds), np.diff(bounds),
+                                              axis=0)
+    return means
+
+
+def _k_means(vectors: NDArray[np.float32], k: int, before: NDArray[np.integer], seed: int) -> NDArray[np.int64]:
+    """Codes of vectors (m, D): k from 0, or at least those of `before` (m,), where -1 is none."""
+    known = before >= 0
+    names, centroids = np.arange(k), None
+    if known.any():
+        names = np.unique(before[known])
+        # As many nodes as the parent's share: who came from elsewhere starts those that are missing.
+        strangers = np.random.default_rng(seed).permutation(np.flatnonzero(~known))[:max(0, k - len(names))]
+        centroids = np.stack([*(vectors[before == name].mean(axis=0) for name in names), *vectors[strangers]])
+        names = np.concatenate([names, names[-1] + 1 + np.arange(len(strangers))])
+    elif k >= len(vectors):
+        return np.arange(len(vectors))
+    k = len(names)
+    if k == 1:
+        return np.full(len(vectors), names[0])
+    means = faiss.Kmeans(vectors.shape[1], k, niter=20, seed=seed + 1, min_points_per_centroid=1,
+                         max_points_per_centroid=256,
+                         init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS)
+    means.train(vectors, init_centroids=centroids)
+    _, nearest = means.index.search(vectors, 1)
+    if known.any():
+        return np.asarray(names[nearest[:, 0]], np.int64)
+    return np.unique(nearest[:, 0], return_inverse=True)[1].astype(np.int64)
+
+
+def dense(codes: NDArray[np.int32], *, shared: bool = False) -> NDArray[np.int32]:
+    """The same tree with codes that count from 0 without gaps within each parent, or within each level."""
+    renamed = np.empty_like(codes)
+    for level in range(codes.shape[1]):
+        for members in _groups(codes[:, :0 if shared else level]):
+            renamed[members, level] = np.unique(codes[members, level], return_inverse=True)[1]
+    return renamed

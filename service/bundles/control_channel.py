@@ -1,0 +1,219 @@
+"""What supervisor and workers tell each other, and how: JSON with its kind and length before, over a socket pair.
+
+A pipe of `multiprocessing` blocks its reader in the middle of a message, and the supervisor must never wait for one
+worker; it would also unpickle what a worker sends, which has read other people's requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from socket import MSG_DONTWAIT, socket
+from typing import Annotated, Any, ClassVar, Literal, cast
+
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from service.contract.errors import ErrorType, ServiceError
+
+_LENGTH = struct.Struct("!I")
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Release:
+    """A bundle as it is served: its name in the folder of bundles, and the id of its content."""
+
+    name: str
+    folder: Path
+    bundle_id: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.bundle_id})"
+
+
+@dataclass(frozen=True)
+class Serve:
+    """To a worker: open this bundle, which was found sound, and serve it from then on."""
+
+    release: Release
+
+
+@dataclass(frozen=True)
+class Drain:
+    """To a worker: refuse new requests."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Of a worker: every request from now on is answered by this bundle."""
+
+    release: Release
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Of a worker: it cannot serve this bundle, and goes on with what it had."""
+
+    release: Release
+    reason: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """Of a worker: somebody with the admin token asks; `requests` are recorded bodies to try a bundle on."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    number: int
+    action: Literal["list", "load", "rollback"]
+    bundle: str = ""
+    force: bool = False
+    requests: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A ServiceError on its way to the worker that will raise it."""
+
+    error_type: ErrorType
+    message: str
+    remedy: str
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """To a worker: what comes of its call."""
+
+    number: int
+    outcome: Annotated[Refusal | dict[str, Any], Field(union_mode="left_to_right")]
+
+
+Message = Serve | Drain | Serving | Failed | Call | Reply
+
+_FORMS: dict[bytes, TypeAdapter[Message]] = {
+    kind.__name__.encode(): TypeAdapter(kind) for kind in (Serve, Drain, Serving, Failed, Call, Reply)}
+
+
+def packed(message: Message) -> bytes:
+    """The bytes of a message, to be sent."""
+    kind = type(message).__name__.encode()
+    content = kind + b" " + _FORMS[kind].dump_json(message)
+    return _LENGTH.pack(len(content)) + content
+
+
+@dataclass
+class Inbox:
+    """Puts messages together from the bytes of a stream as they come."""
+
+    _bytes: bytearray = field(default_factory=bytearray)
+
+    def take(self, data: bytes) -> Iterator[Message]:
+        """The messages that are whole now."""
+        self._bytes += data
+        while len(self._bytes) >= _LENGTH.size:
+            end = _LENGTH.size + _LENGTH.unpack_from(self._bytes)[0]
+            if len(self._bytes) < end:
+                return
+            kind, _, content = bytes(self._bytes[_LENGTH.size:end]).partition(b" ")
+            del self._bytes[:end]
+            yield _FORMS[kind].validate_json(content)
+
+
+class SupervisorEnd:
+    """The supervisor's end of the way to one worker; nothing here waits.
+
+    Args:
+        connection: one of a pair.
+    """
+
+    def __init__(self, connection: socket) -> None:
+        self.connection = connection
+        self._inbox = Inbox()
+
+    def send(self, message: Message) -> bool:
+        """Whether there was room for it: False for a worker that has not read for thousands of messages, or is gone."""
+        content = packed(message)
+        try:
+            return self.connection.send(content, MSG_DONTWAIT) == len(content)
+        except OSError:
+            return False
+
+    def receive(self) -> list[Message]:
+        """What has come.
+
+        Raises:
+            EOFError: the worker is gone.
+        """
+        try:
+            data = self.connection.recv(_CHUNK, MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            raise EOFError from error
+        if not data:
+            raise EOFError
+        return list(self._inbox.take(data))
+
+
+class WorkerEnd(asyncio.Protocol):
+    """A worker's end, in its event loop.
+
+    Args:
+        on_message: takes Serve and Drain.
+    """
+
+    def __init__(self, on_message: Callable[[Message], None]) -> None:
+        self._on_message = on_message
+        self._inbox = Inbox()
+        self._calls: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._numbers = itertools.count(1)
+        self._transport: asyncio.WriteTransport | None = None
+
+    async def connect(self, connection: socket) -> None:
+        """Takes over the worker's one of a pair of sockets."""
+        connection.setblocking(False)
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=connection)
+
+    def send(self, message: Message) -> None:
+        """Sends as soon as the other end reads; forgotten where there is none any more."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(packed(message))
+
+    async def call(self, action: Literal["list", "load", "rollback"], bundle: str = "", *, force: bool = False,
+                   requests: Sequence[bytes] = ()) -> dict[str, Any]:
+        """Asks the supervisor, which always answers.
+
+        Raises:
+            ServiceError: its refusal.
+        """
+        number = next(self._numbers)
+        answer = self._calls[number] = asyncio.get_running_loop().create_future()
+        try:
+            self.send(Call(number, action, bundle, force, requests))
+            outcome: dict[str, Any] = await answer
+            return outcome
+        finally:
+            del self._calls[number]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's transports are no subclasses
+
+    def data_received(self, data: bytes) -> None:
+        for message in self._inbox.take(data):
+            if not isinstance(message, Reply):
+                self._on_message(message)
+                continue
+            answer = self._calls.get(message.number)
+            if answer is None or answer.done():  # whoever asked has gone
+                continue
+            if isinstance(message.outcome, Refusal):
+                refused = message.outcome
+                answer.set_exception(ServiceError(refused.error_type, refused.message, refused.remedy,
+                                                  details=refused.details))
+            else:
+                answer.set_result(message.outcome)

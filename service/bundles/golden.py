@@ -1,0 +1,90 @@
+"""Replays the golden requests of a bundle: does this machine give the answers that the offline job sealed?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from service.contract.answer import Answer
+from service.contract.parsing import UNLIMITED, parse_request, to_query
+from service.contract.query import Query
+from service.retrieval.retriever import Retriever
+
+TOLERANCE = 1e-4
+HALF_TOLERANCE = 1e-2
+"""Largest difference of a score, with embeddings as float32 or as float16."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One golden request: its number from 1, the largest difference of a score, and what is wrong, if anything."""
+
+    number: int
+    ads: int
+    difference: float
+    problem: str | None
+
+
+async def replay(retriever: Retriever) -> AsyncIterator[Replay]:
+    """Answers each golden request by exhaustive search, without the cache, and compares.
+
+    Raises:
+        ServiceError, FeatureError: a golden request is none that this service accepts.
+    """
+    allowed = _tolerance(retriever)
+    for number, golden in enumerate(retriever.bundle.golden, start=1):
+        answer = await retriever.retrieve(_query(retriever, golden), use_cache=False)
+        yield _compare(number, golden["ads"], answer, allowed)
+
+
+async def warm_up(retriever: Retriever) -> AsyncIterator[Replay]:
+    """Answers each golden request through the beam, and scores the ads that its exhaustive answer lists.
+
+    A service must be ready in seconds however many ads it has, so nothing here scores them all; `replay` does.
+
+    Raises:
+        ServiceError, FeatureError: a golden request is none that this service accepts.
+    """
+    allowed = _tolerance(retriever)
+    for number, golden in enumerate(retriever.bundle.golden, start=1):
+        query = replace(_query(retriever, golden), exact=False)
+        await retriever.retrieve(query, use_cache=False)
+        scores = retriever.score_ads(query, [ad["ad_id"] for ad in golden["ads"]])
+        yield _differences(number, golden["ads"], scores.tolist(), allowed)
+
+
+def _query(retriever: Retriever, golden: dict[str, Any]) -> Query:
+    return to_query(parse_request(golden["request"]), retriever.bundle.manifest, UNLIMITED)
+
+
+def _tolerance(retriever: Retriever) -> float:
+    return TOLERANCE if retriever.bundle.content.embeddings[-1].dtype == np.float32 else HALF_TOLERANCE
+
+
+def _differences(number: int, expected: list[dict[str, Any]], scores: list[float], allowed: float) -> Replay:
+    differences = [abs(score - ad["score"]) for score, ad in zip(scores, expected, strict=True)]
+    largest = max(differences, default=0.0)
+    if all(difference <= allowed for difference in differences):  # not so where one is no number
+        return Replay(number, len(scores), largest, None)
+    rank = next(at for at, difference in enumerate(differences) if not difference <= allowed)
+    return Replay(number, len(scores), largest, f"scores {scores[rank]:.6f} at rank {rank + 1}, golden.json says "
+                                                f"{expected[rank]['score']:.6f}; at most {allowed} apart is fine")
+
+
+def _compare(number: int, expected: list[dict[str, Any]], answer: Answer, allowed: float) -> Replay:
+    scores = answer.found.scores.tolist()
+    if len(scores) != len(expected):
+        return Replay(number, len(scores), 0.0, f"returns {len(scores)} ads, golden.json has {len(expected)}")
+    found = _differences(number, expected, scores, allowed)
+    if found.problem:
+        return found
+    names = {ad["ad_id"] for ad in expected}
+    for ad_id, score in zip(answer.ad_ids, scores, strict=True):
+        # Two ads of one score may change places with the first ad that golden.json left out.
+        if ad_id not in names and abs(score - expected[-1]["score"]) > allowed:
+            return Replay(number, len(scores), found.difference, f"returns ad {ad_id} with score {score:.6f}, which "
+                                                                 "golden.json does not list")
+    return found

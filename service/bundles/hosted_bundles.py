@@ -1,0 +1,149 @@
+"""The bundles of one worker: the one that answers, and the one before it, which stays open for a rollback."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from index_store.bundle.bundle import Bundle
+from index_store.bundle.manifest import BundleError
+from service.bundles.bundle_host import BundleHost
+from service.bundles.control_channel import Failed, Message, Release, Serving
+from service.cache.redis_level import RedisLevel
+from service.cache.user_cache import UserCache
+from service.sampling.recorder import Recorder
+from service.settings import Settings
+from service.telemetry import metrics
+from service.telemetry.request_log import log
+
+
+class HostedBundles:
+    """Follows the supervisor: opens what it names beside what serves, and swaps once that is warm.
+
+    A request reads `current` once and goes on with what it has read, so no reply mixes two bundles. For one event loop.
+
+    Args:
+        settings: of the worker.
+        recorder: requests to warm up on.
+        report: tells the supervisor what came of it.
+
+    Attributes:
+        current: the bundle that answers; there from `open` on.
+        started: whether one has ever been ready.
+    """
+
+    current: BundleHost
+
+    def __init__(self, settings: Settings, recorder: Recorder, report: Callable[[Message], None]) -> None:
+        self._settings, self._recorder, self._report = settings, recorder, report
+        self._previous: BundleHost | None = None
+        self._caches: dict[str, UserCache] = {}
+        self._one_at_a_time = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.started = False
+
+    async def open(self, release: Release) -> None:
+        """Opens the first bundle, and warms it up while /livez answers already.
+
+        Raises:
+            BundleError: the bundle is broken.
+        """
+        self.current = await BundleHost.open(release, self._settings, self._cache_of)
+        self._in_background(self._warm_first())
+
+    def follow(self, release: Release) -> None:
+        """Serves another bundle as soon as it is warm."""
+        self._in_background(self._swap(release))
+
+    async def close(self) -> None:
+        """Lets running requests finish and writes what the caches have not written yet."""
+        for task in self._tasks:
+            task.cancel()
+        await self.current.close()
+        if self._previous is not None:
+            await self._previous.close()
+        for cache in self._caches.values():
+            await cache.close()
+
+    async def _warm_first(self) -> None:
+        async with self._one_at_a_time:
+            host = self.current
+            await host.warm()
+            if host.problem is None:
+                self._now_serving(host)
+                log("bundle_ready", bundle_id=host.release.bundle_id)
+            else:
+                self._refused(host.release, host.problem)
+
+    async def _swap(self, release: Release) -> None:
+        async with self._one_at_a_time:
+            began = time.perf_counter()
+            try:
+                host = await self._open_beside(release)
+            except Exception as error:  # whatever it is, the bundle that serves goes on serving
+                self._refused(release, str(error) if isinstance(error, BundleError)
+                              else f"{type(error).__name__}: {error}")
+                return
+            if host is not self.current:
+                # From here to the end of the swap nothing is awaited.
+                former, older = self.current, self._previous
+                self.current, self._previous = host, former if former.problem is None else None
+                metrics.BUNDLE_ACTIVE.labels(former.release.bundle_id).set(0)
+                metrics.BUNDLE_SWAPS.inc()
+                log("bundle_swapped", bundle_id=release.bundle_id, former=former.release.bundle_id,
+                    seconds=round(time.perf_counter() - began, 3))
+                for unused in (former, older):
+                    if unused is not None and unused not in (self.current, self._previous):
+                        self._in_background(self._close(unused))
+            self._now_serving(host)
+
+    async def _open_beside(self, release: Release) -> BundleHost:
+        """The bundle, warm: an open one or a new one."""
+        for host in (self.current, self._previous):
+            if host is not None and host.release == release and host.problem is None:
+                return host
+        host = await BundleHost.open(release, self._settings, self._cache_of)
+        try:
+            await host.warm(self._recorder.requests())
+            if host.problem is not None:
+                raise RuntimeError(host.problem)
+        except BaseException:
+            self._in_background(self._close(host))
+            raise
+        return host
+
+    def _now_serving(self, host: BundleHost) -> None:
+        self.started = True
+        metrics.BUNDLE_ACTIVE.labels(host.release.bundle_id).set(1)
+        self._report(Serving(host.release))
+
+    def _refused(self, release: Release, reason: str) -> None:
+        metrics.BUNDLE_REFUSED.labels("worker").inc()
+        log("bundle_refused", bundle=release.name, bundle_id=release.bundle_id, reason=reason)
+        self._report(Failed(release, reason))
+
+    async def _close(self, host: BundleHost) -> None:
+        await host.close()
+        if host.cache is not None and host.cache not in {h.cache for h in (self.current, self._previous) if h}:
+            self._caches = {version: cache for version, cache in self._caches.items() if cache is not host.cache}
+            await host.cache.close()
+
+    def _cache_of(self, opened: Bundle) -> UserCache | None:
+        """Bundles with the same user tower share a cache, as they do in Redis: a swap does not empty it."""
+        settings, version = self._settings, opened.user_tower_version
+        if not settings.user_cache:
+            return None
+        if version not in self._caches:
+            redis = None
+            if settings.redis_url is not None:
+                redis = RedisLevel(settings.redis_url.get_secret_value(), settings, version,
+                                   opened.manifest.dims["user_embedding"])
+            self._caches[version] = UserCache(settings.user_cache_entries, redis)
+        return self._caches[version]
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

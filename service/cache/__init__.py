@@ -1,0 +1,1 @@
+"""The user-embedding cache: in process, then Redis behind a circuit breaker."""

@@ -1,0 +1,167 @@
+"""The shared level of the user cache: embeddings in Redis, one round trip a request, and never a failed request.
+
+A timeout and the request's deadline bound the wait for it, a circuit breaker skips Redis after a failure, writes wait
+in a bounded queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
+
+from service.cache.circuit_breaker import CircuitBreaker
+from service.cache.embedding_record import LAYOUT_VERSION, pack, unpack
+from service.settings import Settings
+from service.telemetry import metrics
+from service.telemetry.request_log import log
+
+_CONNECT_ATTEMPTS = 3
+_CONNECTIONS = 16
+_FLUSH_SECONDS = 1.0
+
+
+class RedisUnavailableError(Exception):
+    """Redis was skipped or did not answer in time."""
+
+
+@dataclass(frozen=True)
+class _Reply:
+    record: bytes | None
+
+
+class RedisLevel:
+    """Embeddings of one user tower in Redis.
+
+    Args:
+        url: where Redis is.
+        settings: the `redis_*` ones are read.
+        tower_version: hash of what turns tower inputs into embeddings; part of the key.
+        dimension: Du.
+    """
+
+    def __init__(self, url: str, settings: Settings, tower_version: str, dimension: int) -> None:
+        self._timeout = settings.redis_timeout_ms / 1000
+        self._ttl = settings.redis_ttl_seconds
+        self._dimension = dimension
+        self._prefix = f"user-embedding:{LAYOUT_VERSION}:{tower_version[:16]}:".encode()
+        # Retries are our own business: the breaker's. Without them one round trip is all that a request can pay.
+        self._redis = Redis(connection_pool=BlockingConnectionPool.from_url(
+            url, max_connections=_CONNECTIONS, timeout=self._timeout, socket_timeout=self._timeout,
+            socket_connect_timeout=self._timeout, retry=Retry(NoBackoff(), 0), protocol=2))
+        self._breaker = CircuitBreaker(settings.redis_pause_seconds)
+        self._write_breaker = CircuitBreaker(settings.redis_pause_seconds)  # a full Redis still answers
+        self._pending: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(settings.redis_pending_writes)
+        self._writer: asyncio.Task[None] | None = None
+        self._asked: set[asyncio.Task[_Reply | None]] = set()
+
+    async def connect(self) -> None:
+        """Opens a connection before the first request needs it: it costs more than the time a request may wait."""
+        for _ in range(_CONNECT_ATTEMPTS):
+            with contextlib.suppress(Exception):  # the first request will count and report what is wrong
+                await self._redis.ping()
+                return
+
+    async def get(self, digest: bytes, answer_by: float | None = None) -> NDArray[np.float32] | None:
+        """The embedding (1, Du) float32 or None.
+
+        Args:
+            digest: of the user tower's input.
+            answer_by: deadline of the request, in seconds of `time.perf_counter()`, half of the time until which may
+                pass here; None for none.
+
+        Raises:
+            RedisUnavailableError: it was skipped or did not answer in time.
+        """
+        patience = self._timeout
+        if answer_by is not None:
+            patience = min(patience, (answer_by - time.perf_counter()) / 2)
+        if patience <= 0 or not self._breaker.allows():
+            raise RedisUnavailableError
+        key = self._key(digest)
+        # A task, for when the request waits no longer, the breaker still has to learn how this ended.
+        asked = asyncio.create_task(self._ask(key))
+        self._asked.add(asked)
+        asked.add_done_callback(self._asked.discard)
+        done, _ = await asyncio.wait({asked}, timeout=patience)
+        reply = asked.result() if done else None
+        if reply is None:
+            raise RedisUnavailableError
+        if reply.record is None:
+            return None
+        embedding = unpack(key, reply.record, self._dimension)
+        if embedding is None:
+            metrics.BAD_VALUES.inc()
+        return embedding
+
+    def put(self, digest: bytes, embedding: NDArray[np.float32]) -> None:
+        """Queues a write; drops it where the queue is full."""
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write())
+        key = self._key(digest)
+        try:
+            self._pending.put_nowait((key, pack(key, embedding)))
+        except asyncio.QueueFull:
+            metrics.DROPPED_WRITES.inc()
+
+    async def close(self) -> None:
+        """Writes what is pending, for a second at most, and disconnects."""
+        if self._writer is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._pending.join(), _FLUSH_SECONDS)
+            self._writer.cancel()
+        for asked in self._asked:
+            asked.cancel()
+        await self._redis.aclose()
+
+    async def _ask(self, key: bytes) -> _Reply | None:
+        """What Redis says; None where it failed, which is reported to the breaker."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                record = await self._redis.get(key)
+        except Exception as error:  # whatever Redis or its client comes up with, the request goes on
+            if not isinstance(error, ResponseError) or not str(error).startswith("WRONGTYPE"):
+                self._failed("get", error, self._breaker)
+                return None
+            record = b""  # somebody put a list there: a bad value, but Redis is well
+        self._worked(self._breaker)
+        return _Reply(record if record is None or isinstance(record, bytes) else b"")
+
+    async def _write(self) -> None:
+        while True:
+            key, record = await self._pending.get()
+            try:
+                if not self._write_breaker.allows() or not self._breaker.allows():
+                    metrics.DROPPED_WRITES.inc()
+                    continue
+                async with asyncio.timeout(self._timeout):
+                    await self._redis.set(key, record, ex=self._ttl)
+                self._worked(self._write_breaker)
+                self._worked(self._breaker)
+            except ResponseError as error:  # no memory left, or read only
+                self._failed("set", error, self._write_breaker)
+            except Exception as error:  # see `_ask`
+                self._failed("set", error, self._breaker)
+            finally:
+                self._pending.task_done()
+
+    def _key(self, digest: bytes) -> bytes:
+        return self._prefix + digest.hex().encode()
+
+    def _worked(self, breaker: CircuitBreaker) -> None:
+        if breaker.success():
+            log("redis_recovered")
+
+    def _failed(self, operation: str, error: Exception, breaker: CircuitBreaker) -> None:
+        metrics.REDIS_FAILURES.labels(operation).inc()
+        if breaker.failure():
+            # The error's text may hold the address with its password, its name is enough.
+            log("redis_unavailable", operation=operation, error=type(error).__name__)

@@ -1,0 +1,68 @@
+"""Embeddings of the user tower, cached: a level in the memory of each worker, then Redis where there is one."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.cache.redis_level import RedisLevel, RedisUnavailableError
+from service.contract.answer import CacheLookup
+
+
+class UserCache:
+    """An EmbeddingCache of two levels. An embedding is a function of its key, so entries never go stale.
+
+    Args:
+        entries: embeddings that the level in memory holds; the least recently used go first.
+        redis: the shared level, if any.
+    """
+
+    def __init__(self, entries: int, redis: RedisLevel | None) -> None:
+        self._entries = entries
+        self._local: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
+        self._redis = redis
+
+    async def get(self, key: bytes, answer_by: float | None = None) -> CacheLookup:
+        """Asks the levels in turn; what Redis knew moves into memory.
+
+        Args:
+            key: digest of the user tower's input.
+            answer_by: deadline of the request, in seconds of `time.perf_counter()`; None for none.
+        """
+        embedding = self._local.get(key)
+        if embedding is not None:
+            self._local.move_to_end(key)
+            return CacheLookup(embedding, "local")
+        if self._redis is None:
+            return CacheLookup(None, "miss")
+        try:
+            embedding = await self._redis.get(key, answer_by)
+        except RedisUnavailableError:
+            return CacheLookup(None, "miss", ("redis",))
+        if embedding is None:
+            return CacheLookup(None, "miss")
+        self._keep(key, embedding)
+        return CacheLookup(embedding, "redis")
+
+    def put(self, key: bytes, embedding: NDArray[np.float32]) -> None:
+        """Keeps an embedding (1, Du) in both levels; the write to Redis happens later."""
+        self._keep(key, embedding)
+        if self._redis is not None:
+            self._redis.put(key, embedding)
+
+    async def connect(self) -> None:
+        """Connects to Redis, if there is one; never fails."""
+        if self._redis is not None:
+            await self._redis.connect()
+
+    async def close(self) -> None:
+        if self._redis is not None:
+            await self._redis.close()
+
+    def _keep(self, key: bytes, embedding: NDArray[np.float32]) -> None:
+        self._local[key] = embedding
+        self._local.move_to_end(key)
+        if len(self._local) > self._entries:
+            self._local.popitem(last=False)

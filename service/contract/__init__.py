@@ -1,0 +1,1 @@
+"""The contract: request and reply schemas, parsing, errors."""

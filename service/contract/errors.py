@@ -1,0 +1,197 @@
+"""The closed list of errors that a reply can name, and how the errors of other layers become one of them.
+
+Every refusal says who is at fault (a 4xx: the request; a 5xx: the service), what was found, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from reprlib import repr as short
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from index_store.features.values import FeatureError
+from index_store.targeting.predicates import PredicateError
+
+
+class ErrorType(StrEnum):
+    """What can be wrong. The HTTP status of each is in `STATUS`; docs/operations.md has a row for each."""
+
+    MALFORMED_JSON = "malformed_json"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    BODY_TOO_LARGE = "body_too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    MISSING_FIELD = "missing_field"
+    UNKNOWN_FIELD = "unknown_field"
+    WRONG_TYPE = "wrong_type"
+    INVALID_VALUE = "invalid_value"
+    UNKNOWN_TASK = "unknown_task"
+    UNKNOWN_FEATURE = "unknown_feature"
+    INVALID_FEATURE = "invalid_feature"
+    INVALID_TARGETING = "invalid_targeting"
+    INVALID_CONTEXT = "invalid_context"
+    UNKNOWN_AD = "unknown_ad"
+    OVERLOADED = "overloaded"
+    DEADLINE_UNREACHABLE = "deadline_unreachable"
+    UNAUTHORIZED = "unauthorized"
+    ADMIN_DISABLED = "admin_disabled"
+    UNKNOWN_BUNDLE = "unknown_bundle"
+    BUNDLE_REFUSED = "bundle_refused"
+    LOAD_IN_PROGRESS = "load_in_progress"
+    POINTER_CHANGED = "pointer_changed"
+    NO_PREVIOUS_BUNDLE = "no_previous_bundle"
+    NO_BUNDLE_STORE = "no_bundle_store"
+    POINTER_UNWRITABLE = "pointer_unwritable"
+    LOAD_INCOMPLETE = "load_incomplete"
+    DRAINING = "draining"
+    NOT_READY = "not_ready"
+    INTERNAL = "internal"
+
+
+STATUS: Mapping[ErrorType, int] = {
+    ErrorType.MALFORMED_JSON: 400,
+    ErrorType.NOT_FOUND: 404,
+    ErrorType.METHOD_NOT_ALLOWED: 405,
+    ErrorType.BODY_TOO_LARGE: 413,
+    ErrorType.UNSUPPORTED_MEDIA_TYPE: 415,
+    ErrorType.MISSING_FIELD: 422,
+    ErrorType.UNKNOWN_FIELD: 422,
+    ErrorType.WRONG_TYPE: 422,
+    ErrorType.INVALID_VALUE: 422,
+    ErrorType.UNKNOWN_TASK: 422,
+    ErrorType.UNKNOWN_FEATURE: 422,
+    ErrorType.INVALID_FEATURE: 422,
+    ErrorType.INVALID_TARGETING: 422,
+    ErrorType.INVALID_CONTEXT: 422,
+    ErrorType.UNKNOWN_AD: 422,
+    ErrorType.OVERLOADED: 429,
+    ErrorType.DEADLINE_UNREACHABLE: 429,
+    ErrorType.UNAUTHORIZED: 401,
+    ErrorType.ADMIN_DISABLED: 403,
+    ErrorType.UNKNOWN_BUNDLE: 404,
+    ErrorType.BUNDLE_REFUSED: 409,
+    ErrorType.LOAD_IN_PROGRESS: 409,
+    ErrorType.POINTER_CHANGED: 409,
+    ErrorType.NO_PREVIOUS_BUNDLE: 409,
+    ErrorType.NO_BUNDLE_STORE: 409,
+    ErrorType.POINTER_UNWRITABLE: 503,
+    ErrorType.LOAD_INCOMPLETE: 503,
+    ErrorType.DRAINING: 503,
+    ErrorType.NOT_READY: 503,
+    ErrorType.INTERNAL: 500,
+}
+
+_HEADERS: Mapping[ErrorType, dict[str, str]] = {
+    ErrorType.UNAUTHORIZED: {"www-authenticate": "Bearer"},
+    ErrorType.DRAINING: {"connection": "close"},  # the next request had better find another replica
+}
+
+_LONGEST_MESSAGE = 400
+_LONGEST_VALUE = 60
+_JSON_NAMES = {bool: "a boolean", int: "an integer", float: "a number", str: "text", list: "a list", dict: "an object",
+               type(None): "null"}
+
+
+class ServiceError(Exception):
+    """A refusal of one request.
+
+    Attributes:
+        error_type: which of the closed list.
+        message: the fact, with both values.
+        help: what to do.
+        retry_after: whole seconds after which it is worth trying again, for the header of this name; None says nothing.
+        details: more to read, of several lines; only where there is more.
+    """
+
+    def __init__(self, error_type: ErrorType, message: str, remedy: str, retry_after: int | None = None,
+                 details: str = "") -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.message = message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + "…"
+        self.help = remedy
+        self.retry_after = retry_after
+        self.details = details
+
+    @property
+    def status(self) -> int:
+        return STATUS[self.error_type]
+
+    def body(self) -> bytes:
+        body = {"error_type": self.error_type, "message": self.message, "help": self.help}
+        return orjson.dumps(body | {"details": self.details} if self.details else body)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those that the reply needs beside its body."""
+        headers = {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
+        return headers | _HEADERS.get(self.error_type, {})
+
+
+def internal_error() -> ServiceError:
+    """What a caller sees of a defect of ours: no details, these are in the log under the same request id."""
+    return ServiceError(ErrorType.INTERNAL, "the service failed; the request is not at fault",
+                        "try again; if it fails again, give the X-Request-ID of this reply to whoever runs the service")
+
+
+def from_feature_error(error: FeatureError, user_fields: frozenset[str]) -> ServiceError:
+    """A FeatureError of the encoder: its message is `fact; remedy`, its name the feature or the request field."""
+    fact, _, remedy = str(error).rpartition("; ")
+    if error.name in user_fields or error.name == "history":
+        return ServiceError(ErrorType.INVALID_FEATURE, fact, f"in user_features, {remedy}")
+    if error.name in ("user_id", "exclude_ad_ids", "ad_id"):
+        return ServiceError(ErrorType.INVALID_VALUE, fact, remedy)
+    if error.name.startswith("context."):
+        return ServiceError(ErrorType.INVALID_CONTEXT, fact, f"in context, {remedy}")
+    return ServiceError(ErrorType.UNKNOWN_FEATURE, fact, f"remove it: {remedy}, and history")
+
+
+def from_predicate_error(error: PredicateError) -> ServiceError:
+    """A malformed clause, with its path inside the request."""
+    return ServiceError(ErrorType.INVALID_TARGETING, error.fact, error.remedy)
+
+
+def from_validation_error(error: ValidationError, model: type[BaseModel]) -> ServiceError:
+    """The most telling of the errors that pydantic found in a request body."""
+    found = error.errors(include_url=False, include_context=False)
+    # Of an integer-or-list field pydantic reports one error a branch; the one that is not about the type says more.
+    first = next((entry for entry in found if not entry["type"].endswith("_type")), found[0])
+    kind, value = first["type"], first["input"]
+    if not first["loc"]:
+        return ServiceError(ErrorType.WRONG_TYPE, f"the body is {_JSON_NAMES.get(type(value), 'no object')}",
+                            "send one JSON object, such as {\"user_id\": \"42\"}")
+    path = _path(first["loc"])
+    name = str(first["loc"][0])
+    if kind == "extra_forbidden":
+        return ServiceError(ErrorType.UNKNOWN_FIELD, f"the request has a field {shown(name)}, which is not known here",
+                            f"remove it; known fields are {', '.join(model.model_fields)}")
+    help_text = f"{name}: {model.model_fields[name].description}"
+    if kind == "missing":
+        return ServiceError(ErrorType.MISSING_FIELD, f"the request has no {path}", help_text)
+    what = f"{path} is {shown(value)}, {_JSON_NAMES.get(type(value), 'of another type')}"
+    if kind.endswith("_type"):
+        return ServiceError(ErrorType.WRONG_TYPE, what, help_text)
+    return ServiceError(ErrorType.INVALID_VALUE, f"{what}; {first['msg'].lower()}", help_text)
+
+
+def shown(value: Any) -> str:
+    """A value of a request as JSON, cut to a length that can be read."""
+    try:
+        text = orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # nested deeper than it writes, though not deeper than it reads
+        text = short(value)
+    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """`task_weights.click`, `exclude_ad_ids[3]`: pydantic's location without the names of union branches."""
+    path = str(location[0])
+    for part in location[1:]:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif location[0] == "task_weights":
+            path += f".{part}"
+    return path

@@ -1,0 +1,131 @@
+"""From the bytes of a request body to a Query that fits the bundle and the limits, or a ServiceError that says why."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from index_store.bundle.manifest import Manifest
+from index_store.features.values import as_key
+from service.contract.errors import ErrorType, ServiceError, from_validation_error, shown
+from service.contract.query import Query
+from service.contract.schemas import ExplainRequest, RetrieveRequest
+from service.settings import Settings, variable
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Largest values that a request may ask for."""
+
+    max_top_k: int
+    max_beam_width: int
+    max_excluded: int
+    min_timeout_ms: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        return cls(settings.max_top_k, settings.max_beam_width, settings.max_excluded, settings.min_timeout_ms)
+
+
+UNLIMITED = Limits(sys.maxsize, sys.maxsize, sys.maxsize, 0.0)
+"""For requests of our own, such as golden ones."""
+
+
+def parse_body(body: bytes, schema: type[Schema] = RetrieveRequest) -> Schema:  # type: ignore[assignment]
+    """Raises ServiceError if the body is no JSON or not of the schema."""
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ServiceError(ErrorType.MALFORMED_JSON, f"the body of {len(body)} bytes is no JSON: {error}",
+                           "send one JSON object in UTF-8, without NaN or Infinity") from error
+    return parse_request(content, schema)
+
+
+def parse_request(content: Any, schema: type[Schema] = RetrieveRequest) -> Schema:  # type: ignore[assignment]
+    """Raises ServiceError if decoded JSON is not of the schema."""
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        raise from_validation_error(error, schema) from error
+
+
+def to_query(request: RetrieveRequest, manifest: Manifest, limits: Limits) -> Query:
+    """Fills in the bundle's defaults and checks the values.
+
+    Raises:
+        ServiceError: a value is above its limit, or does not fit the bundle.
+        FeatureError: the user id is empty, too long or has a NUL.
+    """
+    top_k = manifest.search.top_k if request.top_k is None else request.top_k
+    _at_most("top_k", top_k, limits.max_top_k)
+    excluded = request.exclude_ad_ids or []
+    _at_most("number of exclude_ad_ids", len(excluded), limits.max_excluded, "max_excluded")
+    _one_extent(request)
+    if request.timeout_ms is not None and request.timeout_ms < limits.min_timeout_ms:
+        raise ServiceError(ErrorType.INVALID_VALUE, f"timeout_ms is {request.timeout_ms:g}, below this service's floor "
+                                                    f"of {limits.min_timeout_ms:g}",
+                           f"send at least {limits.min_timeout_ms:g}, or have {variable('min_timeout_ms')} lowered")
+    return Query(as_key(request.user_id, "user_id"), request.user_features, excluded, top_k,
+                 _beam_width(request.beam_width, manifest, limits), request.exact,
+                 _task_weights(request.task_weights, manifest.tasks), request.target_overlap, request.budget_ms,
+                 request.timeout_ms, request.explain,
+                 request.ad_id if isinstance(request, ExplainRequest) else None, request.context, request.targeting)
+
+
+def _one_extent(request: RetrieveRequest) -> None:
+    """Refuses a request that says in two ways how much is to be searched."""
+    given = [name for name in ("beam_width", "target_overlap", "budget_ms") if getattr(request, name) is not None]
+    if request.exact:
+        given.append("exact")
+    if len(given) > 1:
+        # Both were always allowed together, and exact wins; to refuse it now would break callers.
+        if given == ["beam_width", "exact"]:
+            return
+        raise ServiceError(ErrorType.INVALID_VALUE,
+                           f"{' and '.join(given)} are given, and each says how much is to be searched",
+                           "send one of them")
+
+
+def _beam_width(asked: int | list[int] | None, manifest: Manifest, limits: Limits) -> tuple[int, ...] | None:
+    inner = len(manifest.levels) - 1
+    if asked is None:
+        return None
+    if isinstance(asked, int):
+        _at_most("beam_width", asked, limits.max_beam_width)
+        return (asked,) * inner
+    if len(asked) != inner:
+        raise ServiceError(ErrorType.INVALID_VALUE,
+                           f"beam_width lists {len(asked)} numbers, the tree has {inner} levels above the ads",
+                           f"send one integer for all levels, or a list of {inner}")
+    for width in asked:
+        _at_most("beam_width", width, limits.max_beam_width)
+    return tuple(asked)
+
+
+def _task_weights(asked: dict[str, float] | None, tasks: tuple[str, ...]) -> NDArray[np.float32]:
+    if not asked:
+        return np.array([1.0] + [0.0] * (len(tasks) - 1), np.float32)
+    for name in asked:
+        if name not in tasks:
+            raise ServiceError(ErrorType.UNKNOWN_TASK, f"task_weights names {shown(name)}, the bundle has no such task",
+                               f"use some of {', '.join(tasks)}")
+    weights = np.array([asked.get(name, 0.0) for name in tasks], np.float32)
+    if not weights.any():
+        raise ServiceError(ErrorType.INVALID_VALUE, f"task_weights is {shown(asked)}, so every score would be 0",
+                           "give at least one task a weight above 0")
+    return weights
+
+
+def _at_most(name: str, value: int, limit: int, setting: str | None = None) -> None:
+    if value > limit:
+        source = variable(setting or f"max_{name}")
+        raise ServiceError(ErrorType.INVALID_VALUE, f"the {name} is {value}, above this service's limit of {limit}",
+                           f"send at most {limit}, or have {source} raised")

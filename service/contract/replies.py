@@ -1,0 +1,74 @@
+"""Bodies and headers of answers, as plain dicts: what `schemas.RetrieveReply` documents, without its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import orjson
+
+from index_store.bundle.manifest import Manifest
+from index_store.search.explain import as_json
+from index_store.targeting.predicates import to_json
+from service.contract.answer import AdExplanation, Answer
+
+
+def latency(answer: Answer, total: float) -> dict[str, Any]:
+    """The stage times in milliseconds; `total` in seconds."""
+    times = answer.times
+    stages: dict[str, Any] = {
+        name: round(seconds * 1000, 3)
+        for name, seconds in (("total", total), ("queue", times.queue), ("features", times.features),
+                              ("cache", times.cache), ("user_tower", times.user_tower), ("search", times.search),
+                              ("scorer", times.scorer))}
+    stages["levels"] = [{"level": trace.level, "candidates": trace.candidates, "scored": trace.scored,
+                         "ms": round(trace.seconds * 1000, 3)} for trace in answer.found.levels]
+    return stages
+
+
+def server_timing(stages: Mapping[str, Any]) -> str:
+    """The same times as a Server-Timing header; level n is named `level_n`."""
+    parts = [f"{name};dur={ms}" for name, ms in stages.items() if name != "levels"]
+    return ", ".join(parts + [f"level_{level['level']};dur={level['ms']}" for level in stages["levels"]])
+
+
+def reply_body(answer: Answer, manifest: Manifest, request_id: str, stages: Mapping[str, Any]) -> bytes:
+    """The JSON of a RetrieveReply."""
+    # numpy's float32 is written with the digits that it has, half as many as those of the same float64.
+    ads: list[dict[str, Any]] = [{"ad_id": ad, "score": score}
+                                 for ad, score in zip(answer.ad_ids, answer.found.scores, strict=True)]
+    if manifest.calibrated:
+        # The sigmoid as a tanh, which does not overflow.
+        probabilities = (0.5 + 0.5 * np.tanh(0.5 * answer.found.logits)).astype(np.float32, copy=False)
+        # A zip with `strict` an ad would double the time of the whole reply.
+        by_task = map(dict, map(zip, repeat(manifest.tasks), probabilities))
+        for ad, values in zip(ads, by_task, strict=True):
+            ad["probabilities"] = values
+    for ad, path in zip(ads, answer.paths or (), strict=False):
+        ad["path"] = as_json(path)
+    return orjson.dumps(
+        {"request_id": request_id, "bundle_id": manifest.bundle_id, "ads": ads, "user": answer.user,
+         "user_cache": answer.user_cache, "coverage": answer.found.coverage,
+         "estimated_overlap": answer.estimated_overlap, "degraded": answer.degraded,
+         "eligible": answer.found.eligible,
+         "pairs_scored": answer.found.pairs_scored, "latency_ms": stages}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def explanation_body(explained: AdExplanation, answer: Answer, manifest: Manifest, request_id: str) -> bytes:
+    """The JSON of an ExplainReply."""
+    of_search, refusal = explained.of_search, explained.refusal
+    refused_by: dict[str, Any] | None = None
+    if refusal is not None:
+        refused_by = {"by": refusal.by, "path": refusal.path, "clause": to_json(refusal.clause)}
+    elif explained.excluded:
+        refused_by = {"by": "exclude_ad_ids", "path": "exclude_ad_ids", "clause": None}
+    path = as_json(of_search.path)
+    decided = path[-1] if path else {}
+    return orjson.dumps(
+        {"request_id": request_id, "bundle_id": manifest.bundle_id, "ad_id": explained.ad_id,
+         "outcome": of_search.outcome, "eligible": refused_by is None, "refused_by": refused_by,
+         **{name: decided.get(name) for name in ("level", "score", "rank", "margin")},
+         "kth_score": of_search.kth_score, "path": path, "user": answer.user, "coverage": answer.found.coverage,
+         "degraded": answer.degraded})

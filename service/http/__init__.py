@@ -1,0 +1,1 @@
+"""The HTTP side of a worker: endpoints, admission control, admin calls, request logging."""

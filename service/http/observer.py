@@ -1,0 +1,76 @@
+"""The outermost ASGI layer: gives each request an id, counts it, and logs one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.telemetry import metrics
+from service.telemetry.request_log import log
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+_ID_HEADER = b"x-request-id"
+CLIENT_GONE = 499
+"""Status in log and metrics of a request whose client went away before its body had come or its turn had."""
+
+
+@dataclass
+class RequestRecord:
+    """What is known of one request while it runs; `scope["record"]`.
+
+    Attributes:
+        request_id: the client's X-Request-ID if it is short and plain, else a random one.
+        started: `time.perf_counter()` at the arrival of the headers.
+        endpoint: path of the route that took it; `other` where there is none.
+        error_type: of the closed list, empty for an answer.
+        details: more fields of the log line.
+    """
+
+    request_id: str
+    started: float
+    endpoint: str = "other"
+    status: int = 0
+    error_type: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Observer:
+    """Wraps an ASGI application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record = scope["record"] = RequestRecord(_request_id(scope), time.perf_counter())
+
+        async def send_and_note(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                message["headers"] = [*message["headers"], (_ID_HEADER, record.request_id.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except Exception:  # a defect of ours, for which the application has apologised already
+            record.details["traceback"] = traceback.format_exc()
+        finally:
+            metrics.REQUESTS.labels(record.endpoint, str(record.status), record.error_type).inc()
+            log("request", request_id=record.request_id, endpoint=record.endpoint, status=record.status,
+                error_type=record.error_type or None, ms=round((time.perf_counter() - record.started) * 1000, 3),
+                **record.details)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == _ID_HEADER and _SANE_ID.fullmatch(value):
+            return str(value.decode())
+    return os.urandom(8).hex()

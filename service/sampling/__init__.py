@@ -1,0 +1,1 @@
+"""Sampling off the request path: recent requests, the quality meter, recorded beams."""

@@ -1,0 +1,156 @@
+"""Samples of requests that one thread works through beside them, so that requests hardly feel it. Knows no HTTP."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, Full, Queue
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import Counter
+
+from index_store.search.scoring import TowerScorer, UserQuery
+
+Sample = TypeVar("Sample")
+
+_BLOCK = 512
+"""Pairs that are scored between two pauses: fractions of a millisecond for which a request may have to wait."""
+
+_SHARE = 0.25
+"""Of one core, at most, while there are samples to work on."""
+
+_LOWEST_PRIORITY = 19
+_CLOSE_SECONDS = 5.0
+
+
+class BackgroundSampler(ABC, Generic[Sample]):
+    """One thread at the lowest priority; while it works some samples wait, more are counted and passed over.
+
+    Args:
+        name: of the thread.
+        room: samples that may wait.
+        passed_over: counts those that found no room.
+        idle_seconds: time without a sample after which `_idle` is called; None never calls it.
+    """
+
+    def __init__(self, name: str, room: int, passed_over: Counter, idle_seconds: float | None = None) -> None:
+        self._waiting: Queue[Sample | None] = Queue(maxsize=room)
+        self._passed_over, self._idle_seconds = passed_over, idle_seconds
+        self._closed = threading.Event()
+        self._pauses = Pauses(self._closed)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def close(self) -> None:
+        """Ends the thread, in the middle of a sample if there is one."""
+        self._closed.set()
+        with suppress(Full):
+            self._waiting.put_nowait(None)
+        if self._thread.ident is not None:
+            self._thread.join(_CLOSE_SECONDS)
+
+    @abstractmethod
+    def _work(self, sample: Sample) -> None:
+        """What is done with a sample, in the thread."""
+
+    @abstractmethod
+    def _failed(self, sample: Sample, error: Exception) -> None:
+        """Takes note of a sample that `_work` raised for; the thread goes on."""
+
+    def _idle(self) -> None:
+        """Called in the thread when there was nothing to do for a while."""
+
+    def _take(self, sample: Sample) -> None:
+        """Lets a sample wait for the thread, or passes it over; never waits itself."""
+        try:
+            self._waiting.put_nowait(sample)
+        except Full:
+            self._passed_over.inc()
+
+    def _pausing(self, scorer: TowerScorer) -> PausingScorer:
+        """For searches in the thread: they leave requests their turn, and end when this is closed."""
+        return PausingScorer(scorer, self._pauses)
+
+    def _run(self) -> None:
+        if sys.platform == "linux":  # elsewhere it would be the whole process
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+        while not self._closed.is_set():
+            self._next()
+
+    def _next(self) -> None:
+        """Waits for a sample and works on it; holds none, and so no bundle, while it waits."""
+        try:
+            sample = self._waiting.get(timeout=self._idle_seconds)
+        except Empty:
+            self._idle()
+            return
+        if sample is None:
+            return
+        try:
+            self._pauses.begin()
+            self._work(sample)
+            self._pauses.pause()
+        except ClosedError:
+            return
+        except Exception as error:  # the service answers without this too
+            self._failed(sample, error)
+
+
+class ClosedError(Exception):
+    """The sampler was closed while it searched."""
+
+
+@dataclass
+class Pauses:
+    """Keeps one thread within its share of a core.
+
+    Attributes:
+        closed: ends all pauses.
+        since: processor time of the thread when the last pause ended.
+    """
+
+    closed: threading.Event
+    since: float = 0.0
+
+    def begin(self) -> None:
+        """Counts from here."""
+        self.since = time.thread_time()
+
+    def pause(self) -> None:
+        """Waits as long as what was done since the last pause asks for.
+
+        Raises:
+            ClosedError: the sampler is closed.
+        """
+        if self.closed.wait((time.thread_time() - self.since) * (1 / _SHARE - 1)):
+            raise ClosedError
+        self.begin()
+
+
+@dataclass(frozen=True)
+class PausingScorer:
+    """Scores as another does, in small blocks with pauses between them.
+
+    Raises:
+        ClosedError: from `score`, once the sampler is closed.
+    """
+
+    scorer: TowerScorer
+    pauses: Pauses
+
+    @property
+    def ensemble(self) -> tuple[int, ...]:
+        return self.scorer.ensemble
+
+    def score(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
+        parts = []
+        for block in np.array_split(nodes, -(-len(nodes) // _BLOCK)):
+            parts.append(self.scorer.score(query, level, block))
+            self.pauses.pause()
+        return np.concatenate(parts)

@@ -1,0 +1,59 @@
+"""How good the answers are that people really get: some are searched for again, exhaustively, off the hot path.
+
+Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from index_store.search.exhaustive_search import ExhaustiveSearch
+from service.contract.answer import Answer
+from service.contract.query import Query
+from service.retrieval.retriever import Retriever
+from service.sampling.background_sampler import BackgroundSampler
+from service.telemetry import metrics
+from service.telemetry.request_log import log
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """An answered request; the retriever stays usable as long as somebody holds it, even after a swap."""
+
+    retriever: Retriever
+    query: Query
+    answer: Answer
+
+
+class QualityMeter(BackgroundSampler[_Sample]):
+    """Observes `retrieval_live_overlap` for a share of the answers.
+
+    While one sample is searched for, one waits; more are counted and passed over.
+
+    Args:
+        sample_rate: share of the answers, 0 to 1; 0 starts no thread.
+    """
+
+    def __init__(self, sample_rate: float) -> None:
+        super().__init__("quality", 1, metrics.QUALITY_SKIPPED)
+        self._sample_rate = sample_rate
+        if sample_rate:
+            self._thread.start()
+
+    def offer(self, retriever: Retriever, query: Query, answer: Answer) -> None:
+        """Takes an answer into the sample, or not; never waits."""
+        if random.random() < self._sample_rate and not query.exact:
+            self._take(_Sample(retriever, query, answer))
+
+    def _work(self, sample: _Sample) -> None:
+        retriever, query, found = sample.retriever, sample.query, sample.answer.found
+        user = retriever.encode(query)
+        truth = ExhaustiveSearch(retriever.bundle.content.tree, self._pausing(retriever.scorer)).search(
+            retriever.query(user), top_k=query.top_k, task_weights=query.task_weights,
+            eligible=retriever.eligible(user, retriever.item_rows(query.exclude_ad_ids)))
+        narrowed = "true" if found.narrowed else "false"
+        metrics.LIVE_OVERLAP.labels(retriever.bundle.bundle_id, narrowed).observe(found.overlap(truth))
+
+    def _failed(self, sample: _Sample, error: Exception) -> None:
+        log("quality_meter_failed", bundle_id=sample.retriever.bundle.bundle_id, reason=type(error).__name__)

@@ -1,0 +1,1 @@
+"""The parent process: starts and replaces workers, follows the pointer, checks and promotes bundles."""

@@ -1,0 +1,154 @@
+"""The parent process: verifies the first bundle, opens the socket, and runs the service until it is told to stop."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import signal
+import socket
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from index_store.bundle import pointer
+from index_store.bundle.bundle import Bundle
+from index_store.bundle.manifest import BundleError
+from service.bundles.control_channel import Drain, Release
+from service.sampling.beam_files import check_folder
+from service.settings import Settings, variable
+from service.telemetry.request_log import log
+
+if TYPE_CHECKING:
+    from service.supervisor.promotion import Promotion
+    from service.supervisor.workers import Workers
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; the message says which and why."""
+
+
+def serve(folder: Path, settings: Settings) -> int:
+    """Runs the service until SIGTERM or SIGINT.
+
+    Args:
+        folder: a bundle, or a folder of bundles with a pointer.
+        settings: of the service.
+
+    Returns:
+        Exit status: 0 after a signal, 1 if the workers cannot start.
+
+    Raises:
+        BundleError: the bundle is broken, and so is the one that the pointer names as the one before.
+        PointerError: the pointer is missing or unreadable.
+        ListenError: the port is taken or not ours to take.
+        BeamFolderError: beams are to be recorded, and their folder cannot be written.
+    """
+    if settings.beam_sample_rate and settings.beam_folder is not None:
+        check_folder(settings.beam_folder)
+    store = folder if pointer.is_store(folder) else None
+    first = _first(store, folder)
+    with open_address(settings) as listening, tempfile.TemporaryDirectory(prefix="retrieval-metrics-") as shared:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared  # telemetry/metrics.py reads it
+        from service.supervisor.promotion import Promotion
+        from service.supervisor.workers import StartFailedError, Workers
+
+        host, port = listening.getsockname()[:2]
+        log("listening", host=host, port=port, workers=settings.workers, bundle_id=first.bundle_id)
+        spawn = multiprocessing.get_context("spawn")
+        workers = Workers(spawn, settings, listening)
+        promotion = Promotion(store, first, workers, spawn, settings)
+        try:
+            with _stop_signals() as stop:
+                _run(workers, promotion, stop, settings)
+        except StartFailedError:
+            return 1
+        finally:
+            promotion.end()
+            listening.close()  # else it would go on to queue connections that nobody accepts
+            workers.end()
+    return 0
+
+
+def _run(workers: Workers, promotion: Promotion, stop: int, settings: Settings) -> None:
+    """Keeps the workers alive and on the right bundle, until the signal; then lets them refuse for a while."""
+    drained_at: float | None = None
+    while drained_at is None or time.monotonic() < drained_at:
+        if drained_at is None:
+            workers.start_due(promotion.target)
+        due = workers.next_start if drained_at is None else drained_at
+        seconds = math.inf if due is None else max(0.0, due - time.monotonic())
+        ready = wait([stop, *workers.sources, *promotion.sources], min(seconds, settings.pointer_poll_seconds))
+        heard = list(workers.received(ready))
+        if stop in ready:
+            number = os.read(stop, 1)[0]
+            if drained_at is not None or number == signal.SIGINT:
+                return  # told twice, or by somebody at a terminal who does not want to wait
+            log("draining", seconds=settings.drain_seconds)
+            workers.tell(Drain())
+            drained_at = time.monotonic() + settings.drain_seconds
+        try:
+            for worker, message in heard:
+                promotion.heard(worker, message)
+            promotion.tick()
+        except Exception:  # a defect here must not end what serves
+            log("supervisor_failed", traceback=traceback.format_exc())
+
+
+def _first(store: Path | None, folder: Path) -> Release:
+    """The bundle to start with: reads every byte of it, so that the workers need not."""
+    if store is None:
+        return _sound(folder.resolve())
+    current = pointer.read(store)
+    try:
+        return _sound(store / current.bundle)
+    except BundleError as error:
+        if current.previous is None:
+            raise
+        # A replica that starts now serves what those serve that have refused the bundle, and goes on to refuse it too.
+        log("bundle_refused", bundle=current.bundle, reason=str(error), fault="broken")
+        return _sound(store / current.previous)
+
+
+def _sound(folder: Path) -> Release:
+    return Release(folder.name, folder, Bundle.open(folder).bundle_id)
+
+
+def open_address(settings: Settings) -> socket.socket:
+    """A socket with its address. The workers listen: until one can accept, callers are refused and need not wait.
+
+    Raises:
+        ListenError: the address is taken or not ours to take.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise ListenError(f"cannot listen on {settings.host}:{settings.port} ({os.strerror(error.errno or 0)}); choose "
+                          f"another with --host and --port, or {variable('host')} and {variable('port')}") from error
+    return listening
+
+
+@contextmanager
+def _stop_signals() -> Iterator[int]:
+    """A file descriptor on which the number of each SIGTERM and SIGINT can be read."""
+    reader, writer = os.pipe()
+    before = {number: signal.signal(number, lambda received, _: os.write(writer, bytes([received])))
+              for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield reader
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)

@@ -1,0 +1,146 @@
+"""The processes that answer requests, as the supervisor sees them: started, replaced when they die, told and ended."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import Any
+
+from prometheus_client.multiprocess import mark_process_dead
+
+from service.bundles.control_channel import Message, Release, SupervisorEnd
+from service.settings import Settings
+from service.supervisor import worker
+from service.telemetry.request_log import log
+
+_RESTART_PAUSE_SECONDS = 0.5
+_KILL_MARGIN_SECONDS = 5
+
+
+class StartFailedError(Exception):
+    """A worker could not start, and the next one could not either."""
+
+
+@dataclass
+class Worker:
+    """One process.
+
+    Attributes:
+        serving: the bundle that answers there, as it has said; None until it is ready.
+        failure: why it does not serve what it was told last.
+        failed_at: seconds of `time.monotonic()`.
+        heard: whether it may still say something.
+    """
+
+    process: SpawnProcess
+    end: SupervisorEnd
+    serving: Release | None = None
+    failure: str | None = None
+    failed_at: float = 0.0
+    heard: bool = True
+
+    @property
+    def process_id(self) -> int:
+        return self.process.pid or 0
+
+    def send(self, message: Message) -> None:
+        """Tells it; one that does not listen any more is killed, and so replaced."""
+        if not self.end.send(message) and self.process.is_alive():
+            log("worker_killed", worker_id=self.process_id, reason="it does not read what it is told")
+            self.process.kill()
+
+
+class Workers:
+    """All workers of this service.
+
+    Args:
+        spawn: makes the processes.
+        settings: theirs.
+        listening: the socket that they accept from.
+    """
+
+    def __init__(self, spawn: SpawnContext, settings: Settings, listening: socket.socket) -> None:
+        self._spawn, self._settings, self._listening = spawn, settings, listening
+        self._all: list[Worker] = []
+        self._starts: list[float] = [0.0] * settings.workers
+
+    def __iter__(self) -> Iterator[Worker]:
+        return iter(self._all)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all processes that should run do."""
+        return len(self._all) == self._settings.workers
+
+    @property
+    def sources(self) -> list[Any]:
+        """What to wait for: messages and deaths."""
+        return [*(member.process.sentinel for member in self._all),
+                *(member.end.connection for member in self._all if member.heard)]
+
+    @property
+    def next_start(self) -> float | None:
+        """When a worker is to be replaced, in seconds of `time.monotonic()`."""
+        return min(self._starts, default=None)
+
+    def start_due(self, release: Release) -> None:
+        """Starts the workers that are missing, a moment after they ended."""
+        now = time.monotonic()
+        for due in [at for at in self._starts if at <= now]:
+            self._starts.remove(due)
+            ours, theirs = socket.socketpair()
+            process = self._spawn.Process(target=worker.run, args=(release, self._settings, self._listening, theirs))
+            process.start()
+            theirs.close()
+            self._all.append(Worker(process, SupervisorEnd(ours)))
+
+    def received(self, ready: list[Any]) -> Iterator[tuple[Worker, Message]]:
+        """The messages that have come.
+
+        Args:
+            ready: the sources that something has happened to.
+
+        Raises:
+            StartFailedError: a worker says so by its exit status.
+        """
+        for member in list(self._all):
+            if member.heard and member.end.connection in ready:
+                try:
+                    yield from ((member, message) for message in member.end.receive())
+                except EOFError:
+                    member.heard = False
+            if member.process.sentinel in ready:
+                self._bury(member)
+
+    def tell(self, message: Message) -> None:
+        """Tells all of them."""
+        for member in self._all:
+            member.send(message)
+
+    def end(self) -> None:
+        """Lets the workers finish their requests, then kills those that did not."""
+        seconds = self._settings.shutdown_seconds
+        for member in self._all:
+            member.process.terminate()
+        deadline = time.monotonic() + seconds + _KILL_MARGIN_SECONDS
+        for member in self._all:
+            member.process.join(max(0.0, deadline - time.monotonic()))
+            if member.process.is_alive():
+                log("worker_killed", worker_id=member.process_id, reason=f"still busy after {seconds} s")
+                member.process.kill()
+                member.process.join()
+
+    def _bury(self, member: Worker) -> None:
+        member.process.join()
+        member.end.connection.close()
+        self._all.remove(member)
+        # Takes its gauges out of the sums; its counters stay, for a counter must not fall.
+        mark_process_dead(member.process_id)  # type: ignore[no-untyped-call]
+        log("worker_ended", worker_id=member.process_id, exit_code=member.process.exitcode)
+        if member.process.exitcode == worker.START_FAILED:
+            raise StartFailedError
+        # The pause is there so that a worker that dies at once does not keep a core busy.
+        self._starts.append(time.monotonic() + _RESTART_PAUSE_SECONDS)

@@ -1,0 +1,106 @@
+"""Prometheus metrics, right with several workers too. docs/operations.md has a row for each.
+
+The supervisor names a folder in PROMETHEUS_MULTIPROC_DIR before this module is imported; each worker writes its values
+there, and whoever is scraped adds up those of all.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import get_args
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from service.contract.answer import Answer, CacheUse, DegradedReason
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_SHARES = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+
+REQUESTS = Counter("retrieval_requests", "Requests by endpoint, HTTP status and error type (empty where none)",
+                   ["endpoint", "status", "error_type"])
+STAGE_SECONDS = Histogram("retrieval_stage_seconds", "Time of answered requests by stage, `total` included", ["stage"],
+                          buckets=_BUCKETS)
+LEVEL_SECONDS = Histogram("retrieval_level_seconds", "Time of the search by level of the tree", ["level"],
+                          buckets=_BUCKETS)
+PAIRS_SCORED = Counter("retrieval_pairs_scored", "Pairs of user and node or ad that were scored, by level", ["level"])
+USER_CACHE = Counter("retrieval_user_cache", "Answered requests by where the user embedding came from", ["result"])
+BAD_VALUES = Counter("retrieval_user_cache_bad_values", "Values in Redis that were not what was asked for")
+DEGRADED = Counter("retrieval_degraded", "Answered requests that went without something", ["reason"])
+REDIS_FAILURES = Counter("retrieval_redis_failures", "Failed round trips to Redis, timeouts included", ["operation"])
+DROPPED_WRITES = Counter("retrieval_redis_dropped_writes", "Embeddings not written to Redis: no room, or paused")
+REFUSED = Counter("retrieval_admission_refused", "Requests that were not searched for, by reason", ["reason"])
+QUEUED = Gauge("retrieval_queue_length", "Requests that wait for a search thread now", multiprocess_mode="livesum")
+QUEUE_LIMIT = Gauge("retrieval_queue_limit", "Requests that may wait for a search thread", multiprocess_mode="livesum")
+SEARCH_THREADS = Gauge("retrieval_search_threads", "Threads that search", multiprocess_mode="livesum")
+IN_FLIGHT = Gauge("retrieval_in_flight", "Requests for ads that are being answered now, those that wait included",
+                  multiprocess_mode="livesum")
+COVERAGE = Histogram("retrieval_coverage", "Share of the planned pairs that was scored", buckets=_SHARES)
+BUNDLE_ACTIVE = Gauge("retrieval_bundle_active", "Live workers that serve this bundle", ["bundle_id"],
+                      multiprocess_mode="livesum")
+BUNDLE_SWAPS = Counter("retrieval_bundle_swaps", "Times that a worker went over to another bundle")
+BUNDLE_REFUSED = Counter("retrieval_bundle_refused", "Bundles that were not taken, by reason", ["reason"])
+POINTER_MISMATCH = Gauge("retrieval_bundle_pointer_mismatch", "1 while a worker serves another bundle than the pointer "
+                                                              "names, or the pointer cannot be read",
+                         multiprocess_mode="livemax")
+LIVE_OVERLAP = Histogram("retrieval_live_overlap", "Share of the exhaustive answer that sampled answers hold, by "
+                         "whether a deadline narrowed the search", ["bundle_id", "narrowed"], buckets=_SHARES)
+QUALITY_SKIPPED = Counter("retrieval_quality_skipped", "Sampled answers not searched for again: one waited already")
+BEAMS_RECORDED = Counter("retrieval_beams_recorded", "Sampled requests whose beam was recorded")
+BEAMS_DROPPED = Counter("retrieval_beams_dropped", "Sampled requests whose beam was not recorded: too many waited")
+BEAMS_FAILED = Counter("retrieval_beams_failed", "Beams that were lost: their search or their file failed")
+
+# Values that are known beforehand start at 0, so that the first event is a rise that an alert can see.
+for _result in get_args(CacheUse):
+    USER_CACHE.labels(_result)
+for _operation in ("get", "set"):
+    REDIS_FAILURES.labels(_operation)
+for _reason in get_args(DegradedReason):
+    DEGRADED.labels(_reason)
+for _reason in ("overloaded", "deadline_unreachable", "client_gone"):
+    REFUSED.labels(_reason)
+for _reason in ("broken", "golden", "worse", "pointer", "check", "worker"):
+    BUNDLE_REFUSED.labels(_reason)
+
+# A label is looked up once and not with every request: half of what counting it costs.
+_STAGE = {stage: STAGE_SECONDS.labels(stage)
+          for stage in ("total", "queue", "features", "cache", "user_tower", "search", "scorer")}
+
+
+@cache
+def _level(level: int) -> tuple[Histogram, Counter]:
+    return LEVEL_SECONDS.labels(str(level)), PAIRS_SCORED.labels(str(level))
+
+
+def observe(answer: Answer, total: float) -> None:
+    """Counts an answered request; `total` in seconds."""
+    times = answer.times
+    for stage, histogram in _STAGE.items():
+        histogram.observe(total if stage == "total" else getattr(times, stage))
+    for trace in answer.found.levels:
+        seconds, pairs = _level(trace.level)
+        seconds.observe(trace.seconds)
+        pairs.inc(trace.scored)
+    COVERAGE.observe(answer.found.coverage)
+    USER_CACHE.labels(answer.user_cache).inc()
+    for reason in answer.degraded:
+        DEGRADED.labels(reason).inc()
+
+
+def render() -> bytes:
+    """All metrics of all workers in Prometheus' text format."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

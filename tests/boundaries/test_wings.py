@@ -1,0 +1,73 @@
+"""Wings: within a package imports run one way, from the top of the list to the bottom."""
+
+import ast
+
+import pytest
+
+from tests.paths import ROOT
+
+WINGS = {
+    "index_store": ["bundle", "search", "targeting", "tree", "features"],
+    "model": ["experiments", "backbone", "evaluation", "export", "training", "tree", "examples", "network", "data"],
+    "service": ["supervisor", "http", "bundles", "sampling", "cache", "retrieval", "telemetry", "contract"],
+    "loadtest": ["chaos", "growth", "demo", "http", "bench", "processes"],
+}
+"""Top to bottom; `docs/decisions/0014-wings.md` says why."""
+
+FLAT = {"__init__", "__main__", "commands", "config", "settings"}
+"""Modules that stand beside the wings: entry points, which import any wing, and settings, which import none."""
+
+SETTINGS = {"config", "settings"}
+PACKAGES = {"index_store": set(), "model": {"index_store"}, "service": {"index_store"},
+            "loadtest": {"index_store", "model", "service"}}
+"""Which packages a package may import."""
+
+
+def imports(path):
+    """Modules that a file imports, within functions and for types too, as tuples of names."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} has a relative import"
+            yield from ((*node.module.split("."), alias.name) for alias in node.names)
+
+
+def modules(package):
+    for path in sorted((ROOT / package).rglob("*.py")):
+        yield path, path.relative_to(ROOT / package).with_suffix("").parts
+
+
+@pytest.mark.parametrize("package", WINGS)
+def test_every_module_lies_in_a_wing(package):
+    wings = WINGS[package]
+    for path, parts in modules(package):
+        assert parts[0] in (wings if len(parts) > 1 else FLAT), f"{path} lies in no wing of {package}"
+        assert len(parts) <= 2, f"{path} lies in a wing within a wing"
+    assert {parts[0] for _, parts in modules(package) if len(parts) > 1} == set(wings)
+
+
+@pytest.mark.parametrize("package", WINGS)
+def test_imports_run_down_the_list_of_wings(package):
+    wings, upwards = WINGS[package], []
+    for path, parts in modules(package):
+        for imported in imports(path):
+            if imported[0] != package or len(imported) < 2:
+                continue
+            if len(parts) == 1:
+                if parts[0] in SETTINGS:
+                    upwards.append(f"{path.relative_to(ROOT)} -> {'.'.join(imported)}")
+            elif imported[1] in wings:
+                if wings.index(imported[1]) < wings.index(parts[0]):
+                    upwards.append(f"{path.relative_to(ROOT)} -> {'.'.join(imported)}")
+            elif imported[1] not in SETTINGS:
+                upwards.append(f"{path.relative_to(ROOT)} -> {'.'.join(imported)}")
+    assert not upwards
+
+
+@pytest.mark.parametrize("package", WINGS)
+def test_imports_stay_within_the_packages_below(package):
+    others = set(WINGS) - PACKAGES[package] - {package}
+    found = [f"{path.relative_to(ROOT)} -> {'.'.join(imported)}" for path, _ in modules(package)
+             for imported in imports(path) if imported[0] in others | {"tests"}]
+    assert not found

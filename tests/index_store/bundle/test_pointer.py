@@ -1,0 +1,111 @@
+"""The pointer of a folder of bundles: what it may say, that it is replaced whole, and that nobody's word gets lost."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from index_store.bundle import pointer
+from index_store.bundle.pointer import BundleNameError, Pointer, PointerChangedError, PointerError
+from tests.service.service_process import ROOT
+
+
+def index_store(*arguments):
+    return subprocess.run([sys.executable, "-m", "index_store", *map(str, arguments)], cwd=ROOT, capture_output=True,
+                          text=True, timeout=60)
+
+
+@pytest.fixture
+def store(tiny_bundle, tmp_path):
+    for name in ("one", "two"):
+        shutil.copytree(tiny_bundle, tmp_path / "store" / name)
+    return tmp_path / "store"
+
+
+def test_pointer_says_what_was_written_when_read(tmp_path):
+    pointer.replace(tmp_path, Pointer("one"), None)
+    assert pointer.read(tmp_path) == Pointer("one")
+    before = pointer.stamp(tmp_path)
+    pointer.replace(tmp_path, Pointer("two", "one"), Pointer("one"))
+    assert pointer.read(tmp_path) == Pointer("two", "one")
+    assert pointer.stamp(tmp_path) != before
+    assert [path.name for path in tmp_path.iterdir()] == ["current"]
+
+
+def test_pointer_of_somebody_else_stays_when_it_came_between(tmp_path):
+    pointer.replace(tmp_path, Pointer("theirs"), None)
+    with pytest.raises(PointerChangedError, match="theirs"):
+        pointer.replace(tmp_path, Pointer("ours"), None)
+    assert pointer.read(tmp_path) == Pointer("theirs")
+
+
+def test_one_writer_wins_when_many_replace_the_same_pointer(tmp_path):
+    pointer.replace(tmp_path, Pointer("first"), None)
+    start, won = threading.Barrier(8), []
+
+    def write(name):
+        start.wait()
+        try:
+            pointer.replace(tmp_path, Pointer(name, "first"), Pointer("first"))
+            won.append(name)
+        except PointerChangedError:
+            pass
+
+    writers = [threading.Thread(target=write, args=(f"w{number}",)) for number in range(8)]
+    for thread in writers:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    assert [pointer.read(tmp_path).bundle] == won
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    (b"", "is not readable"), (b"two", "is not readable"), (b"\xff\xfe", "is not readable"),
+    (b"[" * 4000, "is not readable"), (b'["two"]', "an object"),
+    (b'{"previous": "one"}', "names None"), (b'{"bundle": 7}', "names 7"), (b'{"bundle": "../two"}', "is no name"),
+    (b'{"bundle": "two", "previous": ".."}', "is no name"), (b'{"bundle": "two", "weight": 1}', "an object"),
+    (b'{"bundle": "' + b"x" * 5000 + b'"}', "is not readable"),
+])
+def test_pointer_is_refused_when_it_says_something_else(tmp_path, content, said):
+    (tmp_path / "current").write_bytes(content)
+    with pytest.raises(PointerError, match=said) as refused:
+        pointer.read(tmp_path)
+    assert "python -m index_store promote" in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", ".hidden", "-x", "current", "a\n", "a b", "x" * 129])
+def test_name_is_refused_when_it_is_no_path_component(name):
+    with pytest.raises(BundleNameError, match="is no name of a bundle"):
+        pointer.check_name(name)
+
+
+def test_pointer_is_refused_when_the_folder_is_gone(tmp_path):
+    with pytest.raises(PointerError, match="cannot be written"):
+        pointer.replace(tmp_path / "nowhere", Pointer("one"), None)
+
+
+def test_promote_sets_the_pointer_when_the_bundle_is_sound(store):
+    for name, previous in (("one", None), ("two", "one"), ("two", "one")):
+        done = index_store("promote", store, name)
+        assert done.returncode == 0, done.stderr
+        assert pointer.read(store) == Pointer(name, previous)
+    assert pointer.bundle_names(store) == ["one", "two"]
+
+
+def test_promote_mends_the_pointer_when_it_is_unreadable(store):
+    (store / "current").write_text("one")
+    assert index_store("promote", store, "two").returncode == 0
+    assert json.loads((store / "current").read_text()) == {"bundle": "two", "previous": None}
+
+
+@pytest.mark.parametrize(("name", "status", "said"), [("two", 1, "is missing"), ("three", 1, "is no folder"),
+                                                      ("..", 2, "is no name of a bundle")])
+def test_promote_leaves_the_pointer_when_the_bundle_is_not_fit(store, name, status, said):
+    pointer.replace(store, Pointer("one"), None)
+    (store / "two" / "scorer_1.onnx").unlink()
+    done = index_store("promote", store, name)
+    assert (done.returncode, said in done.stderr) == (status, True), done.stderr
+    assert pointer.read(store) == Pointer("one")

@@ -1,0 +1,146 @@
+"""Encoding: the same value gives the same id however it is written, and what cannot be encoded is named."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index_store.features.encoder import FeatureEncoder, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.features.ragged import Ragged
+from index_store.features.values import MAX_ID_BYTES, MAX_LIST, FeatureError, as_key, look_up, look_up_one
+
+SPEC = FeatureSpec((FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("likes", "multi")),
+                   (FieldSpec("price", "dense"), FieldSpec("brand", "categorical")), (TaskSpec("click"),),
+                   "impressions", (KeyFamily("brand", "brand", "match"), KeyFamily("near", "ad_id", "co_click", 3)),
+                   history_length=3)
+
+
+@pytest.fixture
+def encoder():
+    vocabularies = {"user.country": np.array([b"7", b"de", b"fr"]), "user.likes": np.array([b"a", b"b"]),
+                    "item.brand": np.array([b"x"])}
+    return FeatureEncoder(SPEC, vocabularies, {"user.age": (40.0, 10.0), "item.price": (0.0, 1.0)},
+                          np.array([b"10", b"11", b"12", b"9"]))
+
+
+def test_values_become_ids_when_they_are_known(encoder):
+    features = encoder.encode_user({"age": 50, "country": "de", "likes": ["b", "never seen", "a"]})
+    assert features.dense.tolist() == [[1.0]]
+    assert features.categorical.tolist() == [[2]]
+    assert features.multi[0].row(0).tolist() == [2, 1]
+    assert (features.dense.dtype, features.categorical.dtype) == (np.float32, np.int32)
+
+
+@pytest.mark.parametrize("raw", [{}, {"age": None, "country": None, "likes": None}])
+def test_fields_become_mean_and_unknown_when_they_are_missing(encoder, raw):
+    features = encoder.encode_user(raw)
+    assert features.dense.tolist() == [[0.0]]
+    assert features.categorical.tolist() == [[0]]
+    assert len(features.multi[0].values) == 0
+
+
+def test_integer_and_text_are_one_value_when_they_read_alike(encoder):
+    assert encoder.encode_user({"country": 7}).categorical.tolist() == [[1]]
+    assert encoder.encode_user({"country": "7"}).categorical.tolist() == [[1]]
+    assert encoder.encode_user({"country": "07"}).categorical.tolist() == [[0]]
+
+
+def test_history_keeps_the_most_recent_known_items_when_it_is_long(encoder):
+    assert encoder.encode_history(["12", 9, "none", "10", "11"]).tolist() == [2, 3, 0]
+    assert encoder.encode_history([]).tolist() == []
+
+
+@pytest.mark.parametrize(("raw", "name", "said"), [
+    ({"height": 1}, "height", "knows ['age', 'country', 'likes']"),
+    ({"age": "50"}, "age", "is '50', a str; give a number"),
+    ({"age": True}, "age", "a bool; give a number"),
+    ({"age": [1.0]}, "age", "a list; give a number"),
+    ({"age": float("nan")}, "age", "nan; give a finite"),
+    ({"age": float("-inf")}, "age", "-inf; give a finite"),
+    ({"age": 1e39}, "age", "1e+39; give a finite"),
+    ({"age": 10**400}, "age", "give a finite"),
+    ({"country": 1.5}, "country", "1.5 is a float; give text or an integer"),
+    ({"country": False}, "country", "False is a bool"),
+    ({"country": ""}, "country", "is empty"),
+    ({"country": "x" * (MAX_ID_BYTES + 1)}, "country", f"{MAX_ID_BYTES + 1} bytes; at most {MAX_ID_BYTES}"),
+    ({"country": "ü" * MAX_ID_BYTES}, "country", f"{2 * MAX_ID_BYTES} bytes"),
+    ({"country": "d\0e"}, "country", "NUL"),
+    ({"country": "\ud800"}, "country", "surrogate"),
+    ({"likes": "a"}, "likes", "is a str; give a list"),
+    ({"likes": {"a": 1}}, "likes", "is a dict; give a list"),
+    ({"likes": ["a", None]}, "likes", "None is a NoneType"),
+    ({"likes": ["a"] * (MAX_LIST + 1)}, "likes", f"{MAX_LIST + 1} values; at most {MAX_LIST}"),
+])
+def test_value_is_refused_when_it_cannot_be_encoded(encoder, raw, name, said):
+    with pytest.raises(FeatureError) as caught:
+        encoder.encode_user(raw)
+    assert caught.value.name == name
+    assert said in str(caught.value)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("depth", [100, 100_000])
+def test_value_is_refused_in_few_words_when_it_is_nested_or_long(encoder, depth):
+    nested = []
+    for _ in range(depth):
+        nested = [nested]
+    for value in (nested, ["x" * depth] * 1000):
+        with pytest.raises(FeatureError) as caught:
+            encoder.encode_user({"likes": [value]})
+        assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("history", ["10", None, [1.5], [["10"]], ["10"] * (MAX_LIST + 1)])
+def test_history_is_refused_when_it_is_no_list_of_ids(encoder, history):
+    with pytest.raises(FeatureError) as caught:
+        encoder.encode_history(history)
+    assert caught.value.name == "history"
+
+
+@given(st.integers(-10**20, 10**20))
+def test_keys_of_integers_and_their_text_agree_when_made(number):
+    assert as_key(number, "id") == as_key(str(number), "id") == as_key(str(number), "other")
+
+
+@settings(max_examples=200)
+@given(st.sets(st.binary(min_size=1, max_size=4).filter(lambda key: b"\0" not in key), max_size=20),
+       st.lists(st.binary(min_size=1, max_size=8).filter(lambda key: b"\0" not in key), max_size=20))
+def test_keys_are_found_where_they_are_when_their_lengths_differ(known, asked):
+    vocabulary = np.array(sorted(known), dtype=f"S{max(map(len, known), default=1)}")
+    found = look_up(vocabulary, np.array(asked, dtype="S8"))
+    assert found.tolist() == [sorted(known).index(key) if key in known else -1 for key in asked]
+    assert [look_up_one(vocabulary, key) for key in asked] == found.tolist()
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=6), st.data())
+def test_rows_are_the_lists_when_taken_in_any_order(lists, data):
+    ragged = Ragged.of(lists)
+    rows = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=8))
+    taken = ragged.take(np.array(rows, np.int64))
+    assert [taken.row(i).tolist() for i in range(len(rows))] == [lists[row] for row in rows]
+    assert ragged.one_each == all(len(part) == 1 for part in lists)
+
+
+def test_spec_is_the_same_when_it_went_through_json():
+    assert FeatureSpec.from_json(SPEC.to_json()) == SPEC
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"tasks": []}, "no task is declared"),
+    ({"tasks": [{"name": "click"}, {"name": "click"}]}, "declared twice"),
+    ({"tasks": [{"name": "click", "weight": -1.0}]}, "weight -1.0"),
+    ({"tasks": [{"name": "click", "weight": float("nan")}]}, "weight nan"),
+    ({"user_fields": [{"name": "user_id", "kind": "dense"}]}, "not a usable name"),
+    ({"user_fields": [{"name": "two words", "kind": "dense"}]}, "not a usable name"),
+    ({"user_fields": [{"name": "age", "kind": "text"}]}, "kind 'text'"),
+    ({"user_fields": [{"nom": "age", "kind": "dense"}]}, "is not a FeatureSpec"),
+    ({"negatives": "some"}, "negatives 'some' is unknown"),
+    ({"history_length": 0}, "history_length 0"),
+    ({"key_families": [{"name": "f", "item_field": "price", "via": "match"}]}, "no categorical or multi item field"),
+    ({"key_families": [{"name": "f", "item_field": "brand", "via": "magic"}]}, "via 'magic'"),
+    ({"key_families": [{"name": "f", "item_field": "brand", "via": "co_click"}]}, "needs at least 1"),
+    ({"unheard": 1}, "is not a FeatureSpec"),
+])
+def test_spec_is_refused_when_a_declaration_is_wrong(change, said):
+    with pytest.raises(FeatureError, match=said):
+        FeatureSpec.from_json(SPEC.to_json() | change)

@@ -1,0 +1,277 @@
+"""Beam and exhaustive search over random trees, under a fake scorer that deals in small integers, so that many tie."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index_store.search.beam_search import MOST_WIDENED, BeamSearch
+from index_store.search.deadline import Pace
+from index_store.search.exhaustive_search import ExhaustiveSearch
+from index_store.search.ranking import LEAST_BLOCK
+from index_store.targeting.eligibility import Eligible
+from index_store.tree.tree import build_tree
+
+WEIGHTS = np.array([1.0, 2.0], np.float32)
+
+
+@dataclass
+class FakeScorer:
+    """Two tasks' logits for every node of every level, and a record of what was asked."""
+
+    logits: list[np.ndarray]
+    asked: dict[int, list[int]] = field(default_factory=dict)
+    ensemble: tuple[int, ...] = ()
+
+    def score(self, query, level, nodes):
+        assert query == "query"
+        asked = self.asked.setdefault(level, [])
+        assert not set(asked) & set(nodes.tolist()), "a node was scored twice"
+        assert not asked or level == len(self.logits), "only the items' level may be asked in parts"
+        asked.extend(nodes.tolist())
+        return self.logits[level - 1][nodes]
+
+
+@st.composite
+def worlds(draw):
+    """A tree, a scorer over it, excluded rows (some twice) and top_k."""
+    items, inner = draw(st.integers(1, 400)), draw(st.integers(0, 3))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    codes = random.integers(0, draw(st.integers(1, 5)), (items, inner))
+    tree = build_tree(codes, random.normal(size=(items, 2)).astype(np.float32))
+    logits = [random.integers(-2, 3, (tree.size(level), 2)).astype(np.float32) for level in range(1, tree.depth + 1)]
+    excluded = random.integers(0, items, draw(st.integers(0, items)))
+    return tree, logits, excluded, draw(st.integers(1, items + 3) | st.integers(1, 5))
+
+
+def reference(tree, logits, excluded, top_k):
+    """(score, row) of the best items, by sorting all of them."""
+    scores = logits[-1] @ WEIGHTS
+    allowed = [(-scores[at], row) for at, row in enumerate(tree.rows.tolist()) if row not in set(excluded.tolist())]
+    return [(-score, row) for score, row in sorted(allowed)[:top_k]]
+
+
+def allowed(tree, excluded):
+    return Eligible.of(tree.n_items, None, tree.position_of_row[excluded])
+
+
+def pairs(result):
+    return list(zip(result.scores.tolist(), result.rows.tolist(), strict=True))
+
+
+@settings(max_examples=300, deadline=None)
+@given(worlds())
+def test_both_searches_agree_with_sorting_when_the_beam_is_as_wide_as_the_tree(world):
+    tree, logits, excluded, top_k = world
+    widest = max(tree.size(level) for level in range(1, tree.depth + 1))
+    beam = BeamSearch(tree, FakeScorer(logits)).search("query", top_k=top_k, beam_width=widest, task_weights=WEIGHTS,
+                                                       eligible=allowed(tree, excluded))
+    exact = ExhaustiveSearch(tree, FakeScorer(logits)).search("query", top_k=top_k, task_weights=WEIGHTS,
+                                                              eligible=allowed(tree, excluded))
+    assert pairs(beam) == pairs(exact) == reference(tree, logits, excluded, top_k)
+    np.testing.assert_array_equal(beam.logits, logits[-1][tree.position_of_row[beam.rows]])
+    assert not any(trace.scored for trace in beam.levels[:-1])
+
+
+@settings(max_examples=300, deadline=None)
+@given(worlds(), st.lists(st.integers(1, 4), min_size=3, max_size=3))
+def test_result_is_full_and_allowed_when_the_beam_is_narrow(world, widths):
+    tree, logits, excluded, top_k = world
+    scorer = FakeScorer(logits)
+    result = BeamSearch(tree, scorer).search("query", top_k=top_k, beam_width=widths[:tree.depth - 1],
+                                             task_weights=WEIGHTS, eligible=allowed(tree, excluded))
+    gone = set(excluded.tolist())
+    assert len(result.rows) == min(top_k, tree.n_items - len(gone))
+    assert len(set(result.rows.tolist())) == len(result.rows)
+    assert not gone & set(result.rows.tolist())
+    assert pairs(result) == sorted(pairs(result), key=lambda pair: (-pair[0], pair[1]))
+    assert (result.eligible, result.coverage) == (tree.n_items - len(gone), 1.0)
+    for trace in result.levels:
+        assert (trace.level in scorer.asked) == (trace.scored > 0)
+        assert trace.scored in (0, trace.candidates)
+        share = min(MOST_WIDENED, tree.n_items / max(1, result.eligible))
+        assert trace.level == tree.depth or (trace.candidates > widths[trace.level - 1] * share) == (trace.scored > 0)
+    assert result.pairs_scored == sum(map(len, scorer.asked.values()))
+    for level, nodes in scorer.asked.items():
+        for node in nodes:
+            first, end = tree.bounds(level, np.array(node))
+            assert set(tree.rows[first:end].tolist()) - gone, "a node without an allowed item was scored"
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds(), st.integers(1, 4))
+def test_kept_nodes_are_the_best_when_the_first_level_is_cut(world, width):
+    tree, logits, _, _ = world
+    if tree.depth < 2 or tree.size(1) <= width:
+        return
+    scorer = FakeScorer(logits)
+    BeamSearch(tree, scorer).search("query", top_k=1, beam_width=width, task_weights=WEIGHTS)
+    scores = logits[0] @ WEIGHTS
+    kept = sorted(sorted(range(tree.size(1)), key=lambda node: (-scores[node], node))[:width])
+    expected = tree.children(1, np.array(kept)).tolist()
+    if len(expected) > width or tree.depth == 2:
+        assert scorer.asked[2] == expected
+
+
+def test_search_refuses_when_the_beam_names_another_number_of_levels():
+    tree = build_tree(np.array([[0], [1]]), np.eye(2, dtype=np.float32))
+    with pytest.raises(ValueError, match="beam_width names 2 levels, the tree has 1"):
+        BeamSearch(tree, FakeScorer([])).search("query", top_k=1, beam_width=[1, 1], task_weights=WEIGHTS)
+
+
+def test_result_is_empty_when_everything_is_excluded():
+    tree = build_tree(np.array([[0], [0], [1]]), np.eye(3, dtype=np.float32))
+    scorer = FakeScorer([])
+    result = BeamSearch(tree, scorer).search("query", top_k=2, beam_width=1, task_weights=WEIGHTS,
+                                             eligible=allowed(tree, np.array([0, 1, 2])))
+    assert (len(result.rows), result.logits.shape, scorer.asked) == (0, (0, 2), {})
+
+
+def test_few_eligible_items_are_scored_directly_when_the_beam_would_cost_more():
+    random = np.random.default_rng(0)
+    tree = build_tree(random.integers(0, 6, (300, 2)), random.normal(size=(300, 2)).astype(np.float32))
+    logits = [random.normal(size=(tree.size(level), 2)).astype(np.float32) for level in (1, 2, 3)]
+    gone = np.arange(20, 300)
+    scorer = FakeScorer(logits)
+    result = BeamSearch(tree, scorer).search("query", top_k=5, beam_width=3, task_weights=WEIGHTS,
+                                             eligible=allowed(tree, gone))
+    assert list(scorer.asked) == [3]
+    assert sorted(tree.rows[scorer.asked[3]].tolist()) == list(range(20))
+    assert pairs(result) == reference(tree, logits, gone, 5)
+
+
+@dataclass
+class PlantedTime:
+    """A Deadline with the given seconds left, one a question, and the last one from then on; a pair takes a second."""
+
+    seconds: list[float]
+    pace: Pace = field(default_factory=lambda: Pace(1.0))
+
+    def left(self):
+        return self.seconds.pop(0) if len(self.seconds) > 1 else self.seconds[0]
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds(), st.lists(st.integers(1, 20), min_size=3, max_size=3),
+       st.lists(st.floats(-10, 500), min_size=1, max_size=4))
+def test_search_reaches_the_items_when_time_is_short(world, widths, affords):
+    tree, logits, excluded, top_k = world
+    ask = {"top_k": top_k, "beam_width": widths[:tree.depth - 1], "task_weights": WEIGHTS,
+           "eligible": allowed(tree, excluded)}
+    whole = BeamSearch(tree, FakeScorer(logits)).search("query", **ask)
+    hurried = BeamSearch(tree, FakeScorer(logits)).search("query", **ask, deadline=PlantedTime(affords))
+    assert hurried.levels[-1].level == tree.depth
+    assert len(hurried.rows) or not whole.eligible
+    assert not set(hurried.rows.tolist()) & set(excluded.tolist())
+    assert 0 <= hurried.coverage <= 1
+    if hurried.narrowed:
+        assert hurried.coverage < 1
+    else:
+        assert pairs(hurried) == pairs(whole)
+        assert hurried.coverage == 1
+
+
+def test_beam_shrinks_to_one_node_a_level_when_no_time_is_left():
+    random = np.random.default_rng(0)
+    tree = build_tree(random.integers(0, 8, (4000, 2)), random.normal(size=(4000, 2)).astype(np.float32))
+    logits = [random.normal(size=(tree.size(level), 2)).astype(np.float32) for level in (1, 2, 3)]
+    scorer = FakeScorer(logits)
+    result = BeamSearch(tree, scorer).search("query", top_k=500, beam_width=6, task_weights=WEIGHTS,
+                                             deadline=PlantedTime([0.0]))
+    assert [len(scorer.asked[level]) for level in (1, 2)] == [8, 8]
+    assert result.narrowed
+    assert result.coverage < 0.2
+    assert len(result.rows) < 500
+
+
+def test_a_beam_in_place_of_direct_scoring_counts_as_narrowed():
+    random = np.random.default_rng(0)
+    tree = build_tree(random.integers(0, 6, (300, 1)), random.normal(size=(300, 2)).astype(np.float32))
+    logits = [random.normal(size=(tree.size(level), 2)).astype(np.float32) for level in (1, 2)]
+    ask = {"top_k": 250, "beam_width": 1, "task_weights": WEIGHTS, "eligible": allowed(tree, np.arange(10))}
+    assert not BeamSearch(tree, FakeScorer(logits)).search("query", **ask, deadline=PlantedTime([300.0])).narrowed
+    hurried = BeamSearch(tree, FakeScorer(logits)).search("query", **ask, deadline=PlantedTime([289.0]))
+    assert hurried.narrowed
+    assert len(hurried.rows) == 250
+
+
+def test_exhaustive_search_scores_some_when_no_time_is_left():
+    tree = build_tree(np.zeros((3 * LEAST_BLOCK, 1), np.int64), np.ones((3 * LEAST_BLOCK, 2), np.float32))
+    logits = [np.zeros((1, 2), np.float32), np.zeros((3 * LEAST_BLOCK, 2), np.float32)]
+    result = ExhaustiveSearch(tree, FakeScorer(logits)).search("query", top_k=5, task_weights=WEIGHTS,
+                                                               deadline=PlantedTime([0.0]))
+    assert (result.pairs_scored, result.coverage, len(result.rows)) == (LEAST_BLOCK, pytest.approx(1 / 3), 5)
+
+
+def test_pace_follows_the_searches_when_they_slow_down():
+    pace = Pace(1e-6)
+    for _ in range(200):
+        pace.observe(1, 1000, 4e-3)
+    assert pace.seconds_per_pair(1) == pytest.approx(4e-6, rel=0.01)
+    assert pace.seconds_per_pair(2) == 1e-6
+
+
+def test_pace_is_kept_when_tiny_searches_come_between():
+    pace = Pace(1e-6)
+    for _ in range(100):
+        pace.observe(1, 5000, 5e-3)
+        pace.observe(1, 1, 3e-4)
+    assert pace.seconds_per_pair(1) == pytest.approx(1e-6, rel=0.1)
+
+
+def test_pace_of_a_plan_is_that_of_its_levels():
+    pace = Pace(1.0)
+    for _ in range(300):
+        pace.observe(1, 20, 400.0)  # 20 seconds a pair
+        pace.observe(3, 1000, 500.0)  # half a second
+    assert pace.seconds({1: 10.0, 2: 7.0, 3: 100.0}) == pytest.approx(10 * 20 + 7 * 1 + 100 * 0.5, rel=1e-4)
+
+
+def test_targeted_search_is_whole_when_its_eligible_pairs_fit():
+    random = np.random.default_rng(0)
+    codes = np.stack([random.integers(0, 60, 20_000), random.integers(0, 20, 20_000)], axis=1)
+    tree = build_tree(codes, random.normal(size=(20_000, 2)).astype(np.float32))
+    logits = [random.normal(size=(tree.size(level), 2)).astype(np.float32) for level in (1, 2, 3)]
+    gone = random.permutation(20_000)[:18_000]
+    ask = {"top_k": 20, "beam_width": 20, "task_weights": WEIGHTS, "eligible": allowed(tree, gone)}
+    whole = BeamSearch(tree, FakeScorer(logits)).search("query", **ask)
+    assert whole.pairs_scored < 2_000 < 20_000 - len(gone) + 1
+    hurried = BeamSearch(tree, FakeScorer(logits)).search("query", **ask,
+                                                          deadline=PlantedTime([1.3 * whole.pairs_scored]))
+    assert pairs(hurried) == pairs(whole)
+    assert not hurried.narrowed
+
+
+def test_most_promising_items_are_scored_when_time_runs_out_at_the_last_level():
+    tree = build_tree(np.repeat(np.arange(10), 400)[:, None], np.ones((4000, 2), np.float32))
+    scores = np.arange(10, dtype=np.float32)
+    logits = [np.stack([scores, scores], 1), np.zeros((4000, 2), np.float32)]
+    # All is well until the items are to be scored, then there is time for one node's.
+    result = BeamSearch(tree, FakeScorer(logits)).search("query", top_k=100, beam_width=3, task_weights=WEIGHTS,
+                                                         deadline=PlantedTime([5000.0, 400.0, 0.0]))
+    best_node = tree.node_of_position(1)[tree.position_of_row[result.rows]]
+    assert set(best_node.tolist()) == {9}
+    assert result.narrowed
+
+
+def test_scores_that_are_no_numbers_come_last():
+    tree = build_tree(np.zeros((6, 0), np.int64), np.ones((6, 2), np.float32))
+    logits = np.ones((6, 2), np.float32) * np.array([1, 2, np.nan, 3, np.nan, 0], np.float32)[:, None]
+    result = ExhaustiveSearch(tree, FakeScorer([logits])).search("query", top_k=4, task_weights=WEIGHTS)
+    assert result.rows.tolist() == [3, 1, 0, 5]
+
+
+def test_choices_are_told_when_they_are_asked_for():
+    random = np.random.default_rng(1)
+    tree = build_tree(random.integers(0, 6, (300, 2)), random.normal(size=(300, 2)).astype(np.float32))
+    logits = [random.normal(size=(tree.size(level), 2)).astype(np.float32) for level in (1, 2, 3)]
+    scorer = FakeScorer(logits)
+    result = BeamSearch(tree, scorer).search("query", top_k=5, beam_width=2, task_weights=WEIGHTS, trace=True)
+    assert [step.level for step in result.steps] == [1, 2, 3]
+    for step in result.steps:
+        assert step.nodes.tolist() == scorer.asked[step.level]
+        np.testing.assert_array_equal(step.scores, logits[step.level - 1][step.nodes] @ WEIGHTS)
+        assert step.scores[step.kept].min() >= step.scores[~step.kept].max()
+    assert sorted(tree.rows[result.steps[-1].nodes[result.steps[-1].kept]]) == sorted(result.rows)

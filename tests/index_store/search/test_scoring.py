@@ -1,0 +1,60 @@
+"""The scorer of a stack against a sum over each item's ancestors, written out by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from index_store.search.beam_search import BeamSearch
+from index_store.search.exhaustive_search import ExhaustiveSearch
+from index_store.search.scoring import layer_of_level
+from index_store.tree.tree import build_tree
+from tests.index_store.stacks import ONE, Stack, query, stacks
+
+TOLERANCE = 1e-5
+
+
+@given(stacks())
+def test_every_level_has_the_logits_of_its_layer_and_of_those_above(drawn):
+    stack, _, _ = drawn
+    scorer, asked = stack.scorer(), query()
+    for level in range(1, stack.tree.depth + 1):
+        found = scorer.score(asked, level, np.arange(stack.tree.size(level)))
+        np.testing.assert_allclose(found[:, 0], stack.expected(level), atol=TOLERANCE)
+
+
+@given(stacks())
+def test_a_wide_beam_of_a_stack_finds_what_exhaustive_search_finds(drawn):
+    stack, top_k, _ = drawn
+    exact = ExhaustiveSearch(stack.tree, stack.scorer()).search(query(), top_k=top_k, task_weights=ONE)
+    beam = BeamSearch(stack.tree, stack.scorer()).search(query(), top_k=top_k, beam_width=stack.tree.n_items,
+                                                         task_weights=ONE)
+    truth = np.sort(stack.expected(stack.tree.depth))[::-1][:top_k]
+    np.testing.assert_allclose(exact.scores, truth, atol=TOLERANCE)
+    np.testing.assert_allclose(beam.scores, truth, atol=TOLERANCE)
+
+
+@given(stacks())
+def test_a_search_counts_every_pair_that_the_layers_score_and_none_twice(drawn):
+    stack, top_k, width = drawn
+    found = BeamSearch(stack.tree, stack.scorer()).search(query(), top_k=top_k, beam_width=width, task_weights=ONE)
+    assert found.pairs_scored == sum(stack.asked)
+    stack.asked = [0] * len(stack.asked)
+    found = ExhaustiveSearch(stack.tree, stack.scorer()).search(query(), top_k=top_k, task_weights=ONE)
+    assert found.pairs_scored == sum(stack.asked)
+    assert sum(stack.asked) == stack.tree.n_items + sum(stack.tree.size(own) for own in stack.ensemble)
+
+
+def test_a_layer_is_asked_once_a_node_however_often_its_items_are():
+    random = np.random.default_rng(0)
+    tree = build_tree(random.integers(0, 4, (60, 1)).astype(np.int32), random.normal(size=(60, 2)).astype(np.float32))
+    stack, asked = Stack(tree, (1,), random), query()
+    scorer = stack.scorer()
+    for _ in range(3):
+        scorer.score(asked, 2, np.arange(0, 60, 2))
+    scorer.score(asked, 1, np.arange(tree.size(1)))
+    assert stack.asked == [tree.size(1), 90]
+
+
+@pytest.mark.parametrize(("level", "layer"), [(1, 0), (2, 0), (3, 1), (4, 2), (5, 2)])
+def test_a_layer_steers_the_levels_between_the_one_above_and_its_own(level, layer):
+    assert layer_of_level((2, 3), level) == layer

@@ -1,0 +1,145 @@
+"""`loadtest http` against a real service: what it sends, what it reports, and when it refuses to."""
+
+import argparse
+import json
+import socket
+import threading
+
+import numpy as np
+import pytest
+
+from loadtest.http import open_loop
+from loadtest.http.client import Exchange
+from loadtest.http.report import report_of_rate
+from tests.service.service_process import ServiceProcess
+
+
+@pytest.fixture(scope="module")
+def service(tiny_bundle):
+    with ServiceProcess(tiny_bundle) as process:
+        yield process
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Reports however late a busy test machine lets requests leave."""
+    monkeypatch.setattr("loadtest.http.report.MOST_LAG_MS", np.inf)
+
+
+def run(capsys, *arguments):
+    """Exit status, the JSON of the last line and all that was printed."""
+    parser = argparse.ArgumentParser()
+    open_loop.add_arguments(parser)
+    status = open_loop.run(parser.parse_args([str(argument) for argument in arguments]))
+    printed = capsys.readouterr()
+    last = printed.out.splitlines()[-1] if printed.out else "null"
+    return status, json.loads(last), printed.out + printed.err
+
+
+def asked(process):
+    return sum(n for name, n in process.metrics().items()
+               if name.startswith("retrieval_requests_total") and "/retrieve" in name)
+
+
+def test_each_rate_has_its_figures_when_all_is_well(tiny_bundle, service, patient, capsys):
+    before = asked(service)
+    status, report, printed = run(capsys, "--url", service.http.base_url, "--bundle", tiny_bundle, "--rates", "40,80",
+                                  "--seconds", "1", "--pid", service.process.pid)
+    assert status == 0
+    assert [row["rate"] for row in report["rates"]] == [40, 80]
+    assert [row["sent"] for row in report["rates"]] == [40, 80]
+    assert asked(service) - before == 40 + 40 + 80  # a second of warming up comes first
+    for row in report["rates"]:
+        assert row["statuses"] == {"200": row["sent"]}
+        assert row["goodput"] == row["sent"]
+        assert row["cpu_ms"] > 0
+        assert row["latency_ms"]["p50"] >= row["stages_ms"]["total"] > 0
+        assert row["server_ms"]["p50"] <= row["server_ms"]["p99"] <= row["server_ms"]["p99.9"]
+        assert {"total", "queue", "features", "cache", "user_tower", "search", "scorer", "level_1",
+                "level_3"} <= set(row["stages_ms"])
+    assert "goodput" in printed
+
+
+def test_refusals_are_no_goodput_when_requests_are_unfit(tiny_bundle, service, patient, capsys):
+    status, report, printed = run(capsys, "--url", service.http.base_url, "--bundle", tiny_bundle, "--rates", "50",
+                                  "--seconds", "0.5", "--even", "--body", '{"beam_width": 0}')
+    (row,) = report["rates"]
+    assert status == 0
+    assert row["goodput"] == 0
+    assert row["statuses"] == {"422": 25}
+    assert row["errors"] == {"invalid_value": 25}
+    assert "25 invalid_value" in printed
+
+
+def test_deadline_travels_with_each_request_when_one_is_given(tiny_bundle, service, patient, capsys):
+    _, report, _ = run(capsys, "--url", service.http.base_url, "--bundle", tiny_bundle, "--rates", "20", "--seconds",
+                       "0.5", "--timeout-ms", "1")
+    assert report["rates"][0]["errors"] == {"invalid_value": 10}  # below the service's floor
+
+
+def test_rates_double_until_the_goodput_stays_when_saturation_is_sought(tiny_bundle, service, patient, capsys):
+    _, report, _ = run(capsys, "--url", service.http.base_url, "--bundle", tiny_bundle, "--rates", "20", "--seconds",
+                       "0.5", "--find-saturation", "--body", '{"top_k": 0}')
+    assert [row["rate"] for row in report["rates"]] == [20, 40]  # nothing is good, so nothing grows
+
+
+def test_rate_is_not_reported_when_the_sending_lags(tiny_bundle, service, capsys):
+    status, report, printed = run(capsys, "--url", service.http.base_url, "--bundle", tiny_bundle, "--rates", "200000",
+                                  "--seconds", "0.005")
+    assert status == open_loop.LAGGED
+    assert set(report["rates"][0]) == {"rate", "sent", "lag_ms", "reported"}
+    assert "not reported: the sending itself lagged" in printed
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["--url", "https://127.0.0.1", "--bundle", "B"], "'https://127.0.0.1'"),
+    (["--url", "http://127.0.0.1:x", "--bundle", "B"], "http://127.0.0.1:x"),
+    (["--url", "http://127.0.0.1:1", "--bundle", "B"], "start the service"),
+    (["--url", "http://127.0.0.1:1", "--bundle", "/nowhere"], "/nowhere"),
+    (["--url", "http://127.0.0.1:1", "--data", "/nowhere"], "/nowhere"),
+    (["--url", "http://127.0.0.1:1", "--bundle", "B", "--rates", "1e9"], "at most 500000")])
+def test_error_is_named_when_the_load_cannot_be_made(tiny_bundle, capsys, arguments, said):
+    status, _, printed = run(capsys, *[tiny_bundle if argument == "B" else argument for argument in arguments])
+    assert status == open_loop.CANNOT
+    assert printed.startswith("error: ")
+    assert said in printed
+
+
+def test_request_counts_as_unanswered_when_the_other_side_hangs_up(tiny_bundle, patient, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as rude:
+        def hang_up():
+            while True:
+                try:
+                    rude.accept()[0].close()
+                except OSError:
+                    return
+        threading.Thread(target=hang_up, daemon=True).start()
+        status, report, _ = run(capsys, "--url", f"http://127.0.0.1:{rude.getsockname()[1]}", "--bundle", tiny_bundle,
+                                "--rates", "20", "--seconds", "0.5", "--connections", "4")
+        rude.shutdown(socket.SHUT_RDWR)
+    assert status == 0
+    assert report["rates"][0]["statuses"] == {"0": 10}
+    assert report["rates"][0]["goodput"] == 0
+
+
+def answered(at, latency_ms, total_ms, lag_ms=0.0):
+    body = {"latency_ms": {"total": total_ms, "scorer": 1.0, "levels": []}, "degraded": ["deadline"], "coverage": 0.5,
+            "pairs_scored": 10}
+    return Exchange(at, at + lag_ms / 1e3, at + latency_ms / 1e3, 200, json.dumps(body).encode())
+
+
+def test_latency_counts_from_the_schedule_when_the_request_left_late():
+    row = report_of_rate(10, 1.0, [answered(5.0, 30.0, 2.0, lag_ms=1.5) for _ in range(10)], None, 0.05)
+    assert row["latency_ms"]["p50"] == pytest.approx(30)
+    assert row["lag_ms"]["p99"] == pytest.approx(1.5)
+    assert row["cpu_ms"] == pytest.approx(5)
+    assert row["cpu_outside_scorer_ms"] == pytest.approx(4)
+    assert (row["narrowed"], row["coverage"]) == (1.0, 0.5)
+
+
+def test_answer_is_no_goodput_when_it_comes_five_milliseconds_after_its_deadline():
+    exchanges = [answered(1.0, 24.9, 24.0), answered(1.0, 25.1, 24.0), answered(1.0, 40.0, 26.0)]
+    row = report_of_rate(3, 1.0, exchanges, 20.0, None)
+    assert row["goodput"] == 1
+    assert row["in_time"] == pytest.approx(1 / 3)
+    assert row["left_in_time"] == pytest.approx(2 / 3)

@@ -1,0 +1,27 @@
+"""Tuning a beam on users whose answer is planted: it finds the beam that the tree allows."""
+
+import numpy as np
+
+from index_store.targeting.eligibility import Eligible
+from index_store.tree.tree import build_tree
+from model.export.beam_tuning import TOP_K, Recorded, beam_curve
+
+
+def planted(tree, rng):
+    """A user whose best ads lie under four coarse nodes, one in a leaf; nodes are scored by the best of theirs."""
+    under = np.isin(tree.node_of_position(1), rng.permutation(tree.size(1))[:4])
+    leaves = rng.permutation(np.unique(tree.node_of_position(2)[under]))[:TOP_K]
+    best = tree.offsets[1][leaves]
+    scores = rng.random(tree.n_items).astype(np.float32)
+    scores[best] += 2
+    nodes = [np.maximum.reduceat(scores, offsets[:-1]) for offsets in tree.offsets]
+    return Recorded(nodes, nodes, np.sort(best), Eligible.of(tree.n_items))
+
+
+def test_a_beam_costs_little_more_than_the_tree_makes_it_cost(at_most=1.3):
+    """Leaves of two ads: half of the leaves that the answer lies in hold TOP_K ads, and fewer gain nothing."""
+    codes = np.stack([np.arange(4096) // 64, np.arange(4096) // 2 % 32], axis=1)
+    tree, rng = build_tree(codes, np.zeros((4096, 1), np.float32)), np.random.default_rng(0)
+    points = beam_curve(tree, [planted(tree, rng) for _ in range(12)])
+    cheapest = next(point.pairs for point in points if point.overlap >= 0.95)
+    assert cheapest <= at_most * (tree.size(1) + 4 * 32 + 2 * TOP_K)

@@ -1,0 +1,144 @@
+"""From a log to a sealed bundle by the real commands, and the parity that guards the seal."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from index_store.bundle.bundle import Bundle
+from index_store.bundle.manifest import BundleError
+from model.config import ConfigError
+from model.examples.moments import Clicks
+from model.export.golden import ParityError, check_parity, golden_users, torch_scorers
+from model.export.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
+from model.export.seal import assemble, export
+from model.network.folding import Split
+from tests.model.training.test_trainer import TINY, trainer_of
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    trainer = trainer_of(tmp_path_factory.mktemp("run"))
+    trainer.fit()
+    return trainer
+
+
+def command(*words, code=0):
+    """Runs `python -m …` on one thread and returns its output."""
+    done = subprocess.run([sys.executable, "-m", *map(str, words)], capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == code, done.stderr[-3000:]
+    return done.stdout if code == 0 else done.stderr
+
+
+def check_bench(report, quality):
+    """The bench asks the exported graphs what `evaluate` asked the torch model."""
+    assert report["ads"] == 300
+    assert (report["quality_users"], report["timed_queries"]) == (quality["users"], 20)
+    for k in ("recall@20", "recall@100"):
+        assert report["exhaustive"][k] == pytest.approx(quality[k], abs=0.02)  # near ties may fall either way
+    for row in report["beam"]:
+        assert 0 < row["kernel_ms"] < row["p50_ms"]
+        assert row["overlap@100"] > 0.999 or row["pairs"] < report["ads"] + 24, "a beam that loses ads scores fewer"
+    assert max(row["overlap@100"] for row in report["beam"]) > 0.999
+
+
+def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
+    data, run, out = tmp_path / "data", tmp_path / "run", tmp_path / "bundle"
+    command("model", "data", "synthetic", "--ads", 300, "--users", 200, "--events", 4000, "--out", data)
+    command("model", "train", "--data", data, "--out", run, "--epochs", 1, "--rounds", 1, "--branching", "4x5")
+    command("model", "export", "--run", run, "--out", out)
+    assert "is sound" in command("index_store", "verify", out)
+    assert command("service", out, "--check").count("ok") >= 10
+    quality = json.loads(command("model", "evaluate", "--run", run).splitlines()[-1])
+    assert set(quality["ne"]) == {"click", "conversion"}
+    report = json.loads(command("loadtest", "bench", "--bundle", out, "--data", data, "--queries", 20).splitlines()[-1])
+    check_bench(report, quality)
+    assert "exists already" in command("model", "export", "--run", run, "--out", out, code=1)
+    assert "holds a run already" in command("model", "train", "--data", data, "--out", run, code=1)
+
+
+def test_a_bundle_holds_what_the_run_learned(trained, tmp_path, tolerance=1e-5):
+    manifest = export(trained, tmp_path / "bundle", {"note": 1})
+    opened = Bundle.open(tmp_path / "bundle")
+    content, data = opened.content, trained.dataset
+    assert opened.bundle_id == manifest.bundle_id
+    assert manifest.counts == {"items": 80, "users": 60}
+    assert not manifest.calibrated
+    vectors = torch.from_numpy(trained.reader.all_items()[content.tree.rows])
+    assert np.allclose(content.embeddings[-1], Split(trained.model).item_part(vectors).numpy(), atol=tolerance)
+    clicks = Clicks.of(data.train, 60)
+    everyone = clicks.histories(np.arange(60), data.spec.history_length)
+    assert np.array_equal(content.users.history.values, everyone.values)
+    assert content.tree.digest == assemble(trained).tree.digest  # beams recorded on the one are of use to the other
+    # Items with the same codes lie under the same node.
+    leaf = content.tree.node_of_position(content.tree.depth - 1)[content.tree.position_of_row]
+    _, prefix = np.unique(trained.learner.codes, axis=0, return_inverse=True)
+    assert len(np.unique(np.stack([leaf, prefix]), axis=1)[0]) == len(np.unique(leaf)) == len(np.unique(prefix))
+    evaluation = opened.files.json("evaluation.json")
+    assert evaluation["note"] == 1
+    assert evaluation["parity"] <= 1e-4
+
+
+def test_graphs_of_another_model_fail_parity(trained, tmp_path):
+    content = assemble(trained)
+    other = trainer_of(tmp_path / "other", replace(TINY, seed=9)).model.eval()
+
+    class Folder:
+        """Where `write_graphs` writes to."""
+
+        def path(self, name):
+            return tmp_path / name
+
+    write_graphs(Folder(), other, Split(other), content.encoder.spec, half=False)
+    tower, layers = onnx_user_tower(tmp_path / "user_tower.onnx"), [onnx_layers(tmp_path / "scorer_1.onnx")]
+    parts = Split(other).item_part(torch.from_numpy(content.embeddings[-1])).numpy()
+    served = replace(content, embeddings=(*content.embeddings[:-1], parts))
+    with pytest.raises(ParityError, match="ONNX and torch differ by"):
+        check_parity(served, content, trained.model.eval(), tower, layers, golden_users(content))
+
+
+def test_halves_keep_the_scores_within_their_own_tolerance(trained, tmp_path):
+    whole, half = (export(trained, tmp_path / name, {}, half=name == "half") for name in ("whole", "half"))
+    assert whole.bundle_id != half.bundle_id
+    opened = [Bundle.open(tmp_path / name) for name in ("whole", "half")]
+    assert [bundle.content.embeddings[0].dtype for bundle in opened] == [np.float32, np.float16]
+    assert opened[0].files.json("evaluation.json")["parity"] <= 1e-4
+    assert opened[1].files.json("evaluation.json")["parity"] <= 1e-2
+    assert command("service", tmp_path / "half", "--check").count("ok") >= 10
+
+
+def test_a_failed_export_leaves_nothing_behind(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("model.export.golden.PARITY", -1.0)
+    with pytest.raises(ParityError):
+        export(trained, tmp_path / "bundle", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_is_never_overwritten(trained, tmp_path):
+    (tmp_path / "bundle").mkdir()
+    with pytest.raises(BundleError, match="exists already"):
+        export(trained, tmp_path / "bundle", {})
+
+
+def test_a_run_without_a_tree_is_not_exported(tmp_path):
+    with pytest.raises(ConfigError, match="has no tree yet"):
+        export(trainer_of(tmp_path / "run"), tmp_path / "bundle", {})
+
+
+def test_a_node_keeps_the_models_score_with_its_own_offset(trained, tolerance=1e-4):
+    content = assemble(trained)
+    with torch.no_grad():
+        trained.model.level_offsets.add_(1.0)
+    moved = assemble(trained)
+    with torch.no_grad():
+        trained.model.level_offsets.sub_(1.0)
+    assert np.allclose(moved.embeddings[0] - content.embeddings[0], 1.0, atol=tolerance)
+    assert np.allclose(moved.embeddings[-1], content.embeddings[-1], atol=tolerance)
+    assert torch_scorers(trained.model)[0](np.zeros((1, 16), np.float32), moved.embeddings[0],
+                                           np.zeros((4, 6), np.float32)).shape == (4, 1)

@@ -1,0 +1,178 @@
+"""Stacked MoNN (Section 4.6): each layer learns, the ensemble is what is served, and bad stacks are refused."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from index_store.bundle.bundle import Bundle
+from model.config import ConfigError, StackedLayer
+from model.evaluation.quality import quality
+from model.export.seal import export
+from model.network.monn import MoNN
+from model.training.checkpoint import RunFolder
+from model.training.distill import open_teacher
+from service.contract.query import Query
+from service.retrieval.retriever import Retriever
+from tests.model.export.test_seal import command
+from tests.model.training.test_trainer import TINY, interrupted_and_resumed, recall_of, trainer_of, weights_of
+from tests.model.training.test_variants import served
+from tests.model.worlds import positives
+
+LARGER = replace(TINY.model, user_hidden=(24,), over_hidden=80, layers=2)
+STACK = replace(TINY, epochs=3, rounds=2, lower_share=0.9, stack=(StackedLayer(1, LARGER),))
+DEEP = replace(STACK, stack=(StackedLayer(1, LARGER), StackedLayer(2, replace(LARGER, layers=1, item_tokens=3))))
+DEEPER = replace(STACK, branching=(3, 2, 2), stack=(StackedLayer(2, LARGER),))
+"""Its layer for level 2 also steers level 1, and the items' layer steers level 3."""
+OVER_TOWERS = replace(STACK, model=replace(TINY.model, over_arch="dot"))
+
+
+def ensemble_by_hand(trainer, user, row):
+    """The intercept and over all layers weight x logit of the user with the item, or with the mean of its node."""
+    model, reader, codes = trainer.model, trainer.reader, trainer.learner.codes
+    one = np.array([user])
+    batch = reader.users(reader.dataset.users.take(one), trainer.clicks.histories(one, 50), trainer.everyone)
+    vectors, total = torch.from_numpy(reader.all_items()), float(model.intercept[0])
+    for at in range(len(model.layers)):
+        if at < len(model.ensemble):
+            level = model.ensemble[at]
+            members = np.flatnonzero((codes[:, :level] == codes[row, :level]).all(axis=1))
+            embedding = vectors[members].mean(0) + model.level_offsets[level - 1]
+        else:
+            members, embedding = np.array([row]), vectors[row]
+        features = reader.features(batch, members).amax(dim=1, keepdim=True)
+        own = model.layer(at).score(model.users_of(at, batch.embeddings), model.items_of(at, embedding[None, None]),
+                                    features)
+        total += float((model.weights[at] * own)[0, 0, 0])
+    return total
+
+
+@pytest.mark.parametrize(("config", "at_least"), [(STACK, 0.9), (DEEP, 0.9), (DEEPER, 0.9), (OVER_TOWERS, 0)],
+                         ids=["two", "three", "steering", "over-towers"])
+def test_a_stack_learns_exports_and_serves_its_ensemble(tmp_path, config, at_least, tolerance=1e-4):
+    """Two towers that see a user ten times cannot tell ads apart; their stack has to be served right all the same."""
+    trainer = trainer_of(tmp_path / "run", config)
+    trainer.fit()
+    trainer.model.eval()
+    trainer.reader.nodes = trainer.learner.nodes()
+    assert recall_of(trainer, 4) >= at_least
+    manifest = export(trainer, tmp_path / "bundle", {})  # refuses a parity above 1e-4
+    depth, own = len(config.branching) + 1, [layer.level for layer in config.stack]
+    assert [level.level for level in manifest.levels if level.ensemble] == [*own, depth]
+    assert manifest.scorers == tuple(f"scorer_{at}.onnx" for at in range(1, len(own) + 2))
+    found = asyncio.run(served(tmp_path / "bundle"))
+    assert all(answer.ads and answer.problem is None and answer.difference <= tolerance for answer in found)
+    retriever = Retriever(Bundle.open(tmp_path / "bundle"))
+    try:
+        for user, row in ((3, 11), (17, 40), (58, 79)):
+            ids = trainer.dataset.user_ids[user].decode(), trainer.dataset.encoder.item_ids[row].decode()
+            query = Query(ids[0].encode(), None, (), 1, None, True, np.ones(1, np.float32))
+            score = float(retriever.score_ads(query, [ids[1]])[0])
+            with torch.no_grad():
+                assert score == pytest.approx(ensemble_by_hand(trainer, user, row), abs=tolerance)
+    finally:
+        retriever.close()
+
+
+def test_a_joint_tree_carries_a_stack_too(tmp_path, at_least=0.9):
+    trainer = trainer_of(tmp_path / "run", replace(STACK, tree="joint"))
+    trainer.fit()
+    trainer.model.eval()
+    trainer.reader.nodes = trainer.learner.nodes()
+    assert recall_of(trainer, 4) > at_least
+    assert export(trainer, tmp_path / "bundle", {}).ensemble == (1,)
+
+
+def test_every_layer_is_trained_and_its_weight_fitted(tmp_path):
+    trainer = trainer_of(tmp_path, replace(STACK, epochs=0, rounds=1))
+    before = weights_of(trainer)
+    trainer.fit()
+    after = weights_of(trainer)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    for name in ("layers.0.item_tower.layers.1.weight", "layers.0.user_tower.layers.1.weight",
+                 "layers.0.interaction_tower.layers.0.weight", "layers.1.item_tower.layers.1.weight", "weights"):
+        assert name in moved
+
+
+def test_a_stack_resumes_to_the_bit_between_epochs(tmp_path):
+    config = replace(STACK, epochs=1, rounds=1)
+    whole = trainer_of(tmp_path / "whole", config)
+    whole.fit()
+    broken = trainer_of(tmp_path / "broken", config)
+    broken._epoch(0)
+    resumed = trainer_of(tmp_path / "broken", config)
+    resumed.resume()
+    resumed.fit()
+    assert all(torch.equal(tensor, weights_of(resumed)[name]) for name, tensor in weights_of(whole).items())
+
+
+def test_an_interrupted_stack_goes_on(tmp_path):
+    resumed = interrupted_and_resumed(tmp_path, (1, 2))
+    assert resumed.progress.epoch == resumed.epochs
+
+
+def test_a_model_of_one_layer_has_no_weights():
+    assert not hasattr(MoNN(positives().encoder, TINY.model, 2), "weights")
+
+
+def test_a_layer_for_a_level_that_the_tree_lacks_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"a layer for level 3, but the tree of branching 4x3 has 2 above the items"):
+        trainer_of(tmp_path, replace(TINY, stack=(StackedLayer(3, LARGER),)))
+
+
+@pytest.mark.parametrize("levels", [(2, 1), (1, 1), (0,)])
+def test_layers_out_of_order_are_refused(levels):
+    with pytest.raises(ConfigError, match="name levels from 1, each finer than the one before"):
+        replace(TINY, stack=tuple(StackedLayer(level, LARGER) for level in levels))
+
+
+def test_a_stack_without_a_tree_in_training_is_refused():
+    with pytest.raises(ConfigError, match="choose em or joint"):
+        replace(STACK, tree="posthoc")
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_an_impossible_share_is_refused(share):
+    with pytest.raises(ConfigError, match="lower_share is"):
+        replace(STACK, lower_share=share)
+
+
+def test_a_stack_is_no_teacher(tmp_path):
+    trainer_of(tmp_path / "teacher", STACK)
+    student = trainer_of(tmp_path / "student", replace(TINY, teacher=str(tmp_path / "teacher")))
+    data = RunFolder(tmp_path / "teacher").config()[1]
+    with pytest.raises(ConfigError, match="is a stack, whose logits of an item need its tree"):
+        open_teacher(student.config, data, student.reader, student.objective.sampler)
+
+
+def test_the_commands_train_evaluate_and_export_a_stack(tmp_path):
+    command("model", "data", "synthetic", "--ads", 300, "--users", 300, "--events", 4000, "--out", tmp_path / "data")
+    said = command("model", "train", "--data", tmp_path / "data", "--out", tmp_path / "run", "--stack", "medium@1",
+                   "--branching", "6x4", "--rounds", 1, "--batch-users", 256)
+    assert "trained" in said
+    config, _ = RunFolder(tmp_path / "run").config()
+    assert [layer.level for layer in config.stack] == [1]
+    quality = json.loads(command("model", "evaluate", "--run", tmp_path / "run", "--users", 50).splitlines()[-1])
+    assert 0 < quality["ne"]["click"] < 1.2
+    command("model", "export", "--run", tmp_path / "run", "--out", tmp_path / "bundle", "--users", 50)
+    assert command("service", tmp_path / "bundle", "--check").count("ok") >= 10
+
+
+def test_the_index_is_paid_for_once_a_batch(tmp_path):
+    """A layer at its own level and one that steers read the joint index, yet its pool takes one usage a batch."""
+    trainer = trainer_of(tmp_path, replace(DEEPER, tree="joint"))
+    trainer.learner.learn()
+    tree = trainer.learner.tree_reader()
+    for batch in (1, 2):
+        trainer.objective.loss(np.arange(16), trainer.folds[0], tree, 1.0, np.random.default_rng(0))
+        assert len(trainer.learner.codebooks._pooled[0]) == batch
+
+
+def test_measuring_a_stack_leaves_its_reader_as_it_was(tmp_path):
+    trainer = trainer_of(tmp_path, replace(STACK, holdout=0.2))
+    trainer.fit()
+    assert "sampled_ne" in quality(trainer, 0)
+    assert trainer.reader.nodes is None

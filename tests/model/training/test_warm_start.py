@@ -1,0 +1,150 @@
+"""A run that starts from another one: on the same log it stays where it was, on a newer one it keeps what both know."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from model.config import ConfigError, HillConfig, StackedLayer
+from model.data.load import load_dataset
+from model.training.checkpoint import RunFolder
+from model.training.trainer import train
+from model.training.warm_start import continued, start_from
+from tests.model.export.test_seal import command
+from tests.model.training.test_trainer import TINY, Trainer
+
+SMALL = replace(TINY, branching=(5, 4), epochs=2, rounds=1, batch_users=64)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("log") / "data"
+    command("model", "data", "synthetic", "--ads", 200, "--users", 150, "--events", 3000, "--out", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def older(tmp_path_factory, log):
+    """The same log without some of its ads, and what happened to them."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    folder = tmp_path_factory.mktemp("older") / "data"
+    shutil.copytree(log, folder, ignore=shutil.ignore_patterns("truth"))
+    ads = pq.read_table(folder / "ads.parquet")
+    ads = ads.take(np.flatnonzero(np.arange(len(ads)) % 5))
+    pq.write_table(ads, folder / "ads.parquet")
+    for name in ("events", "test_events"):
+        events = pq.read_table(folder / f"{name}.parquet")
+        pq.write_table(events.filter(pc.is_in(events["ad_id"], ads["ad_id"])), folder / f"{name}.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("tree", ["em", "joint"])
+def test_most_items_stay_where_they_are_on_the_same_log(tmp_path, log, tree, most=0.35):
+    first = train(log, load_dataset(log), replace(SMALL, tree=tree), tmp_path / "first", resume=False)
+    config = continued(SMALL if tree == "em" else replace(SMALL, tree=tree), tmp_path / "first")
+    assert (config.epochs, config.tree, config.branching) == (0, tree, (5, 4))
+    second = train(log, load_dataset(log), config, tmp_path / "second", resume=False)
+    entries = [json.loads(line) for line in (tmp_path / "second" / "log.jsonl").read_text().splitlines()]
+    report = next(entry for entry in entries if "moved" in entry)
+    assert report["of"] == 200
+    assert report["moved"] < most * 200
+    assert RunFolder(tmp_path / "second").config()[0].start_from == str(tmp_path / "first")
+    assert first.learner.codes.shape == second.learner.codes.shape
+
+
+def test_a_stack_goes_on_from_its_ensemble_and_weighs_it_by_what_it_spared(tmp_path, log, older):
+    stack = replace(SMALL, stack=(StackedLayer(1, SMALL.model),))
+    before = train(older, load_dataset(older), stack, tmp_path / "older", resume=False)
+    config, run = continued(SMALL, tmp_path / "older"), RunFolder(tmp_path / "newer")
+    run.create(config, log)
+    trainer = Trainer(load_dataset(log), config, run)
+    start_from(trainer.model, trainer.learner, trainer.dataset, tmp_path / "older")
+    assert torch.equal(trainer.model.weights, before.model.weights)
+    assert torch.equal(trainer.model.intercept, before.model.intercept)
+    told, spared = (set(zip(run.dataset.user_ids[part.users].tolist(),
+                            run.dataset.encoder.item_ids[part.items].tolist(), strict=True))
+                    for run, part in ((before, before.objective.events), (trainer, trainer.ensemble.spared)))
+    assert spared
+    assert not told & spared
+    trainer.fit()
+    assert not torch.equal(trainer.model.weights, before.model.weights)
+
+
+def test_weights_and_codes_go_by_value_to_a_newer_log(tmp_path, log, older):
+    before = train(older, load_dataset(older), SMALL, tmp_path / "older", resume=False)
+    newer, run = load_dataset(log), RunFolder(tmp_path / "newer")
+    config = continued(SMALL, tmp_path / "older")
+    run.create(config, log)
+    trainer = Trainer(newer, config, run)
+    start_from(trainer.model, trainer.learner, newer, tmp_path / "older")
+    tables = [run.model.item_tables.arrays()["item.ad_id"] for run in (before, trainer)]
+    old_row = {name: row for row, name in enumerate(before.dataset.encoder.item_ids)}
+    for row, name in enumerate(newer.encoder.item_ids):
+        known = name in old_row
+        expected = tables[0][old_row[name] + 1 if known else 0]
+        assert (tables[1][row + 1] == expected).all()
+        assert (trainer.learner.codes[row] == (before.learner.codes[old_row[name]] if known else -1)).all()
+    trainer.fit()
+    assert (trainer.learner.codes >= 0).all()
+    entries = [json.loads(line) for line in (tmp_path / "newer" / "log.jsonl").read_text().splitlines()]
+    assert next(entry["of"] for entry in entries if "moved" in entry) == len(old_row)
+
+
+@pytest.mark.parametrize("taught", ["before", "after"])
+def test_a_head_that_only_one_of_the_runs_has_is_left_alone(tmp_path, log, taught):
+    soft = tmp_path / "soft.parquet"
+    data = load_dataset(log)
+    pq.write_table(pa.table({"user_id": data.user_ids[:2].astype(str), "ad_id": data.encoder.item_ids[:2].astype(str),
+                             **{task.name: [0.5, 0.5] for task in data.spec.tasks}}), soft)
+    files = [str(soft) if when == taught else "" for when in ("before", "after")]
+    train(log, data, replace(SMALL, epochs=1, teacher_file=files[0]), tmp_path / "first", resume=False)
+    config = continued(replace(SMALL, teacher_file=files[1]), tmp_path / "first")
+    fresh = Trainer(data, config, RunFolder(tmp_path / "second"))
+    start_from(fresh.model, fresh.learner, data, tmp_path / "first")
+    first = Trainer(data, RunFolder(tmp_path / "first").config()[0], RunFolder(tmp_path / "first"))
+    first.resume()
+    tasks = len(data.spec.tasks)
+    heads = [trainer.model.layer(-1).over_arch.head.weight[:tasks] for trainer in (first, fresh)]
+    assert heads[0].equal(heads[1])
+
+
+def test_an_export_follows_a_warm_start(tmp_path, log):
+    shape = ("--branching", "5x4", "--batch-users", 64)
+    command("model", "train", "--data", log, "--out", tmp_path / "a", "--tree", "joint", "--rounds", 1, *shape)
+    command("model", "train", "--data", log, "--out", tmp_path / "b", "--from", tmp_path / "a", "--rounds", 1,
+            "--batch-users", 64)
+    command("model", "export", "--run", tmp_path / "b", "--out", tmp_path / "bundle")
+    assert command("service", tmp_path / "bundle", "--check").count("ok") >= 10
+    report = json.loads(command("model", "evaluate", "--run", tmp_path / "b", "--trees").splitlines()[-1])
+    assert set(report) == {"joint", "k-means on score profiles", "k-means on item embeddings"}
+    for tree in report.values():
+        found = [tree[nodes][share] for nodes in ("scorer", "oracle") for share in ("1%", "2%", "5%")]
+        assert all(overlap is None or 0 <= overlap <= 1 for overlap in found)
+
+
+def test_another_kind_of_tree_than_the_run_has_is_refused(tmp_path):
+    RunFolder(tmp_path).create(TINY, tmp_path)
+    with pytest.raises(ConfigError, match=r"tree is joint, but .* has em; a run that starts from another keeps it"):
+        continued(replace(TINY, tree="joint"), tmp_path)
+    with pytest.raises(ConfigError, match="hill is"):
+        continued(replace(TINY, hill=HillConfig(codebooks="shared")), tmp_path)
+
+
+def test_a_log_with_other_fields_and_a_lost_log_are_refused(tmp_path, log, older):
+    train(older, load_dataset(older), SMALL, tmp_path / "run", resume=False)
+    newer = load_dataset(log)
+    trainer = Trainer(newer, SMALL, RunFolder(tmp_path / "new"))
+    other = replace(newer, spec=replace(newer.spec, history_length=7))
+    with pytest.raises(ConfigError, match="declares other fields, tasks or key families than the new data"):
+        start_from(trainer.model, trainer.learner, other, tmp_path / "run")
+    content = json.loads((tmp_path / "run" / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps(content | {"data": str(tmp_path / "gone")}))
+    with pytest.raises(ConfigError, match="which is gone; its vocabularies are needed"):
+        start_from(trainer.model, trainer.learner, newer, tmp_path / "run")

@@ -1,0 +1,111 @@
+"""What one worker keeps open while bundles come and go, and for how long."""
+
+import asyncio
+import gc
+import weakref
+
+import pytest
+
+from service.bundles.control_channel import Failed, Release, Serving
+from service.bundles.hosted_bundles import HostedBundles
+from service.sampling.recorder import Recorder
+from service.settings import Settings
+from tests.resealed import reseal
+from tests.tiny_bundle import write_tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("releases")
+    made = [Release(f"r{seed}", folder / f"r{seed}", write_tiny_bundle(folder / f"r{seed}", seed=seed).bundle_id)
+            for seed in range(3)]
+    newer = reseal(folder / "r0", folder / "r0-newer", lambda writer: writer.json("evaluation.json", {"note": "newer"}))
+    return [*made, Release("r0-newer", folder / "r0-newer", newer.bundle_id)]
+
+
+def hosted(body, first):
+    """Runs `body(bundles, follow)`; `follow` waits for the report."""
+    async def run():
+        reports = asyncio.Queue()
+        bundles = HostedBundles(Settings(), Recorder(4), reports.put_nowait)
+        await bundles.open(first)
+        assert await reports.get() == Serving(first)
+
+        async def follow(release):
+            bundles.follow(release)
+            return await reports.get()
+
+        await body(bundles, follow)
+        await bundles.close()
+
+    asyncio.run(run())
+
+
+async def until(condition):
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_bundle_is_freed_when_two_others_have_come(releases):
+    async def body(bundles, follow):
+        first = weakref.ref(bundles.current.retriever)
+        for release in releases[1:3]:
+            assert await follow(release) == Serving(release)
+            assert first() is not None or release is releases[2]
+        gc.disable()  # by its references alone: a collection would stop a worker for long
+        try:
+            await until(lambda: first() is None)
+        finally:
+            gc.enable()
+
+    hosted(body, releases[0])
+
+
+def test_bundle_stays_open_when_a_request_still_runs_on_it(releases):
+    async def body(bundles, follow):
+        host = bundles.current
+        with host.request():
+            for release in (releases[1], releases[2], releases[1]):
+                await follow(release)
+            await asyncio.sleep(0.1)
+            answer = await asyncio.get_running_loop().run_in_executor(host.retriever._threads, lambda: "answered")
+        assert answer == "answered"
+        await until(lambda: host.retriever._threads._shutdown)
+
+    hosted(body, releases[0])
+
+
+def test_same_host_serves_again_when_rolled_back(releases):
+    async def body(bundles, follow):
+        first = bundles.current
+        await follow(releases[1])
+        assert await follow(releases[0]) == Serving(releases[0])
+        assert bundles.current is first
+
+    hosted(body, releases[0])
+
+
+def test_user_cache_goes_on_when_the_user_tower_is_the_same(releases):
+    async def body(bundles, follow):
+        cache = bundles.current.cache
+        await follow(releases[3])
+        assert bundles.current.cache is cache
+        await follow(releases[1])
+        assert bundles.current.cache is not cache
+
+    hosted(body, releases[0])
+
+
+def test_worker_goes_on_when_a_bundle_cannot_be_opened(releases, tmp_path):
+    async def body(bundles, follow):
+        first = bundles.current
+        for release in (Release("gone", tmp_path / "gone", "0" * 16),
+                        Release("other", releases[1].folder, "0" * 16)):
+            failed = await follow(release)
+            assert isinstance(failed, Failed)
+            assert failed.release == release
+            assert bundles.current is first
+            assert first.problem is None
+
+    hosted(body, releases[0])

@@ -1,0 +1,27 @@
+from service.cache.circuit_breaker import CircuitBreaker
+
+
+def test_everybody_may_try_when_nothing_has_failed():
+    breaker = CircuitBreaker(pause=1000)
+    assert all(breaker.allows() for _ in range(3))
+    assert not breaker.success()
+
+
+def test_nobody_may_try_when_it_has_just_failed():
+    breaker = CircuitBreaker(pause=1000)
+    assert breaker.failure()
+    assert not breaker.failure()  # it was open already
+    assert not any(breaker.allows() for _ in range(3))
+
+
+def test_one_may_try_when_the_pause_is_over(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("service.cache.circuit_breaker.time.monotonic", lambda: now)
+    breaker = CircuitBreaker(pause=5)
+    breaker.failure()
+    now = 106.0
+    assert [breaker.allows() for _ in range(3)] == [True, False, False]
+    now = 112.0  # the one who tried never reported back
+    assert breaker.allows()
+    assert breaker.success()
+    assert all(breaker.allows() for _ in range(3))

@@ -1,0 +1,145 @@
+"""Redis dead, frozen, absent or something else: no request fails, and the reply says what was done without."""
+
+import contextlib
+import itertools
+import socketserver
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from loadtest.processes.redis_server import free_port
+from tests.service.service_process import ServiceProcess
+
+FAILED_GETS = 'retrieval_redis_failures_total{operation="get"}'
+FAILED_SETS = 'retrieval_redis_failures_total{operation="set"}'
+numbers = itertools.count()
+
+
+def ask_somebody_new(process):
+    """An answer for features that no cache has seen."""
+    return process.retrieve(user_id="u", user_features={"age": next(numbers) / 8})
+
+
+def recovered(process):
+    """Whether Redis took part in an answer again."""
+    return ask_somebody_new(process)["degraded"] == []
+
+
+def test_requests_are_answered_when_redis_is_killed_and_comes_back(own_redis, fresh_bundle):
+    with ServiceProcess(fresh_bundle, REDIS_URL=own_redis.url, RETRIEVAL_REDIS_PAUSE_SECONDS="0.05",
+                        RETRIEVAL_REDIS_TIMEOUT_MS="200") as process:
+        assert ask_somebody_new(process)["degraded"] == []
+        own_redis.kill()
+        replies = [ask_somebody_new(process) for _ in range(30)]
+        assert {(*reply["degraded"], reply["user_cache"]) for reply in replies} == {("redis", "miss")}
+        assert all(len(reply["ads"]) == 10 for reply in replies)
+        own_redis.launch()
+        process.wait_until(lambda: recovered(process))
+        process.wait_until(own_redis.client.dbsize)
+        assert {"redis_unavailable", "redis_recovered"} <= {event["event"] for event in process.events}
+        assert process.metrics()['retrieval_degraded_total{reason="redis"}'] >= 30
+
+
+def test_requests_are_answered_when_redis_is_frozen_and_thaws(own_redis, fresh_bundle):
+    with ServiceProcess(fresh_bundle, REDIS_URL=own_redis.url, RETRIEVAL_REDIS_PAUSE_SECONDS="0.05",
+                        RETRIEVAL_REDIS_TIMEOUT_MS="200") as process:
+        assert ask_somebody_new(process)["degraded"] == []
+        own_redis.freeze()
+        with ThreadPoolExecutor(8) as pool:
+            replies = list(pool.map(lambda _: ask_somebody_new(process), range(40)))
+        assert all(reply["degraded"] == ["redis"] and len(reply["ads"]) == 10 for reply in replies)
+        own_redis.thaw()
+        process.wait_until(lambda: recovered(process))
+
+
+def test_redis_is_left_alone_when_it_has_just_failed(own_redis, fresh_bundle):
+    with ServiceProcess(fresh_bundle, REDIS_URL=own_redis.url, RETRIEVAL_REDIS_PAUSE_SECONDS="1000") as process:
+        own_redis.freeze()
+        for _ in range(10):
+            assert ask_somebody_new(process)["degraded"] == ["redis"]
+        metrics = process.metrics()
+        assert metrics[FAILED_GETS] == 1
+        assert metrics["retrieval_redis_dropped_writes_total"] >= 9
+
+
+def test_request_waits_no_longer_than_its_deadline_allows_when_redis_is_frozen(own_redis, fresh_bundle):
+    with ServiceProcess(fresh_bundle, REDIS_URL=own_redis.url, RETRIEVAL_REDIS_TIMEOUT_MS="600000") as process:
+        own_redis.freeze()
+        reply = process.retrieve(user_id="user-01", timeout_ms=3000)
+        assert ("redis" in reply["degraded"], len(reply["ads"])) == (True, 10)
+        assert process.metrics()[FAILED_GETS] == 0
+        own_redis.thaw()
+
+
+def test_known_embedding_is_used_when_redis_is_dead(own_redis, fresh_bundle):
+    with ServiceProcess(fresh_bundle, REDIS_URL=own_redis.url) as process:
+        process.retrieve(user_id="user-01")
+        own_redis.kill()
+        reply = process.retrieve(user_id="user-01")
+        assert (reply["user_cache"], reply["degraded"]) == ("local", [])
+
+
+def test_hits_go_on_when_redis_takes_no_writes(own_redis, fresh_bundle):
+    with ServiceProcess(fresh_bundle, REDIS_URL=own_redis.url, RETRIEVAL_USER_CACHE_ENTRIES="1") as process:
+        process.retrieve(user_id="user-01")
+        process.wait_until(own_redis.client.dbsize)
+        own_redis.client.config_set("maxmemory", 1)
+        assert ask_somebody_new(process)["degraded"] == []
+        process.wait_until(lambda: process.metrics()[FAILED_SETS])
+        reply = process.retrieve(user_id="user-01")
+        assert (reply["user_cache"], reply["degraded"]) == ("redis", [])
+        own_redis.client.config_set("maxmemory", 0)
+        process.wait_until(lambda: ask_somebody_new(process) and own_redis.client.dbsize() > 1)
+
+
+@contextlib.contextmanager
+def impostor(answer):
+    """The URL of a server that is no Redis: it sends `answer(received)`, and hangs up where that is empty."""
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            with contextlib.suppress(OSError):
+                while (received := self.request.recv(1000)) and (said := answer(received)):
+                    self.request.sendall(said)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"redis://:hunter2@127.0.0.1:{server.server_address[1]}/0"
+        server.shutdown()
+
+
+def test_requests_are_answered_when_something_else_listens(fresh_bundle):
+    says = [b""]
+    with (impostor(lambda _: says[0]) as url,
+          ServiceProcess(fresh_bundle, REDIS_URL=url, RETRIEVAL_REDIS_PAUSE_SECONDS="0") as process):
+        for answer in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"$-5\r\n", b"\xff" * 100, b"-NOAUTH no\r\n", b""):
+            says[0] = answer
+            assert [ask_somebody_new(process)["degraded"] for _ in range(3)] == [["redis"]] * 3
+        assert process.metrics()[FAILED_GETS] == 15
+    assert "hunter2" not in "".join(process.lines)
+
+
+def test_running_request_is_answered_when_the_service_is_told_to_stop(fresh_bundle):
+    asked, answered = threading.Event(), threading.Event()
+
+    def hold(received):
+        if b"GET" not in received:  # what a client says when it connects
+            return b"+OK\r\n" * received.count(b"*")
+        asked.set()
+        answered.wait()
+        return b""
+
+    with (impostor(hold) as url, ThreadPoolExecutor() as pool,
+          ServiceProcess(fresh_bundle, REDIS_URL=url, RETRIEVAL_REDIS_TIMEOUT_MS="1500") as process):
+        reply = pool.submit(ask_somebody_new, process)
+        assert asked.wait(30)
+        assert process.stop() == 0
+        answered.set()
+        assert reply.result()["degraded"] == ["redis"]
+
+
+def test_service_starts_when_redis_was_never_there(tiny_bundle):
+    url = f"redis://somebody:hunter2@127.0.0.1:{free_port()}/0"
+    with ServiceProcess(tiny_bundle, REDIS_URL=url) as process:
+        assert ask_somebody_new(process)["degraded"] == ["redis"]
+        assert process.http.get("/readyz").status_code == 200
+    assert "hunter2" not in "".join(process.lines)

@@ -1,0 +1,67 @@
+"""The retriever in this process, as the bench uses it."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from index_store.bundle.bundle import Bundle
+from index_store.features.values import FeatureError
+from service.contract.query import Query, SearchOptions
+from service.retrieval.retriever import Retriever
+
+CLICK = np.array([1, 0], np.float32)
+
+
+@pytest.fixture(scope="module")
+def retriever(tiny_bundle):
+    retriever = Retriever(Bundle.open(tiny_bundle))
+    yield retriever
+    retriever.close()
+
+
+def query(user_id=b"user-05", features=None, excluded=(), exact=True):
+    return Query(user_id, features, excluded, 20, (3, 6), exact, CLICK)
+
+
+def test_search_of_an_encoded_user_equals_retrieve_when_options_agree(retriever):
+    for exact in (True, False):
+        answer = asyncio.run(retriever.retrieve(query(exact=exact)))
+        nothing = np.empty(0, np.int64)
+        found = retriever.search(retriever.encode(query()), SearchOptions(20, (3, 6), exact, CLICK, nothing))
+        np.testing.assert_array_equal(found.rows, answer.found.rows)
+        np.testing.assert_array_equal(found.scores, answer.found.scores)
+        assert answer.user_cache == "bypass"
+        assert answer.ad_ids == [f"ad-{row:04d}" for row in found.rows]
+
+
+def test_excluded_rows_are_unique_and_known_when_ids_repeat(retriever):
+    assert retriever.item_rows(["ad-0007", "none", "ad-0003", "ad-0007", 5]).tolist() == [3, 7]
+    with pytest.raises(FeatureError):
+        asyncio.run(retriever.retrieve(query(excluded=[""])))
+
+
+def test_digest_depends_on_every_input_of_the_tower_when_features_differ(retriever):
+    base = {"age": 30, "country": "country-1", "interests": ["interest-1"], "history": ["ad-0001", "ad-0002"]}
+
+    def digest(changes=None, user_id=b"x"):
+        return retriever.tower_input(retriever.encode(query(user_id, base | (changes or {})))).digest()
+
+    different = [{"age": 31}, {"country": "country-2"}, {"interests": []}, {"interests": ["interest-1"] * 2},
+                 {"history": ["ad-0001"]}, {"history": ["ad-0002", "ad-0001"]}]
+    assert len({digest(), *(digest(change) for change in different)}) == 1 + len(different)
+    assert digest(user_id=b"y") == digest()
+    assert digest({"country": "country-1", "history": ["ad-0001", "none", "ad-0002"]}) == digest()
+
+
+def test_stored_fields_are_replaced_one_by_one_when_some_are_given(retriever):
+    stored = retriever.encode(query()).features
+    given = retriever.encode(query(features={"country": "country-3"})).features
+    assert given.dense.tolist() == stored.dense.tolist()
+    assert given.multi[0].values.tolist() == stored.multi[0].values.tolist()
+    assert given.categorical.tolist() == [[4]]
+    assert (given.dense.dtype, given.categorical.dtype) == (np.float32, np.int32)
+    emptied = retriever.encode(query(features={"interests": [], "age": None})).features
+    assert emptied.multi[0].values.tolist() == []
+    assert emptied.dense.tolist() == [[0.0]]
+    assert emptied.categorical.tolist() == stored.categorical.tolist()
