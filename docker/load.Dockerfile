@@ -1,4 +1,4 @@
-# The image of the load: the locked `load` extra, locust's users and `python -m loadtest http`, not root.
+# The load generator's image: the locked `load` extra, locust and `python -m loadtest http`, non-root.
 #
 #   docker build -f docker/load.Dockerfile -t retrieval-load .
 

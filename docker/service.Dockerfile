@@ -1,22 +1,22 @@
-# The image of the service: the locked `serve` extra, no model code, no torch, not root. From the repository's root:
+# The service's image: the locked `serve` extra, no model code, no torch, non-root. From the repository's root:
 #
 #   docker build -f docker/service.Dockerfile -t retrieval-service .
 #   docker run --rm --read-only --tmpfs /tmp -p 127.0.0.1:8080:8080 -v /path/to/bundles:/bundles retrieval-service
 #
-# REDIS_URL and every RETRIEVAL_... variable of docs/operations.md can be set with -e. /bundles may be one bundle, too.
+# REDIS_URL and every RETRIEVAL_... variable of docs/operations.md can be set with -e. /bundles may also be a single bundle.
 
 FROM python:3.11-slim AS build
-# Without a pip of its own the environment is smaller; the image's pip fills it from outside.
+# An environment without its own pip is smaller; the image's pip installs into it.
 RUN python -m venv --without-pip /opt/venv
 WORKDIR /src
-# The dependencies first, in a layer that stays when only our code changes.
+# Dependencies first, in a layer that stays cached while only our code changes.
 COPY docker/requirements docker/requirements
 RUN pip install --no-cache-dir --require-hashes -r docker/requirements/build.txt \
  && pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes -r docker/requirements/serve.txt
 COPY pyproject.toml LICENSE ./
 COPY index_store index_store
 COPY service service
-# pyproject.toml names a readme, whose text is no part of the image.
+# pyproject.toml names a readme; its text is not needed in the image.
 RUN touch README.md && pip wheel --no-deps --no-build-isolation --no-index --wheel-dir dist . \
  && pip --python /opt/venv/bin/python install --no-deps --no-index dist/*.whl
 
@@ -27,7 +27,7 @@ COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 RETRIEVAL_HOST=0.0.0.0 RETRIEVAL_PORT=8080
 RUN python -c "import importlib.util as i, sys; \
     sys.exit('torch is importable in this image: the serve extra must not bring it' if i.find_spec('torch') else 0)"
-# By number, so that an orchestrator can see that it is not root.
+# By number, so that an orchestrator can verify that it is not root.
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8080

@@ -6,8 +6,8 @@
 #   TRAINING     options of `python -m model train`
 #   NAME         of the bundle in /bundles (the time of the start)
 #
-# Where nothing is served yet the new bundle becomes the current one. Else it waits for POST /admin/bundles/load, whose
-# gate compares it with the one that is served.
+# If there is no current bundle, the new one becomes current. Otherwise it waits for POST /admin/bundles/load, whose
+# promotion gate compares it with the current one.
 set -eu
 
 name=${NAME:-$(date -u +%Y%m%d-%H%M%S)}

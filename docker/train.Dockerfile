@@ -1,10 +1,10 @@
-# The image of the offline job: torch, the locked `train` extra, not root. From the repository's root:
+# The offline job's image: torch, the locked `train` extra, non-root. From the repository's root:
 #
 #   docker build -f docker/train.Dockerfile -t retrieval-train .
 #   docker run --rm -v /path/to/bundles:/bundles retrieval-train          docker/train-job.sh, or any command with -m
 #
-# torch is as large as its build, so it and what it alone needs are no part of the lock: name PyTorch's index of CPU wheels,
-# or a page of links to your own.
+# torch and the packages that only torch needs are not in the lock, because the size of torch depends on the build: pass
+# PyTorch's index of CPU wheels, or a page of links to your own.
 #
 #   --build-arg PIP_EXTRA_INDEX_URL=...  or  --build-arg PIP_FIND_LINKS=...
 
@@ -21,12 +21,12 @@ RUN pip install --no-cache-dir --require-hashes -r docker/requirements/build.txt
 COPY pyproject.toml LICENSE ./
 COPY index_store index_store
 COPY model model
-# pyproject.toml names a readme, whose text is no part of the image.
+# pyproject.toml names a readme; its text is not needed in the image.
 RUN touch README.md && pip wheel --no-deps --no-build-isolation --no-index --wheel-dir dist . \
  && pip --python /opt/venv/bin/python install --no-deps --no-index dist/*.whl
 
 FROM python:3.11-slim
-# The same user as the service's, which may then move the pointer in the folder of bundles that this job writes.
+# The service's user id, so that the service can move the pointer in the folder of bundles that this job writes.
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin train \
  && install --directory --owner 10001 --group 10001 /bundles /runs
 COPY --from=build /opt/venv /opt/venv
