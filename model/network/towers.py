@@ -1,6 +1,7 @@
 """User, item and interaction tower: tables that are pooled, then dense layers.
 
-The dense layers alone go into the ONNX graphs; the tables are exported as arrays (see `index_store.inputs`).
+The dense layers alone go into the ONNX graphs; the tables are exported as arrays that
+`index_store.features.tower_inputs` reads.
 """
 
 from __future__ import annotations

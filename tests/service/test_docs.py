@@ -52,5 +52,5 @@ def test_every_field_has_its_row_when_docs_are_read():
 
 def test_every_event_has_its_row_when_docs_are_read():
     documented = {name for cells in section("service.md", "The log") for name in cells[0].split(", ")}
-    sources = "".join(path.read_text() for path in (ROOT / "service").glob("*.py"))
+    sources = "".join(path.read_text() for path in (ROOT / "service").rglob("*.py"))
     assert documented == set(re.findall(r'\blog\("(\w+)"', sources))

@@ -92,7 +92,7 @@ def test_every_option_has_its_row_with_its_variable_and_default_when_docs_are_re
     done = subprocess.run([sys.executable, "-c", """
 import json
 from locust.argument_parser import LocustArgumentParser
-from loadtest.locustfile import add_arguments
+from loadtest.http.locustfile import add_arguments
 parser = LocustArgumentParser(add_help=False)
 add_arguments(parser)
 print(json.dumps([[option.option_strings[0], option.env_var, option.default] for option in parser._actions]))

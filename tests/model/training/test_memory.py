@@ -9,7 +9,7 @@ import pytest
 COUNT = """
 import resource
 import torch
-from model.memory import keep_freed_memory
+from model.training.memory import keep_freed_memory
 {}
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
