@@ -54,6 +54,7 @@ $(VENV)/bin/promtool: | $(VENV)/installed
 lock: setup  ## newest versions for the images, with hashes
 	$(LOCK) $(LOCKS)/build.in --output-file $(LOCKS)/build.txt
 	$(LOCK) pyproject.toml --extra serve --output-file $(LOCKS)/serve.txt
+	$(LOCK) pyproject.toml --extra serve --extra beams --output-file $(LOCKS)/serve-beams.txt
 	$(LOCK) pyproject.toml --extra train --output-file $(LOCKS)/train.txt
 	$(LOCK) pyproject.toml --extra load --output-file $(LOCKS)/load.txt
 

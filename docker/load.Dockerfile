@@ -1,6 +1,7 @@
-# The load generator's image: the locked `load` extra, locust and `python -m loadtest http`, non-root.
+# The load generator's image: the locked `load` extra, locust, `python -m loadtest http` and `fuzz`, non-root.
 #
 #   docker build -f docker/load.Dockerfile -t retrieval-load .
+#   docker run --rm --network host --entrypoint python retrieval-load -m loadtest http --help
 
 FROM python:3.11-slim AS build
 RUN python -m venv --without-pip /opt/venv

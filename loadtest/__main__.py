@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
-from types import ModuleType
 
-from loadtest.bench import bench, kernel, targeting
-from loadtest.chaos import command as chaos
-from loadtest.demo import demo
-from loadtest.growth import grow, opening
-from loadtest.http import fuzz, open_loop
-
-COMMANDS: dict[str, tuple[ModuleType, str]] = {
-    "bench": (bench, "beam against exhaustive and rivals: quality, pairs, latency"),
-    "grow": (grow, "the bench on ever larger synthetic worlds"),
-    "targeting": (targeting, "searches where few ads may be shown, against those of all"),
-    "kernel": (kernel, "the scorer's arithmetic against the machine's peak"),
-    "opening": (opening, "time to open a bundle, memory of a further worker"),
-    "http": (open_loop, "a running service at given rates: goodput, percentiles"),
-    "chaos": (chaos, "faults under load: failed requests, added latency, recovery"),
-    "fuzz": (fuzz, "random requests by the OpenAPI document: replies that it does not allow"),
-    "demo": (demo, "from a log to answered requests"),
+COMMANDS = {
+    "bench": ("loadtest.bench.bench", "beam against exhaustive and rivals: quality, pairs, latency"),
+    "grow": ("loadtest.growth.grow", "the bench on ever larger synthetic worlds"),
+    "targeting": ("loadtest.bench.targeting", "searches where few ads may be shown, against those of all"),
+    "kernel": ("loadtest.bench.kernel", "the scorer's arithmetic against the machine's peak"),
+    "opening": ("loadtest.growth.opening", "time to open a bundle, memory of a further worker"),
+    "http": ("loadtest.http.open_loop", "a running service at given rates: goodput, percentiles"),
+    "chaos": ("loadtest.chaos.command", "faults under load: failed requests, added latency, recovery"),
+    "fuzz": ("loadtest.http.fuzz", "random requests by the OpenAPI document: replies that it does not allow"),
+    "demo": ("loadtest.demo.demo", "from a log to answered requests"),
 }
+"""Command -> its module and one line of help. Only the module of the command that runs is imported, because each
+needs packages that the others do not: the load image has those of `http` and `fuzz` alone."""
 
 
 def main() -> int:
     """Exit status of the command."""
+    arguments = sys.argv[1:]
     parser = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, (module, what) in COMMANDS.items():
-        module.add_arguments(commands.add_parser(name, help=what, description=module.__doc__,
-                                                 formatter_class=argparse.RawDescriptionHelpFormatter))
-    args = parser.parse_args()
-    status: int = COMMANDS[args.command][0].run(args)
+    parsers = {name: commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+               for name, (_, text) in COMMANDS.items()}
+    name = arguments[0] if arguments else ""
+    if name not in COMMANDS:
+        parser.parse_args(arguments)  # prints the help or what is wrong, and exits
+    try:
+        module = importlib.import_module(COMMANDS[name][0])
+    except ModuleNotFoundError as error:
+        parser.error(f"`{name}` needs the package {error.name}, which is not installed; `make setup` installs all "
+                     "that the commands need")
+    parsers[name].description = module.__doc__
+    module.add_arguments(parsers[name])
+    status: int = module.run(parser.parse_args(arguments))
     return status
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,14 @@ class Settings(BaseSettings):
         """An empty token means none, as an unset variable of a compose file does, and never one that anybody has."""
         token = "" if value is None else value.get_secret_value().strip()
         return SecretStr(token) if token else None
+
+    @field_validator("beam_sample_rate")
+    @classmethod
+    def _can_be_recorded(cls, value: float) -> float:
+        if value and find_spec("pyarrow") is None:
+            raise ValueError("recorded beams are Parquet files, and pyarrow is not installed; install the extra "
+                             "`beams`, build the image with --build-arg SERVE_LOCK=serve-beams, or set it to 0")
+        return value
 
     @field_validator("beam_folder", mode="before")
     @classmethod

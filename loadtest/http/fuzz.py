@@ -23,7 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from service.settings import variable
+_TOKEN_VARIABLE = "RETRIEVAL_ADMIN_TOKEN"
+"""Named here, for the load image has no `service` package."""
 
 _CASES_OF_AN_EXAMPLE = 8
 """What schemathesis makes of one more example an operation, besides some 1,500 that do not depend on it."""
@@ -62,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit status: 0 fine, 1 a reply was wrong or there is no such service. The last line is JSON."""
     try:
-        found = fuzz(args.url, args.cases, os.environ.get(variable("admin_token")))
+        found = fuzz(args.url, args.cases, os.environ.get(_TOKEN_VARIABLE))
     except FuzzError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -140,7 +141,7 @@ def _schemathesis(url: str, folder: Path, examples: int, token: str | None) -> t
         return done.stdout, json.loads(report.read_text())
     except FileNotFoundError as error:
         missing = program if error.filename == str(program) else report
-        raise FuzzError(f"{missing} is missing; install the `dev` extra, which has schemathesis") from error
+        raise FuzzError(f"{missing} is missing; install the `load` extra, which has schemathesis") from error
 
 
 def _get(url: str) -> _Schema:

@@ -13,7 +13,7 @@ from tests.docker.stack import OPERATORS, PROMETHEUS, PUBLIC, Stack, docker, wai
 pytestmark = pytest.mark.lab
 
 REQUESTS = 'sum by (instance) (retrieval_requests_total{endpoint="/retrieve", status="200"})'
-MOST_MEGABYTES = 600
+MOST_MEGABYTES = 500
 """Of the service's image. Debian and Python are half of it, ONNX Runtime and numpy most of the rest."""
 
 
@@ -48,8 +48,15 @@ def test_image_of_the_service_is_slim_and_has_no_torch(stack):
     megabytes = int(docker("image", "inspect", "--format", "{{.Size}}", "retrieval-service")) / 1e6
     print(f"the image of the service has {megabytes:.0f} MB")
     assert megabytes < MOST_MEGABYTES
-    search = "import importlib.util as i; print(i.find_spec('torch'), i.find_spec('pip'))"
-    assert stack.compose("exec", "-T", "service", "python", "-c", search).split()[0] == "None"
+    search = "import importlib.util as i; print(i.find_spec('torch'), i.find_spec('pyarrow'))"
+    assert stack.compose("exec", "-T", "service", "python", "-c", search).split() == ["None", "None"]
+
+
+def test_commands_of_the_load_image_run_when_the_service_is_up(stack):
+    stack.compose("--profile", "load", "build", "locust")
+    command = ["--profile", "load", "run", "--rm", "-T", "--entrypoint", "python", "locust", "-m", "loadtest"]
+    for name in ("http", "fuzz"):
+        assert "--url URL" in stack.compose(*command, name, "--help")
 
 
 def test_both_replicas_answer_when_asked_through_nginx(stack):

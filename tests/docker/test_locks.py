@@ -1,6 +1,8 @@
 """The versions in the images: pinned, with hashes, from any index, and what pyproject.toml allows."""
 
 import re
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -11,7 +13,8 @@ from tests.paths import ROOT
 
 LOCKS = ROOT / "docker" / "requirements"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-EXTRAS = ("serve", "train", "load")
+EXTRAS = {"serve": ["serve"], "serve-beams": ["serve", "beams"], "train": ["train"], "load": ["load"]}
+"""Lock -> the extras that it pins."""
 PIN = re.compile(r"([a-z0-9-]+)==(\S+) (--hash=sha256:[0-9a-f]{64} ?)+")
 
 
@@ -24,19 +27,35 @@ def pins(name):
     return {match[1]: match[2] for match in matches}
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
-def test_lock_has_what_its_extra_asks_for_when_compared_with_pyproject(extra):
-    pinned = pins(extra)
-    wanted = [Requirement(text) for text in
-              [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"][extra]]]
+@pytest.mark.parametrize(("name", "extras"), EXTRAS.items())
+def test_lock_has_what_its_extras_ask_for_when_compared_with_pyproject(name, extras):
+    pinned, project = pins(name), PROJECT["project"]
+    texts = [*project["dependencies"], *(text for extra in extras for text in project["optional-dependencies"][extra])]
+    wanted = [Requirement(text) for text in texts]
     unfit = [f"{want}, locked is {pinned.get(canonicalize_name(want.name))}" for want in wanted
              if want.name != "torch" and not want.specifier.contains(pinned.get(canonicalize_name(want.name), "0"))]
     assert not unfit, f"{unfit}; run `make lock`"
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
-def test_lock_leaves_torch_and_its_gigabytes_out_when_read(extra):
-    assert not {name for name in pins(extra) if name == "torch" or name.startswith(("nvidia", "cuda", "triton"))}
+@pytest.mark.parametrize("lock", EXTRAS)
+def test_lock_leaves_torch_and_its_gigabytes_out_when_read(lock):
+    assert not {name for name in pins(lock) if name == "torch" or name.startswith(("nvidia", "cuda", "triton"))}
+
+
+@pytest.mark.parametrize("lock", ["build", *EXTRAS])
+def test_lock_is_complete_when_pip_resolves_it(lock):
+    """A dependency without a pin, or a version that another package refuses, fails here as it would in the image.
+
+    Takes some seconds a lock, and the network; pip has cached most of the files when it made the environment.
+    """
+    resolve = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--require-hashes",
+               "--only-binary", ":all:", "-r", str(LOCKS / f"{lock}.txt")]
+    done = subprocess.run(resolve, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stderr[-2000:]}\nrun `make lock`"
+
+
+def test_serving_brings_no_pyarrow_unless_beams_are_recorded():
+    assert set(pins("serve-beams")) - set(pins("serve")) == {"pyarrow"}
 
 
 def test_lock_of_the_build_fits_the_build_system_when_compared_with_pyproject():
