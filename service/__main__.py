@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from index_store.bundle.pointer import PointerError, served_bundle
 from index_store.features.values import FeatureError
 from service.contract.errors import ServiceError
 from service.sampling.beam_files import BeamFolderError
-from service.settings import Settings, SettingsError, read_settings
+from service.settings import Settings, SettingsError, read_settings, service_links
 from service.supervisor.supervisor import ListenError, serve
+from service.telemetry.request_log import log
 
 _EXAMPLES = """
 examples:
@@ -54,6 +56,8 @@ def main() -> int:
         if args.bundle is None:
             parser.error("name a BUNDLE, a folder written by `python -m model export`")
         settings = read_settings({"host": args.host, "port": args.port, "workers": args.workers})
+        if links := service_links(os.environ):
+            log("service_links_ignored", variables=sorted(links), help="set enableServiceLinks: false in the pod")
         return asyncio.run(check(served_bundle(args.bundle))) if args.check else serve(args.bundle, settings)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)

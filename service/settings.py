@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,41 @@ def variable(name: str) -> str:
     return alias if isinstance(alias, str) else f"{PREFIX}{name.upper()}"
 
 
+def service_links(environment: Mapping[str, str]) -> set[str]:
+    """Variables that Kubernetes sets in every pod for a Service named `retrieval` or `retrieval-...`.
+
+    The name alone is not enough, or a misspelt setting could pass for one: the values have to be such as Kubernetes
+    writes, and those of one Service have to agree.
+    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+    """
+    found: set[str] = set()
+    for name, host in environment.items():
+        match = re.fullmatch(f"({PREFIX}(?:[A-Z0-9_]+_)?)SERVICE_HOST", name)
+        if match and _is_address(host):
+            found |= _links_of_service(environment, match[1], host)
+    return found
+
+
+def _links_of_service(environment: Mapping[str, str], prefix: str, host: str) -> set[str]:
+    url = rf"(tcp|udp|sctp)://{re.escape(f'[{host}]' if ':' in host else host)}:\d+"
+    port = r"PORT_\d+_(TCP|UDP|SCTP)"
+    shapes = {"SERVICE_HOST": re.escape(host), "SERVICE_PORT": r"\d+", "SERVICE_PORT_[A-Z0-9_]+": r"\d+",
+              "PORT": url, port: url, f"{port}_PROTO": "tcp|udp|sctp", f"{port}_PORT": r"\d+",
+              f"{port}_ADDR": re.escape(host)}
+    links = {name for name, value in environment.items() for suffix, shape in shapes.items()
+             if re.fullmatch(prefix + suffix, name) and re.fullmatch(shape, value)}
+    first = f"{prefix}PORT_{environment.get(f'{prefix}SERVICE_PORT')}_"  # a pod's own RETRIEVAL_PORT replaces the link
+    return links if any(name.startswith(first) for name in links) else set()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def read_settings(overrides: Mapping[str, Any]) -> Settings:
     """Settings from the environment, some of them replaced.
 
@@ -125,14 +162,15 @@ def read_settings(overrides: Mapping[str, Any]) -> Settings:
         overrides: name -> value from the command line; None means not given.
 
     Raises:
-        SettingsError: a value does not fit, or a variable with the prefix is none of ours.
+        SettingsError: a value does not fit, or a variable with the prefix is neither ours nor a link of Kubernetes.
     """
-    names = {variable(name) for name in Settings.model_fields}
+    names, links = {variable(name) for name in Settings.model_fields}, service_links(os.environ)
     for name in sorted(os.environ):
-        if name.startswith(PREFIX) and name not in names:
+        if name.startswith(PREFIX) and name not in names | links:
             raise SettingsError(f"{name} is set, but there is no such setting; there are {', '.join(sorted(names))}")
+    defaults = {name: field.default for name, field in Settings.model_fields.items() if variable(name) in links}
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+        return Settings(**defaults | {name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0])

@@ -8,6 +8,7 @@ import yaml
 
 from service.settings import Settings, variable
 from tests.docker.monitoring import DOCKER
+from tests.service.service_process import ServiceProcess, command_line
 from tests.service.test_docs import documented_metrics
 
 BASE = DOCKER / "k8s"
@@ -17,9 +18,10 @@ POD = RESOURCES["Deployment"]["spec"]["template"]
 (CONTAINER,) = POD["spec"]["containers"]
 
 
+@pytest.mark.parametrize("version", ["1.25", kubernetes_validate.latest_version()])
 @pytest.mark.parametrize("kind", RESOURCES)
-def test_resource_fits_the_schema_when_validated_strictly(kind):
-    kubernetes_validate.validate(RESOURCES[kind], kubernetes_validate.latest_version(), strict=True)
+def test_resource_fits_the_schema_when_validated_strictly(kind, version):
+    kubernetes_validate.validate(RESOURCES[kind], version, strict=True)
 
 
 def test_schema_refuses_a_field_that_is_misspelt_when_validated_strictly():
@@ -56,9 +58,35 @@ def test_environment_has_only_settings_that_there_are_when_the_pod_starts():
     assert {entry["name"] for entry in CONTAINER["env"]} <= {variable(name) for name in Settings.model_fields}
 
 
+def links(service):
+    """Variables that the kubelet sets for a Service in every pod whose enableServiceLinks is not false."""
+    host, prefix = "10.96.12.34", service["metadata"]["name"].upper().replace("-", "_")
+    ports = service["spec"]["ports"]
+    found = {"SERVICE_HOST": host, "SERVICE_PORT": f"{ports[0]['port']}", "PORT": f"tcp://{host}:{ports[0]['port']}"}
+    for port in ports:
+        number, protocol = port["port"], port.get("protocol", "TCP")
+        link = f"PORT_{number}_{protocol}"
+        found |= {f"SERVICE_PORT_{port['name'].upper().replace('-', '_')}": f"{number}",
+                  link: f"{protocol.lower()}://{host}:{number}", f"{link}_PROTO": protocol.lower(),
+                  f"{link}_PORT": f"{number}", f"{link}_ADDR": host}
+    return {f"{prefix}_{name}": value for name, value in found.items()}
+
+
+def test_service_answers_when_it_starts_with_what_the_pod_and_its_service_set(tiny_bundle):
+    set_in_the_pod = {entry["name"]: entry["value"] for entry in CONTAINER["env"] if "value" in entry}
+    environment = links(RESOURCES["Service"]) | set_in_the_pod
+    assert environment["RETRIEVAL_PORT"].startswith("tcp://")
+    assert command_line(tiny_bundle, "--check", **environment).returncode == 0
+    with ServiceProcess(tiny_bundle, **environment) as process:
+        assert process.retrieve(user_id="user-01")["ads"]
+    assert POD["spec"]["enableServiceLinks"] is False
+
+
 def test_pod_gets_the_time_that_draining_takes_when_it_ends():
     settings = Settings.model_construct()
-    needed = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"] + settings.drain_seconds + settings.shutdown_seconds
+    program, seconds = CONTAINER["lifecycle"]["preStop"]["exec"]["command"]
+    assert program == "sleep"
+    needed = int(seconds) + settings.drain_seconds + settings.shutdown_seconds
     assert POD["spec"]["terminationGracePeriodSeconds"] > needed
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.docker.monitoring import PANELS, expressions
 from tests.docker.stack import OPERATORS, PROMETHEUS, PUBLIC, Stack, docker, wait_until
+from tests.docker.test_kubernetes import CONTAINER
 
 pytestmark = pytest.mark.lab
 
@@ -50,6 +51,11 @@ def test_image_of_the_service_is_slim_and_has_no_torch(stack):
     assert megabytes < MOST_MEGABYTES
     search = "import importlib.util as i; print(i.find_spec('torch'), i.find_spec('pyarrow'))"
     assert stack.compose("exec", "-T", "service", "python", "-c", search).split() == ["None", "None"]
+
+
+def test_image_of_the_service_has_the_program_that_kubernetes_runs_before_it_stops(stack):
+    program, _ = CONTAINER["lifecycle"]["preStop"]["exec"]["command"]
+    stack.compose("exec", "-T", "service", program, "0")
 
 
 def test_commands_of_the_load_image_run_when_the_service_is_up(stack):

@@ -1,0 +1,85 @@
+"""Settings: the variables of Kubernetes' service links are ignored, a misspelt setting never is."""
+
+import pytest
+
+from service.settings import SettingsError, read_settings, service_links
+from tests.service.service_process import ServiceProcess, command_line
+
+LINKS = {
+    "RETRIEVAL_SERVICE_HOST": "10.96.12.34",
+    "RETRIEVAL_SERVICE_PORT": "80",
+    "RETRIEVAL_SERVICE_PORT_HTTP": "80",
+    "RETRIEVAL_PORT": "tcp://10.96.12.34:80",
+    "RETRIEVAL_PORT_80_TCP": "tcp://10.96.12.34:80",
+    "RETRIEVAL_PORT_80_TCP_PROTO": "tcp",
+    "RETRIEVAL_PORT_80_TCP_PORT": "80",
+    "RETRIEVAL_PORT_80_TCP_ADDR": "10.96.12.34",
+}
+"""What a pod gets for a Service `retrieval` with one port, `http`."""
+
+IPV6 = {name: value.replace("://10.96.12.34", "://[fd00::1]").replace("10.96.12.34", "fd00::1")
+        for name, value in LINKS.items()}
+LONGER = {name.replace("RETRIEVAL_", "RETRIEVAL_READ_ONLY_", 1): value for name, value in LINKS.items()}
+UDP = {name.replace("_TCP", "_UDP"): value.replace("tcp", "udp") for name, value in LINKS.items()}
+SECOND_PORT = LINKS | {
+    "RETRIEVAL_SERVICE_PORT_METRICS": "9100", "RETRIEVAL_PORT_9100_TCP": "tcp://10.96.12.34:9100",
+    "RETRIEVAL_PORT_9100_TCP_PROTO": "tcp", "RETRIEVAL_PORT_9100_TCP_PORT": "9100",
+    "RETRIEVAL_PORT_9100_TCP_ADDR": "10.96.12.34"}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Sets variables for this process, which has no setting of the service otherwise."""
+    def set_variables(variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return set_variables
+
+
+@pytest.mark.parametrize("links", [LINKS, IPV6, LONGER, UDP, SECOND_PORT, LINKS | LONGER],
+                         ids=["plain", "ipv6", "longer", "udp", "second port", "two services"])
+def test_links_of_a_service_are_ignored_when_kubernetes_set_them(environment, links):
+    environment({"RETRIEVAL_MAX_TOP_K": "77"} | links)
+    assert service_links(links) == set(links)
+    assert (read_settings({}).port, read_settings({}).max_top_k) == (8080, 77)
+    assert read_settings({"port": 9000}).port == 9000
+
+
+def test_port_of_the_pod_is_read_when_it_replaces_the_link(environment):
+    environment(LINKS | {"RETRIEVAL_PORT": "9000"})
+    assert read_settings({}).port == 9000
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("RETRIEVAL_PORTS", "80"),
+    ("RETRIEVAL_SERVICE_POTR_HTTP", "80"),
+    ("RETRIEVAL_SERVICE_PORT_HTTP", "http"),
+    ("RETRIEVAL_PORT", "tcp://10.96.12.35:80"),  # of another host
+    ("RETRIEVAL_PORT", "http://10.96.12.34:80"),
+    ("RETRIEVAL_PORT_80_TCP_ADDR", "retrieval.default.svc"),
+    ("RETRIEVAL_PORT_80_SCTP_PROTO", "SCTP"),
+    ("RETRIEVAL_MAX_TOPK", "5"),
+])
+def test_misspelt_setting_is_refused_when_it_stands_beside_links(environment, name, value):
+    environment(LINKS | {name: value})
+    with pytest.raises(SettingsError, match=name):
+        read_settings({})
+
+
+@pytest.mark.parametrize("variables", [
+    {"RETRIEVAL_SERVICE_HOST": "0.0.0.0"}, {"RETRIEVAL_SERVICE_PORT": "9000"}, {"RETRIEVAL_PORT": "tcp://0.0.0.0:80"},
+    {name: value for name, value in LINKS.items() if name != "RETRIEVAL_SERVICE_HOST"},
+    LINKS | {"RETRIEVAL_SERVICE_HOST": "retrieval"}, LINKS | {"RETRIEVAL_SERVICE_PORT": "81"}])
+def test_variables_are_refused_when_they_are_not_all_that_kubernetes_sets(environment, variables):
+    environment(variables)
+    assert not service_links(variables)
+    with pytest.raises(SettingsError):
+        read_settings({})
+
+
+def test_service_starts_and_says_what_it_ignores_when_a_pod_has_links(tiny_bundle):
+    assert command_line(tiny_bundle, "--check", **LINKS).returncode == 0
+    with ServiceProcess(tiny_bundle, **LINKS) as process:
+        assert process.wait_for_event("service_links_ignored")["variables"] == sorted(LINKS)
+        assert process.retrieve(user_id="user-01")["ads"]
