@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-_TOKEN_VARIABLE = "RETRIEVAL_ADMIN_TOKEN"
+TOKEN_VARIABLE = "RETRIEVAL_ADMIN_TOKEN"
 """Named here, for the load image has no `service` package."""
 
 _CASES_OF_AN_EXAMPLE = 8
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit status: 0 fine, 1 a reply was wrong or there is no such service. The last line is JSON."""
     try:
-        found = fuzz(args.url, args.cases, os.environ.get(_TOKEN_VARIABLE))
+        found = fuzz(args.url, args.cases, os.environ.get(TOKEN_VARIABLE))
     except FuzzError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
