@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, RedisDsn, SecretStr, TypeAdapter, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "RETRIEVAL_"
@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     user_cache_entries: int = Field(default=50_000, ge=1, description="embeddings that each worker keeps in memory")
     redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL",
                                         description="the shared cache; without it each worker's own cache serves alone")
+    redis_password_file: Path | None = Field(default=None, description="file with the password of Redis, read for "
+                                                                       "every new connection")
     redis_timeout_ms: float = Field(default=20.0, gt=0, description="time that a request waits for Redis at most; one "
                                                                     "with a deadline waits half of what is left until "
                                                                     "it")
@@ -86,7 +88,7 @@ class Settings(BaseSettings):
                              "`beams`, build the image with --build-arg SERVE_LOCK=serve-beams, or set it to 0")
         return value
 
-    @field_validator("beam_folder", mode="before")
+    @field_validator("beam_folder", "redis_password_file", mode="before")
     @classmethod
     def _is_no_empty_path(cls, value: Any) -> Any:
         """An empty path means none, as an unset variable of a compose file does."""
@@ -102,16 +104,9 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _is_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
-        """An empty URL means none, as an unset variable of a compose file does."""
-        if value is None or not value.get_secret_value().strip():
-            return None
-        try:
-            if not value.get_secret_value().startswith("unix://"):
-                TypeAdapter(RedisDsn).validate_python(value.get_secret_value())
-        except ValidationError as error:
-            raise ValueError("is no Redis URL such as redis://127.0.0.1:6379/0") from error
-        return value
+    def _is_no_empty_url(cls, value: SecretStr | None) -> SecretStr | None:
+        """An empty URL means none; `service.cache.redis_connection` checks the others."""
+        return None if value is None or not value.get_secret_value().strip() else value
 
 
 def variable(name: str) -> str:

@@ -138,8 +138,7 @@ class HostedBundles:
         if version not in self._caches:
             redis = None
             if settings.redis_url is not None:
-                redis = RedisLevel(settings.redis_url.get_secret_value(), settings, version,
-                                   opened.manifest.dims["user_embedding"])
+                redis = RedisLevel(settings, version, opened.manifest.dims["user_embedding"])
             self._caches[version] = UserCache(settings.user_cache_entries, redis)
         return self._caches[version]
 

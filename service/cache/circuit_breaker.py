@@ -1,4 +1,4 @@
-"""Leaves something alone for a while after it failed, so that a dead one costs nothing."""
+"""Circuit breaker: skips a failing dependency for a while, so that a dead one costs nothing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import time
 
 
 class CircuitBreaker:
-    """After a failure all callers are turned away for `pause` seconds; then one of them may try, once a pause.
+    """Opens at a failure; while it is open, one caller per `pause` seconds may try.
 
-    A caller who was let through reports `success` or `failure`. Not thread-safe: for one event loop.
+    Every caller that was allowed reports `success` or `failure`. Not thread-safe: for use in one event loop.
     """
 
     def __init__(self, pause: float) -> None:
@@ -17,23 +17,23 @@ class CircuitBreaker:
         self._next_try = 0.0
 
     def allows(self) -> bool:
-        """Whether the caller may try."""
+        """Whether the caller may use the dependency now."""
         if not self._open:
             return True
         now = time.monotonic()
         if now < self._next_try:
             return False
-        # Also the deadline of this try: a caller who never reports back does not keep the others out.
+        # Set now and not when the try ends: a caller that never reports back must not block the others.
         self._next_try = now + self._pause
         return True
 
     def success(self) -> bool:
-        """Returns whether the circuit was open until now."""
+        """Closes the circuit; returns whether it was open."""
         was_open, self._open = self._open, False
         return was_open
 
     def failure(self) -> bool:
-        """Returns whether the circuit was closed until now."""
+        """Opens the circuit for another pause; returns whether it was closed."""
         was_closed, self._open = not self._open, True
         self._next_try = time.monotonic() + self._pause
         return was_closed

@@ -1,8 +1,8 @@
-"""A user embedding as bytes for Redis: a fixed little-endian layout that a reader of another version refuses.
+"""Binary record of a user embedding in Redis: a fixed little-endian layout with a version and a checksum.
 
     magic "MNUE" | layout version u16 | dimension u16 | dimension x float32 | crc32 of the key and all before it u32
 
-The checksum covers the key, so that the value of another key never passes for one's own.
+The checksum covers the key, so that a record stored under another key is not accepted.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _TAIL = struct.Struct("<I")
 
 
 def pack(key: bytes, embedding: NDArray[np.float32]) -> bytes:
-    """The record of an embedding (1, Du) float32."""
+    """Encodes an embedding (1, Du) float32."""
     record = _HEAD.pack(_MAGIC, LAYOUT_VERSION, embedding.size) + embedding.astype("<f4", copy=False).tobytes()
     return record + _TAIL.pack(zlib.crc32(record, zlib.crc32(key)))
 
 
 def unpack(key: bytes, record: bytes, dimension: int) -> NDArray[np.float32] | None:
-    """The embedding (1, dimension) float32, or None if the record is not one that `pack` wrote for this key."""
+    """Decodes an embedding (1, dimension) float32; None if `pack` did not write this record for this key."""
     if len(record) != _HEAD.size + 4 * dimension + _TAIL.size:
         return None
     content, (checksum,) = record[:-_TAIL.size], _TAIL.unpack(record[-_TAIL.size:])

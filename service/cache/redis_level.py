@@ -1,7 +1,7 @@
-"""The shared level of the user cache: embeddings in Redis, one round trip a request, and never a failed request.
+"""The shared level of the user cache: embeddings in Redis, at most one round trip per request.
 
-A timeout and the request's deadline bound the wait for it, a circuit breaker skips Redis after a failure, writes wait
-in a bounded queue.
+Redis never fails a request: a timeout and the request's deadline bound the wait, a circuit breaker skips Redis after a
+failure, and writes wait in a bounded queue.
 """
 
 from __future__ import annotations
@@ -13,19 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from service.cache.circuit_breaker import CircuitBreaker
 from service.cache.embedding_record import LAYOUT_VERSION, pack, unpack
+from service.cache.redis_connection import FailureReason, failure_reason, open_pool
 from service.settings import Settings
 from service.telemetry import metrics
 from service.telemetry.request_log import log
 
 _CONNECT_ATTEMPTS = 3
-_CONNECTIONS = 16
 _FLUSH_SECONDS = 1.0
 
 
@@ -42,44 +40,44 @@ class RedisLevel:
     """Embeddings of one user tower in Redis.
 
     Args:
-        url: where Redis is.
-        settings: the `redis_*` ones are read.
-        tower_version: hash of what turns tower inputs into embeddings; part of the key.
+        settings: `redis_url`, which must be set, and the other `redis_*` ones.
+        tower_version: hash of the user tower's graph and tables; part of the key.
         dimension: Du.
+
+    Raises:
+        SettingsError: the URL cannot be used.
     """
 
-    def __init__(self, url: str, settings: Settings, tower_version: str, dimension: int) -> None:
+    def __init__(self, settings: Settings, tower_version: str, dimension: int) -> None:
         self._timeout = settings.redis_timeout_ms / 1000
         self._ttl = settings.redis_ttl_seconds
         self._dimension = dimension
         self._prefix = f"user-embedding:{LAYOUT_VERSION}:{tower_version[:16]}:".encode()
-        # Retries are our own business: the breaker's. Without them one round trip is all that a request can pay.
-        self._redis = Redis(connection_pool=BlockingConnectionPool.from_url(
-            url, max_connections=_CONNECTIONS, timeout=self._timeout, socket_timeout=self._timeout,
-            socket_connect_timeout=self._timeout, retry=Retry(NoBackoff(), 0), protocol=2))
+        self._redis = Redis(connection_pool=open_pool(settings, self._timeout))
         self._breaker = CircuitBreaker(settings.redis_pause_seconds)
-        self._write_breaker = CircuitBreaker(settings.redis_pause_seconds)  # a full Redis still answers
+        self._write_breaker = CircuitBreaker(settings.redis_pause_seconds)  # a full Redis can still be read
+        self._failure: FailureReason | None = None
         self._pending: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(settings.redis_pending_writes)
         self._writer: asyncio.Task[None] | None = None
         self._asked: set[asyncio.Task[_Reply | None]] = set()
 
     async def connect(self) -> None:
-        """Opens a connection before the first request needs it: it costs more than the time a request may wait."""
+        """Opens a connection ahead of the first request, which may not wait as long as connecting takes."""
         for _ in range(_CONNECT_ATTEMPTS):
-            with contextlib.suppress(Exception):  # the first request will count and report what is wrong
+            with contextlib.suppress(Exception):  # the first request counts and reports what is wrong
                 await self._redis.ping()
                 return
 
     async def get(self, digest: bytes, answer_by: float | None = None) -> NDArray[np.float32] | None:
-        """The embedding (1, Du) float32 or None.
+        """Looks up an embedding (1, Du) float32; None if Redis does not have it.
 
         Args:
             digest: of the user tower's input.
-            answer_by: deadline of the request, in seconds of `time.perf_counter()`, half of the time until which may
-                pass here; None for none.
+            answer_by: deadline of the request, in seconds of `time.perf_counter()`; at most half of the time left is
+                spent here. None for no deadline.
 
         Raises:
-            RedisUnavailableError: it was skipped or did not answer in time.
+            RedisUnavailableError: Redis was skipped, failed, or did not answer in time.
         """
         patience = self._timeout
         if answer_by is not None:
@@ -87,7 +85,7 @@ class RedisLevel:
         if patience <= 0 or not self._breaker.allows():
             raise RedisUnavailableError
         key = self._key(digest)
-        # A task, for when the request waits no longer, the breaker still has to learn how this ended.
+        # A task, because the breaker must learn the outcome even after the request has stopped waiting.
         asked = asyncio.create_task(self._ask(key))
         self._asked.add(asked)
         asked.add_done_callback(self._asked.discard)
@@ -103,7 +101,7 @@ class RedisLevel:
         return embedding
 
     def put(self, digest: bytes, embedding: NDArray[np.float32]) -> None:
-        """Queues a write; drops it where the queue is full."""
+        """Queues a write, or drops and counts it if the queue is full."""
         if self._writer is None:
             self._writer = asyncio.create_task(self._write())
         key = self._key(digest)
@@ -113,7 +111,7 @@ class RedisLevel:
             metrics.DROPPED_WRITES.inc()
 
     async def close(self) -> None:
-        """Writes what is pending, for a second at most, and disconnects."""
+        """Flushes pending writes for at most a second, then disconnects."""
         if self._writer is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._pending.join(), _FLUSH_SECONDS)
@@ -123,15 +121,15 @@ class RedisLevel:
         await self._redis.aclose()
 
     async def _ask(self, key: bytes) -> _Reply | None:
-        """What Redis says; None where it failed, which is reported to the breaker."""
+        """Sends the GET and reports its outcome to the breaker; None if it failed."""
         try:
             async with asyncio.timeout(self._timeout):
                 record = await self._redis.get(key)
-        except Exception as error:  # whatever Redis or its client comes up with, the request goes on
+        except Exception as error:  # whatever Redis or its client raises, the request goes on
             if not isinstance(error, ResponseError) or not str(error).startswith("WRONGTYPE"):
                 self._failed("get", error, self._breaker)
                 return None
-            record = b""  # somebody put a list there: a bad value, but Redis is well
+            record = b""  # another type, such as a list: a bad value in a Redis that works
         self._worked(self._breaker)
         return _Reply(record if record is None or isinstance(record, bytes) else b"")
 
@@ -146,7 +144,7 @@ class RedisLevel:
                     await self._redis.set(key, record, ex=self._ttl)
                 self._worked(self._write_breaker)
                 self._worked(self._breaker)
-            except ResponseError as error:  # no memory left, or read only
+            except ResponseError as error:  # out of memory or read-only
                 self._failed("set", error, self._write_breaker)
             except Exception as error:  # see `_ask`
                 self._failed("set", error, self._breaker)
@@ -161,7 +159,9 @@ class RedisLevel:
             log("redis_recovered")
 
     def _failed(self, operation: str, error: Exception, breaker: CircuitBreaker) -> None:
-        metrics.REDIS_FAILURES.labels(operation).inc()
-        if breaker.failure():
-            # The error's text may hold the address with its password, its name is enough.
-            log("redis_unavailable", operation=operation, error=type(error).__name__)
+        reason = failure_reason(error)
+        metrics.REDIS_FAILURES.labels(operation, reason).inc()
+        changed, self._failure = reason != self._failure, reason
+        if breaker.failure() or changed:
+            # Without the error's text, which may contain the URL with its password.
+            log("redis_unavailable", operation=operation, error=type(error).__name__, reason=reason)

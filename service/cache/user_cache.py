@@ -1,4 +1,4 @@
-"""Embeddings of the user tower, cached: a level in the memory of each worker, then Redis where there is one."""
+"""Cache of user embeddings: a level in the memory of each worker, then Redis if one is configured."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from service.contract.answer import CacheLookup
 
 
 class UserCache:
-    """An EmbeddingCache of two levels. An embedding is a function of its key, so entries never go stale.
+    """Two-level EmbeddingCache. An embedding is a function of its key, so entries never go stale.
 
     Args:
-        entries: embeddings that the level in memory holds; the least recently used go first.
+        entries: capacity of the level in memory; the least recently used embedding is evicted first.
         redis: the shared level, if any.
     """
 
@@ -25,11 +25,11 @@ class UserCache:
         self._redis = redis
 
     async def get(self, key: bytes, answer_by: float | None = None) -> CacheLookup:
-        """Asks the levels in turn; what Redis knew moves into memory.
+        """Looks in memory, then in Redis; an embedding found in Redis is kept in memory.
 
         Args:
             key: digest of the user tower's input.
-            answer_by: deadline of the request, in seconds of `time.perf_counter()`; None for none.
+            answer_by: deadline of the request, in seconds of `time.perf_counter()`; None for no deadline.
         """
         embedding = self._local.get(key)
         if embedding is not None:
@@ -47,17 +47,18 @@ class UserCache:
         return CacheLookup(embedding, "redis")
 
     def put(self, key: bytes, embedding: NDArray[np.float32]) -> None:
-        """Keeps an embedding (1, Du) in both levels; the write to Redis happens later."""
+        """Stores an embedding (1, Du) in both levels; the write to Redis happens in the background."""
         self._keep(key, embedding)
         if self._redis is not None:
             self._redis.put(key, embedding)
 
     async def connect(self) -> None:
-        """Connects to Redis, if there is one; never fails."""
+        """Connects to Redis if one is configured; a Redis that cannot be reached is no error."""
         if self._redis is not None:
             await self._redis.connect()
 
     async def close(self) -> None:
+        """Flushes pending writes to Redis and disconnects."""
         if self._redis is not None:
             await self._redis.close()
 

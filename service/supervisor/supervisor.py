@@ -48,9 +48,14 @@ def serve(folder: Path, settings: Settings) -> int:
         PointerError: the pointer is missing or unreadable.
         ListenError: the port is taken or not ours to take.
         BeamFolderError: beams are to be recorded, and their folder cannot be written.
+        SettingsError: Redis can never be used as it is set.
     """
     if settings.beam_sample_rate and settings.beam_folder is not None:
         check_folder(settings.beam_folder)
+    if settings.redis_url is not None:
+        from service.cache.redis_connection import check_redis  # only where it is used: it takes time and memory
+
+        check_redis(settings)
     store = folder if pointer.is_store(folder) else None
     first = _first(store, folder)
     with open_address(settings) as listening, tempfile.TemporaryDirectory(prefix="retrieval-metrics-") as shared:

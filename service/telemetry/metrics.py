@@ -37,7 +37,8 @@ PAIRS_SCORED = Counter("retrieval_pairs_scored", "Pairs of user and node or ad t
 USER_CACHE = Counter("retrieval_user_cache", "Answered requests by where the user embedding came from", ["result"])
 BAD_VALUES = Counter("retrieval_user_cache_bad_values", "Values in Redis that were not what was asked for")
 DEGRADED = Counter("retrieval_degraded", "Answered requests that went without something", ["reason"])
-REDIS_FAILURES = Counter("retrieval_redis_failures", "Failed round trips to Redis, timeouts included", ["operation"])
+REDIS_FAILURES = Counter("retrieval_redis_failures", "Failed round trips to Redis, timeouts included",
+                         ["operation", "reason"])
 DROPPED_WRITES = Counter("retrieval_redis_dropped_writes", "Embeddings not written to Redis: no room, or paused")
 REFUSED = Counter("retrieval_admission_refused", "Requests that were not searched for, by reason", ["reason"])
 QUEUED = Gauge("retrieval_queue_length", "Requests that wait for a search thread now", multiprocess_mode="livesum")
@@ -64,7 +65,8 @@ BEAMS_FAILED = Counter("retrieval_beams_failed", "Beams that were lost: their se
 for _result in get_args(CacheUse):
     USER_CACHE.labels(_result)
 for _operation in ("get", "set"):
-    REDIS_FAILURES.labels(_operation)
+    for _reason in ("authentication", "cluster", "other"):
+        REDIS_FAILURES.labels(_operation, _reason)
 for _reason in get_args(DegradedReason):
     DEGRADED.labels(_reason)
 for _reason in ("overloaded", "deadline_unreachable", "client_gone"):

@@ -41,7 +41,8 @@ def test_expression_names_what_the_service_exports_when_parsed(place, expression
 @pytest.mark.parametrize(("label", "metric"), [("stage", "retrieval_stage_seconds_count"),
                                                ("result", "retrieval_user_cache_total"),
                                                ("reason", "retrieval_admission_refused_total"),
-                                               ("reason", "retrieval_degraded_total")])
+                                               ("reason", "retrieval_degraded_total"),
+                                               ("reason", "retrieval_redis_failures_total")])
 def test_expression_asks_for_values_that_there_are_when_the_list_is_closed(label, metric, exported):
     asked = {value for text in expressions().values() for name, matchers in selectors(text)
              if name.rpartition("_")[0] == metric.rpartition("_")[0]

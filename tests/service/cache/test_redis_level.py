@@ -1,4 +1,4 @@
-"""Redis dead, frozen, absent or something else: no request fails, and the reply says what was done without."""
+"""Redis dead, frozen, absent, locked or clustered: no request fails, and replies, log and metrics tell why."""
 
 import contextlib
 import itertools
@@ -7,10 +7,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from loadtest.processes.redis_server import free_port
+from tests.service.cache.redis_cluster import cluster, cluster_port
 from tests.service.service_process import ServiceProcess
 
-FAILED_GETS = 'retrieval_redis_failures_total{operation="get"}'
-FAILED_SETS = 'retrieval_redis_failures_total{operation="set"}'
+FAILED_GETS = 'retrieval_redis_failures_total{operation="get",reason="other"}'
+FAILED_SETS = 'retrieval_redis_failures_total{operation="set",reason="other"}'
+REFUSED_GETS = 'retrieval_redis_failures_total{operation="get",reason="authentication"}'
+CLUSTER_GETS = 'retrieval_redis_failures_total{operation="get",reason="cluster"}'
 numbers = itertools.count()
 
 
@@ -114,7 +117,7 @@ def test_requests_are_answered_when_something_else_listens(fresh_bundle):
         for answer in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"$-5\r\n", b"\xff" * 100, b"-NOAUTH no\r\n", b""):
             says[0] = answer
             assert [ask_somebody_new(process)["degraded"] for _ in range(3)] == [["redis"]] * 3
-        assert process.metrics()[FAILED_GETS] == 15
+        assert process.metrics()[FAILED_GETS] + process.metrics()[REFUSED_GETS] == 15
     assert "hunter2" not in "".join(process.lines)
 
 
@@ -143,3 +146,42 @@ def test_service_starts_when_redis_was_never_there(tiny_bundle):
         assert ask_somebody_new(process)["degraded"] == ["redis"]
         assert process.http.get("/readyz").status_code == 200
     assert "hunter2" not in "".join(process.lines)
+
+
+def reasons(process):
+    """The reasons of all `redis_unavailable` lines, in order."""
+    return [event["reason"] for event in process.events if event["event"] == "redis_unavailable"]
+
+
+def test_service_works_again_when_the_password_is_rotated(own_redis, fresh_bundle, tmp_path):
+    password = tmp_path / "password"
+    password.write_text("hunter2, with 100% of /?#[]@ and ü\n", encoding="utf-8")
+    own_redis.client.config_set("requirepass", "hunter2, with 100% of /?#[]@ and ü")
+    with ServiceProcess(fresh_bundle, REDIS_URL=own_redis.url, RETRIEVAL_REDIS_PASSWORD_FILE=str(password),
+                        RETRIEVAL_REDIS_PAUSE_SECONDS="0.05", RETRIEVAL_REDIS_TIMEOUT_MS="500") as process:
+        assert ask_somebody_new(process)["degraded"] == []
+        assert process.metrics()[REFUSED_GETS] == 0  # there from the start, so that the first failure is a rise
+        own_redis.client.config_set("requirepass", "swordfish")
+        own_redis.client.execute_command("AUTH", "swordfish")
+        own_redis.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        process.wait_until(lambda: ask_somebody_new(process)["degraded"] == ["redis"]
+                           and process.metrics()[REFUSED_GETS])
+        process.wait_until(lambda: "authentication" in reasons(process))
+        password.unlink()  # as while somebody replaces it
+        assert ask_somebody_new(process)["degraded"] == ["redis"]
+        password.write_text("swordfish")
+        process.wait_until(lambda: recovered(process))
+    log = "".join(process.lines)
+    assert "hunter2" not in log
+    assert "swordfish" not in log
+
+
+def test_service_degrades_and_names_the_reason_when_redis_turns_out_to_be_a_cluster(fresh_bundle, tmp_path):
+    port = cluster_port()
+    with (ServiceProcess(fresh_bundle, REDIS_URL=f"redis://127.0.0.1:{port}/0", RETRIEVAL_REDIS_PAUSE_SECONDS="0",
+                         RETRIEVAL_REDIS_TIMEOUT_MS="500") as process):
+        assert ask_somebody_new(process)["degraded"] == ["redis"]
+        process.wait_until(lambda: reasons(process) == ["other"])
+        with cluster(tmp_path, port):
+            process.wait_until(lambda: len(ask_somebody_new(process)["ads"]) == 10 and process.metrics()[CLUSTER_GETS])
+            process.wait_until(lambda: "cluster" in reasons(process))
