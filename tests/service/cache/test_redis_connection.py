@@ -222,6 +222,14 @@ def test_user_of_the_url_gets_the_password_of_the_file_when_both_are_given(own_r
     assert answers(f"redis://ads@127.0.0.1:{own_redis.port}/0", redis_password_file=tmp_path / "password")
 
 
+def test_start_goes_on_when_redis_does_not_answer(own_redis):
+    own_redis.freeze()
+    check_redis(set_up(own_redis.url))
+    own_redis.thaw()
+    own_redis.kill()
+    check_redis(set_up(own_redis.url))
+
+
 def test_service_refuses_to_start_when_redis_is_a_cluster(tiny_bundle, tmp_path):
     with cluster(tmp_path) as (node, _):
         done = command_line(tiny_bundle, REDIS_URL=node.url)
