@@ -5,14 +5,14 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import psutil
 
+from tests.paths import ROOT
+
 _CODE = """
 import argparse, sys
-from loadtest import demo
-from tests.paths import ROOT
+from loadtest.demo import demo
 parser = argparse.ArgumentParser()
 demo.add_arguments(parser)
 size = demo.WorldSize(*map(int, sys.argv[1].split(",")))
