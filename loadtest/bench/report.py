@@ -11,10 +11,10 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from loadtest.bench.pareto import OVERLAP, P50, RIVALS, TARGET, front
+from loadtest.bench.pareto import BASELINES, OVERLAP, P50, TARGET, front
 
 BENCH = "bench.json"
-KINDS = ("beam", *RIVALS)
+KINDS = ("beam", *BASELINES)
 COLOURS = {"beam": "#0072b2", "hnsw": "#d55e00", "ivf": "#009e73", "graph": "#cc79a7", "exhaustive": "#000000"}
 LABELS = {"beam": "beam over the tree", "hnsw": "two-tower HNSW, reranked", "ivf": "two-tower IVF, reranked",
           "graph": "HNSW walked by the scorer", "exhaustive": "exhaustive"}

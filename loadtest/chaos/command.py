@@ -25,7 +25,7 @@ from loadtest.chaos.swaps import SwapError
 from loadtest.demo.steps import DemoError, WorldSize, make_bundle
 from loadtest.http.fuzz import FuzzError
 from loadtest.processes.children import Children
-from loadtest.processes.replica import ServiceEndedError
+from loadtest.processes.logged_process import ProcessEndedError
 
 _WORLD = WorldSize(ads=5_000, users=20_000, events=400_000, epochs=1, quality_users=100)
 _SEEDS = (1, 2)
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     """Exit status: 0 every promise held, 1 one was broken or a scenario could not run, 130 interrupted."""
     try:
         results = list(_results(args))
-    except (AlikeError, BundleError, DemoError, FuzzError, ServiceEndedError, SwapError, TimeoutError) as error:
+    except (AlikeError, BundleError, DemoError, FuzzError, ProcessEndedError, SwapError, TimeoutError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

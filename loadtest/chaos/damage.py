@@ -47,7 +47,7 @@ def damage(site: Site) -> list[Result]:
             shutil.rmtree(store / name)
         traffic.phase("after")
         traffic.spend(site.scale.seconds)
-    replica.terminate()
+    replica.stop()
     others = {one.bundle_id for one in traffic.outcomes if one.status == 200} - {site.answers.bundle_ids[0]}
     problems += [f"bundle {bundle_id} was served" for bundle_id in others]
     return [judged("damaged bundles", traffic.phases(), {

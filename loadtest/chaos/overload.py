@@ -8,7 +8,7 @@ from typing import Any
 from loadtest.chaos.result import Outcome, Result, judged, percentiles
 from loadtest.chaos.site import Site
 from loadtest.chaos.traffic import Traffic
-from loadtest.processes.replica import Replica
+from loadtest.processes.service_process import ServiceProcess
 
 _TIMES = 3
 _GROWTH = 1.1
@@ -32,7 +32,7 @@ def overload(site: Site) -> list[Result]:
         goodputs.append(_goodput(_at(site, replica, rates[-1]), site))
     best = max(goodputs)
     runs += [_at(site, replica, _TIMES * best), _at(site, replica, site.scale.rate)]
-    replica.terminate()
+    replica.stop()
     good, refused = _goodput(runs[1], site), [one.ms for one in runs[1] if one.status == 429]
     facts: dict[str, Any] = {
         "goodput_by_rate": dict(zip(map(str, rates), (round(goodput, 1) for goodput in goodputs), strict=True)),
@@ -45,7 +45,7 @@ def overload(site: Site) -> list[Result]:
                    fails=_neither_answered_nor_refused)]
 
 
-def _at(site: Site, replica: Replica, rate: float) -> list[Outcome]:
+def _at(site: Site, replica: ServiceProcess, rate: float) -> list[Outcome]:
     """A phase at this rate."""
     with Traffic([replica.address], site.answers, rate) as traffic:
         traffic.phase("all")

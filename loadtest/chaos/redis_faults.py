@@ -53,7 +53,7 @@ def redis_faults(site: Site) -> list[Result]:
                     mended[fault] = time.perf_counter()
                 traffic.phase(f"after {fault}")
                 traffic.spend(site.scale.seconds)
-        replica.terminate()
+        replica.stop()
     phases = traffic.phases()
     return [_result(fault, {"before": phases["before"], "during": phases[f"during {fault}"],
                             "after": phases[f"after {fault}"]}, mended[fault]) for fault in faults]

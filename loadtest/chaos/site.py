@@ -10,7 +10,7 @@ from index_store.bundle import pointer
 from index_store.bundle.pointer import Pointer
 from loadtest.chaos.answers import Answers
 from loadtest.processes.children import Children
-from loadtest.processes.replica import Replica
+from loadtest.processes.service_process import ServiceProcess, service_environment
 
 FIRST, SECOND = "first", "second"
 """Names of the two bundles in the folder of bundles."""
@@ -84,8 +84,11 @@ class Site:
         pointer.replace(self.bundles, Pointer(current), None)
         return self.bundles
 
-    def replica(self, serves: Path, *, workers: int = 2, port: int = 0, **settings: str) -> Replica:
-        """Starts a replica and waits until it is ready; it ends without draining, unless the settings say so."""
+    def replica(self, serves: Path, *, workers: int = 2, port: int = 0, **settings: str) -> ServiceProcess:
+        """Starts a service and waits until it is ready; it stops without draining, unless the settings say so."""
         self._started += 1
-        return Replica(self._children, serves, self.folder / f"service_{self._started}.log", workers=workers, port=port,
-                       **{"RETRIEVAL_DRAIN_SECONDS": "0", **settings})
+        replica = ServiceProcess(serves, self.folder / f"service_{self._started}.log", workers=workers, port=port,
+                                 environment=service_environment(**{"RETRIEVAL_DRAIN_SECONDS": "0", **settings}),
+                                 start=self._children.start)
+        replica.wait_until_ready()
+        return replica

@@ -15,7 +15,7 @@ from loadtest.chaos.site import FIRST, SECOND, Site
 from loadtest.chaos.swaps import swap
 from loadtest.chaos.traffic import Traffic
 from loadtest.processes.redis_server import RedisServer
-from loadtest.processes.replica import Replica
+from loadtest.processes.service_process import ServiceProcess
 
 _MIB = 2**20
 _SAMPLES = 120
@@ -57,12 +57,12 @@ def soak(site: Site) -> list[Result]:
                         serving, swapped = (SECOND if serving == FIRST else FIRST), now
                         swap(replica, serving)
                     traffic.spend(scale.soak_seconds / _SAMPLES)
-        replica.terminate()
+        replica.stop()
     return [judged("soak", traffic.phases(), *_growth(samples, scale.soak_seconds))]
 
 
-def _sample(replica: Replica, seconds: float) -> _Sample:
-    processes = [psutil.Process(pid) for pid in (replica.process.pid, *replica.worker_ids())]
+def _sample(replica: ServiceProcess, seconds: float) -> _Sample:
+    processes = [psutil.Process(pid) for pid in (replica.process.pid, *replica.live_worker_ids())]
     memory = [process.memory_info() for process in processes]
     files = sum(process.num_fds() - len(process.net_connections("tcp")) for process in processes)
     return _Sample(seconds, sum(one.rss for one in memory), sum(one.rss - one.shared for one in memory), files,

@@ -11,7 +11,7 @@ from statistics import median
 from loadtest.chaos.result import Outcome, Result, judged
 from loadtest.chaos.site import FIRST, SECOND, Site
 from loadtest.chaos.traffic import Traffic
-from loadtest.processes.replica import Replica
+from loadtest.processes.service_process import ServiceProcess
 
 
 class SwapError(Exception):
@@ -41,7 +41,7 @@ def swaps(site: Site) -> list[Result]:
             took[step].append(done[-1][1] - began)
         traffic.phase("after")
         traffic.spend(scale.seconds)
-    replica.terminate()
+    replica.stop()
     old = _of_another_bundle(traffic.outcomes, done)
     problems = [f"{old} replies to requests after a swap are of the bundle before it"] if old else []
     result = judged("swaps", traffic.phases(), {
@@ -54,7 +54,7 @@ def swaps(site: Site) -> list[Result]:
     return [replace(result, facts={"added_p99_ms": round(added, 2), **result.facts})]
 
 
-def swap(replica: Replica, bundle: str | None) -> None:
+def swap(replica: ServiceProcess, bundle: str | None) -> None:
     """Loads a bundle, which need not be better than the one that serves; None rolls back.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from statistics import median
 
 from loadtest.chaos.result import Result, judged
@@ -22,11 +23,13 @@ def worker_killed(site: Site) -> list[Result]:
         traffic.spend(site.scale.seconds)
         for kill in range(1, site.scale.kills + 1):
             traffic.phase("during")
-            replica.kill_worker(replica.worker_ids()[0])
-            recoveries.append(round(replica.wait_for("bundle_ready", replica.workers + kill), 3))
+            began = time.monotonic()
+            replica.kill_worker(replica.live_worker_ids()[0])
+            replica.wait_for_event("bundle_ready", replica.workers + kill)
+            recoveries.append(round(time.monotonic() - began, 3))
             traffic.phase("after")
             traffic.spend(site.scale.seconds / site.scale.kills)
-    replica.terminate()
+    replica.stop()
     return [judged("worker killed", traffic.phases(), {
         "kills": len(recoveries), "recovery_s": median(recoveries), "longest_recovery_s": max(recoveries)})]
 
@@ -46,14 +49,15 @@ def replicas_restarted(site: Site) -> list[Result]:
         traffic.phase("during")
         for turn in range(2 * site.scale.restarts):
             old = replicas[turn % 2]
-            took.append(round(old.terminate(), 3))
-            statuses.append(old.process.returncode)
+            began = time.monotonic()
+            statuses.append(old.stop())
+            took.append(round(time.monotonic() - began, 3))
             replicas[turn % 2] = site.replica(site.bundle, port=old.address[1],
                                               RETRIEVAL_DRAIN_SECONDS=drain)
         traffic.phase("after")
         traffic.spend(site.scale.seconds)
     for replica in replicas:
-        replica.terminate()
+        replica.stop()
     lost = sum((*one.failures, one.status).count(LOST) for one in traffic.outcomes)
     problems = [f"a replica ended with status {status}" for status in statuses if status]
     return [judged("replicas restarted", traffic.phases(), {

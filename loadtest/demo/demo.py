@@ -86,11 +86,9 @@ def _demo(args: argparse.Namespace, size: WorldSize) -> None:
               f"-d '{json.dumps({'user_id': user_id, 'top_k': TOP_K})}'\n"
               f"  curl -s {service.url}/metrics\n\nIts log is {log}. Ctrl-C ends it all.", flush=True)
         try:
-            service.process.wait()
+            service.watch()
         except KeyboardInterrupt:
-            print("\nending the service", flush=True)
-            return
-        raise service.ended()
+            print("\nstopping the service", flush=True)
 
 
 def _open(bundle: Path) -> Bundle:

@@ -141,7 +141,8 @@ class Shopper(FastHttpUser):
                 return
             reply = response.json()
             if reply["user"] != user:
-                response.failure(f"the service calls the user {reply['user']}, {user} was expected: does it serve another bundle?")
+                response.failure(f"the service says that the user is {reply['user']}, {user} was expected: does it "
+                                 "serve another bundle?")
         for stage in STAGES:
             self._stage(stage, reply["latency_ms"][stage])
         for level in reply["latency_ms"]["levels"]:
