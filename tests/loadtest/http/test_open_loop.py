@@ -88,7 +88,7 @@ def test_rate_is_not_reported_when_the_sending_lags(tiny_bundle, service, capsys
                                   "--seconds", "0.005")
     assert status == open_loop.LAGGED
     assert set(report["rates"][0]) == {"rate", "sent", "lag_ms", "reported"}
-    assert "not reported: the sending itself lagged" in printed
+    assert "not reported: the load generator lagged" in printed
 
 
 @pytest.mark.parametrize(("arguments", "said"), [

@@ -1,4 +1,4 @@
-"""What all scenarios share: the bundles, how hard and how long, and a folder for what they leave."""
+"""The testbed of all scenarios: bundles, expected answers, load and duration, and a folder for logs."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from loadtest.processes.children import Children
 from loadtest.processes.service_process import ServiceProcess, service_environment
 
 FIRST, SECOND = "first", "second"
-"""Names of the two bundles in the folder of bundles."""
+"""Names of the two bundles in the bundle store."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much each scenario does.
+    """Load and duration of the scenarios.
 
     Attributes:
-        rate: requests a second.
+        rate: requests per second.
         seconds: length of a phase.
-        redis_timeout_ms: that of the service; on a busy machine every pause would be a failure of Redis by the default.
-        kills: workers killed, one after the other.
+        redis_timeout_ms: of the service; on a busy machine, the default would take every pause for a failure of Redis.
+        kills: number of workers killed, one at a time.
         restarts: restarts of each of two replicas.
-        drain_seconds: time for which a replica refuses before it ends.
-        swaps, rollbacks: of bundles.
-        most_damages: damaged bundles that the service is asked to load; 0 for all that there are.
-        soak_seconds: length of the soak, the first third of which warms up.
-        soak_swap_seconds: a bundle is swapped this often meanwhile.
+        drain_seconds: how long a replica refuses requests before it stops.
+        swaps, rollbacks: numbers of bundle swaps and rollbacks.
+        most_damages: most damaged bundles that the service is asked to load, evenly chosen; 0 for all.
+        soak_seconds: length of the soak, whose first third is warm-up.
+        soak_swap_seconds: time between bundle swaps during the soak.
     """
 
     rate: float = 50.0
@@ -49,21 +49,21 @@ class Scale:
 FULL = Scale()
 SHORT = Scale(rate=40.0, seconds=2.0, redis_timeout_ms=200, kills=1, restarts=1, drain_seconds=1.0, swaps=4,
               rollbacks=2, most_damages=8, soak_seconds=15.0, soak_swap_seconds=4.0)
-"""For continuous integration: the promises, not the figures."""
+"""For continuous integration: the guarantees, not the figures."""
 
 
-class Site:
-    """Where scenarios run.
+class Testbed:
+    """Everything that a scenario needs.
 
     Args:
-        first, second: bundles with the same users and other answers.
-        folder: for logs, Redis and the folder of bundles.
-        children: owns the services.
-        scale: how much to do.
+        first, second: bundles with the same users and different answers.
+        folder: for logs, Redis and the bundle store.
+        children: owns the processes.
+        scale: load and duration.
 
     Raises:
-        BundleError: one is broken.
-        AlikeError: they cannot be told apart.
+        BundleError: a bundle cannot be opened.
+        SameAnswersError: the bundles cannot be told apart.
     """
 
     def __init__(self, first: Path, second: Path, folder: Path, children: Children, scale: Scale) -> None:
@@ -80,8 +80,8 @@ class Site:
         return self.bundles / FIRST
 
     def store(self, current: str) -> Path:
-        """The folder of bundles, with the pointer to one of them."""
-        pointer.replace(self.bundles, Pointer(current), None)
+        """The bundle store, with its pointer set to one of the bundles."""
+        pointer.replace(self.bundles, Pointer(current), pointer.read_if_any(self.bundles))
         return self.bundles
 
     def replica(self, serves: Path, *, workers: int = 2, port: int = 0, **settings: str) -> ServiceProcess:
