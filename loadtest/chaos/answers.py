@@ -67,11 +67,10 @@ class Answers:
         bodies = _bodies(opened[0], requests)
         self.requests = [post("/retrieve", body, "replica") for body in bodies]
         self.bundle_ids = [one.bundle_id for one in opened]
-        self._expected = {one.bundle_id: dict(zip(self.requests, asyncio.run(_ask(one, bodies)), strict=True))
-                          for one in opened}
-        first, *others = self._expected.values()
-        for other in others:
-            alike = sum(first[request] == other[request] for request in self.requests)
+        expected = [dict(zip(self.requests, asyncio.run(_answers(one, bodies)), strict=True)) for one in opened]
+        self._expected = dict(zip(self.bundle_ids, expected, strict=True))
+        for other in expected[1:]:
+            alike = sum(expected[0][request] == other[request] for request in self.requests)
             if alike:
                 raise SameAnswersError(f"{alike} of {requests} requests have the same answer in both bundles; give two "
                                        "that were trained separately")
@@ -87,7 +86,7 @@ class Answers:
         return problem and f"of bundle {reply['bundle_id']} {problem}"
 
 
-async def _ask(opened: Bundle, bodies: Sequence[bytes]) -> list[Expected]:
+async def _answers(opened: Bundle, bodies: Sequence[bytes]) -> list[Expected]:
     retriever = Retriever(opened)
     try:
         found = [await retriever.retrieve(to_query(parse_body(body), opened.manifest, UNLIMITED)) for body in bodies]

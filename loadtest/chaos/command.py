@@ -25,7 +25,7 @@ from loadtest.chaos.result import Result
 from loadtest.chaos.scenarios import DEFAULT, SCENARIOS, Scenario
 from loadtest.chaos.swaps import SwapError
 from loadtest.chaos.testbed import FULL, Testbed
-from loadtest.demo.steps import DemoError, WorldSize, make_bundle
+from loadtest.demo.steps import SYNTHETIC, DemoError, WorldSize, make_bundle
 from loadtest.http.fuzz import FuzzError
 from loadtest.processes.children import Children
 from loadtest.processes.logged_process import ProcessEndedError
@@ -82,7 +82,7 @@ def _results(args: argparse.Namespace) -> Iterable[Result]:
     args.out.mkdir(parents=True, exist_ok=True)
     with Children() as children:
         first, second = (args.bundle, args.other) if args.bundle else [
-            make_bundle(children, _created(args.out / f"world_{seed}"), "synthetic", None, replace(_WORLD, seed=seed))
+            make_bundle(children, _created(args.out / f"world_{seed}"), SYNTHETIC, replace(_WORLD, seed=seed))
             for seed in _SEEDS]
         for name, scenario in args.only.items():
             folder = args.out / name

@@ -54,8 +54,9 @@ def soak(testbed: Testbed) -> list[Result]:
                 while (now := time.monotonic()) < began + until * scale.soak_seconds:
                     samples.append(_sample(replica, now - began))
                     if now > swapped + scale.soak_swap_seconds:
-                        serving, swapped = (SECOND if serving == FIRST else FIRST), now
+                        serving = SECOND if serving == FIRST else FIRST
                         swap(replica, serving)
+                        swapped = time.monotonic()  # however long it took, there are samples before the next one
                     traffic.spend(scale.soak_seconds / _SAMPLES)
         replica.stop()
     return [judged("soak", traffic.phases(), *_growth(samples, scale.soak_seconds))]
@@ -72,8 +73,10 @@ def _sample(replica: ServiceProcess, seconds: float) -> _Sample:
 def _growth(samples: list[_Sample], seconds: float) -> tuple[dict[str, Any], list[str]]:
     """Facts and problems: each quantity in the first and the last third after the warm-up."""
     steady = [sample for sample in samples if sample.seconds >= _WARM_UP_SHARE * seconds]
-    third = max(1, len(steady) // 3)
+    third = len(steady) // 3
     facts: dict[str, Any] = {"seconds": seconds, "samples": len(steady)}
+    if not third:
+        return facts, [f"there are {len(steady)} samples after the warm-up, too few to compare"]
     problems = []
     for name, unit in (("resident", _MIB), ("own", _MIB), ("files", 1), ("threads", 1)):
         values = [getattr(sample, name) / unit for sample in steady]

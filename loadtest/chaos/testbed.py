@@ -30,7 +30,7 @@ class Scale:
         swaps, rollbacks: numbers of bundle swaps and rollbacks.
         most_damages: most damaged bundles that the service is asked to load, evenly chosen; 0 for all.
         soak_seconds: length of the soak, whose first third is warm-up.
-        soak_swap_seconds: time between bundle swaps during the soak.
+        soak_swap_seconds: time from the end of a bundle swap to the next one during the soak.
     """
 
     rate: float = 50.0
@@ -47,8 +47,8 @@ class Scale:
 
 
 FULL = Scale()
-SHORT = Scale(rate=40.0, seconds=2.0, redis_timeout_ms=200, kills=1, restarts=1, drain_seconds=1.0, swaps=4,
-              rollbacks=2, most_damages=8, soak_seconds=15.0, soak_swap_seconds=4.0)
+SHORT = Scale(rate=40.0, seconds=2.0, redis_timeout_ms=200, kills=1, restarts=1, drain_seconds=1.0, swaps=2,
+              rollbacks=1, most_damages=5, soak_seconds=12.0, soak_swap_seconds=2.5)
 """For continuous integration: the guarantees, not the figures."""
 
 

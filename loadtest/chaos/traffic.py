@@ -43,13 +43,15 @@ class Traffic:
         gc.collect()
         gc.disable()  # a collection would delay requests
         self._thread.start()
-        self.spend(_WARM_UP_SECONDS)
+        try:
+            self.spend(_WARM_UP_SECONDS)
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        gc.enable()
+        self._end()
         self._raise()
 
     def phase(self, name: str) -> None:
@@ -89,6 +91,11 @@ class Traffic:
             exchange.scheduled, lag_ms, ms, exchange.status, tuple(exchange.failures), body.get("error_type", ""),
             body.get("bundle_id", ""), body.get("user_cache", ""), tuple(body.get("degraded", ())), problem))
         exchange.body = exchange.request = b""
+
+    def _end(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        gc.enable()
 
     def _raise(self) -> None:
         if self._error is not None:

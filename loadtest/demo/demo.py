@@ -24,7 +24,7 @@ from index_store.bundle.manifest import BundleError
 from index_store.bundle.bundle import Bundle
 from loadtest.processes.children import Children
 from loadtest.demo.service import DemoService, check_port, own_redis
-from loadtest.demo.steps import DemoError, WorldSize, make_bundle
+from loadtest.demo.steps import DemoError, Source, WorldSize, make_bundle
 
 FULL = WorldSize()
 TOP_K = 10
@@ -76,7 +76,7 @@ def _demo(args: argparse.Namespace, size: WorldSize) -> None:
     log = folder / "service.log"
     log.unlink(missing_ok=True)
     with Children() as children:
-        bundle = make_bundle(children, folder, args.data, args.source, size)
+        bundle = make_bundle(children, folder, Source(args.data, args.source), size)
         opened = _open(bundle)
         redis_url = os.environ.get("REDIS_URL") or own_redis(children, folder)
         service = DemoService(children, bundle, args.port, redis_url, log)

@@ -63,8 +63,9 @@ class DemoService:
     def __init__(self, children: Children, bundle: Path, port: int, redis_url: str | None, log: Path) -> None:
         self._children, self._bundle, self._port, self._log = children, bundle, port, log
         self.url = f"http://{HOST}:{port}"
-        # The service's own limit is tight for the first connection on a machine that has just trained with all cores.
-        self._environment = {"RETRIEVAL_REDIS_TIMEOUT_MS": "500", **os.environ}
+        # The default timeout is tight for the first connection on a machine that has just trained with all cores, and
+        # there is no proxy to drain for.
+        self._environment = {"RETRIEVAL_REDIS_TIMEOUT_MS": "500", "RETRIEVAL_DRAIN_SECONDS": "0", **os.environ}
         if redis_url is not None:
             self._environment["REDIS_URL"] = redis_url
 

@@ -53,6 +53,17 @@ class WorldSize:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where a log comes from: its name for `python -m model data`, and its folder unless it is synthetic."""
+
+    name: str
+    folder: Path | None = None
+
+
+SYNTHETIC = Source("synthetic")
+
+
+@dataclass(frozen=True)
 class Step:
     """One command.
 
@@ -82,15 +93,14 @@ def ignore_cost(what: str, cost: StepCost) -> None:
     """Default for callers that do not need the cost of a step."""
 
 
-def make_bundle(children: Children, folder: Path, data: str, source: Path | None, size: WorldSize, *,
+def make_bundle(children: Children, folder: Path, source: Source, size: WorldSize, *,
                 over_arch: str = "wukong", note: Callable[[str, StepCost], None] = ignore_cost) -> Path:
     """Makes whatever is missing of data, run and bundle in a folder, and returns the bundle.
 
     Args:
         children: owns the processes.
         folder: for the three results.
-        data: name of the source.
-        source: folder of the source; None for a synthetic one.
+        source: of the log.
         size: of the world and the training.
         over_arch: of `train`; unless it is `wukong`, its name is appended to those of run and bundle.
         note: called with the name of each finished step's folder and its cost.
@@ -98,7 +108,7 @@ def make_bundle(children: Children, folder: Path, data: str, source: Path | None
     Raises:
         DemoError: a step failed.
     """
-    steps = _steps(folder, data, source, size, over_arch)
+    steps = _steps(folder, source, size, over_arch)
     anew = False
     for number, step in enumerate(steps, start=1):
         title = f"[{number}/{len(steps)}] {step.what}"
@@ -115,25 +125,25 @@ def make_bundle(children: Children, folder: Path, data: str, source: Path | None
     return steps[-1].folder
 
 
-def _steps(folder: Path, data: str, source: Path | None, size: WorldSize, over_arch: str) -> list[Step]:
+def _steps(folder: Path, source: Source, size: WorldSize, over_arch: str) -> list[Step]:
     suffix = "" if over_arch == "wukong" else f"_{over_arch}"
     table, run, bundle = folder / "data", folder / f"run{suffix}", folder / f"bundle{suffix}"
     world = ["--ads", str(size.ads), "--users", str(size.users), "--events", str(size.events),
              "--seed", str(size.seed)]
-    origin = world if source is None else ["--source", str(source)]
+    origin = world if source.folder is None else ["--source", str(source.folder)]
 
     def training() -> list[str]:
         if (run / "weights.safetensors").exists():  # a checkpoint of an interrupted training
             return ["train", "--out", str(run), "--resume"]
         shutil.rmtree(run, ignore_errors=True)
         # A real log is trained with the defaults, which were tuned on one.
-        settings = [] if source is not None else [
+        settings = [] if source.folder is not None else [
             "--epochs", str(size.epochs), "--rounds", str(size.rounds), "--round-epochs", str(size.round_epochs),
             "--batch-users", str(size.batch_users), "--forget-share", str(size.forget_share)]
         kind = ["--over-arch", over_arch] if suffix else []
         return ["train", "--data", str(table), "--out", str(run), *kind, *settings]
 
-    return [Step(f"{data} log as tables", table, SPEC, lambda: ["data", data, "--out", str(table), *origin]),
+    return [Step(f"{source.name} log as tables", table, SPEC, lambda: ["data", source.name, "--out", str(table), *origin]),
             Step("model and tree", run, _FINISHED, training),
             Step("bundle", bundle, MANIFEST,
                  lambda: ["export", "--run", str(run), "--out", str(bundle), "--users", str(size.quality_users)])]

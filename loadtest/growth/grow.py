@@ -21,7 +21,7 @@ from typing import Any
 
 from loadtest.bench.pareto import P50, PAIRS, TARGET, cost_at
 from loadtest.bench.report import BENCH, KINDS
-from loadtest.demo.steps import DemoError, StepCost, WorldSize, make_bundle, run_step
+from loadtest.demo.steps import SYNTHETIC, DemoError, StepCost, WorldSize, make_bundle, run_step
 from loadtest.growth.opening import OPENING
 from loadtest.growth.report import markdown, write
 from loadtest.processes.children import Children
@@ -109,7 +109,7 @@ def _grown(children: Children, folder: Path, stage: Stage) -> dict[str, Any]:
         if "data" in made:  # trained on an earlier world
             shutil.rmtree(folder / "run_dot", ignore_errors=True)
             shutil.rmtree(folder / "bundle_dot", ignore_errors=True)
-        bundles.append(make_bundle(children, folder, "synthetic", None, stage.world, over_arch=over_arch, note=note))
+        bundles.append(make_bundle(children, folder, SYNTHETIC, stage.world, over_arch=over_arch, note=note))
     bundle, towers = map(str, bundles)
     measurements = {
         OPENING: ["opening", "--bundle", bundle, "--out", str(folder)],

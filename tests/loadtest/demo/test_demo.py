@@ -1,6 +1,7 @@
 """The demo for real: data, training, export, Redis, service, restart; and its end, whenever that comes."""
 
 import json
+import shutil
 import signal
 import socket
 import time
@@ -42,10 +43,13 @@ def answers(text):
     return rows
 
 
-def test_demo_shows_each_cache_level_when_it_runs_and_keeps_its_results(tmp_path):
+def test_demo_shows_each_cache_level_when_it_runs_and_keeps_its_results(grown, tmp_path):
+    for result in ("data", "run"):  # of an earlier demo, which was interrupted before the export
+        shutil.copytree(grown / "300_ads" / result, tmp_path / "synthetic" / result)
     port = free_port()
     with DemoProcess(tmp_path / "output", "--folder", tmp_path, "--port", port) as demo:
         text = demo.wait_for(UP)
+        assert text.count("exists already") == 2
         rows = answers(text)
         assert {name: row[0] for name, row in rows.items()} == {"first": "miss", "again": "local",
                                                                "after a restart": "redis"}

@@ -19,6 +19,13 @@ def service(tiny_bundle):
         yield process
 
 
+@pytest.fixture(scope="module")
+def refusing(tiny_bundle):
+    """A service that refuses every request of locust, which wants more ads."""
+    with ServiceProcess(tiny_bundle, RETRIEVAL_MAX_TOP_K="10") as process:
+        yield process
+
+
 def run_locust(bundle, host, folder, *options, users=5, enough=1):
     """What locust printed, and its rows by type and name; runs longer if the machine was too busy for enough."""
     for seconds in (3, 12, 48):
@@ -86,9 +93,8 @@ assert Counter(drawn).most_common(1)[0][0] == Counter(others).most_common(1)[0][
     assert done.returncode == 0, done.stderr
 
 
-def test_locust_fails_and_names_the_status_when_answers_are_refused(tiny_bundle, tmp_path):
-    with ServiceProcess(tiny_bundle, RETRIEVAL_MAX_TOP_K="10") as refusing:
-        done, rows = run_locust(tiny_bundle, refusing.http.base_url, tmp_path)
+def test_locust_fails_and_names_the_status_when_answers_are_refused(tiny_bundle, refusing, tmp_path):
+    done, rows = run_locust(tiny_bundle, refusing.http.base_url, tmp_path)
     assert done.returncode == 1
     assert "FAILED: " in done.stdout
     assert "status 422, not 200" in done.stderr + done.stdout
@@ -102,9 +108,8 @@ def test_locust_fails_when_the_p99_is_over_budget(tiny_bundle, service, tmp_path
     assert "0.5 ms allowed" in done.stdout
 
 
-def test_locust_passes_in_spite_of_failures_when_the_budget_allows_them(tiny_bundle, tmp_path):
-    with ServiceProcess(tiny_bundle, RETRIEVAL_MAX_TOP_K="10") as refusing:
-        done, _ = run_locust(tiny_bundle, refusing.http.base_url, tmp_path, "--error-share", 1)
+def test_locust_passes_in_spite_of_failures_when_the_budget_allows_them(tiny_bundle, refusing, tmp_path):
+    done, _ = run_locust(tiny_bundle, refusing.http.base_url, tmp_path, "--error-share", 1)
     assert done.returncode == 0, done.stdout
 
 

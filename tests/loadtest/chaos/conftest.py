@@ -1,4 +1,4 @@
-"""Two bundles of the same users with other answers, and a testbed of the short scale."""
+"""Two bundles of the same users with different answers, and a testbed of the short scale."""
 
 import pytest
 
@@ -15,7 +15,8 @@ def two_bundles(tmp_path_factory):
     return folder / "first", folder / "second"
 
 
-@pytest.fixture
-def testbed(two_bundles, tmp_path):
+@pytest.fixture(scope="package")
+def testbed(two_bundles, tmp_path_factory):
+    """Shared by all scenarios: each starts processes of its own."""
     with Children() as children:
-        yield Testbed(*two_bundles, tmp_path, children, SHORT)
+        yield Testbed(*two_bundles, tmp_path_factory.mktemp("testbed"), children, SHORT)
