@@ -29,6 +29,7 @@ from loadtest.demo.steps import SYNTHETIC, DemoError, WorldSize, make_bundle
 from loadtest.http.fuzz import FuzzError
 from loadtest.processes.children import Children
 from loadtest.processes.logged_process import ProcessEndedError
+from loadtest.processes.redis_server import RedisStartError
 
 _WORLD = WorldSize(ads=5_000, users=20_000, events=400_000, epochs=1, quality_users=100)
 _SEEDS = (1, 2)
@@ -59,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     """Exit status: 0 every guarantee held, 1 one was broken or a scenario could not run, 130 interrupted."""
     try:
         results = list(_results(args))
-    except (SameAnswersError, BundleError, DemoError, FuzzError, ProcessEndedError, SwapError, TimeoutError) as error:
+    except (BundleError, DemoError, FuzzError, ProcessEndedError, RedisStartError, SameAnswersError, SwapError,
+            TimeoutError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

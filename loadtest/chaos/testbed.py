@@ -89,6 +89,6 @@ class Testbed:
         self._started += 1
         replica = ServiceProcess(serves, self.folder / f"service_{self._started}.log", workers=workers, port=port,
                                  environment=service_environment(**{"RETRIEVAL_DRAIN_SECONDS": "0", **settings}),
-                                 start=self._children.start)
+                                 spawn=self._children.start)
         replica.wait_until_ready()
         return replica

@@ -77,7 +77,7 @@ class DemoService:
         """
         try:  # one worker: with several, the second request could meet the memory of another
             self._process = ServiceProcess(self._bundle, self._log, environment=self._environment, port=self._port,
-                                           start=self._children.start)
+                                           spawn=self._children.start)
             self._process.wait_until_ready()
         except (ProcessEndedError, TimeoutError) as error:
             raise DemoError(str(error)) from error

@@ -13,7 +13,7 @@ from typing import TypeVar
 _POLL_SECONDS = 0.01
 _TAIL_LINES = 5
 
-Start = Callable[..., "subprocess.Popen[bytes]"]
+Spawn = Callable[..., "subprocess.Popen[bytes]"]
 """Starts a process: `subprocess.Popen`, or `Children.start`, which also ends it."""
 
 _Found = TypeVar("_Found")
@@ -30,7 +30,7 @@ class LoggedProcess:
         command: program and arguments.
         log: file that its output is appended to.
         environment: all of its environment variables.
-        start: starts it; takes the arguments of `subprocess.Popen`.
+        spawn: starts it; takes the arguments of `subprocess.Popen`.
         stdout: where its standard output goes; None for the log, where its standard error goes in any case.
 
     Attributes:
@@ -40,14 +40,14 @@ class LoggedProcess:
     patience = 60.0
 
     def __init__(self, command: Sequence[str], log: Path, *, environment: Mapping[str, str],
-                 start: Start = subprocess.Popen, stdout: int | None = None) -> None:
+                 spawn: Spawn = subprocess.Popen, stdout: int | None = None) -> None:
         self.log, self._command = log, list(command)
         self._lines: list[str] = []
         self._rest = b""
         with log.open("ab") as output:
             self._reader = log.open("rb")
             self._reader.seek(0, 2)  # behind what earlier processes wrote
-            self.process = start(command, env=dict(environment), stdout=output if stdout is None else stdout,
+            self.process = spawn(command, env=dict(environment), stdout=output if stdout is None else stdout,
                                  stderr=output)
 
     @property

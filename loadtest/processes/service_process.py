@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from loadtest.processes.logged_process import LoggedProcess, Start
+from loadtest.processes.logged_process import LoggedProcess, Spawn
 
 HOST = "127.0.0.1"
 TOKEN = "token-of-this-run-alone"
@@ -41,18 +41,18 @@ class ServiceProcess(LoggedProcess):
         environment: all of its environment variables; see `service_environment`.
         workers: number of worker processes.
         port: where to listen; 0 lets the system choose.
-        start: starts the process.
+        spawn: starts the process.
 
     Raises:
         ProcessEndedError, TimeoutError: it does not listen.
     """
 
     def __init__(self, serves: Path, log: Path, *, environment: Mapping[str, str], workers: int = 1, port: int = 0,
-                 start: Start = subprocess.Popen) -> None:
+                 spawn: Spawn = subprocess.Popen) -> None:
         command = [sys.executable, "-m", "service", str(serves), "--host", HOST, "--port", str(port), "--workers",
                    str(workers)]
         # Nothing is written to standard output, but every process of the service holds that pipe open until it ends.
-        super().__init__(command, log, environment=environment, start=start, stdout=subprocess.PIPE)
+        super().__init__(command, log, environment=environment, spawn=spawn, stdout=subprocess.PIPE)
         self.workers = workers
         try:
             self.address = (HOST, int(self.wait_for_event("listening")["port"]))

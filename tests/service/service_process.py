@@ -34,7 +34,7 @@ class ServiceProcess(service_process.ServiceProcess):
     def __init__(self, bundle: Path, *, workers: int = 1, ready: bool = True, **environment: str) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="service-")
         super().__init__(bundle, Path(self._folder.name) / "log", environment=_environment(environment),
-                         workers=workers, start=partial(subprocess.Popen, cwd=ROOT, start_new_session=True))
+                         workers=workers, spawn=partial(subprocess.Popen, cwd=ROOT, start_new_session=True))
         self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
         try:
             if ready:

@@ -40,7 +40,7 @@ class DemoProcess(LoggedProcess):
         # One thread a process: on a busy machine the threads of small matrices mostly wait for each other.
         super().__init__([sys.executable, "-c", _CODE, ",".join(map(str, size)), *map(str, arguments)], log,
                          environment={**kept, "OMP_NUM_THREADS": "1", **environment},
-                         start=partial(subprocess.Popen, cwd=ROOT))
+                         spawn=partial(subprocess.Popen, cwd=ROOT))
 
     @property
     def text(self) -> str:
