@@ -23,6 +23,7 @@ class ErrorType(StrEnum):
     MALFORMED_JSON = "malformed_json"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    REQUEST_TIMEOUT = "request_timeout"
     BODY_TOO_LARGE = "body_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     MISSING_FIELD = "missing_field"
@@ -56,6 +57,7 @@ STATUS: Mapping[ErrorType, int] = {
     ErrorType.MALFORMED_JSON: 400,
     ErrorType.NOT_FOUND: 404,
     ErrorType.METHOD_NOT_ALLOWED: 405,
+    ErrorType.REQUEST_TIMEOUT: 408,
     ErrorType.BODY_TOO_LARGE: 413,
     ErrorType.UNSUPPORTED_MEDIA_TYPE: 415,
     ErrorType.MISSING_FIELD: 422,
@@ -86,6 +88,7 @@ STATUS: Mapping[ErrorType, int] = {
 }
 
 _HEADERS: Mapping[ErrorType, dict[str, str]] = {
+    ErrorType.REQUEST_TIMEOUT: {"connection": "close"},  # the rest of the body may still come
     ErrorType.UNAUTHORIZED: {"www-authenticate": "Bearer"},
     ErrorType.DRAINING: {"connection": "close"},  # the next request had better find another replica
 }

@@ -21,8 +21,9 @@ from service.settings import Settings, variable
 BUNDLES, LOAD, ROLLBACK = "/admin/bundles", "/admin/bundles/load", "/admin/bundles/rollback"
 
 _REFUSALS = {400: "the body is no JSON", 401: "the token is missing or another", 403: "this service has no admin token",
-             404: "there is no such bundle", 409: "refused, and why; nothing has changed",
-             413: "the body is too large", 415: "the body is not declared as JSON", 422: "a field is unfit",
+             404: "there is no such bundle", 408: "the body did not come in time",
+             409: "refused, and why; nothing has changed",
+             413: "the body is too large", 415: "the body is not declared as plain JSON", 422: "a field is unfit",
              500: "the service failed", 503: "about to end, or not done; see the message"}
 
 
@@ -65,7 +66,7 @@ class AdminApi:
         Of this replica, that is; the others follow the pointer by themselves.
         """
         self._let_in(request, LOAD)
-        asked = parse_body(await read_body(request, self._settings.max_body_bytes), LoadRequest)
+        asked = parse_body(await read_body(request, self._settings), LoadRequest)
         return json_reply(await self._supervisor.call("load", asked.bundle, force=asked.force,
                                                        requests=self._recorder.requests()))
 

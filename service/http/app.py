@@ -138,7 +138,7 @@ class Api:
         """Reads a body of this schema, waits for its turn, and searches."""
         retriever = host.retriever
         self._admission.refuse_if_full()  # before the body is read: a refusal has to be cheap
-        body = await read_body(request, self._settings.max_body_bytes)
+        body = await read_body(request, self._settings)
         self._refuse_if_draining()  # afterwards: the connection closes, and nothing may be left unread in it
         try:
             query = to_query(parse_body(body, schema), host.manifest, self._limits)
@@ -223,7 +223,8 @@ def build_api(api: Api, lifespan: Callable[[FastAPI], AbstractAsyncContextManage
                   exception_handlers=_ERROR_HANDLERS)
     refusals: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorReply, "description": description} for status, description in (
-            (400, "the body is no JSON"), (413, "the body is too large"), (415, "the body is not declared as JSON"),
+            (400, "the body is no JSON"), (408, "the body did not come in time"), (413, "the body is too large"),
+            (415, "the body is not declared as plain JSON"),
             (422, "a field is missing, unknown or unfit"),
             (429, "too much to do, see Retry-After"), (500, "the service failed"),
             (503, "not ready yet, or about to end"))}

@@ -86,13 +86,13 @@ class Candidate:
 
 def _check(folder: Path, rival: Rival | None, verdict: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; the supervisor gets it too, and decides
-    # Its metrics are nobody's, and every file of them would stay.
-    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     os.nice(_NICENESS)
-    from service.telemetry.request_log import log_libraries
+    from service.telemetry.request_log import flush, log_libraries
 
     log_libraries()
-    verdict.send_bytes(_VERDICT.dump_json(asyncio.run(_fault(folder)) or _compared(folder, rival)))
+    found = asyncio.run(_fault(folder)) or _compared(folder, rival)
+    flush()  # the supervisor ends this process as soon as it has the verdict
+    verdict.send_bytes(_VERDICT.dump_json(found))
 
 
 async def _fault(folder: Path) -> Unfit | None:

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import tempfile
 import time
 import traceback
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from index_store.bundle.manifest import BundleError
 from service.bundles.control_channel import Drain, Release
 from service.sampling.beam_files import check_folder
 from service.settings import Settings, variable
-from service.telemetry.request_log import log
+from service.telemetry.request_log import log, log_libraries
 
 if TYPE_CHECKING:
     from service.supervisor.promotion import Promotion
@@ -58,8 +57,8 @@ def serve(folder: Path, settings: Settings) -> int:
         check_redis(settings)
     store = folder if pointer.is_store(folder) else None
     first = _first(store, folder)
-    with open_address(settings) as listening, tempfile.TemporaryDirectory(prefix="retrieval-metrics-") as shared:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared  # telemetry/metrics.py reads it
+    with open_address(settings) as listening:
+        log_libraries()
         from service.supervisor.promotion import Promotion
         from service.supervisor.workers import StartFailedError, Workers
 
@@ -130,18 +129,27 @@ def open_address(settings: Settings) -> socket.socket:
     Raises:
         ListenError: the address is taken or not ours to take.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family)
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM,
+                                                                flags=socket.AI_PASSIVE)[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _cannot_listen(settings, error) from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listening.bind((settings.host, settings.port))
+        listening.bind(address)
     except OSError as error:
         listening.close()
-        raise ListenError(f"cannot listen on {settings.host}:{settings.port} ({os.strerror(error.errno or 0)}); choose "
-                          f"another with --host and --port, or {variable('host')} and {variable('port')}") from error
+        raise _cannot_listen(settings, error) from error
     return listening
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> ListenError:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return ListenError(f"cannot listen on {host}:{settings.port} ({error.strerror}); choose another address with "
+                       f"--host and --port, or {variable('host')} and {variable('port')}")
 
 
 @contextmanager

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
-from prometheus_client.multiprocess import mark_process_dead
-
 from service.bundles.control_channel import Message, Release, SupervisorEnd
 from service.settings import Settings
 from service.supervisor import worker
 from service.telemetry.request_log import log
+from service.telemetry.shared_values import Region, SharedMemory, attach
 
 _RESTART_PAUSE_SECONDS = 0.5
 _KILL_MARGIN_SECONDS = 5
@@ -29,6 +28,7 @@ class Worker:
     """One process.
 
     Attributes:
+        region: where it counts, in the memory of all metrics.
         serving: the bundle that answers there, as it has said; None until it is ready.
         failure: why it does not serve what it was told last.
         failed_at: seconds of `time.monotonic()`.
@@ -37,6 +37,7 @@ class Worker:
 
     process: SpawnProcess
     end: SupervisorEnd
+    region: int
     serving: Release | None = None
     failure: str | None = None
     failed_at: float = 0.0
@@ -66,6 +67,9 @@ class Workers:
         self._spawn, self._settings, self._listening = spawn, settings, listening
         self._all: list[Worker] = []
         self._starts: list[float] = [0.0] * settings.workers
+        self._metrics = SharedMemory.create(settings.workers + 1)
+        self._regions = list(range(settings.workers))
+        attach(self._metrics, settings.workers)  # the last one is the supervisor's own
 
     def __iter__(self) -> Iterator[Worker]:
         return iter(self._all)
@@ -92,10 +96,12 @@ class Workers:
         for due in [at for at in self._starts if at <= now]:
             self._starts.remove(due)
             ours, theirs = socket.socketpair()
-            process = self._spawn.Process(target=worker.run, args=(release, self._settings, self._listening, theirs))
+            region = self._regions.pop()
+            process = self._spawn.Process(target=worker.run, args=(release, self._settings, self._listening, theirs,
+                                                                   self._metrics, region))
             process.start()
             theirs.close()
-            self._all.append(Worker(process, SupervisorEnd(ours)))
+            self._all.append(Worker(process, SupervisorEnd(ours), region))
 
     def received(self, ready: list[Any]) -> Iterator[tuple[Worker, Message]]:
         """The messages that have come.
@@ -137,8 +143,9 @@ class Workers:
         member.process.join()
         member.end.connection.close()
         self._all.remove(member)
-        # Takes its gauges out of the sums; its counters stay, for a counter must not fall.
-        mark_process_dead(member.process_id)  # type: ignore[no-untyped-call]
+        # Its gauges leave the sums. Its counters stay, for a counter must not fall; the next worker goes on from them.
+        Region(self._metrics.files[member.region]).reset_gauges()
+        self._regions.append(member.region)
         log("worker_ended", worker_id=member.process_id, exit_code=member.process.exitcode)
         if member.process.exitcode == worker.START_FAILED:
             raise StartFailedError

@@ -28,21 +28,23 @@ class ServiceProcess:
 
     Args:
         bundle: what it serves.
+        arguments: more of them on the command line.
         workers: number of worker processes.
         ready: wait until this state of /readyz.
         environment: its settings.
     """
 
-    def __init__(self, bundle: Path, *, workers: int = 1, ready: bool = True, **environment: str) -> None:
+    def __init__(self, bundle: Path, *arguments: str, workers: int = 1, ready: bool = True, **environment: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "service", str(bundle), "--port", "0", "--workers", str(workers)], cwd=ROOT,
-            env=_environment(environment), stderr=subprocess.PIPE, text=True)
+            [sys.executable, "-m", "service", str(bundle), "--port", "0", "--workers", str(workers), *arguments],
+            cwd=ROOT, env=_environment(environment), stderr=subprocess.PIPE, text=True)
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
             listening = self.wait_for_event("listening")
-            self.http = httpx.Client(base_url=f"http://127.0.0.1:{listening['port']}", timeout=30, trust_env=False)
+            host = f"[{listening['host']}]" if ":" in listening["host"] else listening["host"]
+            self.http = httpx.Client(base_url=f"http://{host}:{listening['port']}", timeout=30, trust_env=False)
             if ready:
                 self.wait_for_event("bundle_ready", count=workers)
         except BaseException:
