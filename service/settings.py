@@ -81,9 +81,9 @@ class Settings(BaseSettings):
     @field_validator("host")
     @classmethod
     def _is_not_empty(cls, value: str) -> str:
-        """The operating system takes an empty address for all addresses, which nobody may get by an unset variable."""
+        """Refuses an empty address: the operating system takes it for all addresses, and a variable may be unset."""
         host = value.strip()
-        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host  # as IPv6 is written in an URL
+        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host  # as in a URL
         if not host:
             raise ValueError("an address is needed, such as 127.0.0.1, or 0.0.0.0 to listen on all of them")
         return host

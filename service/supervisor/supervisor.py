@@ -1,4 +1,4 @@
-"""The parent process: verifies the first bundle, opens the socket, and runs the service until it is told to stop."""
+"""The supervisor process: verifies the first bundle, binds the address, and runs the workers until a stop signal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class ListenError(Exception):
-    """The address cannot be listened on; the message says which and why."""
+    """The service cannot listen on its address; the message names it and the reason."""
 
 
 def serve(folder: Path, settings: Settings) -> int:
@@ -45,7 +45,7 @@ def serve(folder: Path, settings: Settings) -> int:
     Raises:
         BundleError: the bundle is broken, and so is the one that the pointer names as the one before.
         PointerError: the pointer is missing or unreadable.
-        ListenError: the port is taken or not ours to take.
+        ListenError: the address cannot be bound.
         BeamFolderError: beams are to be recorded, and their folder cannot be written.
         SettingsError: Redis can never be used as it is set.
     """
@@ -74,13 +74,13 @@ def serve(folder: Path, settings: Settings) -> int:
             return 1
         finally:
             promotion.end()
-            listening.close()  # else it would go on to queue connections that nobody accepts
+            listening.close()  # or it would still queue connections that nobody accepts
             workers.end()
     return 0
 
 
 def _run(workers: Workers, promotion: Promotion, stop: int, settings: Settings) -> None:
-    """Keeps the workers alive and on the right bundle, until the signal; then lets them refuse for a while."""
+    """Keeps the workers alive and on the right bundle until a stop signal, then drains."""
     drained_at: float | None = None
     while drained_at is None or time.monotonic() < drained_at:
         if drained_at is None:
@@ -92,7 +92,7 @@ def _run(workers: Workers, promotion: Promotion, stop: int, settings: Settings) 
         if stop in ready:
             number = os.read(stop, 1)[0]
             if drained_at is not None or number == signal.SIGINT:
-                return  # told twice, or by somebody at a terminal who does not want to wait
+                return  # a second signal, or Ctrl-C: do not wait
             log("draining", seconds=settings.drain_seconds)
             workers.tell(Drain())
             drained_at = time.monotonic() + settings.drain_seconds
@@ -100,12 +100,12 @@ def _run(workers: Workers, promotion: Promotion, stop: int, settings: Settings) 
             for worker, message in heard:
                 promotion.heard(worker, message)
             promotion.tick()
-        except Exception:  # a defect here must not end what serves
+        except Exception:  # a defect here must not stop the workers
             log("supervisor_failed", traceback=traceback.format_exc())
 
 
 def _first(store: Path | None, folder: Path) -> Release:
-    """The bundle to start with: reads every byte of it, so that the workers need not."""
+    """The bundle to start with, every file of it verified, so that the workers need not do it again."""
     if store is None:
         return _sound(folder.resolve())
     current = pointer.read(store)
@@ -114,7 +114,7 @@ def _first(store: Path | None, folder: Path) -> Release:
     except BundleError as error:
         if current.previous is None:
             raise
-        # A replica that starts now serves what those serve that have refused the bundle, and goes on to refuse it too.
+        # The replicas that refused this bundle still serve the previous one; a replica that starts now does the same.
         log("bundle_refused", bundle=current.bundle, reason=str(error), fault="broken")
         return _sound(store / current.previous)
 
@@ -124,16 +124,16 @@ def _sound(folder: Path) -> Release:
 
 
 def open_address(settings: Settings) -> socket.socket:
-    """A socket with its address. The workers listen: until one can accept, callers are refused and need not wait.
+    """A socket bound to the address. Only workers listen on it, so until one can accept, callers are refused at once.
 
     Raises:
-        ListenError: the address is taken or not ours to take.
+        ListenError: the address cannot be bound.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM,
                                                                 flags=socket.AI_PASSIVE)[0]
         listening = socket.socket(family, kind, protocol)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for what cannot be a host name, such as `a..b`
         raise _cannot_listen(settings, error) from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -146,15 +146,16 @@ def open_address(settings: Settings) -> socket.socket:
     return listening
 
 
-def _cannot_listen(settings: Settings, error: OSError) -> ListenError:
+def _cannot_listen(settings: Settings, error: OSError | UnicodeError) -> ListenError:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return ListenError(f"cannot listen on {host}:{settings.port} ({error.strerror}); choose another address with "
+    reason = error.strerror if isinstance(error, OSError) else error
+    return ListenError(f"cannot listen on {host}:{settings.port} ({reason}); choose another address with "
                        f"--host and --port, or {variable('host')} and {variable('port')}")
 
 
 @contextmanager
 def _stop_signals() -> Iterator[int]:
-    """A file descriptor on which the number of each SIGTERM and SIGINT can be read."""
+    """A file descriptor from which the number of each SIGTERM and SIGINT can be read."""
     reader, writer = os.pipe()
     before = {number: signal.signal(number, lambda received, _: os.write(writer, bytes([received])))
               for number in (signal.SIGTERM, signal.SIGINT)}

@@ -1,4 +1,4 @@
-"""The processes that answer requests, as the supervisor sees them: started, replaced when they die, told and ended."""
+"""Worker processes as the supervisor sees them: starts, replaces, messages and ends them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class StartFailedError(Exception):
 
 @dataclass
 class Worker:
-    """One process.
+    """One worker process.
 
     Attributes:
-        region: where it counts, in the memory of all metrics.
-        serving: the bundle that answers there, as it has said; None until it is ready.
-        failure: why it does not serve what it was told last.
-        failed_at: seconds of `time.monotonic()`.
-        heard: whether it may still say something.
+        region: index of its region in the shared memory of the metrics.
+        serving: the bundle that it last reported to serve; None until it is ready.
+        failure: why it does not serve the bundle that it was last told to.
+        failed_at: when it reported that, in seconds of `time.monotonic()`.
+        heard: whether its end of the channel is open.
     """
 
     process: SpawnProcess
@@ -48,9 +48,9 @@ class Worker:
         return self.process.pid or 0
 
     def send(self, message: Message) -> None:
-        """Tells it; one that does not listen any more is killed, and so replaced."""
+        """Sends a message; a worker that no longer reads its messages is killed, and so replaced."""
         if not self.end.send(message) and self.process.is_alive():
-            log("worker_killed", worker_id=self.process_id, reason="it does not read what it is told")
+            log("worker_killed", worker_id=self.process_id, reason="it does not read its messages")
             self.process.kill()
 
 
@@ -58,9 +58,9 @@ class Workers:
     """All workers of this service.
 
     Args:
-        spawn: makes the processes.
-        settings: theirs.
-        listening: the socket that they accept from.
+        spawn: starts the processes.
+        settings: of the service.
+        listening: the socket on which they accept connections.
     """
 
     def __init__(self, spawn: SpawnContext, settings: Settings, listening: socket.socket) -> None:
@@ -76,22 +76,22 @@ class Workers:
 
     @property
     def complete(self) -> bool:
-        """Whether all processes that should run do."""
+        """Whether as many workers run as should."""
         return len(self._all) == self._settings.workers
 
     @property
     def sources(self) -> list[Any]:
-        """What to wait for: messages and deaths."""
+        """What to wait on: messages of workers, and their ends."""
         return [*(member.process.sentinel for member in self._all),
                 *(member.end.connection for member in self._all if member.heard)]
 
     @property
     def next_start(self) -> float | None:
-        """When a worker is to be replaced, in seconds of `time.monotonic()`."""
+        """When the next worker is due to start, in seconds of `time.monotonic()`; None if all run."""
         return min(self._starts, default=None)
 
     def start_due(self, release: Release) -> None:
-        """Starts the workers that are missing, a moment after they ended."""
+        """Starts the workers that are due."""
         now = time.monotonic()
         for due in [at for at in self._starts if at <= now]:
             self._starts.remove(due)
@@ -104,13 +104,13 @@ class Workers:
             self._all.append(Worker(process, SupervisorEnd(ours), region))
 
     def received(self, ready: list[Any]) -> Iterator[tuple[Worker, Message]]:
-        """The messages that have come.
+        """Yields the messages that have arrived, and removes workers that have ended.
 
         Args:
-            ready: the sources that something has happened to.
+            ready: those of `sources` that are ready.
 
         Raises:
-            StartFailedError: a worker says so by its exit status.
+            StartFailedError: a worker has ended with the exit status that says so.
         """
         for member in list(self._all):
             if member.heard and member.end.connection in ready:
@@ -122,12 +122,12 @@ class Workers:
                 self._bury(member)
 
     def tell(self, message: Message) -> None:
-        """Tells all of them."""
+        """Sends a message to all workers."""
         for member in self._all:
             member.send(message)
 
     def end(self) -> None:
-        """Lets the workers finish their requests, then kills those that did not."""
+        """Lets the workers finish their requests, and kills those that take too long."""
         seconds = self._settings.shutdown_seconds
         for member in self._all:
             member.process.terminate()
@@ -149,5 +149,5 @@ class Workers:
         log("worker_ended", worker_id=member.process_id, exit_code=member.process.exitcode)
         if member.process.exitcode == worker.START_FAILED:
             raise StartFailedError
-        # The pause is there so that a worker that dies at once does not keep a core busy.
+        # After a pause, so that workers that die at once do not keep a core busy.
         self._starts.append(time.monotonic() + _RESTART_PAUSE_SECONDS)

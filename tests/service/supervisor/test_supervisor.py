@@ -43,7 +43,8 @@ def test_service_answers_when_it_listens_on_ipv6(tiny_bundle):
 
 
 @pytest.mark.parametrize(("host", "shown"), [("no-such-host.invalid", "no-such-host.invalid:8080"),
-                                             ("1::2::3", "[1::2::3]:8080"), ("[::", "[[::]:8080"),
+                                             ("1::2::3", "[1::2::3]:8080"), ("a..b", "a..b:8080"),
+                                             ("x" * 80, "x" * 80 + ":8080"), ("[::", "[[::]:8080"),
                                              ("192.0.2.1", "192.0.2.1:8080"), ("2001:db8::1", "[2001:db8::1]:8080")])
 def test_address_is_named_with_the_reason_when_it_cannot_be_bound(host, shown):
     with pytest.raises(ListenError) as error:
