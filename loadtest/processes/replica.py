@@ -63,7 +63,7 @@ class Replica:
         self._children, self._events, self._rest = children, list[dict[str, Any]](), b""
         self.workers = workers
         kept = {name: value for name, value in os.environ.items()
-                if not name.startswith("RETRIEVAL_") and name not in ("REDIS_URL", "PROMETHEUS_MULTIPROC_DIR")}
+                if not name.startswith("RETRIEVAL_") and name != "REDIS_URL"}
         with log.open("wb") as output:
             self.process = children.start(
                 [sys.executable, "-m", "service", str(serves), "--port", str(port), "--workers", str(workers)],

@@ -124,5 +124,5 @@ class ServiceProcess:
 def _environment(settings: dict[str, str]) -> dict[str, str]:
     """This process's environment without settings of the service, but those given; an end without a drain."""
     kept = {name: value for name, value in os.environ.items()
-            if not name.startswith("RETRIEVAL_") and name not in ("REDIS_URL", "PROMETHEUS_MULTIPROC_DIR")}
+            if not name.startswith("RETRIEVAL_") and name != "REDIS_URL"}
     return {**kept, "RETRIEVAL_DRAIN_SECONDS": "0", "RETRIEVAL_ADMIN_TOKEN": ADMIN_TOKEN, **settings}

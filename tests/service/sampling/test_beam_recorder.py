@@ -21,6 +21,7 @@ from service.contract.parsing import UNLIMITED, parse_request, to_query
 from service.retrieval.retriever import Retriever
 from service.sampling.beam_files import write_beams
 from service.sampling.beam_recorder import BeamRecorder
+from service.telemetry import request_log
 from tests.service.bundle_store import BundleStore
 from tests.service.service_process import ServiceProcess, command_line
 from tests.tiny_bundle import SPEC
@@ -211,7 +212,7 @@ def test_service_answers_on_and_counts_what_is_lost_when_the_folder_goes_away(ti
     assert (tmp_path / "beams").read_text() == "in the way"
 
 
-def test_recorder_goes_on_and_counts_when_a_disk_is_full_or_a_sample_fails(retriever, tmp_path, capsys):
+def test_recorder_goes_on_and_counts_when_a_disk_is_full_or_a_sample_fails(retriever, tmp_path, capfd):
     failed, gone = counted("failed"), tmp_path / "gone"
     query, answer = asked(retriever)
     recorder = BeamRecorder(1.0, gone, file_rows=1)
@@ -223,7 +224,8 @@ def test_recorder_goes_on_and_counts_when_a_disk_is_full_or_a_sample_fails(retri
     recorder.offer(retriever, query, answer)
     wait_until(lambda: list(gone.glob("*.parquet")))
     recorder.close()
-    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    request_log.flush()
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert [line["reason"] for line in lines] == ["No such file or directory", "FeatureError"]
     assert [line["beams"] for line in lines] == [1, 1]
     assert "secret" not in str(lines)

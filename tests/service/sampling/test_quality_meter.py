@@ -109,11 +109,11 @@ def test_answer_is_measured_when_its_bundle_was_closed_meanwhile(tiny_bundle, me
     wait_until(lambda: measured(swapped)[0] == count + 1)
 
 
-def test_meter_goes_on_and_logs_no_value_when_a_sample_fails(retriever, meter, capsys):
+def test_meter_goes_on_and_logs_no_value_when_a_sample_fails(retriever, meter, capfd):
     query, answer = asked(retriever)
     count, lines = measured(retriever)[0], []
     meter.offer(retriever, replace(query, user_features={"secret": "value"}), answer)
-    wait_until(lambda: "quality_meter_failed" in (line := capsys.readouterr().err) and lines.append(line) is None)
+    wait_until(lambda: "quality_meter_failed" in (line := capfd.readouterr().err) and lines.append(line) is None)
     meter.offer(retriever, query, answer)
     wait_until(lambda: measured(retriever)[0] == count + 1)
     line = json.loads(lines[0])
