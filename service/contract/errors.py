@@ -141,8 +141,8 @@ def internal_error() -> ServiceError:
 
 
 def from_feature_error(error: FeatureError, user_fields: frozenset[str]) -> ServiceError:
-    """A FeatureError of the encoder: its message is `fact; remedy`, its name the feature or the request field."""
-    fact, _, remedy = str(error).rpartition("; ")
+    """The reply to a FeatureError, by the feature or request field that it names."""
+    fact, remedy = error.fact, error.remedy
     if error.name in user_fields or error.name == "history":
         return ServiceError(ErrorType.INVALID_FEATURE, fact, f"in user_features, {remedy}")
     if error.name in ("user_id", "exclude_ad_ids", "ad_id"):

@@ -200,7 +200,8 @@ class Retriever:
             return np.empty(0, np.float32)
         rows = look_up(self._content.encoder.item_ids, np.array([as_key(ad, "ad_id") for ad in ad_ids]))
         if (rows < 0).any():
-            raise FeatureError("ad_id", f"ad {ad_ids[int(rows.argmin())]!r} is not in the bundle; name ads that are")
+            raise FeatureError("ad_id", f"ad {ad_ids[int(rows.argmin())]!r} is not in the bundle",
+                               "name ads that are")
         tree = self._content.tree
         positions = tree.position_of_row[rows].astype(np.int64)
         logits = self.scorer.score(self.query(self.encode(query)), tree.depth, positions)
