@@ -272,13 +272,17 @@ class FeatureEncoder:
                         tuple(Ragged.of([ids]) for ids in multi))
 
     def encode_history(self, item_ids: Sequence[object]) -> NDArray[np.int32]:
-        """Item rows (M,) int32 of a history, most recent first; unknown items are left out.
+        """Item rows (M,) int32 of a history, most recent first: the known items, up to `history_length`.
 
         Raises:
             FeatureError: an entry is no id, or there are more than MAX_LIST.
         """
+        return self.known_history(item_ids)[: self.spec.history_length]
+
+    def known_history(self, item_ids: Sequence[object]) -> NDArray[np.int32]:
+        """Item rows (M,) int32 of all known items of a history, most recent first; raises as `encode_history`."""
         rows = look_up(self.item_ids, as_keys(item_ids, "history"))
-        return rows[rows >= 0][: self.spec.history_length].astype(np.int32)
+        return rows[rows >= 0].astype(np.int32)
 
     def _dense(self, name: str, value: object) -> float:
         if value is None:

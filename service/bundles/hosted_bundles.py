@@ -13,7 +13,7 @@ from service.bundles.bundle_host import BundleHost
 from service.bundles.control_channel import Failed, Message, Release, Serving
 from service.cache.redis_level import RedisLevel
 from service.cache.user_cache import UserCache
-from service.sampling.recorder import Recorder
+from service.sampling.recent_requests import RecentRequests
 from service.settings import Settings
 from service.telemetry import metrics
 from service.telemetry.request_log import log
@@ -26,7 +26,7 @@ class HostedBundles:
 
     Args:
         settings: of the worker.
-        recorder: requests to warm up on.
+        recent: requests to warm up on.
         report: tells the supervisor what came of it.
 
     Attributes:
@@ -36,8 +36,8 @@ class HostedBundles:
 
     current: BundleHost
 
-    def __init__(self, settings: Settings, recorder: Recorder, report: Callable[[Message], None]) -> None:
-        self._settings, self._recorder, self._report = settings, recorder, report
+    def __init__(self, settings: Settings, recent: RecentRequests, report: Callable[[Message], None]) -> None:
+        self._settings, self._recent, self._report = settings, recent, report
         self._previous: BundleHost | None = None
         self._caches: dict[str, UserCache] = {}
         self._one_at_a_time = asyncio.Lock()
@@ -106,7 +106,7 @@ class HostedBundles:
                 return host
         host = await BundleHost.open(release, self._settings, self._cache_of)
         try:
-            await host.warm(self._recorder.requests())
+            await host.warm(self._recent.bodies())
             if host.problem is not None:
                 raise RuntimeError(host.problem)
         except BaseException:

@@ -50,7 +50,7 @@ def reply_body(answer: Answer, manifest: Manifest, request_id: str, stages: Mapp
         ad["path"] = as_json(path)
     return orjson.dumps(
         {"request_id": request_id, "bundle_id": manifest.bundle_id, "ads": ads, "user": answer.user,
-         "user_cache": answer.user_cache, "coverage": answer.found.coverage,
+         "history": answer.history, "user_cache": answer.user_cache, "coverage": answer.found.coverage,
          "estimated_overlap": answer.estimated_overlap, "degraded": answer.degraded,
          "eligible": answer.found.eligible,
          "pairs_scored": answer.found.pairs_scored, "latency_ms": stages}, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -70,5 +70,5 @@ def explanation_body(explained: AdExplanation, answer: Answer, manifest: Manifes
         {"request_id": request_id, "bundle_id": manifest.bundle_id, "ad_id": explained.ad_id,
          "outcome": of_search.outcome, "eligible": refused_by is None, "refused_by": refused_by,
          **{name: decided.get(name) for name in ("level", "score", "rank", "margin")},
-         "kth_score": of_search.kth_score, "path": path, "user": answer.user, "coverage": answer.found.coverage,
-         "degraded": answer.degraded})
+         "kth_score": of_search.kth_score, "path": path, "user": answer.user, "history": answer.history,
+         "coverage": answer.found.coverage, "degraded": answer.degraded})

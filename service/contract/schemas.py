@@ -118,6 +118,16 @@ class Latency(BaseModel):
     levels: list[Level]
 
 
+class HistoryCount(BaseModel):
+    """Ids of the inline history that the bundle knows, and those that it does not, which count for nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    known: int = Field(description="of them, the most recent history_length are read")
+    unknown: int = Field(description="ids of no ad of the bundle; a client that sends only these asks as a user "
+                                     "without a history")
+
+
 class RetrieveReply(BaseModel):
     """Answer of POST /retrieve."""
 
@@ -127,6 +137,7 @@ class RetrieveReply(BaseModel):
     bundle_id: str
     ads: list[Ad] = Field(description="best first; min(top_k, eligible)")
     user: Literal["known", "inline", "unknown"]
+    history: HistoryCount | None = Field(description="of the history in user_features; null where the request has none")
     user_cache: Literal["local", "redis", "miss", "bypass"]
     coverage: float = Field(description="share of the planned pairs that was scored; 1.0 unless cut short")
     estimated_overlap: float | None = Field(
@@ -167,6 +178,7 @@ class ExplainReply(BaseModel):
     kth_score: float | None = Field(description="lowest score that was returned")
     path: list[PathLevel] = Field(description="down to that level")
     user: Literal["known", "inline", "unknown"]
+    history: HistoryCount | None = Field(description="as in the answer of POST /retrieve")
     coverage: float
     degraded: list[Literal["redis", "deadline"]]
 

@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 import orjson
-from fastapi import Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from service.contract.errors import ErrorType, ServiceError
 from service.http.observer import RequestRecord
@@ -15,10 +16,9 @@ from service.settings import Settings, variable
 JSON = "application/json"
 
 
-def record_of(request: Request, endpoint: str) -> RequestRecord:
-    """The record of a request, with its endpoint filled in."""
+def record_of(request: Request) -> RequestRecord:
+    """The record of a request."""
     record: RequestRecord = request.scope["record"]
-    record.endpoint = endpoint
     return record
 
 

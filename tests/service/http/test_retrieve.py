@@ -74,6 +74,24 @@ def test_stored_features_stay_when_only_the_history_is_replaced(service):
     assert [ad["score"] for ad in replaced["ads"]] != [ad["score"] for ad in stranger["ads"]]
 
 
+@pytest.mark.parametrize(("history", "known", "unknown"), [
+    (["ad-0005", "ad-0017"], 2, 0), (["ad-0005", "none", 7, "ad-0005"], 2, 2), (["none", "nor-this"], 0, 2),
+    ([], 0, 0), ([f"ad-{i:04d}" for i in range(30)], 30, 0)])
+def test_ids_of_an_inline_history_are_counted_when_the_bundle_knows_some(service, history, known, unknown):
+    asked = {"user_id": "guest", "user_features": {"history": history}}
+    reply = service.retrieve(**asked)
+    RetrieveReply.model_validate(reply)
+    assert reply["history"] == {"known": known, "unknown": unknown}
+    assert service.http.post("/explain", json=asked | {"ad_id": "ad-0001"}).json()["history"] == reply["history"]
+    if not known:
+        assert reply["ads"] == service.retrieve(user_id="nobody")["ads"]
+
+
+def test_history_is_null_when_a_request_gives_none(service):
+    assert service.retrieve(user_id="user-03")["history"] is None
+    assert service.retrieve(user_id="user-03", user_features={"age": 30})["history"] is None
+
+
 def test_user_counts_as_known_when_the_given_features_are_empty(service):
     assert service.retrieve(user_id="user-06", user_features={})["user"] == "known"
 

@@ -21,14 +21,16 @@ def retriever(tiny_bundle):
 
 
 def query(user_id=b"user-05", features=None, excluded=(), exact=True):
-    return Query(user_id, features, excluded, 20, (3, 6), exact, CLICK)
+    return Query(user_id=user_id, user_features=features, exclude_ad_ids=excluded, top_k=20, beam_width=(3, 6),
+                 exact=exact, task_weights=CLICK)
 
 
 def test_search_of_an_encoded_user_equals_retrieve_when_options_agree(retriever):
     for exact in (True, False):
         answer = asyncio.run(retriever.retrieve(query(exact=exact)))
         nothing = np.empty(0, np.int64)
-        found = retriever.search(retriever.encode(query()), SearchOptions(20, (3, 6), exact, CLICK, nothing))
+        options = SearchOptions(top_k=20, beam_width=(3, 6), exact=exact, task_weights=CLICK, excluded=nothing)
+        found = retriever.search(retriever.encode(query()), options)
         np.testing.assert_array_equal(found.rows, answer.found.rows)
         np.testing.assert_array_equal(found.scores, answer.found.scores)
         assert answer.user_cache == "bypass"
