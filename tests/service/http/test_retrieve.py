@@ -167,14 +167,6 @@ def test_log_names_neither_user_nor_features_when_they_are_sent(service):
     assert "987654.25" not in "".join(service.lines)
 
 
-def test_probabilities_are_left_out_when_the_bundle_is_not_calibrated(tmp_path):
-    from tests.service.service_process import ServiceProcess
-    from tests.tiny_bundle import write_tiny_bundle
-
-    write_tiny_bundle(tmp_path / "bundle", calibrated=False)
-    with ServiceProcess(tmp_path / "bundle") as process:
-        assert set(process.retrieve(user_id="user-01")["ads"][0]) == {"ad_id", "score"}
-
 
 def test_next_request_is_answered_when_a_client_went_away_within_its_body(service):
     before = service.metrics().get(GONE, 0)

@@ -6,7 +6,6 @@ import shutil
 import time
 from dataclasses import replace
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from prometheus_client import REGISTRY
@@ -19,7 +18,6 @@ from index_store.tree.recorded_beams import RecordedBeams
 from model.tree.recorded_beams import read_beams
 from service.contract.parsing import UNLIMITED, parse_request, to_query
 from service.retrieval.retriever import Retriever
-from service.sampling.beam_files import write_beams
 from service.sampling.beam_recorder import BeamRecorder
 from service.telemetry import request_log
 from tests.service.bundle_store import BundleStore
@@ -229,11 +227,3 @@ def test_recorder_goes_on_and_counts_when_a_disk_is_full_or_a_sample_fails(retri
     assert [line["reason"] for line in lines] == ["No such file or directory", "FeatureError"]
     assert [line["beams"] for line in lines] == [1, 1]
     assert "secret" not in str(lines)
-
-
-def test_nothing_is_left_of_a_file_when_writing_it_fails(retriever, tmp_path):
-    beams = expected(retriever, user_id="user-01")
-    broken = replace(beams, history=Ragged(beams.history.indptr, np.array([[1]])))  # Arrow takes no such values
-    with pytest.raises(Exception, match="1-d"):
-        write_beams(tmp_path / "beams.parquet", broken, "bundle", "tree")
-    assert not list(tmp_path.iterdir())

@@ -147,26 +147,6 @@ def test_load_is_refused_when_the_body_is_unfit(refusing, body, status, error_ty
     assert (reply.status_code, reply.json()["error_type"]) == (status, error_type), reply.text
 
 
-def test_admin_calls_are_refused_when_the_token_is_not_right(store):
-    def status(process, **headers):
-        replies = [process.http.get("/admin/bundles", headers=headers),
-                   process.http.post("/admin/bundles/load", headers=headers, json={"bundle": "green"}),
-                   process.http.post("/admin/bundles/rollback", headers=headers)]
-        (answer,) = {(reply.status_code, reply.json()["error_type"]) for reply in replies}
-        return answer
-
-    with ServiceProcess(store.folder, RETRIEVAL_ADMIN_TOKEN="s3cret-Ü") as process:
-        assert status(process) == (401, "unauthorized")
-        assert process.http.get("/admin/bundles").headers["www-authenticate"] == "Bearer"
-        right = "Bearer s3cret-Ü".encode()
-        for given in (b"Bearer", right[:-1], right + b"x", right.replace(b"Bearer", b"Basic"), right[7:]):
-            assert status(process, authorization=given) == (401, "unauthorized")
-        assert process.http.get("/admin/bundles", headers={"authorization": right}).status_code == 200
-        assert "s3cret" not in "".join(process.lines)
-    with ServiceProcess(store.folder, RETRIEVAL_ADMIN_TOKEN=" ") as process:
-        assert status(process, authorization="Bearer") == (403, "admin_disabled")
-    assert store.named() == Pointer("red")
-
 
 def test_admin_calls_say_why_when_a_single_bundle_is_served(tiny_bundle):
     with ServiceProcess(tiny_bundle) as process:

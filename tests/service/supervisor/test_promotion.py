@@ -1,0 +1,135 @@
+"""Decisions about the pointer and admin calls, with the worker's end of each channel in the test's hands."""
+
+import multiprocessing
+import socket
+
+import pytest
+
+from index_store.bundle import pointer
+from index_store.bundle.pointer import Pointer
+from service.bundles.control_channel import Call, Failed, Inbox, Release, Reply, Serve, Serving, SupervisorEnd
+from service.settings import Settings
+from service.supervisor.promotion import Promotion
+from service.supervisor.workers import Worker, Workers
+from tests.service.bundle_store import BundleStore
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture(scope="module")
+def written_once(tmp_path_factory):
+    return BundleStore.write(tmp_path_factory.mktemp("store") / "bundles")
+
+
+@pytest.fixture
+def store(written_once, tmp_path):
+    return written_once.copy(tmp_path / "bundles")
+
+
+class Replica:
+    """A Promotion over one worker whose process is the test."""
+
+    def __init__(self, store, folder=None):
+        ours, self.theirs = socket.socketpair()
+        settings = Settings(workers=1)
+        workers = Workers(SPAWN, settings, None)
+        self.worker, self._inbox = Worker(SPAWN.Process(), SupervisorEnd(ours)), Inbox()
+        workers._all.append(self.worker)
+        release = Release("red", (folder or store.folder) / "red", store.ids["red"])
+        self.promotion = Promotion(folder or store.folder, release, workers, SPAWN, settings)
+        self.hear(Serving(release))
+
+    def hear(self, message):
+        self.promotion.heard(self.worker, message)
+        self.promotion.tick()
+
+    def sent(self):
+        """Messages to the worker."""
+        self.theirs.setblocking(False)
+        try:
+            return list(self._inbox.take(self.theirs.recv(1 << 20)))
+        except BlockingIOError:
+            return []
+
+    def refused(self, call):
+        self.hear(call)
+        (reply,) = self.sent()
+        assert isinstance(reply, Reply)
+        return reply.outcome
+
+
+@pytest.fixture
+def replica(store):
+    made = Replica(store)
+    yield made
+    made.promotion.end()
+
+
+@pytest.mark.parametrize(("call", "error_type"), [
+    (Call(1, "load", "purple"), "unknown_bundle"), (Call(1, "load", "../red"), "invalid_value"),
+    (Call(1, "load", ""), "invalid_value"), (Call(1, "rollback"), "no_previous_bundle")])
+def test_call_is_refused_when_there_is_no_such_bundle(replica, call, error_type):
+    assert replica.refused(call).error_type == error_type
+
+
+def test_refusal_tells_fact_and_remedy_apart_when_a_bundle_is_broken(store, replica):
+    store.add_broken("torn", "tree/rows.npy", "truncated")
+    refusal = replica.refused(Call(1, "load", "torn"))
+    assert refusal.error_type == "bundle_refused"
+    assert refusal.message.startswith(f"bundle {store.folder / 'torn'}: tree/rows.npy: ")
+    assert ";" not in refusal.message
+    assert refusal.remedy == ("restore the bundle from its source or export it again; "
+                              f"bundle red ({store.ids['red']}) goes on serving")
+    assert store.named() == Pointer("red")
+
+
+def test_call_is_answered_at_once_when_the_bundle_serves_already(store, replica):
+    replica.hear(Call(7, "load", "red"))
+    (reply,) = replica.sent()
+    assert (reply.number, reply.outcome["bundle"], reply.outcome["bundle_id"]) == (7, "red", store.ids["red"])
+
+
+def test_workers_are_told_and_callers_learn_what_came_of_it_when_bundles_are_promoted(store, replica):
+    replica.hear(Call(7, "load", "green", force=True))
+    assert replica.refused(Call(8, "load", "blue")).error_type == "load_in_progress"
+    assert replica.promotion.sources[0].poll(60)
+    replica.promotion.tick()
+    green = Release("green", store.folder / "green", store.ids["green"])
+    assert replica.sent() == [Serve(green)]
+    assert store.named() == Pointer("green", "red")
+    replica.hear(Serving(green))
+    (reply,) = replica.sent()
+    assert (reply.number, reply.outcome["previous"]) == (7, "red")
+    replica.hear(Call(8, "rollback"))  # which needs no check
+    (told,) = replica.sent()
+    assert told.release.name == "red"
+    replica.hear(Failed(told.release, "no memory"))
+    (reply,) = replica.sent()
+    assert reply.outcome.error_type == "load_incomplete"
+    assert "no memory" in reply.outcome.message
+
+
+def test_call_is_given_up_when_the_pointer_is_moved_meanwhile(store, replica):
+    replica.hear(Call(7, "load", "green", force=True))
+    pointer.replace(store.folder, Pointer("blue", "red"), Pointer("red"))
+    replica.promotion.tick()
+    (reply,) = replica.sent()
+    assert reply.outcome.error_type == "pointer_changed"
+    assert "the pointer says blue since then" in reply.outcome.message
+
+
+def test_caller_is_answered_when_the_service_ends(replica):
+    replica.hear(Call(7, "load", "green", force=True))
+    replica.promotion.end()
+    (reply,) = replica.sent()
+    assert (reply.number, reply.outcome.error_type) == (7, "draining")
+    assert replica.promotion.sources == []
+
+
+def test_reason_is_listed_when_the_pointer_cannot_be_read(store, replica):
+    (store.folder / pointer.POINTER).write_text("green")
+    replica.promotion.tick()
+    replica.hear(Call(7, "list"))
+    (reply,) = replica.sent()
+    assert reply.outcome["current"] is None
+    assert str(store.folder / pointer.POINTER) in reply.outcome["problem"]
