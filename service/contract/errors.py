@@ -1,6 +1,6 @@
-"""The closed list of errors that a reply can name, and how the errors of other layers become one of them.
+"""The closed list of errors that a reply can name, and the mapping of other layers' errors to it.
 
-Every refusal says who is at fault (a 4xx: the request; a 5xx: the service), what was found, and what to do.
+Every refusal says who is at fault (4xx: the request, 5xx: the service), what was found, and what to do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from index_store.targeting.predicates import PredicateError
 
 
 class ErrorType(StrEnum):
-    """What can be wrong. The HTTP status of each is in `STATUS`; docs/operations.md has a row for each."""
+    """What can be wrong. `STATUS` has the HTTP status of each, and docs/operations.md a row for each."""
 
     MALFORMED_JSON = "malformed_json"
     NOT_FOUND = "not_found"
@@ -106,7 +106,7 @@ class ServiceError(Exception):
         error_type: which of the closed list.
         message: the fact, with both values.
         help: what to do.
-        retry_after: whole seconds after which it is worth trying again, for the header of this name; None says nothing.
+        retry_after: value of the header of this name, in whole seconds; None leaves it out.
         details: more to read, of several lines; only where there is more.
     """
 
@@ -129,13 +129,13 @@ class ServiceError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Those that the reply needs beside its body."""
+        """Headers of the reply."""
         headers = {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
         return headers | _HEADERS.get(self.error_type, {})
 
 
 def internal_error() -> ServiceError:
-    """What a caller sees of a defect of ours: no details, these are in the log under the same request id."""
+    """The reply to a caller who met a defect: without details, which are in the log under the same request id."""
     return ServiceError(ErrorType.INTERNAL, "the service failed; the request is not at fault",
                         "try again; if it fails again, give the X-Request-ID of this reply to whoever runs the service")
 
@@ -158,9 +158,9 @@ def from_predicate_error(error: PredicateError) -> ServiceError:
 
 
 def from_validation_error(error: ValidationError, model: type[BaseModel]) -> ServiceError:
-    """The most telling of the errors that pydantic found in a request body."""
+    """The most informative of the errors that pydantic found in a request body."""
     found = error.errors(include_url=False, include_context=False)
-    # Of an integer-or-list field pydantic reports one error a branch; the one that is not about the type says more.
+    # For a field of several types pydantic reports one error for each; the one that is not about the type says more.
     first = next((entry for entry in found if not entry["type"].endswith("_type")), found[0])
     kind, value = first["type"], first["input"]
     if not first["loc"]:
@@ -184,7 +184,7 @@ def shown(value: Any) -> str:
     """A value of a request as JSON, cut to a length that can be read."""
     try:
         text = orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:  # nested deeper than it writes, though not deeper than it reads
+    except orjson.JSONEncodeError:  # nested deeper than orjson writes, though not deeper than it reads
         text = short(value)
     return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
 

@@ -1,4 +1,4 @@
-"""Bodies and headers of answers, as plain dicts: what `schemas.RetrieveReply` documents, without its cost."""
+"""Bodies and headers of answers, built as plain dicts, which costs less than the schemas that document them."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def server_timing(stages: Mapping[str, Any]) -> str:
 
 def reply_body(answer: Answer, manifest: Manifest, request_id: str, stages: Mapping[str, Any]) -> bytes:
     """The JSON of a RetrieveReply."""
-    # numpy's float32 is written with the digits that it has, half as many as those of the same float64.
+    # A numpy float32 is written with its own digits, half as many as those of the same float64.
     ads: list[dict[str, Any]] = [{"ad_id": ad, "score": score}
                                  for ad, score in zip(answer.ad_ids, answer.found.scores, strict=True)]
     if manifest.calibrated:
         # The sigmoid as a tanh, which does not overflow.
         probabilities = (0.5 + 0.5 * np.tanh(0.5 * answer.found.logits)).astype(np.float32, copy=False)
-        # A zip with `strict` an ad would double the time of the whole reply.
+        # A strict zip for each ad would double the time of the whole reply.
         by_task = map(dict, map(zip, repeat(manifest.tasks), probabilities))
         for ad, values in zip(ads, by_task, strict=True):
             ad["probabilities"] = values

@@ -1,5 +1,7 @@
-"""Bodies of the HTTP contract. Requests are validated by these models; replies are built as plain dicts for speed,
-and their models are the documentation that the tests compare real replies with.
+"""Schemas of request and reply bodies.
+
+Requests are validated by them. Replies are built as plain dicts for speed; their schemas document them, and the tests
+compare real replies with them.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Positive = Annotated[int, Field(ge=1)]
 PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-# float32 holds it with room for logits, so that no score overflows.
+# Small enough that no score overflows float32.
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
@@ -63,7 +65,7 @@ class RetrieveRequest(BaseModel):
 
 
 class ExplainRequest(RetrieveRequest):
-    """Body of POST /explain: a request, and the ad that one wonders about."""
+    """Body of POST /explain: a request, and the ad to explain."""
 
     ad_id: str | int = Field(description="id of an ad of the bundle, text or an integer")
 
