@@ -1,9 +1,12 @@
 """Decisions about the pointer and admin calls, with the worker's end of each channel in the test's hands."""
 
+import json
 import multiprocessing
+import shutil
 import socket
 
 import pytest
+from prometheus_client import REGISTRY
 
 from index_store.bundle import pointer
 from index_store.bundle.pointer import Pointer
@@ -29,18 +32,23 @@ def store(written_once, tmp_path):
 class Replica:
     """A Promotion over one worker whose process is the test."""
 
-    def __init__(self, store, folder=None):
+    def __init__(self, store, single=False):
         ours, self.theirs = socket.socketpair()
         settings = Settings(workers=1)
         workers = Workers(SPAWN, settings, None)
         self.worker, self._inbox = Worker(SPAWN.Process(), SupervisorEnd(ours)), Inbox()
         workers._all.append(self.worker)
-        release = Release("red", (folder or store.folder) / "red", store.ids["red"])
-        self.promotion = Promotion(folder or store.folder, release, workers, SPAWN, settings)
+        release = Release("red", store.folder / "red", store.ids["red"])
+        self.promotion = Promotion(None if single else store.folder, release, workers, SPAWN, settings)
         self.hear(Serving(release))
 
     def hear(self, message):
         self.promotion.heard(self.worker, message)
+        self.promotion.tick()
+
+    def decide(self):
+        """Waits for the verdict of the check under way, and follows from it."""
+        assert self.promotion.sources[0].poll(60)
         self.promotion.tick()
 
     def sent(self):
@@ -92,8 +100,7 @@ def test_call_is_answered_at_once_when_the_bundle_serves_already(store, replica)
 def test_workers_are_told_and_callers_learn_what_came_of_it_when_bundles_are_promoted(store, replica):
     replica.hear(Call(7, "load", "green", force=True))
     assert replica.refused(Call(8, "load", "blue")).error_type == "load_in_progress"
-    assert replica.promotion.sources[0].poll(60)
-    replica.promotion.tick()
+    replica.decide()
     green = Release("green", store.folder / "green", store.ids["green"])
     assert replica.sent() == [Serve(green)]
     assert store.named() == Pointer("green", "red")
@@ -109,6 +116,63 @@ def test_workers_are_told_and_callers_learn_what_came_of_it_when_bundles_are_pro
     assert "no memory" in reply.outcome.message
 
 
+@pytest.mark.parametrize("action", ["list", "load", "rollback"])
+def test_calls_are_refused_when_a_single_bundle_is_served(store, action):
+    refusal = Replica(store, single=True).refused(Call(1, action, "red"))
+    assert refusal.error_type == "no_bundle_store"
+    assert "folder of bundles" in refusal.remedy
+
+
+def refused(fault):
+    return REGISTRY.get_sample_value("retrieval_bundle_refused_total", {"reason": fault})
+
+
+def mismatch():
+    return REGISTRY.get_sample_value("retrieval_bundle_pointer_mismatch")
+
+
+@pytest.mark.parametrize(("fault", "content"), [("broken", "bad"), ("golden", "wrong"), ("pointer", None)])
+def test_pointer_is_not_followed_and_refused_once_when_it_names_no_good_bundle(store, replica, fault, content, capsys):
+    before = refused(fault)
+    if content is None:
+        (store.folder / pointer.POINTER).write_text("green")
+    else:
+        store.add_broken("bad", "tree/rows.npy", "truncated")
+        store.add_wrong("wrong")
+        store.point_to(content)
+    replica.promotion.tick()
+    if fault == "golden":
+        replica.decide()
+    for _ in range(3):
+        replica.promotion.tick()
+    assert refused(fault) == before + 1
+    assert mismatch() == 1
+    (event,) = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert (event["event"], event["fault"]) == ("bundle_refused", fault)
+    replica.hear(Call(7, "list"))
+    (listed,) = replica.sent()  # and the worker was told nothing
+    assert listed.outcome["problem"] == event["reason"]
+    green = Release("green", store.folder / "green", store.ids["green"])
+    pointer.replace(store.folder, Pointer("green"), pointer.read_if_any(store.folder))
+    replica.promotion.tick()
+    replica.decide()
+    assert replica.sent() == [Serve(green)]
+    replica.hear(Serving(green))
+    assert mismatch() == 0
+
+
+def test_bundle_is_taken_when_it_was_mended_and_promoted_again(store, replica):
+    store.add_broken("bad", "tree/rows.npy", "truncated")
+    store.point_to("bad")
+    replica.promotion.tick()
+    shutil.rmtree(store.folder / "bad")
+    shutil.copytree(store.folder / "blue", store.folder / "bad")
+    store.point_to("bad")
+    replica.promotion.tick()
+    replica.decide()
+    assert replica.sent() == [Serve(Release("bad", store.folder / "bad", store.ids["blue"]))]
+
+
 def test_call_is_given_up_when_the_pointer_is_moved_meanwhile(store, replica):
     replica.hear(Call(7, "load", "green", force=True))
     pointer.replace(store.folder, Pointer("blue", "red"), Pointer("red"))
@@ -116,6 +180,9 @@ def test_call_is_given_up_when_the_pointer_is_moved_meanwhile(store, replica):
     (reply,) = replica.sent()
     assert reply.outcome.error_type == "pointer_changed"
     assert "the pointer says blue since then" in reply.outcome.message
+    replica.decide()
+    assert replica.sent() == [Serve(Release("blue", store.folder / "blue", store.ids["blue"]))]
+    assert store.named() == Pointer("blue", "red")
 
 
 def test_caller_is_answered_when_the_service_ends(replica):
