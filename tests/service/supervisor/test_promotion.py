@@ -29,17 +29,23 @@ def store(written_once, tmp_path):
     return written_once.copy(tmp_path / "bundles")
 
 
+class OneWorker(Workers):
+    """One worker that is not started; without the shared memory of the metrics, which belongs to a whole process."""
+
+    def __init__(self, worker, settings):
+        self._all, self._settings = [worker], settings
+
+
 class Replica:
     """A Promotion over one worker whose process is the test."""
 
     def __init__(self, store, single=False):
         ours, self.theirs = socket.socketpair()
         settings = Settings(workers=1)
-        workers = Workers(SPAWN, settings, None)
-        self.worker, self._inbox = Worker(SPAWN.Process(), SupervisorEnd(ours)), Inbox()
-        workers._all.append(self.worker)
+        self.worker, self._inbox = Worker(SPAWN.Process(), SupervisorEnd(ours), region=0), Inbox()
         release = Release("red", store.folder / "red", store.ids["red"])
-        self.promotion = Promotion(None if single else store.folder, release, workers, SPAWN, settings)
+        self.promotion = Promotion(None if single else store.folder, release, OneWorker(self.worker, settings),
+                                   SPAWN, settings)
         self.hear(Serving(release))
 
     def hear(self, message):
