@@ -6,6 +6,7 @@ import pytest
 
 from service.bundles.control_channel import Call, Refusal
 from service.contract.errors import ErrorType
+from service.telemetry.request_log import flush
 from tests.service.http.app_in_process import in_app
 
 CALLS = [("GET", "/admin/bundles", None), ("POST", "/admin/bundles/load", {"bundle": "green"}),
@@ -30,6 +31,7 @@ def test_calls_are_refused_when_the_token_is_wrong(tiny_bundle, given, capfd):
         assert not [message for message in app.supervisor.receive() if isinstance(message, Call)]
 
     in_app(tiny_bundle, check, admin_token=TOKEN)
+    flush()
     assert "s3cret" not in capfd.readouterr().err
 
 

@@ -14,6 +14,7 @@ from service.bundles.control_channel import Call, Failed, Inbox, Release, Reply,
 from service.settings import Settings
 from service.supervisor.promotion import Promotion
 from service.supervisor.workers import Worker, Workers
+from service.telemetry.request_log import flush
 from tests.service.bundle_store import BundleStore
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -138,7 +139,7 @@ def mismatch():
 
 
 @pytest.mark.parametrize(("fault", "content"), [("broken", "bad"), ("golden", "wrong"), ("pointer", None)])
-def test_pointer_is_not_followed_and_refused_once_when_it_names_no_good_bundle(store, replica, fault, content, capsys):
+def test_pointer_is_not_followed_and_refused_once_when_it_names_no_good_bundle(store, replica, fault, content, capfd):
     before = refused(fault)
     if content is None:
         (store.folder / pointer.POINTER).write_text("green")
@@ -153,7 +154,8 @@ def test_pointer_is_not_followed_and_refused_once_when_it_names_no_good_bundle(s
         replica.promotion.tick()
     assert refused(fault) == before + 1
     assert mismatch() == 1
-    (event,) = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    flush()
+    (event,) = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert (event["event"], event["fault"]) == ("bundle_refused", fault)
     replica.hear(Call(7, "list"))
     (listed,) = replica.sent()  # and the worker was told nothing
