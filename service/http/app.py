@@ -28,8 +28,8 @@ from service.contract.schemas import ExplainReply, ExplainRequest, RetrieveReply
 from service.http.admin import AdminApi
 from service.http.admission import Admission, RequestQueue
 from service.http.dispatcher import Dispatcher, Route
-from service.http.observer import Observer, RequestRecord
-from service.http.requests import JSON, json_reply, read_body, record_of
+from service.http.observer import AccessEntry, Observer
+from service.http.requests import JSON, entry_of, json_reply, read_body
 from service.sampling.beam_recorder import BeamRecorder
 from service.sampling.quality_meter import QualityMeter
 from service.sampling.recent_requests import RecentRequests
@@ -107,17 +107,17 @@ class Api:
 
     async def retrieve(self, request: Request) -> Response:
         """The best ads for a user, best first."""
-        record = record_of(request)
+        entry = entry_of(request)
         with self._running() as host:
-            answer = await self._answer(request, record, host, RetrieveRequest)
-            total = time.perf_counter() - record.started
+            answer = await self._answer(request, entry, host, RetrieveRequest)
+            total = time.perf_counter() - entry.started
             stages = latency(answer, total)
             metrics.observe(answer, total)
-            record.details = {"bundle_id": host.manifest.bundle_id, "ads": len(answer.ad_ids), "user": answer.user,
+            entry.details = {"bundle_id": host.manifest.bundle_id, "ads": len(answer.ad_ids), "user": answer.user,
                               "user_cache": answer.user_cache, "degraded": answer.degraded,
                               "eligible": answer.found.eligible, "pairs_scored": answer.found.pairs_scored,
                               "latency_ms": stages}
-            reply = Response(reply_body(answer, host.manifest, record.request_id, stages), media_type=JSON,
+            reply = Response(reply_body(answer, host.manifest, entry.request_id, stages), media_type=JSON,
                              headers={"server-timing": server_timing(stages)})
             self._admission.observe_reply(time.perf_counter() - answer.ended)
             host.retriever.beams.observe_overhead(total - answer.times.queue - answer.times.search)
@@ -125,15 +125,15 @@ class Api:
 
     async def explain(self, request: Request) -> Response:
         """Why an ad was returned to a user, or was not."""
-        record = record_of(request)
+        entry = entry_of(request)
         with self._running() as host:
-            answer = await self._answer(request, record, host, ExplainRequest)
+            answer = await self._answer(request, entry, host, ExplainRequest)
             explained = answer.explanation
             if explained is None:
                 raise RuntimeError("the retriever explained nothing, though an ad was named")
-            record.details = {"bundle_id": host.manifest.bundle_id, "outcome": explained.of_search.outcome}
+            entry.details = {"bundle_id": host.manifest.bundle_id, "outcome": explained.of_search.outcome}
             self._admission.observe_reply(time.perf_counter() - answer.ended)
-            return Response(explanation_body(explained, answer, host.manifest, record.request_id), media_type=JSON)
+            return Response(explanation_body(explained, answer, host.manifest, entry.request_id), media_type=JSON)
 
     @contextmanager
     def _running(self) -> Iterator[BundleHost]:
@@ -146,7 +146,7 @@ class Api:
         finally:
             metrics.IN_FLIGHT.dec()
 
-    async def _answer(self, request: Request, record: RequestRecord, host: BundleHost,
+    async def _answer(self, request: Request, entry: AccessEntry, host: BundleHost,
                       schema: type[RetrieveRequest]) -> Answer:
         """Reads a body of this schema, and searches once admission control lets the request in."""
         retriever = host.retriever
@@ -159,7 +159,7 @@ class Api:
                 raise ServiceError(ErrorType.UNKNOWN_AD,
                                    f"ad_id is {shown(query.explain_ad)}, the bundle has no such ad",
                                    "name an ad of the catalogue that the bundle was exported from")
-            answer_by = self._answer_by(record, query)
+            answer_by = self._answer_by(entry, query)
             self._admission.refuse_if_late(answer_by)
             queue = RequestQueue(self._admission, answer_by, request.is_disconnected)
             answer = await retriever.retrieve(query, answer_by=answer_by, queue=queue)
@@ -173,10 +173,10 @@ class Api:
             self._recent.add(body)
         return answer
 
-    def _answer_by(self, record: RequestRecord, query: Query) -> float | None:
+    def _answer_by(self, entry: AccessEntry, query: Query) -> float | None:
         """The deadline, which counts from the arrival of the headers."""
         timeout_ms = self._settings.default_timeout_ms if query.timeout_ms is None else query.timeout_ms
-        return record.started + timeout_ms / 1000 if timeout_ms else None
+        return entry.started + timeout_ms / 1000 if timeout_ms else None
 
     async def livez(self, request: Request) -> Response:
         """200 as long as the process can answer at all."""

@@ -11,7 +11,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.contract.errors import ErrorType, ServiceError
-from service.http.observer import ID_HEADER, RequestRecord, new_id, note
+from service.http.observer import ID_HEADER, AccessEntry, new_id, note
 from service.http.requests import JSON
 from service.settings import variable
 
@@ -96,16 +96,16 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self) -> None:
         """Replies 408 to a request whose headers are not complete."""
-        record = RequestRecord(new_id(), time.perf_counter() - self._header_seconds, status=408,
+        entry = AccessEntry(new_id(), time.perf_counter() - self._header_seconds, status=408,
                                error_type=ErrorType.REQUEST_TIMEOUT)
         error = ServiceError(ErrorType.REQUEST_TIMEOUT, f"the headers of the request were not complete after "
                              f"{self._header_seconds:g} s", f"send them at once, or raise {variable('header_seconds')}")
         body = error.body()
         headers = {b"content-type": JSON.encode(), b"content-length": b"%d" % len(body), b"connection": b"close",
-                   ID_HEADER: record.request_id.encode()}
-        self.transport.write(STATUS_LINE[record.status] + b"".join(b"%s: %s\r\n" % line for line in headers.items())
+                   ID_HEADER: entry.request_id.encode()}
+        self.transport.write(STATUS_LINE[entry.status] + b"".join(b"%s: %s\r\n" % line for line in headers.items())
                              + b"\r\n" + body)
-        note(record)
+        note(entry)
 
 
 class _Parser(httptools.HttpRequestParser):

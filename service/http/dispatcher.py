@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from service.contract.errors import ErrorType, ServiceError, internal_error
 from service.http.admission import ClientLeftError
 from service.http.observer import CLIENT_GONE
-from service.http.requests import JSON, record_of
+from service.http.requests import JSON, entry_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -89,10 +89,10 @@ class Dispatcher:
             response = _refusal(request, refusal)
             response.headers["allow"] = route.method
             return response
-        record_of(request).endpoint = path
+        entry_of(request).endpoint = path
         return await route.endpoint(request)
 
 
 def _refusal(request: Request, error: ServiceError) -> Response:
-    record_of(request).error_type = error.error_type
+    entry_of(request).error_type = error.error_type
     return Response(error.body(), error.status, error.headers, JSON)

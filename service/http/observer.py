@@ -21,8 +21,8 @@ CLIENT_GONE = 499
 
 
 @dataclass
-class RequestRecord:
-    """What log and metrics tell of one request; `scope["record"]` while it runs.
+class AccessEntry:
+    """One request in the access log and the metrics; `scope["access_entry"]` while it runs.
 
     Attributes:
         request_id: the client's X-Request-ID if it is short and plain, else a random one.
@@ -52,28 +52,28 @@ class Observer:
             return
         if scope["method"] == "HEAD":  # the server, which keeps its own scope, leaves out the body of the reply
             scope = {**scope, "method": "GET"}
-        record = scope["record"] = RequestRecord(_request_id(scope), time.perf_counter())
+        entry = scope["access_entry"] = AccessEntry(_request_id(scope), time.perf_counter())
 
         async def send_and_note(message: Message) -> None:
             if message["type"] == "http.response.start":
-                record.status = message["status"]
-                message["headers"] = [*message["headers"], (ID_HEADER, record.request_id.encode())]
+                entry.status = message["status"]
+                message["headers"] = [*message["headers"], (ID_HEADER, entry.request_id.encode())]
             await send(message)
 
         try:
             await self._app(scope, receive, send_and_note)
         except Exception:  # a defect of the service, which the application has replied to already
-            record.details["traceback"] = traceback.format_exc()
+            entry.details["traceback"] = traceback.format_exc()
         finally:
-            note(record)
+            note(entry)
 
 
-def note(record: RequestRecord) -> None:
+def note(entry: AccessEntry) -> None:
     """Counts and logs a request that has ended."""
-    metrics.REQUESTS.labels(record.endpoint, str(record.status), record.error_type).inc()
-    log("request", request_id=record.request_id, endpoint=record.endpoint, status=record.status,
-        error_type=record.error_type or None, ms=round((time.perf_counter() - record.started) * 1000, 3),
-        **record.details)
+    metrics.REQUESTS.labels(entry.endpoint, str(entry.status), entry.error_type).inc()
+    log("request", request_id=entry.request_id, endpoint=entry.endpoint, status=entry.status,
+        error_type=entry.error_type or None, ms=round((time.perf_counter() - entry.started) * 1000, 3),
+        **entry.details)
 
 
 def new_id() -> str:

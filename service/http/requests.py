@@ -1,4 +1,4 @@
-"""What endpoints share: the record of a request, its body within limits, JSON replies."""
+"""What endpoints share: the access entry of a request, its body within limits, JSON replies."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.contract.errors import ErrorType, ServiceError
-from service.http.observer import RequestRecord
+from service.http.observer import AccessEntry
 from service.settings import Settings, variable
 
 JSON = "application/json"
 
 
-def record_of(request: Request) -> RequestRecord:
-    """The record of a request."""
-    record: RequestRecord = request.scope["record"]
-    return record
+def entry_of(request: Request) -> AccessEntry:
+    """The entry of a request in the access log."""
+    entry: AccessEntry = request.scope["access_entry"]
+    return entry
 
 
 def json_reply(content: Any) -> Response:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from service.contract.errors import ErrorType, ServiceError
 from service.http.admission import ClientLeftError
 from service.http.dispatcher import Dispatcher, Route
-from service.http.observer import RequestRecord
+from service.http.observer import AccessEntry
 
 REFUSED = ServiceError(ErrorType.OVERLOADED, "too much", "wait", retry_after=3)
 
@@ -39,12 +39,12 @@ def dispatcher(lifespan=nothing):
 
 
 class Sent:
-    """What the application sent for one request, its record, and what it raised."""
+    """What the application sent for one request, its access entry, and what it raised."""
 
     def __init__(self, method, path):
-        self.record, self.messages, self.error = RequestRecord("id", 0.0), [], None
+        self.entry, self.messages, self.error = AccessEntry("id", 0.0), [], None
         scope = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b"",
-                 "record": self.record}
+                 "access_entry": self.entry}
         try:
             asyncio.run(dispatcher()(scope, self.receive, self.send))
         except Exception as error:
@@ -59,16 +59,16 @@ class Sent:
         self.messages.append(message)
 
 
-def test_endpoint_answers_and_is_named_in_the_record_when_path_and_method_fit():
+def test_endpoint_answers_and_is_named_in_the_log_when_path_and_method_fit():
     sent = Sent("POST", "/hello")
     assert (sent.status, sent.body, sent.error) == (200, b"hello you", None)
-    assert (sent.record.endpoint, sent.record.error_type) == ("/hello", "")
+    assert (sent.entry.endpoint, sent.entry.error_type) == ("/hello", "")
 
 
 @pytest.mark.parametrize("path", ["/", "/hello/", "/hell", "/HELLO", "/a\0b", "/" + "x" * 5000])
 def test_reply_is_not_found_when_there_is_no_such_path(path):
     sent = Sent("POST", path)
-    assert (sent.status, sent.record.endpoint, sent.record.error_type) == (404, "other", "not_found")
+    assert (sent.status, sent.entry.endpoint, sent.entry.error_type) == (404, "other", "not_found")
     assert len(sent.body) < 500
 
 
@@ -77,25 +77,25 @@ def test_reply_is_not_found_when_there_is_no_such_path(path):
 def test_reply_names_the_method_when_the_path_has_another(method, path, allowed):
     sent = Sent(method, path)
     assert (sent.status, sent.headers[b"allow"]) == (405, allowed)
-    assert (sent.record.endpoint, sent.record.error_type) == ("other", "method_not_allowed")
+    assert (sent.entry.endpoint, sent.entry.error_type) == ("other", "method_not_allowed")
 
 
 def test_refusal_has_status_body_and_headers_when_an_endpoint_raises_it():
     sent = Sent("GET", "/refused")
     assert (sent.status, sent.body, sent.headers[b"retry-after"]) == (429, REFUSED.body(), b"3")
     assert sent.headers[b"content-type"] == b"application/json"
-    assert (sent.record.endpoint, sent.record.error_type, sent.error) == ("/refused", "overloaded", None)
+    assert (sent.entry.endpoint, sent.entry.error_type, sent.error) == ("/refused", "overloaded", None)
 
 
 @pytest.mark.parametrize("path", ["/gone", "/left"])
 def test_status_tells_that_the_client_left_when_it_has(path):
     sent = Sent("GET", path)
-    assert (sent.status, sent.record.error_type, sent.error) == (499, "", None)
+    assert (sent.status, sent.entry.error_type, sent.error) == (499, "", None)
 
 
 def test_caller_learns_nothing_and_the_observer_everything_when_an_endpoint_has_a_defect():
     sent = Sent("GET", "/defect")
-    assert (sent.status, sent.record.error_type) == (500, "internal")
+    assert (sent.status, sent.entry.error_type) == (500, "internal")
     assert b"secret" not in sent.body
     assert repr(sent.error) == "KeyError('secret')"
 
