@@ -224,8 +224,7 @@ def _keys(values: list[object], path: str) -> set[bytes]:
         try:
             keys.add(as_key(value, ""))  # the path, which is longer to make than the key, is for errors alone
         except FeatureError as error:
-            fact, _, remedy = str(error).rpartition("; ")
-            raise PredicateError(f"{path}[{at}]", fact.strip(), remedy) from error
+            raise PredicateError(f"{path}[{at}]", error.fact.strip(), error.remedy) from error
     return keys
 
 

@@ -13,7 +13,7 @@ from loadtest.bench.baselines import hnsw_sweep, ivf_sweep
 from loadtest.bench.graph_walk import graph_sweep
 from loadtest.bench.searches import Exhaustive, Search, beams
 from loadtest.bench.two_tower import TwoTower
-from service.retrieval.retriever import read_curve
+from service.retrieval.beam_choice import read_curve
 
 
 @dataclass(frozen=True)

@@ -177,13 +177,13 @@ class _Measurement:
 
     def _encoded(self, retriever: Retriever, context: Mapping[str, Any], row: int) -> EncodedUser:
         manifest = self.opened.manifest
-        return retriever.encode(Query(self.opened.content.users.ids[row], None, (), TOP_K, None, False,
-                                      first_task(manifest.tasks), context=context))
+        return retriever.encode(Query(user_id=self.opened.content.users.ids[row], top_k=TOP_K,
+                                      task_weights=first_task(manifest.tasks), context=context))
 
     def _search(self, retriever: Retriever, context: Mapping[str, Any], row: int) -> SearchResult:
         manifest = self.opened.manifest
-        options = SearchOptions(TOP_K, manifest.search.beam_width, False, first_task(manifest.tasks),
-                                np.empty(0, np.int64))
+        options = SearchOptions(top_k=TOP_K, beam_width=manifest.search.beam_width, exact=False,
+                                task_weights=first_task(manifest.tasks), excluded=np.empty(0, np.int64))
         return retriever.search(self._encoded(retriever, context, row), options)
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ _http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def service_environment(**settings: str) -> dict[str, str]:
     """This process's environment without settings of a service, then an admin token and the settings given."""
     kept = {name: value for name, value in os.environ.items()
-            if not name.startswith("RETRIEVAL_") and name not in ("REDIS_URL", "PROMETHEUS_MULTIPROC_DIR")}
+            if not name.startswith("RETRIEVAL_") and name != "REDIS_URL"}
     return {**kept, "RETRIEVAL_ADMIN_TOKEN": TOKEN, **settings}
 
 
@@ -38,6 +38,7 @@ class ServiceProcess(LoggedProcess):
     Args:
         serves: a bundle, or a folder of bundles.
         log: file that its log is appended to.
+        arguments: more of them on the command line, which win over those below.
         environment: all of its environment variables; see `service_environment`.
         workers: number of worker processes.
         port: where to listen; 0 lets the system choose.
@@ -47,19 +48,22 @@ class ServiceProcess(LoggedProcess):
         ProcessEndedError, TimeoutError: it does not listen.
     """
 
-    def __init__(self, serves: Path, log: Path, *, environment: Mapping[str, str], workers: int = 1, port: int = 0,
+    def __init__(self, serves: Path, log: Path, arguments: Sequence[str] = (), *,
+                 environment: Mapping[str, str], workers: int = 1, port: int = 0,
                  spawn: Spawn = subprocess.Popen) -> None:
         command = [sys.executable, "-m", "service", str(serves), "--host", HOST, "--port", str(port), "--workers",
-                   str(workers)]
+                   str(workers), *arguments]
         # Nothing is written to standard output, but every process of the service holds that pipe open until it ends.
         super().__init__(command, log, environment=environment, spawn=spawn, stdout=subprocess.PIPE)
         self.workers = workers
         try:
-            self.address = (HOST, int(self.wait_for_event("listening")["port"]))
+            listening = self.wait_for_event("listening")
+            self.address = (str(listening["host"]), int(listening["port"]))
         except BaseException:
             self.process.kill()
             raise
-        self.url = "http://{}:{}".format(*self.address)
+        host, port = self.address
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def events_named(self, name: str) -> list[dict[str, Any]]:
         """The lines of the log with this event."""
