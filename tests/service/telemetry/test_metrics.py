@@ -6,7 +6,8 @@ from tests.service.service_process import ServiceProcess
 def test_known_values_start_at_zero_when_nothing_has_happened(tiny_bundle):
     with ServiceProcess(tiny_bundle) as process:
         metrics = process.metrics()
-        for name in ('retrieval_degraded_total{reason="redis"}', 'retrieval_redis_failures_total{operation="get"}',
+        for name in ('retrieval_degraded_total{reason="redis"}',
+                     'retrieval_redis_failures_total{operation="get",reason="other"}',
                      'retrieval_admission_refused_total{reason="overloaded"}', "retrieval_log_lines_dropped_total",
                      'retrieval_bundle_refused_total{reason="broken"}', "retrieval_bundle_pointer_mismatch"):
             assert metrics[name] == 0, name
