@@ -114,10 +114,10 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: 
     catalogue = Catalogue.of(draw_ads(draws, ads))
     ad_ids = numbered("a", np.arange(ads), ads)
     truth = TruthWriter(out, catalogue.ads, users)
-    pq.write_table(_ad_table(draws, catalogue, ad_ids), out / ADS)
+    pq.write_table(_ad_table(draws, catalogue, ad_ids), out / ADS, write_page_checksum=True)
     event_ends = _event_ends(draws, users, events)
     schemas = {USERS: side_schema(SPEC, "user"), EVENTS: event_schema(SPEC), TEST_EVENTS: event_schema(SPEC)}
-    writers = {name: pq.ParquetWriter(out / name, schema) for name, schema in schemas.items()}
+    writers = {name: pq.ParquetWriter(out / name, schema, write_page_checksum=True) for name, schema in schemas.items()}
     with tqdm(total=events, desc="synthetic", unit="event", unit_scale=True) as bar:
         for start in range(0, users, chunk_users):
             rows = np.arange(start, min(start + chunk_users, users))

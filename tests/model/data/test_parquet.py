@@ -97,10 +97,34 @@ def test_other_types_are_brought_into_the_normal_form(tiny, tmp_path):
     parquet.write(tiny.save(tmp_path / "log"), tmp_path / "out")
     data = load_dataset(tmp_path / "out")
     assert data.user_ids.tolist() == [b"10", b"2", b"7"]
-    assert data.train.timestamps.tolist() == [3, 3, 9, 1, 5]
+    assert data.train.timestamps.tolist() == [3_000_000, 3_000_000, 9_000_000, 1_000_000, 5_000_000]
     assert data.train.labels[:, 0].tolist() == [0, 1, 1, 0, 1]
     assert data.encoder.vocabularies["item.tags"].tolist() == [b"1", b"2"]
     assert len(data.test) == 5
+
+
+def test_a_log_of_positives_alone_is_refused_when_it_is_declared_as_impressions(tiny, tmp_path):
+    tiny.change("events", "click", pa.array([1, 1, 0, 1, 1], pa.int8()))
+    tiny.change("events", "buy", pa.array([0, 1, 1, 0, 0], pa.int8()))
+    with pytest.raises(DataError, match=r'each of its 5 rows has a positive label.*declare "sampled"'):
+        parquet.write(tiny.save(tmp_path / "log"), tmp_path / "out")
+    assert not (tmp_path / "out" / "features.json").exists()
+    tiny.spec = dataclasses.replace(tiny.spec, negatives="sampled")
+    parquet.write(tiny.save(tmp_path / "log"), tmp_path / "out")
+    assert len(load_dataset(tmp_path / "out").train) == 5
+
+
+def test_test_events_may_all_be_positives(tiny, tmp_path):
+    tiny.tables["test_events"] = tiny.tables["events"].slice(0, 2)
+    parquet.write(tiny.save(tmp_path / "log"), tmp_path / "out")
+    assert load_dataset(tmp_path / "out").test.labels[:, 0].tolist() == [1, 1]
+
+
+def test_a_folder_of_part_files_in_out_is_not_replaced(tiny, tmp_path):
+    (tmp_path / "out" / "events.parquet").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"events.parquet is a folder, and would be replaced by a file; name another"):
+        parquet.write(tiny.save(tmp_path / "log"), tmp_path / "out")
+    assert (tmp_path / "out" / "events.parquet").is_dir()
 
 
 def test_rows_count_through_the_file_when_it_is_read_in_batches(tiny, tmp_path, monkeypatch):
