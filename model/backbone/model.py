@@ -65,7 +65,7 @@ class Backbone:
                    "strengths": torch.from_numpy(np.ascontiguousarray(self.towers.strengths))}
         save_file(tensors | {f"head.{k}": v for k, v in self.head.state_dict().items()},
                   folder / "backbone.safetensors")
-        (folder / "backbone.json").write_text(json.dumps(asdict(self.config), indent=1) + "\n")
+        (folder / "backbone.json").write_text(json.dumps(asdict(self.config), indent=1, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Backbone:

@@ -34,10 +34,15 @@ def click_logits(world: TrueWorld, seed: int = 0) -> NDArray[np.float32]:
                            for at in tqdm(range(0, len(users), _ROWS), desc="true logits", unit="batch")])
 
 
-def variance_shares(logits: NDArray[np.float32]) -> dict[str, float]:
-    """Shares of the variance over random pairs: main effects of user and ad, and the rest, their crossing."""
+def variance_shares(logits: NDArray[np.float32]) -> dict[str, float | None]:
+    """Shares of the variance over random pairs: main effects of user and ad, and the rest, their crossing.
+
+    None where all pairs have the same logit, as in a world of one user and one ad.
+    """
     user, ad, crossing = _effects(logits)
     total = float(logits.var(dtype=np.float64))
+    if not total:
+        return {"user": None, "ad": None, "crossing": None}
     return {"user": float(user.var(dtype=np.float64)) / total, "ad": float(ad.var(dtype=np.float64)) / total,
             "crossing": float(crossing.var(dtype=np.float64)) / total}
 
@@ -84,7 +89,7 @@ def main() -> int:
                                      description="Measure a synthetic world against its truth.")
     parser.add_argument("data", type=Path, help="folder written by `python -m model data synthetic`")
     try:
-        print(json.dumps(report(parser.parse_args().data), indent=1))
+        print(json.dumps(report(parser.parse_args().data), indent=1, allow_nan=False))
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

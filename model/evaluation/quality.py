@@ -81,8 +81,8 @@ def against_truth(trainer: Trainer, world: TrueWorld, test: Events) -> dict[str,
     users = np.random.default_rng([trainer.config.seed, 9]).permutation(len(trainer.dataset.user_ids))[:most]
     targets, nothing = Ragged.of([world.top_k(user, 100) for user in users]), Ragged.of([[] for _ in users])
     found = recall(trainer.reader, trainer.clicks, trainer.everyone, users, targets, nothing, (100,))
-    bayes = {task: value if math.isfinite(value) else None for task, value in world.bayes_ne(test).items()}
-    return {"bayes_ne": bayes, "overlap@100_with_truth": found["recall@100"], "truth_users": len(users)}
+    return {"bayes_ne": world.bayes_ne(test), "overlap@100_with_truth": found["recall@100"],
+            "truth_users": len(users)}
 
 
 def defined(name: str, figures: Mapping[str, float], tasks: Sequence[str], test: Events) -> dict[str, float | None]:
