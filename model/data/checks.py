@@ -37,7 +37,7 @@ def check_keys(table: ParquetTable, column: str, keys: pa.Array, *, nullable: bo
             table.refuse(column, at if rows is None else int(rows[at]), keys[at].as_py(), fact, remedy)
 
     if keys.null_count and not nullable:
-        fail(pc.is_null(keys), "is no value", "fill it in or drop the row" if rows is None else "drop it from the list")
+        fail(pc.is_null(keys), "is null", "fill it in or drop the row" if rows is None else "drop it from the list")
     fail(pc.equal(pc.binary_length(keys), 0), "is empty", "give text, or null where the field is unknown")
     fail(pc.greater(pc.binary_length(keys), MAX_ID_BYTES), f"has more than {MAX_ID_BYTES} bytes", "shorten it")
     fail(pc.match_substring(keys, "\0"), "contains a NUL character", "remove it")
@@ -53,7 +53,7 @@ def check_unique(table: ParquetTable, column: str, ids: pa.Array) -> None:
     at = repeats[np.argmin(order[repeats + 1])]
     first = int(order[at])
     table.refuse(column, int(order[at + 1]), ids[first].as_py(), f"is already the id of {table.place(first)}",
-                 "every id may be there once: drop or merge the rows")
+                 "ids must be unique: drop or merge the rows")
 
 
 def check_dense(table: ParquetTable, column: str, values: pa.Array) -> None:
@@ -73,7 +73,7 @@ def check_lists(table: ParquetTable, column: str, lists: pa.Array) -> None:
 def check_numbers(table: ParquetTable, column: str, numbers: pa.Array, first_row: int) -> None:
     """Timestamps and labels: no nulls; `first_row` is the row of the first number."""
     if numbers.null_count:
-        table.refuse(column, first_row + first_true(numbers.is_null()), None, "is no number",
+        table.refuse(column, first_row + first_true(numbers.is_null()), None, "is null",
                      "fill it in or drop the row")
 
 
@@ -89,7 +89,7 @@ def check_labels(table: ParquetTable, spec: FeatureSpec, labels: NDArray[Any], f
     bad = np.argwhere((labels != 0) & (labels != 1))
     if len(bad):
         row, task = bad[0]
-        table.refuse(spec.tasks[task].name, first_row + int(row), int(labels[row, task]), "is no label",
+        table.refuse(spec.tasks[task].name, first_row + int(row), int(labels[row, task]), "is not a label",
                      "labels are 0 or 1")
     if spec.negatives == "sampled":
         empty = np.flatnonzero(~labels.any(axis=1))
@@ -102,7 +102,7 @@ def check_labels(table: ParquetTable, spec: FeatureSpec, labels: NDArray[Any], f
 
 def rows_of(table: ParquetTable, column: str, keys: pa.Array, ids: pa.Array, owner: str,
             first_row: int = 0) -> NDArray[np.int32]:
-    """Row of each id in the sorted or unsorted ids of another table.
+    """Row of each id in another table.
 
     Args:
         table: that the keys are from.

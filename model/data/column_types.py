@@ -27,8 +27,8 @@ def normal(part: Part, field: pa.Field, column: pa.Array, first_row: int = 0) ->
     except pa.ArrowInvalid as error:
         if field.name in part.keys:
             raise DataError(f"{part.path}: column {field.name!r} is {part.keys[field.name]!r} by the name of its "
-                            f"folder, which does not stand for {field.type}; rename the folder") from error
-        remedy = "give numbers of 64 bits" if pa.types.is_integer(target) else "convert it"
+                            f"folder, which cannot be read as {field.type}; rename the folder") from error
+        remedy = "use numbers that fit 64 bits" if pa.types.is_integer(target) else "convert it"
         if pa.types.is_timestamp(target):
             remedy = "write all timestamps in one coarser unit"
         raise DataError(f"{part.path}: column {field.name!r}: {one_line(error)}; {remedy}") from error
@@ -60,7 +60,7 @@ def _target(part: Part, field: pa.Field, found: pa.DataType) -> pa.DataType:
     if pa.types.is_null(found):  # nothing but nulls, as pandas writes it
         return pa.float64() if pa.types.is_floating(wanted) else pa.int64() if pa.types.is_integer(wanted) else wanted
     if target is None:
-        raise DataError(f"{part.path}: column {field.name!r} has type {found}, which does not stand for {wanted}; "
+        raise DataError(f"{part.path}: column {field.name!r} has type {found}, which cannot be read as {wanted}; "
                         "convert it (docs/data.md lists the types)")
     return target
 

@@ -19,7 +19,7 @@ from model.data.tables import DataError
 
 READ_ERRORS = (OSError, pa.ArrowException)
 
-_MISSING = {"user_id": "name the column of the user's id so", "ad_id": "name the column of the ad's id so",
+_MISSING = {"user_id": "give the column of user ids this name", "ad_id": "give the column of ad ids this name",
             "timestamp": "add it, 0 throughout if the log has no times"}
 
 
@@ -106,7 +106,7 @@ def require(part: Part, columns: Sequence[str]) -> None:
             remedy = _MISSING.get(name, "add it, or take it out of features.json")
             raise DataError(f"{part.path}: column {name!r} is missing, the file has {found}; {remedy}")
         if found.count(name) > 1:
-            raise DataError(f"{part.path}: column {name!r} is there twice; keep one")
+            raise DataError(f"{part.path}: column {name!r} appears twice; keep one")
 
 
 def read_columns(path: Path, file: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:

@@ -1,7 +1,7 @@
-"""The synthetic ad log: users of `world.py` see ads that a logging policy picks, and click and convert as planted.
+"""The synthetic log: users see ads that a logging policy picks, and click and convert with the world's probabilities.
 
-Streams to disk a chunk of users at a time; the result does not depend on the chunk. Beside the tables it keeps the
-truth (`truth.py`). What the true logits read is observable: plainly, with noise, or through the clicks.
+It is written a chunk of users at a time, and does not depend on the size of the chunk; the ground truth (`truth.py`) is
+stored beside the tables. Everything that the true logits read can be observed: plainly, with noise, or in the clicks.
 """
 
 from __future__ import annotations

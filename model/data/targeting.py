@@ -1,4 +1,4 @@
-"""The predicates of ads in a data folder: column `targeting` of `ads.parquet`, read, checked and made distinct."""
+"""The predicates of ads, column `targeting` of `ads.parquet`: parsed, checked and deduplicated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from model.data.tables import TARGETING, DataError
 
 @dataclass(frozen=True)
 class AdPredicates:
-    """Who may see which ads.
+    """The distinct predicates of a data folder and the ads that have them.
 
     Attributes:
         distinct: the predicates, in the order of the first ad that has each.

@@ -1,7 +1,7 @@
-"""The truth behind a synthetic log: exact probabilities of any user and ad, the Bayes NE, and the best ads of a user.
+"""Ground truth of a synthetic log: exact probabilities for any user and ad, the Bayes NE, and each user's best ads.
 
-It refers to the moment after the last train event, as does everything that a server can know. Rows are those of
-`load_dataset`: synthetic ids sort by number.
+All of it refers to the moment after the last train event, as does everything that a server can know. Rows are those of
+`load_dataset`, since synthetic ids sort by number.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The quality of a run on the events that it did not train on: recall of the exhaustive search, and NE."""
+"""Quality of a run on test events: recall of the exhaustive search, and normalized entropy."""
 
 from __future__ import annotations
 

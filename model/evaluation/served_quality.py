@@ -1,6 +1,6 @@
-"""What a run finds once it is exported and served through its beam, and what that costs.
+"""Recall and cost of an exported run, through its beam and by exhaustive search.
 
-The cost of all searches is in one unit: pairs scored times the arithmetic of the graph that scores them.
+Cost is counted as for all searches: pairs scored times the operations per pair of the graph that scores them.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ def read_soft_labels(path: Path, dataset: Dataset, device: torch.device) -> File
     """Reads a Parquet file with `user_id`, `ad_id` and a column of probabilities for each task.
 
     Raises:
-        DataError: the file or a column is missing, an id is not in the data, or a value is no probability.
+        DataError: the file or a column is missing, an id is not in the data, or a value is not a probability.
     """
     tasks = [task.name for task in dataset.spec.tasks]
     schema = pa.schema([("user_id", pa.string()), ("ad_id", pa.string()), *((name, pa.float32()) for name in tasks)])
@@ -184,7 +184,7 @@ def read_soft_labels(path: Path, dataset: Dataset, device: torch.device) -> File
         bad = pc.or_kleene(pc.is_null(column, nan_is_null=True), pc.or_(pc.less(column, 0), pc.greater(column, 1)))
         row = pc.index(bad, True).as_py()
         if row >= 0:
-            table.refuse(name, row, column[row].as_py(), "is no probability", "give a number from 0 to 1")
+            table.refuse(name, row, column[row].as_py(), "is not a probability", "give a number from 0 to 1")
         values[:, at] = column.to_numpy()
     order = np.argsort(users, kind="stable")
     starts = np.searchsorted(users[order], np.arange(len(dataset.user_ids) + 1)).astype(np.int64)

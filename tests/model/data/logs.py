@@ -1,5 +1,6 @@
-"""Ways in which a test brings the tiny log in, or damages it."""
+"""Ways in which a test brings the tiny log in, damages it, or judges labels."""
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from model.data import parquet
@@ -31,3 +32,10 @@ def damage(path, column):
     content = bytearray(path.read_bytes())
     content[start:start + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
     path.write_bytes(content)
+
+
+def assert_calibrated(probabilities, labels):
+    """Counts of labels within 4.5 standard deviations of the planted expectation, in ten bins of equal size."""
+    for part in np.array_split(np.argsort(probabilities), 10):
+        p = probabilities[part]
+        assert abs(labels[part].sum() - p.sum()) < 4.5 * np.sqrt((p * (1 - p)).sum()) + 1

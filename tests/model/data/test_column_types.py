@@ -45,5 +45,5 @@ def test_lists_of_nothing_are_read_as_empty(tiny, tmp_path):
     data = brought_in(tiny, tmp_path)
     assert data.items.multi[0].indptr.tolist() == [0, 0, 0, 0, 0]
     tiny.change("ads", "tags", pa.array([[], None, [None], []], pa.list_(pa.null())))
-    with pytest.raises(DataError, match=r"column 'tags', row 2: value None is no value; drop it from the list"):
+    with pytest.raises(DataError, match=r"column 'tags', row 2: value None is null; drop it from the list"):
         brought_in(tiny, tmp_path)

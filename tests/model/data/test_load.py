@@ -144,7 +144,7 @@ def test_a_folder_is_refused_when_a_file_is_missing_or_no_parquet(tiny, tmp_path
 
 def test_a_column_of_another_type_is_refused_with_both_types(tiny, tmp_path):
     tiny.change("users", "age", pa.array(["1", "2", "3"]))
-    with pytest.raises(DataError, match="'age' has type string, which does not stand for float"):
+    with pytest.raises(DataError, match="'age' has type string, which cannot be read as float"):
         load_dataset(tiny.save(tmp_path))
 
 

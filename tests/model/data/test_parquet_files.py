@@ -68,7 +68,7 @@ def test_a_key_that_is_no_number_is_refused_where_one_is_wanted(tiny, tmp_path):
     source = tiny.save(tmp_path / "log")
     (source / "events.parquet").unlink()
     as_spark(tiny.tables["events"].drop_columns(["click"]), source / "events.parquet" / "click=yes", 1)
-    with pytest.raises(DataError, match="column 'click' is 'yes' by the name of its folder, which does not stand for"):
+    with pytest.raises(DataError, match="column 'click' is 'yes' by the name of its folder, which cannot be read as"):
         parquet.write(source, tmp_path / "out")
 
 

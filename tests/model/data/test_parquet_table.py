@@ -73,7 +73,7 @@ def test_times_that_cannot_be_compared_are_refused(tiny, tmp_path, train, test, 
 
 def test_a_null_time_is_refused_with_its_row(tiny, tmp_path):
     tiny.change("events", "timestamp", pa.array([1, 2, None, 4, 5], pa.timestamp("us")))
-    with pytest.raises(DataError, match=r"column 'timestamp', row 2: value None is no number; fill it in"):
+    with pytest.raises(DataError, match=r"column 'timestamp', row 2: value None is null; fill it in"):
         brought_in(tiny, tmp_path)
 
 
