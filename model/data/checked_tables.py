@@ -92,15 +92,15 @@ class EventBatch:
     """Some events.
 
     Attributes:
-        columns: by name, in the types of the format; labels are int64.
+        columns: by name, in the types of the format; labels of another type than int8 are int64.
         users, items: (N,) int32 rows in the tables of users and ads.
-        labels: (N, T) int64 of 0 and 1.
+        labels: (N, T) int8 or int64 of 0 and 1.
     """
 
     columns: dict[str, pa.Array]
     users: NDArray[np.int32]
     items: NDArray[np.int32]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.integer]
 
     def __len__(self) -> int:
         return len(self.users)

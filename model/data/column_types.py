@@ -55,6 +55,8 @@ def _target(part: Part, field: pa.Field, found: pa.DataType) -> pa.DataType:
         target = pa.float64() if pa.types.is_floating(found) or is_whole else None
     elif pa.types.is_timestamp(wanted):
         target = wanted if pa.types.is_timestamp(found) else None
+    elif found == wanted:
+        target = wanted
     else:
         target = pa.int64() if is_whole or pa.types.is_boolean(found) else None
     if pa.types.is_null(found):  # nothing but nulls, as pandas writes it

@@ -54,7 +54,7 @@ class ParquetTable:
             require(part, columns)
 
     def column(self, field: pa.Field) -> pa.Array:
-        """A whole column in the type of `field`; dense values come as float64 and labels as int64 to be checked."""
+        """A whole column in the type of `field`; dense values come as float64, labels as int8 or int64."""
         chunks = []
         for part in self.parts:
             with open_parquet(part.path) as file:
