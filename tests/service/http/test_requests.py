@@ -6,6 +6,8 @@ import zlib
 
 import pytest
 
+from tests.service.service_process import ADMIN_TOKEN
+
 BODY = json.dumps({"user_id": "user-01", "top_k": 3}).encode()
 JSON = "application/json"
 
@@ -33,7 +35,7 @@ def test_body_is_refused_when_it_is_compressed(service, coding, body, path):
 def test_compressed_body_of_an_admin_call_is_refused(service):
     reply = service.http.post("/admin/bundles/load", content=gzip.compress(b'{"bundle": "x"}'),
                               headers={"Content-Type": JSON, "Content-Encoding": "gzip",
-                                       "Authorization": "Bearer admin-token-of-the-tests"})
+                                       "Authorization": f"Bearer {ADMIN_TOKEN}"})
     assert (reply.status_code, reply.json()["error_type"]) == (415, "unsupported_media_type")
 
 
