@@ -21,9 +21,10 @@ from index_store.features.tower_inputs import pool, user_bags
 from index_store.features.values import FeatureError, as_key, look_up
 from index_store.search.beam_curve import BeamCurve, BeamPoint
 from index_store.search.beam_search import BeamSearch, widening
-from index_store.search.deadline import Deadline, Pace
+from index_store.search.deadline import Deadline, SearchCost
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.explain import Explainer, PathStep
+from index_store.search.moving_average import MovingAverage
 from index_store.search.ranking import SearchResult
 from index_store.search.scoring import UserQuery
 from index_store.search.search_time import SearchTime
@@ -37,7 +38,7 @@ from service.retrieval.onnx_towers import OnnxTowers
 from service.retrieval.single_flight import Flight, SingleFlight
 from service.retrieval.turn import Turn
 
-_MEMORY = 0.05
+_NEWEST = 0.05
 """Share of the newest request in the time that requests spend outside of their search."""
 
 class EmbeddingCache(Protocol):
@@ -92,8 +93,8 @@ class Retriever:
         self._threads = ThreadPoolExecutor(search_threads, "search")
         self._flights: SingleFlight[NDArray[np.float32]] = SingleFlight()
         self._curve = read_curve(opened)
-        self._beam_pace, self._exact_pace = Pace(), Pace()
-        self._search_time, self._around = SearchTime(), 0.0
+        self._beam_cost, self._exact_cost = SearchCost(), SearchCost()
+        self._search_time, self._around = SearchTime(), MovingAverage(_NEWEST, start=0.0)
 
     def close(self) -> None:
         """Waits for running searches."""
@@ -168,8 +169,8 @@ class Retriever:
 
     def _search(self, query: UserQuery, options: SearchOptions, eligible: Eligible | None, search_by: float | None,
                 trace: bool = False) -> SearchResult:
-        pace = self._exact_pace if options.exact else self._beam_pace
-        deadline = None if search_by is None else Deadline(search_by, pace)
+        cost = self._exact_cost if options.exact else self._beam_cost
+        deadline = None if search_by is None else Deadline(search_by, cost)
         if options.exact:
             found = self._exhaustive.search(query, top_k=options.top_k, task_weights=options.task_weights,
                                             eligible=eligible, deadline=deadline, trace=trace)
@@ -179,7 +180,7 @@ class Retriever:
                                       trace=trace)
         for level in found.levels:
             if level.scored:
-                pace.observe(level.level, level.scored, level.seconds)
+                cost.observe(level.level, level.scored, level.seconds)
         return found
 
     def eligible(self, user: EncodedUser, excluded: NDArray[np.int64]) -> Eligible | None:
@@ -188,7 +189,7 @@ class Retriever:
 
     def note_around(self, seconds: float) -> None:
         """Takes the time that a request spent outside of search and queue into account for `budget_ms`."""
-        self._around += _MEMORY * (seconds - self._around)
+        self._around.observe(seconds)
 
     def score_ads(self, query: Query, ad_ids: Sequence[str]) -> NDArray[np.float32]:
         """Scores of named ads (N,) float32 for the user of a query, whatever a search would make of them.
@@ -257,7 +258,7 @@ class Retriever:
         if query.target_overlap is not None:
             return self._curve.for_overlap(query.target_overlap)
         if query.budget_ms is not None:
-            affordable = self._search_time.pairs_within(query.budget_ms / 1000 - self._around)
+            affordable = self._search_time.pairs_within(query.budget_ms / 1000 - self._around.mean)
             return self._curve.for_pairs(affordable / widening(self._content.tree, eligible))
         return self._curve.default
 

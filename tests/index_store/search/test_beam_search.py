@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index_store.search.beam_search import MOST_WIDENED, BeamSearch
-from index_store.search.deadline import Pace
+from index_store.search.deadline import SearchCost
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.ranking import LEAST_BLOCK
 from index_store.targeting.eligibility import Eligible
@@ -147,7 +147,7 @@ class PlantedTime:
     """A Deadline with the given seconds left, one a question, and the last one from then on; a pair takes a second."""
 
     seconds: list[float]
-    pace: Pace = field(default_factory=lambda: Pace(1.0))
+    cost: SearchCost = field(default_factory=lambda: SearchCost(1.0))
 
     def left(self):
         return self.seconds.pop(0) if len(self.seconds) > 1 else self.seconds[0]
@@ -205,28 +205,28 @@ def test_exhaustive_search_scores_some_when_no_time_is_left():
     assert (result.pairs_scored, result.coverage, len(result.rows)) == (LEAST_BLOCK, pytest.approx(1 / 3), 5)
 
 
-def test_pace_follows_the_searches_when_they_slow_down():
-    pace = Pace(1e-6)
+def test_cost_follows_the_searches_when_they_slow_down():
+    cost = SearchCost(1e-6)
     for _ in range(200):
-        pace.observe(1, 1000, 4e-3)
-    assert pace.seconds_per_pair(1) == pytest.approx(4e-6, rel=0.01)
-    assert pace.seconds_per_pair(2) == 1e-6
+        cost.observe(1, 1000, 4e-3)
+    assert cost.seconds_per_pair(1) == pytest.approx(4e-6, rel=0.01)
+    assert cost.seconds_per_pair(2) == 1e-6
 
 
-def test_pace_is_kept_when_tiny_searches_come_between():
-    pace = Pace(1e-6)
+def test_cost_is_kept_when_tiny_searches_come_between():
+    cost = SearchCost(1e-6)
     for _ in range(100):
-        pace.observe(1, 5000, 5e-3)
-        pace.observe(1, 1, 3e-4)
-    assert pace.seconds_per_pair(1) == pytest.approx(1e-6, rel=0.1)
+        cost.observe(1, 5000, 5e-3)
+        cost.observe(1, 1, 3e-4)
+    assert cost.seconds_per_pair(1) == pytest.approx(1e-6, rel=0.1)
 
 
-def test_pace_of_a_plan_is_that_of_its_levels():
-    pace = Pace(1.0)
+def test_cost_of_a_plan_is_that_of_its_levels():
+    cost = SearchCost(1.0)
     for _ in range(300):
-        pace.observe(1, 20, 400.0)  # 20 seconds a pair
-        pace.observe(3, 1000, 500.0)  # half a second
-    assert pace.seconds({1: 10.0, 2: 7.0, 3: 100.0}) == pytest.approx(10 * 20 + 7 * 1 + 100 * 0.5, rel=1e-4)
+        cost.observe(1, 20, 400.0)  # 20 seconds a pair
+        cost.observe(3, 1000, 500.0)  # half a second
+    assert cost.seconds({1: 10.0, 2: 7.0, 3: 100.0}) == pytest.approx(10 * 20 + 7 * 1 + 100 * 0.5, rel=1e-4)
 
 
 def test_targeted_search_is_whole_when_its_eligible_pairs_fit():
