@@ -19,7 +19,8 @@ from index_store.bundle.bundle import BundleContent, UserTable, write_content
 from index_store.bundle.files import BundleWriter
 from index_store.bundle.manifest import LevelEntry, Manifest, SearchDefaults
 from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
-from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, feature_names, idf, key_postings
+from index_store.features.interaction import feature_names
+from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf, key_postings
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import all_item_keys, item_bags, pool, table_sizes, user_bags
 from index_store.search.scoring import DenseLayers

@@ -19,9 +19,11 @@ from index_store.bundle.files import BundleFiles, BundleWriter
 from index_store.bundle.manifest import Manifest
 from index_store.bundle.targeting_files import read_targeting, write_targeting
 from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
-from index_store.features.postings import ItemKeys, KeyIndex, feature_names, user_keys
+from index_store.features.interaction import feature_names
+from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import all_item_keys, table_sizes
+from index_store.features.user_keys import user_keys
 from index_store.features.values import FeatureError, look_up
 from index_store.search.scoring import DenseLayers, Storage, TowerScorer, UserQuery
 from index_store.targeting.targeting import AdTargeting
@@ -91,8 +93,8 @@ class BundleContent:
             features: of one row.
             history: (M,) item rows, most recent first.
         """
-        one = Ragged(np.array([0, len(history)], np.int64), history)
-        return UserQuery(embedding, user_keys(self.index, self.encoder.spec, features, one, self.item_keys))
+        keys = user_keys(self.index, self.encoder.spec, features, Ragged.one_row(history), self.item_keys)
+        return UserQuery(embedding, keys)
 
 
 def write_content(writer: BundleWriter, content: BundleContent) -> None:

@@ -263,7 +263,7 @@ class FeatureEncoder:
         categorical = [self._one(name, raw.get(name)) for name in self.spec.fields("user", "categorical")]
         multi = [self._many(name, raw.get(name)) for name in self.spec.fields("user", "multi")]
         return Features(np.array(dense, np.float32).reshape(1, -1), np.array(categorical, np.int32).reshape(1, -1),
-                        tuple(Ragged.of([ids]) for ids in multi))
+                        tuple(map(Ragged.one_row, multi)))
 
     def encode_history(self, item_ids: Sequence[object]) -> NDArray[np.int32]:
         """Item rows (M,) int32 of a history, most recent first; unknown items are left out.

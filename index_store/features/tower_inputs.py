@@ -23,12 +23,11 @@ def history_fields(spec: FeatureSpec) -> list[str]:
 
 def item_keys(spec: FeatureSpec, items: Features, name: str) -> Ragged:
     """Ids of one item field for every item row; for `ad_id` the row itself + 1, since 0 is the unknown id."""
-    n = len(items)
     if name == ITEM_ID:
-        return Ragged(np.arange(n + 1, dtype=np.int64), np.arange(1, n + 1, dtype=np.int32))
+        return Ragged.singles(np.arange(1, len(items) + 1, dtype=np.int32))
     if name in spec.fields("item", "categorical"):
         column = items.categorical[:, spec.fields("item", "categorical").index(name)]
-        return Ragged(np.arange(n + 1, dtype=np.int64), np.ascontiguousarray(column))
+        return Ragged.singles(np.ascontiguousarray(column))
     return items.multi[spec.fields("item", "multi").index(name)]
 
 
@@ -58,13 +57,13 @@ def user_bags(spec: FeatureSpec, features: Features, history: Ragged, keys: Mapp
         history: N rows of item rows, most recent first.
         keys: `all_item_keys` of the catalogue.
     """
-    one_each = np.arange(len(features) + 1, dtype=np.int64)
-    bags = {f"user.{name}": Ragged(one_each, features.categorical[:, c])
+    one_each = Ragged.singles(np.zeros(len(features), np.int32))
+    bags = {f"user.{name}": one_each.with_values(features.categorical[:, c])
             for c, name in enumerate(spec.fields("user", "categorical"))}
     bags |= {f"user.{name}": bag for name, bag in zip(spec.fields("user", "multi"), features.multi, strict=True)}
     for name in history_fields(spec):
         if keys[name].one_each:
-            bags[f"history.{name}"] = Ragged(history.indptr, keys[name].values.take(history.values))
+            bags[f"history.{name}"] = history.with_values(keys[name].values.take(history.values))
         else:
             of_items = keys[name].take(history.values)
             bags[f"history.{name}"] = Ragged(of_items.indptr[history.indptr], of_items.values)

@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.postings import ItemKeys, KeyHits, item_features, node_features
+from index_store.features.interaction import item_features, node_features
+from index_store.features.postings import ItemKeys
 from index_store.features.ragged import Ragged
+from index_store.features.user_keys import KeyHits
 from index_store.tree.tree import Tree
 
 BLOCK = 2048

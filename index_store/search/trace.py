@@ -95,5 +95,5 @@ def kept_nodes(tree: Tree, steps: Sequence[Step]) -> tuple[Ragged, ...]:
         if level > 1:
             nodes = tree.children(level - 1, nodes)
         nodes = chosen.get(level, nodes)
-        kept.append(Ragged.of([np.sort(nodes)]))
+        kept.append(Ragged.one_row(np.sort(nodes).astype(np.int32)))
     return tuple(kept)

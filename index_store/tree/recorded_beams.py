@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from index_store.features.encoder import Features
 from index_store.features.ragged import Ragged
@@ -70,13 +69,6 @@ class RecordedBeams:
         features = [part.features for part in parts]
         return cls(Features(np.concatenate([one.dense for one in features]),
                             np.concatenate([one.categorical for one in features]),
-                            tuple(map(_stacked, zip(*(one.multi for one in features), strict=True)))),
-                   _stacked([part.history for part in parts]),
-                   tuple(map(_stacked, zip(*(part.kept for part in parts), strict=True))))
-
-
-def _stacked(parts: Sequence[Ragged]) -> Ragged:
-    """The rows of all parts, one after the other."""
-    lengths: NDArray[np.int64] = np.concatenate([part.lengths for part in parts])
-    return Ragged(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-                  np.concatenate([part.values for part in parts]).astype(np.int32, copy=False))
+                            tuple(map(Ragged.concatenated, zip(*(one.multi for one in features), strict=True)))),
+                   Ragged.concatenated([part.history for part in parts]),
+                   tuple(map(Ragged.concatenated, zip(*(part.kept for part in parts), strict=True))))

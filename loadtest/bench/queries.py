@@ -93,5 +93,4 @@ def first_task(tasks: Sequence[str]) -> NDArray[np.float32]:
 def _by_user(events: Events, users: int) -> Ragged:
     """Items with the first task's label, by user."""
     chosen = events.labels[:, 0] == 1
-    indptr = np.searchsorted(events.users[chosen], np.arange(users + 1)).astype(np.int64)
-    return Ragged(indptr, events.items[chosen])
+    return Ragged.of_owners(events.users[chosen], users, events.items[chosen])

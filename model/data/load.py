@@ -206,7 +206,7 @@ def _load_side(folder: Path, spec: FeatureSpec, side: Side, vocabularies: dict[s
         lists = lists.take(order)
         vocabularies[f"{side}.{name}"], values = _fit_vocabulary(pc.list_flatten(lists))
         lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
-        multi.append(Ragged(np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)]), values))
+        multi.append(Ragged.of_lengths(lengths, values))
     return ids.take(order), Features(dense, categorical, tuple(multi))
 
 

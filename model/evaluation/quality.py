@@ -43,11 +43,11 @@ class Asked:
         """So many of the users with positives of the first task among the test events, 0 = all."""
         n = len(trainer.dataset.user_ids)
         first = Clicks.of(_of_first_task(test), n)
-        targets = Ragged(first.indptr, first.rows)
+        targets = first.lists
         seen = Clicks.of(_of_first_task(trainer.dataset.train), n)
         asked = np.random.default_rng([trainer.config.seed, 8]).permutation(np.flatnonzero(np.diff(targets.indptr)))
         asked = asked[:users] if users else asked
-        return cls(asked, targets.take(asked), Ragged(seen.indptr, seen.rows).take(asked))
+        return cls(asked, targets.take(asked), seen.lists.take(asked))
 
 
 def quality(trainer: Trainer, users: int) -> dict[str, Any]:

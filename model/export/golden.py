@@ -110,7 +110,7 @@ def torch_scorers(model: MoNN) -> list[DenseLayers]:
 
 
 def _torch_query(content: BundleContent, model: MoNN, user: GoldenUser) -> UserQuery:
-    bags = user_bags(content.encoder.spec, user.features, Ragged.of([user.history]), content.item_keys)
+    bags = user_bags(content.encoder.spec, user.features, Ragged.one_row(user.history), content.item_keys)
     with torch.no_grad():
         embedding = model.embed_users(torch.from_numpy(user.features.dense), bags).numpy()
     return content.query(embedding, user.features, user.history)
@@ -118,7 +118,7 @@ def _torch_query(content: BundleContent, model: MoNN, user: GoldenUser) -> UserQ
 
 def user_input(content: BundleContent, features: Features, history: NDArray[np.int32]) -> NDArray[np.float32]:
     """What the user tower reads of one user: (1, D_in) float32."""
-    bags = user_bags(content.encoder.spec, features, Ragged.of([history]), content.item_keys)
+    bags = user_bags(content.encoder.spec, features, Ragged.one_row(history), content.item_keys)
     return pool(content.tables, features.dense, bags)
 
 

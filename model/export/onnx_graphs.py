@@ -17,7 +17,7 @@ from torch import nn
 from index_store.bundle import layout
 from index_store.bundle.files import BundleWriter
 from index_store.features.encoder import FeatureSpec
-from index_store.features.postings import feature_names
+from index_store.features.interaction import feature_names
 from index_store.search.scoring import DenseLayers, Storage
 from model.config import ConfigError
 from model.network.folding import Split

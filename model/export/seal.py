@@ -15,7 +15,7 @@ from index_store.bundle import layout
 from index_store.bundle.bundle import BundleContent, UserTable, write_content
 from index_store.bundle.files import BundleWriter
 from index_store.bundle.manifest import LevelEntry, Manifest, SearchDefaults
-from index_store.features.postings import feature_names
+from index_store.features.interaction import feature_names
 from index_store.search.scoring import Storage, layer_of_level
 from index_store.targeting.targeting import AdTargeting
 from index_store.tree.node_content import level_postings, node_means

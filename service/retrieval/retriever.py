@@ -148,7 +148,7 @@ class Retriever:
         return np.unique(rows[rows >= 0])
 
     def tower_input(self, user: EncodedUser) -> TowerInput:
-        history = Ragged(np.array([0, len(user.history)], np.int64), user.history)
+        history = Ragged.one_row(user.history)
         return TowerInput(user.features.dense,
                           user_bags(self._spec, user.features, history, self._content.item_keys))
 
