@@ -24,9 +24,8 @@ from tqdm import tqdm
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
 from index_store.search.beam_search import BeamSearch
-from index_store.search.ranking import SearchResult
+from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.targeting.eligibility import Eligible
-from loadtest.bench.queries import first_task
 from loadtest.bench.report import table
 from loadtest.bench.searches import TOP_K, ranked
 from model.data.synthetic import ACCEPTED
@@ -143,7 +142,7 @@ class _Trial:
     def checked(self, context: Mapping[str, Any], users: NDArray[np.int64]) -> dict[str, Any]:
         """What a default and an unlimited beam find, against the scores of all eligible ads."""
         tree, scorer = self.opened.content.tree, self.warm.scorer
-        weights = first_task(self.opened.manifest.tasks)
+        weights = first_task_weights(len(self.opened.manifest.tasks))
         unlimited = tuple(tree.size(level) for level in range(1, tree.depth))
         overlaps, equal = [], True
         for row in tqdm(users, desc=f"check {context.get(FIELD, 'untargeted')}", unit="user", leave=False):
@@ -173,11 +172,11 @@ class _Trial:
     def _encoded(self, retriever: Retriever, context: Mapping[str, Any], row: int) -> EncodedUser:
         manifest = self.opened.manifest
         return retriever.encode(Query(self.opened.content.users.ids[row], None, (), TOP_K, None, False,
-                                      first_task(manifest.tasks), context=context))
+                                      first_task_weights(len(manifest.tasks)), context=context))
 
     def _search(self, retriever: Retriever, context: Mapping[str, Any], row: int) -> SearchResult:
         manifest = self.opened.manifest
-        options = SearchOptions(TOP_K, manifest.search.beam_width, False, first_task(manifest.tasks),
+        options = SearchOptions(TOP_K, manifest.search.beam_width, False, first_task_weights(len(manifest.tasks)),
                                 np.empty(0, np.int64))
         return retriever.search(self._encoded(retriever, context, row), options)
 

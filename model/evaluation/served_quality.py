@@ -18,14 +18,15 @@ from tqdm import tqdm
 
 from index_store.bundle import layout
 from index_store.bundle.bundle import Bundle
+from index_store.bundle.graphs import scorer_inputs
 from index_store.search.beam_search import BeamSearch
 from index_store.search.exhaustive_search import ExhaustiveSearch
-from index_store.search.ranking import SearchResult
+from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.search.scoring import UserQuery
 from index_store.targeting.eligibility import Eligible
 from model.evaluation.quality import Asked
 from model.export.flops import count
-from model.export.golden import first_task, user_input
+from model.export.golden import user_input
 from model.export.onnx_graphs import onnx_layers, onnx_user_tower
 
 TOP_K = 100
@@ -50,7 +51,7 @@ def served_quality(folder: Path, asked: Asked) -> dict[str, Any]:
     tower = onnx_user_tower(opened.files.path(layout.USER_TOWER))
     scorer = content.scorer([onnx_layers(opened.files.path(name)) for name in opened.manifest.scorers])
     beam, exhaustive = BeamSearch(content.tree, scorer), ExhaustiveSearch(content.tree, scorer)
-    width, weights = opened.manifest.search.beam_width, first_task(content)
+    width, weights = opened.manifest.search.beam_width, first_task_weights(len(content.encoder.spec.tasks))
 
     def question(place: int) -> tuple[UserQuery, Eligible]:
         row = int(asked.users[place])
@@ -85,9 +86,8 @@ def flops_per_pair(opened: Bundle) -> list[float]:
     dims, dtype = opened.manifest.dims, opened.content.embeddings[-1].dtype
 
     def work(scorer: str, width: int, pairs: int) -> int:
-        inputs = {"user_embedding": np.zeros((1, dims["user_embedding"]), np.float32),
-                  "item_embeddings": np.zeros((pairs, width), dtype),
-                  "interaction": np.zeros((pairs, dims["interaction"]), np.float32)}
+        inputs = scorer_inputs(np.zeros((1, dims["user_embedding"]), np.float32), np.zeros((pairs, width), dtype),
+                               np.zeros((pairs, dims["interaction"]), np.float32))
         return count(opened.files.path(scorer), inputs).flops
 
     widths = {level.scorer: level.width for level in opened.manifest.levels}

@@ -19,7 +19,7 @@ from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import pool, user_bags
 from index_store.features.values import FeatureError, as_key, look_up
-from index_store.search.beam_curve import BeamCurve, BeamPoint
+from index_store.search.beam_curve import Beam, BeamCurve
 from index_store.search.beam_search import BeamSearch, widening
 from index_store.search.deadline import Deadline, SearchCost
 from index_store.search.exhaustive_search import ExhaustiveSearch
@@ -249,12 +249,12 @@ class Retriever:
         async with turn:
             return await asyncio.get_running_loop().run_in_executor(self._threads, turn.run, find)
 
-    def beam_of(self, query: Query, eligible: Eligible | None) -> BeamPoint:
+    def beam_of(self, query: Query, eligible: Eligible | None) -> Beam:
         """The beam that a query asks for, and what the curve says of it, which knows of no targeting."""
         if query.exact:
-            return BeamPoint(self._curve.default.beam_width, 1.0)
+            return Beam(self._curve.default.beam_width, 1.0)
         if query.beam_width is not None:
-            return BeamPoint(query.beam_width, None)
+            return Beam(query.beam_width, None)
         if query.target_overlap is not None:
             return self._curve.for_overlap(query.target_overlap)
         if query.budget_ms is not None:

@@ -114,7 +114,7 @@ def test_halves_keep_the_scores_within_their_own_tolerance(trained, tmp_path):
 
 
 def test_a_failed_export_leaves_nothing_behind(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr("model.export.golden.PARITY", -1.0)
+    monkeypatch.setattr("index_store.bundle.graphs.SCORE_TOLERANCE", -1.0)
     with pytest.raises(ParityError):
         export(trained, tmp_path / "bundle", {})
     assert list(tmp_path.iterdir()) == []
