@@ -175,13 +175,13 @@ class Bundle:
 
 def _read_content(files: BundleFiles) -> BundleContent:
     manifest = files.manifest
-    declared = files.json(layout.FEATURES)
-    spec = FeatureSpec.from_json(declared["spec"])
-    vocabularies = {name: files.array(layout.vocabulary(name), "S", (None,)) for name in _vocabulary_names(spec)}
-    encoder = FeatureEncoder(spec, vocabularies, {name: (m, s) for name, (m, s) in declared["scales"].items()},
+    spec, scales = _read_declaration(files)
+    vocabularies = {name: files.array(layout.vocabulary(name), "S", (None,)) for name in _names(spec, dense=False)}
+    encoder = FeatureEncoder(spec, vocabularies, scales,
                              files.array(layout.ITEM_IDS, "S", (manifest.counts["items"],)))
     if list(manifest.tasks) != [task.name for task in spec.tasks]:
-        raise files.error(layout.FEATURES, f"declares other tasks than the manifest, {list(manifest.tasks)}")
+        raise files.error(layout.FEATURES, f"declares the tasks {[task.name for task in spec.tasks]}, the manifest "
+                                           f"{list(manifest.tasks)}")
     if len(feature_names(spec)) != manifest.dims["interaction"]:
         raise files.error(layout.FEATURES, f"declares {len(feature_names(spec))} interaction features, the manifest "
                                            f"{manifest.dims['interaction']}")
@@ -217,9 +217,25 @@ def _read_index(files: BundleFiles, encoder: FeatureEncoder, tree: Tree,
                                    for level in range(1, tree.depth))
 
 
-def _vocabulary_names(spec: FeatureSpec) -> list[str]:
+def _read_declaration(files: BundleFiles) -> tuple[FeatureSpec, dict[str, tuple[float, float]]]:
+    """The declaration, and mean and standard deviation of each dense field."""
+    declared = files.json(layout.FEATURES)
+    try:
+        raw = declared["spec"]
+        scales = {name: (float(mean), float(deviation)) for name, (mean, deviation) in declared["scales"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise files.error(layout.FEATURES, f"does not hold a spec and scales ({error!r})") from error
+    spec = FeatureSpec.from_json(raw)
+    missing = [name for name in _names(spec, dense=True) if name not in scales]
+    if missing:
+        raise files.error(layout.FEATURES, f"lacks the scales of {missing}")
+    return spec, scales
+
+
+def _names(spec: FeatureSpec, dense: bool) -> list[str]:
+    """Names of the dense fields, or of all others, as `user.<field>` and `item.<field>`."""
     return [f"{side}.{entry.name}" for side, fields in (("user", spec.user_fields), ("item", spec.item_fields))
-            for entry in fields if entry.kind != "dense"]
+            for entry in fields if (entry.kind == "dense") == dense]
 
 
 def _write_features(writer: BundleWriter, prefix: str, features: Features) -> None:

@@ -158,23 +158,29 @@ class BundleFiles:
             below: the values must lie in [0, below).
 
         Raises:
-            BundleError: missing, of another number of rows, or with a value outside.
+            BundleError: missing, of another number of rows, with offsets that do not rise from 0 to the number of
+                values, or with a value outside.
         """
         values = self.array(f"{name}.values.npy", np.int32, (None,))
         indptr = self.array(f"{name}.indptr.npy", np.int64, (rows + 1,))
+        falls = np.flatnonzero(indptr[1:] < indptr[:-1])
         if indptr[0] != 0 or indptr[-1] != len(values):
-            raise self.error(f"{name}.indptr.npy", f"ends at {indptr[-1]}, the values at {len(values)}")
+            raise self.error(f"{name}.indptr.npy", f"runs from {indptr[0]} to {indptr[-1]}, there are {len(values)} "
+                                                   "values")
+        if len(falls):
+            at = int(falls[0])
+            raise self.error(f"{name}.indptr.npy", f"falls from {indptr[at]} to {indptr[at + 1]} after row {at}")
         if below is not None and len(values) and not (values.min() >= 0 and values.max() < below):
             raise self.error(f"{name}.values.npy", f"has values from {values.min()} to {values.max()}, they must lie "
                                                    f"in 0..{below - 1}")
         return Ragged(indptr, values)
 
     def json(self, name: str) -> Any:
-        """Raises BundleError if the file is no JSON."""
+        """Raises BundleError if the file is not valid JSON."""
         try:
             return json.loads(self.path(name).read_bytes())
         except ValueError as error:
-            raise self.error(name, f"is no JSON ({error})") from error
+            raise self.error(name, f"is not valid JSON ({error})") from error
 
     def _check_size(self, name: str) -> None:
         try:

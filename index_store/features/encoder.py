@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.features.declaration import read_declaration
 from index_store.features.ragged import Ragged
 from index_store.features.values import (
     MAX_LIST,
@@ -159,22 +160,13 @@ class FeatureSpec:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> FeatureSpec:
-        """Reads what `to_json` wrote.
+    def from_json(cls, data: object) -> FeatureSpec:
+        """Reads a declaration from decoded JSON.
 
         Raises:
-            FeatureError: a key is missing or unknown.
+            FeatureError: a key is missing or unknown, or its value is unfit.
         """
-        try:
-            return cls(**{**data,
-                          "user_fields": tuple(FieldSpec(**f) for f in data["user_fields"]),
-                          "item_fields": tuple(FieldSpec(**f) for f in data["item_fields"]),
-                          "context_fields": tuple(FieldSpec(**f) for f in data.get("context_fields", ())),
-                          "tasks": tuple(TaskSpec(**t) for t in data["tasks"]),
-                          "key_families": tuple(KeyFamily(**k) for k in data["key_families"])})
-        except (TypeError, KeyError) as error:
-            raise FeatureError("features.json", f"features.json is not a FeatureSpec: {error}; see the README, "
-                                                "'Bring your own log'") from error
+        return read_declaration(cls, data)
 
 
 @dataclass(frozen=True)

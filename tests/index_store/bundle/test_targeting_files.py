@@ -6,7 +6,7 @@ import pytest
 
 from index_store.bundle.bundle import Bundle, write_content
 from index_store.bundle.manifest import BundleError
-from tests.index_store.bundle.test_bundle import same
+from tests.index_store.bundle.damage import same
 from tests.paths import BUNDLES
 from tests.resealed import reseal
 from tests.targeted_bundle import PREDICATES, write_targeted_bundle

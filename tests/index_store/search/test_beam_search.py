@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from index_store.search.beam_search import MOST_WIDENED, BeamSearch
@@ -104,15 +104,14 @@ def test_result_is_full_and_allowed_when_the_beam_is_narrow(world, widths):
 @given(worlds(), st.integers(1, 4))
 def test_kept_nodes_are_the_best_when_the_first_level_is_cut(world, width):
     tree, logits, _, _ = world
-    if tree.depth < 2 or tree.size(1) <= width:
-        return
+    assume(tree.depth > 1 and tree.size(1) > width)
     scorer = FakeScorer(logits)
     BeamSearch(tree, scorer).search("query", top_k=1, beam_width=width, task_weights=WEIGHTS)
     scores = logits[0] @ WEIGHTS
     kept = sorted(sorted(range(tree.size(1)), key=lambda node: (-scores[node], node))[:width])
     expected = tree.children(1, np.array(kept)).tolist()
-    if len(expected) > width or tree.depth == 2:
-        assert scorer.asked[2] == expected
+    assume(len(expected) > width or tree.depth == 2)  # else level 2 fits into the beam and is not scored
+    assert scorer.asked[2] == expected
 
 
 def test_search_refuses_when_the_beam_names_another_number_of_levels():
