@@ -46,7 +46,8 @@ class Tree:
         if not _is_permutation(self.rows):
             raise TreeError(f"rows is not a permutation of 0..{n - 1}")
         if len(self.offsets) != len(self.representatives):
-            raise TreeError(f"{len(self.offsets)} levels have offsets, {len(self.representatives)} have representatives")
+            raise TreeError(f"{len(self.offsets)} levels have offsets, {len(self.representatives)} have "
+                            "representatives")
         coarser = np.array([0, n], np.int32)
         for level, (offsets, reps) in enumerate(zip(self.offsets, self.representatives, strict=True), start=1):
             if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != n or (np.diff(offsets) <= 0).any():

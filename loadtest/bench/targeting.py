@@ -166,7 +166,7 @@ class _Trial:
         tree, user = self.opened.content.tree, self._encoded(self.warm, context, row)
         rows = np.random.default_rng(0).permutation(tree.n_items)[:SAMPLE]
         eligible = self.warm.eligible(user, np.empty(0, np.int64)) or Eligible.of(tree.n_items)
-        allowed = [self.warm.targeting.refusal(int(ad), user.audience) is None for ad in rows]
+        allowed = [self.warm.targeting.refusal(int(ad), user.targeting) is None for ad in rows]
         return bool(np.array_equal(eligible.contains(tree.position_of_row[rows]), allowed))
 
     def _encoded(self, retriever: Retriever, context: Mapping[str, Any], row: int) -> EncodedUser:

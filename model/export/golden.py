@@ -19,7 +19,7 @@ from index_store.features.tower_inputs import pool, user_bags
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.ranking import first_task_weights
 from index_store.search.scoring import DenseLayers, UserQuery
-from index_store.targeting.targeting import Audience, Targeting
+from index_store.targeting.targeting import RequestTargeting, Targeting
 from model.network.folding import torch_layers
 from model.network.monn import MoNN, Scorer
 
@@ -64,7 +64,7 @@ def golden_answers(content: BundleContent, model: MoNN, users: list[GoldenUser])
     targeting = Targeting(content.encoder, content.items, content.tree, content.targeting)
     for user in users:
         known = content.users.row(user.request["user_id"].encode()) >= 0
-        eligible = targeting.eligible(Audience(targeting.facts(user.features if known else None)))
+        eligible = targeting.eligible(RequestTargeting(targeting.attributes(user.features if known else None)))
         found = search.search(_torch_query(content, model, user), top_k=TOP_K, task_weights=weights,
                               eligible=eligible)
         answers.append({"request": user.request, "ads": [

@@ -31,7 +31,7 @@ from index_store.search.search_time import SearchTime
 from index_store.targeting.attributes import check_context
 from index_store.targeting.eligibility import Eligible
 from index_store.targeting.predicates import parse_predicate
-from index_store.targeting.targeting import Audience, Targeting
+from index_store.targeting.targeting import RequestTargeting, Targeting
 from service.contract.answer import AdExplanation, Answer, CacheLookup, StageTimes
 from service.contract.query import EncodedUser, Query, SearchOptions, TowerInput, UserKind
 from service.retrieval.onnx_towers import OnnxTowers
@@ -115,18 +115,18 @@ class Retriever:
             features, history = self._stranger, np.empty(0, np.int32)
         if not query.user_features:
             kind: UserKind = "known" if row >= 0 else "unknown"
-            return EncodedUser(features, history, kind, self._audience(query, features if row >= 0 else None, {}))
+            return EncodedUser(features, history, kind, self._targeting(query, features if row >= 0 else None, {}))
         given = {name: value for name, value in query.user_features.items() if name != "history"}
         if "history" in query.user_features:
             history = encoder.encode_history(query.user_features["history"])
         replaced = _replaced(encoder, features, given)
-        return EncodedUser(replaced, history, "inline", self._audience(query, features if row >= 0 else None, given))
+        return EncodedUser(replaced, history, "inline", self._targeting(query, features if row >= 0 else None, given))
 
-    def _audience(self, query: Query, stored: Features | None, given: Mapping[str, Any]) -> Audience:
+    def _targeting(self, query: Query, stored: Features | None, given: Mapping[str, Any]) -> RequestTargeting:
         encoder, context = self._content.encoder, query.context or {}
         check_context(encoder, context)
         asked = None if query.targeting is None else parse_predicate(query.targeting, encoder.spec.ad_kinds)
-        return Audience(self.targeting.facts(stored, given, context), asked)
+        return RequestTargeting(self.targeting.attributes(stored, given, context), asked)
 
     def knows(self, ad_id: str | int) -> bool:
         """Whether the bundle has an ad.
@@ -185,7 +185,7 @@ class Retriever:
 
     def eligible(self, user: EncodedUser, excluded: NDArray[np.int64]) -> Eligible | None:
         """Which ads may be returned to a user, None for all; `excluded` are item rows."""
-        return self.targeting.eligible(user.audience, excluded)
+        return self.targeting.eligible(user.targeting, excluded)
 
     def note_around(self, seconds: float) -> None:
         """Takes the time that a request spent outside of search and queue into account for `budget_ms`."""
@@ -295,7 +295,7 @@ class Retriever:
                  excluded: NDArray[np.int64]) -> AdExplanation:
         key = as_key(ad_id, "ad_id")
         row = int(look_up(self._content.encoder.item_ids, np.array([key]))[0])
-        refusal, gone = self.targeting.refusal(row, user.audience), bool(np.isin(row, excluded))
+        refusal, gone = self.targeting.refusal(row, user.targeting), bool(np.isin(row, excluded))
         return AdExplanation(key.decode(), explainer.explain(row, refusal is None and not gone), refusal, gone)
 
 
