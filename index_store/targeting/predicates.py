@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from reprlib import repr as short  # values may be long, and nested deeper than repr can go
 from typing import Any
@@ -133,6 +133,18 @@ def to_json(predicate: Predicate) -> dict[str, Any]:
 def to_text(predicate: Predicate) -> str:
     """Canonical JSON text."""
     return json.dumps(to_json(predicate), separators=(",", ":"), ensure_ascii=False)
+
+
+def clauses_of(predicate: Predicate) -> Iterator[Clause]:
+    """All clauses of a predicate, from the first to the last."""
+    match predicate:
+        case Not(part):
+            yield from clauses_of(part)
+        case AllOf(parts) | AnyOf(parts):
+            for part in parts:
+                yield from clauses_of(part)
+        case OneOf() | Within():
+            yield predicate
 
 
 def deciding_clause(predicate: Predicate, holds: Callable[[Clause], bool], path: str = "targeting") -> (

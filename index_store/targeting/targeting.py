@@ -23,7 +23,7 @@ from index_store.targeting.ad_filter import AdFilter
 from index_store.targeting.attributes import Attributes, request_attributes
 from index_store.targeting.eligibility import Eligible, PositionBitmap
 from index_store.targeting.predicate_program import PredicateProgram, compile_predicates
-from index_store.targeting.predicates import Predicate, deciding_clause, parse_text, to_text
+from index_store.targeting.predicates import Predicate, clauses_of, deciding_clause, parse_text, to_text
 from index_store.tree.tree import Tree
 
 MOST_MASKS = 32
@@ -179,9 +179,10 @@ class Targeting:
         """Why an ad (by item row) may not be shown; None if targeting lets it pass."""
         encoder, position = self._encoder, int(self._tree.position_of_row[row])
         if self._ads is not None and (number := int(self._ads.of_position[position])) != NO_PREDICATE:
-            holds, path, clause = deciding_clause(
-                self._ads.predicate(number, encoder),
-                lambda clause: bool(compile_predicates([clause], encoder).truth(request.attributes)[0]))
+            predicate = self._ads.predicate(number, encoder)
+            clauses = list(clauses_of(predicate))
+            truth = compile_predicates(clauses, encoder).truth(request.attributes).tolist()
+            holds, path, clause = deciding_clause(predicate, dict(zip(clauses, truth, strict=True)).__getitem__)
             if not holds:
                 return Refusal("ad", path, clause)
         if request.predicate is not None:

@@ -1,6 +1,7 @@
 """Attributes of a request: stored and given values in one form, and what is refused."""
 
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -10,6 +10,7 @@ from index_store.targeting.predicates import (
     MAX_OPERANDS,
     MAX_PARTS,
     PredicateError,
+    clauses_of,
     deciding_clause,
     parse_predicate,
     parse_text,
@@ -112,6 +113,12 @@ def inside(predicate, path):
     for step in path.replace("[", ".").replace("]", "").split(".")[1:]:
         predicate = predicate[int(step) if step.isdigit() else step]
     return predicate
+
+
+def test_clauses_are_listed_in_order_when_they_lie_in_connectives():
+    one, two = {"field": "country", "in": ["nl"]}, {"field": "hour", "at_most": 9.0}
+    raw = {"all": [{"not": {"any": [one, AGE]}}, {"all": []}, two, one]}
+    assert [to_json(clause) for clause in clauses_of(parse_predicate(raw, KINDS))] == [one, AGE, two, one]
 
 
 def test_json_of_a_predicate_is_plain_when_it_is_written():
