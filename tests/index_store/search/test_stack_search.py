@@ -12,7 +12,7 @@ from index_store.search.explain import Explainer
 from index_store.search.ranking import LEAST_BLOCK
 from index_store.targeting.eligibility import Eligible, PositionBitmap
 from index_store.tree.tree import build_tree
-from tests.index_store.search.test_beam_search import PlantedTime
+from tests.index_store.search.fake_scorer import PlantedTime
 from tests.index_store.stacks import ONE, Stack, query, stacks
 
 TOLERANCE = 1e-5
@@ -122,7 +122,7 @@ def test_exhaustive_search_scores_the_nodes_of_those_items_alone_that_fit_before
 
 
 def slow_above(factor):
-    """A pace at which a pair takes one second at level 2, and so many times longer at level 1."""
+    """The cost of pairs that take one second each at level 2, and `factor` seconds at level 1."""
     cost = SearchCost(1.0)
     for _ in range(300):
         cost.observe(1, 100, 100.0 * factor)
