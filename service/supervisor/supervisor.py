@@ -56,7 +56,7 @@ def serve(folder: Path, settings: Settings) -> int:
         from service.cache.redis_connection import check_redis  # only where it is used: it takes time and memory
 
         check_redis(settings)
-    store = folder if pointer.is_store(folder) else None
+    store = folder if pointer.is_bundle_folder(folder) else None
     first = _first(store, folder)
     with open_address(settings) as listening, tempfile.TemporaryDirectory(prefix="retrieval-metrics-") as shared:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared  # telemetry/metrics.py reads it

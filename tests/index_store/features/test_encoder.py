@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from index_store.features.encoder import FeatureEncoder, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
-from index_store.features.values import MAX_ID_BYTES, MAX_LIST, FeatureError, as_key, look_up, look_up_one
+from index_store.features.values import MAX_ID_BYTES, MAX_LIST, FeatureError
 
 SPEC = FeatureSpec((FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("likes", "multi")),
                    (FieldSpec("price", "dense"), FieldSpec("brand", "categorical")), (TaskSpec("click"),),
@@ -94,21 +92,6 @@ def test_history_is_refused_when_it_is_no_list_of_ids(encoder, history):
     with pytest.raises(FeatureError) as caught:
         encoder.encode_history(history)
     assert caught.value.name == "history"
-
-
-@given(st.integers(-10**20, 10**20))
-def test_keys_of_integers_and_their_text_agree_when_made(number):
-    assert as_key(number, "id") == as_key(str(number), "id") == as_key(str(number), "other")
-
-
-@settings(max_examples=200)
-@given(st.sets(st.binary(min_size=1, max_size=4).filter(lambda key: b"\0" not in key), max_size=20),
-       st.lists(st.binary(min_size=1, max_size=8).filter(lambda key: b"\0" not in key), max_size=20))
-def test_keys_are_found_where_they_are_when_their_lengths_differ(known, asked):
-    vocabulary = np.array(sorted(known), dtype=f"S{max(map(len, known), default=1)}")
-    found = look_up(vocabulary, np.array(asked, dtype="S8"))
-    assert found.tolist() == [sorted(known).index(key) if key in known else -1 for key in asked]
-    assert [look_up_one(vocabulary, key) for key in asked] == found.tolist()
 
 
 def test_spec_is_the_same_when_it_went_through_json():

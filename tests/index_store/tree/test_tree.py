@@ -92,3 +92,13 @@ def test_codes_are_refused_when_there_is_not_one_for_each_item():
 def test_means_are_those_of_each_interval():
     values = np.array([[1.0, 2.0], [3.0, 4.0], [10.0, 20.0]], np.float32)
     assert segment_means(values, np.array([0, 2, 3])).tolist() == [[2.0, 3.0], [10.0, 20.0]]
+
+
+def test_digest_is_the_same_for_equal_trees_of_any_dtype_and_another_when_one_item_moves():
+    tree = Tree(ROWS, OFFSETS, REPRESENTATIVES)
+    wide = Tree(ROWS.astype(np.int64), tuple(offsets.astype(np.int64) for offsets in OFFSETS), REPRESENTATIVES)
+    swapped = Tree(ROWS[[5, 1, 2, 3, 4, 0]], OFFSETS, REPRESENTATIVES)
+    flatter = Tree(ROWS, OFFSETS[:1], REPRESENTATIVES[:1])
+    assert wide.digest == tree.digest
+    assert len({tree.digest, swapped.digest, flatter.digest}) == 3
+    assert len(tree.digest) == 64
