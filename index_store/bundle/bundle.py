@@ -1,6 +1,6 @@
-"""A whole bundle, opened: encoder, users, tree, postings and embeddings, ready to search; and its counterpart, `write`.
+"""A whole bundle: its content, ready to search, and how it is written and opened.
 
-`BundleContent` is what the offline job hands over and what the service gets back. It holds no session and no model.
+`BundleContent` is what the offline job writes and the service reads. It holds arrays, but no session and no model.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ class UserTable:
 
 @dataclass(frozen=True)
 class BundleContent:
-    """Everything in a bundle but its ONNX graphs, evaluation and golden requests.
+    """Everything in a bundle except its ONNX graphs, evaluation and golden requests.
 
     Attributes:
         tables: name -> (rows, width) float32, of both towers.
-        embeddings: one (nodes, Di) a level, coarse to fine, items last in tree order; float32 or float16.
+        embeddings: one (nodes, Di) per level, coarse to fine, the items last, in tree order; float32 or float16.
         index: key families over the catalogue.
         keys_of_position: the keys of the item at each position of the tree.
         postings: for each level above the items, key -> nodes.
         targeting: predicates of the ads; None if no ad has one.
-        ensemble: of a stacked MoNN, the own levels of the layers above the items' one, rising.
+        ensemble: own levels of the layers above the items' one in a stacked MoNN, ascending.
     """
 
     encoder: FeatureEncoder
@@ -77,16 +77,16 @@ class BundleContent:
 
     @cached_property
     def item_keys(self) -> dict[str, Ragged]:
-        """Item field -> ids by item row, as towers and key families read them."""
+        """Ids of each item field by item row, as towers and key families read them."""
         return all_item_keys(self.encoder.spec, self.items)
 
     def scorer(self, layers: Sequence[DenseLayers]) -> TowerScorer:
-        """A scorer of the tree's nodes with the given dense layers of each layer of the stack, coarse to fine."""
+        """A scorer of the tree's nodes, given the dense layers of each layer of the stack, coarse to fine."""
         return TowerScorer(self.tree, layers, self.ensemble, self.embeddings, self.postings, self.keys_of_position,
                            self.index.n_keys)
 
     def query(self, embedding: NDArray[np.float32], features: Features, history: NDArray[np.int32]) -> UserQuery:
-        """What the scorer reads of one user.
+        """The query of one user, as the scorer reads it.
 
         Args:
             embedding: (1, Du) float32 output of the user tower.
@@ -143,7 +143,7 @@ class Bundle:
 
     @cached_property
     def user_tower_version(self) -> str:
-        """Hash of the files that turn the user tower's encoded inputs into an embedding: its graph and tables."""
+        """Hash of the files that determine a user's embedding: the user tower's graph and tables."""
         tables = [layout.table(name) for name in table_sizes(self.content.encoder)[0]]
         return self.manifest.fingerprint([layout.USER_TOWER, *tables])
 
@@ -159,10 +159,10 @@ class Bundle:
 
         Args:
             folder: the bundle.
-            verify: compare the checksum of every file first.
+            verify: first compare the checksum of every file.
 
         Raises:
-            BundleError: the bundle is broken or of another format; the message names the file and why.
+            BundleError: the bundle is broken or of a newer format; the message names the file and the reason.
         """
         files = BundleFiles(folder, verify=verify)
         try:
@@ -253,7 +253,7 @@ def _read_features(files: BundleFiles, prefix: str, spec: FeatureSpec, side: Lit
 
 
 def describe(manifest: Manifest) -> dict[str, Any]:
-    """The manifest without the list of files, and their total size in bytes."""
+    """The manifest without its list of files, plus their total size in bytes."""
     entries = asdict(manifest)
     files = entries.pop("files")
     return entries | {"total_bytes": sum(entry["bytes"] for entry in files.values())}

@@ -1,4 +1,4 @@
-"""Reads the interaction features of a bundle of format version 1, which kept the postings of each key family apart."""
+"""Format version 1: reads interaction features from bundles that kept the postings of each key family apart."""
 
 from __future__ import annotations
 

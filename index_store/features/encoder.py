@@ -1,7 +1,7 @@
-"""FeatureSpec and FeatureEncoder: what the fields of users and items are, and how raw values become numbers.
+"""Feature declaration and encoder: the fields of users and items, and how their raw values become numbers.
 
-The same code encodes a whole table offline and one request online. It knows nothing of towers, trees or HTTP.
-Ids and categorical values are compared as text: the integer 7 and the string "7" are the same value.
+The same code encodes a whole table offline and one request online. Ids and categorical values are compared as text: the
+integer 7 and the string "7" are the same value.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Via = Literal["match", "co_click"]
 Negatives = Literal["impressions", "sampled"]
 
 UNKNOWN = 0
-"""Id of a missing or never seen value, in every vocabulary."""
+"""Id of a missing or unseen value, in every vocabulary."""
 
 ITEM_ID = "ad_id"
-"""Name under which the item's own id serves as a field of key families."""
+"""Name by which key families use the item's own id as a field."""
 
 TAKEN = ("user_id", "ad_id", "history", "timestamp", "targeting")
-"""Names that fields, tasks and key families may not have."""
+"""Names reserved for columns of the log; fields, tasks and key families cannot have them."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ class FeatureSpec:
     """The declaration in `features.json` that goes from the log through training into the bundle.
 
     Attributes:
-        user_fields, item_fields: the columns of the two tables, besides the ids.
-        tasks: label columns of the events; the first ranks unless a request weighs them otherwise.
+        user_fields, item_fields: columns of the two tables, besides the ids.
+        tasks: label columns of the events; the first ranks unless a request gives other weights.
         negatives: `impressions` if the log holds impressions without a label, `sampled` if it holds positives only.
         key_families: interaction features.
-        history_length: most recent clicked items that are kept for a user.
-        history_ordered: whether timestamps order the history; without them recency features are left out.
-        context_fields: what a request tells of its moment, such as device or inventory; only predicates read them.
+        history_length: number of most recent clicked items kept for a user.
+        history_ordered: whether timestamps order the history; otherwise recency features are left out.
+        context_fields: values of the moment of a request, such as device or inventory; only predicates read them.
     """
 
     user_fields: tuple[FieldSpec, ...]
@@ -107,8 +107,8 @@ class FeatureSpec:
                 if seen.count(name) > 1:
                     raise FeatureError(name, f"{kind} {name!r} is declared twice; names must differ")
                 if not name.isidentifier() or name in TAKEN:
-                    raise FeatureError(name, f"{kind} {name!r} is not a usable name; letters, digits and _ are, "
-                                             f"{', '.join(TAKEN)} are taken")
+                    raise FeatureError(name, f"{kind} {name!r} is not a usable name; use letters, digits and _, and "
+                                             f"none of {', '.join(TAKEN)}, which are taken")
         for entry in (*self.user_fields, *self.item_fields, *self.context_fields):
             if entry.kind not in get_args(Kind):
                 raise FeatureError(entry.name, f"kind {entry.kind!r} of {entry.name!r} is none of {get_args(Kind)}")
@@ -130,8 +130,8 @@ class FeatureSpec:
                 raise FeatureError(family.name, f"via {family.via!r} of key family {family.name!r} is unknown; "
                                                 f"use {get_args(Via)}")
             if family.item_field != ITEM_ID and (family.item_field not in names or family.item_field in dense):
-                raise FeatureError(family.name, f"key family {family.name!r} uses {family.item_field!r}, which is no "
-                                                f"categorical or multi item field of {names}")
+                raise FeatureError(family.name, f"key family {family.name!r} uses {family.item_field!r}, which is not "
+                                                f"a categorical or multi item field of {names}")
             known = [f.name for f in self.user_fields if f.kind != "dense"]
             if family.user_field and (family.user_field not in known or family.via != "match"):
                 raise FeatureError(family.name, f"key family {family.name!r} is via {family.via!r} with user_field "
@@ -147,12 +147,12 @@ class FeatureSpec:
 
     @property
     def audience_kinds(self) -> dict[str, Kind]:
-        """Fields that the predicates of ads read, those of users and of the context, with their kinds."""
+        """Kinds of the fields that the predicates of ads read: those of users and of the context."""
         return {f.name: f.kind for f in (*self.user_fields, *self.context_fields)}
 
     @property
     def ad_kinds(self) -> dict[str, Kind]:
-        """Fields that the predicates of requests read: those of ads and their id."""
+        """Kinds of the fields that the predicates of requests read: those of ads, and their id."""
         id_kind: dict[str, Kind] = {ITEM_ID: "categorical"}
         return id_kind | {f.name: f.kind for f in self.item_fields}
 
@@ -192,10 +192,10 @@ class Features:
 
 @dataclass(frozen=True)
 class FeatureEncoder:
-    """A FeatureSpec with what was fitted on the log: vocabularies and the scale of the dense fields.
+    """A FeatureSpec with what was fitted on the log: vocabularies, and the scales of dense fields.
 
     Attributes:
-        vocabularies: `user.<field>` and `item.<field>` -> (V,) sorted unique bytes; the id of entry v is v + 1.
+        vocabularies: `user.<field>` and `item.<field>` -> (V,) sorted unique bytes; entry v has the id v + 1.
         scales: `user.<field>` and `item.<field>` -> (mean, standard deviation) of a dense field.
         item_ids: (n_items,) sorted unique bytes; an item's row is its index here.
     """
@@ -216,15 +216,15 @@ class FeatureEncoder:
         return self.vocabulary_size("item", family.item_field)
 
     def sources_of_family(self, family: KeyFamily) -> int:
-        """Number of distinct sources of a family, the unknown one included: the values that its keys are reached by."""
+        """Number of distinct sources of a family, the unknown one included: the values that reach its keys."""
         return self.vocabulary_size("user", family.user_field) if family.user_field else self.keys_of_family(family)
 
     def key_starts(self) -> NDArray[np.int64]:
-        """First key of each family in the one space of all keys, and their end: (families + 1,) int64."""
+        """First key of each family in the space of all keys, and the end of the last: (families + 1,) int64."""
         return np.cumsum([0, *(self.keys_of_family(family) for family in self.spec.key_families)], dtype=np.int64)
 
     def matched_keys(self, family: KeyFamily) -> NDArray[np.int32]:
-        """The key of the same text as each source of a `match` family, UNKNOWN if there is none: (sources,) int32."""
+        """The key with the same text as each source of a `match` family, UNKNOWN if there is none: (sources,) int32."""
         if not family.user_field:
             return np.arange(self.keys_of_family(family), dtype=np.int32)
         keys = self.item_ids if family.item_field == ITEM_ID else self.vocabularies[f"item.{family.item_field}"]
@@ -258,10 +258,10 @@ class FeatureEncoder:
                         tuple(map(Ragged.one_row, multi)))
 
     def encode_history(self, item_ids: Sequence[object]) -> NDArray[np.int32]:
-        """Item rows (M,) int32 of a history, most recent first; unknown items are left out.
+        """Item rows (M,) int32 of a history, most recent first, without unknown items.
 
         Raises:
-            FeatureError: an entry is no id, or there are more than MAX_LIST.
+            FeatureError: an entry is not an id, or there are more than MAX_LIST.
         """
         rows = look_up(self.item_ids, as_keys(item_ids, "history"))
         return rows[rows >= 0][: self.spec.history_length].astype(np.int32)

@@ -34,10 +34,10 @@ def node_features(hits: KeyHits, families: int, postings: Ragged, n_nodes: int, 
         postings: key -> nodes of this level.
         n_nodes: nodes of this level.
         nodes: (C,) distinct candidates, the same for all users, or (B, C) each user's own, which may repeat.
-        slots: zeros, one a node or more, for shared candidates; they are used, and left as zeros. None makes some.
+        slots: at least n_nodes zeros, for shared candidates; used as scratch and left as zeros. None allocates them.
 
     Returns:
-        (B, C, F) float32; a candidate without a hit has zeros.
+        (B, C, F) float32; zeros for a candidate that holds none of the keys.
     """
     users, candidates = len(hits.indptr) - 1, nodes.shape[-1]
     if nodes.ndim == 1:
@@ -63,7 +63,7 @@ def _maxima(hits: KeyHits, start: int, count: int, postings: Ragged, slot: NDArr
             families: int) -> NDArray[np.float32]:
     """Maximum values of users [start, start + count) for each candidate: (count, candidates, F).
 
-    `slot` (1 or count, n_nodes) is 1 + the candidate that a node is, and 0 for all the nodes that are none.
+    `slot` (1 or count, n_nodes) maps a node to 1 + its candidate, and to 0 if it is not a candidate.
     """
     first, last = int(hits.indptr[start]), int(hits.indptr[start + count])
     keys, values = hits.keys[first:last], hits.values[first:last]
@@ -78,7 +78,7 @@ def _maxima(hits: KeyHits, start: int, count: int, postings: Ragged, slot: NDArr
         bounds = hits.indptr[start:start + count + 1]
         owner = np.arange(count).repeat(bounds[1:] - bounds[:-1])
         found = slot.take(owner.take(key) * (slot.shape[1] if len(slot) > 1 else 0) + reached)
-    hit = found.nonzero()[0]  # on fine levels most of what a key reaches is no candidate
+    hit = found.nonzero()[0]  # on fine levels most nodes that a key reaches are not candidates
     key = key.take(hit)
     cell = (found.take(hit).astype(np.int64) - 1) * families
     cell += hits.families[first:last].take(key)
@@ -94,16 +94,16 @@ def _maxima(hits: KeyHits, start: int, count: int, postings: Ragged, slot: NDArr
 
 def item_features(hits: KeyHits, item_keys: ItemKeys, items: NDArray[np.integer],
                   slots: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Interaction features of B users with items: each candidate's keys are looked up among the user's.
+    """Interaction features of B users with items: looks up each candidate's keys among the user's.
 
-    This is `node_features` for nodes of one item, by the forward list of an item instead of the postings of a key:
-    candidates are few and hold few keys a family, postings of a common key are long.
+    Gives what `node_features` would for nodes of one item, but from the item's list of keys instead of each key's
+    postings: candidates are few and hold few keys per family, while the postings of a common key are long.
 
     Args:
         hits: the users' keys.
         item_keys: the keys of the catalogue's items.
         items: (C,) the same items for all users, or (B, C) each user's own.
-        slots: zeros, one a key or more; they are used, and left as zeros.
+        slots: at least n_keys zeros; used as scratch and left as zeros.
 
     Returns:
         (B, C, F) float32.

@@ -1,15 +1,15 @@
 """Recorded beams: encoded users and the nodes that a beam search kept for them, as the service writes them to files.
 
-The one place that spells the columns and the metadata of such a file, one row a sampled request:
+A Parquet file of recorded beams has one row per sampled request, with the columns
 
     dense        list<float32>       standardised
     categorical  list<int32>         vocabulary ids
-    multi        list<list<int32>>   vocabulary ids, one list a multi-valued field
+    multi        list<list<int32>>   vocabulary ids, one list per multi-valued field
     history      list<int32>         item rows, most recent first
-    level_1 …    list<int32>         nodes in the beam, ascending, a column a level, coarse to fine; at the last level
+    level_1 …    list<int32>         nodes in the beam, ascending, a column per level, coarse to fine; at the last level
                                      positions of the items found
 
-Knows nothing of Parquet: service/sampling/beam_files.py writes it, model/tree/recorded_beams.py reads it.
+service/sampling/beam_files.py writes these files, model/tree/recorded_beams.py reads them.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ DENSE, CATEGORICAL, MULTI, HISTORY = "dense", "categorical", "multi", "history"
 
 
 def level_column(level: int) -> str:
-    """Column of the nodes kept at a level, which counts from 1."""
+    """Column of the nodes kept at a level, numbered from 1."""
     return f"level_{level}"
 
 
 def columns(depth: int) -> list[str]:
-    """All columns of a file about a tree of `depth` levels, the items' included."""
+    """All columns of a file for a tree of `depth` levels, the items' included."""
     return [DENSE, CATEGORICAL, MULTI, HISTORY, *(level_column(level) for level in range(1, depth + 1))]
 
 
@@ -59,13 +59,13 @@ class RecordedBeams:
 
     @property
     def numbers(self) -> int:
-        """Numbers held in all, of 4 bytes each."""
+        """Total count of numbers held, of 4 bytes each."""
         lists = (*self.features.multi, self.history, *self.kept)
         return self.features.dense.size + self.features.categorical.size + sum(len(one.values) for one in lists)
 
     @classmethod
     def joined(cls, parts: Sequence[RecordedBeams]) -> RecordedBeams:
-        """The users of all parts, of which there is at least one, in their order; all are of one tree and spec."""
+        """The users of all parts in order; there is at least one part, and all share one tree and spec."""
         features = [part.features for part in parts]
         return cls(Features(np.concatenate([one.dense for one in features]),
                             np.concatenate([one.categorical for one in features]),

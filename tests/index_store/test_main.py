@@ -38,7 +38,7 @@ def test_promote_mends_the_pointer_when_it_is_unreadable(bundles):
     assert json.loads((bundles / "current").read_text()) == {"bundle": "two", "previous": None}
 
 
-@pytest.mark.parametrize(("name", "status", "said"), [("two", 1, "is missing"), ("three", 1, "is no folder"),
+@pytest.mark.parametrize(("name", "status", "said"), [("two", 1, "is missing"), ("three", 1, "is not a folder"),
                                                       ("..", 2, "is not a bundle name")])
 def test_promote_leaves_the_pointer_when_the_bundle_is_not_fit(bundles, name, status, said):
     pointer.replace(bundles, Pointer("one"), None)

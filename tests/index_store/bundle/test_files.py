@@ -43,13 +43,13 @@ def test_bundle_is_refused_when_any_file_is_damaged(copy, damage):
 def test_bundle_is_refused_when_it_is_no_folder(tmp_path):
     (tmp_path / "file").touch()
     for name in ("file", "nothing"):
-        assert "is no folder" in refusal(tmp_path / name).reason
+        assert "is not a folder" in refusal(tmp_path / name).reason
 
 
 def test_bundle_is_refused_when_it_was_never_sealed(tmp_path):
     writer = BundleWriter(tmp_path / "bundle")
     writer.json("golden.json", [])
-    assert "no sealed bundle" in refusal(writer.folder).reason
+    assert "not a sealed bundle" in refusal(writer.folder).reason
     assert not (tmp_path / "bundle").exists()
     writer.discard()
     assert list(tmp_path.iterdir()) == []
@@ -57,7 +57,7 @@ def test_bundle_is_refused_when_it_was_never_sealed(tmp_path):
 
 def test_writer_refuses_when_the_target_exists(tiny_bundle):
     before = files_of(tiny_bundle)
-    with pytest.raises(BundleError, match="exists already"):
+    with pytest.raises(BundleError, match="already exists"):
         BundleWriter(tiny_bundle)
     assert files_of(tiny_bundle) == before
 
@@ -78,7 +78,7 @@ def test_pickle_is_refused_when_a_sealed_array_holds_one(tiny_bundle, tmp_path):
         reseal(tiny_bundle, tmp_path / str(number), change)
         error = refusal(tmp_path / str(number))
         assert error.file == name
-        assert "is no readable array" in error.reason
+        assert "is not a readable array" in error.reason
 
 
 def test_writer_refuses_when_an_array_would_need_a_pickle(tmp_path):
@@ -87,8 +87,8 @@ def test_writer_refuses_when_an_array_would_need_a_pickle(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "values", "why"), [
-    ("tree/rows.npy", np.zeros(300, np.int64), "has dtype int64, int32 was expected"),
-    ("tree/rows.npy", np.zeros(299, np.int32), "has shape (299,), (300,) was expected"),
+    ("tree/rows.npy", np.zeros(300, np.int64), "has dtype int64, expected int32"),
+    ("tree/rows.npy", np.zeros(299, np.int32), "has shape (299,), expected (300,)"),
     ("tree/rows.npy", np.zeros(300, np.int32), "not a permutation"),
     ("tree/embeddings_3.npy", np.zeros((300, 7), np.float32), "has shape (300, 7)"),
     ("tables/user.country.npy", np.zeros((6, 4), np.float64), "has dtype float64"),

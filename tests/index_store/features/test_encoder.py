@@ -108,7 +108,7 @@ def test_spec_is_the_same_when_it_went_through_json():
     ({"user_fields": [{"name": "age", "kind": "text"}]}, "kind 'text'"),
     ({"negatives": "some"}, "negatives 'some' is unknown"),
     ({"history_length": 0}, "history_length 0"),
-    ({"key_families": [{"name": "f", "item_field": "price", "via": "match"}]}, "no categorical or multi item field"),
+    ({"key_families": [{"name": "f", "item_field": "price", "via": "match"}]}, "not a categorical or multi item field"),
     ({"key_families": [{"name": "f", "item_field": "brand", "via": "magic"}]}, "via 'magic'"),
     ({"key_families": [{"name": "f", "item_field": "brand", "via": "co_click"}]}, "needs at least 1"),
 ])

@@ -31,24 +31,24 @@ def nested(depth):
 
 
 @pytest.mark.parametrize(("predicate", "path", "says"), [
-    ([], "targeting", "is [], no object; give"),
-    ("age > 21", "targeting", "is 'age > 21', no object"),
+    ([], "targeting", "is [], not an object; give"),
+    ("age > 21", "targeting", "is 'age > 21', not an object"),
     (None, "targeting", "is None"),
-    ({}, "targeting", "has the keys [], which make no predicate; give"),
+    ({}, "targeting", "has the keys [], which do not make a predicate; give"),
     ({"all": [AGE], "any": [AGE]}, "targeting", "has the keys ['all', 'any']"),
     ({"nor": [AGE]}, "targeting", "has the keys ['nor']"),
-    ({"all": AGE}, "targeting.all", "no list; give a list of predicates"),
-    ({"all": [AGE, {"not": {"any": [AGE, 7]}}]}, "targeting.all[1].not.any[1]", "is 7, no object"),
-    ({"not": [AGE]}, "targeting.not", "no object"),
+    ({"all": AGE}, "targeting.all", "not a list; give a list of predicates"),
+    ({"all": [AGE, {"not": {"any": [AGE, 7]}}]}, "targeting.all[1].not.any[1]", "is 7, not an object"),
+    ({"not": [AGE]}, "targeting.not", "not an object"),
     ({"field": "age"}, "targeting", "has the keys ['field']"),
     ({"field": "age", "at_least": 1, "more": 2}, "targeting", "has the keys ['at_least', 'field', 'more']"),
     ({"all": [{"field": "height", "at_least": 1}]}, "targeting.all[0].field",
-     "is 'height', no field that can be read here; use one of age, country, device, hour, interests, slots"),
-    ({"field": ["age"], "at_least": 1}, "targeting.field", "is ['age'], no field"),
+     "is 'height', not a field that can be read here; use one of age, country, device, hour, interests, slots"),
+    ({"field": ["age"], "at_least": 1}, "targeting.field", "is ['age'], not a field"),
     ({"field": "age", "in": [1]}, "targeting.in", "'age' is a dense field; give at_least or at_most"),
     ({"field": "country", "at_most": 3}, "targeting.at_most", "'country' is a categorical field; give in"),
     ({"field": "interests", "at_least": 3, "at_most": 4}, "targeting.at_least", "'interests' is a multi field"),
-    ({"field": "country", "in": "nl"}, "targeting.in", "is 'nl', no list; give a list of values"),
+    ({"field": "country", "in": "nl"}, "targeting.in", "is 'nl', not a list; give a list of values"),
     ({"field": "country", "in": ["nl", 1.5]}, "targeting.in[1]", "1.5 is a float; give text or an integer"),
     ({"field": "country", "in": [True]}, "targeting.in[0]", "True is a bool"),
     ({"field": "country", "in": [None]}, "targeting.in[0]", "None is a NoneType"),
@@ -74,7 +74,7 @@ def test_predicate_is_refused_with_its_path_when_it_is_malformed(predicate, path
 
 @pytest.mark.parametrize("text", ["", "{", "nl", "[" * 100_000, '{"all": [' * 20_000])
 def test_text_is_refused_when_it_is_no_json(text):
-    with pytest.raises(PredicateError, match="ads targeting is no JSON"):
+    with pytest.raises(PredicateError, match="ads targeting is not valid JSON"):
         parse_text(text, KINDS, "ads targeting")
 
 
