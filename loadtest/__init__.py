@@ -1,6 +1,6 @@
-"""Speed is never reported without quality: the demo, locust users and the bench. `python -m loadtest --help`."""
+"""Measurements and fault injection: the bench, HTTP load, chaos and the demo. `python -m loadtest --help`."""
 
 import os
 
-# ONNX Runtime asks once, when it is first loaded. Else it reports to its maker, and warns between the lines of a log.
+# ONNX Runtime reads this once, when it is first loaded. By default it sends telemetry, and warns amid the log.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -7,7 +7,7 @@ import importlib
 import sys
 
 COMMANDS = {
-    "bench": ("loadtest.bench.bench", "beam against exhaustive and rivals: quality, pairs, latency"),
+    "bench": ("loadtest.bench.bench", "beam against exhaustive search and baselines: quality, pairs, latency"),
     "grow": ("loadtest.growth.grow", "the bench on ever larger synthetic worlds"),
     "targeting": ("loadtest.bench.targeting", "searches where few ads may be shown, against those of all"),
     "kernel": ("loadtest.bench.kernel", "the scorer's arithmetic against the machine's peak"),

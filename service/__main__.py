@@ -69,9 +69,10 @@ def main() -> int:
 
 def openapi() -> str:
     """The document of docs/openapi.json: the contract, whatever the bundle and the settings."""
-    from service.http.app import Api, build_api
+    from service.http.app import VERSION, Api
+    from service.http.openapi import document
 
-    return json.dumps(build_api(Api(Settings.model_construct())).openapi(), indent=1, ensure_ascii=False)
+    return json.dumps(document(Api(Settings.model_construct()).routes, VERSION), indent=1, ensure_ascii=False)
 
 
 async def check(folder: Path) -> int:

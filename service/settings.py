@@ -28,6 +28,11 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 lets the system choose")
     workers: int = Field(default=1, ge=1, le=256, description="processes that answer requests")
+    # Longer than the usual idle time of load balancers, so that they close first and never meet a closed connection.
+    idle_seconds: int = Field(default=75, ge=1, description="time that a connection stays open without a request")
+    header_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False,
+                                  description="time for the headers of a request")
+    body_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False, description="time for the body of a request")
     drain_seconds: float = Field(default=5.0, ge=0, description="time after SIGTERM in which new requests are refused")
     shutdown_seconds: int = Field(default=10, ge=1, description="time that running requests get to finish at shutdown")
     search_threads: int = Field(default=1, ge=1, le=64, description="searches that one worker runs at the same time")
@@ -72,6 +77,16 @@ class Settings(BaseSettings):
                                                                     "of them are refused")
     pointer_poll_seconds: float = Field(default=0.5, gt=0, le=60, description="time between two looks at the pointer")
     load_seconds: float = Field(default=120.0, gt=0, description="time that loading a bundle may take")
+
+    @field_validator("host")
+    @classmethod
+    def _is_not_empty(cls, value: str) -> str:
+        """Refuses an empty address: the operating system takes it for all addresses, and a variable may be unset."""
+        host = value.strip()
+        host = host[1:-1] if host.startswith("[") and host.endswith("]") else host  # as in a URL
+        if not host:
+            raise ValueError("an address is needed, such as 127.0.0.1, or 0.0.0.0 to listen on all of them")
+        return host
 
     @field_validator("admin_token")
     @classmethod

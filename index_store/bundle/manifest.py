@@ -20,12 +20,19 @@ _FILE_NAME = re.compile(r"(?:[A-Za-z0-9_]+/)?[A-Za-z0-9_.]+\.(?:npy|onnx|json)")
 
 
 class BundleError(Exception):
-    """The bundle cannot be used. The message names the file, both values and what to do."""
+    """The bundle cannot be used; the message is `fact; remedy`.
+
+    Attributes:
+        file: within the bundle.
+        reason: what is wrong with the file, with both values.
+        fact: the same, with the bundle and the file before it.
+        remedy: what to do.
+    """
 
     def __init__(self, path: Path, file: str, reason: str, remedy: str) -> None:
-        super().__init__(f"bundle {path}: {file}: {reason}; {remedy}")
-        self.file = file
-        self.reason = reason
+        fact = f"bundle {path}: {file}: {reason}"
+        super().__init__(f"{fact}; {remedy}")
+        self.file, self.reason, self.fact, self.remedy = file, reason, fact, remedy
 
 
 RESTORE = "restore the bundle from its source or export it again"

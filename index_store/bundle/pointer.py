@@ -30,12 +30,18 @@ _MOST_BYTES = 4096
 
 
 class PointerError(Exception):
-    """The pointer cannot be read or written. The message names the file, what was found and what to do."""
+    """The pointer cannot be read or written; the message is `fact; remedy`.
+
+    Attributes:
+        reason: what is wrong with it.
+        fact: the same, with its path before it.
+        remedy: what to do.
+    """
 
     def __init__(self, path: Path, reason: str, remedy: str) -> None:
-        super().__init__(f"{path}: {reason}; {remedy}")
-        self.reason = reason
-        self.remedy = remedy
+        fact = f"{path}: {reason}"
+        super().__init__(f"{fact}; {remedy}")
+        self.reason, self.fact, self.remedy = reason, fact, remedy
 
 
 Stamp = tuple[int, int, int]

@@ -27,14 +27,14 @@ def read_declaration(kind: type[T], raw: object, path: str = "") -> T:
     """
     where, declared = path or "the declaration", {entry.name: entry for entry in fields(kind)}  # type: ignore[arg-type]
     if not isinstance(raw, Mapping):
-        raise FeatureError(where, f"{where} is {short(raw)}; give {_object(kind)}")
+        raise FeatureError(where, f"{where} is {short(raw)}", f"give {_object(kind)}")
     types = get_type_hints(kind)
     for name in raw:
         if name not in declared:
-            raise FeatureError(where, f"{where} has the unknown key {name!r}; use {', '.join(declared)}")
+            raise FeatureError(where, f"{where} has the unknown key {name!r}", f"use {', '.join(declared)}")
     for name, entry in declared.items():
         if name not in raw and _required(entry):
-            raise FeatureError(where, f"{where} lacks the key {name!r}; give {_wanted(types[name])}")
+            raise FeatureError(where, f"{where} lacks the key {name!r}", f"give {_wanted(types[name])}")
     return kind(**{name: _value(types[name], value, f"{path}.{name}" if path else name)
                    for name, value in raw.items()})
 
@@ -42,12 +42,13 @@ def read_declaration(kind: type[T], raw: object, path: str = "") -> T:
 def _value(kind: Any, value: object, path: str) -> object:
     if get_origin(kind) is tuple:
         if not isinstance(value, list | tuple):
-            raise FeatureError(path, f"{path} is {short(value)}; give {_wanted(kind)}")
+            raise FeatureError(path, f"{path} is {short(value)}", f"give {_wanted(kind)}")
         return tuple(read_declaration(get_args(kind)[0], part, f"{path}[{at}]") for at, part in enumerate(value))
     if kind in _WANTED:
         fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
         if not fits or (isinstance(value, bool) and kind is not bool):
-            raise FeatureError(path, f"{path} is {short(value)}, of type {type(value).__name__}; give {_wanted(kind)}")
+            raise FeatureError(path, f"{path} is {short(value)}, of type {type(value).__name__}",
+                               f"give {_wanted(kind)}")
     return value
 
 

@@ -105,40 +105,46 @@ class FeatureSpec:
             seen = [entry.name for entry in group]
             for name in seen:
                 if seen.count(name) > 1:
-                    raise FeatureError(name, f"{kind} {name!r} is declared twice; names must differ")
+                    raise FeatureError(name, f"{kind} {name!r} is declared twice", "names must differ")
                 if not name.isidentifier() or name in TAKEN:
-                    raise FeatureError(name, f"{kind} {name!r} is not a usable name; use letters, digits and _, and "
-                                             f"none of {', '.join(TAKEN)}, which are taken")
+                    raise FeatureError(name, f"{kind} {name!r} is not a usable name",
+                                       f"use letters, digits and _; {', '.join(TAKEN)} are taken")
         for entry in (*self.user_fields, *self.item_fields, *self.context_fields):
             if entry.kind not in get_args(Kind):
-                raise FeatureError(entry.name, f"kind {entry.kind!r} of {entry.name!r} is none of {get_args(Kind)}")
+                raise FeatureError(entry.name, f"kind {entry.kind!r} of {entry.name!r} is unknown",
+                                   f"use one of {', '.join(get_args(Kind))}")
         if not self.key_families:
-            raise FeatureError("key_families", "no key family is declared; name at least one, such as "
-                                               '{"name": "same_ad", "item_field": "ad_id", "via": "match"}')
+            raise FeatureError("key_families", "no key family is declared",
+                               'name at least one, such as {"name": "same_ad", "item_field": "ad_id", "via": "match"}')
         if not self.tasks:
-            raise FeatureError("tasks", "no task is declared; name at least one label column")
+            raise FeatureError("tasks", "no task is declared", "name at least one label column")
         if self.negatives not in get_args(Negatives):
-            raise FeatureError("negatives", f"negatives {self.negatives!r} is unknown; use {get_args(Negatives)}")
+            raise FeatureError("negatives", f"negatives {self.negatives!r} is unknown",
+                               f"use one of {', '.join(get_args(Negatives))}")
         if not 0 < self.history_length <= MAX_LIST:
-            raise FeatureError("history_length", f"history_length {self.history_length} is outside 1..{MAX_LIST}")
+            raise FeatureError("history_length", f"history_length {self.history_length} is outside 1..{MAX_LIST}",
+                               "give a number in this range")
         for task in self.tasks:
             if not (math.isfinite(task.weight) and task.weight >= 0):
-                raise FeatureError(task.name, f"weight {task.weight} of task {task.name!r} is not a number >= 0")
+                raise FeatureError(task.name, f"weight {task.weight} of task {task.name!r} is not a number >= 0",
+                                   "give a finite number of at least 0")
         dense = {f.name for f in self.item_fields if f.kind == "dense"}
         for family in self.key_families:
             if family.via not in get_args(Via):
-                raise FeatureError(family.name, f"via {family.via!r} of key family {family.name!r} is unknown; "
-                                                f"use {get_args(Via)}")
+                raise FeatureError(family.name, f"via {family.via!r} of key family {family.name!r} is unknown",
+                                   f"use one of {', '.join(get_args(Via))}")
             if family.item_field != ITEM_ID and (family.item_field not in names or family.item_field in dense):
-                raise FeatureError(family.name, f"key family {family.name!r} uses {family.item_field!r}, which is not "
-                                                f"a categorical or multi item field of {names}")
+                raise FeatureError(family.name, f"key family {family.name!r} uses {family.item_field!r}, which is "
+                                                "not a categorical or multi item field",
+                                   f"use one of {', '.join([ITEM_ID, *(n for n in names if n not in dense)])}")
             known = [f.name for f in self.user_fields if f.kind != "dense"]
             if family.user_field and (family.user_field not in known or family.via != "match"):
                 raise FeatureError(family.name, f"key family {family.name!r} is via {family.via!r} with user_field "
-                                                f"{family.user_field!r}; only match takes one, of {known}")
+                                                f"{family.user_field!r}",
+                                   f"only match takes one, of {', '.join(known) or '(there are none)'}")
             if (family.via == "co_click") != (family.neighbours > 0):
                 raise FeatureError(family.name, f"key family {family.name!r} is via {family.via!r} with neighbours "
-                                                f"{family.neighbours}; co_click needs at least 1, match none")
+                                                f"{family.neighbours}", "co_click needs at least 1, match none")
 
     def fields(self, side: Literal["user", "item"], kind: Kind) -> list[str]:
         """Names of the fields of one kind, in declaration order."""
@@ -250,7 +256,7 @@ class FeatureEncoder:
         known = {f.name for f in self.spec.user_fields}
         for name in raw:
             if name not in known:
-                raise FeatureError(name, f"user feature {name!r} is unknown; this bundle knows {sorted(known)}")
+                raise FeatureError(name, f"user feature {name!r} is unknown", f"this bundle knows {sorted(known)}")
         dense = [self._dense(name, raw.get(name)) for name in self.spec.fields("user", "dense")]
         categorical = [self._one(name, raw.get(name)) for name in self.spec.fields("user", "categorical")]
         multi = [self._many(name, raw.get(name)) for name in self.spec.fields("user", "multi")]
@@ -258,13 +264,17 @@ class FeatureEncoder:
                         tuple(map(Ragged.one_row, multi)))
 
     def encode_history(self, item_ids: Sequence[object]) -> NDArray[np.int32]:
-        """Item rows (M,) int32 of a history, most recent first, without unknown items.
+        """Item rows (M,) int32 of a history, most recent first: the known items, up to `history_length`.
 
         Raises:
             FeatureError: an entry is not an id, or there are more than MAX_LIST.
         """
+        return self.known_history(item_ids)[: self.spec.history_length]
+
+    def known_history(self, item_ids: Sequence[object]) -> NDArray[np.int32]:
+        """Item rows (M,) int32 of all known items of a history, most recent first; raises as `encode_history`."""
         rows = look_up(self.item_ids, as_keys(item_ids, "history"))
-        return rows[rows >= 0][: self.spec.history_length].astype(np.int32)
+        return rows[rows >= 0].astype(np.int32)
 
     def _dense(self, name: str, value: object) -> float:
         if value is None:

@@ -21,11 +21,17 @@ _ID_TYPES = (str, int, np.integer)  # made once: a request may hold thousands of
 
 
 class FeatureError(ValueError):
-    """A feature that cannot be encoded. `name` is the field; the message has the value, the fact and what to do."""
+    """A feature, id or declaration that cannot be used; the message is `fact; remedy`.
 
-    def __init__(self, name: str, message: str) -> None:
-        super().__init__(message)
-        self.name = name
+    Attributes:
+        name: of the field.
+        fact: what was found, with its value.
+        remedy: what to do.
+    """
+
+    def __init__(self, name: str, fact: str, remedy: str) -> None:
+        super().__init__(f"{fact}; {remedy}")
+        self.name, self.fact, self.remedy = name, fact, remedy
 
 
 def as_key(value: object, name: str) -> bytes:
@@ -35,17 +41,17 @@ def as_key(value: object, name: str) -> bytes:
         FeatureError: it is neither text nor an integer, or empty, too long, or contains a NUL.
     """
     if isinstance(value, bool) or not isinstance(value, _ID_TYPES):
-        raise FeatureError(name, f"{name} {short(value)} is a {type(value).__name__}; give text or an integer")
+        raise FeatureError(name, f"{name} {short(value)} is a {type(value).__name__}", "give text or an integer")
     try:
         key = str(value).encode()
     except UnicodeEncodeError as error:
-        raise FeatureError(name, f"{name} is not valid Unicode text; remove the lone surrogate") from error
+        raise FeatureError(name, f"{name} is not valid Unicode text", "remove the lone surrogate") from error
     if not key:
-        raise FeatureError(name, f"{name} is empty; give at least one character")
+        raise FeatureError(name, f"{name} is empty", "give at least one character")
     if len(key) > MAX_ID_BYTES:
-        raise FeatureError(name, f"{name} has {len(key)} bytes; at most {MAX_ID_BYTES} are allowed")
+        raise FeatureError(name, f"{name} has {len(key)} bytes", f"at most {MAX_ID_BYTES} are allowed")
     if b"\0" in key:
-        raise FeatureError(name, f"{name} {value!r} contains a NUL character; remove it")
+        raise FeatureError(name, f"{name} {value!r} contains a NUL character", "remove it")
     return key
 
 
@@ -56,9 +62,9 @@ def as_keys(values: object, name: str) -> NDArray[np.bytes_]:
         FeatureError: it is not a list, is longer than MAX_LIST, or an entry is not a key.
     """
     if not isinstance(values, list | tuple):
-        raise FeatureError(name, f"{name} is a {type(values).__name__}; give a list of values")
+        raise FeatureError(name, f"{name} is a {type(values).__name__}", "give a list of values")
     if len(values) > MAX_LIST:
-        raise FeatureError(name, f"{name} has {len(values)} values; at most {MAX_LIST} are allowed")
+        raise FeatureError(name, f"{name} has {len(values)} values", f"at most {MAX_LIST} are allowed")
     return np.array([as_key(value, name) for value in values] or [], dtype=f"S{MAX_ID_BYTES}")
 
 
@@ -69,9 +75,9 @@ def as_number(value: object, name: str) -> float:
         FeatureError: it is not a number, or does not fit into 32 bits.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise FeatureError(name, f"{name} is {short(value)}, a {type(value).__name__}; give a number")
+        raise FeatureError(name, f"{name} is {short(value)}, a {type(value).__name__}", "give a number")
     if abs(value) > float(np.finfo(np.float32).max) or not math.isfinite(value):
-        raise FeatureError(name, f"{name} is {value!r:.40}; give a finite 32-bit number")
+        raise FeatureError(name, f"{name} is {value!r:.40}", "give a finite 32-bit number")
     return float(value)
 
 

@@ -60,8 +60,8 @@ def check_context(encoder: FeatureEncoder, context: Mapping[str, Any]) -> None:
     known = {field.name: field for field in encoder.spec.context_fields}
     for name, value in context.items():
         if name not in known:
-            raise FeatureError(f"context.{name}", f"context field {name!r} is unknown; this bundle knows "
-                                                  f"{sorted(known) or 'none'}")
+            raise FeatureError(f"context.{name}", f"context field {name!r} is unknown",
+                               f"this bundle knows {sorted(known) or 'none'}")
         _given(encoder, known[name], value, f"context.{name}")
 
 

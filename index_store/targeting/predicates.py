@@ -240,8 +240,7 @@ def _keys(values: list[object], path: str) -> set[bytes]:
         try:
             keys.add(as_key(value, ""))  # the path costs more than the key, so it is made for errors only
         except FeatureError as error:
-            fact, _, remedy = str(error).rpartition("; ")
-            raise PredicateError(f"{path}[{at}]", fact.strip(), remedy) from error
+            raise PredicateError(f"{path}[{at}]", error.fact.strip(), error.remedy) from error
     return keys
 
 

@@ -1,1 +1,1 @@
-"""The bench: searches compared in one process, with the same scorer and the same queries."""
+"""The bench: searches compared in one process, with one scorer and the same queries."""

@@ -1,8 +1,8 @@
-"""What one would use instead of the tree: HNSW and IVF (FAISS) over two towers, their candidates ranked by the scorer.
+"""Baselines: HNSW and IVF (FAISS) over the vectors of two towers, their candidates reranked by the scorer.
 
-Both answer in inner products exactly: item vectors get one more dimension that gives them all the same length, so that
-the nearest by distance is the one of the largest inner product. An HNSW graph that is built on the inner product itself
-finds a fraction of them, for its neighbour lists all lead to the few longest vectors.
+The reduction from inner products to distances is exact: item vectors get one more dimension that gives them all the
+same length, so the nearest vector has the largest inner product. An HNSW graph built on the inner product itself finds
+only a fraction of them, because its neighbour lists all lead to the few longest vectors.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from numpy.typing import NDArray
 from index_store.search.ranking import NodeScorer
 from index_store.search.scoring import UserQuery
 from index_store.tree.tree import Tree
-from loadtest.bench.searches import Asked, rerank
+from loadtest.bench.searches import SearchRequest, rerank
 
 EF_CONSTRUCTION = 100
 TRAINING_POINTS = 64
-"""Vectors a cell that k-means of IVF is trained on at most."""
+"""Most vectors per cell that k-means of IVF is trained on."""
 
 
 @dataclass(frozen=True)
 class Hnsw:
-    """HNSW over the two towers, reranked.
+    """HNSW over the two towers, with reranking.
 
     Attributes:
-        tree: of the bundle that ranks; positions are the ids of the index.
-        index: over the augmented vectors.
-        m: neighbours of a node, twice as many at the ground level.
+        tree: of the bundle that reranks; positions are the ids of the index.
+        index: FAISS index over the augmented vectors.
+        m: neighbours per node, twice as many at the ground level.
         ef_search: nodes that the search keeps.
-        candidates: nearest eligible ads that are ranked.
+        candidates: nearest eligible ads that are reranked.
     """
 
     tree: Tree
@@ -49,17 +49,20 @@ class Hnsw:
     def params(self) -> Mapping[str, Any]:
         return {"M": self.m, "efSearch": self.ef_search, "candidates": self.candidates}
 
-    def find(self, asked: Asked, scorer: NodeScorer[UserQuery]) -> NDArray[np.int64]:
+    def find(self, request: SearchRequest, scorer: NodeScorer[UserQuery]) -> NDArray[np.int64]:
         """Item rows of the best TOP_K ads, best first."""
-        excluded = asked.eligible.n_items - asked.eligible.total
-        search = faiss.SearchParametersHNSW(efSearch=self.ef_search)
-        return rerank(self.tree, asked, nearest(self.index, asked, self.candidates + excluded, self.candidates, search),
-                      scorer)
+        positions = nearest(self.index, request, self.candidates, faiss.SearchParametersHNSW(efSearch=self.ef_search))
+        return rerank(self.tree, request, positions, scorer)
 
 
 @dataclass(frozen=True)
 class Ivf:
-    """IVF over the two towers, reranked; attributes as those of `Hnsw`, with cells and probed cells for its own."""
+    """IVF over the two towers, with reranking.
+
+    Attributes:
+        tree, index, candidates: as those of `Hnsw`.
+        nlist, nprobe: number of cells, and of probed cells.
+    """
 
     tree: Tree
     index: Any
@@ -73,26 +76,29 @@ class Ivf:
     def params(self) -> Mapping[str, Any]:
         return {"nlist": self.nlist, "nprobe": self.nprobe, "candidates": self.candidates}
 
-    def find(self, asked: Asked, scorer: NodeScorer[UserQuery]) -> NDArray[np.int64]:
+    def find(self, request: SearchRequest, scorer: NodeScorer[UserQuery]) -> NDArray[np.int64]:
         """Item rows of the best TOP_K ads, best first."""
-        excluded = asked.eligible.n_items - asked.eligible.total
-        search = faiss.SearchParametersIVF(nprobe=self.nprobe)
-        return rerank(self.tree, asked, nearest(self.index, asked, self.candidates + excluded, self.candidates, search),
-                      scorer)
+        positions = nearest(self.index, request, self.candidates, faiss.SearchParametersIVF(nprobe=self.nprobe))
+        return rerank(self.tree, request, positions, scorer)
 
 
-def nearest(index: Any, asked: Asked, wanted: int, most: int, search: Any) -> NDArray[np.int64]:
-    """Positions of the nearest eligible items: at most `most` of the `wanted` that the index is asked for."""
-    if asked.vector is None:
-        raise TypeError("a search over two towers was asked without their query vector")
-    query = np.append(asked.vector, np.float32(0))[None]
-    _, found = index.search(query, min(wanted, index.ntotal), params=search)
+def nearest(index: Any, request: SearchRequest, most: int, parameters: Any) -> NDArray[np.int64]:
+    """Positions of the nearest eligible items, at most `most`; the index is asked for the ineligible ones as well.
+
+    Raises:
+        TypeError: the request has no query vector of the two towers.
+    """
+    if request.vector is None:
+        raise TypeError("the request has no vector; a search over two towers needs their query vector")
+    ineligible = request.eligible.n_items - request.eligible.total
+    query = np.append(request.vector, np.float32(0))[None]
+    _, found = index.search(query, min(most + ineligible, index.ntotal), params=parameters)
     positions: NDArray[np.int64] = found[0][found[0] >= 0]
-    return positions[asked.eligible.contains(positions)][:most]
+    return positions[request.eligible.contains(positions)][:most]
 
 
 def augmented(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Vectors (N, D) with one more dimension (N, D + 1) that makes them all as long as the longest."""
+    """Vectors (N, D) extended by one dimension, (N, D + 1), so that all are as long as the longest."""
     squared = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
     rest = np.sqrt(squared.max() - squared).astype(np.float32)
     return np.concatenate([vectors, rest[:, None]], axis=1)
@@ -118,13 +124,13 @@ def ivf_index(vectors: NDArray[np.float32], nlist: int) -> Any:
 
 def hnsw_sweep(tree: Tree, vectors: NDArray[np.float32], ms: Sequence[int], efs: Sequence[int],
                shares: Sequence[float]) -> list[Hnsw]:
-    """All combinations.
+    """HNSW with every combination of settings.
 
     Args:
-        tree: of the bundle that ranks.
+        tree: of the bundle that reranks.
         vectors: (n_items, D) of the item tower, by position.
         ms, efs: values of M and efSearch.
-        shares: candidates to rank, as shares of efSearch.
+        shares: candidates to rerank, as shares of efSearch.
     """
     wide = augmented(vectors)
     indexes = [(m, hnsw_index(wide, m)) for m in ms]
@@ -134,6 +140,6 @@ def hnsw_sweep(tree: Tree, vectors: NDArray[np.float32], ms: Sequence[int], efs:
 
 def ivf_sweep(tree: Tree, vectors: NDArray[np.float32], nlist: int, probes: Sequence[int],
               candidates: Sequence[int]) -> list[Ivf]:
-    """All combinations; arguments as those of `hnsw_sweep`, `nlist` cells and numbers of probed ones."""
+    """IVF of `nlist` cells with every combination of probed cells and candidates; the rest as in `hnsw_sweep`."""
     index = ivf_index(augmented(vectors), nlist)
     return [Ivf(tree, index, nlist, nprobe, n) for nprobe in probes for n in candidates]

@@ -1,4 +1,4 @@
-"""Where searches meet: the same users, the same scorer, one thread, one run."""
+"""Quality and latency of several searches, with the same users and scorer, on one thread, in one run."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from tqdm import tqdm
 from index_store.bundle.bundle import Bundle
 from index_store.search.ranking import first_task_weights
 from index_store.targeting.eligibility import Eligible
-from loadtest.bench.queries import Questions, encoded
-from loadtest.bench.searches import Asked, Contender, Meter, RecordedScores
+from loadtest.bench.queries import QuerySet, encoded
+from loadtest.bench.searches import PairCounter, PrecomputedScores, Search, SearchRequest
 from loadtest.bench.two_tower import TwoTower
 from service.contract.query import EncodedUser
 from service.retrieval.retriever import Retriever
 
 WARM_UP = 5
-"""Users whose searches are done once before any is timed."""
+"""Users whose searches run once before any is timed."""
 
 
 @dataclass
-class Arena:
-    """One bundle and one set of questions.
+class Comparison:
+    """Searches over one bundle on one set of queries.
 
     Attributes:
         opened: the bundle that scores.
-        towers: for contenders that want a vector.
-        questions: what is asked.
+        towers: for searches that need a query vector.
+        query_set: the users.
     """
 
     opened: Bundle
     towers: TwoTower | None
-    questions: Questions
+    query_set: QuerySet
     retriever: Retriever = field(init=False)
     weights: NDArray[np.float32] = field(init=False)
 
@@ -45,47 +45,47 @@ class Arena:
         self.retriever = Retriever(self.opened)
         self.weights = first_task_weights(len(self.opened.manifest.tasks))
 
-    def quality(self, contenders: Sequence[Contender]) -> list[dict[str, float]]:
-        """Mean overlap, recall and pairs of each contender, the exhaustive search first among them."""
-        tree, sums = self.opened.content.tree, np.zeros((len(contenders), 4))
-        for q in tqdm(range(len(self.questions)), desc="quality", unit="user"):
-            user, targets = encoded(self.opened, self.questions.users[q]), self.questions.targets.row(q)
-            asked = self._asked(user, q, wants_vector=self.towers is not None)
-            recorded = RecordedScores.of(self.retriever.scorer, asked.query, tree)
+    def quality(self, searches: Sequence[Search]) -> list[dict[str, float]]:
+        """Mean overlap, recall and pairs of each search; the first is exhaustive, the reference of the overlap."""
+        tree, sums = self.opened.content.tree, np.zeros((len(searches), 4))
+        for q in tqdm(range(len(self.query_set)), desc="quality", unit="user"):
+            user, targets = encoded(self.opened, self.query_set.users[q]), self.query_set.targets.row(q)
+            request = self._request(user, q, wants_vector=self.towers is not None)
+            precomputed = PrecomputedScores.of(self.retriever.scorer, request.query, tree)
             truth: NDArray[np.int64] = np.empty(0, np.int64)
-            for c, contender in enumerate(contenders):
-                meter = Meter(tree, recorded)
-                rows = contender.find(asked, meter)
+            for c, search in enumerate(searches):
+                counter = PairCounter(tree, precomputed)
+                rows = search.find(request, counter)
                 truth = rows if c == 0 else truth
                 overlap = np.isin(truth, rows).mean() if len(truth) else 1.0
-                sums[c] += [overlap, np.isin(targets, rows[:20]).mean(), np.isin(targets, rows).mean(), meter.pairs]
+                sums[c] += [overlap, np.isin(targets, rows[:20]).mean(), np.isin(targets, rows).mean(), counter.pairs]
         return [dict(zip(("overlap@100", "recall@20", "recall@100", "pairs"), map(float, means), strict=True))
-                for means in sums / len(self.questions)]
+                for means in sums / len(self.query_set)]
 
-    def latency(self, contenders: Sequence[Contender], queries: int, seed: int) -> list[dict[str, float]]:
-        """Each contender's milliseconds: median and 95th percentile, and the medians of its parts."""
+    def latency(self, searches: Sequence[Search], queries: int, seed: int) -> list[dict[str, float]]:
+        """Milliseconds of each search: median and 95th percentile, and the medians of its parts."""
         random = np.random.default_rng([seed, 1])
-        taken = np.zeros((min(queries, len(self.questions)), len(contenders), 3))
-        asked = [*range(min(WARM_UP, len(taken))), *range(len(taken))]
-        for q in tqdm(asked, desc="latency", unit="user"):
-            user = encoded(self.opened, self.questions.users[q])
-            for c in random.permutation(len(contenders)):
-                taken[q, c] = self._timed(contenders[c], user, q)  # warm-up is overwritten
+        taken = np.zeros((min(queries, len(self.query_set)), len(searches), 3))
+        order = [*range(min(WARM_UP, len(taken))), *range(len(taken))]
+        for q in tqdm(order, desc="latency", unit="user"):
+            user = encoded(self.opened, self.query_set.users[q])
+            for c in random.permutation(len(searches)):
+                taken[q, c] = self._timed(searches[c], user, q)  # overwrites the warm-up
         p95 = np.quantile(taken[..., 0], 0.95, axis=0) * 1e3
         return [{"p50_ms": p50, "p95_ms": float(late), "search_ms": search, "kernel_ms": kernel}
                 for (p50, search, kernel), late in zip((np.median(taken, axis=0) * 1e3).tolist(), p95, strict=True)]
 
-    def _timed(self, contender: Contender, user: EncodedUser, q: int) -> tuple[float, float, float]:
-        """Seconds from an encoded user to the top ads; of them the search, and of it the calls of the dense layers."""
+    def _timed(self, search: Search, user: EncodedUser, q: int) -> tuple[float, float, float]:
+        """Seconds from an encoded user to the top ads, those of the search alone, and those in the dense layers."""
         start = time.perf_counter()
-        asked = self._asked(user, q, contender.wants_vector)
+        request = self._request(user, q, search.wants_vector)
         began = time.perf_counter()
-        contender.find(asked, self.retriever.scorer)
+        search.find(request, self.retriever.scorer)
         ended = time.perf_counter()
-        return ended - start, ended - began, asked.query.kernel_seconds
+        return ended - start, ended - began, request.query.kernel_seconds
 
-    def _asked(self, user: EncodedUser, q: int, wants_vector: bool) -> Asked:
+    def _request(self, user: EncodedUser, q: int, wants_vector: bool) -> SearchRequest:
         tree = self.opened.content.tree
         vector = self.towers.query(user) if self.towers is not None and wants_vector else None
-        eligible = Eligible.of(tree.n_items, excluded=tree.position_of_row[self.questions.seen.row(q)])
-        return Asked(self.retriever.query(user), vector, eligible, self.weights)
+        eligible = Eligible.of(tree.n_items, excluded=tree.position_of_row[self.query_set.seen.row(q)])
+        return SearchRequest(self.retriever.query(user), vector, eligible, self.weights)

@@ -1,7 +1,7 @@
-"""A walk of an HNSW graph that the scorer itself guides, the idea of NANN: no distance is computed on the way.
+"""Graph walk: an HNSW graph searched by the scorer instead of a distance, the idea of NANN.
 
-The graph is built over the bundle's own item embeddings. The walk keeps the `ef` best nodes that it has scored; in each
-round it scores, in one call, all new neighbours of those of them that were not yet expanded, until all of them were.
+The graph is built over the bundle's own item embeddings. The walk keeps the `ef` best nodes scored so far; each round
+scores, in one call, all new neighbours of the best nodes that were not expanded yet, until none is left.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from index_store.search.ranking import NodeScorer, best
 from index_store.search.scoring import UserQuery
 from index_store.tree.tree import Tree
 from loadtest.bench.baselines import hnsw_index
-from loadtest.bench.searches import Asked, ranked
+from loadtest.bench.searches import SearchRequest, ranked
 
 MOST_ENTRIES = 256
-"""Entry points at most: the medoids of the finest level of the tree that has no more nodes."""
+"""Most entry points: the medoids of the finest tree level that has no more nodes than this."""
 
 
 @dataclass(frozen=True)
 class GraphWalk:
-    """The walk.
+    """A walk with its settings.
 
     Attributes:
         tree: of the bundle.
         neighbours: (n_items, 2 m) int32 positions, the ground level of the graph; -1 where a list is short.
-        m: neighbours of a node in the levels above.
+        m: neighbours per node in the levels above.
         entries: positions that are scored first.
         ef: nodes kept.
-        batch: kept nodes that are expanded in one round at most, the best ones.
+        batch: most nodes expanded in one round, the best of those kept.
     """
 
     tree: Tree
@@ -50,15 +50,15 @@ class GraphWalk:
     def params(self) -> Mapping[str, Any]:
         return {"M": self.m, "ef": self.ef, "batch": self.batch}
 
-    def find(self, asked: Asked, scorer: NodeScorer[UserQuery]) -> NDArray[np.int64]:
-        """Item rows of the best TOP_K ads, best first; ads that are not eligible are walked but not returned."""
+    def find(self, request: SearchRequest, scorer: NodeScorer[UserQuery]) -> NDArray[np.int64]:
+        """Item rows of the best TOP_K ads, best first; ineligible ads are walked but not returned."""
         visited = np.zeros(self.tree.n_items, bool)
         fresh, seen, gained = self.entries, [], []
         kept = np.empty(0, np.int64)
         scores, open_ = np.empty(0, np.float32), np.empty(0, bool)
         while len(fresh):
             visited[fresh] = True
-            found = scorer.score(asked.query, self.tree.depth, fresh) @ asked.weights
+            found = scorer.score(request.query, self.tree.depth, fresh) @ request.weights
             seen.append(fresh)
             gained.append(found)
             kept, scores, open_ = (np.concatenate(pair) for pair in (
@@ -72,11 +72,11 @@ class GraphWalk:
                 open_[expanded] = False
                 fresh = self._unvisited(kept[expanded], visited)
         positions = np.concatenate(seen)
-        allowed = asked.eligible.contains(positions)
+        allowed = request.eligible.contains(positions)
         return ranked(self.tree, positions[allowed], np.concatenate(gained)[allowed])
 
     def _unvisited(self, nodes: NDArray[np.int64], visited: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Distinct neighbours of the nodes that were not scored yet, ascending."""
+        """Distinct neighbours of the nodes that were not scored yet, in ascending order."""
         near = self.neighbours.take(nodes, axis=0).ravel()
         near = near[near >= 0]
         return np.unique(near[~visited.take(near)]).astype(np.int64)
@@ -84,13 +84,13 @@ class GraphWalk:
 
 def graph_sweep(tree: Tree, vectors: NDArray[np.float32], ms: Sequence[int], efs: Sequence[int],
                 shares: Sequence[float]) -> list[GraphWalk]:
-    """All combinations.
+    """Walks with every combination of settings.
 
     Args:
         tree: of the bundle.
         vectors: (n_items, D) embeddings, by position.
         ms, efs: values of M and ef.
-        shares: kept nodes that are expanded in a round, as shares of ef.
+        shares: nodes expanded in a round, as shares of ef.
     """
     entries = _entries(tree)
     graphs = [(m, ground_level(hnsw_index(vectors, m))) for m in ms]

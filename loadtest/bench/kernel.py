@@ -1,7 +1,9 @@
-"""`python -m loadtest kernel`: what a pair costs the graph of each scorer, beside what this machine could do.
+"""`python -m loadtest kernel`: time and FLOPS of each scorer's graph, against the peak of this machine.
 
-A bundle has one scorer, a stack one a layer. One thread throughout. The share of the peak is of the arithmetic that a
-graph states, against the fastest product of two square float32 matrices in the same run and the same runtime.
+    python -m loadtest kernel --bundle bundles/mine --out kernel
+
+A bundle has one scorer, a stack one per layer. Everything runs on one thread. The peak is the fastest product of two
+square float32 matrices in the same runtime and the same run; the work of a graph is counted from its operators.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from service.retrieval.retriever import Retriever
 
 BLOCKS = tuple(1 << power for power in range(6, 15))
 MATRICES = (512, 1024, 2048)
-"""Sides of the matrices whose product gives the peak."""
+"""Sides of the square matrices whose product gives the peak."""
 
 SECONDS = 15.0
 
@@ -43,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, required=True, help="bundle whose scorers are measured")
     parser.add_argument("--out", type=Path, help="folder for kernel.json and kernel.md (default: not written)")
     parser.add_argument("--seconds", type=float, default=SECONDS,
-                        help="about how long to time the blocks (default %(default)s)")
+                        help="about how long to time the blocks (default %(default)g)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,16 +69,16 @@ def kernel(folder: Path, blocks: Sequence[int] = BLOCKS, seconds: float = SECOND
 
     Args:
         folder: the bundle.
-        blocks: pairs of a call, rising.
+        blocks: pairs per call, ascending.
         seconds: about how long to time them, all scorers together.
 
     Returns:
         `peak_gflops`; `scorers`: an entry each, coarse to fine, with `name` (the file), `levels` (those it scores),
-        `flops_per_pair`, `flops_per_call` (what a call costs besides), `stored_bytes_per_pair`: what is gathered for a
-        pair and the logits it gets, `moved_bytes_per_pair`: what all operators read and write, as if none were fused;
-        and `blocks`: an entry each with `pairs`, `ms`, `us_per_pair`, `gflops`, `share_of_peak` and `joining_gain`: two
-        calls of this size over one of twice as many pairs, the most that joining the blocks of two requests could gain;
-        None for the last.
+        `flops_per_pair`, `flops_per_call` (the fixed cost of a call), `stored_bytes_per_pair`: gathered for a pair and
+        returned as its logits, `moved_bytes_per_pair`: read and written by all operators if none is fused; and
+        `blocks`: an entry each with `pairs`, `ms`, `us_per_pair`, `gflops`, `share_of_peak` and `joining_gain`: the
+        time of two calls of this size over that of one call of twice the size, an upper bound on the gain of joining
+        the blocks of two requests; None if the next block is not twice as large.
 
     Raises:
         BundleError: it cannot be opened.
@@ -90,7 +92,7 @@ def kernel(folder: Path, blocks: Sequence[int] = BLOCKS, seconds: float = SECOND
 
 def _measured(opened: Bundle, name: str, layer: DenseLayers, blocks: Sequence[int], seconds: float,
               peak: float) -> dict[str, Any]:
-    """The entry of one scorer in the report."""
+    """The report's entry for one scorer."""
     levels = [entry.level for entry in opened.manifest.levels if entry.scorer == name]
     inputs = {pairs: _inputs(opened, levels[-1], pairs) for pairs in blocks}
     graph = opened.files.path(name)
@@ -122,15 +124,15 @@ def _section(scorer: dict[str, Any]) -> str:
             for row in scorer["blocks"]]
     return "\n".join([
         f"`{scorer['name']}` scores level {', '.join(map(str, scorer['levels']))}: "
-        f"{scorer['flops_per_pair']:,.0f} floating-point operations a pair and {scorer['flops_per_call']:,.0f} a call; "
-        f"{scorer['stored_bytes_per_pair']:.0f} bytes gathered and returned a pair, "
+        f"{scorer['flops_per_pair']:,.0f} FLOPs per pair and {scorer['flops_per_call']:,.0f} per call; "
+        f"{scorer['stored_bytes_per_pair']:.0f} bytes gathered and returned per pair, "
         f"{scorer['moved_bytes_per_pair']:,.0f} moved by the operators if none is fused.", "",
-        table(("pairs a call", "ms", "µs a pair", "GFLOPS", "of the peak", "gain of joining two"), rows)])
+        table(("pairs per call", "ms", "µs per pair", "GFLOPS", "of the peak", "gain of joining two"), rows)])
 
 
 def _inputs(opened: Bundle, level: int,
             pairs: int) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.float32]]:
-    """Random inputs of the scorer of a level for one user and so many pairs."""
+    """Random inputs of a level's scorer for one user and a number of pairs."""
     dims, random = opened.manifest.dims, np.random.default_rng(pairs)
     items = random.standard_normal((pairs, opened.manifest.levels[level - 1].width), np.float32)
     stored = items.astype(opened.content.embeddings[level - 1].dtype)
@@ -147,9 +149,9 @@ def _moved(small: Work, large: Work) -> float:
 
 
 def _medians(calls: Sequence[Callable[[], object]], seconds: float) -> list[float]:
-    """Median seconds of each call; all take turns, so that a slow moment of the machine hits all of them.
+    """Median seconds of each call; they take turns, so that a slow moment of the machine affects all alike.
 
-    Each is called once untimed right before, so that none pays for the caches that another one filled.
+    Each is first called once untimed, so that none pays for caches that another one filled.
     """
     start = time.perf_counter()
     for call in calls:
@@ -166,7 +168,7 @@ def _medians(calls: Sequence[Callable[[], object]], seconds: float) -> list[floa
 
 
 def _peak(side: int, repeats: int = 5) -> float:
-    """GFLOPS of the fastest of a few products of two float32 matrices of this side."""
+    """GFLOPS of the fastest of several products of two square float32 matrices."""
     shape = [side, side]
     graph = helper.make_graph([helper.make_node("MatMul", ["a", "b"], ["c"])], "product",
                               [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "ab"],

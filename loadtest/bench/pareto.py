@@ -1,4 +1,4 @@
-"""Rows of a bench compared at equal quality: the front of each kind of search, and what a given overlap costs on it."""
+"""Pareto fronts of a bench: rows of each kind of search compared at equal overlap."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ OVERLAP = "overlap@100"
 P50 = "p50_ms"
 PAIRS = "pairs"
 TARGET = 0.95
-RIVALS = ("hnsw", "ivf", "graph")
+BASELINES = ("hnsw", "ivf", "graph")
 
 Row = Mapping[str, Any]
 
 
 def front(rows: Sequence[Row], cost: str = P50) -> list[Row]:
-    """The rows that no other beats in both overlap and cost, cheapest first."""
+    """The rows that no other row beats in both overlap and cost, cheapest first."""
     kept: list[Row] = []
     for row in sorted(rows, key=lambda r: (r[cost], -r[OVERLAP])):
         if not kept or row[OVERLAP] > kept[-1][OVERLAP]:
@@ -26,10 +26,10 @@ def front(rows: Sequence[Row], cost: str = P50) -> list[Row]:
 
 
 def cost_at(rows: Sequence[Row], overlap: float, cost: str = P50) -> float | None:
-    """What an overlap costs on the front of the rows, or None if no row reaches it.
+    """The cost of an overlap on the front of the rows, or None if no row reaches it.
 
-    Between two rows the logarithm of the cost is taken to be linear in the overlap; below the first row nothing is
-    cheaper than it.
+    Between two rows the logarithm of the cost is interpolated linearly in the overlap. An overlap below that of the
+    cheapest row costs as much as that row.
     """
     best = front(rows, cost)
     if not best or best[-1][OVERLAP] < overlap:
@@ -42,45 +42,59 @@ def cost_at(rows: Sequence[Row], overlap: float, cost: str = P50) -> float | Non
 
 
 def summary(report: Mapping[str, Any], overlap: float = TARGET) -> dict[str, Any]:
-    """The beam against the exhaustive search and against the best rival, at one overlap.
+    """The beam against the exhaustive search and the best baseline, at one overlap.
+
+    The keys that say `rival` mean the baselines; programs read them, so they keep their names.
 
     Returns:
-        `overlap`; `beam`: the row of lowest p50 that reaches it, or None; `beam_p50_ms`, `beam_pairs`: interpolated at
-        the very overlap; `speed_up` of that row over the exhaustive search; `rivals`: kind -> interpolated p50, or None
-        if none reaches it; `best_rival` of these, or None; `speed_up_over_best_rival` of the row, None where there is
-        none to compare with.
+        `overlap`; `beam`: the row with the lowest p50 that reaches it, or None; `beam_p50_ms`, `beam_pairs`:
+        interpolated at exactly this overlap; `speed_up` of that row over the exhaustive search; `rivals`: kind ->
+        interpolated p50, or None if no row reaches it; `best_rival` of these, or None; `speed_up_over_best_rival` of
+        the row, None if there is nothing to compare with. A speed-up below 1 means that the beam is slower.
     """
     reaching = [row for row in report["beam"] if row[OVERLAP] >= overlap]
     beam = min(reaching, key=lambda row: row[P50], default=None)
-    rivals = {kind: cost_at(report[kind], overlap) for kind in RIVALS if report[kind]}
-    reached = {kind: ms for kind, ms in rivals.items() if ms is not None}
+    baselines = {kind: cost_at(report[kind], overlap) for kind in BASELINES if report[kind]}
+    reached = {kind: ms for kind, ms in baselines.items() if ms is not None}
     best = min(reached, key=lambda kind: reached[kind], default=None)
     return {"overlap": overlap, "beam": beam, "beam_p50_ms": cost_at(report["beam"], overlap),
             "beam_pairs": cost_at(report["beam"], overlap, PAIRS),
             "speed_up": report["exhaustive"][P50] / beam[P50] if beam else None,
-            "rivals": rivals, "best_rival": best,
+            "rivals": baselines, "best_rival": best,
             "speed_up_over_best_rival": reached[best] / beam[P50] if beam and best else None}
 
 
 def in_words(report: Mapping[str, Any]) -> str:
     """The summary of a report as sentences."""
+    found = report["summary"]
+    sentences = [_of_beam(report)]
+    for kind, ms in found["rivals"].items():
+        best = max(report[kind], key=lambda row: row[OVERLAP])
+        if ms is None:
+            sentences.append(f"{kind}: none reached it; best {best[OVERLAP]:.3f} at {best[P50]:.2f} ms.")
+        else:
+            sentences.append(f"{kind}: {ms:.2f} ms at overlap {found['overlap']}, interpolated.")
+    if found["speed_up_over_best_rival"] is not None:
+        sentences.append(f"The beam is {compared(found['speed_up_over_best_rival'], 2)} the best baseline, "
+                         f"{found['best_rival']}.")
+    return " ".join(sentences)
+
+
+def compared(speed_up: float, digits: int = 1) -> str:
+    """A speed-up as words that fit before what it is compared with, such as `2.0 times slower than`."""
+    faster, slower = f"{speed_up:.{digits}f}", f"{1 / speed_up:.{digits}f}"
+    if float(faster) == 1.0 or float(slower) == 1.0:
+        return "as fast as"
+    return f"{faster} times faster than" if speed_up > 1 else f"{slower} times slower than"
+
+
+def _of_beam(report: Mapping[str, Any]) -> str:
     found, ads = report["summary"], report["ads"]
     beam, overlap = found["beam"], found["overlap"]
     if beam is None:
         nearest = max(report["beam"], key=lambda row: row[OVERLAP])
-        words = [f"No beam reached overlap {overlap}; the nearest is {nearest['name']}: {nearest[OVERLAP]:.3f} at "
-                 f"{nearest[P50]:.2f} ms."]
-    else:
-        words = [f"Cheapest beam with overlap >= {overlap}: {beam['name']}, {beam[OVERLAP]:.3f} at {beam[P50]:.2f} ms "
-                 f"(search {beam['search_ms']:.2f} ms, kernel {beam['kernel_ms']:.2f} ms), {beam['pairs']:.0f} pairs "
-                 f"({beam['pairs'] / ads:.2%} of the ads), {found['speed_up']:.1f} times faster than exhaustive."]
-    for kind, ms in found["rivals"].items():
-        best = max(report[kind], key=lambda row: row[OVERLAP])
-        if ms is None:
-            words.append(f"{kind}: none reached it; best {best[OVERLAP]:.3f} at {best[P50]:.2f} ms.")
-        else:
-            words.append(f"{kind}: {ms:.2f} ms at overlap {overlap}, interpolated.")
-    if found["speed_up_over_best_rival"] is not None:
-        words.append(f"The beam is {found['speed_up_over_best_rival']:.2f} times as fast as the best rival, "
-                     f"{found['best_rival']}.")
-    return " ".join(words)
+        return (f"No beam reached overlap {overlap}; the nearest is {nearest['name']}: {nearest[OVERLAP]:.3f} at "
+                f"{nearest[P50]:.2f} ms.")
+    return (f"Cheapest beam with overlap >= {overlap}: {beam['name']}, {beam[OVERLAP]:.3f} at {beam[P50]:.2f} ms "
+            f"(search {beam['search_ms']:.2f} ms, kernel {beam['kernel_ms']:.2f} ms), {beam['pairs']:.0f} pairs "
+            f"({beam['pairs'] / ads:.2%} of the ads), {compared(found['speed_up'])} exhaustive.")

@@ -1,4 +1,4 @@
-"""What a bench asks: users with test ads, the ads they clicked since, and those of training, which are excluded."""
+"""Queries of a bench: users with test ads, those ads as targets, and their train ads, which are excluded."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from service.contract.query import EncodedUser
 
 
 @dataclass(frozen=True)
-class Questions:
-    """What is asked of a bundle.
+class QuerySet:
+    """Users whose top ads every search looks for.
 
     Attributes:
         users: (Q,) user rows with test ads, in random order.
         targets: Q lists of test ads, as item rows.
         seen: Q lists of train ads, which are excluded.
-        fresh: whether none of them chose the bundle's beam.
+        fresh: whether the bundle's beam was tuned on none of these users.
     """
 
     users: NDArray[np.int64]
@@ -34,55 +34,62 @@ class Questions:
         return len(self.users)
 
 
-def ask(dataset: Dataset, opened: Bundle, most: int, seed: int, spared: NDArray[np.integer]) -> Questions:
-    """Draws the users to ask.
+def draw_queries(dataset: Dataset, opened: Bundle, most: int, seed: int,
+                 tuned_on: NDArray[np.integer]) -> QuerySet:
+    """Draws users with test ads.
 
     Args:
         dataset: the log that the bundle was trained on.
         opened: the bundle.
-        most: users to draw, 0 = all that there are.
+        most: users to draw, 0 = all.
         seed: of the draw.
-        spared: user rows that are not asked, since the bundle's beam was chosen on them; in a world so small that
-            nobody else has test ads they are asked all the same.
+        tuned_on: user rows that are left out because the bundle's beam was tuned on them; they are drawn after all if
+            no other user has test ads.
 
     Raises:
-        DataError: dataset and bundle do not belong together, or there is nobody to ask.
+        DataError: dataset and bundle do not belong together, or no user has test ads.
     """
     check_same_world(opened, dataset.encoder.item_ids, dataset.user_ids, "the data folder",
                      "give the folder that the bundle was trained on")
     if dataset.test is None:
-        raise DataError("the data folder has no test_events.parquet; the bench needs events that were not trained on")
+        raise DataError("the data folder has no test_events.parquet; the bench needs events that were not used in "
+                        "training")
     targets, seen = (_by_user(events, len(dataset.user_ids)) for events in (dataset.test, dataset.train))
     possible = np.flatnonzero(targets.lengths)
     if not len(possible):
-        raise DataError(f"none of the {len(dataset.user_ids)} users has a test event of the first task; the bench "
-                        "needs one at least: give a log with more test events")
-    fresh = np.setdiff1d(possible, spared)
-    asked = np.random.default_rng([seed, 0]).permutation(fresh if len(fresh) else possible)
-    asked = asked[:most] if most else asked
-    return Questions(asked, targets.take(asked), seen.take(asked), bool(len(fresh)))
+        raise DataError(f"none of the {len(dataset.user_ids)} users has a positive test event of the first task; the "
+                        "bench needs at least one: give a log with more test events")
+    fresh = np.setdiff1d(possible, tuned_on)
+    users = np.random.default_rng([seed, 0]).permutation(fresh if len(fresh) else possible)
+    users = users[:most] if most else users
+    return QuerySet(users, targets.take(users), seen.take(users), bool(len(fresh)))
 
 
 def check_same_world(opened: Bundle, item_ids: NDArray[np.bytes_], user_ids: NDArray[np.bytes_], what: str,
                      remedy: str) -> None:
-    """Refuses what is of other ads or users than the bundle.
+    """Checks that something has the same ads and users as the bundle.
+
+    Args:
+        opened: the bundle.
+        item_ids, user_ids: all ids of what is checked.
+        what, remedy: its name, and what to do otherwise, for the message.
 
     Raises:
-        DataError: naming both and the remedy.
+        DataError: it has not; names both sizes and the remedy.
     """
     content = opened.content
     if not np.array_equal(item_ids, content.encoder.item_ids) or not np.array_equal(user_ids, content.users.ids):
         raise DataError(f"{what} has {len(item_ids)} ads and {len(user_ids)} users, the bundle "
-                        f"{len(content.encoder.item_ids)} and {len(content.users.ids)}, or others; {remedy}")
+                        f"{len(content.encoder.item_ids)} and {len(content.users.ids)}, or other ids; {remedy}")
 
 
 def encoded(opened: Bundle, row: int) -> EncodedUser:
-    """A user of the bundle's user table as the towers read it."""
+    """A user of the bundle's user table, encoded for the towers."""
     users = opened.content.users
     return EncodedUser(users.features.take(np.array([row])), users.history.row(row))
 
 
 def _by_user(events: Events, users: int) -> Ragged:
-    """Items with the first task's label, by user."""
+    """Item rows of the positives of the first task, by user; events are sorted by user."""
     chosen = events.labels[:, 0] == 1
     return Ragged.of_owners(events.users[chosen], users, events.items[chosen])

@@ -1,4 +1,4 @@
-"""A bench's report on disk: JSON for programs, Markdown and the Pareto plot for people."""
+"""The report of a bench: JSON, Markdown and the Pareto plot."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from loadtest.bench.pareto import OVERLAP, P50, RIVALS, TARGET, front
+from loadtest.bench.pareto import BASELINES, OVERLAP, P50, TARGET, front
 
 BENCH = "bench.json"
-KINDS = ("beam", *RIVALS)
+KINDS = ("beam", *BASELINES)
 COLOURS = {"beam": "#0072b2", "hnsw": "#d55e00", "ivf": "#009e73", "graph": "#cc79a7", "exhaustive": "#000000"}
 LABELS = {"beam": "beam over the tree", "hnsw": "two-tower HNSW, reranked", "ivf": "two-tower IVF, reranked",
           "graph": "HNSW walked by the scorer", "exhaustive": "exhaustive"}
@@ -23,7 +23,7 @@ COLUMNS = (("overlap@100", "{:.3f}"), ("recall@20", "{:.4f}"), ("recall@100", "{
 
 
 def write(report: Mapping[str, Any], out: Path) -> None:
-    """Writes `bench.json`, `bench.md`, `pareto.svg` and `pareto.png` into a folder, which is made if it is missing."""
+    """Writes `bench.json`, `bench.md`, `pareto.svg` and `pareto.png` into a folder, which is created if missing."""
     out.mkdir(parents=True, exist_ok=True)
     (out / BENCH).write_text(json.dumps(report, indent=1) + "\n")
     (out / "bench.md").write_text(markdown(report) + "\n")
@@ -33,19 +33,19 @@ def write(report: Mapping[str, Any], out: Path) -> None:
 def markdown(report: Mapping[str, Any]) -> str:
     """The report as a Markdown table with its summary."""
     rows = [report["exhaustive"], *(row for kind in KINDS for row in report[kind])]
-    known = "" if report["fresh_users"] else " The users are those that chose the bundle's beam; there are no others."
+    known = "" if report["fresh_users"] else " The bundle's beam was tuned on these users; there are no others."
     lines = [f"{report['ads']:,} ads; quality over {report['quality_users']:,} users, latency over "
              f"{report['timed_queries']:,} queries, one at a time on one thread.{known}", "",
              table(("search", *(name for name, _ in COLUMNS), "of the ads"),
                    [(row["name"], *(shape.format(row[name]) for name, shape in COLUMNS),
                      f"{row['pairs'] / report['ads']:.2%}") for row in rows]),
-             "", "\\* the bundle's default. Pairs are those that the scorer had to score; distances of an index are "
-             "not counted.", "", report["in_words"]]
+             "", "\\* the bundle's default. Pairs are those scored by the scorer; distances computed inside an index "
+             "are not counted.", "", report["in_words"]]
     return "\n".join(lines)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, padded so that it can be read as it is; all columns but the first are numbers."""
+    """A Markdown table, padded so that its source is readable; every column but the first is right-aligned."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
@@ -57,7 +57,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def pareto(report: Mapping[str, Any]) -> Figure:
-    """Overlap against the median latency: every row a point, the front of each kind of search a line."""
+    """Overlap against median latency: a point per row, a line per kind of search along its Pareto front."""
     figure = Figure((8, 5), layout="constrained")
     axes = figure.add_subplot()
     for kind in KINDS:
@@ -74,14 +74,14 @@ def pareto(report: Mapping[str, Any]) -> Figure:
     axes.set(xscale="log", xlabel="median latency of a search, ms", ylabel="overlap@100 with exhaustive",
              ylim=(0, 1.03), title=f"{report['ads']:,} ads, one thread, one scorer")
     plain_ticks(axes.xaxis)
-    axes.grid( color="0.9", linewidth=0.6)
+    axes.grid(color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.legend(loc="lower right", frameon=False)
     return figure
 
 
 def plain_ticks(axis: Axis) -> None:
-    """Labels a logarithmic axis at 1, 2 and 5 of each decade, with plain numbers."""
+    """Labels a logarithmic axis at 1, 2 and 5 of each decade, in plain notation."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
     axis.set_minor_locator(NullLocator())

@@ -1,6 +1,6 @@
-"""The searches of a bench behind one interface: each finds the best ads of a user, all with the same scorer.
+"""Searches of a bench behind one interface: each finds the top ads of a user with the scorer that it is given.
 
-The scorer is handed in: the bundle's own where time counts, recorded scores where only the answer counts.
+The scorer is the bundle's own where time is measured, and precomputed scores where only the answer matters.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from index_store.tree.tree import Tree
 
 TOP_K = 100
 MOST_POINTS = 12
-"""Points of a bundle's curve that a sweep tries at most, spread evenly."""
+"""Most points of a bundle's beam curve that a sweep tries, evenly spaced."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One user as the searches see it.
+class SearchRequest:
+    """One user, as input of every search.
 
     Attributes:
-        query: what the bundle's scorer reads.
-        vector: (D,) float32 query of the two towers; None for searches that do not want one.
-        eligible: the ads that may be returned.
-        weights: (tasks,) float32.
+        query: input of the bundle's scorer.
+        vector: (D,) float32 query vector of the two towers; None for searches that do not need one.
+        eligible: ads that may be returned.
+        weights: (tasks,) float32 task weights.
     """
 
     query: UserQuery
@@ -41,13 +41,13 @@ class Asked:
     weights: NDArray[np.float32]
 
 
-class Contender(Protocol):
+class Search(Protocol):
     """A search with its settings.
 
     Attributes:
-        kind: the list of the report that its row belongs to.
-        params: its settings, by name.
-        wants_vector: whether it asks the two towers.
+        kind: list of the report that its row goes to.
+        params: its settings by name.
+        wants_vector: whether it needs the query vector of the two towers.
     """
 
     @property
@@ -59,7 +59,7 @@ class Contender(Protocol):
     @property
     def params(self) -> Mapping[str, Any]: ...
 
-    def find(self, asked: Asked, scorer: NodeScorer[UserQuery]) -> NDArray[np.int64]:
+    def find(self, request: SearchRequest, scorer: NodeScorer[UserQuery]) -> NDArray[np.int64]:
         """Item rows of the best TOP_K ads, best first."""
         ...
 
@@ -76,10 +76,10 @@ class Exhaustive:
     def params(self) -> Mapping[str, Any]:
         return {}
 
-    def find(self, asked: Asked, scorer: NodeScorer[UserQuery]) -> NDArray[np.int64]:
+    def find(self, request: SearchRequest, scorer: NodeScorer[UserQuery]) -> NDArray[np.int64]:
         """Item rows of the best TOP_K ads, best first."""
         return ExhaustiveSearch(self.tree, scorer).search(
-            asked.query, top_k=TOP_K, task_weights=asked.weights, eligible=asked.eligible).rows
+            request.query, top_k=TOP_K, task_weights=request.weights, eligible=request.eligible).rows
 
 
 @dataclass(frozen=True)
@@ -101,19 +101,19 @@ class Beam:
     def params(self) -> Mapping[str, Any]:
         return {"beam_width": list(self.beam_width), "default": self.default}
 
-    def find(self, asked: Asked, scorer: NodeScorer[UserQuery]) -> NDArray[np.int64]:
+    def find(self, request: SearchRequest, scorer: NodeScorer[UserQuery]) -> NDArray[np.int64]:
         """Item rows of the best TOP_K ads, best first."""
         return BeamSearch(self.tree, scorer).search(
-            asked.query, top_k=TOP_K, beam_width=self.beam_width, task_weights=asked.weights,
-            eligible=asked.eligible).rows
+            request.query, top_k=TOP_K, beam_width=self.beam_width, task_weights=request.weights,
+            eligible=request.eligible).rows
 
 
-def rerank(tree: Tree, asked: Asked, positions: NDArray[np.int64],
+def rerank(tree: Tree, request: SearchRequest, positions: NDArray[np.int64],
            scorer: NodeScorer[UserQuery]) -> NDArray[np.int64]:
     """Item rows of the best TOP_K among distinct positions (C,), best first, by one call of the scorer."""
     if not len(positions):
         return positions
-    return ranked(tree, positions, scorer.score(asked.query, tree.depth, positions) @ asked.weights)
+    return ranked(tree, positions, scorer.score(request.query, tree.depth, positions) @ request.weights)
 
 
 def ranked(tree: Tree, positions: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -125,15 +125,15 @@ def ranked(tree: Tree, positions: NDArray[np.int64], scores: NDArray[np.float32]
 
 
 @dataclass
-class Meter:
-    """A scorer that counts what another one does for one user.
+class PairCounter:
+    """A scorer that counts the pairs which another scorer computes for one user.
 
-    In a stack an item's score has parts of the nodes above it. The scorer computes them once, whether a search asks for
-    them or not, and so they are counted.
+    In a stack an item's score includes those of nodes above it. The scorer computes each of them once, whether or not
+    the search visits that level, so they are counted too.
 
     Attributes:
-        tree: that is searched.
-        scorer: the other one.
+        tree: the tree that is searched.
+        scorer: the scorer whose work is counted.
     """
 
     tree: Tree
@@ -166,11 +166,11 @@ class Meter:
 
 
 @dataclass(frozen=True)
-class RecordedScores:
-    """A scorer of one user that looks up what was scored before, so that one pass serves every search.
+class PrecomputedScores:
+    """A scorer of one user that looks up precomputed logits, so that one pass of the model serves every search.
 
     Attributes:
-        logits: one (nodes, tasks) float32 a level.
+        logits: (nodes, tasks) float32 for each level.
         ensemble: as that of the scorer.
     """
 
@@ -178,7 +178,7 @@ class RecordedScores:
     ensemble: tuple[int, ...]
 
     @classmethod
-    def of(cls, scorer: NodeScorer[UserQuery], query: UserQuery, tree: Tree, block: int = 1 << 14) -> RecordedScores:
+    def of(cls, scorer: NodeScorer[UserQuery], query: UserQuery, tree: Tree, block: int = 1 << 14) -> PrecomputedScores:
         """Scores all nodes of a tree, a block at a time."""
         return cls([np.concatenate([scorer.score(query, level, np.arange(start, min(start + block, tree.size(level))))
                                     for start in range(0, tree.size(level), block)])
@@ -190,12 +190,12 @@ class RecordedScores:
 
 
 def beams(tree: Tree, default: Sequence[int], curve: Sequence[Sequence[int]], shares: Sequence[float]) -> list[Beam]:
-    """The beams of a sweep, narrow to wide, each once: the default, multiples of it, and some of the curve.
+    """Distinct beams of a sweep, narrow to wide: the default, multiples of it, and points of the curve.
 
     Args:
         tree: of the bundle.
-        default: the bundle's widths.
-        curve: widths of the bundle's curve.
+        default: the bundle's own widths.
+        curve: widths of the points of the bundle's beam curve.
         shares: multiples of the default.
     """
     sizes = [tree.size(level) for level in range(1, tree.depth)]

@@ -1,4 +1,4 @@
-"""Which settings of every kind of search a bench tries."""
+"""Settings of every kind of search that a bench tries."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from tqdm import tqdm
 from index_store.bundle.bundle import Bundle
 from loadtest.bench.baselines import hnsw_sweep, ivf_sweep
 from loadtest.bench.graph_walk import graph_sweep
-from loadtest.bench.searches import Contender, Exhaustive, beams
+from loadtest.bench.searches import Exhaustive, Search, beams
 from loadtest.bench.two_tower import TwoTower
-from service.retrieval.retriever import read_curve
+from service.retrieval.beam_choice import read_curve
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Settings of every kind of search; values that exceed the ads are cut to them.
+    """Settings of every kind of search; values above the number of ads are reduced to it.
 
     Attributes:
         beam_shares: multiples of the bundle's default beam.
         ms: M of HNSW.
-        efs, kept_shares: efSearch of HNSW, and the candidates to rank as shares of it.
-        cells: nlist of IVF as a multiple of the root of the number of ads.
-        probe_shares, candidates: probed cells as shares of nlist, and candidates to rank.
+        efs, kept_shares: efSearch of HNSW, and candidates to rerank as shares of it.
+        cells: nlist of IVF as a multiple of the square root of the number of ads.
+        probe_shares, candidates: probed cells as shares of nlist, and candidates to rerank.
         walk_ms: M of the walked graph.
-        walk_efs, walk_shares: ef of the walk, and the nodes that a round expands as shares of it.
+        walk_efs, walk_shares: ef of the walk, and nodes expanded per round as shares of it.
     """
 
     beam_shares: tuple[float, ...] = (0.25, 0.5, 0.75, 1.5, 2.0, 3.0)
@@ -41,11 +41,11 @@ class Sweep:
     walk_efs: tuple[int, ...] = (100, 200, 400, 800, 1600, 3200)
     walk_shares: tuple[float, ...] = (1.0, 0.25)
 
-    def contenders(self, opened: Bundle, towers: TwoTower | None) -> list[Contender]:
-        """The exhaustive search first, then every other one; builds the indexes."""
+    def searches(self, opened: Bundle, towers: TwoTower | None) -> list[Search]:
+        """All searches, the exhaustive one first; builds the indexes."""
         tree, n = opened.content.tree, opened.content.tree.n_items
         points = [point.beam_width for point in read_curve(opened).points]
-        found: list[Contender] = [Exhaustive(tree)]
+        found: list[Search] = [Exhaustive(tree)]
         found += beams(tree, opened.manifest.search.beam_width, points, self.beam_shares)
         with tqdm(total=3 if towers else 1, desc="indexes", unit="kind") as bar:
             if towers is not None:

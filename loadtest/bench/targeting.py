@@ -1,9 +1,11 @@
-"""`python -m loadtest targeting`: what a search costs when half, a twentieth or next to none of the ads may be shown.
+"""`python -m loadtest targeting`: latency and correctness of searches when few ads are eligible.
 
-The bundle must be of a synthetic world, whose ads accept four inventories by shares of about 50 %, 5 %, 0.5 % and
-0.01 %; a request names one in its context. Times are from a request's fields to the top ads in this process, with the
-bundle's default beam; all kinds of one user follow each other in random order. `warm` finds the bitmap of its signature
-kept, `cold` makes it anew each time. What is found is checked besides.
+    python -m loadtest targeting --bundle bundles/synthetic --out targeting
+
+The bundle must be of a synthetic world, whose ads accept four inventories with shares of about 50 %, 5 %, 0.5 % and
+0.01 %; a request names one in its context. Times run from a request's fields to the top ads in this process, with the
+bundle's default beam; the searches of each user run in random order. `warm` has the bitmap of its signature cached,
+`cold` recomputes it every time. The answers are checked against an exhaustive search.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ CHECKED = 5
 """Users whose answers are compared with all eligible ads."""
 
 SAMPLE = 300
-"""Ads whose predicates are read again, one by one, for each inventory."""
+"""Ads whose predicates are evaluated one by one for each inventory, to check the bitmap."""
 
 WARM_UP = 3
 
@@ -47,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command on its parser."""
     parser.add_argument("--bundle", type=Path, required=True, help="bundle of a synthetic world")
     parser.add_argument("--queries", type=int, default=200, help="users to time, one at a time (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample of users (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample of users (default %(default)s)")
     parser.add_argument("--out", type=Path, help="folder for targeting.json and targeting.md (default: not written)")
 
 
@@ -71,11 +73,11 @@ def targeting(folder: Path, *, queries: int, seed: int) -> dict[str, Any]:
     """Measures one bundle.
 
     Returns:
-        `ads`, `queries`; `rows`: one untargeted and one an inventory, each of `name`, `eligible`, `share`, `pairs`,
-        `warm_p50_ms`, `cold_p50_ms`, `warm_ratio` and `cold_ratio` (over the untargeted), `overlap@100` of the default
-        beam with all eligible ads, and what was checked: `full` (always min(K, eligible) ads), `unlimited_equal` (an
-        unlimited beam finds what scoring all eligible ads finds), `bitmap_equal` (a sample of the ads' predicates, read
-        one by one, agrees with the bitmap), `sound` (all of these).
+        `ads`, `queries`; `rows`: one untargeted and one per inventory, each with `name`, `eligible`, `share`, `pairs`,
+        `warm_p50_ms`, `cold_p50_ms`, `warm_ratio` and `cold_ratio` (over untargeted), `overlap@100` of the default
+        beam with an exhaustive search, and the checks: `full` (every answer has min(K, eligible) ads),
+        `unlimited_equal` (an unlimited beam finds the same ads as an exhaustive search), `bitmap_equal` (the bitmap
+        agrees with a sample of predicates evaluated one by one), `sound` (all of these).
 
     Raises:
         BundleError: it cannot be opened.
@@ -85,15 +87,16 @@ def targeting(folder: Path, *, queries: int, seed: int) -> dict[str, Any]:
     if not any(entry.name == FIELD for entry in opened.content.encoder.spec.context_fields):
         raise DataError(f"bundle {opened.bundle_id} has no context field {FIELD!r}; give one of a synthetic world, "
                         "`python -m model data synthetic`")
-    # A cache of no entries makes each signature anew.
-    trial = _Trial(opened, Retriever(opened), Retriever(opened, targeting_cache_entries=0))
+    # Without cache entries every signature is recomputed.
+    measurement = _Measurement(opened, Retriever(opened), Retriever(opened, targeting_cache_entries=0))
     users = np.random.default_rng([seed, 0]).permutation(len(opened.content.users.ids))[:queries]
     if not len(users):
-        raise DataError(f"bundle {opened.bundle_id} has no users; the comparison asks for known ones")
+        raise DataError(f"bundle {opened.bundle_id} has no users; the measurement needs known ones: export a run "
+                        "that has users")
     contexts: list[Mapping[str, Any]] = [{}, *({FIELD: name} for name in ACCEPTED)]
-    rows = trial.timed(contexts, users, seed)
+    rows = measurement.timed(contexts, users, seed)
     for row, context in zip(rows, contexts, strict=True):
-        row |= trial.checked(context, users[:CHECKED])
+        row |= measurement.checked(context, users[:CHECKED])
         row["warm_ratio"], row["cold_ratio"] = (row[f"{kind}_p50_ms"] / rows[0]["warm_p50_ms"]
                                                 for kind in ("warm", "cold"))
         row["sound"] = row["full"] and row["unlimited_equal"] and row["bitmap_equal"]
@@ -112,13 +115,15 @@ def markdown(report: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class _Trial:
+class _Measurement:
+    """One bundle with two retrievers, one that caches bitmaps of signatures and one that does not."""
+
     opened: Bundle
     warm: Retriever
     cold: Retriever
 
     def timed(self, contexts: Sequence[Mapping[str, Any]], users: NDArray[np.int64], seed: int) -> list[dict[str, Any]]:
-        """A row for each context: what was found and how long it took."""
+        """A row for each context: how many ads were found, and how long it took."""
         random, kinds = np.random.default_rng([seed, 1]), (self.warm, self.cold)
         taken = np.zeros((len(users), len(contexts), len(kinds)))
         pairs, full = np.zeros(len(contexts)), np.ones(len(contexts), bool)
@@ -129,7 +134,7 @@ class _Trial:
                 c, kind = divmod(int(at), len(kinds))
                 start = time.perf_counter()
                 found = self._search(kinds[kind], contexts[c], users[n])
-                taken[n, c, kind] = time.perf_counter() - start  # warm-up is overwritten
+                taken[n, c, kind] = time.perf_counter() - start  # overwrites the warm-up
                 pairs[c] += found.pairs_scored / (len(numbers) * len(kinds))
                 full[c] &= len(found.rows) == min(TOP_K, found.eligible)
                 eligible[c] = found.eligible
@@ -140,7 +145,7 @@ class _Trial:
                  "cold_p50_ms": float(p50[c, 1]), "full": bool(full[c])} for c, context in enumerate(contexts)]
 
     def checked(self, context: Mapping[str, Any], users: NDArray[np.int64]) -> dict[str, Any]:
-        """What a default and an unlimited beam find, against the scores of all eligible ads."""
+        """Checks of the default and of an unlimited beam against an exhaustive search over the eligible ads."""
         tree, scorer = self.opened.content.tree, self.warm.scorer
         weights = first_task_weights(len(self.opened.manifest.tasks))
         unlimited = tuple(tree.size(level) for level in range(1, tree.depth))
@@ -149,11 +154,11 @@ class _Trial:
             user = self._encoded(self.warm, context, row)
             eligible = self.warm.eligible(user, np.empty(0, np.int64)) or Eligible.of(tree.n_items)
             positions = eligible.positions()
-            asked = self.warm.query(user)
-            scores = [scorer.score(asked, tree.depth, part) @ weights
+            request = self.warm.query(user)
+            scores = [scorer.score(request, tree.depth, part) @ weights
                       for part in np.array_split(positions, len(positions) // (1 << 14) + 1) if len(part)]
             truth = ranked(tree, positions, np.concatenate(scores)) if scores else positions
-            wide = BeamSearch(tree, scorer).search(asked, top_k=TOP_K, beam_width=unlimited, task_weights=weights,
+            wide = BeamSearch(tree, scorer).search(request, top_k=TOP_K, beam_width=unlimited, task_weights=weights,
                                                    eligible=eligible)
             found = self._search(self.warm, context, row)
             equal &= _same(truth, wide)
@@ -162,7 +167,7 @@ class _Trial:
                 "bitmap_equal": self._agrees(context, users[0])}
 
     def _agrees(self, context: Mapping[str, Any], row: int) -> bool:
-        """Whether the bitmap says of a sample of ads what their predicates say, read one by one."""
+        """Whether the bitmap agrees with the predicates of a sample of ads, evaluated one by one."""
         tree, user = self.opened.content.tree, self._encoded(self.warm, context, row)
         rows = np.random.default_rng(0).permutation(tree.n_items)[:SAMPLE]
         eligible = self.warm.eligible(user, np.empty(0, np.int64)) or Eligible.of(tree.n_items)
@@ -171,18 +176,18 @@ class _Trial:
 
     def _encoded(self, retriever: Retriever, context: Mapping[str, Any], row: int) -> EncodedUser:
         manifest = self.opened.manifest
-        return retriever.encode(Query(self.opened.content.users.ids[row], None, (), TOP_K, None, False,
-                                      first_task_weights(len(manifest.tasks)), context=context))
+        return retriever.encode(Query(user_id=self.opened.content.users.ids[row], top_k=TOP_K,
+                                      task_weights=first_task_weights(len(manifest.tasks)), context=context))
 
     def _search(self, retriever: Retriever, context: Mapping[str, Any], row: int) -> SearchResult:
         manifest = self.opened.manifest
-        options = SearchOptions(TOP_K, manifest.search.beam_width, False, first_task_weights(len(manifest.tasks)),
-                                np.empty(0, np.int64))
+        options = SearchOptions(top_k=TOP_K, beam_width=manifest.search.beam_width, exact=False,
+                                task_weights=first_task_weights(len(manifest.tasks)), excluded=np.empty(0, np.int64))
         return retriever.search(self._encoded(retriever, context, row), options)
 
 
 def _same(truth: NDArray[np.int64], found: SearchResult, tolerance: float = 1e-5) -> bool:
-    """Whether a search found these rows; two ads of nearly one score may have changed places at the edge."""
+    """Whether a search found these rows, up to ads of nearly equal score at the cut-off."""
     if len(truth) != len(found.rows):
         return False
     strange = ~np.isin(found.rows, truth)

@@ -1,1 +1,1 @@
-"""Faults under load: real processes, a real Redis, real HTTP; every reply checked against its bundle's own answer."""
+"""Fault injection under load: real processes, Redis and HTTP, every reply compared with the expected answer."""

@@ -1,6 +1,6 @@
-"""Requests, and what each bundle answers to them: whether a reply is of one bundle, whole and right.
+"""Requests and the answer that each bundle gives to them, to check that a reply is complete and of one bundle.
 
-The answers are computed in this process, by the retriever alone; no cache, no Redis and no second bundle is near.
+The expected answers are computed in this process by the retriever alone, without caches, Redis or another bundle.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ TOP_K = 10
 _KNOWN_SHARE = 0.7
 
 
-class AlikeError(Exception):
-    """The bundles cannot be told apart by their replies, so no mixed reply would be seen."""
+class SameAnswersError(Exception):
+    """Two bundles give the same answer, so a reply that mixed them would go unnoticed."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Expected:
     scores: list[float]
 
     def problem(self, reply: Mapping[str, Any]) -> str | None:
-        """What of a reply is not as it should be."""
+        """What is wrong with a reply; None if it is as expected."""
         ads, scores = [ad["ad_id"] for ad in reply["ads"]], [ad["score"] for ad in reply["ads"]]
         if ads != self.ads:
             return f"has the ads {ads[:3]}…, {self.ads[:3]}… were expected"
@@ -46,20 +46,20 @@ class Expected:
 
 
 class Answers:
-    """What is asked, and each bundle's answers.
+    """Requests, and each bundle's answers.
 
     Args:
-        bundles: folders; the first one's users and ads are asked about.
-        requests: how many different ones.
+        bundles: folders; requests are for users and ads of the first one.
+        requests: number of distinct requests.
 
     Attributes:
-        requests: whole HTTP requests: most of them for known users; some for a stranger, with a history of its own,
-            with excluded ads or with targeting.
+        requests: complete HTTP requests, most of them for known users; others for an unknown user, with an inline
+            history, with excluded ads or with targeting.
         bundle_ids: of the bundles, in their order.
 
     Raises:
-        AlikeError: two bundles answer a request alike.
-        BundleError: a bundle is broken.
+        SameAnswersError: two bundles give the same answer to a request.
+        BundleError: a bundle cannot be opened.
     """
 
     def __init__(self, bundles: Sequence[Path], requests: int = 100) -> None:
@@ -67,27 +67,26 @@ class Answers:
         bodies = _bodies(opened[0], requests)
         self.requests = [post("/retrieve", body, "replica") for body in bodies]
         self.bundle_ids = [one.bundle_id for one in opened]
-        self._expected = {one.bundle_id: dict(zip(self.requests, asyncio.run(_ask(one, bodies)), strict=True))
-                          for one in opened}
-        first, *others = self._expected.values()
-        for other in others:
-            alike = sum(first[request] == other[request] for request in self.requests)
+        expected = [dict(zip(self.requests, asyncio.run(_answers(one, bodies)), strict=True)) for one in opened]
+        self._expected = dict(zip(self.bundle_ids, expected, strict=True))
+        for other in expected[1:]:
+            alike = sum(expected[0][request] == other[request] for request in self.requests)
             if alike:
-                raise AlikeError(f"{alike} of {requests} requests have the same answer in both bundles; give two that "
-                                 "were trained apart")
+                raise SameAnswersError(f"{alike} of {requests} requests have the same answer in both bundles; give two "
+                                       "that were trained separately")
 
     def problem(self, request: bytes, reply: Mapping[str, Any]) -> str | None:
-        """What is wrong with a reply: it must be the answer of the one bundle that it names."""
+        """What is wrong with a reply; it must be the answer of the bundle that it names."""
         if "deadline" in reply["degraded"]:
-            return None  # cut short as it was asked to be
+            return None  # cut short, as the request allowed
         of_bundle = self._expected.get(reply["bundle_id"])
         if of_bundle is None:
-            return f"names the bundle {reply['bundle_id']}, there are {', '.join(self._expected)}"
+            return f"names the bundle {reply['bundle_id']}, {' or '.join(self._expected)} was expected"
         problem = of_bundle[request].problem(reply)
         return problem and f"of bundle {reply['bundle_id']} {problem}"
 
 
-async def _ask(opened: Bundle, bodies: Sequence[bytes]) -> list[Expected]:
+async def _answers(opened: Bundle, bodies: Sequence[bytes]) -> list[Expected]:
     retriever = Retriever(opened)
     try:
         found = [await retriever.retrieve(to_query(parse_body(body), opened.manifest, UNLIMITED)) for body in bodies]

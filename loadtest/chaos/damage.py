@@ -1,4 +1,4 @@
-"""Every file of a bundle, damaged in every way: each such bundle is refused while the old one serves."""
+"""Damaged bundles: every file damaged in every way; each must be refused while the current bundle keeps serving."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from index_store.bundle.files import BundleFiles, BundleWriter
 from index_store.bundle.layout import ITEM_TOWER
 from index_store.bundle.manifest import FORMAT_VERSION, MANIFEST
 from loadtest.chaos.result import Result, judged
-from loadtest.chaos.site import FIRST, SECOND, Site
+from loadtest.chaos.testbed import FIRST, SECOND, Testbed
 from loadtest.chaos.traffic import Traffic
 
 WAYS = ("missing", "truncated", "bit flipped", "foreign", "newer")
@@ -24,31 +24,31 @@ _NEWER = 99
 _NPY_VERSION_AT = 6
 
 
-def damage(site: Site) -> list[Result]:
-    """Asks the service to load one damaged bundle after the other; each forced, and each refused with a reason."""
-    store = site.store(FIRST)
-    replica = site.replica(store)
-    cases = list(damages(site.bundles / FIRST, site.bundles / SECOND))
-    if site.scale.most_damages:
-        chosen = np.linspace(0, len(cases) - 1, site.scale.most_damages)
+def damage(testbed: Testbed) -> list[Result]:
+    """Asks the service to load each damaged bundle, by force; each must be refused with a reason."""
+    store = testbed.store(FIRST)
+    replica = testbed.replica(store)
+    cases = list(damages(testbed.bundles / FIRST, testbed.bundles / SECOND))
+    if testbed.scale.most_damages:
+        chosen = np.linspace(0, len(cases) - 1, testbed.scale.most_damages)
         cases = [cases[round(at)] for at in chosen]
     problems, reasons = [], Counter[str]()
-    with Traffic([replica.address], site.answers, site.scale.rate) as traffic:
+    with Traffic([replica.address], testbed.answers, testbed.scale.rate) as traffic:
         traffic.phase("before")
-        traffic.spend(site.scale.seconds)
+        traffic.spend(testbed.scale.seconds)
         traffic.phase("during")
         for number, (file, way) in enumerate(cases):
             name = f"damaged_{number}"
-            write_damaged(site.bundles / FIRST, site.bundles / SECOND, store / name, file, way)
+            write_damaged(testbed.bundles / FIRST, testbed.bundles / SECOND, store / name, file, way)
             status, reply = replica.call("/admin/bundles/load", {"bundle": name, "force": True})
             reasons[f"{status} {reply.get('error_type', '')}"] += 1
             if status != 409 or reply["error_type"] != "bundle_refused" or not reply["message"]:
                 problems.append(f"{file}, {way}: answered with {status} {reply}")
             shutil.rmtree(store / name)
         traffic.phase("after")
-        traffic.spend(site.scale.seconds)
-    replica.terminate()
-    others = {one.bundle_id for one in traffic.outcomes if one.status == 200} - {site.answers.bundle_ids[0]}
+        traffic.spend(testbed.scale.seconds)
+    replica.stop()
+    others = {one.bundle_id for one in traffic.outcomes if one.status == 200} - {testbed.answers.bundle_ids[0]}
     problems += [f"bundle {bundle_id} was served" for bundle_id in others]
     return [judged("damaged bundles", traffic.phases(), {
         "files": len({file for file, _ in cases}), "cases": dict(Counter(way for _, way in cases)),
@@ -56,10 +56,10 @@ def damage(site: Site) -> list[Result]:
 
 
 def damages(source: Path, other: Path) -> Iterator[tuple[str, str]]:
-    """File and way of every damage that there is.
+    """File and way of every possible damage.
 
-    A file that is the same in the other bundle is no foreign one, and `newer` is for files that bear a version and that
-    the service reads: the manifest, arrays and graphs but the item tower's.
+    A file that is identical in the other bundle cannot be `foreign`. `newer` is for files that have a version and are
+    read by the service: the manifest, arrays, and graphs except the item tower.
     """
     for file in sorted([MANIFEST, *BundleFiles(source, verify=False).manifest.files]):
         for way in WAYS:
@@ -74,7 +74,7 @@ def damages(source: Path, other: Path) -> Iterator[tuple[str, str]]:
 def write_damaged(source: Path, other: Path, target: Path, file: str, way: str) -> None:
     """Writes a copy of a bundle with one file damaged; unchanged files are links to those of the source.
 
-    A newer file is sealed in order, so that its checksum hides nothing; all other damages leave the manifest alone.
+    A bundle with a newer file is sealed again, so that its checksums match; other damages leave the manifest as it is.
     """
     content = (source / file).read_bytes()
     if way == "newer" and file != MANIFEST:
@@ -95,7 +95,7 @@ def write_damaged(source: Path, other: Path, target: Path, file: str, way: str) 
 
 
 def _newer(content: bytes, file: str) -> bytes:
-    """The file as a later version of its own format would begin."""
+    """The file with the version of a later format."""
     if file.endswith(".npy"):
         return content[:_NPY_VERSION_AT] + bytes([_NEWER]) + content[_NPY_VERSION_AT + 1:]
     model = onnx.load_model_from_string(content)

@@ -1,4 +1,4 @@
-"""Three times the load that the service can bear: what it still answers, how fast, and how fast it refuses the rest."""
+"""Overload: goodput and latency at three times the saturating rate, and how fast the rest is refused."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ from collections.abc import Sequence
 from typing import Any
 
 from loadtest.chaos.result import Outcome, Result, judged, percentiles
-from loadtest.chaos.site import Site
+from loadtest.chaos.testbed import Testbed
 from loadtest.chaos.traffic import Traffic
-from loadtest.processes.replica import Replica
+from loadtest.processes.service_process import ServiceProcess
 
 _TIMES = 3
 _GROWTH = 1.1
 _MOST_RATE = 2_000.0
 _TIMEOUT_MS = 50.0
 _GRACE_MS = 5.0
-"""As in `loadtest http`: a deadline bounds the work, not the way back."""
+"""As in `loadtest http`: a deadline bounds the work, not the transfer of the reply."""
 
 
-def overload(site: Site) -> list[Result]:
-    """Doubles the rate until the goodput stays, then sends three times the best; every request has a deadline.
+def overload(testbed: Testbed) -> list[Result]:
+    """Doubles the rate until the goodput stops growing, then sends three times the peak; every request has a deadline.
 
-    Only answers and 429s are allowed; goodput counts answers that are with the client in time. One worker, for the
-    sender needs a core as well.
+    Only answers and 429s are allowed; goodput counts answers that reach the client in time. One worker, because the
+    load generator needs a core as well.
     """
-    replica = site.replica(site.bundle, workers=1, RETRIEVAL_DEFAULT_TIMEOUT_MS=f"{_TIMEOUT_MS:g}")
-    runs = [_at(site, replica, site.scale.rate)]
-    rates, goodputs = [site.scale.rate], [_goodput(runs[0], site)]
+    replica = testbed.replica(testbed.bundle, workers=1, RETRIEVAL_DEFAULT_TIMEOUT_MS=f"{_TIMEOUT_MS:g}")
+    runs = [_at(testbed, replica, testbed.scale.rate)]
+    rates, goodputs = [testbed.scale.rate], [_goodput(runs[0], testbed)]
     while len(rates) == 1 or (goodputs[-1] > _GROWTH * goodputs[-2] and 2 * rates[-1] <= _MOST_RATE):
         rates.append(2 * rates[-1])
-        goodputs.append(_goodput(_at(site, replica, rates[-1]), site))
+        goodputs.append(_goodput(_at(testbed, replica, rates[-1]), testbed))
     best = max(goodputs)
-    runs += [_at(site, replica, _TIMES * best), _at(site, replica, site.scale.rate)]
-    replica.terminate()
-    good, refused = _goodput(runs[1], site), [one.ms for one in runs[1] if one.status == 429]
+    runs += [_at(testbed, replica, _TIMES * best), _at(testbed, replica, testbed.scale.rate)]
+    replica.stop()
+    good, refused = _goodput(runs[1], testbed), [one.ms for one in runs[1] if one.status == 429]
     facts: dict[str, Any] = {
         "goodput_by_rate": dict(zip(map(str, rates), (round(goodput, 1) for goodput in goodputs), strict=True)),
         "peak_goodput": round(best, 1), "offered": round(_TIMES * best, 1), "goodput": round(good, 1),
@@ -45,17 +45,17 @@ def overload(site: Site) -> list[Result]:
                    fails=_neither_answered_nor_refused)]
 
 
-def _at(site: Site, replica: Replica, rate: float) -> list[Outcome]:
-    """A phase at this rate."""
-    with Traffic([replica.address], site.answers, rate) as traffic:
+def _at(testbed: Testbed, replica: ServiceProcess, rate: float) -> list[Outcome]:
+    """Outcomes of a phase at this rate."""
+    with Traffic([replica.address], testbed.answers, rate) as traffic:
         traffic.phase("all")
-        traffic.spend(site.scale.seconds)
+        traffic.spend(testbed.scale.seconds)
     return traffic.phases()["all"]
 
 
-def _goodput(outcomes: Sequence[Outcome], site: Site) -> float:
+def _goodput(outcomes: Sequence[Outcome], testbed: Testbed) -> float:
     good = sum(one.status == 200 and one.ms <= _TIMEOUT_MS + _GRACE_MS for one in outcomes)
-    return good / site.scale.seconds
+    return good / testbed.scale.seconds
 
 
 def _neither_answered_nor_refused(one: Outcome) -> bool:

@@ -1,4 +1,4 @@
-"""The results of all scenarios for people."""
+"""The Markdown report of all scenarios."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COLUMNS = {"requests": "requests", "failed": "failed", "failed_first": "failed 
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """A table of all phases, then what each scenario measured of its own, then what went wrong."""
+    """A table of all phases, then the facts of each scenario and the guarantees that it found broken."""
     lines = [f"| scenario | phase | {' | '.join(_COLUMNS.values())} |", "|---" * (2 + len(_COLUMNS)) + "|"]
     lines += [f"| {result.scenario} | {phase} | {' | '.join(str(row.get(name, '')) for name in _COLUMNS)} |"
               for result in results for phase, row in result.phases.items()]

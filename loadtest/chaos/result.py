@@ -1,4 +1,4 @@
-"""What a scenario found: figures by phase, facts of its own, and the promises that were broken."""
+"""The result of a scenario: figures per phase, its own facts, and the guarantees that were broken."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Outcome:
     """One request under load.
 
     Attributes:
-        at: when it should have left, in seconds of `time.perf_counter`.
-        lag_ms: from then until it left.
-        ms: from then until the answer was whole.
-        status: of the last try, below 100 where there was no answer.
-        failures: statuses of the tries before.
+        at: its scheduled send time, in seconds of `time.perf_counter`.
+        lag_ms: from then until it was sent.
+        ms: from then until the reply was complete.
+        status: of the last attempt, below 100 if there was no reply.
+        failures: statuses of earlier attempts.
         problem: what is wrong with the reply.
     """
 
@@ -42,12 +42,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one scenario.
+    """The result of one scenario.
 
     Attributes:
         phases: name -> figures of its requests.
-        facts: what only this scenario measures.
-        problems: promises that were broken, in words; empty is well.
+        facts: measured by this scenario only.
+        problems: guarantees that were broken, in words; empty if all held.
     """
 
     scenario: str
@@ -57,11 +57,11 @@ class Result:
 
 
 def by_phase(outcomes: Sequence[Outcome], marks: Sequence[tuple[str, float]]) -> dict[str, list[Outcome]]:
-    """The outcomes of each phase by the time at which they should have left; phases of one name are joined.
+    """Outcomes by phase, according to their scheduled send time; phases of the same name are merged.
 
     Args:
-        outcomes: of all.
-        marks: name and begin of each phase; what came before the first one counts nowhere.
+        outcomes: of all requests.
+        marks: name and start of each phase; requests before the first one are dropped.
     """
     found: dict[str, list[Outcome]] = {}
     for (name, begin), (_, end) in pairwise([*marks, ("", float("inf"))]):
@@ -76,13 +76,13 @@ def no_answer(one: Outcome) -> bool:
 
 def judged(scenario: str, phases: Mapping[str, Sequence[Outcome]], facts: Mapping[str, Any],
            problems: Sequence[str] = (), fails: Callable[[Outcome], bool] = no_answer) -> Result:
-    """The figures of each phase; requests that failed and replies that are wrong are broken promises.
+    """Figures of each phase; failed requests, wrong replies and phases without an answer are broken guarantees.
 
     Args:
         scenario: its name.
         phases: name -> requests.
-        facts, problems: what the scenario found beside.
-        fails: whether an outcome is a failure here.
+        facts, problems: found by the scenario itself.
+        fails: whether an outcome counts as a failure.
     """
     found = list(problems)
     rows = {name: _figures(outcomes, fails) for name, outcomes in phases.items()}
@@ -91,21 +91,21 @@ def judged(scenario: str, phases: Mapping[str, Sequence[Outcome]], facts: Mappin
             found.append(f"{row['failed']} of {row['requests']} requests failed {name}: {row['failures']}")
         if row["wrong"]:
             first = next(one.problem for one in phases[name] if one.problem)
-            found.append(f"{row['wrong']} of {row['requests']} replies are wrong {name}, the first one {first}")
+            found.append(f"{row['wrong']} of {row['requests']} replies were wrong {name}, the first one {first}")
         if "p99_ms" not in row:
-            found.append(f"nothing was answered {name}")
-    busy = round(os.getloadavg()[0], 1)  # of the whole machine: above its cores, the latencies are others' as well
+            found.append(f"no request was answered {name}")
+    busy = round(os.getloadavg()[0], 1)  # of the machine: above its cores, latencies include other processes
     return Result(scenario, rows, {**facts, "load_average": busy}, found)
 
 
 def percentiles(ms: Sequence[float]) -> dict[str, float]:
-    """p50, p99 and the largest of some milliseconds that were seen; nothing is interpolated."""
+    """p50, p99 and maximum of observed milliseconds, without interpolation."""
     p50, p99 = np.percentile(ms, (50, 99), method="inverted_cdf")
     return {"p50_ms": round(float(p50), 2), "p99_ms": round(float(p99), 2), "max_ms": round(max(ms), 2)}
 
 
 def _figures(outcomes: Sequence[Outcome], fails: Callable[[Outcome], bool]) -> dict[str, Any]:
-    """`failed` counts what the client got in the end, `failed_first` what it would have got without a second try."""
+    """`failed` counts requests that failed in the end, `failed_first` those that would have without a retry."""
     tries = [status for one in outcomes for status in one.failures]
     row: dict[str, Any] = {
         "requests": len(outcomes), "failed": sum(map(fails, outcomes)),

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 from loadtest.chaos import damage, overload, redis_faults, schema, soak, swaps, worker_faults
 from loadtest.chaos.result import Result
-from loadtest.chaos.site import Site
+from loadtest.chaos.testbed import Testbed
 
-Scenario = Callable[[Site], list[Result]]
+Scenario = Callable[[Testbed], list[Result]]
 
 SCENARIOS: Mapping[str, Scenario] = {
     "redis": redis_faults.redis_faults,

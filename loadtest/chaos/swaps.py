@@ -1,4 +1,4 @@
-"""Bundles swapped and rolled back under load: every reply is of one bundle, and of the new one once a swap is done."""
+"""Bundle swaps and rollbacks under load: every reply is of one bundle, and of the new one once a swap is done."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from dataclasses import replace
 from statistics import median
 
 from loadtest.chaos.result import Outcome, Result, judged
-from loadtest.chaos.site import FIRST, SECOND, Site
+from loadtest.chaos.testbed import FIRST, SECOND, Testbed
 from loadtest.chaos.traffic import Traffic
-from loadtest.processes.replica import Replica
+from loadtest.processes.service_process import ServiceProcess
 
 
 class SwapError(Exception):
-    """A swap that should have been done was refused; the message is the service's."""
+    """The service refused a valid swap; the message is its own."""
 
 
-def swaps(site: Site) -> list[Result]:
-    """Loads one bundle and the other in turn, with a rollback now and then.
+def swaps(testbed: Testbed) -> list[Result]:
+    """Loads the two bundles in turn, with regular rollbacks.
 
-    The phase `during` begins with the first swap and ends with the last; what it adds to p99 is what swapping costs.
+    The phase `during` lasts from the first swap to the last; what it adds to p99 is the cost of swapping.
     """
-    scale, ids = site.scale, dict(zip((FIRST, SECOND), site.answers.bundle_ids, strict=True))
-    replica = site.replica(site.store(FIRST))
+    scale, ids = testbed.scale, dict(zip((FIRST, SECOND), testbed.answers.bundle_ids, strict=True))
+    replica = testbed.replica(testbed.store(FIRST))
     serving, done = FIRST, [(0.0, 0.0, ids[FIRST])]
     took: dict[str, list[float]] = {"load": [], "rollback": []}
     every = scale.swaps // scale.rollbacks
     plan = [step for n in range(1, scale.swaps + 1) for step in ("load", "rollback")[:1 + (n % every == 0)]]
-    with Traffic([replica.address], site.answers, scale.rate) as traffic:
+    with Traffic([replica.address], testbed.answers, scale.rate) as traffic:
         traffic.phase("before")
         traffic.spend(scale.seconds)
         traffic.phase("during")
@@ -41,9 +41,9 @@ def swaps(site: Site) -> list[Result]:
             took[step].append(done[-1][1] - began)
         traffic.phase("after")
         traffic.spend(scale.seconds)
-    replica.terminate()
+    replica.stop()
     old = _of_another_bundle(traffic.outcomes, done)
-    problems = [f"{old} replies to requests after a swap are of the bundle before it"] if old else []
+    problems = [f"{old} replies to requests sent after a swap are of the previous bundle"] if old else []
     result = judged("swaps", traffic.phases(), {
         "swaps": len(took["load"]), "rollbacks": len(took["rollback"]), "mixed": sum(
             one.problem is not None for one in traffic.outcomes), "of_the_bundle_before": old,
@@ -54,8 +54,8 @@ def swaps(site: Site) -> list[Result]:
     return [replace(result, facts={"added_p99_ms": round(added, 2), **result.facts})]
 
 
-def swap(replica: Replica, bundle: str | None) -> None:
-    """Loads a bundle, which need not be better than the one that serves; None rolls back.
+def swap(replica: ServiceProcess, bundle: str | None) -> None:
+    """Loads a bundle, by force whatever the promotion gate says; None rolls back.
 
     Raises:
         SwapError: it was refused.
@@ -67,7 +67,7 @@ def swap(replica: Replica, bundle: str | None) -> None:
 
 
 def _of_another_bundle(outcomes: Sequence[Outcome], done: Sequence[tuple[float, float, str]]) -> int:
-    """Replies to requests that left between two swaps and name another bundle than the one that served then."""
+    """Number of replies to requests between two swaps that name another bundle than the one being served."""
     ends, count = [end for _, end, _ in done], 0
     for one in outcomes:
         last = bisect_right(ends, one.at) - 1

@@ -1,4 +1,4 @@
-"""Open-loop requests in the background of a scenario, each reply checked, until the scenario ends."""
+"""Background load of a scenario: open-loop requests with every reply checked."""
 
 from __future__ import annotations
 
@@ -12,30 +12,27 @@ import orjson
 
 from loadtest.chaos.answers import Answers
 from loadtest.chaos.result import Outcome, by_phase
-from loadtest.http.client import Address, Exchange, drive, first_in_line
+from loadtest.http.client import Address, Exchange, drive, real_time_priority
 
 _CONNECTIONS = 32
 _WARM_UP_SECONDS = 1.0
 
 
 class Traffic:
-    """A `with` block during which requests arrive as a Poisson process, popular ones more often (Zipf's law).
+    """A `with` block during which requests arrive as a Poisson process, drawn by Zipf's law.
 
     Args:
-        addresses: replicas, asked in turn.
-        answers: what is asked, and what the replies must say.
-        rate: requests a second.
-        tries: how often a request is sent at most, at the next replica each time.
-        requests: what to ask instead of the requests of `answers`; their replies are not checked.
+        addresses: replicas that requests go to in turn.
+        answers: requests and expected replies.
+        rate: requests per second.
+        tries: most attempts per request, each at the next replica.
 
     Attributes:
-        outcomes: of the requests that have ended.
+        outcomes: of the requests that are done.
     """
 
-    def __init__(self, addresses: Sequence[Address], answers: Answers, rate: float, *, tries: int = 1,
-                 requests: Sequence[bytes] = ()) -> None:
+    def __init__(self, addresses: Sequence[Address], answers: Answers, rate: float, *, tries: int = 1) -> None:
         self._addresses, self._answers, self._rate, self._tries = addresses, answers, rate, tries
-        self._requests, self._checked = requests or answers.requests, not requests
         self._marks: list[tuple[str, float]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -44,55 +41,61 @@ class Traffic:
 
     def __enter__(self) -> Traffic:
         gc.collect()
-        gc.disable()  # a collection meanwhile is a lag
+        gc.disable()  # a collection would delay requests
         self._thread.start()
-        self.spend(_WARM_UP_SECONDS)
+        try:
+            self.spend(_WARM_UP_SECONDS)
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        gc.enable()
+        self._end()
         self._raise()
 
-    def phase(self, name: str) -> float:
-        """Requests from now on belong to this phase; returns the time of `time.perf_counter`."""
+    def phase(self, name: str) -> None:
+        """Starts a phase, to which requests belong from now on."""
         self._marks.append((name, time.perf_counter()))
-        return self._marks[-1][1]
 
     def spend(self, seconds: float) -> None:
-        """Lets the load run for a while."""
+        """Keeps the load running for a while."""
         self._stop.wait(seconds)
         self._raise()
 
     def phases(self) -> dict[str, list[Outcome]]:
-        """The requests of each phase, for after the block."""
+        """Outcomes by phase; complete after the block."""
         return by_phase(self.outcomes, self._marks)
 
     def _run(self) -> None:
         try:
-            with first_in_line():
+            with real_time_priority():
                 drive(self._addresses, self._arrivals(), _CONNECTIONS, tries=self._tries, ended=self._note)
         except BaseException as error:
             self._error = error
 
     def _arrivals(self) -> Iterator[tuple[float, bytes]]:
         random = np.random.default_rng(0)
-        popularity = 1 / np.arange(1, len(self._requests) + 1)
+        requests = self._answers.requests
+        popularity = 1 / np.arange(1, len(requests) + 1)
         cumulative, offset = np.cumsum(popularity), 0.0
         while not self._stop.is_set():
             offset += float(random.exponential(1 / self._rate))
-            yield offset, self._requests[int(np.searchsorted(cumulative, random.random() * cumulative[-1]))]
+            yield offset, requests[int(np.searchsorted(cumulative, random.random() * cumulative[-1]))]
 
     def _note(self, exchange: Exchange) -> None:
         body = orjson.loads(exchange.body) if exchange.status > 0 else {}
         lag_ms, ms = ((then - exchange.scheduled) * 1e3 for then in (exchange.sent, exchange.answered))
-        checked = exchange.status == 200 and self._checked
-        problem = self._answers.problem(exchange.request, body) if checked else None
+        problem = self._answers.problem(exchange.request, body) if exchange.status == 200 else None
         self.outcomes.append(Outcome(
             exchange.scheduled, lag_ms, ms, exchange.status, tuple(exchange.failures), body.get("error_type", ""),
             body.get("bundle_id", ""), body.get("user_cache", ""), tuple(body.get("degraded", ())), problem))
         exchange.body = exchange.request = b""
+
+    def _end(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        gc.enable()
 
     def _raise(self) -> None:
         if self._error is not None:

@@ -1,6 +1,10 @@
-"""From an ad log to answered requests: tables, training, export, then the service, asked three times for one user.
+"""`python -m loadtest demo`: from an ad log to answered requests, with every step as a command of its own.
 
-It stays up until Ctrl-C and leaves no process behind. What it made lies in FOLDER/DATA and is used again next time.
+    python -m loadtest demo
+    python -m loadtest demo --data taobao-ad --source DIR --folder demo --port 8080
+
+Makes the tables, trains, exports, starts the service and sends it three requests for one user. It runs until Ctrl-C and
+leaves no process behind. Its results are in FOLDER/DATA and are reused by the next run.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from index_store.bundle.manifest import BundleError
 from index_store.bundle.bundle import Bundle
 from loadtest.processes.children import Children
 from loadtest.demo.service import DemoService, check_port, own_redis
-from loadtest.demo.steps import DemoError, WorldSize, make_bundle
+from loadtest.demo.steps import DemoError, Source, WorldSize, make_bundle
 
 FULL = WorldSize()
 TOP_K = 10
@@ -32,20 +36,20 @@ _RIGHT = (2, 3, 4, 5)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command on its parser."""
     parser.add_argument("--data", choices=["synthetic", "taobao-ad"], default="synthetic",
-                        help="the log: a planted world, or real ads from --source (default %(default)s)")
-    parser.add_argument("--source", type=Path, help="folder that holds the real log")
-    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where results go (default %(default)s)")
+                        help="the log: a synthetic world, or real ads from --source (default %(default)s)")
+    parser.add_argument("--source", type=Path, help="folder of the real log; required with --data taobao-ad only")
+    parser.add_argument("--folder", type=Path, default=Path("demo"), help="folder for the results (default %(default)s)")
     parser.add_argument("--port", type=_port, default=8080, help="port of the service (default %(default)s)")
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; give a number from 1 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; give a number from 1 to 65535")
     return int(text)
 
 
 def run(args: argparse.Namespace, size: WorldSize = FULL) -> int:
-    """Exit status: 0 ended by Ctrl-C once it was up, 1 it could not get there, 130 ended by Ctrl-C before."""
+    """Exit status: 0 stopped by Ctrl-C while serving, 1 a step failed, 130 stopped by Ctrl-C before that."""
     try:
         _check_source(args.data, args.source)
         check_port(args.port)
@@ -54,7 +58,7 @@ def run(args: argparse.Namespace, size: WorldSize = FULL) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\ninterrupted; the next demo goes on with what is in {args.folder / args.data}", file=sys.stderr)
+        print(f"\ninterrupted; the next demo continues with what is in {args.folder / args.data}", file=sys.stderr)
         return 130
     return 0
 
@@ -62,7 +66,7 @@ def run(args: argparse.Namespace, size: WorldSize = FULL) -> int:
 def _check_source(data: str, source: Path | None) -> None:
     if (data == "synthetic") != (source is None):
         raise DemoError(f"--data is {data} and --source is {source or 'not given'}; a synthetic world has no source, "
-                        "real data needs the folder that holds it: --data taobao-ad --source DIR")
+                        "real data needs its folder: --data taobao-ad --source DIR")
 
 
 def _demo(args: argparse.Namespace, size: WorldSize) -> None:
@@ -72,7 +76,7 @@ def _demo(args: argparse.Namespace, size: WorldSize) -> None:
     log = folder / "service.log"
     log.unlink(missing_ok=True)
     with Children() as children:
-        bundle = make_bundle(children, folder, args.data, args.source, size)
+        bundle = make_bundle(children, folder, Source(args.data, args.source), size)
         opened = _open(bundle)
         redis_url = os.environ.get("REDIS_URL") or own_redis(children, folder)
         service = DemoService(children, bundle, args.port, redis_url, log)
@@ -81,31 +85,29 @@ def _demo(args: argparse.Namespace, size: WorldSize) -> None:
         table = _table(replies, opened.manifest.counts["items"])
         print(f"POST /retrieve for user {user_id}, three times:\n\n{table}\n")
         print(_about_third(replies[-1], redis_url is not None))
-        print(f"\nup after {time.monotonic() - started:.0f} s. Ask it yourself:\n\n"
+        print(f"\nup after {time.monotonic() - started:.0f} s. Try it yourself:\n\n"
               f"  curl -s {service.url}/retrieve -H 'Content-Type: application/json' "
               f"-d '{json.dumps({'user_id': user_id, 'top_k': TOP_K})}'\n"
-              f"  curl -s {service.url}/metrics\n\nIts log is {log}. Ctrl-C ends it all.", flush=True)
+              f"  curl -s {service.url}/metrics\n\nIts log is {log}. Ctrl-C stops everything.", flush=True)
         try:
-            service.process.wait()
+            service.watch()
         except KeyboardInterrupt:
-            print("\nending the service", flush=True)
-            return
-        raise service.ended()
+            print("\nstopping the service", flush=True)
 
 
 def _open(bundle: Path) -> Bundle:
     try:
         return Bundle.open(bundle)
-    except BundleError as error:  # one of an earlier demo, which an earlier version wrote or somebody edited
-        raise DemoError(f"{error}; here: remove {bundle.parent} and run the demo again") from error
+    except BundleError as error:  # from an earlier demo, written by an earlier version or edited since
+        raise DemoError(f"{error}; to start over, remove {bundle.parent} and run the demo again") from error
 
 
 def _ask(service: DemoService, opened: Bundle) -> tuple[str, list[dict[str, Any]]]:
-    """Asks for one user whose embedding no cache holds yet, again, and once more after a restart of the service."""
+    """Three requests for one user: with no embedding cached, again, and after a restart of the service."""
     users = opened.content.users
     longest = np.argsort(-np.diff(users.history.indptr), kind="stable")[:_USERS]
     service.start()
-    for row in longest:  # a Redis of REDIS_URL may remember users of earlier demos
+    for row in longest:  # the Redis of REDIS_URL may have users of earlier demos
         user_id = users.ids[row].decode()
         first = service.retrieve({"user_id": user_id, "top_k": TOP_K})
         if first["user_cache"] == "miss":
@@ -117,7 +119,7 @@ def _ask(service: DemoService, opened: Bundle) -> tuple[str, list[dict[str, Any]
 
 
 def _table(replies: Sequence[dict[str, Any]], ads: int) -> str:
-    """One row a reply, columns aligned."""
+    """A row per reply, columns aligned."""
     rows: list[Sequence[str]] = [_HEADER]
     for name, reply in zip(("first", "again", "after a restart"), replies, strict=True):
         times = reply["latency_ms"]
@@ -138,8 +140,8 @@ def _about_redis(redis_url: str | None) -> str:
 
 def _about_third(reply: dict[str, Any], has_redis: bool) -> str:
     if reply["user_cache"] == "redis":
-        return "The restarted service knew nothing of the user and found the embedding in Redis."
+        return "The restarted service had nothing cached and found the embedding in Redis."
     if has_redis:
-        why = "did not answer in time" if reply["degraded"] else "had not got the embedding"
+        why = "did not answer in time" if reply["degraded"] else "did not have the embedding"
         return f"Redis {why}, so the restarted service computed it again: a miss."
-    return "There is no Redis, so the restarted service computed the embedding again: the third is a miss too."
+    return "There is no Redis, so the restarted service computed the embedding again: the third request is a miss too."

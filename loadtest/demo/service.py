@@ -1,30 +1,20 @@
-"""The online half of the demo: a Redis if there is one, and the service as a process that is asked over HTTP."""
+"""The online half of the demo: a Redis, if one can be had, and the service as a process."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
-from loadtest.processes.children import Children
 from loadtest.demo.steps import DemoError
+from loadtest.processes.children import Children
+from loadtest.processes.logged_process import ProcessEndedError, tail
 from loadtest.processes.redis_server import RedisServer, RedisStartError, free_port, redis_program
+from loadtest.processes.service_process import HOST, ServiceProcess
 
-HOST = "127.0.0.1"
-_START_SECONDS = 60
-_POLL_SECONDS = 0.1
-_LOG_LINES = 5
-
-# No proxy: everything here stays on this machine.
-_http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def check_port(port: int) -> None:
@@ -60,24 +50,22 @@ def own_redis(children: Children, folder: Path) -> str | None:
 
 
 class DemoService:
-    """The service on a port of this machine; its log goes to a file.
+    """The service of the demo, which can be restarted at its port.
 
     Args:
         children: owns the process.
         bundle: what it serves.
-        port: where.
+        port: where to listen.
         redis_url: its Redis, if any.
-        log: file to append to.
+        log: file that its log is appended to.
     """
 
     def __init__(self, children: Children, bundle: Path, port: int, redis_url: str | None, log: Path) -> None:
-        self._children, self._log = children, log
+        self._children, self._bundle, self._port, self._log = children, bundle, port, log
         self.url = f"http://{HOST}:{port}"
-        # One worker: with several, the second request could meet another memory.
-        self._command = [sys.executable, "-m", "service", str(bundle), "--host", HOST, "--port", str(port),
-                         "--workers", "1"]
-        # The service's own limit is tight for the first connection on a machine that has just trained with all cores.
-        self._environment = {"RETRIEVAL_REDIS_TIMEOUT_MS": "500", **os.environ}
+        # The default timeout is tight for the first connection on a machine that has just trained with all cores, and
+        # there is no proxy to drain for.
+        self._environment = {"RETRIEVAL_REDIS_TIMEOUT_MS": "500", "RETRIEVAL_DRAIN_SECONDS": "0", **os.environ}
         if redis_url is not None:
             self._environment["REDIS_URL"] = redis_url
 
@@ -87,32 +75,31 @@ class DemoService:
         Raises:
             DemoError: it ended, or is not ready after a minute.
         """
-        with self._log.open("ab") as output:
-            self.process: Popen[bytes] = self._children.start(self._command, env=self._environment, stdout=output,
-                                                              stderr=output)
-        deadline = time.monotonic() + _START_SECONDS
-        state = "no answer yet"
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise self.ended()
-            try:
-                with _http.open(f"{self.url}/readyz", timeout=_START_SECONDS):
-                    return
-            except urllib.error.HTTPError as error:
-                state = error.read().decode(errors="replace")
-            except OSError:
-                pass
-            time.sleep(_POLL_SECONDS)
-        raise DemoError(f"the service is not ready after {_START_SECONDS} s: {state}; see {self._log}")
+        try:  # one worker: with several, the second request could meet the memory of another
+            self._process = ServiceProcess(self._bundle, self._log, environment=self._environment, port=self._port,
+                                           spawn=self._children.start)
+            self._process.wait_until_ready()
+        except (ProcessEndedError, TimeoutError) as error:
+            raise DemoError(str(error)) from error
 
     def stop(self) -> None:
-        """Ends the process; it writes to Redis what is still pending."""
-        self._children.end(self.process)
+        """Ends the process, which first writes to Redis what is pending.
 
-    def ended(self) -> DemoError:
-        """What to raise when the process has ended by itself."""
-        return DemoError(f"the service ended by itself with exit code {self.process.wait()}: {tail(self._log)}; "
-                         f"see {self._log}")
+        Raises:
+            DemoError: it does not end.
+        """
+        try:
+            self._process.stop()
+        except TimeoutError as error:
+            raise DemoError(str(error)) from error
+
+    def watch(self) -> None:
+        """Returns only by an exception: KeyboardInterrupt, or the error below.
+
+        Raises:
+            DemoError: the process ended by itself.
+        """
+        raise DemoError(str(self._process.ended()))
 
     def retrieve(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to POST /retrieve.
@@ -120,19 +107,12 @@ class DemoService:
         Raises:
             DemoError: there is none, or it is a refusal.
         """
-        request = urllib.request.Request(f"{self.url}/retrieve", json.dumps(body).encode(),
-                                         {"Content-Type": "application/json"})
+        asked = f"POST /retrieve of {json.dumps(body)}"
         try:
-            with _http.open(request, timeout=_START_SECONDS) as response:
-                reply: dict[str, Any] = json.load(response)
-        except urllib.error.HTTPError as error:
-            raise DemoError(f"POST /retrieve of {json.dumps(body)} was answered with {error.code}, not 200: "
-                            f"{error.read().decode(errors='replace')}; see {self._log}") from error
+            status, reply = self._process.call("/retrieve", body)
         except OSError as error:
-            raise DemoError(f"POST /retrieve was not answered ({error}): {tail(self._log)}; see {self._log}") from error
-        return reply
-
-
-def tail(log: Path) -> str:
-    """The last lines of a log."""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
+            raise DemoError(f"{asked} was not answered ({error}); see {self._log}") from error
+        if status != 200:
+            raise DemoError(f"{asked} was answered with {status}, not 200: {json.dumps(reply)}; see {self._log}")
+        answer: dict[str, Any] = reply
+        return answer

@@ -1,6 +1,6 @@
-"""From a log to a bundle: log -> data folder -> run -> bundle, each step as the command that a person would type.
+"""Steps from a log to a bundle: log -> data folder -> run -> bundle, each a command that a user would run.
 
-A step whose result is there already is not repeated; an interrupted training goes on from its checkpoint.
+A step whose result exists is skipped; an interrupted training resumes from its checkpoint.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from loadtest.processes.children import Children
 from model.data.tables import SPEC
 
 _FINISHED = "finished"
-"""The demo's mark on a run: all its checkpoints look alike."""
+"""File that marks a finished run, which looks like any of its checkpoints."""
 
 
 class DemoError(Exception):
-    """The demo, or another maker of bundles, cannot go on; the message says why and what to do."""
+    """A step failed; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class WorldSize:
-    """How large a synthetic world is and how long a model learns it.
+    """Size of a synthetic world and of the training on it.
 
-    The defaults are the demo's, so that all of it takes less than four minutes on two cores.
+    The defaults are those of the demo, which takes less than four minutes on two cores.
 
     Attributes:
         ads, users, events: size of the synthetic world.
-        epochs, rounds, round_epochs, batch_users, forget_share: of `train`: epochs without a tree, EM rounds, epochs of
-            each round, moments of users in a batch, share of ad ids trained as unknown.
-        quality_users: test users that `export` measures recall on.
+        epochs, rounds, round_epochs, batch_users, forget_share: flags of `train`: epochs without a tree, EM rounds,
+            epochs per round, users per batch, share of ad ids trained as unknown.
+        quality_users: test users on which `export` measures recall.
         seed: of the world.
     """
 
@@ -53,14 +53,25 @@ class WorldSize:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where a log comes from: its name for `python -m model data`, and its folder unless it is synthetic."""
+
+    name: str
+    folder: Path | None = None
+
+
+SYNTHETIC = Source("synthetic")
+
+
+@dataclass(frozen=True)
 class Step:
     """One command.
 
     Attributes:
-        what: what it makes, in words.
-        folder: where.
-        result: a file in the folder that is there once the step is finished.
-        arguments: of `python -m model`; called when the step is due.
+        what: its result, in words.
+        folder: folder of the result.
+        result: file in the folder that exists once the step is finished.
+        arguments: of `python -m model`; called when the step starts.
     """
 
     what: str
@@ -71,41 +82,40 @@ class Step:
 
 @dataclass(frozen=True)
 class StepCost:
-    """What a finished step took: seconds, and the most memory in bytes that its process held."""
+    """Cost of a finished step: seconds, and peak memory of its process in bytes."""
 
     command: str
     seconds: float
     peak_bytes: int
 
 
-def ignore(what: str, cost: StepCost) -> None:
-    """For those who do not want to know what a step cost."""
+def ignore_cost(what: str, cost: StepCost) -> None:
+    """Default for callers that do not need the cost of a step."""
 
 
-def make_bundle(children: Children, folder: Path, data: str, source: Path | None, size: WorldSize, *,
-                over_arch: str = "wukong", note: Callable[[str, StepCost], None] = ignore) -> Path:
-    """Makes what is missing of data, run and bundle in `folder`, and returns the bundle.
+def make_bundle(children: Children, folder: Path, source: Source, size: WorldSize, *,
+                over_arch: str = "wukong", note: Callable[[str, StepCost], None] = ignore_cost) -> Path:
+    """Makes whatever is missing of data, run and bundle in a folder, and returns the bundle.
 
     Args:
         children: owns the processes.
-        folder: holds the three results.
-        data: name of the source.
-        source: folder of the source; None for a synthetic one.
-        size: how much to do.
-        over_arch: of `train`; run and bundle of another than `wukong` bear its name.
-        note: called with the name of each step's folder and what it cost, once it is finished.
+        folder: for the three results.
+        source: of the log.
+        size: of the world and the training.
+        over_arch: of `train`; unless it is `wukong`, its name is appended to those of run and bundle.
+        note: called with the name of each finished step's folder and its cost.
 
     Raises:
         DemoError: a step failed.
     """
-    steps = _steps(folder, data, source, size, over_arch)
+    steps = _steps(folder, source, size, over_arch)
     anew = False
     for number, step in enumerate(steps, start=1):
         title = f"[{number}/{len(steps)}] {step.what}"
         if not anew and (step.folder / step.result).exists():
-            print(f"{title}: {step.folder} has it already; remove that folder to make it again", flush=True)
+            print(f"{title}: {step.folder} exists already; remove that folder to make it again", flush=True)
             continue
-        if anew:  # what was made from the results of before
+        if anew:  # made from earlier results
             shutil.rmtree(step.folder, ignore_errors=True)
         anew = True
         cost = run_step(children, title, ["-m", "model", *step.arguments()])
@@ -115,25 +125,25 @@ def make_bundle(children: Children, folder: Path, data: str, source: Path | None
     return steps[-1].folder
 
 
-def _steps(folder: Path, data: str, source: Path | None, size: WorldSize, over_arch: str) -> list[Step]:
+def _steps(folder: Path, source: Source, size: WorldSize, over_arch: str) -> list[Step]:
     suffix = "" if over_arch == "wukong" else f"_{over_arch}"
     table, run, bundle = folder / "data", folder / f"run{suffix}", folder / f"bundle{suffix}"
     world = ["--ads", str(size.ads), "--users", str(size.users), "--events", str(size.events),
              "--seed", str(size.seed)]
-    origin = world if source is None else ["--source", str(source)]
+    origin = world if source.folder is None else ["--source", str(source.folder)]
 
     def training() -> list[str]:
         if (run / "weights.safetensors").exists():  # a checkpoint of an interrupted training
             return ["train", "--out", str(run), "--resume"]
         shutil.rmtree(run, ignore_errors=True)
-        # A real log is trained with the defaults, which were chosen on one.
-        settings = [] if source is not None else [
+        # A real log is trained with the defaults, which were tuned on one.
+        settings = [] if source.folder is not None else [
             "--epochs", str(size.epochs), "--rounds", str(size.rounds), "--round-epochs", str(size.round_epochs),
             "--batch-users", str(size.batch_users), "--forget-share", str(size.forget_share)]
         kind = ["--over-arch", over_arch] if suffix else []
         return ["train", "--data", str(table), "--out", str(run), *kind, *settings]
 
-    return [Step(f"{data} log as tables", table, SPEC, lambda: ["data", data, "--out", str(table), *origin]),
+    return [Step(f"{source.name} log as tables", table, SPEC, lambda: ["data", source.name, "--out", str(table), *origin]),
             Step("model and tree", run, _FINISHED, training),
             Step("bundle", bundle, MANIFEST,
                  lambda: ["export", "--run", str(run), "--out", str(bundle), "--users", str(size.quality_users)])]
@@ -146,12 +156,12 @@ def run_step(children: Children, title: str, arguments: list[str]) -> StepCost:
         DemoError: it failed.
     """
     print(f"{title}: python {shlex.join(arguments)}", flush=True)
-    # SIGINT, for the training answers it with a checkpoint.
+    # SIGINT, because training writes a checkpoint when it gets one.
     started = time.monotonic()
     ended = children.wait(children.start([sys.executable, *arguments], ending=signal.SIGINT))
     if ended.status:
         raise DemoError(f"{title} failed with exit code {ended.status}, its output is above; the command was `python "
-                        f"{shlex.join(arguments)}`; when the cause is mended, start again: it goes on from here")
+                        f"{shlex.join(arguments)}`; fix the cause and start again: it continues from here")
     cost = StepCost(f"python {shlex.join(arguments)}", time.monotonic() - started, ended.peak_bytes)
-    print(f"{title}: done in {cost.seconds:.0f} s, at most {cost.peak_bytes / 2**30:.2f} GiB of memory", flush=True)
+    print(f"{title}: done in {cost.seconds:.0f} s, peak memory {cost.peak_bytes / 2**30:.2f} GiB", flush=True)
     return cost

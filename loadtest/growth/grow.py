@@ -1,7 +1,10 @@
-"""`python -m loadtest grow`: what ten and a hundred times more ads cost, from the log to the answered query.
+"""`python -m loadtest grow`: how costs grow with ten and a hundred times more ads, from training to the search.
 
-For each size a synthetic world, a model with its tree, two towers trained the same way, both bundles, the time to open
-one and the bench, each by the command that a person would type. Finished parts are kept: started again, it goes on.
+    python -m loadtest grow --out growth --sizes 10000,100000
+
+For each size, makes a synthetic world, a model with its tree, two towers trained the same way and both bundles, then
+measures opening and bench, each with the command that a user would run. Finished parts are kept: run it again to
+continue. docs/benchmarks.md says what is measured.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import Any
 
 from loadtest.bench.pareto import P50, PAIRS, TARGET, cost_at
 from loadtest.bench.report import BENCH, KINDS
-from loadtest.demo.steps import DemoError, StepCost, WorldSize, make_bundle, run_step
+from loadtest.demo.steps import SYNTHETIC, DemoError, StepCost, WorldSize, make_bundle, run_step
 from loadtest.growth.opening import OPENING
 from loadtest.growth.report import markdown, write
 from loadtest.processes.children import Children
@@ -26,7 +29,7 @@ from loadtest.processes.children import Children
 
 @dataclass(frozen=True)
 class Stage:
-    """One size: its world with the settings of the training, and the users and timed queries of the bench."""
+    """One size: the world and its training, and the users and timed queries of the bench."""
 
     world: WorldSize
     users: int
@@ -39,14 +42,14 @@ STAGES = (
     Stage(WorldSize(1_000_000, 200_000, 4_000_000, epochs=1, batch_users=2048, quality_users=50, seed=1), users=100,
           queries=60),
 )
-"""Seed 1, since settings were chosen on seed 0, the demo's world."""
+"""Seed 1, because settings were tuned on seed 0, the world of the demo."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command on its parser."""
     parser.add_argument("--out", type=Path, required=True, help="folder for the worlds, the bundles and the report")
     parser.add_argument("--sizes", type=_stages, default=STAGES, metavar="ADS,ADS",
-                        help="sizes to do, of " + ", ".join(str(stage.world.ads) for stage in STAGES) +
+                        help="numbers of ads, of " + ", ".join(str(stage.world.ads) for stage in STAGES) +
                              " (default: all)")
 
 
@@ -67,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\ninterrupted; the same command goes on with what is in {args.out}", file=sys.stderr)
+        print(f"\ninterrupted; the same command continues with what is in {args.out}", file=sys.stderr)
         return 130
     write(report, args.out)
     print(markdown(report))
@@ -76,11 +79,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def grow(out: Path, stages: Sequence[Stage]) -> dict[str, Any]:
-    """Makes what is missing and gathers what was measured.
+    """Makes whatever is missing and collects the measurements.
 
     Returns:
-        `sizes`: an entry a size with `ads`, `steps` (name -> command, seconds, peak_bytes), `opening` and `bench`;
-        `growth`: an entry for each two sizes that follow each other.
+        `sizes`: an entry per size with `ads`, `steps` (name -> command, seconds, peak_bytes), `opening` and `bench`;
+        `growth`: an entry for each pair of consecutive sizes.
 
     Raises:
         DemoError: a step failed.
@@ -103,10 +106,10 @@ def _grown(children: Children, folder: Path, stage: Stage) -> dict[str, Any]:
 
     bundles = []
     for over_arch in ("wukong", "dot"):
-        if "data" in made:  # what was learned on the world of before
+        if "data" in made:  # trained on an earlier world
             shutil.rmtree(folder / "run_dot", ignore_errors=True)
             shutil.rmtree(folder / "bundle_dot", ignore_errors=True)
-        bundles.append(make_bundle(children, folder, "synthetic", None, stage.world, over_arch=over_arch, note=note))
+        bundles.append(make_bundle(children, folder, SYNTHETIC, stage.world, over_arch=over_arch, note=note))
     bundle, towers = map(str, bundles)
     measurements = {
         OPENING: ["opening", "--bundle", bundle, "--out", str(folder)],
@@ -122,7 +125,7 @@ def _grown(children: Children, folder: Path, stage: Stage) -> dict[str, Any]:
 
 
 def _growth(smaller: Mapping[str, Any], larger: Mapping[str, Any]) -> dict[str, Any]:
-    """How many times more the larger world costs: ads, p50 and pairs of each kind of search at equal overlap."""
+    """Growth factors from one size to the next: ads, p50 and pairs of each kind of search at equal overlap."""
     few, many = smaller["bench"], larger["bench"]
     ratios: dict[str, Any] = {"from": smaller["ads"], "to": larger["ads"], "ads": larger["ads"] / smaller["ads"],
                               "exhaustive_p50_ms": many["exhaustive"][P50] / few["exhaustive"][P50]}

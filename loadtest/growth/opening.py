@@ -1,8 +1,10 @@
-"""`python -m loadtest opening`: how long a bundle takes to open, and what each further worker of a service costs.
+"""`python -m loadtest opening`: time to open a bundle, and the private memory of a further worker.
 
-A parent verifies every checksum once; workers open by memory map and share the pages. A worker's private memory is what
-it holds alone while another one has the bundle open as well: both answer the bundle's golden requests first, as a
-service does before it is ready, and a few users with the default beam.
+    python -m loadtest opening --bundle bundles/mine --out opening
+
+A parent process verifies every checksum once; workers memory-map the bundle and share its pages. Private memory is that
+of the second worker while the first has the bundle open as well. Before it is measured, both answer the bundle's golden
+requests, as a service does before it is ready, and some users with the default beam.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a line for people, then one JSON object. Exit status: 0 fine, 1 the bundle cannot be used."""
+    """Prints a sentence, then one JSON object. Exit status: 0 fine, 1 the bundle cannot be used."""
     try:
         report = opening(args.bundle)
     except BundleError as error:
@@ -59,9 +61,9 @@ def opening(folder: Path) -> dict[str, Any]:
     """Measures one bundle.
 
     Returns:
-        `bundle_bytes`; `verify_seconds`: opening with every checksum; `open_seconds`: without; `private_bytes`: of the
-        second of two warm workers; `interpreter_bytes`: of the same before it opened the bundle; `private_share`:
-        private bytes as a share of the bundle's.
+        `bundle_bytes`; `verify_seconds`: to open it with all checksums; `open_seconds`: without; `private_bytes`: of
+        the second of two warm workers; `interpreter_bytes`: of the same before it opened the bundle; `private_share`:
+        private bytes as a share of the bundle's size.
 
     Raises:
         BundleError: it cannot be opened.
@@ -80,36 +82,36 @@ def opening(folder: Path) -> dict[str, Any]:
 def in_words(report: dict[str, Any]) -> str:
     """The report as a sentence."""
     mib = {name: report[name] / 2**20 for name in ("bundle_bytes", "private_bytes", "interpreter_bytes")}
-    return (f"A bundle of {mib['bundle_bytes']:.0f} MiB opens in {report['verify_seconds']:.2f} s with every checksum, "
-            f"in {report['open_seconds']:.2f} s without; a further worker holds {mib['private_bytes']:.0f} MiB alone "
-            f"after its warm-up, {report['private_share']:.1%} of the bundle; {mib['interpreter_bytes']:.0f} MiB of "
-            "them it held before it opened the bundle.")
+    return (f"A bundle of {mib['bundle_bytes']:.0f} MiB opens in {report['verify_seconds']:.2f} s with all checksums, "
+            f"in {report['open_seconds']:.2f} s without; a further worker has {mib['private_bytes']:.0f} MiB of "
+            f"private memory after its warm-up, {report['private_share']:.1%} of the bundle, of which "
+            f"{mib['interpreter_bytes']:.0f} MiB before it opened the bundle.")
 
 
 def _memory_of_workers(folder: Path) -> Iterator[tuple[int, int]]:
-    """Private bytes of each worker before and after its warm-up, the latter once all are warm."""
+    """Private bytes of each worker before its warm-up, and after that of all workers."""
     spawn = multiprocessing.get_context("spawn")
     pipes = [spawn.Pipe() for _ in range(WORKERS)]
-    workers = [spawn.Process(target=_work, args=(theirs, folder), daemon=True) for _, theirs in pipes]
+    workers = [spawn.Process(target=_run_worker, args=(theirs, folder), daemon=True) for _, theirs in pipes]
     try:
         for worker, (_, theirs) in zip(workers, pipes, strict=True):
             worker.start()
             theirs.close()
-        before = [_hear(ours, folder) for ours, _ in pipes]
+        before = [_receive(ours, folder) for ours, _ in pipes]
         for ours, _ in pipes:
-            _hear(ours, folder)  # warm
+            _receive(ours, folder)  # warm
         for ours, _ in pipes:
             ours.send(None)
-        after = [_hear(ours, folder) for ours, _ in pipes]
+        after = [_receive(ours, folder) for ours, _ in pipes]
         yield from zip(before, after, strict=True)
     finally:
         for ours, _ in pipes:
-            ours.close()  # a worker that waits for a word ends
+            ours.close()  # ends a worker that waits for a message
         for worker in workers:
             worker.join()
 
 
-def _hear(pipe: Connection, folder: Path) -> int:
+def _receive(pipe: Connection, folder: Path) -> int:
     try:
         return int(pipe.recv())
     except EOFError:
@@ -117,7 +119,7 @@ def _hear(pipe: Connection, folder: Path) -> int:
                           "run `python -m service BUNDLE --check`") from None
 
 
-def _work(pipe: Connection, folder: Path) -> None:
+def _run_worker(pipe: Connection, folder: Path) -> None:
     pipe.send(_private())
     retriever = Retriever(Bundle.open(folder, verify=False))
     asyncio.run(_warm_up(retriever))

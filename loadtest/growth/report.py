@@ -1,4 +1,4 @@
-"""The report of `grow`: cost against size, as JSON, Markdown and a plot."""
+"""The report of `grow`: costs against the number of ads, as JSON, Markdown and a plot."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def write(report: Mapping[str, Any], out: Path) -> None:
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """The report as Markdown tables: the cost of a query, of the making, and of opening a bundle."""
+    """The report as Markdown tables: the cost of a query, of each step, and of opening a bundle."""
     sizes = report["sizes"]
-    parts = [f"Median milliseconds at overlap@100 {TARGET}, interpolated; - where no setting reached it.", "",
+    parts = [f"Median milliseconds at overlap@100 {TARGET}, interpolated; - if no setting reached it.", "",
              table(("ads", "exhaustive", *KINDS, "beam: pairs", "of the ads"), [
                  (f"{size['ads']:,}", f"{size['bench']['exhaustive'][P50]:.1f}",
                   *(_number(cost_at(size["bench"][kind], TARGET), "{:.2f}") for kind in KINDS),

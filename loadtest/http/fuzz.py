@@ -1,11 +1,11 @@
-"""Sends a running service whatever its OpenAPI document allows, and what it forbids (schemathesis).
+"""`python -m loadtest fuzz`: valid and invalid requests generated from a running service's OpenAPI document.
 
     python -m loadtest fuzz --url http://127.0.0.1:8080 --cases 5000
 
-The exit status is 1 if a reply is a 5xx, or is not one that the document describes, or if a request that the document
-forbids is answered. The document is refined first with the fields of the bundle that is served, or hardly a request
-would get past their names. A request that it allows may be refused all the same: limits, vocabulary and tree are not
-in it. With a token in RETRIEVAL_ADMIN_TOKEN the admin routes are asked as well, so give it a service of its own.
+The exit status is 1 if a reply is a 5xx or is not documented, or if a request that the document forbids is accepted.
+The document is first refined with the fields of the served bundle, since hardly any request would get past their names
+otherwise. A request that it allows may still be refused: limits, vocabularies and the tree are not part of it. With a
+token in RETRIEVAL_ADMIN_TOKEN the admin routes are tested as well, so use a service of its own. Needs schemathesis.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ TOKEN_VARIABLE = "RETRIEVAL_ADMIN_TOKEN"
 """Named here, for the load image has no `service` package."""
 
 _CASES_OF_AN_EXAMPLE = 8
-"""What schemathesis makes of one more example an operation, besides some 1,500 that do not depend on it."""
+"""Cases that schemathesis generates per example and operation, besides some 1,500 that do not depend on it."""
 
 _LOAD_SECONDS = 120
-"""Longest wait for a reply: that of a bundle's load comes once the bundle was checked and every worker serves it."""
+"""Longest wait for a reply: loading a bundle is answered once it was checked and every worker serves it."""
 
 _MOST_VALUES = 5
 _Schema = dict[str, Any]
@@ -41,12 +41,12 @@ _VALUES: dict[str, _Schema] = {
 
 
 class FuzzError(Exception):
-    """The service cannot be asked; the message says why and what to do."""
+    """The service cannot be tested; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
-class Fuzzed:
-    """What came of it: cases sent, those whose reply was wrong, and what schemathesis says of them."""
+class FuzzResult:
+    """The result: cases sent, those with a wrong reply, and the output of schemathesis."""
 
     cases: int
     failed: int
@@ -57,11 +57,11 @@ class Fuzzed:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command on its parser."""
     parser.add_argument("--url", required=True, help="the running service, such as http://127.0.0.1:8080")
-    parser.add_argument("--cases", type=int, default=5_000, help="requests to send at least (default %(default)s)")
+    parser.add_argument("--cases", type=int, default=5_000, help="fewest requests to send (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit status: 0 fine, 1 a reply was wrong or there is no such service. The last line is JSON."""
+    """Exit status: 0 fine, 1 a reply was wrong or the service cannot be reached. The last line is JSON."""
     try:
         found = fuzz(args.url, args.cases, os.environ.get(TOKEN_VARIABLE))
     except FuzzError as error:
@@ -72,16 +72,16 @@ def run(args: argparse.Namespace) -> int:
     return 1 if found.failed else 0
 
 
-def fuzz(url: str, cases: int, token: str | None = None) -> Fuzzed:
-    """Sends at least so many cases, or ends early with the first that fail.
+def fuzz(url: str, cases: int, token: str | None = None) -> FuzzResult:
+    """Sends requests until there are enough, or until some fail.
 
     Args:
         url: of a running service.
-        cases: requests to send at least.
-        token: for the admin routes; None asks them without.
+        cases: least number of requests.
+        token: for the admin routes; without one they are left out.
 
     Raises:
-        FuzzError: there is no such service, or no schemathesis.
+        FuzzError: the service cannot be reached, or schemathesis is missing.
     """
     document = refined(_get(f"{url}/openapi.json"), _get(f"{url}/info"))
     start, done, failed, output = time.perf_counter(), 0, 0, ""
@@ -91,15 +91,15 @@ def fuzz(url: str, cases: int, token: str | None = None) -> Fuzzed:
             output, report = _schemathesis(url, Path(folder), 1 + (cases - done) // _CASES_OF_AN_EXAMPLE, token)
             done += report["test_cases"]["generated"]
             failed += report["test_cases"]["with_failures"] + report["test_cases"]["errored"]
-    return Fuzzed(done, failed, time.perf_counter() - start, output)
+    return FuzzResult(done, failed, time.perf_counter() - start, output)
 
 
 def refined(document: _Schema, info: _Schema) -> _Schema:
-    """An OpenAPI document that knows the fields of the bundle.
+    """An OpenAPI document with the fields of the bundle.
 
     Args:
         document: of the service.
-        info: the answer of GET /info.
+        info: the reply to GET /info.
     """
     features = {name: _VALUES[kind] for name, kind in info["user_features"].items()}
     features["history"] = {"type": "array", "items": _TEXT, "maxItems": _MOST_VALUES}

@@ -1,15 +1,17 @@
-"""locust users of POST /retrieve: a few known users ask often, most seldom; some are unknown, some bring features.
+"""locust users that send POST /retrieve for known, new and targeted users.
 
     locust -f loadtest/http/locustfile.py --bundle BUNDLE --host http://127.0.0.1:8080 --headless -u 50 -r 50 -t 30s
-    make load BUNDLE=… HOST=… RATE=50 DURATION=1m P99_MS=100 ERROR_SHARE=0.001     writes a report in HTML besides
+    locust -f loadtest/http/locustfile.py --bundle BUNDLE --host http://127.0.0.1:8080 --headless -u 900 --processes 4
+    make load BUNDLE=… HOST=… RATE=50 DURATION=1m P99_MS=100 ERROR_SHARE=0.001     also writes an HTML report
 
-BUNDLE is the bundle that is served, or the folder of bundles; users and ads are drawn from it. A locust user waits a
-second on average before each request (Poisson), so `-u` is the rate in requests a second as long as the service keeps
-up. The run fails (exit status 1) if more requests fail than `--error-share` allows, or if their p99 is above
-`--p99-ms`. A request has failed if its answer is not a 200, or knows less of the user than it should.
+BUNDLE is the bundle that is served, or the folder of bundles; users and ads are drawn from it, users by Zipf's law. A
+locust user waits a second on average before each request (Poisson), so `-u` is the rate in requests per second as long
+as the service keeps up. The run fails (exit status 1) if more requests fail than `--error-share` allows, or if their
+p99 is above `--p99-ms`. A request fails if its answer is not a 200, or if the service knows less about the user than it
+should. With `--processes` or `--master` the master alone judges the run; each worker draws users of its own.
 
-Rows of type POST are what a client waits for; rows of type `stage` are `latency_ms` of the replies. `Aggregated` counts
-both and means nothing. locust rounds percentiles to milliseconds, above 100 ms to tens; averages not.
+Rows of type POST are what a client waits for; rows of type `stage` are the `latency_ms` of the replies. `Aggregated`
+counts both and is meaningless. locust rounds percentiles to milliseconds, and to tens above 100 ms; averages are exact.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import numpy as np
 from locust import FastHttpUser, events, poisson, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
+from locust.runners import WorkerRunner
 from locust.stats import calculate_response_time_percentile
 
 from index_store.bundle.bundle import Bundle
@@ -34,7 +37,7 @@ ZIPF_EXPONENT = 1.0
 HISTORY = 10
 STAGES = ("total", "queue", "features", "cache", "user_tower", "search", "scorer")
 GIVE_UP_SECONDS = 10.0
-"""Time that a user waits for an answer."""
+"""How long a user waits for an answer."""
 
 
 class Population:
@@ -42,32 +45,34 @@ class Population:
 
     Args:
         bundle: the one that is served; its users and ads are real.
+        worker: index of the locust worker; each draws a sequence of its own over the same popularity.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._random = np.random.default_rng(0)
+    def __init__(self, bundle: Bundle, worker: int = 0) -> None:
         self._user_ids, self._encoder = bundle.content.users.ids, bundle.content.encoder
-        self._ranked = self._random.permutation(len(self._user_ids))  # ids are sorted, popularity must not be
+        # Ids are sorted; popularity must not be.
+        self._ranked = np.random.default_rng(0).permutation(len(self._user_ids))
+        self._random = np.random.default_rng([0, worker])
         self._cumulative = np.cumsum(1 / np.arange(1, len(self._user_ids) + 1) ** ZIPF_EXPONENT)
 
     def known(self) -> dict[str, Any]:
-        """A user of the bundle: the one of rank r with a probability in proportion to 1 / r."""
+        """A user of the bundle; rank r is drawn with a probability proportional to 1 / r."""
         rank = np.searchsorted(self._cumulative, self._random.random() * self._cumulative[-1], side="right")
         return {"user_id": self._user_ids[self._ranked[rank]].decode()}
 
     def unknown(self) -> dict[str, Any]:
-        """Somebody new."""
+        """A user that the bundle does not know."""
         return {"user_id": f"new-{self._random.integers(1 << 62)}"}
 
     def inline(self) -> dict[str, Any]:
-        """Somebody new whose features and history come with the request."""
+        """An unknown user whose features and history come with the request."""
         features = {field.name: self._value(field) for field in self._encoder.spec.user_fields}
         rows = self._random.integers(len(self._encoder.item_ids), size=HISTORY)
         history = [ad_id.decode() for ad_id in self._encoder.item_ids[rows]]
         return {**self.unknown(), "user_features": {**features, "history": history}}
 
     def targeted(self) -> dict[str, Any]:
-        """A known user on a placement that takes ads of some values of one field, or at least as much of it."""
+        """A known user, with ads restricted to some values of one field, or to a minimum if it is dense."""
         fields = self._encoder.spec.item_fields
         if not fields:
             return self.known()
@@ -94,17 +99,18 @@ class Population:
 class Shopper(FastHttpUser):
     """One client.
 
-    Of 20 requests 17 are of known users, 2 of these targeted and 1 with a deadline; 2 are of unknown users, 1 brings
-    features.
+    Of every 20 requests 17 are for known users, 2 of them targeted and 1 with a deadline; 2 are for unknown users, and
+    1 brings features and a history.
     """
 
     wait_time = poisson(1)
     network_timeout = GIVE_UP_SECONDS
+    bundle: Bundle
     population: Population
     timeout_ms: float
 
     def on_start(self) -> None:
-        self.wait()  # type: ignore[no-untyped-call]  # locust starts all users at once, which no crowd does
+        self.wait()  # type: ignore[no-untyped-call]  # locust starts all users at once; real traffic does not
 
     @task(14)
     def known(self) -> None:
@@ -127,7 +133,7 @@ class Shopper(FastHttpUser):
         self._retrieve("inline", self.population.inline())
 
     def _retrieve(self, user: str, body: dict[str, Any], name: str = "") -> None:
-        """Asks, and makes a row of the name, or of the kind of user, and one of each stage."""
+        """Sends one request; records it under the name, or the kind of user, and a row for each stage of the reply."""
         with self.client.post("/retrieve", json={**body, "top_k": TOP_K}, name=f"/retrieve {name or user}",
                               catch_response=True) as response:
             if response.status_code != 200:
@@ -135,7 +141,8 @@ class Shopper(FastHttpUser):
                 return
             reply = response.json()
             if reply["user"] != user:
-                response.failure(f"the user is {reply['user']} to the service, not {user}: is it the same bundle?")
+                response.failure(f"the service says that the user is {reply['user']}, {user} was expected: does it "
+                                 "serve another bundle?")
         for stage in STAGES:
             self._stage(stage, reply["latency_ms"][stage])
         for level in reply["latency_ms"]["levels"]:
@@ -148,7 +155,7 @@ class Shopper(FastHttpUser):
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def add_arguments(parser: LocustArgumentParser) -> None:
-    parser.add_argument("--bundle", env_var="LOCUST_BUNDLE", type=Path, required=True,
+    parser.add_argument("--bundle", env_var="LOCUST_BUNDLE", required=True,
                         help="the bundle that is served, or the folder of bundles; users and ads are drawn from it")
     parser.add_argument("--timeout-ms", env_var="LOCUST_TIMEOUT_MS", type=float, default=100.0,
                         help="deadline of the requests that have one (default %(default)g)")
@@ -160,22 +167,32 @@ def add_arguments(parser: LocustArgumentParser) -> None:
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
 def open_bundle(environment: Environment, **_: Any) -> None:
-    """Draws from the bundle; ends locust if it cannot be opened."""
+    """Opens the bundle that users are drawn from, or ends locust if it cannot be opened.
+
+    The option is a string, not a path: a master sends the options to its workers as MessagePack.
+    """
     options = environment.parsed_options
     if options is None:
         return
     try:
-        Shopper.population = Population(Bundle.open(served_bundle(options.bundle), verify=False))
+        Shopper.bundle = Bundle.open(served_bundle(Path(options.bundle)), verify=False)
     except (BundleError, PointerError) as error:
         raise SystemExit(f"error: {error}") from error
     Shopper.timeout_ms = options.timeout_ms
 
 
+@events.test_start.add_listener  # type: ignore[untyped-decorator]
+def seed_population(environment: Environment, **_: Any) -> None:
+    """Seeds the draws of this process, now that a worker knows its index."""
+    runner = environment.runner
+    Shopper.population = Population(Shopper.bundle, runner.worker_index if isinstance(runner, WorkerRunner) else 0)
+
+
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
 def judge(environment: Environment, **_: Any) -> None:
-    """Says whether the run was within its budget, and sets the exit status."""
+    """Prints whether the run was within its budget, and sets the exit status; the master does so for its workers."""
     options, runner = environment.parsed_options, environment.runner
-    if options is None or runner is None:
+    if options is None or runner is None or isinstance(runner, WorkerRunner):
         return
     rows = [row for row in environment.stats.entries.values() if row.method == "POST"]
     asked, failed = sum(row.num_requests for row in rows), sum(row.num_failures for row in rows)

@@ -1,10 +1,12 @@
-"""Drives a running service open-loop: requests leave by a schedule, and their latency counts from it.
+"""`python -m loadtest http`: open-loop load on a running service at given rates.
 
     python -m loadtest http --url http://127.0.0.1:8080 --bundle BUNDLE --rates 50,100,200 --seconds 10 --pid PID
+    python -m loadtest http --url http://127.0.0.1:8080 --bundle BUNDLE --timeout-ms 50 --find-saturation
 
-Users are those of the bundle or of the data folder, a few asked for often and most seldom (Zipf's law). A rate at which
-the program itself was too slow (99 % of the requests left within 2 ms of their time, or the rate is not reported) ends
-the run with exit status 2. Prints a table, then one JSON object on the last line.
+Requests leave on a schedule, regardless of outstanding replies, and latency counts from the scheduled time. Users are
+drawn from the bundle or the data folder by Zipf's law. Prints a table, then one JSON object on the last line. A rate is
+not reported if less than 99 % of its requests left within 2 ms of their time, because the load generator was then too
+slow; the exit status is 2 in that case.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from numpy.typing import NDArray
 from index_store.bundle.files import BundleFiles
 from index_store.bundle.layout import USER_IDS
 from index_store.bundle.manifest import BundleError
-from loadtest.http.client import drive, first_in_line, post
+from loadtest.http.client import drive, post, real_time_priority
 from loadtest.http.report import report_of_rate, table
 from model.data.tables import ID_COLUMN, USERS, DataError
 
@@ -38,20 +40,23 @@ CANNOT, LAGGED = 1, 2
 
 
 class LoadError(Exception):
-    """The service cannot be driven as asked; the message says why and what to do."""
+    """The load cannot be generated; the message says why and what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Load:
-    """What is sent.
+    """The requests and how to send them.
 
     Attributes:
-        address, path: where to.
+        address, path: of the service.
         users: (U,) bytes ids, most popular first.
-        fields: of the body, beside the user's id.
-        timeout_ms: `timeout_ms` of every request, None for none.
+        zipf: exponent of their popularity.
+        fields: of the body, besides the user id.
+        timeout_ms: of every request, None for none.
         even: one request every 1 / rate seconds instead of Poisson arrivals.
-        pid: process whose processor time, with that of its children, is the service's; None if it is elsewhere.
+        connections: number opened beforehand.
+        seed: of users and arrivals.
+        pid: process id of the service, whose processor time is measured with that of its children; None if remote.
     """
 
     address: tuple[str, int]
@@ -70,34 +75,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command on its parser."""
     parser.add_argument("--url", required=True, help="the running service, such as http://127.0.0.1:8080")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--bundle", type=Path, help="ask for the users of this bundle")
-    source.add_argument("--data", type=Path, help="ask for the users of this data folder")
+    source.add_argument("--bundle", type=Path, help="draw users from this bundle")
+    source.add_argument("--data", type=Path, help="draw users from this data folder")
     parser.add_argument("--rates", type=_rates, default=[50.0, 100.0, 200.0], metavar="R,R,…",
-                        help="requests a second, one run each (default 50,100,200)")
+                        help="requests per second, one run each (default 50,100,200)")
     parser.add_argument("--find-saturation", action="store_true",
                         help="double the last rate until the goodput grows by less than a tenth")
     parser.add_argument("--seconds", type=_positive, default=10.0, help="length of each run (default %(default)g)")
     parser.add_argument("--timeout-ms", type=_positive,
-                        help="timeout_ms of every request; goodput counts answers by then and 5 ms more")
+                        help="timeout_ms of every request; goodput counts answers within 5 ms of it (default: none)")
     parser.add_argument("--body", type=_object, default={}, metavar="JSON",
                         help="more fields of every request, such as '{\"targeting\": {...}}'")
-    parser.add_argument("--top-k", type=int, default=100, help="ads a request (default %(default)s)")
+    parser.add_argument("--top-k", type=int, default=100, help="ads per request (default %(default)s)")
     parser.add_argument("--zipf", type=float, default=1.0,
-                        help="exponent of the users' popularity; 0 asks for all alike (default %(default)s)")
-    parser.add_argument("--even", action="store_true", help="one request every 1/rate seconds, not Poisson arrivals")
+                        help="exponent of the users' popularity; 0 draws all alike (default %(default)g)")
+    parser.add_argument("--even", action="store_true", help="send evenly instead of as Poisson arrivals")
     parser.add_argument("--connections", type=int, default=256,
-                        help="opened beforehand; more follow (default %(default)s)")
+                        help="connections opened beforehand; more are opened as needed (default %(default)s)")
     parser.add_argument("--pid", type=int,
-                        help="process id of the service here: reports its processor time, workers included")
-    parser.add_argument("--seed", type=int, default=0, help="of users and arrivals (default %(default)s)")
+                        help="process id of the service, if it runs here: reports its processor time")
+    parser.add_argument("--seed", type=int, default=0, help="seed of users and arrivals (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit status: 0 fine, 1 no such service, bundle, data or process, 2 a rate is not reported because we lagged."""
+    """Exit status: 0 fine, 1 no such service, bundle, data or process, 2 a rate is not reported for lag."""
     try:
         users = _users(args.bundle, args.data)
-        load = Load(*_target(args.url), users, args.zipf, {"top_k": args.top_k, **args.body}, args.timeout_ms,
-                    args.even, max(1, args.connections), args.seed, args.pid)
+        address, path = _target(args.url)
+        load = Load(address=address, path=path, users=users, zipf=args.zipf,
+                    fields={"top_k": args.top_k, **args.body}, timeout_ms=args.timeout_ms, even=args.even,
+                    connections=max(1, args.connections), seed=args.seed, pid=args.pid)
         rows = _measure(load, args.rates, args.seconds, args.find_saturation)
     except (LoadError, BundleError, DataError, psutil.Error) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -116,8 +123,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _measure(load: Load, rates: list[float], seconds: float, find_saturation: bool) -> list[dict[str, Any]]:
     if (most := round(max(rates) * seconds)) > _MOST_REQUESTS:
-        raise LoadError(f"{max(rates):g} requests a second for {seconds:g} s are {most}, this program prepares at most "
-                        f"{_MOST_REQUESTS}; give a shorter --seconds")
+        raise LoadError(f"{max(rates):g} requests per second for {seconds:g} s are {most}, at most {_MOST_REQUESTS} "
+                        "can be prepared; give a shorter --seconds")
     _one_rate(load, min(rates[0], _WARM_UP_RATE), _WARM_UP_SECONDS, 0)
     rows = [_one_rate(load, rate, seconds, n) for n, rate in enumerate(rates, start=1)]
     best = max(row.get("goodput", 0.0) for row in rows)
@@ -132,7 +139,7 @@ def _measure(load: Load, rates: list[float], seconds: float, find_saturation: bo
 def _one_rate(load: Load, rate: float, seconds: float, number: int) -> dict[str, Any]:
     random = np.random.default_rng([load.seed, number])
     count = max(1, round(rate * seconds))
-    # Given their number, the arrivals of a Poisson process are uniform.
+    # Given their number, arrivals of a Poisson process are uniform.
     offsets = np.arange(count) / rate if load.even else np.sort(random.random(count)) * seconds
     cumulative = np.cumsum(np.arange(1, len(load.users) + 1) ** -load.zipf)
     ranks = np.searchsorted(cumulative, random.random(count) * cumulative[-1], side="right")
@@ -140,9 +147,9 @@ def _one_rate(load: Load, rate: float, seconds: float, number: int) -> dict[str,
     requests = [request_of(user) for user in load.users[ranks].tolist()]
     before = _cpu_seconds(load.pid)
     gc.collect()
-    gc.disable()  # a collection in the middle of a run is a lag
+    gc.disable()  # a collection would delay requests
     try:
-        with first_in_line():
+        with real_time_priority():
             exchanges = drive([load.address], zip(offsets.tolist(), requests, strict=True), load.connections)
     finally:
         gc.enable()
@@ -181,7 +188,7 @@ def _target(url: str) -> tuple[tuple[str, int], str]:
 
 
 def _users(bundle: Path | None, data: Path | None) -> NDArray[np.bytes_]:
-    """Ids, most popular first; ids are sorted in both sources, popularity must not be."""
+    """Ids, most popular first: shuffled, because they are sorted in both sources."""
     if bundle is not None:
         ids = BundleFiles(bundle, verify=False).array(USER_IDS, "S", (None,))
     else:
@@ -191,7 +198,7 @@ def _users(bundle: Path | None, data: Path | None) -> NDArray[np.bytes_]:
         column = ID_COLUMN["user"]
         ids = np.array([user.encode() for user in pq.read_table(path, columns=[column])[column].to_pylist()])
     if not len(ids):
-        raise LoadError(f"{bundle or data} has no users to ask for; name one that has")
+        raise LoadError(f"{bundle or data} has no users; name one that has some")
     return np.random.default_rng(0).permutation(ids)
 
 
@@ -202,7 +209,7 @@ def _rates(text: str) -> list[float]:
 def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
 
 
@@ -210,7 +217,7 @@ def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not valid JSON: {error}") from error
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a JSON object")
     return value

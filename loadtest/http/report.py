@@ -1,4 +1,4 @@
-"""What the answers of one rate say: goodput, percentiles, the median of each stage; as a dict, and as a table."""
+"""The report of open-loop load: goodput, percentiles and median stages of each rate, as a dict and as a table."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import orjson
 from loadtest.http.client import Exchange
 
 GRACE_MS = 5.0
-"""How long after its deadline an answer still counts as in time: a deadline bounds the work, not the way back."""
+"""How long after its deadline an answer still counts as in time: it bounds the work, not the transfer."""
 MOST_LAG_MS = 2.0
 _PERCENTILES = (50.0, 99.0, 99.9)
 
 
 def report_of_rate(rate: float, seconds: float, exchanges: Sequence[Exchange], timeout_ms: float | None,
                    cpu_seconds: float | None) -> dict[str, Any]:
-    """The figures of one rate; only its lag where the sending lagged, for then the others would mean nothing.
+    """The figures of one rate; only its lag if sending lagged, since the others would be meaningless.
 
     Args:
-        rate: requests a second that were meant to leave.
-        seconds: how long.
+        rate: scheduled requests per second.
+        seconds: duration.
         exchanges: all requests.
-        timeout_ms: their deadline, if they had one.
+        timeout_ms: their deadline, if any.
         cpu_seconds: processor time of the service meanwhile, if known.
     """
     lag = _percentiles([(e.sent - e.scheduled) * 1e3 if e.sent else np.inf for e in exchanges])
@@ -60,14 +60,14 @@ def report_of_rate(rate: float, seconds: float, exchanges: Sequence[Exchange], t
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report for people."""
-    lines = [f"{report['url']}: {report['seconds']:g} s a rate, {report['users']} users by Zipf's law, "
+    """The report as a text table."""
+    lines = [f"{report['url']}: {report['seconds']:g} s per rate, {report['users']} users by Zipf's law, "
              f"arrivals {report['arrivals']}" + ("" if report["timeout_ms"] is None
                                                  else f", deadline {report['timeout_ms']:g} ms"), "",
              "  rate/s  goodput/s  in time  narrowed  p50 ms  p99 ms  p99.9 ms  server p50     p99  CPU ms  statuses"]
     for row in report["rates"]:
         if not row["reported"]:
-            lines.append(f"{row['rate']:8.0f}  not reported: the sending itself lagged, p99 {row['lag_ms']['p99']:.1f} "
+            lines.append(f"{row['rate']:8.0f}  not reported: the load generator lagged, p99 {row['lag_ms']['p99']:.1f} "
                          f"ms (limit {MOST_LAG_MS:g} ms)")
             continue
         nothing = dict.fromkeys(("p50", "p99", "p99.9"), float("nan"))
@@ -84,18 +84,18 @@ def table(report: dict[str, Any]) -> str:
 
 
 def _latency_ms(exchange: Exchange) -> float:
-    """From the time it should have left, so that a stalled sender cannot hide a stalled service."""
+    """From the scheduled time, so that a stalled sender cannot hide a stalled service."""
     return (exchange.answered - exchange.scheduled) * 1e3
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float]:
-    # The smallest value that this share does not exceed: infinity is one of them, so nothing is interpolated.
+    # Without interpolation, since values may be infinite.
     found = np.percentile(values, _PERCENTILES, method="inverted_cdf")
     return {f"p{p:g}": float(value) for p, value in zip(_PERCENTILES, found, strict=True)}
 
 
 def _stages(bodies: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    """Milliseconds by stage, the levels' as `level_1` and so on."""
+    """Milliseconds by stage; levels are named `level_1` and so on."""
     stages: dict[str, list[float]] = defaultdict(list)
     for body in bodies:
         for name, value in body["latency_ms"].items():
@@ -110,4 +110,4 @@ def _error_type(body: bytes) -> str:
     try:
         return str(orjson.loads(body)["error_type"])
     except (ValueError, KeyError, TypeError):
-        return "no refusal of this service"
+        return "not a refusal of this service"

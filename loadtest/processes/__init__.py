@@ -1,1 +1,1 @@
-"""Child processes: a service replica, a Redis server, and ending them all."""
+"""Child processes: the service, a Redis server, and stopping them all."""

@@ -1,4 +1,4 @@
-"""Processes that a program starts and must not leave behind."""
+"""Child processes of a `with` block, none of which outlives it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: its exit status, and the most memory in bytes that it or one of its own held at a time."""
+    """How a process ended: exit status, and peak memory in bytes of it or one of its descendants."""
 
     status: int
     peak_bytes: int
 
 
 class Children:
-    """A `with` block that ends what was started in it, the last first, whatever ends the block.
+    """A `with` block that stops the processes started in it, last first, however the block ends.
 
-    Every child gets a session of its own, so that Ctrl-C reaches this process alone: it ends the children in order, and
-    each of them once. SIGTERM and SIGHUP count as Ctrl-C; all raise one KeyboardInterrupt, however often they come.
+    Every child has a session of its own, so that Ctrl-C reaches this process only, which then stops the children in
+    order. SIGTERM and SIGHUP count as Ctrl-C; together they raise one KeyboardInterrupt, however often they arrive.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Children:
 
         Args:
             command: program and arguments.
-            ending: the signal that ends it well.
+            ending: the signal that stops it gracefully.
             options: of `subprocess.Popen`.
         """
         with self._uninterrupted():
@@ -60,28 +60,24 @@ class Children:
         return process
 
     def wait(self, process: subprocess.Popen[bytes]) -> Ended:
-        """Waits until a process ends by itself."""
+        """Waits for a process to end by itself."""
         _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)  # nobody else can ask the system for it any more
+        process.returncode = os.waitstatus_to_exitcode(status)  # the system reports it only once
         del self._endings[process]
         return Ended(process.returncode, usage.ru_maxrss * 1024)
 
-    def end(self, process: subprocess.Popen[bytes]) -> None:
-        """Ends a process, by force if it does not heed the signal."""
-        with self._uninterrupted():
-            self._end(process)
-
     def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """Stops a process, by force if it ignores the signal."""
         process.send_signal(self._endings.pop(process))
         try:
             process.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # its session is ours, and so is all that it started there
+            os.killpg(process.pid, signal.SIGKILL)  # its whole session, including what it started
             process.wait()
 
     @contextmanager
     def _uninterrupted(self) -> Iterator[None]:
-        """Puts an interruption off: between its start and its entry in the list a child would be forgotten."""
+        """Defers an interruption, which between a child's start and its entry in the list would leave it behind."""
         self._held = True
         try:
             yield

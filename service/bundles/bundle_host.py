@@ -1,4 +1,4 @@
-"""One bundle, opened in a worker: made, warmed up and closed without holding up the event loop that serves another."""
+"""An opened bundle of a worker: opens, warms up and closes without blocking the event loop that serves another."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class BundleHost:
 
     @classmethod
     async def open(cls, release: Release, settings: Settings, cache_of: Callable[[Bundle], UserCache | None]) -> Self:
-        """Opens a bundle, whose files the supervisor has verified.
+        """Opens a bundle whose files the supervisor has verified.
 
         Args:
-            release: which.
+            release: the bundle.
             settings: of the worker.
             cache_of: the user cache that fits a bundle; called in the event loop.
 
@@ -54,7 +54,7 @@ class BundleHost:
         """
         opened = await asyncio.to_thread(Bundle.open, release.folder, verify=False)
         if opened.bundle_id != release.bundle_id:
-            raise opened.files.error(MANIFEST, f"says bundle {opened.bundle_id}, {release.bundle_id} was verified")
+            raise opened.files.error(MANIFEST, f"says bundle {opened.bundle_id}, but {release.bundle_id} was verified")
         cache = cache_of(opened)
         retriever = await asyncio.to_thread(
             Retriever, opened, cache=cache, search_threads=settings.search_threads, onnx_threads=settings.onnx_threads,
@@ -63,19 +63,19 @@ class BundleHost:
 
     @property
     def retriever(self) -> Retriever:
-        """Raises ServiceError `not_ready` before `warm` has finished, and for good if the bundle answers wrongly."""
+        """Raises ServiceError `not_ready` until `warm` has finished, and for good if a golden answer was wrong."""
         if self.problem is not None:
             raise self.not_ready()
         return self._retriever
 
     def not_ready(self) -> ServiceError:
-        """What to answer while `problem` is there."""
+        """The refusal while there is a `problem`."""
         return ServiceError(ErrorType.NOT_READY, f"bundle {self.manifest.bundle_id} does not serve: {self.problem}",
                             self._help)
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """Keeps the bundle open as long as a request runs on it; for the event loop."""
+        """Keeps the bundle open while a request runs on it; for the event loop."""
         self._running += 1
         self._idle.clear()
         try:
@@ -86,10 +86,10 @@ class BundleHost:
                 self._idle.set()
 
     async def warm(self, requests: Sequence[bytes] = ()) -> None:
-        """Warms up on the golden requests and on others; afterwards the bundle serves, unless a score was wrong."""
+        """Warms up on the golden requests and on `requests`; then the bundle serves, unless a score was wrong."""
         if self.cache is not None:
             await self.cache.connect()
-        # With a loop of its own in a thread of its own: encoding and comparing, too, are kept out of the serving loop.
+        # In an event loop and thread of its own, so that encoding and comparing are kept out of the serving loop too.
         self.problem = await asyncio.to_thread(lambda: asyncio.run(warming_problem(self._retriever, requests)))
         if self.problem is not None:
             self._help = "run `python -m service BUNDLE --check` on this machine and export the bundle again"
@@ -101,15 +101,15 @@ class BundleHost:
 
 
 async def warming_problem(retriever: Retriever, requests: Sequence[bytes] = ()) -> str | None:
-    """Answers the golden requests, then others, through the beam and without the cache.
+    """Answers the golden requests, then `requests`, through the beam and without the cache.
 
     Returns:
-        What is wrong with the golden answers, None if they are right. Of the others nothing is asked but to be tried:
-        a bundle may refuse what another has answered.
+        What is wrong with the golden answers, None if they are right. Answers to `requests` are not looked at: a bundle
+        may refuse what another has answered.
     """
     try:
         wrong = [done async for done in warm_up(retriever) if done.problem]
-    except Exception as error:  # a bundle that cannot answer its own requests must not serve, whatever the reason
+    except Exception as error:  # whatever the reason, a bundle that fails its own requests must not serve
         return f"a golden request fails: {type(error).__name__}: {error}"
     for body in requests:
         with suppress(ServiceError, FeatureError, PredicateError):

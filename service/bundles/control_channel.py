@@ -1,7 +1,7 @@
-"""What supervisor and workers tell each other, and how: JSON with its kind and length before, over a socket pair.
+"""The channel between supervisor and worker: length-prefixed JSON messages over a socket pair.
 
 A pipe of `multiprocessing` blocks its reader in the middle of a message, and the supervisor must never wait for one
-worker; it would also unpickle what a worker sends, which has read other people's requests.
+worker. It would also unpickle what a worker sends, and workers read requests from outside.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Release:
-    """A bundle as it is served: its name in the folder of bundles, and the id of its content."""
+    """A bundle to serve: its name in the folder of bundles, and the id of its content."""
 
     name: str
     folder: Path
@@ -37,7 +37,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Serve:
-    """To a worker: open this bundle, which was found sound, and serve it from then on."""
+    """To a worker: open this bundle, whose check it has passed, and serve it from then on."""
 
     release: Release
 
@@ -49,14 +49,14 @@ class Drain:
 
 @dataclass(frozen=True)
 class Serving:
-    """Of a worker: every request from now on is answered by this bundle."""
+    """From a worker: this bundle answers every request from now on."""
 
     release: Release
 
 
 @dataclass(frozen=True)
 class Failed:
-    """Of a worker: it cannot serve this bundle, and goes on with what it had."""
+    """From a worker: it cannot serve this bundle, and keeps the one that it had."""
 
     release: Release
     reason: str
@@ -64,7 +64,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Call:
-    """Of a worker: somebody with the admin token asks; `requests` are recorded bodies to try a bundle on."""
+    """From a worker: an authorised admin call; `requests` are recent request bodies to try a bundle on."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
@@ -87,7 +87,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Reply:
-    """To a worker: what comes of its call."""
+    """To a worker: the outcome of its call."""
 
     number: int
     outcome: Annotated[Refusal | dict[str, Any], Field(union_mode="left_to_right")]
@@ -100,7 +100,7 @@ _FORMS: dict[bytes, TypeAdapter[Message]] = {
 
 
 def packed(message: Message) -> bytes:
-    """The bytes of a message, to be sent."""
+    """A message as bytes."""
     kind = type(message).__name__.encode()
     content = kind + b" " + _FORMS[kind].dump_json(message)
     return _LENGTH.pack(len(content)) + content
@@ -108,12 +108,12 @@ def packed(message: Message) -> bytes:
 
 @dataclass
 class Inbox:
-    """Puts messages together from the bytes of a stream as they come."""
+    """Assembles messages from the bytes of a stream."""
 
     _bytes: bytearray = field(default_factory=bytearray)
 
     def take(self, data: bytes) -> Iterator[Message]:
-        """The messages that are whole now."""
+        """Takes more bytes; yields the messages that are complete now."""
         self._bytes += data
         while len(self._bytes) >= _LENGTH.size:
             end = _LENGTH.size + _LENGTH.unpack_from(self._bytes)[0]
@@ -125,10 +125,10 @@ class Inbox:
 
 
 class SupervisorEnd:
-    """The supervisor's end of the way to one worker; nothing here waits.
+    """The supervisor's end of the channel to one worker; nothing here waits.
 
     Args:
-        connection: one of a pair.
+        connection: one socket of a pair.
     """
 
     def __init__(self, connection: socket) -> None:
@@ -136,7 +136,7 @@ class SupervisorEnd:
         self._inbox = Inbox()
 
     def send(self, message: Message) -> bool:
-        """Whether there was room for it: False for a worker that has not read for thousands of messages, or is gone."""
+        """Sends if there is room; False for a worker that has stopped reading, or is gone."""
         content = packed(message)
         try:
             return self.connection.send(content, MSG_DONTWAIT) == len(content)
@@ -144,7 +144,7 @@ class SupervisorEnd:
             return False
 
     def receive(self) -> list[Message]:
-        """What has come.
+        """The messages that have arrived.
 
         Raises:
             EOFError: the worker is gone.
@@ -175,18 +175,18 @@ class WorkerEnd(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
 
     async def connect(self, connection: socket) -> None:
-        """Takes over the worker's one of a pair of sockets."""
+        """Takes over the worker's socket of the pair."""
         connection.setblocking(False)
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=connection)
 
     def send(self, message: Message) -> None:
-        """Sends as soon as the other end reads; forgotten where there is none any more."""
+        """Sends as soon as the supervisor reads; does nothing once it is gone."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(packed(message))
 
     async def call(self, action: Literal["list", "load", "rollback"], bundle: str = "", *, force: bool = False,
                    requests: Sequence[bytes] = ()) -> dict[str, Any]:
-        """Asks the supervisor, which always answers.
+        """Makes a call of the supervisor, which always answers.
 
         Raises:
             ServiceError: its refusal.
@@ -201,7 +201,7 @@ class WorkerEnd(asyncio.Protocol):
             del self._calls[number]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's transports are no subclasses
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's transports are not subclasses
 
     def data_received(self, data: bytes) -> None:
         for message in self._inbox.take(data):
@@ -209,7 +209,7 @@ class WorkerEnd(asyncio.Protocol):
                 self._on_message(message)
                 continue
             answer = self._calls.get(message.number)
-            if answer is None or answer.done():  # whoever asked has gone
+            if answer is None or answer.done():  # the caller has disconnected
                 continue
             if isinstance(message.outcome, Refusal):
                 refused = message.outcome

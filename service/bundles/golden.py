@@ -1,4 +1,4 @@
-"""Replays the golden requests of a bundle: does this machine give the answers that the offline job sealed?"""
+"""Golden requests: compares this machine's answers with those that the offline job sealed into the bundle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.retrieval.retriever import Retriever
 
 @dataclass(frozen=True)
 class Replay:
-    """One golden request: its number from 1, the largest difference of a score, and what is wrong, if anything."""
+    """One golden request: its number from 1, the ads returned, the largest difference of a score, and any problem."""
 
     number: int
     ads: int
@@ -27,7 +27,7 @@ async def replay(retriever: Retriever) -> AsyncIterator[Replay]:
     """Answers each golden request by exhaustive search, without the cache, and compares.
 
     Raises:
-        ServiceError, FeatureError: a golden request is none that this service accepts.
+        ServiceError, FeatureError: this service refuses a golden request.
     """
     allowed = score_tolerance(retriever.bundle.content.embeddings[-1])
     for number, golden in enumerate(retriever.bundle.golden, start=1):
@@ -38,10 +38,10 @@ async def replay(retriever: Retriever) -> AsyncIterator[Replay]:
 async def warm_up(retriever: Retriever) -> AsyncIterator[Replay]:
     """Answers each golden request through the beam, and scores the ads that its exhaustive answer lists.
 
-    A service must be ready in seconds however many ads it has, so nothing here scores them all; `replay` does.
+    A service must be ready in seconds however many ads it has, so this does not score them all, as `replay` does.
 
     Raises:
-        ServiceError, FeatureError: a golden request is none that this service accepts.
+        ServiceError, FeatureError: this service refuses a golden request.
     """
     allowed = score_tolerance(retriever.bundle.content.embeddings[-1])
     for number, golden in enumerate(retriever.bundle.golden, start=1):
@@ -58,11 +58,11 @@ def _query(retriever: Retriever, golden: dict[str, Any]) -> Query:
 def _differences(number: int, expected: list[dict[str, Any]], scores: list[float], allowed: float) -> Replay:
     differences = [abs(score - ad["score"]) for score, ad in zip(scores, expected, strict=True)]
     largest = max(differences, default=0.0)
-    if all(difference <= allowed for difference in differences):  # not so where one is no number
+    if all(difference <= allowed for difference in differences):  # false where one is NaN
         return Replay(number, len(scores), largest, None)
     rank = next(at for at, difference in enumerate(differences) if not difference <= allowed)
     return Replay(number, len(scores), largest, f"scores {scores[rank]:.6f} at rank {rank + 1}, golden.json says "
-                                                f"{expected[rank]['score']:.6f}; at most {allowed} apart is fine")
+                                                f"{expected[rank]['score']:.6f}; at most {allowed} apart is allowed")
 
 
 def _compare(number: int, expected: list[dict[str, Any]], answer: Answer, allowed: float) -> Replay:

@@ -1,4 +1,4 @@
-"""The bundles of one worker: the one that answers, and the one before it, which stays open for a rollback."""
+"""The bundles of one worker: the current one, and the previous one, which stays open for a rollback."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from service.bundles.bundle_host import BundleHost
 from service.bundles.control_channel import Failed, Message, Release, Serving
 from service.cache.redis_level import RedisLevel
 from service.cache.user_cache import UserCache
-from service.sampling.recorder import Recorder
+from service.sampling.recent_requests import RecentRequests
 from service.settings import Settings
 from service.telemetry import metrics
 from service.telemetry.request_log import log
 
 
 class HostedBundles:
-    """Follows the supervisor: opens what it names beside what serves, and swaps once that is warm.
+    """Opens the bundle that the supervisor names beside the current one, and swaps once it is warm.
 
-    A request reads `current` once and goes on with what it has read, so no reply mixes two bundles. For one event loop.
+    A request reads `current` once and keeps what it has read, so no reply mixes two bundles. For one event loop.
 
     Args:
         settings: of the worker.
-        recorder: requests to warm up on.
-        report: tells the supervisor what came of it.
+        recent: requests to warm up on.
+        report: sends the outcome to the supervisor.
 
     Attributes:
-        current: the bundle that answers; there from `open` on.
+        current: the bundle that answers; there once `open` has returned.
         started: whether one has ever been ready.
     """
 
     current: BundleHost
 
-    def __init__(self, settings: Settings, recorder: Recorder, report: Callable[[Message], None]) -> None:
-        self._settings, self._recorder, self._report = settings, recorder, report
+    def __init__(self, settings: Settings, recent: RecentRequests, report: Callable[[Message], None]) -> None:
+        self._settings, self._recent, self._report = settings, recent, report
         self._previous: BundleHost | None = None
         self._caches: dict[str, UserCache] = {}
         self._one_at_a_time = asyncio.Lock()
@@ -45,7 +45,7 @@ class HostedBundles:
         self.started = False
 
     async def open(self, release: Release) -> None:
-        """Opens the first bundle, and warms it up while /livez answers already.
+        """Opens the first bundle; it warms up in the background, while /livez answers already.
 
         Raises:
             BundleError: the bundle is broken.
@@ -58,7 +58,7 @@ class HostedBundles:
         self._in_background(self._swap(release))
 
     async def close(self) -> None:
-        """Lets running requests finish and writes what the caches have not written yet."""
+        """Lets running requests finish and writes out the caches."""
         for task in self._tasks:
             task.cancel()
         await self.current.close()
@@ -82,7 +82,7 @@ class HostedBundles:
             began = time.perf_counter()
             try:
                 host = await self._open_beside(release)
-            except Exception as error:  # whatever it is, the bundle that serves goes on serving
+            except Exception as error:  # whatever it is, the current bundle goes on serving
                 self._refused(release, str(error) if isinstance(error, BundleError)
                               else f"{type(error).__name__}: {error}")
                 return
@@ -100,13 +100,13 @@ class HostedBundles:
             self._now_serving(host)
 
     async def _open_beside(self, release: Release) -> BundleHost:
-        """The bundle, warm: an open one or a new one."""
+        """The bundle, warm: one that is still open, or a newly opened one."""
         for host in (self.current, self._previous):
             if host is not None and host.release == release and host.problem is None:
                 return host
         host = await BundleHost.open(release, self._settings, self._cache_of)
         try:
-            await host.warm(self._recorder.requests())
+            await host.warm(self._recent.bodies())
             if host.problem is not None:
                 raise RuntimeError(host.problem)
         except BaseException:

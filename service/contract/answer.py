@@ -1,4 +1,4 @@
-"""What a retriever answers, and where the time went."""
+"""The retriever's output: ads, how they were found, and where the time went."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from index_store.search.explain import Explanation, PathStep
 from index_store.search.ranking import SearchResult
 from index_store.targeting.targeting import Refusal
-from service.contract.query import UserKind
+from service.contract.query import HistoryCount, UserKind
 
 CacheUse = Literal["local", "redis", "miss", "bypass"]
 DegradedReason = Literal["redis", "deadline"]
@@ -19,16 +19,16 @@ DegradedReason = Literal["redis", "deadline"]
 
 @dataclass(frozen=True)
 class CacheLookup:
-    """What the cache knew: the embedding (1, Du) float32 or None, where it was, and which levels failed."""
+    """Result of a cache lookup: the embedding (1, Du) float32 or None, where it was, and which levels failed."""
 
     embedding: NDArray[np.float32] | None
     use: CacheUse
     degraded: tuple[DegradedReason, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StageTimes:
-    """Seconds that each stage of one request took; the levels' are in its SearchResult."""
+    """Seconds that each stage of one request took; those of the levels are in its SearchResult."""
 
     features: float
     cache: float
@@ -40,7 +40,12 @@ class StageTimes:
 
 @dataclass(frozen=True)
 class AdExplanation:
-    """What became of the ad that a query named; `refusal` is set where targeting says no, `excluded` by the query."""
+    """What became of the ad that a query named.
+
+    Attributes:
+        refusal: the clause of targeting that keeps it from being eligible, if any.
+        excluded: whether the query excludes it.
+    """
 
     ad_id: str
     of_search: Explanation
@@ -48,20 +53,25 @@ class AdExplanation:
     excluded: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """The ads of one request and how they were found; ads, scores (K,) and logits (K, tasks) best first.
 
-    `estimated_overlap` is what the bundle's curve says of the beam, None where it says nothing; `paths` and
-    `explanation` are there if the query asked for them.
+    Attributes:
+        history: counts of the inline history; None where the request gave none.
+        ended: when the search thread was done, in seconds of `time.perf_counter()`.
+        estimated_overlap: of this beam, by the bundle's curve; None where the curve does not hold it.
+        paths, explanation: there if the query asked for them.
     """
 
     ad_ids: list[str]
     found: SearchResult
     user: UserKind
+    history: HistoryCount | None
     user_cache: CacheUse
     degraded: tuple[DegradedReason, ...]
     times: StageTimes
+    ended: float
     estimated_overlap: float | None
     paths: list[tuple[PathStep, ...]] | None = None
     explanation: AdExplanation | None = None

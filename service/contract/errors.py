@@ -1,6 +1,6 @@
-"""The closed list of errors that a reply can name, and how the errors of other layers become one of them.
+"""The closed list of errors that a reply can name, and the mapping of other layers' errors to it.
 
-Every refusal says who is at fault (a 4xx: the request; a 5xx: the service), what was found, and what to do.
+Every refusal says who is at fault (4xx: the request, 5xx: the service), what was found, and what to do.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from index_store.targeting.predicates import PredicateError
 
 
 class ErrorType(StrEnum):
-    """What can be wrong. The HTTP status of each is in `STATUS`; docs/operations.md has a row for each."""
+    """What can be wrong. `STATUS` has the HTTP status of each, and docs/operations.md a row for each."""
 
     MALFORMED_JSON = "malformed_json"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    REQUEST_TIMEOUT = "request_timeout"
     BODY_TOO_LARGE = "body_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     MISSING_FIELD = "missing_field"
@@ -56,6 +57,7 @@ STATUS: Mapping[ErrorType, int] = {
     ErrorType.MALFORMED_JSON: 400,
     ErrorType.NOT_FOUND: 404,
     ErrorType.METHOD_NOT_ALLOWED: 405,
+    ErrorType.REQUEST_TIMEOUT: 408,
     ErrorType.BODY_TOO_LARGE: 413,
     ErrorType.UNSUPPORTED_MEDIA_TYPE: 415,
     ErrorType.MISSING_FIELD: 422,
@@ -86,6 +88,7 @@ STATUS: Mapping[ErrorType, int] = {
 }
 
 _HEADERS: Mapping[ErrorType, dict[str, str]] = {
+    ErrorType.REQUEST_TIMEOUT: {"connection": "close"},  # the rest of the body may still come
     ErrorType.UNAUTHORIZED: {"www-authenticate": "Bearer"},
     ErrorType.DRAINING: {"connection": "close"},  # the next request had better find another replica
 }
@@ -103,7 +106,7 @@ class ServiceError(Exception):
         error_type: which of the closed list.
         message: the fact, with both values.
         help: what to do.
-        retry_after: whole seconds after which it is worth trying again, for the header of this name; None says nothing.
+        retry_after: value of the header of this name, in whole seconds; None leaves it out.
         details: more to read, of several lines; only where there is more.
     """
 
@@ -126,20 +129,20 @@ class ServiceError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Those that the reply needs beside its body."""
+        """Headers of the reply."""
         headers = {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
         return headers | _HEADERS.get(self.error_type, {})
 
 
 def internal_error() -> ServiceError:
-    """What a caller sees of a defect of ours: no details, these are in the log under the same request id."""
+    """The reply to a caller who met a defect: without details, which are in the log under the same request id."""
     return ServiceError(ErrorType.INTERNAL, "the service failed; the request is not at fault",
                         "try again; if it fails again, give the X-Request-ID of this reply to whoever runs the service")
 
 
 def from_feature_error(error: FeatureError, user_fields: frozenset[str]) -> ServiceError:
-    """A FeatureError of the encoder: its message is `fact; remedy`, its name the feature or the request field."""
-    fact, _, remedy = str(error).rpartition("; ")
+    """The reply to a FeatureError, by the feature or request field that it names."""
+    fact, remedy = error.fact, error.remedy
     if error.name in user_fields or error.name == "history":
         return ServiceError(ErrorType.INVALID_FEATURE, fact, f"in user_features, {remedy}")
     if error.name in ("user_id", "exclude_ad_ids", "ad_id"):
@@ -155,9 +158,9 @@ def from_predicate_error(error: PredicateError) -> ServiceError:
 
 
 def from_validation_error(error: ValidationError, model: type[BaseModel]) -> ServiceError:
-    """The most telling of the errors that pydantic found in a request body."""
+    """The most informative of the errors that pydantic found in a request body."""
     found = error.errors(include_url=False, include_context=False)
-    # Of an integer-or-list field pydantic reports one error a branch; the one that is not about the type says more.
+    # For a field of several types pydantic reports one error for each; the one that is not about the type says more.
     first = next((entry for entry in found if not entry["type"].endswith("_type")), found[0])
     kind, value = first["type"], first["input"]
     if not first["loc"]:
@@ -181,7 +184,7 @@ def shown(value: Any) -> str:
     """A value of a request as JSON, cut to a length that can be read."""
     try:
         text = orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:  # nested deeper than it writes, though not deeper than it reads
+    except orjson.JSONEncodeError:  # nested deeper than orjson writes, though not deeper than it reads
         text = short(value)
     return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
 

@@ -1,4 +1,4 @@
-"""From the bytes of a request body to a Query that fits the bundle and the limits, or a ServiceError that says why."""
+"""Parsing: from the bytes of a request body to a Query that fits the bundle and the limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from service.settings import Settings, variable
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """Largest values that a request may ask for."""
 
@@ -32,19 +32,20 @@ class Limits:
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
-        return cls(settings.max_top_k, settings.max_beam_width, settings.max_excluded, settings.min_timeout_ms)
+        return cls(max_top_k=settings.max_top_k, max_beam_width=settings.max_beam_width,
+                   max_excluded=settings.max_excluded, min_timeout_ms=settings.min_timeout_ms)
 
 
-UNLIMITED = Limits(sys.maxsize, sys.maxsize, sys.maxsize, 0.0)
-"""For requests of our own, such as golden ones."""
+UNLIMITED = Limits(max_top_k=sys.maxsize, max_beam_width=sys.maxsize, max_excluded=sys.maxsize, min_timeout_ms=0.0)
+"""For requests that the service makes itself, such as golden ones."""
 
 
 def parse_body(body: bytes, schema: type[Schema] = RetrieveRequest) -> Schema:  # type: ignore[assignment]
-    """Raises ServiceError if the body is no JSON or not of the schema."""
+    """Raises ServiceError if the body is not valid JSON or not of the schema."""
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise ServiceError(ErrorType.MALFORMED_JSON, f"the body of {len(body)} bytes is no JSON: {error}",
+        raise ServiceError(ErrorType.MALFORMED_JSON, f"the body of {len(body)} bytes is not valid JSON: {error}",
                            "send one JSON object in UTF-8, without NaN or Infinity") from error
     return parse_request(content, schema)
 
@@ -73,11 +74,12 @@ def to_query(request: RetrieveRequest, manifest: Manifest, limits: Limits) -> Qu
         raise ServiceError(ErrorType.INVALID_VALUE, f"timeout_ms is {request.timeout_ms:g}, below this service's floor "
                                                     f"of {limits.min_timeout_ms:g}",
                            f"send at least {limits.min_timeout_ms:g}, or have {variable('min_timeout_ms')} lowered")
-    return Query(as_key(request.user_id, "user_id"), request.user_features, excluded, top_k,
-                 _beam_width(request.beam_width, manifest, limits), request.exact,
-                 _task_weights(request.task_weights, manifest.tasks), request.target_overlap, request.budget_ms,
-                 request.timeout_ms, request.explain,
-                 request.ad_id if isinstance(request, ExplainRequest) else None, request.context, request.targeting)
+    return Query(user_id=as_key(request.user_id, "user_id"), user_features=request.user_features,
+                 exclude_ad_ids=excluded, top_k=top_k, beam_width=_beam_width(request.beam_width, manifest, limits),
+                 exact=request.exact, task_weights=_task_weights(request.task_weights, manifest.tasks),
+                 target_overlap=request.target_overlap, budget_ms=request.budget_ms, timeout_ms=request.timeout_ms,
+                 explain=request.explain, explain_ad=request.ad_id if isinstance(request, ExplainRequest) else None,
+                 context=request.context, targeting=request.targeting)
 
 
 def _one_extent(request: RetrieveRequest) -> None:

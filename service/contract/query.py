@@ -1,4 +1,4 @@
-"""What is asked of a retriever: a checked request, and a user as the towers read it."""
+"""The retriever's input: a checked query, search options, and a user as the towers read it."""
 
 from __future__ import annotations
 
@@ -17,22 +17,26 @@ from index_store.targeting.targeting import RequestTargeting
 UserKind = Literal["known", "inline", "unknown"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Query:
     """A request that was checked against the bundle; its features, ids, context and targeting are still raw.
 
-    `explain` asks for the path of each ad returned, `explain_ad` for what became of one ad.
     At most one of `beam_width`, `target_overlap`, `budget_ms` and `exact` says how much is searched; without any, the
-    bundle does.
+    bundle's default holds.
+
+    Attributes:
+        task_weights: (tasks,) float32.
+        explain: asks for the path of each ad that is returned.
+        explain_ad: asks what became of one ad.
     """
 
     user_id: bytes
-    user_features: Mapping[str, Any] | None
-    exclude_ad_ids: Sequence[str | int]
     top_k: int
-    beam_width: tuple[int, ...] | None
-    exact: bool
     task_weights: NDArray[np.float32]
+    user_features: Mapping[str, Any] | None = None
+    exclude_ad_ids: Sequence[str | int] = ()
+    beam_width: tuple[int, ...] | None = None
+    exact: bool = False
     target_overlap: float | None = None
     budget_ms: float | None = None
     timeout_ms: float | None = None
@@ -42,12 +46,12 @@ class Query:
     targeting: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchOptions:
     """How to search.
 
     Attributes:
-        beam_width: nodes to keep, one number a level above the items.
+        beam_width: nodes to keep, one number for each level above the items.
         exact: score every item instead.
         task_weights: (tasks,) float32.
         excluded: item rows that must not be returned.
@@ -60,25 +64,37 @@ class SearchOptions:
     excluded: NDArray[np.int64]
 
 
+@dataclass(frozen=True, kw_only=True)
+class HistoryCount:
+    """Ids of an inline history that the bundle knows, and those that it does not."""
+
+    known: int
+    unknown: int
+
+
 @dataclass(frozen=True)
 class EncodedUser:
-    """A user as towers and targeting read it: features of one row, history (M,) of item rows, most recent first."""
+    """A user as towers and targeting read it: features of one row, history (M,) of item rows, most recent first.
+
+    `history_count` is there where the request gave the history.
+    """
 
     features: Features
     history: NDArray[np.int32]
     kind: UserKind = "known"
     targeting: RequestTargeting = field(default_factory=RequestTargeting)
+    history_count: HistoryCount | None = None
 
 
 @dataclass(frozen=True)
 class TowerInput:
-    """Inputs of the user tower before pooling: dense (1, dense fields) float32 and one bag of ids a table."""
+    """Inputs of the user tower before pooling: dense (1, dense fields) float32 and one bag of ids for each table."""
 
     dense: NDArray[np.float32]
     bags: Mapping[str, Ragged]
 
     def digest(self) -> bytes:
-        """Hash of all that the embedding depends on, but for the tower itself: 16 bytes, the same on all machines."""
+        """Hash of all that the embedding depends on except the tower: 16 bytes, the same on all machines."""
         found = hashlib.blake2b(self.dense.astype("<f4", copy=False).tobytes(), digest_size=16)
         for bag in self.bags.values():
             found.update(len(bag.values).to_bytes(4, "little"))

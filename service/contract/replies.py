@@ -1,4 +1,4 @@
-"""Bodies and headers of answers, as plain dicts: what `schemas.RetrieveReply` documents, without its cost."""
+"""Bodies and headers of answers, built as plain dicts, which costs less than the schemas that document them."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def server_timing(stages: Mapping[str, Any]) -> str:
 
 def reply_body(answer: Answer, manifest: Manifest, request_id: str, stages: Mapping[str, Any]) -> bytes:
     """The JSON of a RetrieveReply."""
-    # numpy's float32 is written with the digits that it has, half as many as those of the same float64.
+    # A numpy float32 is written with its own digits, half as many as those of the same float64.
     ads: list[dict[str, Any]] = [{"ad_id": ad, "score": score}
                                  for ad, score in zip(answer.ad_ids, answer.found.scores, strict=True)]
     if manifest.calibrated:
         # The sigmoid as a tanh, which does not overflow.
         probabilities = (0.5 + 0.5 * np.tanh(0.5 * answer.found.logits)).astype(np.float32, copy=False)
-        # A zip with `strict` an ad would double the time of the whole reply.
+        # A strict zip for each ad would double the time of the whole reply.
         by_task = map(dict, map(zip, repeat(manifest.tasks), probabilities))
         for ad, values in zip(ads, by_task, strict=True):
             ad["probabilities"] = values
@@ -50,7 +50,7 @@ def reply_body(answer: Answer, manifest: Manifest, request_id: str, stages: Mapp
         ad["path"] = as_json(path)
     return orjson.dumps(
         {"request_id": request_id, "bundle_id": manifest.bundle_id, "ads": ads, "user": answer.user,
-         "user_cache": answer.user_cache, "coverage": answer.found.coverage,
+         "history": answer.history, "user_cache": answer.user_cache, "coverage": answer.found.coverage,
          "estimated_overlap": answer.estimated_overlap, "degraded": answer.degraded,
          "eligible": answer.found.eligible,
          "pairs_scored": answer.found.pairs_scored, "latency_ms": stages}, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -70,5 +70,5 @@ def explanation_body(explained: AdExplanation, answer: Answer, manifest: Manifes
         {"request_id": request_id, "bundle_id": manifest.bundle_id, "ad_id": explained.ad_id,
          "outcome": of_search.outcome, "eligible": refused_by is None, "refused_by": refused_by,
          **{name: decided.get(name) for name in ("level", "score", "rank", "margin")},
-         "kth_score": of_search.kth_score, "path": path, "user": answer.user, "coverage": answer.found.coverage,
-         "degraded": answer.degraded})
+         "kth_score": of_search.kth_score, "path": path, "user": answer.user, "history": answer.history,
+         "coverage": answer.found.coverage, "degraded": answer.degraded})

@@ -1,5 +1,7 @@
-"""Bodies of the HTTP contract. Requests are validated by these models; replies are built as plain dicts for speed,
-and their models are the documentation that the tests compare real replies with.
+"""Schemas of request and reply bodies.
+
+Requests are validated by them. Replies are built as plain dicts for speed; their schemas document them, and the tests
+compare real replies with them.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Positive = Annotated[int, Field(ge=1)]
 PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-# float32 holds it with room for logits, so that no score overflows.
+# Small enough that no score overflows float32.
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
@@ -63,7 +65,7 @@ class RetrieveRequest(BaseModel):
 
 
 class ExplainRequest(RetrieveRequest):
-    """Body of POST /explain: a request, and the ad that one wonders about."""
+    """Body of POST /explain: a request, and the ad to explain."""
 
     ad_id: str | int = Field(description="id of an ad of the bundle, text or an integer")
 
@@ -118,6 +120,16 @@ class Latency(BaseModel):
     levels: list[Level]
 
 
+class HistoryCount(BaseModel):
+    """Ids of the inline history that the bundle knows, and those that it does not, which count for nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    known: int = Field(description="of them, the most recent history_length are read")
+    unknown: int = Field(description="ids of no ad of the bundle; a client that sends only these asks as a user "
+                                     "without a history")
+
+
 class RetrieveReply(BaseModel):
     """Answer of POST /retrieve."""
 
@@ -127,6 +139,7 @@ class RetrieveReply(BaseModel):
     bundle_id: str
     ads: list[Ad] = Field(description="best first; min(top_k, eligible)")
     user: Literal["known", "inline", "unknown"]
+    history: HistoryCount | None = Field(description="of the history in user_features; null where the request has none")
     user_cache: Literal["local", "redis", "miss", "bypass"]
     coverage: float = Field(description="share of the planned pairs that was scored; 1.0 unless cut short")
     estimated_overlap: float | None = Field(
@@ -167,6 +180,7 @@ class ExplainReply(BaseModel):
     kth_score: float | None = Field(description="lowest score that was returned")
     path: list[PathLevel] = Field(description="down to that level")
     user: Literal["known", "inline", "unknown"]
+    history: HistoryCount | None = Field(description="as in the answer of POST /retrieve")
     coverage: float
     degraded: list[Literal["redis", "deadline"]]
 

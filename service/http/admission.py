@@ -1,8 +1,8 @@
-"""Who is searched for, and when: a bounded queue in front of a worker's search threads. Knows no HTTP and no bundle.
+"""Admission control: a bounded queue per worker in front of its search threads.
 
-A request is refused as soon as it is clear that it cannot be served: the queue is full, or what is ahead of it takes
-longer than its deadline leaves. Refusing costs a fraction of searching, so that twice the load that a worker can bear
-does not take away what it can bear. docs/decisions/0006-admission.md has the reasons and the measurements.
+A request is refused as soon as it is clear that it cannot be served: the queue is full, or the requests ahead of it
+take longer than its deadline leaves. A refusal costs a fraction of a search, so that goodput holds under twice the
+load that a worker can bear. docs/decisions/0006-admission.md has the reasons and the measurements.
 """
 
 from __future__ import annotations
@@ -13,29 +13,28 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Self
 
 from index_store.search.moving_average import MovingAverage
 from service.contract.errors import ErrorType, ServiceError
-from service.retrieval.turn import Result, Turn
+from service.retrieval.search_queue import DeadlinePassedError, Timed
 from service.telemetry import metrics
 
 _NEWEST = 0.05
-"""Share of the newest value in an average."""
+"""Weight of the newest value in an average."""
 
 _AHEAD = 1
 """Searches that are handed to the threads beyond their number, so that no thread waits for the event loop."""
 
 _CAUTION = 3.0
-"""Mean deviations that are kept free for the reply beyond its mean time."""
+"""Time reserved for the reply beyond its mean, in mean deviations."""
 
 
 class ClientLeftError(Exception):
-    """Nobody waits for the answer any more."""
+    """The client has disconnected, so the answer is of no use."""
 
 
 class Admission:
-    """The queue of one worker. For one event loop; only `QueuedTurn.run` is called in other threads.
+    """The queue of one worker, for its event loop.
 
     Args:
         threads: search threads.
@@ -62,7 +61,7 @@ class Admission:
             metrics.REFUSED.labels("overloaded").inc()
             wait = self._wait()
             raise ServiceError(
-                ErrorType.OVERLOADED, f"{len(self._waiting)} requests wait for this worker already, as many as may",
+                ErrorType.OVERLOADED, f"{len(self._waiting)} requests wait for this worker already, the most it allows",
                 f"try again after the {self._retry_after()} s of the Retry-After header; the queue is about "
                 f"{wait * 1000:.0f} ms long", retry_after=self._retry_after())
 
@@ -73,21 +72,53 @@ class Admission:
         left, wait = answer_by - time.perf_counter(), self._wait()
         if wait:
             left -= self.reply_seconds
-        # A search narrows when time is short. It should not have to because others are ahead: what is left after the
-        # wait must do for a whole search, or be half of what there was where that was too little from the start.
-        # With nobody ahead all are let in, or estimates that are too high would never be corrected.
+        # A search narrows when time is short, which should not happen because others are ahead: the time left after
+        # the wait must be enough for a whole search, or half of the time that there was where that was too short from
+        # the start. With nobody ahead every request is let in, or too high an estimate would never be corrected.
         if left <= 0 or (wait and left - wait < min(self._service.mean, left / 2)):
             raise self._too_late(left, wait)
+
+    async def run(self, search: Callable[[float | None], Awaitable[Timed]], answer_by: float | None,
+                  client_left: Callable[[], Awaitable[bool]]) -> Timed:
+        """Waits for a slot and runs a search in it.
+
+        Args:
+            search: see SearchQueue.run.
+            answer_by: deadline, in seconds of `time.perf_counter()`; None for none.
+            client_left: whether the client has disconnected; asked only where the request had to wait.
+
+        Raises:
+            ServiceError: `overloaded` or `deadline_unreachable`.
+            ClientLeftError: the client disconnected while the request waited.
+        """
+        waited = await self._take_slot(answer_by)
+        try:
+            if waited and await client_left():
+                metrics.REFUSED.labels("client_gone").inc()
+                raise ClientLeftError
+            found = await search(None if answer_by is None else answer_by - self.reply_seconds)
+            # A narrowed search counts as long as a whole one would have taken. Its real time would let in more
+            # requests than can be served whole, and their searches would have to be narrowed further.
+            self._service.observe((found.ended - found.began) / found.coverage)
+            return found
+        except DeadlinePassedError as error:
+            raise self._too_late(0.0, 0.0) from error
+        finally:
+            self._leave_slot()
+
+    def observe_reply(self, seconds: float) -> None:
+        """Takes the time from the end of a search to its written reply into account."""
+        self._reply.observe(seconds)
 
     def _too_late(self, left: float, wait: float) -> ServiceError:
         metrics.REFUSED.labels("deadline_unreachable").inc()
         return ServiceError(
             ErrorType.DEADLINE_UNREACHABLE, f"{max(left, 0.0) * 1000:.1f} ms are left for the search and about "
-            f"{wait * 1000:.1f} ms of it would pass waiting", "give a larger timeout_ms, or try again later",
+            f"{wait * 1000:.1f} ms of it would pass in the queue", "give a larger timeout_ms, or try again later",
             retry_after=self._retry_after())
 
     def _wait(self) -> float:
-        """Seconds until a thread would take up a request that came now; a search that runs is half done on average."""
+        """Seconds until a thread would take up a request that came now; a running search is half done on average."""
         ahead = len(self._waiting) + self._taken
         if ahead < self._threads:
             return 0.0
@@ -97,41 +128,34 @@ class Admission:
         """Whole seconds, at least one, until the queue as it is has been served."""
         return max(1, math.ceil(self._wait()))
 
-    async def _enter(self, turn: QueuedTurn) -> None:
+    async def _take_slot(self, answer_by: float | None) -> bool:
+        """Takes a slot, and waits for one if need be; returns whether the request had to wait."""
         if self._taken < self._slots:
             self._taken += 1
-            return
+            return False
         self.refuse_if_full()
-        self.refuse_if_late(turn.answer_by)
-        place = _Place(turn.answer_by)
+        self.refuse_if_late(answer_by)
+        place = _Place(answer_by)
         self._waiting.append(place)
         metrics.QUEUED.inc()
         try:
             await place.granted
         except BaseException:
             if place.granted.done() and not place.granted.cancelled() and place.granted.exception() is None:
-                self._leave()  # it was granted and cancelled in one go
+                self._leave_slot()  # it was granted and cancelled in one go
             else:
-                place.granted.cancel()  # `_leave` passes it by
+                place.granted.cancel()  # `_leave_slot` passes it by
             raise
         finally:
             metrics.QUEUED.dec()
-        try:
-            gone = await turn.gone()
-        except BaseException:
-            self._leave()
-            raise
-        if gone:
-            self._leave()
-            metrics.REFUSED.labels("client_gone").inc()
-            raise ClientLeftError
+        return True
 
-    def _leave(self) -> None:
-        """Hands a slot on to the first who waits and can still be served."""
+    def _leave_slot(self) -> None:
+        """Hands a slot on to the first waiting request that can still be served in time."""
         now = time.perf_counter() + self.reply_seconds
         while self._waiting:
             place = self._waiting.popleft()
-            if place.granted.done():  # whoever waited has given up
+            if place.granted.done():  # its request was cancelled
                 continue
             if place.answer_by is not None and now >= place.answer_by:
                 place.granted.set_exception(self._too_late(0.0, 0.0))
@@ -140,66 +164,22 @@ class Admission:
             return
         self._taken -= 1
 
-    def _served(self, seconds: float) -> None:
-        self._service.observe(seconds)
-
-    def _replied(self, seconds: float) -> None:
-        self._reply.observe(seconds)
-
 
 @dataclass
 class _Place:
-    """A place in the queue; `granted` gets a result when it is its turn, or the refusal when it is too late."""
+    """A place in the queue; `granted` gets a result when a slot is free, or the refusal when it is too late."""
 
     answer_by: float | None
     granted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class QueuedTurn(Turn):
-    """One request's way through the queue: `async with turn:` waits, `run` searches, `replied` ends it.
+@dataclass(frozen=True)
+class RequestQueue:
+    """The admission queue as one request sees it; a SearchQueue. The fields are arguments of Admission.run."""
 
-    Args:
-        admission: the queue.
-        answer_by: deadline, in seconds of `time.perf_counter()`; None for none.
-        gone: whether the client has left; asked only where the request had to wait.
+    admission: Admission
+    answer_by: float | None
+    client_left: Callable[[], Awaitable[bool]]
 
-    Raises:
-        ServiceError: at entry, `overloaded` or `deadline_unreachable`.
-        ClientLeftError: at entry, the client left while it waited.
-    """
-
-    def __init__(self, admission: Admission, answer_by: float | None, gone: Callable[[], Awaitable[bool]]) -> None:
-        self.answer_by, self.gone = answer_by, gone
-        self._admission = admission
-        self._began = self._ended = 0.0
-
-    def run(self, search: Callable[[], Result]) -> Result:
-        """Searches, in a search thread.
-
-        Raises:
-            ServiceError: `deadline_unreachable`, it is too late already.
-        """
-        self._began = time.perf_counter()
-        if self.answer_by is not None:
-            self.search_by = self.answer_by - self._admission.reply_seconds
-            if self._began >= self.answer_by:
-                raise self._admission._too_late(0.0, 0.0)
-        try:
-            return search()
-        finally:
-            self._ended = time.perf_counter()
-
-    def replied(self) -> None:
-        """Notes that the reply is written."""
-        self._admission._replied(time.perf_counter() - self._ended)
-
-    async def __aenter__(self) -> Self:
-        await self._admission._enter(self)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._ended:
-            # What a whole search takes: were narrowed ones to count as they are, they would let in more than can be
-            # served whole, which would then have to be narrowed further.
-            self._admission._served((self._ended - self._began) / self.coverage)
-        self._admission._leave()
+    async def run(self, search: Callable[[float | None], Awaitable[Timed]]) -> Timed:
+        return await self.admission.run(search, self.answer_by, self.client_left)

@@ -1,18 +1,16 @@
-"""The HTTP face of one worker: requests for ads, probes, what is served; and the OpenAPI document of all endpoints."""
+"""The HTTP application of one worker: requests for ads, probes, and what is served."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
 from socket import socket
-from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from index_store.bundle.bundle import describe
@@ -22,30 +20,27 @@ from service.bundles.bundle_host import BundleHost
 from service.bundles.control_channel import Drain, Message, Release, Serve, WorkerEnd
 from service.bundles.hosted_bundles import HostedBundles
 from service.contract.answer import Answer
-from service.contract.errors import (
-    ErrorType,
-    ServiceError,
-    from_feature_error,
-    from_predicate_error,
-    internal_error,
-    shown,
-)
+from service.contract.errors import ErrorType, ServiceError, from_feature_error, from_predicate_error, shown
 from service.contract.parsing import Limits, parse_body, to_query
 from service.contract.query import Query
 from service.contract.replies import explanation_body, latency, reply_body, server_timing
-from service.contract.schemas import ErrorReply, ExplainReply, ExplainRequest, RetrieveReply, RetrieveRequest
+from service.contract.schemas import ExplainReply, ExplainRequest, RetrieveReply, RetrieveRequest
 from service.http.admin import AdminApi
-from service.http.admission import Admission, ClientLeftError, QueuedTurn
-from service.http.direct import Direct, ErrorHandler
-from service.http.observer import CLIENT_GONE, Observer, RequestRecord
-from service.http.requests import JSON, json_reply, read_body, record_of
+from service.http.admission import Admission, RequestQueue
+from service.http.dispatcher import Dispatcher, Route
+from service.http.observer import AccessEntry, Observer
+from service.http.requests import JSON, entry_of, json_reply, read_body
 from service.sampling.beam_recorder import BeamRecorder
 from service.sampling.quality_meter import QualityMeter
-from service.sampling.recorder import Recorder
+from service.sampling.recent_requests import RecentRequests
 from service.settings import Settings
 from service.telemetry import metrics
 
 VERSION = version("monn-hill")
+
+_REFUSALS = {400: "the body is not valid JSON", 408: "the body did not arrive in time", 413: "the body is too large",
+             415: "the body is not declared as plain JSON", 422: "a field is missing, unknown or unfit",
+             429: "too much to do, see Retry-After", 500: "the service failed", 503: "not ready yet, or about to end"}
 
 
 class Api:
@@ -63,10 +58,28 @@ class Api:
     def __init__(self, settings: Settings) -> None:
         self._settings, self._limits = settings, Limits.of(settings)
         self._admission = Admission(settings.search_threads, settings.max_queue)
-        self._recorder = Recorder(settings.recorded_requests)
+        self._recent = RecentRequests(settings.recorded_requests)
         self._supervisor = WorkerEnd(self._told)
-        self.admin = AdminApi(settings, self._supervisor, self._recorder, self._refuse_if_draining)
+        self._admin = AdminApi(settings, self._supervisor, self._recent, self._refuse_if_draining)
+        self._document: bytes | None = None
         self.draining = False
+
+    @property
+    def routes(self) -> list[Route]:
+        """All endpoints."""
+        not_ready = {503: _REFUSALS[503]}
+        return [
+            Route(path="/retrieve", method="POST", endpoint=self.retrieve, body=RetrieveRequest, reply=RetrieveReply,
+                  refusals=_REFUSALS),
+            Route(path="/explain", method="POST", endpoint=self.explain, body=ExplainRequest, reply=ExplainReply,
+                  refusals=_REFUSALS),
+            Route(path="/livez", method="GET", endpoint=self.livez),
+            Route(path="/readyz", method="GET", endpoint=self.readyz, refusals=not_ready),
+            Route(path="/startupz", method="GET", endpoint=self.startupz, refusals=not_ready),
+            Route(path="/metrics", method="GET", endpoint=self.metrics),
+            Route(path="/info", method="GET", endpoint=self.info),
+            Route(path="/openapi.json", method="GET", endpoint=self.openapi, documented=False),
+            *self._admin.routes]
 
     @asynccontextmanager
     async def serving(self, release: Release, control: socket) -> AsyncIterator[None]:
@@ -74,7 +87,7 @@ class Api:
         await self._supervisor.connect(control)
         self.meter = QualityMeter(self._settings.quality_sample_rate)
         self.beams = BeamRecorder(self._settings.beam_sample_rate, self._settings.beam_folder)
-        self.bundles = HostedBundles(self._settings, self._recorder, self._supervisor.send)
+        self.bundles = HostedBundles(self._settings, self._recent, self._supervisor.send)
         await self.bundles.open(release)
         yield
         await asyncio.gather(asyncio.to_thread(self.meter.close), asyncio.to_thread(self.beams.close))
@@ -94,37 +107,37 @@ class Api:
 
     async def retrieve(self, request: Request) -> Response:
         """The best ads for a user, best first."""
-        record = record_of(request, "/retrieve")
+        entry = entry_of(request)
         with self._running() as host:
-            answer, turn = await self._answer(request, record, host, RetrieveRequest)
-            total = time.perf_counter() - record.started
+            answer = await self._answer(request, entry, host, RetrieveRequest)
+            total = time.perf_counter() - entry.started
             stages = latency(answer, total)
             metrics.observe(answer, total)
-            record.details = {"bundle_id": host.manifest.bundle_id, "ads": len(answer.ad_ids), "user": answer.user,
+            entry.details = {"bundle_id": host.manifest.bundle_id, "ads": len(answer.ad_ids), "user": answer.user,
                               "user_cache": answer.user_cache, "degraded": answer.degraded,
                               "eligible": answer.found.eligible, "pairs_scored": answer.found.pairs_scored,
                               "latency_ms": stages}
-            reply = Response(reply_body(answer, host.manifest, record.request_id, stages), media_type=JSON,
+            reply = Response(reply_body(answer, host.manifest, entry.request_id, stages), media_type=JSON,
                              headers={"server-timing": server_timing(stages)})
-            turn.replied()
-            host.retriever.note_around(total - answer.times.queue - answer.times.search)
+            self._admission.observe_reply(time.perf_counter() - answer.ended)
+            host.retriever.beams.observe_overhead(total - answer.times.queue - answer.times.search)
             return reply
 
     async def explain(self, request: Request) -> Response:
         """Why an ad was returned to a user, or was not."""
-        record = record_of(request, "/explain")
+        entry = entry_of(request)
         with self._running() as host:
-            answer, turn = await self._answer(request, record, host, ExplainRequest)
+            answer = await self._answer(request, entry, host, ExplainRequest)
             explained = answer.explanation
             if explained is None:
                 raise RuntimeError("the retriever explained nothing, though an ad was named")
-            record.details = {"bundle_id": host.manifest.bundle_id, "outcome": explained.of_search.outcome}
-            turn.replied()
-            return Response(explanation_body(explained, answer, host.manifest, record.request_id), media_type=JSON)
+            entry.details = {"bundle_id": host.manifest.bundle_id, "outcome": explained.of_search.outcome}
+            self._admission.observe_reply(time.perf_counter() - answer.ended)
+            return Response(explanation_body(explained, answer, host.manifest, entry.request_id), media_type=JSON)
 
     @contextmanager
     def _running(self) -> Iterator[BundleHost]:
-        """The bundle that a request begins with, and that it ends with whatever is swapped meanwhile."""
+        """The current bundle, which answers the whole request whatever is swapped meanwhile."""
         host = self.bundles.current
         metrics.IN_FLIGHT.inc()
         try:
@@ -133,12 +146,12 @@ class Api:
         finally:
             metrics.IN_FLIGHT.dec()
 
-    async def _answer(self, request: Request, record: RequestRecord, host: BundleHost,
-                      schema: type[RetrieveRequest]) -> tuple[Answer, QueuedTurn]:
-        """Reads a body of this schema, waits for its turn, and searches."""
+    async def _answer(self, request: Request, entry: AccessEntry, host: BundleHost,
+                      schema: type[RetrieveRequest]) -> Answer:
+        """Reads a body of this schema, and searches once admission control lets the request in."""
         retriever = host.retriever
         self._admission.refuse_if_full()  # before the body is read: a refusal has to be cheap
-        body = await read_body(request, self._settings.max_body_bytes)
+        body = await read_body(request, self._settings)
         self._refuse_if_draining()  # afterwards: the connection closes, and nothing may be left unread in it
         try:
             query = to_query(parse_body(body, schema), host.manifest, self._limits)
@@ -146,9 +159,10 @@ class Api:
                 raise ServiceError(ErrorType.UNKNOWN_AD,
                                    f"ad_id is {shown(query.explain_ad)}, the bundle has no such ad",
                                    "name an ad of the catalogue that the bundle was exported from")
-            turn = QueuedTurn(self._admission, self._answer_by(record, query), request.is_disconnected)
-            self._admission.refuse_if_late(turn.answer_by)
-            answer = await retriever.retrieve(query, turn=turn)
+            answer_by = self._answer_by(entry, query)
+            self._admission.refuse_if_late(answer_by)
+            queue = RequestQueue(self._admission, answer_by, request.is_disconnected)
+            answer = await retriever.retrieve(query, answer_by=answer_by, queue=queue)
             self.meter.offer(retriever, query, answer)
             self.beams.offer(retriever, query, answer)
         except FeatureError as error:
@@ -156,35 +170,31 @@ class Api:
         except PredicateError as error:
             raise from_predicate_error(error) from error
         if query.explain_ad is None:
-            self._recorder.note(body)
-        return answer, turn
+            self._recent.add(body)
+        return answer
 
-    def _answer_by(self, record: RequestRecord, query: Query) -> float | None:
+    def _answer_by(self, entry: AccessEntry, query: Query) -> float | None:
         """The deadline, which counts from the arrival of the headers."""
         timeout_ms = self._settings.default_timeout_ms if query.timeout_ms is None else query.timeout_ms
-        return record.started + timeout_ms / 1000 if timeout_ms else None
+        return entry.started + timeout_ms / 1000 if timeout_ms else None
 
     async def livez(self, request: Request) -> Response:
         """200 as long as the process can answer at all."""
-        record_of(request, "/livez")
         return json_reply({"status": "alive"})
 
     async def readyz(self, request: Request) -> Response:
-        """200 once a bundle has answered its golden requests rightly, 503 before, and again once it drains."""
-        record_of(request, "/readyz")
+        """200 once a bundle has answered its golden requests correctly, 503 before, and again once it drains."""
         self._refuse_if_draining()
         return json_reply({"status": "ready", "bundle_id": self.bundles.current.retriever.bundle.bundle_id})
 
     async def startupz(self, request: Request) -> Response:
         """200 once a bundle has been ready for the first time, and ever after."""
-        record_of(request, "/startupz")
         if not self.bundles.started:
             raise self.bundles.current.not_ready()
         return json_reply({"status": "started"})
 
     async def info(self, request: Request) -> Response:
         """What is served: bundle, tasks, features and limits."""
-        record_of(request, "/info")
         host = self.bundles.current
         spec = host.spec
         return json_reply({"version": VERSION, "bundle": describe(host.manifest),
@@ -199,8 +209,18 @@ class Api:
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus metrics of all workers together."""
-        record_of(request, "/metrics")
         return Response(await asyncio.to_thread(metrics.render), media_type=metrics.CONTENT_TYPE)
+
+    async def openapi(self, request: Request) -> Response:
+        """The OpenAPI document."""
+        if self._document is None:
+            self._document = await asyncio.to_thread(self._openapi)
+        return Response(self._document, media_type=JSON)
+
+    def _openapi(self) -> bytes:
+        from service.http.openapi import document
+
+        return json_reply(document(self.routes, VERSION)).body  # type: ignore[return-value]
 
 
 def create_app(release: Release, settings: Settings, control: socket) -> ASGIApp:
@@ -209,73 +229,7 @@ def create_app(release: Release, settings: Settings, control: socket) -> ASGIApp
     Args:
         release: the bundle to begin with.
         settings: of the service.
-        control: the way to the supervisor.
+        control: the channel to the supervisor.
     """
     api = Api(settings)
-    app = build_api(api, lambda _: api.serving(release, control))
-    return Observer(Direct(app, {"/retrieve": api.retrieve, "/explain": api.explain}, _ERROR_HANDLERS))
-
-
-def build_api(api: Api, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None) -> FastAPI:
-    """Routes, error replies and documentation."""
-    app = FastAPI(title="Ad retrieval", version=VERSION, description="MoNN scores, the HILL tree prunes.",
-                  lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False,
-                  exception_handlers=_ERROR_HANDLERS)
-    refusals: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorReply, "description": description} for status, description in (
-            (400, "the body is no JSON"), (413, "the body is too large"), (415, "the body is not declared as JSON"),
-            (422, "a field is missing, unknown or unfit"),
-            (429, "too much to do, see Retry-After"), (500, "the service failed"),
-            (503, "not ready yet, or about to end"))}
-    for path, asked, schema, reply in (("/retrieve", api.retrieve, RetrieveRequest, RetrieveReply),
-                                       ("/explain", api.explain, ExplainRequest, ExplainReply)):
-        body = {"required": True, "content": {JSON: {"schema": schema.model_json_schema()}}}
-        app.add_api_route(path, asked, methods=["POST"], response_class=Response, response_model=None,
-                          responses={200: {"model": reply, "description": "the answer"}, **refusals},
-                          openapi_extra={"requestBody": body})
-    for path, endpoint in (("/livez", api.livez), ("/readyz", api.readyz), ("/startupz", api.startupz),
-                           ("/metrics", api.metrics), ("/info", api.info)):
-        app.add_api_route(path, endpoint, methods=["GET"], response_class=Response, response_model=None,
-                          responses={503: refusals[503]} if path in ("/readyz", "/startupz") else None)
-    api.admin.add_routes(app)
-    return app
-
-
-async def _refuse(request: Request, error: Exception) -> Response:
-    if not isinstance(error, ServiceError):
-        raise error
-    request.scope["record"].error_type = error.error_type
-    return Response(error.body(), error.status, error.headers, JSON)
-
-
-async def _refuse_http(request: Request, error: Exception) -> Response:
-    """What the router refuses: no such path, or not with this method."""
-    if not isinstance(error, HTTPException) or error.status_code not in (404, 405):
-        raise error
-    path = request.url.path[:100]
-    if error.status_code == 404:
-        refusal = ServiceError(ErrorType.NOT_FOUND, f"there is no {path!r} here",
-                               "use POST /retrieve or /explain, or GET /livez, /readyz, /startupz, /metrics, /info, "
-                               "/openapi.json, or what docs/service.md says of /admin/")
-    else:
-        allowed = (error.headers or {}).get("Allow", "another method")
-        refusal = ServiceError(ErrorType.METHOD_NOT_ALLOWED, f"{path} was asked with {request.method}",
-                               f"use {allowed}")
-    response = await _refuse(request, refusal)
-    response.headers.update(error.headers or {})
-    return response
-
-
-async def _apologise(request: Request, _: Exception) -> Response:
-    """Answers for a defect of ours; the framework then hands the exception on to the observer, which logs it."""
-    return await _refuse(request, internal_error())
-
-
-async def _client_gone(_: Request, __: Exception) -> Response:
-    """Nobody reads this; the status tells log and metrics that it was not our failure."""
-    return Response(status_code=CLIENT_GONE)
-
-
-_ERROR_HANDLERS: dict[int | type[Exception], ErrorHandler] = {
-    ServiceError: _refuse, HTTPException: _refuse_http, ClientDisconnect: _client_gone, ClientLeftError: _client_gone,
-    Exception: _apologise}
+    return Observer(Dispatcher(api.routes, lambda _: api.serving(release, control)))

@@ -1,4 +1,4 @@
-"""The outermost ASGI layer: gives each request an id, counts it, and logs one line."""
+"""The outermost ASGI layer: gives each request an id, counts it and logs one line, and takes HEAD for GET."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from service.telemetry import metrics
 from service.telemetry.request_log import log
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-_ID_HEADER = b"x-request-id"
+ID_HEADER = b"x-request-id"
 CLIENT_GONE = 499
-"""Status in log and metrics of a request whose client went away before its body had come or its turn had."""
+"""Status in log and metrics of a request whose client disconnected while sending its body or while waiting."""
 
 
 @dataclass
-class RequestRecord:
-    """What is known of one request while it runs; `scope["record"]`.
+class AccessEntry:
+    """One request in the access log and the metrics; `scope["access_entry"]` while it runs.
 
     Attributes:
         request_id: the client's X-Request-ID if it is short and plain, else a random one.
@@ -50,27 +50,39 @@ class Observer:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = scope["record"] = RequestRecord(_request_id(scope), time.perf_counter())
+        if scope["method"] == "HEAD":  # the server, which keeps its own scope, leaves out the body of the reply
+            scope = {**scope, "method": "GET"}
+        entry = scope["access_entry"] = AccessEntry(_request_id(scope), time.perf_counter())
 
         async def send_and_note(message: Message) -> None:
             if message["type"] == "http.response.start":
-                record.status = message["status"]
-                message["headers"] = [*message["headers"], (_ID_HEADER, record.request_id.encode())]
+                entry.status = message["status"]
+                message["headers"] = [*message["headers"], (ID_HEADER, entry.request_id.encode())]
             await send(message)
 
         try:
             await self._app(scope, receive, send_and_note)
-        except Exception:  # a defect of ours, for which the application has apologised already
-            record.details["traceback"] = traceback.format_exc()
+        except Exception:  # a defect of the service, which the application has replied to already
+            entry.details["traceback"] = traceback.format_exc()
         finally:
-            metrics.REQUESTS.labels(record.endpoint, str(record.status), record.error_type).inc()
-            log("request", request_id=record.request_id, endpoint=record.endpoint, status=record.status,
-                error_type=record.error_type or None, ms=round((time.perf_counter() - record.started) * 1000, 3),
-                **record.details)
+            note(entry)
+
+
+def note(entry: AccessEntry) -> None:
+    """Counts and logs a request that has ended."""
+    metrics.REQUESTS.labels(entry.endpoint, str(entry.status), entry.error_type).inc()
+    log("request", request_id=entry.request_id, endpoint=entry.endpoint, status=entry.status,
+        error_type=entry.error_type or None, ms=round((time.perf_counter() - entry.started) * 1000, 3),
+        **entry.details)
+
+
+def new_id() -> str:
+    """A random request id."""
+    return os.urandom(8).hex()
 
 
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
-        if name == _ID_HEADER and _SANE_ID.fullmatch(value):
+        if name == ID_HEADER and _SANE_ID.fullmatch(value):
             return str(value.decode())
-    return os.urandom(8).hex()
+    return new_id()

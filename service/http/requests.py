@@ -1,49 +1,66 @@
-"""What every endpoint needs of HTTP: the request's record, its body read within limits, a JSON reply."""
+"""What endpoints share: the access entry of a request, its body within limits, JSON replies."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
-from fastapi import Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from service.contract.errors import ErrorType, ServiceError
-from service.http.observer import RequestRecord
+from service.http.observer import AccessEntry
+from service.settings import Settings, variable
 
 JSON = "application/json"
 
 
-def record_of(request: Request, endpoint: str) -> RequestRecord:
-    """What the observer knows of a request, which is told its endpoint."""
-    record: RequestRecord = request.scope["record"]
-    record.endpoint = endpoint
-    return record
+def entry_of(request: Request) -> AccessEntry:
+    """The entry of a request in the access log."""
+    entry: AccessEntry = request.scope["access_entry"]
+    return entry
 
 
 def json_reply(content: Any) -> Response:
     return Response(orjson.dumps(content), media_type=JSON)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The body of a request that declares JSON, read no further than the limit.
+async def read_body(request: Request, settings: Settings) -> bytes:
+    """The body of a request that declares plain JSON, within the limits on its size and on the time it takes.
 
     Raises:
-        ServiceError: `unsupported_media_type` or `body_too_large`.
+        ServiceError: `unsupported_media_type`, `body_too_large` or `request_timeout`.
     """
-    declared = request.headers.get("content-type", "")
-    if declared.partition(";")[0].strip().lower() != JSON:
-        raise ServiceError(ErrorType.UNSUPPORTED_MEDIA_TYPE,
-                           f"the request's Content-Type is {declared[:60]!r}, {JSON} was expected",
-                           f"send the header Content-Type: {JSON}")
+    limit, seconds = settings.max_body_bytes, settings.body_seconds
+    _check_media_type(request)
     too_large = ServiceError(ErrorType.BODY_TOO_LARGE, f"the body is larger than this service's limit of {limit} bytes",
                              "send less, such as fewer exclude_ad_ids or a shorter history")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise too_large
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise too_large
-        parts.append(part)
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.stream():
+                size += len(part)
+                if size > limit:
+                    raise too_large
+                parts.append(part)
+    except TimeoutError as error:
+        raise ServiceError(ErrorType.REQUEST_TIMEOUT, f"{size} bytes of the body have come, and not the rest, after "
+                           f"{seconds:g} s", f"send the body at once, or raise {variable('body_seconds')}") from error
     return b"".join(parts)
+
+
+def _check_media_type(request: Request) -> None:
+    declared = request.headers.get("content-type", "")
+    if declared.partition(";")[0].strip().lower() != JSON:
+        raise ServiceError(ErrorType.UNSUPPORTED_MEDIA_TYPE,
+                           f"the request's Content-Type is {declared[:60]!r}, {JSON} was expected",
+                           f"send the header Content-Type: {JSON}")
+    coding = request.headers.get("content-encoding", "")
+    if coding.strip().lower() not in ("", "identity"):
+        raise ServiceError(ErrorType.UNSUPPORTED_MEDIA_TYPE,
+                           f"the request's Content-Encoding is {coding[:60]!r}, compressed bodies are not supported",
+                           "send the JSON itself, without the header Content-Encoding")

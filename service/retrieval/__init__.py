@@ -1,1 +1,1 @@
-"""Retrieval: features, user tower, beam search, top-K. Knows no HTTP."""
+"""Retrieval: features, user tower, beam search, top-K."""

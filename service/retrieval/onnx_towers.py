@@ -1,4 +1,4 @@
-"""The dense layers of a bundle as ONNX Runtime sessions on the CPU: user tower and scorers. Knows nothing of HTTP."""
+"""The dense layers of a bundle as ONNX Runtime sessions on the CPU: user tower and scorers."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def _session(files: BundleFiles, name: str, threads: int, inputs: Mapping[str, i
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(str(files.path(name)), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime's errors share no class of their own
-        reason = f"is no graph that ONNX Runtime {onnxruntime.__version__} can load ({error})"
+    except Exception as error:  # the runtime's errors have no common class
+        reason = f"is not a graph that ONNX Runtime {onnxruntime.__version__} can load ({error})"
         raise files.error(name, reason) from error
     for kind, expected, found in (("input", inputs, session.get_inputs()), ("output", outputs, session.get_outputs())):
         shapes = {node.name: node.shape[-1] for node in found if len(node.shape) == 2
                   and node.type == ("tensor(float16)" if node.name in half else "tensor(float)")}
-        # A width that the graph leaves open is a string and fits.
+        # A width that the graph leaves open is a string, and every width fits it.
         if set(shapes) != set(expected) or len(found) != len(expected) or any(
                 isinstance(shapes[n], int) and shapes[n] != width for n, width in expected.items()):
             actual = {node.name: (node.type, node.shape) for node in found}

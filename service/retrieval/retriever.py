@@ -1,45 +1,38 @@
-"""From a user to the best ads: features -> user tower or cache -> interaction keys -> search. Knows no HTTP."""
+"""The retriever: from a user to the best ads, by features, user tower or cache, interaction keys and search."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.bundle import layout
 from index_store.bundle.bundle import Bundle
-from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import pool, user_bags
 from index_store.features.values import FeatureError, as_key, look_up
-from index_store.search.beam_curve import Beam, BeamCurve
-from index_store.search.beam_search import BeamSearch, widening
+from index_store.search.beam_curve import Beam
+from index_store.search.beam_search import BeamSearch
 from index_store.search.deadline import Deadline, SearchCost
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.explain import Explainer, PathStep
-from index_store.search.moving_average import MovingAverage
 from index_store.search.ranking import SearchResult
 from index_store.search.scoring import UserQuery
-from index_store.search.search_time import SearchTime
-from index_store.targeting.attributes import check_context
 from index_store.targeting.eligibility import Eligible
-from index_store.targeting.predicates import parse_predicate
-from index_store.targeting.targeting import RequestTargeting, Targeting
+from index_store.targeting.targeting import Targeting
 from service.contract.answer import AdExplanation, Answer, CacheLookup, StageTimes
-from service.contract.query import EncodedUser, Query, SearchOptions, TowerInput, UserKind
+from service.contract.query import EncodedUser, Query, SearchOptions, TowerInput
+from service.retrieval.beam_choice import BeamChoice
 from service.retrieval.onnx_towers import OnnxTowers
+from service.retrieval.search_queue import DeadlinePassedError, NoQueue, SearchQueue
 from service.retrieval.single_flight import Flight, SingleFlight
-from service.retrieval.turn import Turn
+from service.retrieval.user_encoder import UserEncoder
 
-_NEWEST = 0.05
-"""Share of the newest request in the time that requests spend outside of their search."""
 
 class EmbeddingCache(Protocol):
     """Embeddings of the user tower by the digest of its input."""
@@ -49,17 +42,45 @@ class EmbeddingCache(Protocol):
     def put(self, key: bytes, embedding: NDArray[np.float32]) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class _PreparedQuery:
+    """What the event loop hands to a search thread.
+
+    Attributes:
+        flight: computes the embedding once for all concurrent requests with the same tower input.
+        cached: the embedding (1, Du) float32 that the cache had, if any.
+        answer_by: deadline of the request, in seconds of `time.perf_counter()`; None for none.
+    """
+
+    query: Query
+    user: EncodedUser
+    tower_input: TowerInput
+    flight: Flight[NDArray[np.float32]]
+    cached: NDArray[np.float32] | None
+    answer_by: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Found:
+    """What a search thread hands back; a TimedSearch. Times are in seconds of `time.perf_counter()`.
+
+    Attributes:
+        computed: whether this search ran the user tower.
+        began, embedded, searched, ended: when the thread took the search up, had the embedding, had the ads, was done.
+        scorer_seconds: within the scorer's ONNX graph.
+    """
+
     result: SearchResult
     ad_ids: list[str]
     embedding: NDArray[np.float32]
     computed: bool
-    estimated_overlap: float | None
     began: float
-    user_tower: float
-    search: float
-    scorer: float
+    embedded: float
+    searched: float
+    ended: float
+    scorer_seconds: float
+    coverage: float
+    estimated_overlap: float | None
     paths: list[tuple[PathStep, ...]] | None
     explanation: AdExplanation | None
 
@@ -75,7 +96,7 @@ class Retriever:
         targeting_cache_entries: targeting signatures whose bitmaps are kept.
 
     Raises:
-        BundleError: an ONNX graph is broken.
+        BundleError: an ONNX graph is broken, or the beam curve is malformed.
     """
 
     def __init__(self, opened: Bundle, *, cache: EmbeddingCache | None = None, search_threads: int = 1,
@@ -84,55 +105,30 @@ class Retriever:
         self.bundle = opened
         self.targeting = Targeting(content.encoder, content.items, content.tree, content.targeting,
                                    targeting_cache_entries)
+        self.beams = BeamChoice(opened)
         self._content, self._spec, self._cache = content, content.encoder.spec, cache
+        self._users = UserEncoder(content, self.targeting)
         self._towers = OnnxTowers(opened, onnx_threads)
         self.scorer = content.scorer(self._towers.layers)
         self._beam = BeamSearch(content.tree, self.scorer)
         self._exhaustive = ExhaustiveSearch(content.tree, self.scorer)
-        self._stranger = content.encoder.encode_user({})
         self._threads = ThreadPoolExecutor(search_threads, "search")
         self._flights: SingleFlight[NDArray[np.float32]] = SingleFlight()
-        self._curve = read_curve(opened)
         self._beam_cost, self._exact_cost = SearchCost(), SearchCost()
-        self._search_time, self._around = SearchTime(), MovingAverage(_NEWEST, start=0.0)
 
     def close(self) -> None:
         """Waits for running searches."""
         self._threads.shutdown()
 
     def encode(self, query: Query) -> EncodedUser:
-        """The user's features: those of the bundle's user table, replaced field by field by those of the query.
-
-        Raises:
-            FeatureError: a feature or context field of the query is unknown or unfit.
-            PredicateError: its targeting is malformed.
-        """
-        users, encoder = self._content.users, self._content.encoder
-        row = users.row(query.user_id)
-        if row >= 0:
-            features, history = users.features.take(np.array([row])), users.history.row(row)
-        else:
-            features, history = self._stranger, np.empty(0, np.int32)
-        if not query.user_features:
-            kind: UserKind = "known" if row >= 0 else "unknown"
-            return EncodedUser(features, history, kind, self._targeting(query, features if row >= 0 else None, {}))
-        given = {name: value for name, value in query.user_features.items() if name != "history"}
-        if "history" in query.user_features:
-            history = encoder.encode_history(query.user_features["history"])
-        replaced = _replaced(encoder, features, given)
-        return EncodedUser(replaced, history, "inline", self._targeting(query, features if row >= 0 else None, given))
-
-    def _targeting(self, query: Query, stored: Features | None, given: Mapping[str, Any]) -> RequestTargeting:
-        encoder, context = self._content.encoder, query.context or {}
-        check_context(encoder, context)
-        asked = None if query.targeting is None else parse_predicate(query.targeting, encoder.spec.ad_kinds)
-        return RequestTargeting(self.targeting.attributes(stored, given, context), asked)
+        """The user of a query, see UserEncoder.encode."""
+        return self._users.encode(query)
 
     def knows(self, ad_id: str | int) -> bool:
         """Whether the bundle has an ad.
 
         Raises:
-            FeatureError: this is no id.
+            FeatureError: this is not an id.
         """
         return int(look_up(self._content.encoder.item_ids, np.array([as_key(ad_id, "ad_id")]))[0]) >= 0
 
@@ -140,7 +136,7 @@ class Retriever:
         """Rows of the ads that the bundle knows.
 
         Raises:
-            FeatureError: an entry is no id.
+            FeatureError: an entry is not an id.
         """
         if not ad_ids:
             return np.empty(0, np.int64)
@@ -157,10 +153,18 @@ class Retriever:
         return self._towers.user_tower(pool(self._content.tables, tower_input.dense, tower_input.bags))
 
     def query(self, user: EncodedUser, embedding: NDArray[np.float32] | None = None) -> UserQuery:
-        """What the scorer reads of an encoded user; without an embedding the user tower runs."""
+        """The scorer's input for an encoded user; without an embedding the user tower runs."""
         if embedding is None:
             embedding = self.embed(self.tower_input(user))
         return self._content.query(embedding, user.features, user.history)
+
+    def eligible(self, user: EncodedUser, excluded: NDArray[np.int64]) -> Eligible | None:
+        """Which ads may be returned to a user, None for all; `excluded` are item rows."""
+        return self.targeting.eligible(user.targeting, excluded)
+
+    def beam_of(self, query: Query, eligible: Eligible | None) -> Beam:
+        """The beam that a query gets, see BeamChoice.of."""
+        return self.beams.of(query, eligible)
 
     def search(self, user: EncodedUser, options: SearchOptions,
                embedding: NDArray[np.float32] | None = None) -> SearchResult:
@@ -183,16 +187,8 @@ class Retriever:
                 cost.observe(level.level, level.scored, level.seconds)
         return found
 
-    def eligible(self, user: EncodedUser, excluded: NDArray[np.int64]) -> Eligible | None:
-        """Which ads may be returned to a user, None for all; `excluded` are item rows."""
-        return self.targeting.eligible(user.targeting, excluded)
-
-    def note_around(self, seconds: float) -> None:
-        """Takes the time that a request spent outside of search and queue into account for `budget_ms`."""
-        self._around.observe(seconds)
-
     def score_ads(self, query: Query, ad_ids: Sequence[str]) -> NDArray[np.float32]:
-        """Scores of named ads (N,) float32 for the user of a query, whatever a search would make of them.
+        """Scores of named ads (N,) float32 for the user of a query, whether or not a search would return them.
 
         Raises:
             FeatureError: an ad is not in the bundle, or a feature of the query is unfit.
@@ -201,127 +197,104 @@ class Retriever:
             return np.empty(0, np.float32)
         rows = look_up(self._content.encoder.item_ids, np.array([as_key(ad, "ad_id") for ad in ad_ids]))
         if (rows < 0).any():
-            raise FeatureError("ad_id", f"ad {ad_ids[int(rows.argmin())]!r} is not in the bundle; name ads that are")
+            raise FeatureError("ad_id", f"ad {ad_ids[int(rows.argmin())]!r} is not in the bundle",
+                               "name ads that are")
         tree = self._content.tree
         positions = tree.position_of_row[rows].astype(np.int64)
         logits = self.scorer.score(self.query(self.encode(query)), tree.depth, positions)
         scores: NDArray[np.float32] = logits @ query.task_weights
         return scores
 
-    async def retrieve(self, query: Query, *, use_cache: bool = True, turn: Turn | None = None) -> Answer:
+    async def retrieve(self, query: Query, *, use_cache: bool = True, answer_by: float | None = None,
+                       queue: SearchQueue | None = None) -> Answer:
         """Answers one query; the search runs in a thread, so that the event loop stays free.
 
         Args:
             query: what to answer.
             use_cache: False neither reads nor writes the cache, if there is one.
-            turn: the queue to go through, and the deadline; None goes through none.
+            answer_by: deadline, in seconds of `time.perf_counter()`; None for none.
+            queue: in which the search waits for a thread; None for none.
 
         Raises:
             FeatureError: a feature, a context field or an id of the query is unfit.
             PredicateError: its targeting is malformed.
+            DeadlinePassedError: without a queue, the deadline had passed before the search.
         """
-        turn = turn or Turn()
         start = time.perf_counter()
         user = self.encode(query)
         tower_input = self.tower_input(user)
         encoded = time.perf_counter()
         cache = self._cache if use_cache else None
+        queue = queue or NoQueue()
         if cache is None:
-            lookup, asked = CacheLookup(None, "bypass"), encoded
-            found = await self._take_turn(turn, query, user, tower_input, Flight(), None)
+            lookup, looked_up = CacheLookup(None, "bypass"), encoded
+            found = await self._queued(queue, _PreparedQuery(query=query, user=user, tower_input=tower_input,
+                                                             flight=Flight(), cached=None, answer_by=answer_by))
         else:
             key = tower_input.digest()
             with self._flights.join(key) as flight:  # before the cache is asked, so that no two can miss each other
-                lookup = await cache.get(key, turn.answer_by)
-                asked = time.perf_counter()
-                found = await self._take_turn(turn, query, user, tower_input, flight, lookup.embedding)
+                lookup = await cache.get(key, answer_by)
+                looked_up = time.perf_counter()
+                found = await self._queued(queue, _PreparedQuery(
+                    query=query, user=user, tower_input=tower_input, flight=flight, cached=lookup.embedding,
+                    answer_by=answer_by))
                 if found.computed:
                     cache.put(key, found.embedding)
-        times = StageTimes(encoded - start, asked - encoded, found.began - asked, found.user_tower, found.search,
-                           found.scorer)
-        degraded = (*lookup.degraded, "deadline") if found.result.narrowed else lookup.degraded
-        return Answer(found.ad_ids, found.result, user.kind, lookup.use, degraded, times, found.estimated_overlap,
-                      found.paths, found.explanation)
+        times = StageTimes(features=encoded - start, cache=looked_up - encoded, queue=found.began - looked_up,
+                           user_tower=found.embedded - found.began, search=found.searched - found.embedded,
+                           scorer=found.scorer_seconds)
+        return _answer(user, lookup, found, times)
 
-    async def _take_turn(self, turn: Turn, query: Query, user: EncodedUser, tower_input: TowerInput,
-                         flight: Flight[NDArray[np.float32]], cached: NDArray[np.float32] | None) -> _Found:
-        find = partial(self._find, query, user, tower_input, flight, cached, turn)
-        async with turn:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, turn.run, find)
+    async def _queued(self, queue: SearchQueue, prepared: _PreparedQuery) -> _Found:
+        def search(search_by: float | None) -> asyncio.Future[_Found]:
+            return asyncio.get_running_loop().run_in_executor(self._threads, self._find, prepared, search_by)
 
-    def beam_of(self, query: Query, eligible: Eligible | None) -> Beam:
-        """The beam that a query asks for, and what the curve says of it, which knows of no targeting."""
-        if query.exact:
-            return Beam(self._curve.default.beam_width, 1.0)
-        if query.beam_width is not None:
-            return Beam(query.beam_width, None)
-        if query.target_overlap is not None:
-            return self._curve.for_overlap(query.target_overlap)
-        if query.budget_ms is not None:
-            affordable = self._search_time.pairs_within(query.budget_ms / 1000 - self._around.mean)
-            return self._curve.for_pairs(affordable / widening(self._content.tree, eligible))
-        return self._curve.default
+        return await queue.run(search)
 
-    def _find(self, query: Query, user: EncodedUser, tower_input: TowerInput, flight: Flight[NDArray[np.float32]],
-              cached: NDArray[np.float32] | None, turn: Turn) -> _Found:
+    def _find(self, prepared: _PreparedQuery, search_by: float | None) -> _Found:
         """All that a search thread does for one query."""
         began = time.perf_counter()
-        embedding, computed = (cached, False) if cached is not None else flight.value(lambda: self.embed(tower_input))
+        if prepared.answer_by is not None and began >= prepared.answer_by:
+            raise DeadlinePassedError
+        query, user = prepared.query, prepared.user
+        embedding, computed = ((prepared.cached, False) if prepared.cached is not None
+                               else prepared.flight.value(lambda: self.embed(prepared.tower_input)))
         embedded = time.perf_counter()
         excluded = self.item_rows(query.exclude_ad_ids)
         eligible = self.eligible(user, excluded)
         beam = self.beam_of(query, eligible)
-        options = SearchOptions(query.top_k, beam.beam_width, query.exact, query.task_weights, excluded)
-        asked = self.query(user, embedding)
+        options = SearchOptions(top_k=query.top_k, beam_width=beam.beam_width, exact=query.exact,
+                                task_weights=query.task_weights, excluded=excluded)
+        user_query = self.query(user, embedding)
         trace = query.explain or query.explain_ad is not None
-        result = self._search(asked, options, eligible, turn.search_by, trace)
-        # A whole exhaustive search says nothing of what the next request will take.
-        turn.coverage = 1.0 if query.exact else result.coverage
+        result = self._search(user_query, options, eligible, search_by, trace)
         ad_ids = [ad.decode() for ad in self._content.encoder.item_ids[result.rows].tolist()]
-        ended = time.perf_counter()
-        if result.pairs_scored and not query.exact:
-            self._search_time.observe(result.pairs_scored, ended - embedded)
+        searched = time.perf_counter()
+        if not query.exact:
+            self.beams.observe_search(result.pairs_scored, searched - embedded)
         explainer = Explainer(self._content.tree, result) if trace else None
         paths = explainer.paths(result.rows) if explainer is not None and query.explain else None
-        explanation = None
-        if explainer is not None and query.explain_ad is not None:
-            explanation = self._explain(explainer, query.explain_ad, user, options.excluded)
+        explanation = (self._explain(explainer, query.explain_ad, user, excluded)
+                       if explainer is not None and query.explain_ad is not None else None)
         targeted = eligible is not None and eligible.bitmap is not None and not query.exact
-        overlap = None if targeted else beam.overlap
-        return _Found(result, ad_ids, embedding, computed, overlap, began, embedded - began, ended - embedded,
-                      asked.kernel_seconds, paths, explanation)
+        return _Found(
+            result=result, ad_ids=ad_ids, embedding=embedding, computed=computed, began=began, embedded=embedded,
+            searched=searched, ended=time.perf_counter(), scorer_seconds=user_query.kernel_seconds,
+            # A whole exhaustive search tells nothing about how long the next request will take.
+            coverage=1.0 if query.exact else result.coverage,
+            estimated_overlap=None if targeted else beam.overlap, paths=paths, explanation=explanation)
 
     def _explain(self, explainer: Explainer, ad_id: str | int, user: EncodedUser,
                  excluded: NDArray[np.int64]) -> AdExplanation:
         key = as_key(ad_id, "ad_id")
         row = int(look_up(self._content.encoder.item_ids, np.array([key]))[0])
-        refusal, gone = self.targeting.refusal(row, user.targeting), bool(np.isin(row, excluded))
-        return AdExplanation(key.decode(), explainer.explain(row, refusal is None and not gone), refusal, gone)
+        refusal, is_excluded = self.targeting.refusal(row, user.targeting), bool(np.isin(row, excluded))
+        return AdExplanation(key.decode(), explainer.explain(row, refusal is None and not is_excluded), refusal,
+                             is_excluded)
 
 
-def read_curve(opened: Bundle) -> BeamCurve:
-    """The curve of a bundle; one without points where nobody measured it.
-
-    Raises:
-        BundleError: evaluation.json has something else in its place.
-    """
-    evaluation = opened.files.json(layout.EVALUATION)
-    entries = evaluation.get("beam_curve", []) if isinstance(evaluation, dict) else []
-    try:
-        return BeamCurve.of(entries, opened.manifest.search.beam_width,
-                            [level.nodes for level in opened.manifest.levels[:-1]])
-    except (KeyError, TypeError, ValueError) as error:
-        raise opened.files.error(layout.EVALUATION, f"has a beam_curve that is none ({error!r})") from error
-
-
-def _replaced(encoder: FeatureEncoder, stored: Features, given: Mapping[str, Any]) -> Features:
-    """`stored` with the fields named by `given` replaced by their encoded values."""
-    spec, fresh = encoder.spec, encoder.encode_user(given)
-    multi = zip(spec.fields("user", "multi"), fresh.multi, stored.multi, strict=True)
-    return Features(np.where(_named(spec, "dense", given), fresh.dense, stored.dense),
-                    np.where(_named(spec, "categorical", given), fresh.categorical, stored.categorical),
-                    tuple(new if name in given else old for name, new, old in multi))
-
-
-def _named(spec: FeatureSpec, kind: Literal["dense", "categorical"], given: Mapping[str, Any]) -> NDArray[np.bool_]:
-    return np.array([name in given for name in spec.fields("user", kind)], bool)
+def _answer(user: EncodedUser, lookup: CacheLookup, found: _Found, times: StageTimes) -> Answer:
+    degraded = (*lookup.degraded, "deadline") if found.result.narrowed else lookup.degraded
+    return Answer(ad_ids=found.ad_ids, found=found.result, user=user.kind, history=user.history_count,
+                  user_cache=lookup.use, degraded=degraded, times=times, ended=found.ended,
+                  estimated_overlap=found.estimated_overlap, paths=found.paths, explanation=found.explanation)

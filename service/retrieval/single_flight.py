@@ -1,4 +1,4 @@
-"""One computation for all concurrent requests with the same key. Knows nothing of what is computed."""
+"""Single flight: one computation for all concurrent requests with the same key."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ Value = TypeVar("Value")
 
 
 class Flight(Generic[Value]):
-    """The value of one key while requests for it are under way; threads may share it."""
+    """The value of one key while requests for it are under way; thread-safe."""
 
     def __init__(self) -> None:
-        self.riders = 0
+        self.members = 0
         self._lock = threading.Lock()
         self._value: Value | None = None
 
     def value(self, compute: Callable[[], Value]) -> tuple[Value, bool]:
-        """The value, and whether this call computed it. Others wait for it; after a failure the next one tries."""
+        """The value, and whether this call computed it. Other calls wait; after a failure the next one tries."""
         with self._lock:
             if self._value is not None:
                 return self._value, False
@@ -28,19 +28,19 @@ class Flight(Generic[Value]):
 
 
 class SingleFlight(Generic[Value]):
-    """Flights by key. For one event loop: only `Flight.value` is called in other threads."""
+    """Flights by key, for one event loop; only `Flight.value` may be called in other threads."""
 
     def __init__(self) -> None:
         self._flights: dict[bytes, Flight[Value]] = {}
 
     @contextmanager
     def join(self, key: bytes) -> Iterator[Flight[Value]]:
-        """The flight of a key, which ends when the last request of it leaves this block."""
+        """The flight of a key, which ends when its last request leaves this block."""
         flight = self._flights.setdefault(key, Flight())
-        flight.riders += 1
+        flight.members += 1
         try:
             yield flight
         finally:
-            flight.riders -= 1
-            if not flight.riders:
+            flight.members -= 1
+            if not flight.members:
                 del self._flights[key]

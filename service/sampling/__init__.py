@@ -1,1 +1,1 @@
-"""Sampling off the request path: recent requests, the quality meter, recorded beams."""
+"""Samples of requests: recent ones for a new bundle, and those that the quality meter and the beam recorder take."""

@@ -1,4 +1,4 @@
-"""Samples of requests that one thread works through beside them, so that requests hardly feel it. Knows no HTTP."""
+"""A background thread that works through samples of requests at low priority, within a quarter of a core."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from index_store.search.scoring import TowerScorer, UserQuery
 Sample = TypeVar("Sample")
 
 _BLOCK = 512
-"""Pairs that are scored between two pauses: fractions of a millisecond for which a request may have to wait."""
+"""Pairs that are scored between two pauses, which delays a request by a fraction of a millisecond at most."""
 
 _SHARE = 0.25
-"""Of one core, at most, while there are samples to work on."""
+"""Share of one core that is used at most, while there are samples to work on."""
 
 _LOWEST_PRIORITY = 19
 _CLOSE_SECONDS = 5.0
 
 
 class BackgroundSampler(ABC, Generic[Sample]):
-    """One thread at the lowest priority; while it works some samples wait, more are counted and passed over.
+    """One thread at the lowest priority, and a bounded queue of samples; more are dropped and counted.
 
     Args:
         name: of the thread.
         room: samples that may wait.
-        passed_over: counts those that found no room.
+        passed_over: counts those that are dropped.
         idle_seconds: time without a sample after which `_idle` is called; None never calls it.
     """
 
@@ -57,34 +57,34 @@ class BackgroundSampler(ABC, Generic[Sample]):
 
     @abstractmethod
     def _work(self, sample: Sample) -> None:
-        """What is done with a sample, in the thread."""
+        """Works on a sample, in the thread."""
 
     @abstractmethod
     def _failed(self, sample: Sample, error: Exception) -> None:
-        """Takes note of a sample that `_work` raised for; the thread goes on."""
+        """Handles a sample that `_work` raised for; the thread goes on."""
 
     def _idle(self) -> None:
-        """Called in the thread when there was nothing to do for a while."""
+        """Called in the thread when there was no sample for `idle_seconds`."""
 
     def _take(self, sample: Sample) -> None:
-        """Lets a sample wait for the thread, or passes it over; never waits itself."""
+        """Queues a sample, or drops it where the queue is full; never waits."""
         try:
             self._waiting.put_nowait(sample)
         except Full:
             self._passed_over.inc()
 
     def _pausing(self, scorer: TowerScorer) -> PausingScorer:
-        """For searches in the thread: they leave requests their turn, and end when this is closed."""
+        """A scorer for searches in the thread, which pauses between blocks and ends when this is closed."""
         return PausingScorer(scorer, self._pauses)
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # elsewhere it would be the whole process
+        if sys.platform == "linux":  # elsewhere the call changes the whole process
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
         while not self._closed.is_set():
             self._next()
 
     def _next(self) -> None:
-        """Waits for a sample and works on it; holds none, and so no bundle, while it waits."""
+        """Waits for a sample and works on it; while waiting it holds no sample, and so keeps no bundle open."""
         try:
             sample = self._waiting.get(timeout=self._idle_seconds)
         except Empty:
@@ -98,7 +98,7 @@ class BackgroundSampler(ABC, Generic[Sample]):
             self._pauses.pause()
         except ClosedError:
             return
-        except Exception as error:  # the service answers without this too
+        except Exception as error:  # the service does not depend on it
             self._failed(sample, error)
 
 
@@ -123,7 +123,7 @@ class Pauses:
         self.since = time.thread_time()
 
     def pause(self) -> None:
-        """Waits as long as what was done since the last pause asks for.
+        """Waits in proportion to the work done since the last pause.
 
         Raises:
             ClosedError: the sampler is closed.
@@ -135,7 +135,7 @@ class Pauses:
 
 @dataclass(frozen=True)
 class PausingScorer:
-    """Scores as another does, in small blocks with pauses between them.
+    """Scores as another scorer does, in small blocks with pauses between them.
 
     Raises:
         ClosedError: from `score`, once the sampler is closed.

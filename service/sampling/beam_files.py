@@ -1,6 +1,6 @@
-"""The folder of recorded beams: whether it can be written, and Parquet files that are there whole or not at all.
+"""Files of recorded beams: checks their folder, and writes each Parquet file whole or not at all.
 
-What is in them says index_store/tree/recorded_beams.py. pyarrow is imported only where beams are recorded.
+Their columns are those of index_store/tree/recorded_beams.py. pyarrow is imported only where beams are recorded.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class BeamFolderError(Exception):
 
 
 def check_folder(folder: Path) -> None:
-    """Makes the folder if it is not there, and a file in it that is removed at once.
+    """Makes the folder if it is missing, and tries to write a file in it.
 
     Raises:
-        BeamFolderError: that does not work.
+        BeamFolderError: the folder cannot be made or written.
     """
     probe = folder / f".probe.{secrets.token_hex(8)}.partial"
     try:
@@ -51,17 +51,17 @@ def check_folder(folder: Path) -> None:
 
 
 def file_name(bundle_id: str) -> str:
-    """A name that no other file has, of this process or another one; names sort by time."""
+    """A name that is unique among all processes; names sort by time."""
     return f"beams-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{bundle_id}-{secrets.token_hex(6)}.parquet"
 
 
 def load_parquet() -> None:
-    """Imports pyarrow, which takes a while; better before the first request than in the middle of them."""
+    """Imports pyarrow, which takes a while, so it should happen before the first request."""
     import pyarrow.parquet  # noqa: F401
 
 
 def write_beams(path: Path, beams: RecordedBeams, bundle_id: str, tree: str) -> None:
-    """Writes a file: under another name first, so that no reader finds a part of it.
+    """Writes a file under a temporary name and renames it, so that no reader finds a part of it.
 
     Args:
         path: the file.
@@ -70,7 +70,7 @@ def write_beams(path: Path, beams: RecordedBeams, bundle_id: str, tree: str) -> 
         tree: digest of its tree.
 
     Raises:
-        OSError: it cannot be written; then nothing of it is left.
+        OSError: it cannot be written; nothing of it is left then.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -105,7 +105,7 @@ def _lists(rows: Ragged) -> Any:
 
 
 def _nested(fields: tuple[Ragged, ...], n: int) -> Any:
-    """An Arrow array of B lists with one list a field."""
+    """An Arrow array of B lists, each with one list for each field."""
     import pyarrow as pa
 
     inner = Ragged.of([one.row(row) for row in range(n) for one in fields])

@@ -1,7 +1,4 @@
-"""Records what beams find for the users who really ask, for test-time training; off the hot path, off by default.
-
-Knows no HTTP, nor how a file looks.
-"""
+"""The beam recorder: writes the beams of sampled requests for test-time training; off by default."""
 
 from __future__ import annotations
 
@@ -23,16 +20,16 @@ from service.telemetry import metrics
 from service.telemetry.request_log import log
 
 _ROOM = 16
-"""Samples that may wait: a burst of them, yet not many bundles that are kept open by it."""
+"""Samples that may wait: room for a burst, while few bundles are kept open by it."""
 
 _FILE_ROWS, _FILE_SECONDS = 4096, 600.0
 _FILE_NUMBERS = 1 << 22
-"""A file is written when it is so large or its first row so old; 16 MiB of numbers, however wide beams are."""
+"""A file is written once it has so many rows or numbers (16 MiB), or its first row is so old."""
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """An answered request; the retriever stays usable as long as somebody holds it, even after a swap."""
+    """An answered request; its retriever stays usable while it is referenced, even after a swap."""
 
     retriever: Retriever
     query: Query
@@ -41,13 +38,13 @@ class _Sample:
 class BeamRecorder(BackgroundSampler[_Sample]):
     """Writes encoded users and the nodes that the beam kept for them, without their ids.
 
-    The beam is searched for again in the background, as wide as the request asked, but over all ads: targeting and
-    exclusions are left out. What test-time training asks of a node is which share of its children a user is interested
-    in (Section 3.6), and a child that no advertiser offered to that user says nothing of that. Requests under targeting
-    are recorded like others all the same, for where ads choose their audience all requests are.
+    The search is repeated in the background with the beam width of the request, but over all ads: targeting and
+    exclusions are left out. Test-time training needs to know in which share of a node's children a user is interested
+    (Section 3.6), and a child that no advertiser offered to the user tells nothing about that. Requests with targeting
+    are recorded too, since where ads have predicates every request is under targeting.
 
     Not recorded are requests to /explain, `exact` ones, those that a deadline narrowed, and those whose task weights
-    ask for more than the first task.
+    name more than the first task.
 
     Args:
         sample_rate: share of the answers, 0 to 1; 0 starts no thread.
@@ -67,14 +64,14 @@ class BeamRecorder(BackgroundSampler[_Sample]):
             self._thread.start()
 
     def offer(self, retriever: Retriever, query: Query, answer: Answer) -> None:
-        """Takes an answered request into the sample, or not; never waits."""
+        """Samples an answered request, or not; never waits."""
         if random.random() >= self._sample_rate or query.exact or query.explain_ad is not None:
             return
         if not answer.found.narrowed and not query.task_weights[1:].any():
             self._take(_Sample(retriever, query))
 
     def close(self) -> None:
-        """Ends the thread and writes what it has found so far."""
+        """Ends the thread and writes what it has recorded so far."""
         super().close()
         if not self._thread.is_alive():
             self._write()
@@ -87,7 +84,7 @@ class BeamRecorder(BackgroundSampler[_Sample]):
             task_weights=query.task_weights, trace=True)
         row = RecordedBeams(user.features, Ragged.of([user.history]), kept_nodes(tree, found.steps))
         if retriever.bundle.bundle_id != self._bundle_id:
-            self._write()  # a file is of one bundle
+            self._write()  # a file holds beams of one bundle
             self._bundle_id, self._tree = retriever.bundle.bundle_id, tree.digest
         if not self._rows:
             self._began = time.monotonic()
@@ -106,14 +103,14 @@ class BeamRecorder(BackgroundSampler[_Sample]):
             self._write()
 
     def _write(self) -> None:
-        """Writes the rows, or loses them: they must not pile up where the disk is full."""
+        """Writes the rows, or drops them: they must not pile up where the disk is full."""
         rows, self._rows, self._numbers = self._rows, [], 0
         if not rows or self._folder is None:
             return
         try:
             write_beams(self._folder / file_name(self._bundle_id), RecordedBeams.joined(rows), self._bundle_id,
                         self._tree)
-        except Exception as error:  # the service answers without these files too
+        except Exception as error:  # the service does not depend on these files
             reason = error.strerror if isinstance(error, OSError) else None
             self._lost(len(rows), self._bundle_id, reason or type(error).__name__)
 

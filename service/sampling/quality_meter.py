@@ -1,7 +1,4 @@
-"""How good the answers are that people really get: some are searched for again, exhaustively, off the hot path.
-
-Knows no HTTP.
-"""
+"""The quality meter: repeats sampled searches exhaustively in the background, and measures the overlap."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from service.telemetry.request_log import log
 
 @dataclass(frozen=True)
 class _Sample:
-    """An answered request; the retriever stays usable as long as somebody holds it, even after a swap."""
+    """An answered request; its retriever stays usable while it is referenced, even after a swap."""
 
     retriever: Retriever
     query: Query
@@ -29,7 +26,7 @@ class _Sample:
 class QualityMeter(BackgroundSampler[_Sample]):
     """Observes `retrieval_live_overlap` for a share of the answers.
 
-    While one sample is searched for, one waits; more are counted and passed over.
+    While one sample is searched for, one waits; more are dropped and counted.
 
     Args:
         sample_rate: share of the answers, 0 to 1; 0 starts no thread.
@@ -42,7 +39,7 @@ class QualityMeter(BackgroundSampler[_Sample]):
             self._thread.start()
 
     def offer(self, retriever: Retriever, query: Query, answer: Answer) -> None:
-        """Takes an answer into the sample, or not; never waits."""
+        """Samples an answer, or not; never waits."""
         if random.random() < self._sample_rate and not query.exact:
             self._take(_Sample(retriever, query, answer))
 

@@ -1,4 +1,4 @@
-"""What GET /admin/bundles shows: the bundles beside the pointer, and what each worker serves."""
+"""The listing of GET /admin/bundles: the bundles beside the pointer, and what each worker serves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def listing(store: Path, current: Pointer | None, problem: str | None, loading: 
 
     Args:
         store: folder of bundles.
-        current: what its pointer says, None where that cannot be read.
+        current: its pointer, None where that cannot be read.
         problem: why the pointer is not followed.
         loading: name of the bundle that is being checked.
         workers: of this replica.

@@ -1,4 +1,4 @@
-"""A bundle on trial: checked in a process of its own, at a low priority, while another one serves."""
+"""A candidate bundle and its check, which runs in a process of its own at low priority while another bundle serves."""
 
 from __future__ import annotations
 
@@ -19,12 +19,19 @@ from service.settings import Settings
 # A tenth of what a worker gets where they compete; at the lowest priority a check would not end on a busy machine.
 _NICENESS = 10
 
-Fault = Literal["broken", "golden", "worse", "check"]
+Fault = Literal["broken", "golden", "worse", "check", "pointer"]
+"""Why a bundle is not served; values of the label `reason` of `retrieval_bundle_refused_total`."""
 
 
 @dataclass(frozen=True)
-class Rival:
-    """What a bundle must be as good as: the folder of the one that serves, requests for both, and the gate's limits."""
+class Incumbent:
+    """The bundle that serves, to which the candidate is compared.
+
+    Attributes:
+        folder: of the bundle.
+        requests: recent request bodies, which both bundles answer.
+        settings: of the service, for the limits of the gate.
+    """
 
     folder: Path
     requests: Sequence[bytes]
@@ -32,47 +39,64 @@ class Rival:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A bundle may serve; `comparison` is the table of both, empty where there was no rival."""
+class Accepted:
+    """The candidate may serve; `comparison` is the table of both bundles, empty where there was no incumbent."""
 
     comparison: str = ""
 
 
 @dataclass(frozen=True)
-class Unfit:
-    """Why a bundle must not serve: the kind of fault, the fact with what to do, and more to read."""
+class Rejected:
+    """The candidate must not serve.
+
+    Attributes:
+        fault: kind of the fault.
+        fact: what is wrong with it.
+        remedy: what to do.
+        details: more to read, of several lines.
+    """
 
     fault: Fault
-    reason: str
+    fact: str
+    remedy: str
     details: str = ""
 
+    @property
+    def reason(self) -> str:
+        return f"{self.fact}; {self.remedy}"
 
-_VERDICT: TypeAdapter[Fit | Unfit] = TypeAdapter(Unfit | Fit)
+
+Verdict = Accepted | Rejected
+
+_VERDICT: TypeAdapter[Verdict] = TypeAdapter(Rejected | Accepted)
 
 
 class Candidate:
-    """The supervisor's view of a check that runs.
+    """The supervisor's end of a check that runs.
 
     Args:
         spawn: makes the process.
-        folder: the bundle.
-        rival: the bundle that it shall replace; None where it need not be as good.
+        folder: the bundle to check.
+        incumbent: the bundle that it is compared to; None skips the comparison.
+
+    Attributes:
+        verdict: readable once the check has ended.
     """
 
-    def __init__(self, spawn: SpawnContext, folder: Path, rival: Rival | None) -> None:
-        self.verdict, theirs = spawn.Pipe(duplex=False)
-        self._process = spawn.Process(target=_check, args=(folder, rival, theirs), daemon=True)
+    def __init__(self, spawn: SpawnContext, folder: Path, incumbent: Incumbent | None) -> None:
+        self.verdict, sender = spawn.Pipe(duplex=False)
+        self._process = spawn.Process(target=_check, args=(folder, incumbent, sender), daemon=True)
         self._process.start()
-        theirs.close()
+        sender.close()
 
-    def result(self) -> Fit | Unfit:
-        """What came of it; for when `verdict` is readable."""
+    def result(self) -> Verdict:
+        """The verdict; call it once `verdict` is readable."""
         try:
             result = _VERDICT.validate_json(self.verdict.recv_bytes())
         except EOFError:  # it was killed, perhaps because memory ran short
             self._process.join()
-            result = Unfit("check", f"the check ended with exit status {self._process.exitcode}; look for the reason "
-                                    "in the log, and load the bundle again")
+            result = Rejected("check", f"the check ended with exit status {self._process.exitcode}",
+                              "look for the reason in the log, and load the bundle again")
         self.end()
         return result
 
@@ -84,18 +108,19 @@ class Candidate:
         self.verdict.close()
 
 
-def _check(folder: Path, rival: Rival | None, verdict: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; the supervisor gets it too, and decides
-    # Its metrics are nobody's, and every file of them would stay.
-    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+def _check(folder: Path, incumbent: Incumbent | None, sender: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the supervisor too, which decides
     os.nice(_NICENESS)
-    from service.telemetry.request_log import log_libraries
+    from service.telemetry.request_log import flush, log_libraries
 
     log_libraries()
-    verdict.send_bytes(_VERDICT.dump_json(asyncio.run(_fault(folder)) or _compared(folder, rival)))
+    verdict = asyncio.run(fault_of(folder)) or compared(folder, incumbent)
+    flush()  # the supervisor ends this process as soon as it has the verdict
+    sender.send_bytes(_VERDICT.dump_json(verdict))
 
 
-async def _fault(folder: Path) -> Unfit | None:
+async def fault_of(folder: Path) -> Rejected | None:
+    """Why a bundle cannot serve by itself: it does not open, or answers its golden requests wrongly."""
     from index_store.bundle.bundle import Bundle
     from index_store.bundle.manifest import BundleError
     from service.bundles.bundle_host import warming_problem
@@ -105,21 +130,25 @@ async def _fault(folder: Path) -> Unfit | None:
         retriever = Retriever(Bundle.open(folder))
         problem = await warming_problem(retriever)
     except BundleError as error:
-        return Unfit("broken", str(error))
-    except Exception as error:  # whatever is in those files, it is no bundle that could serve
-        return Unfit("broken", f"bundle {folder} cannot be opened: {type(error).__name__}: {error}; export it again")
-    return None if problem is None else Unfit("golden", f"bundle {folder}: {problem}; export it again, with the "
-                                                        "versions that are installed here")
+        return Rejected("broken", error.fact, error.remedy)
+    except Exception as error:  # whatever is in those files, the bundle cannot serve
+        return Rejected("broken", f"bundle {folder} cannot be opened: {type(error).__name__}: {error}",
+                        "export it again")
+    if problem is None:
+        return None
+    return Rejected("golden", f"bundle {folder}: {problem}",
+                    "export it again, with the versions that are installed here")
 
 
-def _compared(folder: Path, rival: Rival | None) -> Fit | Unfit:
-    if rival is None:
-        return Fit()
-    from service.supervisor.promotion_gate import GateLimits, judge
+def compared(folder: Path, incumbent: Incumbent | None) -> Verdict:
+    """The gate's verdict on a bundle that is sound."""
+    if incumbent is None:
+        return Accepted()
+    from service.supervisor.promotion_gate import GateLimits, compare
 
-    verdict = judge(folder, rival.folder, rival.requests, GateLimits.of(rival.settings))
-    if verdict.passed:
-        return Fit(verdict.text())
-    worse = "; ".join(row.measure for row in verdict.rows if not row.passed)
-    return Unfit("worse", f"bundle {folder} is worse than {rival.folder.name}, which serves, in: {worse}; the details "
-                          "have both values", verdict.text())
+    comparison = compare(folder, incumbent.folder, incumbent.requests, GateLimits.of(incumbent.settings))
+    if comparison.passed:
+        return Accepted(comparison.text())
+    worse = ", ".join(measure.name for measure in comparison.measures if not measure.passed)
+    return Rejected("worse", f"bundle {folder} is worse than {incumbent.folder.name}, which serves, in: {worse}",
+                    "see the details for both values, or load it with force: true", comparison.text())

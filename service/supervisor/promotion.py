@@ -1,7 +1,7 @@
-"""Which bundle this replica serves: follows the pointer of its folder of bundles, and moves it for the admin calls.
+"""Promotion: follows the pointer of the folder of bundles, and moves it for the admin calls.
 
-One bundle at a time is on trial, in a process of its own. What passes is told to all workers; what does not is refused
-once, and the bundle that serves goes on serving. docs/decisions/0009-bundle-life.md says why it is so.
+One bundle at a time is checked, in a process of its own. The workers are told to serve what passes; what does not is
+refused once, and the current bundle goes on serving. docs/decisions/0009-bundle-life.md has the reasons.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from service.bundles.control_channel import Call, Failed, Message, Refusal, Rele
 from service.contract.errors import ErrorType
 from service.settings import Settings, variable
 from service.supervisor.bundle_listing import listing, serving
-from service.supervisor.candidate import Candidate, Fit, Rival, Unfit
+from service.supervisor.candidate import Candidate, Incumbent, Rejected, Verdict
 from service.supervisor.workers import Worker, Workers
 from service.telemetry import metrics
 from service.telemetry.request_log import log
@@ -31,9 +31,18 @@ _RETRY_SECONDS = 30.0
 
 @dataclass
 class _Load:
-    """An admin call under way: who asked for what, what the pointer said then, and when an answer is due."""
+    """An admin call under way.
 
-    asker: Worker
+    Attributes:
+        caller: the worker that forwarded it.
+        number: of the call, within that worker.
+        release: what is to be loaded.
+        before: the pointer when the call came.
+        began, due: when the call came and when its answer is due, in seconds of `time.monotonic()`.
+        comparison: table of the gate, empty where there was none.
+    """
+
+    caller: Worker
     number: int
     release: Release
     before: Pointer | None
@@ -43,8 +52,8 @@ class _Load:
 
 
 @dataclass
-class _Trial:
-    """A bundle that is being checked, until when, and for whom; `load` is None where the pointer named it."""
+class _Check:
+    """A check under way, when it is due, and the call that asked for it; None where the pointer named the bundle."""
 
     release: Release
     candidate: Candidate
@@ -64,17 +73,17 @@ class RefusedError(Exception):
 
 
 class Promotion:
-    """Decides for one replica.
+    """Decides which bundle one replica serves.
 
     Args:
         store: folder of bundles; None where a single bundle is served for good.
         first: what the workers start with.
-        workers: who is told.
-        spawn: makes the processes of trials.
+        workers: of this replica.
+        spawn: makes the processes of checks.
         settings: of the service.
 
     Attributes:
-        target: the bundle that every worker is to serve.
+        target: the bundle that every worker should serve.
     """
 
     def __init__(self, store: Path | None, first: Release, workers: Workers, spawn: SpawnContext,
@@ -85,17 +94,17 @@ class Promotion:
         self._stamp: Stamp | None = None
         self._pointer: Pointer | None = None
         self._problem: str | None = None
-        self._trial: _Trial | None = None
+        self._check: _Check | None = None
         self._load: _Load | None = None
         metrics.POINTER_MISMATCH.set(0)
 
     @property
     def sources(self) -> list[Any]:
         """What to wait for beside the workers."""
-        return [] if self._trial is None else [self._trial.candidate.verdict]
+        return [] if self._check is None else [self._check.candidate.verdict]
 
     def heard(self, worker: Worker, message: Message) -> None:
-        """Takes what a worker says."""
+        """Handles a message of a worker."""
         if isinstance(message, Call):
             try:
                 self._called(worker, message)
@@ -104,48 +113,52 @@ class Promotion:
             except OSError as error:
                 worker.send(Reply(message.number, Refusal(
                     ErrorType.INTERNAL, f"the folder of bundles cannot be read ({error.strerror})",
-                    "see to it that the service may read it")))
+                    "give the service the right to read it")))
         elif isinstance(message, Serving):
             worker.serving, worker.failure = message.release, None
         elif isinstance(message, Failed) and message.release == self.target:
             worker.failure, worker.failed_at = message.reason, time.monotonic()
 
     def tick(self) -> None:
-        """Does what is due: takes a verdict, looks at the pointer, answers calls."""
+        """Does what is due: looks at the pointer, takes a verdict, answers calls."""
         now = time.monotonic()
         if self._store is not None:
             self._look(self._store)
-        if self._trial is not None and self._trial.candidate.verdict.poll():
-            trial, self._trial = self._trial, None
-            self._decided(trial, trial.candidate.result())
-        elif self._trial is not None and now > self._trial.due:
-            trial, self._trial = self._trial, None
-            trial.candidate.end()
-            seconds, name = self._settings.load_seconds, variable("load_seconds")
-            self._decided(trial, Unfit("check", f"the check of bundle {trial.release} has taken {seconds:g} s; have "
-                                                f"{name} raised, and load it again"))
-        if self._store is not None:  # before the answer, for whoever looks at it then
+        if self._check is not None:
+            self._take_verdict(self._check, now)
+        if self._store is not None:  # before the answer: a caller may read the metric next
             metrics.POINTER_MISMATCH.set(self._mismatch())
-        if self._load is not None and self._trial is None:
+        if self._load is not None and self._check is None:
             self._answer_load(self._load, now)
         for worker in self._workers:
             if worker.serving and worker.failure and now > worker.failed_at + _RETRY_SECONDS:
                 worker.failure = None
                 worker.send(Serve(self.target))
 
+    def _take_verdict(self, check: _Check, now: float) -> None:
+        if check.candidate.verdict.poll():
+            self._check = None
+            self._decided(check, check.candidate.result())
+        elif now > check.due:
+            self._check = None
+            check.candidate.end()
+            self._decided(check, Rejected(
+                "check", f"the check of bundle {check.release} has taken {self._settings.load_seconds:g} s",
+                f"have {variable('load_seconds')} raised, and load it again"))
+
     def end(self) -> None:
-        """Stops a trial that runs and answers whoever waits for it; for the service's end."""
+        """Stops a check that runs and answers the call that waits for it; at the end of the service."""
         if self._load is not None:
             self._reply(self._load, Refusal(ErrorType.DRAINING, "the service ends before the bundle is loaded",
                                             "ask another replica; this one starts with what the pointer says"))
-        if self._trial is not None:
-            self._trial.candidate.end()
-            self._trial = None
+        if self._check is not None:
+            self._check.candidate.end()
+            self._check = None
 
-    # What the pointer says.
+    # The pointer.
 
     def _look(self, store: Path) -> None:
-        """Reads the pointer if it was replaced; a trial that is under way is then one for yesterday's pointer."""
+        """Reads the pointer if it was replaced; a check that is under way was then for an older pointer."""
         stamp = pointer.stamp(store)
         if stamp == self._stamp:
             return
@@ -154,7 +167,7 @@ class Promotion:
             self._pointer = pointer.read(store)
         except PointerError as error:
             self._pointer, self._problem = None, str(error)
-            self._refuse("pointer", None, str(error))
+            self._refuse(None, Rejected("pointer", error.fact, error.remedy))
             return
         if self._load is not None and self._load.release.name == self._pointer.bundle:
             self._load.before = self._pointer  # another replica was asked for the same, and was faster
@@ -167,24 +180,24 @@ class Promotion:
             release = _release(folder)
         except BundleError as error:
             self._problem = str(error)
-            self._refuse("broken", folder.name, str(error))
+            self._refuse(folder.name, Rejected("broken", error.fact, error.remedy))
             return
         self._problem = None
         if release == self._previous:
             self._switch(release)
         elif release != self.target:
-            self._try(release)
+            self._start_check(release)
 
     def _give_up(self, why: str) -> None:
-        """Ends what an older pointer or call has begun."""
+        """Ends what an older pointer or call has started."""
         load = self._load
-        if self._trial is not None:
-            self._trial.candidate.end()
-            self._trial = None
+        if self._check is not None:
+            self._check.candidate.end()
+            self._check = None
         if load is not None:
             self._reply(load, Refusal(ErrorType.POINTER_CHANGED, f"{why}: {load.release} is not loaded", _LOOK))
 
-    # What callers ask for.
+    # Admin calls.
 
     def _called(self, worker: Worker, call: Call) -> None:
         if self._store is None:
@@ -192,24 +205,25 @@ class Promotion:
                                f"{self.target.folder}, which it serves for good",
                                "start it with a folder of bundles, see `python -m index_store promote`")
         if call.action == "list":
-            loading = None if self._trial is None else self._trial.release.name
+            loading = None if self._check is None else self._check.release.name
             worker.send(Reply(call.number, listing(self._store, self._pointer, self._problem, loading, self._workers)))
             return
-        if self._load is not None or self._trial is not None:
-            busy = self._trial.release.name if self._trial is not None else self.target.name
+        if self._load is not None or self._check is not None:
+            busy = self._check.release.name if self._check is not None else self.target.name
             raise RefusedError(ErrorType.LOAD_IN_PROGRESS, f"bundle {busy} is being loaded on this replica",
                                f"wait until that is done; {_LOOK}")
         name = call.bundle if call.action == "load" else self._before()
         release = self._named(self._store, name)
         now = time.monotonic()
         load = _Load(worker, call.number, release, self._pointer, now, now + self._settings.load_seconds)
-        # A rollback must not wait for a check of what has served already.
+        # A rollback must not wait for a check of a bundle that has served already.
         if release == self.target or (call.action == "rollback" and release == self._previous):
             self._promote(self._store, load)
         else:
             self._load = load
             gated = call.action == "load" and not call.force
-            self._try(release, load, Rival(self.target.folder, call.requests, self._settings) if gated else None)
+            incumbent = Incumbent(self.target.folder, call.requests, self._settings) if gated else None
+            self._start_check(release, load, incumbent)
 
     def _before(self) -> str:
         if self._pointer is None or self._pointer.previous is None:
@@ -228,7 +242,7 @@ class Promotion:
         try:
             return _release(folder)
         except BundleError as error:
-            raise self._refuse("broken", name, str(error)) from error
+            raise self._refuse(name, Rejected("broken", error.fact, error.remedy)) from error
 
     def _promote(self, store: Path, load: _Load) -> None:
         """Writes the pointer, and tells the workers."""
@@ -239,9 +253,9 @@ class Promotion:
             if moved != load.before or load.release != self.target:  # the others look when it is replaced
                 self._stamp = pointer.replace(store, moved, load.before)
         except PointerChangedError as error:
-            raise RefusedError(ErrorType.POINTER_CHANGED, str(error), _LOOK) from error
+            raise RefusedError(ErrorType.POINTER_CHANGED, error.fact, _LOOK) from error
         except PointerError as error:
-            raise RefusedError(ErrorType.POINTER_UNWRITABLE, str(error), error.remedy) from error
+            raise RefusedError(ErrorType.POINTER_UNWRITABLE, error.fact, error.remedy) from error
         self._pointer, self._problem, self._load = moved, None, load
         if load.release != self.target:
             self._switch(load.release)
@@ -266,26 +280,26 @@ class Promotion:
 
     def _reply(self, load: _Load, outcome: dict[str, Any] | Refusal) -> None:
         self._load = None
-        load.asker.send(Reply(load.number, outcome))
+        load.caller.send(Reply(load.number, outcome))
 
-    # What comes of a bundle.
+    # Checks and what follows from them.
 
-    def _try(self, release: Release, load: _Load | None = None, rival: Rival | None = None) -> None:
+    def _start_check(self, release: Release, load: _Load | None = None, incumbent: Incumbent | None = None) -> None:
         due = time.monotonic() + self._settings.load_seconds
-        self._trial = _Trial(release, Candidate(self._spawn, release.folder, rival), due, load)
+        self._check = _Check(release, Candidate(self._spawn, release.folder, incumbent), due, load)
 
-    def _decided(self, trial: _Trial, result: Fit | Unfit) -> None:
-        load = trial.load
-        if isinstance(result, Unfit):
-            refused = self._refuse(result.fault, trial.release.name, result.reason, result.details)
+    def _decided(self, check: _Check, verdict: Verdict) -> None:
+        load = check.load
+        if isinstance(verdict, Rejected):
+            refused = self._refuse(check.release.name, verdict)
             if load is None:
-                self._problem = result.reason
+                self._problem = verdict.reason
             else:
                 self._reply(load, refused.refusal)
         elif load is None:
-            self._switch(trial.release)
+            self._switch(check.release)
         elif self._store is not None:
-            load.comparison = result.comparison
+            load.comparison = verdict.comparison
             try:
                 self._promote(self._store, load)
             except RefusedError as error:
@@ -297,13 +311,12 @@ class Promotion:
             worker.failure = None
         self._workers.tell(Serve(release))
 
-    def _refuse(self, fault: str, name: str | None, reason: str, details: str = "") -> RefusedError:
-        metrics.BUNDLE_REFUSED.labels(fault).inc()
-        log("bundle_refused", bundle=name, reason=reason, fault=fault, details=details or None)
-        remedy = f"bundle {self.target} goes on serving"
-        if fault == "worse":
-            remedy += "; load it with force: true if you want it all the same"
-        return RefusedError(ErrorType.BUNDLE_REFUSED, reason, remedy, details)
+    def _refuse(self, name: str | None, why: Rejected) -> RefusedError:
+        """Counts and logs a bundle, or the pointer, that is not followed; the error is for a call that waits for it."""
+        metrics.BUNDLE_REFUSED.labels(why.fault).inc()
+        log("bundle_refused", bundle=name, reason=why.reason, fault=why.fault, details=why.details or None)
+        return RefusedError(ErrorType.BUNDLE_REFUSED, why.fact,
+                            f"{why.remedy}; bundle {self.target} goes on serving", why.details)
 
     def _mismatch(self) -> int:
         if self._pointer is None or self._pointer.bundle != self.target.name or self._problem is not None:
@@ -312,6 +325,6 @@ class Promotion:
 
 
 def _release(folder: Path) -> Release:
-    """Reads the manifest and the sizes of the files alone."""
+    """Reads the manifest and the sizes of the files, not their content."""
     return Release(folder.name, folder, BundleFiles(folder, verify=False).manifest.bundle_id)
 

@@ -1,7 +1,7 @@
-"""Is a bundle as good as the one that serves? Both answer the same requests in turn; one that is worse does not pass.
+"""The promotion gate: compares a candidate bundle with the one that serves, on the same requests.
 
-It opens both bundles and computes for seconds: for a process of its own, at low priority. Knows nothing of HTTP,
-pointers or workers, and takes for granted that the candidate's files were verified.
+It opens both bundles and computes for seconds, so it runs in a process of its own at low priority. The files of the
+candidate must have been verified before.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from index_store.targeting.predicates import PredicateError
 from service.contract.errors import ErrorType, ServiceError, from_feature_error, from_predicate_error
 from service.contract.parsing import UNLIMITED, parse_body, to_query
 from service.contract.query import EncodedUser, SearchOptions
-from service.retrieval.retriever import Retriever, read_curve
+from service.retrieval.beam_choice import read_curve
+from service.retrieval.retriever import Retriever
 from service.settings import Settings
 
 _OVERLAP = "overlap, sealed"
@@ -35,7 +36,7 @@ _ROUNDS = 3
 """Timed searches of each request in each bundle; the fastest counts."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GateLimits:
     """How much worse than the current bundle a candidate may be, and how long the comparison may take.
 
@@ -43,7 +44,7 @@ class GateLimits:
         overlap_loss: of overlap with the exhaustive answer, absolute; a replay may lose its standard error too.
         recall_loss: share of the sealed recall.
         ads_loss: share of the ads in the index, and of the distinct ads that the requests return.
-        latency_rise: share of the median search.
+        latency_rise: share of the median search time.
         seconds: for exhaustive searches, both bundles together.
     """
 
@@ -55,20 +56,21 @@ class GateLimits:
 
     @classmethod
     def of(cls, settings: Settings) -> GateLimits:
-        return cls(settings.gate_overlap_loss, settings.gate_recall_loss, settings.gate_ads_loss,
-                   settings.gate_latency_rise, settings.gate_seconds)
+        return cls(overlap_loss=settings.gate_overlap_loss, recall_loss=settings.gate_recall_loss,
+                   ads_loss=settings.gate_ads_loss, latency_rise=settings.gate_latency_rise,
+                   seconds=settings.gate_seconds)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Measure:
     """One measure of both bundles.
 
     Attributes:
-        candidate: None where its evaluation.json does not hold what that of the current bundle does.
+        candidate: None where its evaluation.json lacks what that of the current bundle has.
         allowed: the worst value with which the candidate passes.
     """
 
-    measure: str
+    name: str
     current: float
     candidate: float | None
     allowed: float
@@ -82,23 +84,23 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the comparison found; `basis` says in words what was replayed, `refusals` why the candidate refused."""
+class Comparison:
+    """All measures; `basis` says in words what was replayed, `refusals` counts the candidate's by error type."""
 
-    rows: tuple[Comparison, ...]
+    measures: tuple[Measure, ...]
     basis: str
     refusals: Mapping[ErrorType, int]
 
     @property
     def passed(self) -> bool:
-        return all(row.passed for row in self.rows)
+        return all(measure.passed for measure in self.measures)
 
     def text(self) -> str:
         """All measures as an aligned table, those that do not pass marked."""
         cells = [("measure", "current", "candidate", "allowed", "")]
-        cells += [(row.measure, _shown(row.current), "none" if row.candidate is None else _shown(row.candidate),
+        cells += [(row.name, _shown(row.current), "none" if row.candidate is None else _shown(row.candidate),
                    ("at least " if row.better == "higher" else "at most ") + _shown(row.allowed),
-                   "" if row.passed else "WORSE") for row in self.rows]
+                   "" if row.passed else "WORSE") for row in self.measures]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = ["  ".join((name.ljust(widths[0]), *(cell.rjust(width) for cell, width in
                                                      zip(rest[:-1], widths[1:-1], strict=True)), rest[-1])).rstrip()
@@ -107,65 +109,46 @@ class Verdict:
         return "\n".join([*lines, "; ".join([self.basis, *refused])])
 
 
-def judge(candidate: Path, current: Path, requests: Sequence[bytes], limits: GateLimits) -> Verdict:
+def compare(candidate: Path, current: Path, requests: Sequence[bytes], limits: GateLimits) -> Comparison:
     """Compares two bundles on the same requests.
 
     Args:
-        candidate: folder of the bundle that shall serve.
+        candidate: folder of the bundle that is to serve.
         current: folder of the one that does.
         requests: bodies of POST /retrieve. All are answered by the beam; `budget_ms`, which would choose it by the
-            clock, counts as absent. Where the current bundle answers none of them, its golden requests are asked.
+            clock, counts as absent. Where the current bundle answers none of them, its golden requests are replayed.
         limits: what may be worse, and by how much.
 
     Raises:
         BundleError: one of the bundles is broken.
     """
-    with _Side(current) as now, _Side(candidate) as new:
-        answered = [(body, asked) for body in requests if isinstance(asked := now.prepare(body), _Asked)]
-        source = "recorded"
-        if not answered:
-            golden = [orjson.dumps(entry["request"]) for entry in now.opened.golden]
-            answered = [(body, asked) for body in golden if isinstance(asked := now.prepare(body), _Asked)]
-            source = "golden"
-        pairs: list[tuple[_Asked, _Asked]] = []
-        refusals: Counter[ErrorType] = Counter()
-        for body, asked in answered:
-            other = new.prepare(body)
-            if isinstance(other, _Asked):
-                pairs.append((asked, other))
-            else:
-                refusals[other] += 1
-        rows = [Comparison("refused requests", 0, refusals.total(), 0, "lower"), *_sealed(now, new, limits)]
+    with _OpenBundle(current) as now, _OpenBundle(candidate) as new:
+        replay = _Replay.of(now, new, requests)
+        rows = [Measure("refused requests", 0, replay.refusals.total(), 0, "lower"), *_sealed(now, new, limits)]
         exhaustive = 0
-        if pairs:
-            overlaps, returned = _overlaps(pairs, limits.seconds)
-            exhaustive = len(overlaps)
-            overlap, new_overlap = (fmean(values) for values in zip(*overlaps, strict=True))
-            ms, new_ms = (median(times) * 1000 for times in zip(*_seconds(pairs), strict=True))
-            rows += [Comparison("overlap, replayed", overlap, new_overlap,
-                                overlap - limits.overlap_loss - _standard_error(overlaps), "higher"),
-                     _share("ads returned", *returned, limits.ads_loss),
-                     Comparison("search, median CPU ms", ms, new_ms, ms * (1 + limits.latency_rise), "lower")]
-        basis = f"{len(answered)} {source} requests, {exhaustive} of them searched exhaustively too"
-        return Verdict(tuple(rows), basis, dict(refusals))
+        if replay.pairs:
+            replayed, exhaustive = _replayed(replay.pairs, limits)
+            rows += replayed
+        basis = f"{replay.answered} {replay.source} requests, {exhaustive} of them searched exhaustively too"
+        return Comparison(tuple(rows), basis, dict(replay.refusals))
 
 
-class _Side:
-    """One of the two bundles, open as long as the context."""
+class _OpenBundle:
+    """One of the two bundles, open for the length of a `with` block."""
 
     def __init__(self, folder: Path) -> None:
         self.opened = Bundle.open(folder, verify=False)
         self._retriever = Retriever(self.opened)
         self._fields = frozenset(field.name for field in self.opened.content.encoder.spec.user_fields)
 
-    def __enter__(self) -> _Side:
+    def __enter__(self) -> _OpenBundle:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._retriever.close()
 
-    def prepare(self, body: bytes) -> _Asked | ErrorType:
-        """A request ready to be searched for, or why this bundle refuses it."""
+    def prepare(self, body: bytes) -> _PreparedSearch | ErrorType:
+        """The search that a request asks for, or why this bundle refuses it."""
         retriever = self._retriever
         try:
             query = replace(to_query(parse_body(body), self.opened.manifest, UNLIMITED), exact=False, budget_ms=None)
@@ -178,13 +161,14 @@ class _Side:
         except PredicateError as error:
             return from_predicate_error(error).error_type
         beam = retriever.beam_of(query, retriever.eligible(user, excluded))
-        return _Asked(retriever, user, retriever.embed(retriever.tower_input(user)),
-                      SearchOptions(query.top_k, beam.beam_width, False, query.task_weights, excluded))
+        return _PreparedSearch(retriever, user, retriever.embed(retriever.tower_input(user)),
+                               SearchOptions(top_k=query.top_k, beam_width=beam.beam_width, exact=False,
+                                             task_weights=query.task_weights, excluded=excluded))
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A request as one bundle reads it."""
+class _PreparedSearch:
+    """A request parsed and encoded by one bundle, ready to be searched for."""
 
     retriever: Retriever
     user: EncodedUser
@@ -195,51 +179,101 @@ class _Asked:
         return self.retriever.search(self.user, replace(self.options, exact=exact), self.embedding)
 
     def seconds(self) -> float:
-        """Processor time of one search, which other processes disturb less than the clock's."""
+        """Processor time of one search, which other processes disturb less than wall time."""
         start = time.thread_time()
         self.search()
         return time.thread_time() - start
 
 
-def _overlaps(pairs: Sequence[tuple[_Asked, _Asked]],
-              seconds: float) -> tuple[list[tuple[float, float]], tuple[int, int]]:
+_Pair = tuple[_PreparedSearch, _PreparedSearch]
+"""One request in the current bundle and in the candidate."""
+
+
+@dataclass(frozen=True)
+class _Replay:
+    """The requests that the current bundle answers.
+
+    Attributes:
+        source: where they come from.
+        answered: how many they are.
+        pairs: those that the candidate answers too.
+        refusals: of the candidate for the others, by error type.
+    """
+
+    source: Literal["recorded", "golden"]
+    answered: int
+    pairs: Sequence[_Pair]
+    refusals: Counter[ErrorType]
+
+    @classmethod
+    def of(cls, now: _OpenBundle, new: _OpenBundle, requests: Sequence[bytes]) -> _Replay:
+        recorded = _answered(now, requests)
+        golden = [] if recorded else _answered(now, [orjson.dumps(one["request"]) for one in now.opened.golden])
+        pairs: list[_Pair] = []
+        refusals: Counter[ErrorType] = Counter()
+        for body, search in recorded or golden:
+            other = new.prepare(body)
+            if isinstance(other, _PreparedSearch):
+                pairs.append((search, other))
+            else:
+                refusals[other] += 1
+        return cls("recorded" if recorded else "golden", len(recorded or golden), pairs, refusals)
+
+
+def _answered(bundle: _OpenBundle, bodies: Sequence[bytes]) -> list[tuple[bytes, _PreparedSearch]]:
+    prepared = [(body, bundle.prepare(body)) for body in bodies]
+    return [(body, search) for body, search in prepared if isinstance(search, _PreparedSearch)]
+
+
+def _replayed(pairs: Sequence[_Pair], limits: GateLimits) -> tuple[list[Measure], int]:
+    """What replaying requests measures, and how many of them were searched exhaustively."""
+    overlaps, returned = _overlaps(pairs, limits.seconds)
+    overlap, new_overlap = (fmean(values) for values in zip(*overlaps, strict=True))
+    ms, new_ms = (median(times) * 1000 for times in zip(*_seconds(pairs), strict=True))
+    return [Measure("overlap, replayed", overlap, new_overlap,
+                    overlap - limits.overlap_loss - _standard_error(overlaps), "higher"),
+            _share("ads returned", *returned, limits.ads_loss),
+            Measure("search, median CPU ms", ms, new_ms, ms * (1 + limits.latency_rise), "lower")], len(overlaps)
+
+
+def _overlaps(pairs: Sequence[_Pair], seconds: float) -> tuple[list[tuple[float, float]], tuple[int, int]]:
     """Overlaps of as many requests as fit into the time, the first in any case, and distinct ads returned by all."""
     stop = time.monotonic() + seconds
     overlaps: list[tuple[float, float]] = []
     returned: tuple[set[int], set[int]] = (set(), set())
-    for asked in pairs:
-        found = [one.search() for one in asked]
+    for pair in pairs:
+        found = [one.search() for one in pair]
         for rows, result in zip(returned, found, strict=True):
             rows.update(result.rows.tolist())
         if not overlaps or time.monotonic() < stop:
-            now, new = (beam.overlap(one.search(exact=True)) for beam, one in zip(found, asked, strict=True))
+            now, new = (beam.overlap(one.search(exact=True)) for beam, one in zip(found, pair, strict=True))
             overlaps.append((now, new))
     return overlaps, (len(returned[0]), len(returned[1]))
 
 
 def _standard_error(overlaps: Sequence[tuple[float, float]]) -> float:
-    """Of the mean difference: that much two equally good bundles differ on few requests."""
+    """Standard error of the mean difference: on few requests two equally good bundles differ by that much."""
     return stdev(new - now for now, new in overlaps) / len(overlaps) ** 0.5 if len(overlaps) > 1 else 0.0
 
 
-def _seconds(pairs: Sequence[tuple[_Asked, _Asked]]) -> list[tuple[float, float]]:
-    """Fastest search of each request in both bundles, which take turns, so that noise meets both alike."""
+def _seconds(pairs: Sequence[_Pair]) -> list[tuple[float, float]]:
+    """Fastest search of each request in both bundles, which take turns, so that noise affects both alike."""
     times: list[tuple[list[float], list[float]]] = [([], []) for _ in pairs]
     for _ in range(_ROUNDS):
-        for asked, (now, new) in zip(pairs, times, strict=True):
-            now.append(asked[0].seconds())
-            new.append(asked[1].seconds())
+        for pair, (now, new) in zip(pairs, times, strict=True):
+            now.append(pair[0].seconds())
+            new.append(pair[1].seconds())
     return [(min(now), min(new)) for now, new in times]
 
 
-def _sealed(now: _Side, new: _Side, limits: GateLimits) -> list[Comparison]:
-    """What needs no replay: size, and the quality that was measured at export."""
+def _sealed(now: _OpenBundle, new: _OpenBundle, limits: GateLimits) -> list[Measure]:
+    """Measures that need no replay: number of ads, and the quality that was measured at export."""
     rows = [_share("ads in the index", now.opened.content.tree.n_items, new.opened.content.tree.n_items,
                    limits.ads_loss)]
     before, after = _quality(now.opened), _quality(new.opened)
-    for measure, value in before.items():
-        allowed = value - limits.overlap_loss if measure == _OVERLAP else value * (1 - limits.recall_loss)
-        rows.append(Comparison(measure, value, after.get(measure), allowed, "higher"))
+    for name, value in before.items():
+        allowed = value - limits.overlap_loss if name == _OVERLAP else value * (1 - limits.recall_loss)
+        rows.append(Measure(name, value, after.get(name), allowed, "higher"))
     return rows
 
 
@@ -252,8 +286,8 @@ def _quality(opened: Bundle) -> dict[str, float]:
     return found if overlap is None else found | {_OVERLAP: overlap}
 
 
-def _share(measure: str, now: int, new: int, loss: float) -> Comparison:
-    return Comparison(measure, now, new, ceil(now * (1 - loss)), "higher")
+def _share(name: str, now: int, new: int, loss: float) -> Measure:
+    return Measure(name, now, new, ceil(now * (1 - loss)), "higher")
 
 
 def _shown(value: float) -> str:

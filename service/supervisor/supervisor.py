@@ -1,4 +1,4 @@
-"""The parent process: verifies the first bundle, opens the socket, and runs the service until it is told to stop."""
+"""The supervisor process: verifies the first bundle, binds the address, and runs the workers until a stop signal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import tempfile
 import time
 import traceback
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from index_store.bundle.manifest import BundleError
 from service.bundles.control_channel import Drain, Release
 from service.sampling.beam_files import check_folder
 from service.settings import Settings, variable
-from service.telemetry.request_log import log
+from service.telemetry.request_log import log, log_libraries
 
 if TYPE_CHECKING:
     from service.supervisor.promotion import Promotion
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class ListenError(Exception):
-    """The address cannot be listened on; the message says which and why."""
+    """The service cannot listen on its address; the message names it and the reason."""
 
 
 def serve(folder: Path, settings: Settings) -> int:
@@ -46,7 +45,7 @@ def serve(folder: Path, settings: Settings) -> int:
     Raises:
         BundleError: the bundle is broken, and so is the one that the pointer names as the one before.
         PointerError: the pointer is missing or unreadable.
-        ListenError: the port is taken or not ours to take.
+        ListenError: the address cannot be bound.
         BeamFolderError: beams are to be recorded, and their folder cannot be written.
         SettingsError: Redis can never be used as it is set.
     """
@@ -58,8 +57,8 @@ def serve(folder: Path, settings: Settings) -> int:
         check_redis(settings)
     store = folder if pointer.is_bundle_folder(folder) else None
     first = _first(store, folder)
-    with open_address(settings) as listening, tempfile.TemporaryDirectory(prefix="retrieval-metrics-") as shared:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared  # telemetry/metrics.py reads it
+    with open_address(settings) as listening:
+        log_libraries()
         from service.supervisor.promotion import Promotion
         from service.supervisor.workers import StartFailedError, Workers
 
@@ -75,13 +74,13 @@ def serve(folder: Path, settings: Settings) -> int:
             return 1
         finally:
             promotion.end()
-            listening.close()  # else it would go on to queue connections that nobody accepts
+            listening.close()  # or it would still queue connections that nobody accepts
             workers.end()
     return 0
 
 
 def _run(workers: Workers, promotion: Promotion, stop: int, settings: Settings) -> None:
-    """Keeps the workers alive and on the right bundle, until the signal; then lets them refuse for a while."""
+    """Keeps the workers alive and on the right bundle until a stop signal, then drains."""
     drained_at: float | None = None
     while drained_at is None or time.monotonic() < drained_at:
         if drained_at is None:
@@ -93,7 +92,7 @@ def _run(workers: Workers, promotion: Promotion, stop: int, settings: Settings) 
         if stop in ready:
             number = os.read(stop, 1)[0]
             if drained_at is not None or number == signal.SIGINT:
-                return  # told twice, or by somebody at a terminal who does not want to wait
+                return  # a second signal, or Ctrl-C: do not wait
             log("draining", seconds=settings.drain_seconds)
             workers.tell(Drain())
             drained_at = time.monotonic() + settings.drain_seconds
@@ -101,12 +100,12 @@ def _run(workers: Workers, promotion: Promotion, stop: int, settings: Settings) 
             for worker, message in heard:
                 promotion.heard(worker, message)
             promotion.tick()
-        except Exception:  # a defect here must not end what serves
+        except Exception:  # a defect here must not stop the workers
             log("supervisor_failed", traceback=traceback.format_exc())
 
 
 def _first(store: Path | None, folder: Path) -> Release:
-    """The bundle to start with: reads every byte of it, so that the workers need not."""
+    """The bundle to start with, every file of it verified, so that the workers need not do it again."""
     if store is None:
         return _sound(folder.resolve())
     current = pointer.read(store)
@@ -115,7 +114,7 @@ def _first(store: Path | None, folder: Path) -> Release:
     except BundleError as error:
         if current.previous is None:
             raise
-        # A replica that starts now serves what those serve that have refused the bundle, and goes on to refuse it too.
+        # The replicas that refused this bundle still serve the previous one; a replica that starts now does the same.
         log("bundle_refused", bundle=current.bundle, reason=str(error), fault="broken")
         return _sound(store / current.previous)
 
@@ -125,28 +124,38 @@ def _sound(folder: Path) -> Release:
 
 
 def open_address(settings: Settings) -> socket.socket:
-    """A socket with its address. The workers listen: until one can accept, callers are refused and need not wait.
+    """A socket bound to the address. Only workers listen on it, so until one can accept, callers are refused at once.
 
     Raises:
-        ListenError: the address is taken or not ours to take.
+        ListenError: the address cannot be bound.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family)
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM,
+                                                                flags=socket.AI_PASSIVE)[0]
+        listening = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:  # the latter for what cannot be a host name, such as `a..b`
+        raise _cannot_listen(settings, error) from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listening.bind((settings.host, settings.port))
+        listening.bind(address)
     except OSError as error:
         listening.close()
-        raise ListenError(f"cannot listen on {settings.host}:{settings.port} ({os.strerror(error.errno or 0)}); choose "
-                          f"another with --host and --port, or {variable('host')} and {variable('port')}") from error
+        raise _cannot_listen(settings, error) from error
     return listening
+
+
+def _cannot_listen(settings: Settings, error: OSError | UnicodeError) -> ListenError:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    reason = error.strerror if isinstance(error, OSError) else error
+    return ListenError(f"cannot listen on {host}:{settings.port} ({reason}); choose another address with "
+                       f"--host and --port, or {variable('host')} and {variable('port')}")
 
 
 @contextmanager
 def _stop_signals() -> Iterator[int]:
-    """A file descriptor on which the number of each SIGTERM and SIGINT can be read."""
+    """A file descriptor from which the number of each SIGTERM and SIGINT can be read."""
     reader, writer = os.pipe()
     before = {number: signal.signal(number, lambda received, _: os.write(writer, bytes([received])))
               for number in (signal.SIGTERM, signal.SIGINT)}

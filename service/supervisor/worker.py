@@ -1,4 +1,4 @@
-"""One process that answers requests, on a socket that the supervisor has opened and bundles that it has verified."""
+"""One worker process: answers requests on the supervisor's socket, from bundles that the supervisor has verified."""
 
 from __future__ import annotations
 
@@ -8,43 +8,65 @@ import os
 import signal
 import sys
 import threading
+import traceback
+from functools import partial
 from socket import socket
+from typing import Any, cast
 
 from service.bundles.control_channel import Release
 from service.settings import Settings
-from service.telemetry.request_log import log_libraries
+from service.telemetry.request_log import log, log_libraries
+from service.telemetry.shared_values import SharedMemory, attach
 
 START_FAILED = 3
-"""Exit status of a worker that could not start: the next one could not either."""
-
-# Longer than the usual idle time in load balancers, so that they close a connection first and never meet a closed one.
-_KEEP_ALIVE_SECONDS = 75
+"""Exit status of a worker that could not start, as the next one could not either."""
 
 
-def run(release: Release, settings: Settings, listening: socket, control: socket) -> None:
+def run(release: Release, settings: Settings, listening: socket, control: socket, metrics: SharedMemory,
+        region: int) -> None:
     """Serves until SIGTERM or SIGINT, or until the supervisor is gone.
 
     Args:
-        release: the bundle to begin with.
+        release: the bundle to start with.
         settings: of the service.
         listening: where requests come in.
-        control: the way to the supervisor, see service/bundles/control_channel.py.
+        control: the channel to the supervisor, see service/bundles/control_channel.py.
+        metrics: the memory of the metrics of all processes.
+        region: the part of it that this worker counts in.
     """
-    # Here and not above: the supervisor, which names this function, stays small and starts fast without them.
+    signal.signal(signal.SIGTERM, _end)
+    log_libraries()
+    attach(metrics, region)
+    try:
+        _serve(release, settings, listening, control)
+    except Exception:  # multiprocessing would print it, and wait for whoever does not read stderr
+        log("worker_failed", traceback=traceback.format_exc())
+        sys.exit(1)
+
+
+def _serve(release: Release, settings: Settings, listening: socket, control: socket) -> None:
+    # Here and not above: the supervisor, which names `run`, stays small and starts fast without them.
     import uvicorn
 
     from service.http.app import create_app
+    from service.http.connection import Connection
 
-    log_libraries()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    config = uvicorn.Config(create_app(release, settings, control), lifespan="on", log_config=None, access_log=False,
-                            server_header=False, proxy_headers=False, timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+    connection = partial(Connection, header_seconds=settings.header_seconds, body_seconds=settings.body_seconds)
+    config = uvicorn.Config(create_app(release, settings, control), http=cast(Any, connection), ws="none",
+                            lifespan="on", log_config=None, access_log=False, server_header=False, proxy_headers=False,
+                            timeout_keep_alive=settings.idle_seconds,
                             timeout_graceful_shutdown=settings.shutdown_seconds)
     server = uvicorn.Server(config)
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
     if not server.started:
         sys.exit(START_FAILED)
+
+
+def _end(*_: Any) -> None:
+    """Ends in order, so that the last lines of the log are written; uvicorn, once it runs, calls this at its end."""
+    sys.exit(0)
 
 
 def _end_with_parent() -> None:

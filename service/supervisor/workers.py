@@ -1,4 +1,4 @@
-"""The processes that answer requests, as the supervisor sees them: started, replaced when they die, told and ended."""
+"""Worker processes as the supervisor sees them: starts, replaces, messages and ends them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
-from prometheus_client.multiprocess import mark_process_dead
-
 from service.bundles.control_channel import Message, Release, SupervisorEnd
 from service.settings import Settings
 from service.supervisor import worker
 from service.telemetry.request_log import log
+from service.telemetry.shared_values import Region, SharedMemory, attach
 
 _RESTART_PAUSE_SECONDS = 0.5
 _KILL_MARGIN_SECONDS = 5
@@ -26,17 +25,19 @@ class StartFailedError(Exception):
 
 @dataclass
 class Worker:
-    """One process.
+    """One worker process.
 
     Attributes:
-        serving: the bundle that answers there, as it has said; None until it is ready.
-        failure: why it does not serve what it was told last.
-        failed_at: seconds of `time.monotonic()`.
-        heard: whether it may still say something.
+        region: index of its region in the shared memory of the metrics.
+        serving: the bundle that it last reported to serve; None until it is ready.
+        failure: why it does not serve the bundle that it was last told to.
+        failed_at: when it reported that, in seconds of `time.monotonic()`.
+        heard: whether its end of the channel is open.
     """
 
     process: SpawnProcess
     end: SupervisorEnd
+    region: int
     serving: Release | None = None
     failure: str | None = None
     failed_at: float = 0.0
@@ -47,9 +48,9 @@ class Worker:
         return self.process.pid or 0
 
     def send(self, message: Message) -> None:
-        """Tells it; one that does not listen any more is killed, and so replaced."""
+        """Sends a message; a worker that no longer reads its messages is killed, and so replaced."""
         if not self.end.send(message) and self.process.is_alive():
-            log("worker_killed", worker_id=self.process_id, reason="it does not read what it is told")
+            log("worker_killed", worker_id=self.process_id, reason="it does not read its messages")
             self.process.kill()
 
 
@@ -57,54 +58,59 @@ class Workers:
     """All workers of this service.
 
     Args:
-        spawn: makes the processes.
-        settings: theirs.
-        listening: the socket that they accept from.
+        spawn: starts the processes.
+        settings: of the service.
+        listening: the socket on which they accept connections.
     """
 
     def __init__(self, spawn: SpawnContext, settings: Settings, listening: socket.socket) -> None:
         self._spawn, self._settings, self._listening = spawn, settings, listening
         self._all: list[Worker] = []
         self._starts: list[float] = [0.0] * settings.workers
+        self._metrics = SharedMemory.create(settings.workers + 1)
+        self._regions = list(range(settings.workers))
+        attach(self._metrics, settings.workers)  # the last one is the supervisor's own
 
     def __iter__(self) -> Iterator[Worker]:
         return iter(self._all)
 
     @property
     def complete(self) -> bool:
-        """Whether all processes that should run do."""
+        """Whether as many workers run as should."""
         return len(self._all) == self._settings.workers
 
     @property
     def sources(self) -> list[Any]:
-        """What to wait for: messages and deaths."""
+        """What to wait on: messages of workers, and their ends."""
         return [*(member.process.sentinel for member in self._all),
                 *(member.end.connection for member in self._all if member.heard)]
 
     @property
     def next_start(self) -> float | None:
-        """When a worker is to be replaced, in seconds of `time.monotonic()`."""
+        """When the next worker is due to start, in seconds of `time.monotonic()`; None if all run."""
         return min(self._starts, default=None)
 
     def start_due(self, release: Release) -> None:
-        """Starts the workers that are missing, a moment after they ended."""
+        """Starts the workers that are due."""
         now = time.monotonic()
         for due in [at for at in self._starts if at <= now]:
             self._starts.remove(due)
             ours, theirs = socket.socketpair()
-            process = self._spawn.Process(target=worker.run, args=(release, self._settings, self._listening, theirs))
+            region = self._regions.pop()
+            process = self._spawn.Process(target=worker.run, args=(release, self._settings, self._listening, theirs,
+                                                                   self._metrics, region))
             process.start()
             theirs.close()
-            self._all.append(Worker(process, SupervisorEnd(ours)))
+            self._all.append(Worker(process, SupervisorEnd(ours), region))
 
     def received(self, ready: list[Any]) -> Iterator[tuple[Worker, Message]]:
-        """The messages that have come.
+        """Yields the messages that have arrived, and removes workers that have ended.
 
         Args:
-            ready: the sources that something has happened to.
+            ready: those of `sources` that are ready.
 
         Raises:
-            StartFailedError: a worker says so by its exit status.
+            StartFailedError: a worker has ended with the exit status that says so.
         """
         for member in list(self._all):
             if member.heard and member.end.connection in ready:
@@ -116,12 +122,12 @@ class Workers:
                 self._bury(member)
 
     def tell(self, message: Message) -> None:
-        """Tells all of them."""
+        """Sends a message to all workers."""
         for member in self._all:
             member.send(message)
 
     def end(self) -> None:
-        """Lets the workers finish their requests, then kills those that did not."""
+        """Lets the workers finish their requests, and kills those that take too long."""
         seconds = self._settings.shutdown_seconds
         for member in self._all:
             member.process.terminate()
@@ -137,10 +143,11 @@ class Workers:
         member.process.join()
         member.end.connection.close()
         self._all.remove(member)
-        # Takes its gauges out of the sums; its counters stay, for a counter must not fall.
-        mark_process_dead(member.process_id)  # type: ignore[no-untyped-call]
+        # Its gauges leave the sums. Its counters stay, for a counter must not fall; the next worker goes on from them.
+        Region(self._metrics.files[member.region]).reset_gauges()
+        self._regions.append(member.region)
         log("worker_ended", worker_id=member.process_id, exit_code=member.process.exitcode)
         if member.process.exitcode == worker.START_FAILED:
             raise StartFailedError
-        # The pause is there so that a worker that dies at once does not keep a core busy.
+        # After a pause, so that workers that die at once do not keep a core busy.
         self._starts.append(time.monotonic() + _RESTART_PAUSE_SECONDS)

@@ -1,27 +1,21 @@
-"""Prometheus metrics, right with several workers too. docs/operations.md has a row for each.
+"""Prometheus metrics of a service with several processes; docs/operations.md has a row for each.
 
-The supervisor names a folder in PROMETHEUS_MULTIPROC_DIR before this module is imported; each worker writes its values
-there, and whoever is scraped adds up those of all.
+Every process counts in a part of shared memory, and whichever worker is scraped adds up the parts of all.
 """
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import get_args
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 
 from service.contract.answer import Answer, CacheUse, DegradedReason
+from service.telemetry.shared_values import SharedValue, SharedValues
+
+values.ValueClass = SharedValue  # for every metric that is made from here on
+_SHARED = CollectorRegistry()
+_SHARED.register(SharedValues())
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -60,6 +54,7 @@ QUALITY_SKIPPED = Counter("retrieval_quality_skipped", "Sampled answers not sear
 BEAMS_RECORDED = Counter("retrieval_beams_recorded", "Sampled requests whose beam was recorded")
 BEAMS_DROPPED = Counter("retrieval_beams_dropped", "Sampled requests whose beam was not recorded: too many waited")
 BEAMS_FAILED = Counter("retrieval_beams_failed", "Beams that were lost: their search or their file failed")
+LOG_LINES_DROPPED = Counter("retrieval_log_lines_dropped", "Lines of the log that were lost: stderr took no more")
 
 # Values that are known beforehand start at 0, so that the first event is a rise that an alert can see.
 for _result in get_args(CacheUse):
@@ -100,9 +95,5 @@ def observe(answer: Answer, total: float) -> None:
 
 
 def render() -> bytes:
-    """All metrics of all workers in Prometheus' text format."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY)
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    """The metrics of all processes in Prometheus' text format."""
+    return generate_latest(_SHARED)

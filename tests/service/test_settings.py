@@ -1,8 +1,8 @@
-"""Settings: the variables of Kubernetes' service links are ignored, a misspelt setting never is."""
+"""Settings: values that cannot be meant are refused, empty ones too; the variables of service links are ignored."""
 
 import pytest
 
-from service.settings import SettingsError, read_settings, service_links
+from service.settings import Settings, SettingsError, read_settings, service_links, variable
 from tests.service.service_process import ServiceProcess, command_line
 
 LINKS = {
@@ -83,3 +83,52 @@ def test_service_starts_and_says_what_it_ignores_when_a_pod_has_links(tiny_bundl
     with ServiceProcess(tiny_bundle, **LINKS) as process:
         assert process.wait_for_event("service_links_ignored")["variables"] == sorted(LINKS)
         assert process.retrieve(user_id="user-01")["ads"]
+
+
+EMPTY_IS_NONE = {"admin_token", "beam_folder", "redis_password_file", "redis_url"}
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch):
+    for name in Settings.model_fields:
+        monkeypatch.delenv(variable(name), raising=False)
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+@pytest.mark.parametrize("name", sorted(set(Settings.model_fields) - EMPTY_IS_NONE))
+def test_setting_is_refused_when_it_is_empty(monkeypatch, name, value):
+    monkeypatch.setenv(variable(name), value)
+    with pytest.raises(SettingsError) as error:
+        read_settings({})
+    assert str(error.value).startswith(f"{variable(name)} {value!r} cannot be used")
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+@pytest.mark.parametrize("name", sorted(EMPTY_IS_NONE))
+def test_setting_is_absent_when_it_is_empty_and_may_be(monkeypatch, name, value):
+    monkeypatch.setenv(variable(name), value)
+    assert getattr(read_settings({}), name) is None
+
+
+@pytest.mark.parametrize("arguments", [(), ("--host", "")])
+def test_service_does_not_start_when_its_address_is_empty(tiny_bundle, arguments):
+    environment = {} if arguments else {"RETRIEVAL_HOST": ""}
+    done = command_line(tiny_bundle, "--port", "0", *arguments, **environment)
+    assert done.returncode == 2
+    assert "RETRIEVAL_HOST '' cannot be used" in done.stderr
+    assert "0.0.0.0 to listen on all" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "0"])
+@pytest.mark.parametrize("name", ["header_seconds", "body_seconds", "idle_seconds"])
+def test_limit_is_refused_when_it_would_be_none(monkeypatch, name, value):
+    monkeypatch.setenv(variable(name), value)
+    with pytest.raises(SettingsError, match=variable(name)):
+        read_settings({})
+
+
+@pytest.mark.parametrize(("given", "host"), [("::1", "::1"), ("[::1]", "::1"), (" localhost ", "localhost"),
+                                             ("0.0.0.0", "0.0.0.0")])
+def test_address_is_read_as_people_write_it(given, host):
+    assert read_settings({"host": given}).host == host

@@ -80,7 +80,7 @@ def test_an_unknown_key_is_named_with_the_known_ones(group, known):
     ({"tasks": [{"name": "click", "weight": True}]}, "tasks[0].weight is True, of type bool; give a number"),
     ({"history_length": 2.5}, "history_length is 2.5, of type float; give an integer"),
     ({"history_ordered": 1}, "history_ordered is 1, of type int; give true or false"),
-    ({"negatives": 7}, "negatives 7 is unknown; use ('impressions', 'sampled')"),
+    ({"negatives": 7}, "negatives 7 is unknown; use one of impressions, sampled"),
 ])
 def test_a_value_of_the_wrong_type_is_named_with_the_right_one(change, said):
     assert refusal(declared() | change).startswith(said)

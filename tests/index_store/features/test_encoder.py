@@ -73,6 +73,7 @@ def test_value_is_refused_when_it_cannot_be_encoded(encoder, raw, name, said):
         encoder.encode_user(raw)
     assert caught.value.name == name
     assert said in str(caught.value)
+    assert str(caught.value) == f"{caught.value.fact}; {caught.value.remedy}"
     assert name in str(caught.value)
 
 
@@ -108,7 +109,7 @@ def test_spec_is_the_same_when_it_went_through_json():
     ({"user_fields": [{"name": "age", "kind": "text"}]}, "kind 'text'"),
     ({"negatives": "some"}, "negatives 'some' is unknown"),
     ({"history_length": 0}, "history_length 0"),
-    ({"key_families": [{"name": "f", "item_field": "price", "via": "match"}]}, "not a categorical or multi item field"),
+    ({"key_families": [{"name": "f", "item_field": "price", "via": "match"}]}, "not a categorical or multi item"),
     ({"key_families": [{"name": "f", "item_field": "brand", "via": "magic"}]}, "via 'magic'"),
     ({"key_families": [{"name": "f", "item_field": "brand", "via": "co_click"}]}, "needs at least 1"),
 ])

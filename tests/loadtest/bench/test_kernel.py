@@ -39,7 +39,8 @@ def test_arithmetic_is_counted_by_the_shapes_that_operators_produce(tmp_path):
 
 
 @pytest.mark.parametrize(("bundle", "levels"), [("tiny_bundle", [[1, 2, 3]]), ("stacked_bundle", [[1], [2, 3]])])
-def test_kernel_reports_each_block_of_each_scorer_against_the_peak(bundle, levels, request):
+def test_kernel_reports_each_block_of_each_scorer_against_the_peak(bundle, levels, request, monkeypatch):
+    monkeypatch.setattr("loadtest.bench.kernel.MATRICES", (512,))
     folder = request.getfixturevalue(bundle)
     report = kernel(folder, blocks=(64, 128, 512), seconds=0.1)
     manifest = Bundle.open(folder).manifest

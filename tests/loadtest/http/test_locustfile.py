@@ -19,6 +19,13 @@ def service(tiny_bundle):
         yield process
 
 
+@pytest.fixture(scope="module")
+def refusing(tiny_bundle):
+    """A service that refuses every request of locust, which wants more ads."""
+    with ServiceProcess(tiny_bundle, RETRIEVAL_MAX_TOP_K="10") as process:
+        yield process
+
+
 def run_locust(bundle, host, folder, *options, users=5, enough=1):
     """What locust printed, and its rows by type and name; runs longer if the machine was too busy for enough."""
     for seconds in (3, 12, 48):
@@ -58,9 +65,36 @@ def test_locust_passes_with_a_row_a_stage_when_all_is_well(tiny_bundle, service,
     assert float(stages["search"]["Average Response Time"]) <= float(stages["total"]["Average Response Time"])
 
 
-def test_locust_fails_and_names_the_status_when_answers_are_refused(tiny_bundle, tmp_path):
-    with ServiceProcess(tiny_bundle, RETRIEVAL_MAX_TOP_K="10") as refusing:
-        done, rows = run_locust(tiny_bundle, refusing.http.base_url, tmp_path)
+def test_locust_judges_the_requests_of_all_processes_when_it_has_workers(tiny_bundle, service, tmp_path):
+    done, rows = run_locust(tiny_bundle, service.http.base_url, tmp_path, "--timeout-ms", 50_000, "--processes", 2,
+                            users=20)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    [verdict] = [line for line in done.stdout.splitlines() if line.startswith(("PASSED", "FAILED"))]
+    asked = sum(int(row["Request Count"]) for (kind, _), row in rows.items() if kind == "POST")
+    assert verdict.startswith(f"PASSED: 0 of {asked} requests failed")
+
+
+def test_workers_draw_different_users_from_one_popularity(tiny_bundle):
+    # Elsewhere, because locust replaces the sockets and threads of the process that imports it.
+    done = subprocess.run([sys.executable, "-c", """
+import sys
+from collections import Counter
+from pathlib import Path
+from index_store.bundle.bundle import Bundle
+from loadtest.http.locustfile import Population
+bundle = Bundle.open(Path(sys.argv[1]))
+first, same, second = (Population(bundle, worker) for worker in (0, 0, 1))
+drawn, again, others = ([population.known()["user_id"] for _ in range(2_000)] for population in (first, same, second))
+assert drawn == again
+assert drawn != others
+assert Counter(drawn).most_common(1)[0][0] == Counter(others).most_common(1)[0][0]
+"""[1:], str(tiny_bundle)], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_locust_fails_and_names_the_status_when_answers_are_refused(tiny_bundle, refusing, tmp_path):
+    done, rows = run_locust(tiny_bundle, refusing.http.base_url, tmp_path)
     assert done.returncode == 1
     assert "FAILED: " in done.stdout
     assert "status 422, not 200" in done.stderr + done.stdout
@@ -74,9 +108,8 @@ def test_locust_fails_when_the_p99_is_over_budget(tiny_bundle, service, tmp_path
     assert "0.5 ms allowed" in done.stdout
 
 
-def test_locust_passes_in_spite_of_failures_when_the_budget_allows_them(tiny_bundle, tmp_path):
-    with ServiceProcess(tiny_bundle, RETRIEVAL_MAX_TOP_K="10") as refusing:
-        done, _ = run_locust(tiny_bundle, refusing.http.base_url, tmp_path, "--error-share", 1)
+def test_locust_passes_in_spite_of_failures_when_the_budget_allows_them(tiny_bundle, refusing, tmp_path):
+    done, _ = run_locust(tiny_bundle, refusing.http.base_url, tmp_path, "--error-share", 1)
     assert done.returncode == 0, done.stdout
 
 

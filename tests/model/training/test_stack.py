@@ -69,7 +69,7 @@ def test_a_stack_learns_exports_and_serves_its_ensemble(tmp_path, config, at_lea
     try:
         for user, row in ((3, 11), (17, 40), (58, 79)):
             ids = trainer.dataset.user_ids[user].decode(), trainer.dataset.encoder.item_ids[row].decode()
-            query = Query(ids[0].encode(), None, (), 1, None, True, np.ones(1, np.float32))
+            query = Query(user_id=ids[0].encode(), top_k=1, exact=True, task_weights=np.ones(1, np.float32))
             score = float(retriever.score_ads(query, [ids[1]])[0])
             with torch.no_grad():
                 assert score == pytest.approx(ensemble_by_hand(trainer, user, row), abs=tolerance)

@@ -8,7 +8,7 @@ import pytest
 
 from service.bundles.control_channel import Failed, Release, Serving
 from service.bundles.hosted_bundles import HostedBundles
-from service.sampling.recorder import Recorder
+from service.sampling.recent_requests import RecentRequests
 from service.settings import Settings
 from tests.resealed import reseal
 from tests.tiny_bundle import write_tiny_bundle
@@ -27,7 +27,7 @@ def hosted(body, first):
     """Runs `body(bundles, follow)`; `follow` waits for the report."""
     async def run():
         reports = asyncio.Queue()
-        bundles = HostedBundles(Settings(), Recorder(4), reports.put_nowait)
+        bundles = HostedBundles(Settings(), RecentRequests(4), reports.put_nowait)
         await bundles.open(first)
         assert await reports.get() == Serving(first)
 

@@ -1,13 +1,15 @@
-"""The queue in front of the search threads, in this process: who waits, who is refused, who is dropped."""
+"""Admission control in this process: which requests wait, are refused or are dropped."""
 
 import asyncio
 import threading
 import time
+from dataclasses import dataclass
 
 import pytest
 
 from service.contract.errors import ErrorType, ServiceError
-from service.http.admission import Admission, ClientLeftError, QueuedTurn
+from service.http.admission import Admission, ClientLeftError, RequestQueue
+from service.retrieval.search_queue import DeadlinePassedError
 
 HOUR = 3600.0
 
@@ -20,8 +22,17 @@ async def left():
     return True
 
 
+@dataclass
+class Search:
+    """A finished search."""
+
+    began: float
+    ended: float
+    coverage: float = 1.0
+
+
 class Desk:
-    """An Admission with a thread whose searches last until they are told to end."""
+    """An Admission whose searches last until they are told to end."""
 
     def __init__(self, max_queue, threads=1):
         self.admission = Admission(threads, max_queue)
@@ -31,11 +42,15 @@ class Desk:
     async def ask(self, name, seconds=None, gone=stays):
         """A request that holds its place until `ends[name]` is set."""
         answer_by = None if seconds is None else time.perf_counter() + seconds
-        turn = QueuedTurn(self.admission, answer_by, gone)
-        async with turn:
+
+        async def search(search_by):
             self.order.append(name)
-            await asyncio.to_thread(turn.run, lambda: self.ends.setdefault(name, threading.Event()).wait(10))
-        turn.replied()
+            began = time.perf_counter()
+            await asyncio.to_thread(self.ends.setdefault(name, threading.Event()).wait, 10)
+            return Search(began, time.perf_counter())
+
+        found = await RequestQueue(self.admission, answer_by, gone).run(search)
+        self.admission.observe_reply(time.perf_counter() - found.ended)
         return name
 
     async def start(self, *names, **kwargs):
@@ -168,9 +183,36 @@ def test_place_is_passed_on_when_whoever_waits_is_cancelled():
 
 def test_narrowed_searches_count_as_whole_ones_when_the_wait_is_estimated():
     async def check(desk):
-        turn = QueuedTurn(desk.admission, None, stays)
-        async with turn:
-            await asyncio.to_thread(turn.run, lambda: time.sleep(0.02))
-            turn.coverage = 0.1
-        assert desk.admission._service.mean >= 0.2
+        async def search(search_by):
+            return Search(10.0, 10.02, coverage=0.1)
+
+        await RequestQueue(desk.admission, None, stays).run(search)
+        assert desk.admission._service.mean == pytest.approx(0.2)
     in_queue(check, 64)
+
+
+def test_time_for_the_reply_is_kept_free_when_a_request_has_a_deadline():
+    async def check(desk):
+        desk.admission.observe_reply(0.25)
+
+        async def search(search_by):
+            assert search_by == answer_by - 0.25
+            return Search(0.0, 1.0)
+
+        answer_by = time.perf_counter() + HOUR
+        assert (await RequestQueue(desk.admission, answer_by, stays).run(search)).ended == 1.0
+    in_queue(check, 64)
+
+
+@pytest.mark.parametrize(("raised", "seen"), [(DeadlinePassedError(), ServiceError), (ValueError("x"), ValueError)])
+def test_slot_is_free_again_and_nothing_is_measured_when_a_search_fails(raised, seen):
+    async def check(desk):
+        async def search(search_by):
+            raise raised
+
+        for _ in range(3):  # there are two slots
+            with pytest.raises(seen) as caught:
+                await RequestQueue(desk.admission, None, stays).run(search)
+        assert getattr(caught.value, "error_type", None) in (None, ErrorType.DEADLINE_UNREACHABLE)
+        assert desk.admission._service.mean == 0.0
+    in_queue(check, 0)

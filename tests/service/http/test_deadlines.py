@@ -73,18 +73,6 @@ def test_more_than_may_wait_are_refused_when_many_come_at_once(narrow_queue):
     assert narrow_queue.metrics()["retrieval_queue_length"] == 0
 
 
-def test_default_deadline_holds_when_a_request_names_none(large_bundle):
-    with ServiceProcess(large_bundle, RETRIEVAL_DEFAULT_TIMEOUT_MS="2") as process:
-        replies = [process.http.post("/retrieve", json=SLOW) for _ in range(10)]
-        assert any(reply.status_code == 200 and reply.json()["degraded"] == ["deadline"] for reply in replies)
-        assert process.retrieve(**SLOW, timeout_ms=60_000)["coverage"] == 1.0
-
-
-def test_floor_is_named_when_the_deadline_is_below_it(large_bundle):
-    with ServiceProcess(large_bundle, RETRIEVAL_MIN_TIMEOUT_MS="7.5") as process:
-        body = refused(process.http.post("/retrieve", json=SLOW | {"timeout_ms": 7}), "invalid_value")
-        assert "timeout_ms is 7, below this service's floor of 7.5" in body["message"]
-        assert process.http.get("/info").json()["limits"]["min_timeout_ms"] == 7.5
 
 
 def test_work_is_dropped_when_its_client_has_left(large_bundle):
@@ -142,10 +130,3 @@ def test_beam_is_the_default_without_an_estimate_when_the_bundle_has_no_curve(na
     reply = narrow_queue.retrieve(user_id="user-04", target_overlap=0.9)
     assert reply["estimated_overlap"] is None
     assert reply["coverage"] == 1.0
-
-
-def test_bundle_is_refused_when_its_curve_is_none(tiny_bundle, tmp_path):
-    reseal(tiny_bundle, tmp_path / "bad",
-           lambda writer: writer.json("evaluation.json", {"beam_curve": [{"beam_width": [1]}]}))
-    with pytest.raises(RuntimeError, match="beam_curve"), ServiceProcess(tmp_path / "bad"):
-        pass

@@ -74,6 +74,24 @@ def test_stored_features_stay_when_only_the_history_is_replaced(service):
     assert [ad["score"] for ad in replaced["ads"]] != [ad["score"] for ad in stranger["ads"]]
 
 
+@pytest.mark.parametrize(("history", "known", "unknown"), [
+    (["ad-0005", "ad-0017"], 2, 0), (["ad-0005", "none", 7, "ad-0005"], 2, 2), (["none", "nor-this"], 0, 2),
+    ([], 0, 0), ([f"ad-{i:04d}" for i in range(30)], 30, 0)])
+def test_ids_of_an_inline_history_are_counted_when_the_bundle_knows_some(service, history, known, unknown):
+    asked = {"user_id": "guest", "user_features": {"history": history}}
+    reply = service.retrieve(**asked)
+    RetrieveReply.model_validate(reply)
+    assert reply["history"] == {"known": known, "unknown": unknown}
+    assert service.http.post("/explain", json=asked | {"ad_id": "ad-0001"}).json()["history"] == reply["history"]
+    if not known:
+        assert reply["ads"] == service.retrieve(user_id="nobody")["ads"]
+
+
+def test_history_is_null_when_a_request_gives_none(service):
+    assert service.retrieve(user_id="user-03")["history"] is None
+    assert service.retrieve(user_id="user-03", user_features={"age": 30})["history"] is None
+
+
 def test_user_counts_as_known_when_the_given_features_are_empty(service):
     assert service.retrieve(user_id="user-06", user_features={})["user"] == "known"
 
@@ -148,14 +166,6 @@ def test_log_names_neither_user_nor_features_when_they_are_sent(service):
     assert "secret-" not in "".join(service.lines)
     assert "987654.25" not in "".join(service.lines)
 
-
-def test_probabilities_are_left_out_when_the_bundle_is_not_calibrated(tmp_path):
-    from tests.service.service_process import ServiceProcess
-    from tests.tiny_bundle import write_tiny_bundle
-
-    write_tiny_bundle(tmp_path / "bundle", calibrated=False)
-    with ServiceProcess(tmp_path / "bundle") as process:
-        assert set(process.retrieve(user_id="user-01")["ads"][0]) == {"ad_id", "score"}
 
 
 def test_next_request_is_answered_when_a_client_went_away_within_its_body(service):

@@ -1,6 +1,7 @@
 """The retriever in this process, as the bench uses it."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from index_store.bundle.bundle import Bundle
 from index_store.features.values import FeatureError
 from service.contract.query import Query, SearchOptions
 from service.retrieval.retriever import Retriever
+from service.retrieval.search_queue import DeadlinePassedError
 
 CLICK = np.array([1, 0], np.float32)
 
@@ -21,14 +23,16 @@ def retriever(tiny_bundle):
 
 
 def query(user_id=b"user-05", features=None, excluded=(), exact=True):
-    return Query(user_id, features, excluded, 20, (3, 6), exact, CLICK)
+    return Query(user_id=user_id, user_features=features, exclude_ad_ids=excluded, top_k=20, beam_width=(3, 6),
+                 exact=exact, task_weights=CLICK)
 
 
 def test_search_of_an_encoded_user_equals_retrieve_when_options_agree(retriever):
     for exact in (True, False):
         answer = asyncio.run(retriever.retrieve(query(exact=exact)))
         nothing = np.empty(0, np.int64)
-        found = retriever.search(retriever.encode(query()), SearchOptions(20, (3, 6), exact, CLICK, nothing))
+        options = SearchOptions(top_k=20, beam_width=(3, 6), exact=exact, task_weights=CLICK, excluded=nothing)
+        found = retriever.search(retriever.encode(query()), options)
         np.testing.assert_array_equal(found.rows, answer.found.rows)
         np.testing.assert_array_equal(found.scores, answer.found.scores)
         assert answer.user_cache == "bypass"
@@ -54,14 +58,21 @@ def test_digest_depends_on_every_input_of_the_tower_when_features_differ(retriev
     assert digest({"country": "country-1", "history": ["ad-0001", "none", "ad-0002"]}) == digest()
 
 
-def test_stored_fields_are_replaced_one_by_one_when_some_are_given(retriever):
-    stored = retriever.encode(query()).features
-    given = retriever.encode(query(features={"country": "country-3"})).features
-    assert given.dense.tolist() == stored.dense.tolist()
-    assert given.multi[0].values.tolist() == stored.multi[0].values.tolist()
-    assert given.categorical.tolist() == [[4]]
-    assert (given.dense.dtype, given.categorical.dtype) == (np.float32, np.int32)
-    emptied = retriever.encode(query(features={"interests": [], "age": None})).features
-    assert emptied.multi[0].values.tolist() == []
-    assert emptied.dense.tolist() == [[0.0]]
-    assert emptied.categorical.tolist() == stored.categorical.tolist()
+def test_search_is_not_begun_when_its_answer_was_due_before(retriever):
+    with pytest.raises(DeadlinePassedError):
+        asyncio.run(retriever.retrieve(query(), answer_by=time.perf_counter() - 1))
+
+
+def test_ads_are_scored_by_name_when_asked(retriever):
+    answer = asyncio.run(retriever.retrieve(query()))
+    np.testing.assert_allclose(retriever.score_ads(query(), answer.ad_ids), answer.found.scores, rtol=1e-5)
+    assert retriever.score_ads(query(), []).shape == (0,)
+    with pytest.raises(FeatureError, match="'none' is not in the bundle; name ads that are"):
+        retriever.score_ads(query(), ["ad-0001", "none"])
+
+
+def test_ad_is_known_when_the_bundle_has_it(retriever):
+    assert retriever.knows("ad-0001")
+    assert not retriever.knows(1)
+    with pytest.raises(FeatureError):
+        retriever.knows("")

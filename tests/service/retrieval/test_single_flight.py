@@ -61,7 +61,7 @@ def test_tower_runs_once_when_one_user_asks_many_times_at_once(tiny_bundle, monk
     monkeypatch.setattr(retriever, "embed", lambda tower_input: (runs.append(1), embed(tower_input))[1])
 
     async def ask():
-        queries = [Query(user, None, (), 5, None, False, np.array([1, 0], np.float32))
+        queries = [Query(user_id=user, top_k=5, task_weights=np.array([1, 0], np.float32))
                    for user in [b"user-01"] * 20 + [b"user-02"] * 20]
         return await asyncio.gather(*map(retriever.retrieve, queries))
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import threading
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
@@ -13,6 +15,7 @@ from service.contract.parsing import UNLIMITED, parse_request, to_query
 from service.retrieval.retriever import Retriever
 from service.sampling.quality_meter import QualityMeter
 from tests.service.service_process import ServiceProcess
+from tests.tiny_bundle import write_tiny_bundle
 
 WAIT_SECONDS = 30
 
@@ -109,11 +112,11 @@ def test_answer_is_measured_when_its_bundle_was_closed_meanwhile(tiny_bundle, me
     wait_until(lambda: measured(swapped)[0] == count + 1)
 
 
-def test_meter_goes_on_and_logs_no_value_when_a_sample_fails(retriever, meter, capsys):
+def test_meter_goes_on_and_logs_no_value_when_a_sample_fails(retriever, meter, capfd):
     query, answer = asked(retriever)
     count, lines = measured(retriever)[0], []
     meter.offer(retriever, replace(query, user_features={"secret": "value"}), answer)
-    wait_until(lambda: "quality_meter_failed" in (line := capsys.readouterr().err) and lines.append(line) is None)
+    wait_until(lambda: "quality_meter_failed" in (line := capfd.readouterr().err) and lines.append(line) is None)
     meter.offer(retriever, query, answer)
     wait_until(lambda: measured(retriever)[0] == count + 1)
     line = json.loads(lines[0])
@@ -121,10 +124,31 @@ def test_meter_goes_on_and_logs_no_value_when_a_sample_fails(retriever, meter, c
     assert "secret" not in str(line)
 
 
-def test_meter_ends_at_once_when_it_is_closed_in_the_middle(retriever):
-    meter = QualityMeter(1.0)
-    query, answer = asked(retriever)
-    for _ in range(10):
-        meter.offer(retriever, query, answer)
+class SlowScorer:
+    """Scores every pair as 0, and takes its time for it."""
+
+    ensemble = ()
+
+    def __init__(self):
+        self.calls, self.began = 0, threading.Event()
+
+    def score(self, query, level, nodes):
+        self.calls += 1
+        self.began.set()
+        time.sleep(0.05)
+        return np.zeros((len(nodes), 2), np.float32)
+
+
+def test_meter_ends_at_once_when_it_is_closed_in_the_middle(tmp_path):
+    write_tiny_bundle(tmp_path / "large", n_items=20 * 512)  # 20 blocks, so a second and more for one sample
+    slow, meter = Retriever(Bundle.open(tmp_path / "large")), QualityMeter(1.0)
+    query, answer = asked(slow)
+    slow.scorer = SlowScorer()
+    count, _ = measured(slow)
+    meter.offer(slow, query, answer)
+    assert slow.scorer.began.wait(WAIT_SECONDS)
     meter.close()
     assert not meter._thread.is_alive()
+    assert 1 <= slow.scorer.calls < 20
+    assert measured(slow)[0] == count
+    slow.close()

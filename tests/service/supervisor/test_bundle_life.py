@@ -147,32 +147,6 @@ def test_load_is_refused_when_the_body_is_unfit(refusing, body, status, error_ty
     assert (reply.status_code, reply.json()["error_type"]) == (status, error_type), reply.text
 
 
-def test_admin_calls_are_refused_when_the_token_is_not_right(store):
-    def status(process, **headers):
-        replies = [process.http.get("/admin/bundles", headers=headers),
-                   process.http.post("/admin/bundles/load", headers=headers, json={"bundle": "green"}),
-                   process.http.post("/admin/bundles/rollback", headers=headers)]
-        (answer,) = {(reply.status_code, reply.json()["error_type"]) for reply in replies}
-        return answer
-
-    with ServiceProcess(store.folder, RETRIEVAL_ADMIN_TOKEN="s3cret-Ü") as process:
-        assert status(process) == (401, "unauthorized")
-        assert process.http.get("/admin/bundles").headers["www-authenticate"] == "Bearer"
-        right = "Bearer s3cret-Ü".encode()
-        for given in (b"Bearer", right[:-1], right + b"x", right.replace(b"Bearer", b"Basic"), right[7:]):
-            assert status(process, authorization=given) == (401, "unauthorized")
-        assert process.http.get("/admin/bundles", headers={"authorization": right}).status_code == 200
-        assert "s3cret" not in "".join(process.lines)
-    with ServiceProcess(store.folder, RETRIEVAL_ADMIN_TOKEN=" ") as process:
-        assert status(process, authorization="Bearer") == (403, "admin_disabled")
-    assert store.named() == Pointer("red")
-
-
-def test_admin_calls_say_why_when_a_single_bundle_is_served(tiny_bundle):
-    with ServiceProcess(tiny_bundle) as process:
-        for reply in (process.admin(), process.admin("/load", {"bundle": "tiny"}), process.admin("/rollback")):
-            assert (reply.status_code, reply.json()["error_type"]) == (409, "no_bundle_store")
-            assert "folder of bundles" in reply.json()["help"]
 
 
 def test_two_replicas_follow_when_the_pointer_was_written_by_hand(store):
@@ -189,34 +163,6 @@ def test_two_replicas_follow_when_the_pointer_was_written_by_hand(store):
             assert ask(process) == store.ids["blue"]
 
 
-@pytest.mark.parametrize(("fault", "content"), [("broken", "bad"), ("golden", "wrong"), ("pointer", None)])
-def test_pointer_is_not_followed_and_refused_once_when_it_names_no_good_bundle(store, two_workers, fault, content):
-    store.add_broken("bad")
-    store.add_wrong("wrong")
-    if content is None:
-        (store.folder / pointer.POINTER).write_text("green")
-    else:
-        store.point_to(content)
-    event = two_workers.wait_for_event("bundle_refused")
-    assert event["fault"] == fault
-    two_workers.wait_until(lambda: two_workers.metrics()[MISMATCH] == 1)
-    time.sleep(1.5)  # three looks at the pointer
-    assert refused(two_workers, fault) == 1
-    assert ask(two_workers) == store.ids["red"]
-    assert event["reason"] == two_workers.admin().json()["problem"]
-    store.point_to("green")
-    two_workers.wait_until(lambda: active(two_workers) == {store.ids["green"]: 2})
-    two_workers.wait_until(lambda: two_workers.metrics()[MISMATCH] == 0)
-
-
-def test_bundle_is_taken_when_it_was_mended_and_promoted_again(store, two_workers):
-    store.add_broken("bad")
-    store.point_to("bad")
-    two_workers.wait_for_event("bundle_refused")
-    shutil.rmtree(store.folder / "bad")
-    shutil.copytree(store.folder / "blue", store.folder / "bad")
-    store.point_to("bad")
-    two_workers.wait_until(lambda: active(two_workers) == {store.ids["blue"]: 2})
 
 
 def test_rollback_leads_out_when_the_pointer_names_a_broken_bundle(store, two_workers):
@@ -304,24 +250,6 @@ def test_load_is_refused_with_a_table_when_the_bundle_is_worse(tiny_bundle, tmp_
         assert process.load("fewer")["comparison"] is None
 
 
-def test_second_load_is_refused_when_one_is_under_way(store, two_workers):
-    with ThreadPoolExecutor(2) as pool:
-        bodies = [{"bundle": name, "force": True} for name in ("green", "blue")]
-        replies = list(pool.map(lambda body: two_workers.admin("/load", body), bodies))
-    assert sorted(reply.status_code for reply in replies) == [200, 409]
-    (other,) = [reply.json() for reply in replies if reply.status_code == 409]
-    assert other["error_type"] == "load_in_progress"
-
-
-def test_load_ends_when_somebody_else_moves_the_pointer_meanwhile(store, two_workers):
-    with ThreadPoolExecutor(1) as pool:
-        call = pool.submit(two_workers.admin, "/load", {"bundle": "green"})
-        two_workers.wait_until(lambda: two_workers.admin().json()["loading"] == "green")
-        store.point_to("blue")
-        reply = call.result(timeout=60)
-    assert (reply.status_code, reply.json()["error_type"]) == (409, "pointer_changed")
-    two_workers.wait_until(lambda: active(two_workers) == {store.ids["blue"]: 2})
-    assert store.named() == Pointer("blue", "red")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -11,7 +11,7 @@ from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import SearchDefaults
 from index_store.features.ragged import Ragged
 from service.settings import Settings
-from service.supervisor.promotion_gate import GateLimits, judge
+from service.supervisor.promotion_gate import GateLimits, compare
 from tests.resealed import reseal
 from tests.targeted_bundle import write_targeted_bundle
 from tests.tiny_bundle import write_tiny_bundle
@@ -21,8 +21,8 @@ LIMITS = replace(DEFAULTS, latency_rise=5.0)  # so that a noisy machine decides 
 REQUESTS = [orjson.dumps({"user_id": f"user-{number:02d}"}) for number in range(40)]
 
 
-def failed(verdict):
-    return {row.measure for row in verdict.rows if not row.passed}
+def failed(comparison):
+    return {row.name for row in comparison.measures if not row.passed}
 
 
 def sealed_quality(**evaluation):
@@ -43,37 +43,37 @@ def with_shuffled_leaves(folder):
 
 
 def test_bundle_passes_when_it_is_equal(tiny_bundle):
-    verdict = judge(tiny_bundle, tiny_bundle, REQUESTS, LIMITS)
-    assert not failed(verdict), verdict.text()
-    assert verdict.passed
-    assert [row.measure for row in verdict.rows] == ["refused requests", "ads in the index", "overlap, replayed",
+    comparison = compare(tiny_bundle, tiny_bundle, REQUESTS, LIMITS)
+    assert not failed(comparison), comparison.text()
+    assert comparison.passed
+    assert [row.name for row in comparison.measures] == ["refused requests", "ads in the index", "overlap, replayed",
                                                      "ads returned", "search, median CPU ms"]
-    assert verdict.basis == "40 recorded requests, 40 of them searched exhaustively too"
+    assert comparison.basis == "40 recorded requests, 40 of them searched exhaustively too"
 
 
 def test_bundle_fails_by_overlap_when_its_tree_is_shuffled(tiny_bundle, tmp_path):
     reseal(tiny_bundle, tmp_path / "shuffled", with_shuffled_leaves(tiny_bundle))
-    verdict = judge(tmp_path / "shuffled", tiny_bundle, REQUESTS, LIMITS)
-    assert "overlap, replayed" in failed(verdict), verdict.text()
-    assert judge(tiny_bundle, tmp_path / "shuffled", REQUESTS, LIMITS).passed
+    comparison = compare(tmp_path / "shuffled", tiny_bundle, REQUESTS, LIMITS)
+    assert "overlap, replayed" in failed(comparison), comparison.text()
+    assert compare(tiny_bundle, tmp_path / "shuffled", REQUESTS, LIMITS).passed
 
 
 def test_bundle_fails_by_its_ads_when_it_has_fewer(tiny_bundle, tmp_path):
     write_tiny_bundle(tmp_path / "fewer", n_items=250)
-    assert "ads in the index" in failed(judge(tmp_path / "fewer", tiny_bundle, REQUESTS, LIMITS))
+    assert "ads in the index" in failed(compare(tmp_path / "fewer", tiny_bundle, REQUESTS, LIMITS))
 
 
 def test_bundle_fails_by_what_it_returns_when_all_users_are_alike(tiny_bundle, tmp_path):
     reseal(tiny_bundle, tmp_path / "alike",
            lambda writer: writer.ragged(layout.USER_HISTORY, Ragged.of([[]] * 40)))
-    assert "ads returned" in failed(judge(tmp_path / "alike", tiny_bundle, REQUESTS, LIMITS))
+    assert "ads returned" in failed(compare(tmp_path / "alike", tiny_bundle, REQUESTS, LIMITS))
 
 
 def test_bundle_fails_by_latency_when_its_beam_is_wide(tmp_path):
     write_tiny_bundle(tmp_path / "narrow", n_items=6000)
     reseal(tmp_path / "narrow", tmp_path / "wide", lambda writer: None, search=SearchDefaults((12, 24), 10))
-    verdict = judge(tmp_path / "wide", tmp_path / "narrow", REQUESTS, DEFAULTS)
-    assert failed(verdict) == {"search, median CPU ms"}, verdict.text()
+    comparison = compare(tmp_path / "wide", tmp_path / "narrow", REQUESTS, DEFAULTS)
+    assert failed(comparison) == {"search, median CPU ms"}, comparison.text()
 
 
 @pytest.mark.parametrize(("evaluation", "worse"), [
@@ -83,37 +83,37 @@ def test_bundle_fails_by_latency_when_its_beam_is_wide(tmp_path):
 def test_bundle_fails_by_recall_when_less_was_sealed(tiny_bundle, tmp_path, evaluation, worse):
     for name, quality in (("current", {"recall@20": 0.1, "recall@100": 0.3}), ("candidate", evaluation)):
         reseal(tiny_bundle, tmp_path / name, sealed_quality(**quality))
-    assert failed(judge(tmp_path / "candidate", tmp_path / "current", REQUESTS, LIMITS)) == worse
+    assert failed(compare(tmp_path / "candidate", tmp_path / "current", REQUESTS, LIMITS)) == worse
 
 
 def test_bundle_fails_by_overlap_when_less_was_sealed(tiny_bundle, tmp_path):
     for name, overlap in (("current", 0.95), ("candidate", 0.9)):
         curve = [{"beam_width": [3, 6], "overlap": overlap, "pairs": 90}]
         reseal(tiny_bundle, tmp_path / name, sealed_quality(beam_curve=curve))
-    assert failed(judge(tmp_path / "candidate", tmp_path / "current", REQUESTS, LIMITS)) == {"overlap, sealed"}
+    assert failed(compare(tmp_path / "candidate", tmp_path / "current", REQUESTS, LIMITS)) == {"overlap, sealed"}
 
 
 def test_bundle_fails_and_says_why_when_it_refuses_what_the_current_one_answers(tiny_bundle, tmp_path):
     write_targeted_bundle(tiny_bundle, tmp_path / "targeted")
     requests = [b'{"user_id": "user-01", "context": {"hour": 3}}', b'{"user_id": "user-01"}', b"no request"]
-    verdict = judge(tiny_bundle, tmp_path / "targeted", requests, LIMITS)
-    assert "refused requests" in failed(verdict)
-    assert verdict.basis.startswith("2 recorded requests, 1 of them")
-    assert verdict.text().endswith("the candidate refused 1 with invalid_context")
+    comparison = compare(tiny_bundle, tmp_path / "targeted", requests, LIMITS)
+    assert "refused requests" in failed(comparison)
+    assert comparison.basis.startswith("2 recorded requests, 1 of them")
+    assert comparison.text().endswith("the candidate refused 1 with invalid_context")
 
 
 def test_golden_requests_are_replayed_when_none_are_recorded(tiny_bundle):
-    assert judge(tiny_bundle, tiny_bundle, [], LIMITS).basis.startswith("7 golden requests, 7 of them")
+    assert compare(tiny_bundle, tiny_bundle, [], LIMITS).basis.startswith("7 golden requests, 7 of them")
 
 
 def test_one_request_is_searched_exhaustively_when_there_is_no_time(tiny_bundle):
-    verdict = judge(tiny_bundle, tiny_bundle, REQUESTS, replace(LIMITS, seconds=1e-9))
-    assert verdict.basis.endswith("1 of them searched exhaustively too")
+    comparison = compare(tiny_bundle, tiny_bundle, REQUESTS, replace(LIMITS, seconds=1e-9))
+    assert comparison.basis.endswith("1 of them searched exhaustively too")
 
 
 def test_diff_is_aligned_and_marks_what_is_worse_when_it_is_read(tiny_bundle, tmp_path):
     write_tiny_bundle(tmp_path / "fewer", n_items=250)
-    header, *rows, basis = judge(tmp_path / "fewer", tiny_bundle, REQUESTS, LIMITS).text().splitlines()
+    header, *rows, basis = compare(tmp_path / "fewer", tiny_bundle, REQUESTS, LIMITS).text().splitlines()
     assert header.split() == ["measure", "current", "candidate", "allowed"]
     assert {len(row.removesuffix("WORSE").rstrip()) for row in rows} == {len(header)}
     (ads,) = [row for row in rows if row.startswith("ads in the index")]

@@ -1,7 +1,9 @@
 """Several workers: their metrics add up, a dead one is replaced, and nobody stays behind."""
 
 import os
+import shutil
 import signal
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -68,3 +70,65 @@ def test_everything_ends_well_when_the_service_is_told_to_stop(tiny_bundle, numb
 def test_workers_end_when_the_supervisor_is_killed(tiny_bundle):
     with ServiceProcess(tiny_bundle, workers=2) as process:
         assert process.stop(signal.SIGKILL) == -signal.SIGKILL  # and waits until the workers are gone too
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A temp folder on a file system of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("mounting takes root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def serves_and_replaces_its_worker(process, trouble=lambda: None):
+    """Whether nothing is missing in answers, metrics and workers, before and after a worker dies."""
+    for _ in range(10):
+        ask_on_new_connection(process)
+    trouble()
+    for _ in range(10):
+        ask_on_new_connection(process)
+    process.http.get("/nowhere")  # a series that was not there before
+    os.kill(process.worker_ids()[0], signal.SIGKILL)
+    process.wait_for_event("bundle_ready", count=2)
+    for _ in range(10):
+        ask_on_new_connection(process)
+    assert process.metrics()[ANSWERED] == 30
+    assert active(process) == 1
+    assert process.http.get("/livez").status_code == 200
+    assert process.stop() == 0
+    return True
+
+
+def test_nothing_is_missing_when_the_temp_folder_is_removed(tiny_bundle, tmp_path):
+    folder = tmp_path / "temp"
+    folder.mkdir()
+    with ServiceProcess(tiny_bundle, TMPDIR=str(folder)) as process:
+        assert not list(folder.iterdir())
+        assert serves_and_replaces_its_worker(process, lambda: shutil.rmtree(folder))
+
+
+def test_nothing_is_missing_when_the_disk_is_full(tiny_bundle, small_disk):
+    def fill():
+        with pytest.raises(OSError, match="No space left"):
+            (small_disk / "filler").write_bytes(bytes(1 << 20))
+
+    with ServiceProcess(tiny_bundle, TMPDIR=str(small_disk)) as process:
+        assert serves_and_replaces_its_worker(process, fill)
+
+
+def test_counters_never_fall_when_workers_die_again_and_again(tiny_bundle):
+    """Each takes over where the one before it ended, and the metrics do not grow."""
+    with ServiceProcess(tiny_bundle) as process:
+        lengths = []
+        for death in range(1, 4):
+            ask_on_new_connection(process)
+            assert process.metrics()[ANSWERED] == death
+            lengths.append(len(process.metrics()))
+            os.kill(process.worker_ids()[-1], signal.SIGKILL)
+            process.wait_for_event("bundle_ready", count=death + 1)
+        assert len(set(lengths)) == 1

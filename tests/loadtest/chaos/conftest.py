@@ -1,8 +1,8 @@
-"""Two bundles of the same users with other answers, and a site of the short scale."""
+"""Two bundles of the same users with different answers, and a testbed of the short scale."""
 
 import pytest
 
-from loadtest.chaos.site import SHORT, Site
+from loadtest.chaos.testbed import SHORT, Testbed
 from loadtest.processes.children import Children
 from tests.tiny_bundle import write_tiny_bundle
 
@@ -15,7 +15,8 @@ def two_bundles(tmp_path_factory):
     return folder / "first", folder / "second"
 
 
-@pytest.fixture
-def site(two_bundles, tmp_path):
+@pytest.fixture(scope="package")
+def testbed(two_bundles, tmp_path_factory):
+    """Shared by all scenarios: each starts processes of its own."""
     with Children() as children:
-        yield Site(*two_bundles, tmp_path, children, SHORT)
+        yield Testbed(*two_bundles, tmp_path_factory.mktemp("testbed"), children, SHORT)

@@ -5,8 +5,9 @@ import contextlib
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.files import BundleFiles
 from index_store.bundle.manifest import MANIFEST, BundleError
-from loadtest.chaos.damage import WAYS, damages, write_damaged
+from loadtest.chaos.damage import WAYS, damage, damages, write_damaged
 from service.retrieval.retriever import Retriever
+from tests.loadtest.chaos.guarantees import held
 
 
 def is_refused(folder):
@@ -45,3 +46,9 @@ def test_bundle_is_refused_when_one_bit_of_its_manifest_is_flipped(two_bundles, 
             BundleFiles(tmp_path / "damaged", verify=False)
             accepted.append((at, chr(content[at]), chr(changed[at])))
     assert accepted == []
+
+
+def test_service_refuses_each_damaged_bundle_and_goes_on_with_the_first(testbed):
+    facts = held(damage(testbed), "damaged bundles")["damaged bundles"].facts
+    assert facts["answers"] == {"409 bundle_refused": testbed.scale.most_damages}
+    assert sum(facts["cases"].values()) == testbed.scale.most_damages

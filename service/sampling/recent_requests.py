@@ -1,6 +1,6 @@
-"""Recent request bodies of one worker, for a new bundle to be tried on. Knows nothing of what they say.
+"""A sample of recent request bodies of one worker, on which a new bundle is tried.
 
-They hold user ids and features, so they stay in memory: nothing here logs or writes them.
+The bodies hold user ids and features, so they stay in memory: nothing here logs or writes them.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import time
 _SPACING_SECONDS = 1.0
 
 
-class Recorder:
+class RecentRequests:
     """Keeps up to `entries` bodies that span minutes, whatever the rate of requests.
 
-    The first bodies are kept as they come. Once it is full it takes one a spacing at most, in place of one drawn at
-    random: the kept ones are then `entries` x spacing old on average, and the oldest some times that.
+    The first bodies are kept as they come. Once there are `entries` of them, at most one each `spacing` is taken, in
+    place of one drawn at random: the kept ones are then `entries` x spacing old on average.
 
     Args:
         entries: bodies to keep; 0 keeps none.
@@ -27,8 +27,8 @@ class Recorder:
         self._bodies: list[bytes] = []
         self._next = 0.0
 
-    def note(self, body: bytes) -> None:
-        """Takes a body, or lets it pass; costs less than a microsecond."""
+    def add(self, body: bytes) -> None:
+        """Takes a body into the sample, or not; costs less than a microsecond."""
         if len(self._bodies) < self._entries:
             self._bodies.append(body)
             return
@@ -39,6 +39,6 @@ class Recorder:
         del self._bodies[random.randrange(self._entries)]
         self._bodies.append(body)
 
-    def requests(self) -> list[bytes]:
+    def bodies(self) -> list[bytes]:
         """The kept bodies, newest last."""
         return list(self._bodies)

@@ -1,0 +1,69 @@
+"""How wide a beam a request gets: as it says, as the bundle's curve says, or the bundle's default."""
+
+from __future__ import annotations
+
+from index_store.bundle import layout
+from index_store.bundle.bundle import Bundle
+from index_store.search.beam_curve import Beam, BeamCurve
+from index_store.search.beam_search import widening
+from index_store.search.moving_average import MovingAverage
+from index_store.search.search_time import SearchTime
+from index_store.targeting.eligibility import Eligible
+from service.contract.query import Query
+
+_NEWEST = 0.05
+"""Weight of the newest request in the average time that requests spend outside of their search."""
+
+
+class BeamChoice:
+    """Chooses beams for one bundle, and learns from the searches that were done what fits into `budget_ms`.
+
+    Raises:
+        BundleError: the bundle's curve is malformed.
+    """
+
+    def __init__(self, opened: Bundle) -> None:
+        self._tree, self._curve = opened.content.tree, read_curve(opened)
+        self._search_time, self._overhead = SearchTime(), MovingAverage(_NEWEST, start=0.0)
+
+    def of(self, query: Query, eligible: Eligible | None) -> Beam:
+        """The beam of a query, and the overlap that the curve gives for it; the curve was measured without targeting.
+
+        Args:
+            query: what it asks for.
+            eligible: ads that targeting and exclusions leave, which widen a beam; None for all.
+        """
+        if query.exact:
+            return Beam(self._curve.default.beam_width, 1.0)
+        if query.beam_width is not None:
+            return Beam(query.beam_width, None)
+        if query.target_overlap is not None:
+            return self._curve.for_overlap(query.target_overlap)
+        if query.budget_ms is not None:
+            affordable = self._search_time.pairs_within(query.budget_ms / 1000 - self._overhead.mean)
+            return self._curve.for_pairs(affordable / widening(self._tree, eligible))
+        return self._curve.default
+
+    def observe_search(self, pairs: int, seconds: float) -> None:
+        """Takes the time of a finished search of `pairs` pairs into account; thread-safe."""
+        if pairs:
+            self._search_time.observe(pairs, seconds)
+
+    def observe_overhead(self, seconds: float) -> None:
+        """Takes the time that a request spent outside of search and queue into account; for the event loop."""
+        self._overhead.observe(seconds)
+
+
+def read_curve(opened: Bundle) -> BeamCurve:
+    """The curve of a bundle, without points where none was measured.
+
+    Raises:
+        BundleError: evaluation.json has something else in its place.
+    """
+    evaluation = opened.files.json(layout.EVALUATION)
+    entries = evaluation.get("beam_curve", []) if isinstance(evaluation, dict) else []
+    try:
+        return BeamCurve.of(entries, opened.manifest.search.beam_width,
+                            [level.nodes for level in opened.manifest.levels[:-1]])
+    except (KeyError, TypeError, ValueError) as error:
+        raise opened.files.error(layout.EVALUATION, f"has a malformed beam_curve ({error!r})") from error

@@ -1,0 +1,68 @@
+"""Encodes the user of a query: the stored features, those that the request replaces, and what targeting reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.bundle.bundle import BundleContent
+from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
+from index_store.targeting.attributes import check_context
+from index_store.targeting.predicates import parse_predicate
+from index_store.targeting.targeting import RequestTargeting, Targeting
+from service.contract.query import EncodedUser, HistoryCount, Query, UserKind
+
+
+class UserEncoder:
+    """Encodes users for one bundle."""
+
+    def __init__(self, content: BundleContent, targeting: Targeting) -> None:
+        self._users, self._encoder, self._targeting = content.users, content.encoder, targeting
+        self._unknown_user = content.encoder.encode_user({})
+
+    def encode(self, query: Query) -> EncodedUser:
+        """The user's features: those of the bundle's user table, replaced field by field by those of the query.
+
+        Raises:
+            FeatureError: a feature or context field of the query is unknown or unfit.
+            PredicateError: its targeting is malformed.
+        """
+        row = self._users.row(query.user_id)
+        stored = self._users.features.take(np.array([row])) if row >= 0 else None
+        history = self._users.history.row(row) if row >= 0 else np.empty(0, np.int32)
+        features = self._unknown_user if stored is None else stored
+        if not query.user_features:
+            kind: UserKind = "unknown" if stored is None else "known"
+            return EncodedUser(features, history, kind, self._request_targeting(query, stored, {}))
+        given = {name: value for name, value in query.user_features.items() if name != "history"}
+        count = None
+        if "history" in query.user_features:
+            ids = query.user_features["history"]
+            known = self._encoder.known_history(ids)
+            history = known[: self._encoder.spec.history_length]
+            count = HistoryCount(known=len(known), unknown=len(ids) - len(known))
+        replaced = _replaced(self._encoder, features, given)
+        return EncodedUser(replaced, history, "inline", self._request_targeting(query, stored, given), count)
+
+    def _request_targeting(self, query: Query, stored: Features | None, given: Mapping[str, Any]) -> RequestTargeting:
+        context = query.context or {}
+        check_context(self._encoder, context)
+        predicate = (None if query.targeting is None
+                     else parse_predicate(query.targeting, self._encoder.spec.ad_kinds))
+        return RequestTargeting(self._targeting.attributes(stored, given, context), predicate)
+
+
+def _replaced(encoder: FeatureEncoder, stored: Features, given: Mapping[str, Any]) -> Features:
+    """`stored` with the fields named by `given` replaced by their encoded values."""
+    spec, fresh = encoder.spec, encoder.encode_user(given)
+    multi = zip(spec.fields("user", "multi"), fresh.multi, stored.multi, strict=True)
+    return Features(np.where(_named(spec, "dense", given), fresh.dense, stored.dense),
+                    np.where(_named(spec, "categorical", given), fresh.categorical, stored.categorical),
+                    tuple(new if name in given else old for name, new, old in multi))
+
+
+def _named(spec: FeatureSpec, kind: Literal["dense", "categorical"], given: Mapping[str, Any]) -> NDArray[np.bool_]:
+    return np.array([name in given for name in spec.fields("user", kind)], bool)

@@ -1,0 +1,25 @@
+"""The sweep of a bench."""
+
+from collections import Counter
+
+from loadtest.bench.sweep import Sweep
+from tests.loadtest.bench.conftest import ADS, LITTLE
+
+
+def test_sweep_has_every_kind_and_the_exhaustive_search_first(opened, towers):
+    kinds = [search.kind for search in LITTLE.searches(opened, towers)]
+    assert kinds[0] == "exhaustive"
+    assert set(kinds) == {"exhaustive", "beam", "hnsw", "ivf", "graph"}
+    assert set(kinds) - {search.kind for search in LITTLE.searches(opened, None)} == {"hnsw", "ivf"}
+
+
+def test_settings_above_the_number_of_ads_are_reduced_to_it_once(opened, towers):
+    sweep = Sweep(beam_shares=(), ms=(4,), efs=(10, 1_000, 2_000), kept_shares=(1.0,), probe_shares=(5.0, 9.0),
+                  candidates=(400, 500), walk_ms=(4,), walk_efs=(7,), walk_shares=(0.01,))
+    searches = sweep.searches(opened, towers)
+    assert [search.ef_search for search in searches if search.kind == "hnsw"] == [10, ADS]
+    [ivf] = [search for search in searches if search.kind == "ivf"]
+    assert (ivf.nprobe, ivf.candidates) == (ivf.nlist, ADS)
+    [walk] = [search for search in searches if search.kind == "graph"]
+    assert (walk.ef, walk.batch) == (7, 1)
+    assert Counter(search.kind for search in searches)["exhaustive"] == 1

@@ -1,0 +1,8 @@
+"""The list of scenarios."""
+
+from loadtest.chaos.scenarios import DEFAULT, SCENARIOS
+
+
+def test_all_scenarios_run_by_default_but_the_soak():
+    assert set(SCENARIOS) - set(DEFAULT) == {"soak"}
+    assert set(DEFAULT) <= set(SCENARIOS)

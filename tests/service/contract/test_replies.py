@@ -1,0 +1,63 @@
+"""Reply bodies against the schemas that document them."""
+
+import asyncio
+import json
+
+import numpy as np
+import pytest
+
+from index_store.bundle.bundle import Bundle
+from service.contract.parsing import UNLIMITED, parse_request, to_query
+from service.contract.replies import explanation_body, latency, reply_body, server_timing
+from service.contract.schemas import ExplainReply, ExplainRequest, RetrieveReply
+from service.retrieval.retriever import Retriever
+from tests.resealed import reseal
+
+
+@pytest.fixture(scope="module")
+def retriever(tiny_bundle):
+    opened = Retriever(Bundle.open(tiny_bundle))
+    yield opened
+    opened.close()
+
+
+def answered(retriever, schema=ExplainRequest, **body):
+    query = to_query(parse_request({"user_id": "user-01", "ad_id": "ad-0001", **body}, schema),
+                     retriever.bundle.manifest, UNLIMITED)
+    return asyncio.run(retriever.retrieve(query))
+
+
+def body_of(answer, manifest):
+    return json.loads(reply_body(answer, manifest, "an-id", latency(answer, 0.5)))
+
+
+def test_body_is_as_documented_when_an_answer_is_written(retriever):
+    answer = answered(retriever, explain=True, user_features={"history": ["ad-0001", "none"]})
+    body = body_of(answer, retriever.bundle.manifest)
+    RetrieveReply.model_validate(body)
+    assert (body["request_id"], body["history"]) == ("an-id", {"known": 1, "unknown": 1})
+    assert [ad["ad_id"] for ad in body["ads"]] == answer.ad_ids
+    for ad, logits in zip(body["ads"], answer.found.logits, strict=True):
+        assert ad["probabilities"] == pytest.approx(
+            dict(zip(("click", "convert"), 1 / (1 + np.exp(-logits.astype(np.float64))), strict=True)), abs=1e-6)
+        assert len(ad["path"]) == 3
+
+
+def test_probabilities_are_left_out_when_the_bundle_is_not_calibrated(tiny_bundle, retriever, tmp_path):
+    manifest = reseal(tiny_bundle, tmp_path / "bundle", lambda writer: None, calibrated=False)
+    assert set(body_of(answered(retriever), manifest)["ads"][0]) == {"ad_id", "score"}
+
+
+def test_explanation_is_as_documented_when_an_ad_is_excluded(retriever):
+    answer = answered(retriever, exclude_ad_ids=["ad-0001"])
+    body = json.loads(explanation_body(answer.explanation, answer, retriever.bundle.manifest, "an-id"))
+    ExplainReply.model_validate(body)
+    assert (body["outcome"], body["refused_by"]["by"], body["history"]) == ("filtered", "exclude_ad_ids", None)
+
+
+def test_header_holds_the_stages_of_the_body_when_times_are_written(retriever):
+    stages = latency(answered(retriever), 0.5)
+    assert stages["total"] == 500.0
+    parts = dict(part.split(";dur=") for part in server_timing(stages).split(", "))
+    assert parts == {name: str(ms) for name, ms in stages.items() if name != "levels"} | {
+        f"level_{level['level']}": str(level["ms"]) for level in stages["levels"]}

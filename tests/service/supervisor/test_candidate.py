@@ -1,0 +1,75 @@
+"""The check of a candidate: its verdicts, and the process that it runs in."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+
+import orjson
+import pytest
+
+from service.settings import Settings
+from service.supervisor.candidate import _VERDICT, Accepted, Candidate, Incumbent, Rejected, compared, fault_of
+from tests.resealed import reseal
+from tests.service.bundle_store import BundleStore
+from tests.tiny_bundle import write_tiny_bundle
+
+SETTINGS = Settings(gate_latency_rise=5)
+REQUESTS = [orjson.dumps({"user_id": f"user-{number:02d}"}) for number in range(20)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return BundleStore.write(tmp_path_factory.mktemp("store") / "bundles")
+
+
+def test_no_fault_is_found_when_a_bundle_is_sound(store):
+    assert asyncio.run(fault_of(store.folder / "red")) is None
+
+
+def test_fault_says_what_and_what_to_do_when_a_bundle_is_broken_or_answers_wrongly(store, tmp_path):
+    copy = store.copy(tmp_path / "bundles")
+    copy.add_broken("flipped")
+    copy.add_wrong("wrong")
+    flipped, wrong, gone = (asyncio.run(fault_of(copy.folder / name)) for name in ("flipped", "wrong", "gone"))
+    assert (flipped.fault, wrong.fault, gone.fault) == ("broken", "golden", "broken")
+    assert flipped.fact.startswith(f"bundle {copy.folder / 'flipped'}: scorer_1.onnx: has checksum")
+    assert flipped.remedy == "restore the bundle from its source or export it again"
+    assert "golden request 1 scores" in wrong.fact
+    assert wrong.remedy.startswith("export it again")
+    assert gone.reason == f"{gone.fact}; {gone.remedy}"
+
+
+def test_bundle_is_accepted_without_a_table_when_there_is_no_incumbent(store):
+    assert compared(store.folder / "red", None) == Accepted()
+
+
+def test_bundle_is_rejected_with_both_values_when_it_is_worse_than_the_incumbent(tiny_bundle, tmp_path):
+    write_tiny_bundle(tmp_path / "fewer", n_items=250)
+    rejected = compared(tmp_path / "fewer", Incumbent(tiny_bundle, REQUESTS, SETTINGS))
+    assert rejected.fault == "worse"
+    assert "is worse than tiny, which serves, in: " in rejected.fact
+    assert "ads in the index" in rejected.fact
+    assert "force" in rejected.remedy
+    assert "300" in rejected.details
+    assert "250" in rejected.details
+
+
+def test_bundle_is_accepted_with_a_table_when_it_is_as_good(tiny_bundle, tmp_path):
+    reseal(tiny_bundle, tmp_path / "equal", lambda writer: None)
+    accepted = compared(tmp_path / "equal", Incumbent(tiny_bundle, REQUESTS, SETTINGS))
+    assert isinstance(accepted, Accepted)
+    assert "20 recorded requests" in accepted.comparison
+
+
+@pytest.mark.parametrize("verdict", [Accepted(), Accepted("a table"), Rejected("check", "a; b", "c", "d\ne")])
+def test_verdict_is_the_same_when_it_has_crossed_the_pipe(verdict):
+    assert _VERDICT.validate_json(_VERDICT.dump_json(verdict)) == verdict
+
+
+def test_check_is_rejected_when_its_process_is_killed(store):
+    candidate = Candidate(multiprocessing.get_context("spawn"), store.folder / "red", None)
+    os.kill(candidate._process.pid, signal.SIGKILL)
+    assert candidate.verdict.poll(30)
+    result = candidate.result()
+    assert (result.fault, result.fact) == ("check", "the check ended with exit status -9")

@@ -1,0 +1,150 @@
+"""The log when nobody reads it: answers go on, lines are dropped and counted, and the end is not held up."""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import pytest
+
+from service.telemetry import metrics
+from service.telemetry.request_log import _Writer
+from tests.paths import ROOT
+from tests.service.service_process import ServiceProcess
+
+F_SETPIPE_SZ = 1031
+QUEUED = 4096
+
+
+class UnreadService(ServiceProcess):
+    """A service whose stderr, a pipe of one page, is not read from the moment it is ready until `read_on` is set."""
+
+    def __init__(self, *arguments, **options):
+        self.read_on = threading.Event()
+        super().__init__(*arguments, **options)
+
+    def _read(self):
+        fcntl.fcntl(self.process.stderr, F_SETPIPE_SZ, 4096)
+        workers = 0
+        for line in self.process.stderr:
+            self.lines.append(line)
+            workers += "bundle_ready" in line
+            if workers == 2:
+                self.read_on.wait()
+
+    def stop(self, number=signal.SIGTERM):
+        self.read_on.set()
+        return super().stop(number)
+
+
+def ask_livez(process, times):
+    """Sends requests in a row on one connection, and returns once all are answered."""
+    url = process.http.base_url
+    with socket.create_connection((url.host, url.port), timeout=30) as connection:
+        stream = connection.makefile("rb")
+        for _ in range(times // 100):
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n" * 100)
+            for _ in range(100):
+                assert stream.readline().startswith(b"HTTP/1.1 200 ")
+                while stream.readline() != b"\r\n":
+                    pass
+                assert stream.read(len(b'{"status":"alive"}')) == b'{"status":"alive"}'
+
+
+def dropped(process):
+    return process.metrics()["retrieval_log_lines_dropped_total"]
+
+
+def active_workers(process):
+    """How many workers serve; None where the connection was one to a worker that is gone."""
+    try:
+        return next(value for name, value in process.metrics().items() if name.startswith("retrieval_bundle_active{"))
+    except httpx.TransportError:
+        return None
+
+
+def test_answers_go_on_when_nobody_reads_stderr(tiny_bundle):
+    with UnreadService(tiny_bundle, workers=2) as process:
+        asked = 0
+        while not dropped(process):
+            ask_livez(process, 500)
+            asked += 500
+            assert asked <= 4 * QUEUED
+        assert process.retrieve(user_id="user-01")["ads"]
+        assert active_workers(process) == 2
+        os.kill(process.worker_ids()[0], signal.SIGKILL)  # the supervisor logs that, and goes on
+        process.wait_until(lambda: active_workers(process) == 1)
+        process.wait_until(lambda: active_workers(process) == 2)
+        process.read_on.set()
+        process.wait_for_event("worker_ended")
+        process.retrieve(user_id="user-02")  # logged again, once there is room
+        process.wait_until(lambda: [e for e in process.events if e.get("endpoint") == "/retrieve"])
+        assert {e["event"] for e in process.events} == {"listening", "bundle_ready", "request", "worker_ended"}
+
+
+def test_service_ends_in_order_when_nobody_reads_stderr(tiny_bundle):
+    with UnreadService(tiny_bundle, workers=2) as process:
+        ask_livez(process, 200)
+        began = time.monotonic()
+        process.process.send_signal(signal.SIGTERM)
+        assert process.process.wait(30) == 0
+        assert time.monotonic() - began < 10
+
+
+def test_every_line_is_written_or_counted_when_the_queue_is_full():
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, F_SETPIPE_SZ, 4096)
+    log, before = _Writer(writer, 10), metrics.LOG_LINES_DROPPED._value.get()
+    lines = [b"%03d %s\n" % (number, b"x" * 500) for number in range(200)]
+    for line in lines:
+        log.write(line)
+        time.sleep(0.0005)
+    lost = metrics.LOG_LINES_DROPPED._value.get() - before
+    assert 170 <= lost <= 190  # 7 fit into the pipe, 10 into the queue, 1 is being written
+    log.write(b"dropped too\n")
+    found = b""
+    while found.count(b"\n") < 200 - lost:
+        found += os.read(reader, 65536)
+    assert found.splitlines(keepends=True) == lines[:int(200 - lost)]  # the first ones, whole and in order
+    log.write(b"and on\n")
+    log.flush(10)
+    assert os.read(reader, 65536) == b"and on\n"
+    os.close(reader)
+    log.write(b"nobody reads this\n")
+    log.flush(10)
+    assert metrics.LOG_LINES_DROPPED._value.get() - before == lost + 2
+    os.close(writer)
+
+
+@pytest.mark.parametrize(("program", "event", "said"), [
+    ("log('draining', seconds=1)", "draining", ""),
+    ("raise ValueError('nobody catches this')", "library", "ValueError: nobody catches this"),
+    ("import threading; t = threading.Thread(target=lambda: 1 / 0); t.start(); t.join()", "library",
+     "ZeroDivisionError"),
+    ("type('Odd', (), {'__del__': lambda self: 1 / 0})()", "library", "ZeroDivisionError"),
+    ("import warnings; warnings.warn('old')", "library", "UserWarning: old"),
+    ("import logging; logging.getLogger('x').error('from a library')", "library", "from a library"),
+])
+def test_last_line_is_written_when_the_process_ends(program, event, said):
+    """Whatever Python would print is a line of the log."""
+    start = "from service.telemetry.request_log import log, log_libraries; log_libraries()\n"
+    done = subprocess.run([sys.executable, "-c", start + program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    (line,) = done.stderr.splitlines()
+    assert json.loads(line)["event"] == event
+    assert said in line
+    assert done.returncode == ("raise" in program)
+
+
+def test_no_other_file_is_written_to_when_the_process_was_started_without_stderr(tmp_path):
+    """Then descriptor 2 may be any file that is opened later."""
+    program = ("import os; file = os.open('file', os.O_CREAT | os.O_WRONLY); assert file == 2, file\n"
+               "from service.telemetry.request_log import log, flush; log('draining'); flush()")
+    subprocess.run(["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, program], cwd=tmp_path, timeout=60,
+                   env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    assert (tmp_path / "file").read_bytes() == b""
