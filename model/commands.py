@@ -171,7 +171,7 @@ def train(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Prints the quality of a run; the last line is one JSON object."""
     trainer = _load(args.run)
-    print(json.dumps(compare_trees(trainer) if args.trees else quality(trainer, args.users)))
+    print(json.dumps(compare_trees(trainer) if args.trees else quality(trainer, args.users), allow_nan=False))
 
 
 def export(args: argparse.Namespace) -> None:

@@ -197,6 +197,8 @@ def best(scores: NDArray[np.float32], nodes: NDArray[np.int64], k: int,
     n = len(scores)
     if n <= k:
         return np.arange(n)
+    if k <= 0:
+        return np.empty(0, np.int64)
     threshold = np.partition(scores, n - k)[n - k]
     found: NDArray[np.int64] = (scores >= threshold).nonzero()[0]
     if len(found) == k:

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         write(report, args.out)
     print(markdown(report))
-    print(json.dumps(report))
+    print(json.dumps(report, allow_nan=False))
     return 0
 
 

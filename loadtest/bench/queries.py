@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from index_store.bundle.bundle import Bundle
 from index_store.features.ragged import Ragged
-from model.data.load import Dataset, Events
+from model.data.load import Dataset
+from model.data.retrieval_targets import retrieval_targets
 from model.data.tables import DataError
 from service.contract.query import EncodedUser
 
@@ -20,7 +21,7 @@ class QuerySet:
 
     Attributes:
         users: (Q,) user rows with test ads, in random order.
-        targets: Q lists of test ads, as item rows.
+        targets: Q lists of test ads that are not among `seen`, as item rows.
         seen: Q lists of train ads, which are excluded.
         fresh: whether the bundle's beam was tuned on none of these users.
     """
@@ -54,11 +55,11 @@ def draw_queries(dataset: Dataset, opened: Bundle, most: int, seed: int,
     if dataset.test is None:
         raise DataError("the data folder has no test_events.parquet; the bench needs events that were not used in "
                         "training")
-    targets, seen = (_by_user(events, len(dataset.user_ids)) for events in (dataset.test, dataset.train))
+    targets, seen = retrieval_targets(dataset.train, dataset.test, len(dataset.user_ids))
     possible = np.flatnonzero(targets.lengths)
     if not len(possible):
-        raise DataError(f"none of the {len(dataset.user_ids)} users has a positive test event of the first task; the "
-                        "bench needs at least one: give a log with more test events")
+        raise DataError(f"none of the {len(dataset.user_ids)} users has a positive test event of the first task on "
+                        "an ad that is new to the user; the bench needs at least one: give a log with more test events")
     fresh = np.setdiff1d(possible, tuned_on)
     users = np.random.default_rng([seed, 0]).permutation(fresh if len(fresh) else possible)
     users = users[:most] if most else users
@@ -87,9 +88,3 @@ def encoded(opened: Bundle, row: int) -> EncodedUser:
     """A user of the bundle's user table, encoded for the towers."""
     users = opened.content.users
     return EncodedUser(users.features.take(np.array([row])), users.history.row(row))
-
-
-def _by_user(events: Events, users: int) -> Ragged:
-    """Item rows of the positives of the first task, by user; events are sorted by user."""
-    chosen = events.labels[:, 0] == 1
-    return Ragged.of_owners(events.users[chosen], users, events.items[chosen])

@@ -25,7 +25,7 @@ COLUMNS = (("overlap@100", "{:.3f}"), ("recall@20", "{:.4f}"), ("recall@100", "{
 def write(report: Mapping[str, Any], out: Path) -> None:
     """Writes `bench.json`, `bench.md`, `pareto.svg` and `pareto.png` into a folder, which is created if missing."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / BENCH).write_text(json.dumps(report, indent=1) + "\n")
+    (out / BENCH).write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
     (out / "bench.md").write_text(markdown(report) + "\n")
     save(pareto(report), out, "pareto")
 

@@ -62,10 +62,10 @@ def run(args: argparse.Namespace) -> int:
         return 1
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "targeting.json").write_text(json.dumps(report, indent=1) + "\n")
+        (args.out / "targeting.json").write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
         (args.out / "targeting.md").write_text(markdown(report) + "\n")
     print(markdown(report))
-    print(json.dumps(report))
+    print(json.dumps(report, allow_nan=False))
     return 0 if all(row["sound"] for row in report["rows"]) else 2
 
 

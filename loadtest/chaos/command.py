@@ -70,10 +70,10 @@ def run(args: argparse.Namespace) -> int:
     report = {"rate": args.rate, "seconds": args.seconds, "scenarios": [asdict(result) for result in results]}
     text = markdown(results)
     name = "chaos" if len(args.only) > 1 else next(iter(args.only))
-    (args.out / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+    (args.out / f"{name}.json").write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
     (args.out / f"{name}.md").write_text(text)
     print(text)
-    print(json.dumps(report))
+    print(json.dumps(report, allow_nan=False))
     return 1 if any(result.problems for result in results) else 0
 
 

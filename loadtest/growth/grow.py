@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         return 130
     write(report, args.out)
     print(markdown(report))
-    print(json.dumps(report))
+    print(json.dumps(report, allow_nan=False))
     return 0
 
 
@@ -102,7 +102,7 @@ def _grown(children: Children, folder: Path, stage: Stage) -> dict[str, Any]:
     def note(what: str, cost: StepCost) -> None:
         made.append(what)
         steps[what] = asdict(cost)
-        kept.write_text(json.dumps(steps, indent=1) + "\n")
+        kept.write_text(json.dumps(steps, indent=1, allow_nan=False) + "\n")
 
     bundles = []
     for over_arch in ("wukong", "dot"):

@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
         return 1
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / OPENING).write_text(json.dumps(report, indent=1) + "\n")
+        (args.out / OPENING).write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
     print(in_words(report))
-    print(json.dumps(report))
+    print(json.dumps(report, allow_nan=False))
     return 0
 
 

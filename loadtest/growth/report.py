@@ -19,7 +19,7 @@ STEPS = ("data", "run", "bundle", "run_dot", "bundle_dot", "opening", "bench")
 
 def write(report: Mapping[str, Any], out: Path) -> None:
     """Writes `grow.json`, `grow.md`, `growth.svg` and `growth.png` into a folder."""
-    (out / "grow.json").write_text(json.dumps(report, indent=1) + "\n")
+    (out / "grow.json").write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
     (out / "grow.md").write_text(markdown(report) + "\n")
     save(growth(report), out, "growth")
 

@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(found.output)
-    print(json.dumps({name: value for name, value in asdict(found).items() if name != "output"}))
+    print(json.dumps({name: value for name, value in asdict(found).items() if name != "output"},
+                     allow_nan=False))
     return 1 if found.failed else 0
 
 

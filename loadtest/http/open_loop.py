@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
               "arrivals": "even" if args.even else "poisson", "timeout_ms": args.timeout_ms, "fields": load.fields,
               "rates": rows}
     print(table(report))
-    print(json.dumps(report))
+    print(json.dumps(report, allow_nan=False))
     return 0 if all(row["reported"] for row in rows) else LAGGED
 
 

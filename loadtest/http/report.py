@@ -30,7 +30,8 @@ def report_of_rate(rate: float, seconds: float, exchanges: Sequence[Exchange], t
         cpu_seconds: processor time of the service meanwhile, if known.
     """
     lag = _percentiles([(e.sent - e.scheduled) * 1e3 if e.sent else np.inf for e in exchanges])
-    row: dict[str, Any] = {"rate": rate, "sent": len(exchanges), "lag_ms": lag, "reported": lag["p99"] <= MOST_LAG_MS}
+    row: dict[str, Any] = {"rate": rate, "sent": len(exchanges), "lag_ms": _finite(lag),
+                           "reported": lag["p99"] <= MOST_LAG_MS}
     if not row["reported"]:
         return row
     limit = np.inf if timeout_ms is None else timeout_ms + GRACE_MS
@@ -67,8 +68,10 @@ def table(report: dict[str, Any]) -> str:
              "  rate/s  goodput/s  in time  narrowed  p50 ms  p99 ms  p99.9 ms  server p50     p99  CPU ms  statuses"]
     for row in report["rates"]:
         if not row["reported"]:
-            lines.append(f"{row['rate']:8.0f}  not reported: the load generator lagged, p99 {row['lag_ms']['p99']:.1f} "
-                         f"ms (limit {MOST_LAG_MS:g} ms)")
+            p99 = row["lag_ms"]["p99"]
+            lag = "more than one in a hundred requests were never sent" if p99 is None else f"p99 {p99:.1f} ms"
+            lines.append(f"{row['rate']:8.0f}  not reported: the load generator lagged, {lag} (limit "
+                         f"{MOST_LAG_MS:g} ms)")
             continue
         nothing = dict.fromkeys(("p50", "p99", "p99.9"), float("nan"))
         latency, server = row.get("latency_ms", nothing), row.get("server_ms", nothing)
@@ -92,6 +95,11 @@ def _percentiles(values: Sequence[float]) -> dict[str, float]:
     # Without interpolation, since values may be infinite.
     found = np.percentile(values, _PERCENTILES, method="inverted_cdf")
     return {f"p{p:g}": float(value) for p, value in zip(_PERCENTILES, found, strict=True)}
+
+
+def _finite(figures: dict[str, float]) -> dict[str, float | None]:
+    """The same with None for infinity, which JSON cannot express: the lag of requests that were never sent."""
+    return {name: value if np.isfinite(value) else None for name, value in figures.items()}
 
 
 def _stages(bodies: Sequence[dict[str, Any]]) -> dict[str, list[float]]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,6 @@ class ServiceProcess(LoggedProcess):
     Args:
         serves: a bundle, or a folder of bundles.
         log: file that its log is appended to.
-        arguments: more of them on the command line, which win over those below.
         environment: all of its environment variables; see `service_environment`.
         workers: number of worker processes.
         port: where to listen; 0 lets the system choose.
@@ -48,11 +47,10 @@ class ServiceProcess(LoggedProcess):
         ProcessEndedError, TimeoutError: it does not listen.
     """
 
-    def __init__(self, serves: Path, log: Path, arguments: Sequence[str] = (), *,
-                 environment: Mapping[str, str], workers: int = 1, port: int = 0,
+    def __init__(self, serves: Path, log: Path, *, environment: Mapping[str, str], workers: int = 1, port: int = 0,
                  spawn: Spawn = subprocess.Popen) -> None:
         command = [sys.executable, "-m", "service", str(serves), "--host", HOST, "--port", str(port), "--workers",
-                   str(workers), *arguments]
+                   str(workers)]
         # Nothing is written to standard output, but every process of the service holds that pipe open until it ends.
         super().__init__(command, log, environment=environment, spawn=spawn, stdout=subprocess.PIPE)
         self.workers = workers

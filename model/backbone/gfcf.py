@@ -29,5 +29,5 @@ def rank_all(train: Matrix, users: NDArray[np.integer], rng: np.random.Generator
         low = ((scaled(own, None, np.reciprocal(root)) @ vectors) @ vectors.T) * root
         scores = ((own @ columns) @ rows).toarray() + np.float32(WEIGHT) * low
         ranking.hide(scores, own)
-        tops.append(ranking.best(scores, ranking.CUT))
+        tops.append(ranking.shown(scores, ranking.CUT))
     return np.concatenate(tops)

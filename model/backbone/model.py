@@ -65,7 +65,7 @@ class Backbone:
                    "strengths": torch.from_numpy(np.ascontiguousarray(self.towers.strengths))}
         save_file(tensors | {f"head.{k}": v for k, v in self.head.state_dict().items()},
                   folder / "backbone.safetensors")
-        (folder / "backbone.json").write_text(json.dumps(asdict(self.config), indent=1) + "\n")
+        (folder / "backbone.json").write_text(json.dumps(asdict(self.config), indent=1, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Backbone:
@@ -164,8 +164,7 @@ def top_of(scores: NDArray[np.float32], shape: tuple[int, int], rows: NDArray[np
     """The same for pairs that have scores (P,) already, out of (B, N)."""
     dense = np.full(shape, -np.inf, np.float32)
     dense[rows, items] = scores
-    top = ranking.best(dense, cut)
-    return np.where(np.isneginf(np.take_along_axis(dense, top, axis=1)), -1, top)
+    return ranking.shown(dense, cut)
 
 
 def blocks(users: NDArray[np.integer], size: int, name: str) -> Iterator[NDArray[np.integer]]:

@@ -27,6 +27,12 @@ def best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     return top
 
 
+def shown(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """The same with -1 where fewer than `count` columns are above minus infinity, such as those that `hide` leaves."""
+    top = best(scores, count)
+    return np.where(np.isneginf(np.take_along_axis(scores, top, axis=1)), -1, top)
+
+
 def hide(scores: NDArray[np.float32], own: Matrix) -> None:
     """Puts the items that a user has already, `own` (B, items), below all others; in place."""
     scores[np.repeat(np.arange(own.shape[0]), lengths(own)), own.indices] = -np.inf

@@ -1,4 +1,4 @@
-"""Data: every source becomes one table format, users, ads and events in Parquet beside a feature spec in JSON.
+"""Data: every source becomes users, ads and events in Parquet and a declaration in JSON (docs/data.md).
 
-`docs/data.md` describes the format. pyarrow, numpy and scipy; knows nothing of torch or of models.
+Uses pyarrow, numpy and scipy, and never imports torch.
 """

@@ -1,12 +1,12 @@
-"""Beibei: buys of an online shop, predicted from its carts and buys. Ids are all it knows.
+"""Beibei: purchases in an online shop, predicted from carts and purchases. Users and items have ids but no fields.
 
-`cart_train.txt`, `buy_train.txt` and `buy_test.txt` hold `user item …` a line. 62 % of the test buys lie in
-`cart_train`, put there by the very purchase that is to be predicted: these pairs are taken out of the carts. What
-reading them off would have reached is kept in `baseline.json`, to be printed beside every result.
+Each line of `cart_train.txt`, `buy_train.txt` and `buy_test.txt` is `user item …`. 62 % of the test buys are also in
+`cart_train`, put there by the very purchase that is to be predicted, so these pairs are removed from the carts.
+`baseline.json` keeps the recall that this leak would have given, to be printed beside every result.
 
 Rows are the union of cart and buy pairs with labels `buy` and `cart`. Only train buys are masked at evaluation. Lines
-are sorted by item id, and a user's test item has one of the highest: of the carted, not bought items the ten with the
-highest ids hold 61 % of the test buys, the ten lowest 19 %. So nothing here ranks by id.
+are sorted by item id, and a user's test item tends to have a high one: of the carted, not bought items, the ten with
+the highest ids hold 61 % of the test buys and the ten with the lowest 19 %. So nothing here ranks by id.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit status: 0 fine, 1 the source cannot be used."""
+    """Writes a data folder; returns the exit status, 1 if the source cannot be used."""
     try:
         if args.source == "synthetic":
             synthetic.write(args.out, args.ads, args.users, args.events, args.seed)

@@ -1,6 +1,6 @@
-"""Random numbers by counter: draw i of a stream is a function of (seed, stream, i), whatever was drawn before.
+"""Counter-based random numbers: draw i of a stream is a function of (seed, stream, i), whatever was drawn before.
 
-So a world is the same however many users are generated at a time, and one user's draws do not move when others come.
+A world is therefore the same however many users are generated at a time, and adding users does not change the others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Gowalla: check-ins in the LightGCN split, `train.npz` and `test.npz` of users x items. Ids are all it knows."""
+"""Gowalla: check-ins in the LightGCN split, `train.npz` and `test.npz` of users x items, all ids and no fields."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write(source: Path, out: Path) -> None:
     """Turns the source folder into a data folder.
 
     Raises:
-        DataError: a file is missing or is no sparse matrix, or the two differ in shape.
+        DataError: a file is missing or is not a SciPy sparse matrix, or the two differ in shape.
     """
     with tqdm(total=3, desc="gowalla", unit="file") as bar:
         matrices = []
@@ -52,4 +52,4 @@ def _read(path: Path) -> sparse.coo_array:
     try:
         return sparse.coo_array(sparse.load_npz(path))
     except (ValueError, KeyError, OSError, BadZipFile) as error:
-        raise DataError(f"{path} is no sparse matrix of scipy: {error}; fetch it again") from error
+        raise DataError(f"{path} is not a SciPy sparse matrix: {error}; fetch it again") from error

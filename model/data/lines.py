@@ -1,4 +1,4 @@
-"""Interaction files of the public recommendation benchmarks: `user item item …` a line, as integers."""
+"""Interaction files of the public recommendation benchmarks: lines of `user item item …`, all integers."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ def read_text(folder: Path, name: str) -> str:
     """A source's text file.
 
     Raises:
-        DataError: it is not there.
+        DataError: it does not exist.
     """
     path = folder / name
     if not path.is_file():
         raise DataError(f"{path} does not exist; --source must name the folder that holds it")
-    return path.read_text(errors="replace")  # bytes that are no text are no integers either
+    return path.read_text(errors="replace")  # undecodable bytes are not integers either
 
 
 def read_lines(folder: Path, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs of one file: (N,) users and (N,) items, in file order.
 
     Raises:
-        DataError: no file, or an entry is no integer >= 0.
+        DataError: the file is missing, or an entry is not an integer >= 0.
     """
     lines = [line.split() for line in read_text(folder, name).splitlines()]
     lines = [line for line in lines if line]
@@ -42,7 +42,7 @@ def read_numbers(folder: Path, name: str, columns: int) -> NDArray[np.int64]:
     """A table of integers, (rows, columns), separated by blanks.
 
     Raises:
-        DataError: no file, an entry is no integer >= 0, or a row has another width.
+        DataError: the file is missing, an entry is not an integer >= 0, or a row has another width.
     """
     rows = [line.split() for line in read_text(folder, name).splitlines() if line.strip()]
     for at, row in enumerate(rows):

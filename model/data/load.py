@@ -1,47 +1,26 @@
 """A data folder as arrays: the encoder fitted on its tables, encoded users and items, and events as rows.
 
-Every value is checked on the way (`checks.py`). Works by column, so that millions of users and ads fit in memory.
+Works by column, so that millions of users and ads fit in memory.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from index_store.features.encoder import UNKNOWN, FeatureEncoder, Features, FeatureSpec
 from index_store.features.ragged import Ragged
 from index_store.features.values import standardised
-from model.data.checks import (
-    check_dense,
-    check_keys,
-    check_labels,
-    check_lists,
-    check_numbers,
-    check_unique,
-    open_table,
-    refuse,
-)
-from model.data.tables import (
-    ADS,
-    ARROW_TYPE,
-    EVENTS,
-    ID_COLUMN,
-    TABLE,
-    TEST_EVENTS,
-    USERS,
-    DataError,
-    Side,
-    event_schema,
-    read_spec,
-    side_schema,
-)
-from model.data.targeting import AdPredicates, load_predicates
+from model.data.checked_tables import EventTable, SideTable, open_events
+from model.data.tables import TARGETING, Side, read_spec
+from model.data.targeting import AdPredicates, read_predicates
 
 EVENT_BATCH = 1 << 22
 """Events that are held as text at a time; as arrays they take a tenth of it."""
@@ -54,7 +33,7 @@ class Events:
     Attributes:
         users: (N,) int32 user rows.
         items: (N,) int32 item rows.
-        timestamps: (N,) int64, in the log's unit.
+        timestamps: (N,) int64, in the log's own unit; train and test events share it.
         labels: (N, T) int8 of 0 and 1, one column a task.
     """
 
@@ -102,63 +81,30 @@ def load_dataset(folder: Path) -> Dataset:
         DataError: a file, column or value is not what the format wants.
     """
     spec = read_spec(folder)
-    vocabularies: dict[str, NDArray[np.bytes_]] = {}
-    scales: dict[str, tuple[float, float]] = {}
-    user_ids, users = _load_side(folder, spec, "user", vocabularies, scales)
-    item_ids, items = _load_side(folder, spec, "item", vocabularies, scales)
-    train = load_events(folder / EVENTS, spec, user_ids, item_ids)
-    has_test = (folder / TEST_EVENTS).exists()
-    test = load_events(folder / TEST_EVENTS, spec, user_ids, item_ids) if has_test else None
-    encoder = FeatureEncoder(spec, vocabularies, scales, as_bytes(item_ids))
-    return Dataset(spec, encoder, as_bytes(user_ids), users, items, train, test, load_predicates(folder / ADS, spec))
+    users = _load_side(SideTable.open(folder, spec, "user"), "user")
+    items = _load_side(SideTable.open(folder, spec, "item"), "item")
+    train, test = (_load_events(table, users.ids, items.ids) if table is not None else None
+                   for table in open_events(folder, spec))
+    assert train is not None
+    encoder = FeatureEncoder(spec, users.vocabularies | items.vocabularies, users.scales | items.scales,
+                             as_bytes(items.ids))
+    return Dataset(spec, encoder, as_bytes(users.ids), users.features, items.features, train, test, items.targeting)
 
 
-def load_events(path: Path, spec: FeatureSpec, user_ids: pa.Array, item_ids: pa.Array) -> Events:
-    """Reads one event file.
-
-    Args:
-        user_ids, item_ids: sorted string arrays; the index of an id is its row.
-
-    Raises:
-        DataError: see `load_dataset`.
-    """
-    file = open_table(path, event_schema(spec))
-    n = file.metadata.num_rows
-    if not n:
-        raise DataError(f"{path} holds no event; a log needs at least one")
+def _load_events(events: EventTable, user_ids: pa.Array, item_ids: pa.Array) -> Events:
+    """Reads one event table; `user_ids` and `item_ids` are sorted string arrays, in row order."""
+    n, start = events.table.rows, 0
     users, items = np.empty(n, np.int32), np.empty(n, np.int32)
-    timestamps, labels = np.empty(n, np.int64), np.empty((n, len(spec.tasks)), np.int8)
-    start = 0
-    for batch in file.iter_batches(EVENT_BATCH, columns=event_schema(spec).names):
+    timestamps, labels = np.empty(n, np.int64), np.empty((n, len(events.spec.tasks)), np.int8)
+    for batch in events.batches(user_ids, item_ids, EVENT_BATCH):
         stop = start + len(batch)
-        users[start:stop] = rows_of(path, "user_id", batch.column("user_id"), user_ids, USERS, start)
-        items[start:stop] = rows_of(path, "ad_id", batch.column("ad_id"), item_ids, ADS, start)
-        for name in ("timestamp", *(task.name for task in spec.tasks)):
-            check_numbers(path, name, batch.column(name), start)
-        timestamps[start:stop] = batch.column("timestamp").to_numpy()
-        for column, task in enumerate(spec.tasks):
-            labels[start:stop, column] = batch.column(task.name).to_numpy()
-        check_labels(path, spec, labels[start:stop], start)
+        users[start:stop], items[start:stop], labels[start:stop] = batch.users, batch.items, batch.labels
+        timestamps[start:stop] = batch.columns["timestamp"].cast(pa.int64()).to_numpy()
         start = stop
     if np.any((np.diff(users) < 0) | ((np.diff(users) == 0) & (np.diff(timestamps) < 0))):
         order = np.lexsort((timestamps, users))
         users, items, timestamps, labels = users[order], items[order], timestamps[order], labels[order]
     return Events(users, items, timestamps, labels)
-
-
-def rows_of(path: Path, column: str, keys: pa.Array, ids: pa.Array, table: str, first_row: int) -> NDArray[np.int32]:
-    """Row of each id in a table's sorted ids.
-
-    Raises:
-        DataError: an id is not in the table.
-    """
-    rows = pc.index_in(_text(keys), value_set=ids)
-    if rows.null_count:
-        at = int(np.argmax(rows.is_null().to_numpy(zero_copy_only=False)))
-        refuse(path, column, first_row + at, keys[at].as_py(), f"is not in {table}",
-               "add its row there or drop this one")
-    found: NDArray[np.int32] = rows.to_numpy()
-    return found
 
 
 def as_bytes(keys: pa.Array) -> NDArray[np.bytes_]:
@@ -175,39 +121,58 @@ def as_bytes(keys: pa.Array) -> NDArray[np.bytes_]:
     return keyed
 
 
-def _load_side(folder: Path, spec: FeatureSpec, side: Side, vocabularies: dict[str, NDArray[np.bytes_]],
-               scales: dict[str, tuple[float, float]]) -> tuple[pa.Array, Features]:
-    """Sorted ids and encoded features of one table; adds what was fitted to `vocabularies` and `scales`."""
-    path = folder / TABLE[side]
-    file = open_table(path, side_schema(spec, side))
-    ids = _column(file, ID_COLUMN[side], pa.string())
-    if not len(ids):
-        raise DataError(f"{path} holds no row; at least one is needed")
-    check_keys(path, ID_COLUMN[side], ids, nullable=False)
-    check_unique(path, ID_COLUMN[side], ids)
+@dataclass
+class _Side:
+    """Users or ads of a folder: sorted ids, encoded features, and what was fitted to them."""
+
+    ids: pa.Array
+    features: Features
+    vocabularies: dict[str, NDArray[np.bytes_]]
+    scales: dict[str, tuple[float, float]]
+    targeting: AdPredicates | None
+
+
+def _load_side(table: SideTable, side: Side) -> _Side:
+    """Reads, checks and encodes one table."""
+    columns = table.columns()
+    _, ids = next(columns)
     order = pc.array_sort_indices(ids.cast(pa.binary()))
-    dense = np.empty((len(ids), len(spec.fields(side, "dense"))), np.float32)
-    categorical = np.empty((len(ids), len(spec.fields(side, "categorical"))), np.int32)
-    multi = []
-    for at, name in enumerate(spec.fields(side, "dense")):
-        values = _column(file, name, pa.float64())
-        check_dense(path, name, values)
-        raw = values.take(order).to_numpy()
-        mean, deviation = float(raw.mean()), float(raw.std())
-        scales[f"{side}.{name}"] = mean, deviation if deviation > 0 else 1.0
-        dense[:, at] = standardised(raw, scales[f"{side}.{name}"])
-    for at, name in enumerate(spec.fields(side, "categorical")):
-        keys = _column(file, name, pa.string())
-        check_keys(path, name, keys, nullable=True)
-        vocabularies[f"{side}.{name}"], categorical[:, at] = _fit_vocabulary(keys.take(order))
-    for name in spec.fields(side, "multi"):
-        lists = _column(file, name, ARROW_TYPE["multi"])
-        check_lists(path, name, lists)
-        lists = lists.take(order)
-        vocabularies[f"{side}.{name}"], values = _fit_vocabulary(pc.list_flatten(lists))
-        lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
-        multi.append(Ragged.of_lengths(lengths, values))
-    return ids.take(order), Features(dense, categorical, tuple(multi))
+    ids = ids.take(order)
+    spec, targeting = table.spec, None
+    vocabularies: dict[str, NDArray[np.bytes_]] = {}
+    scales: dict[str, tuple[float, float]] = {}
+    dense = {name: np.empty(0, np.float32) for name in spec.fields(side, "dense")}
+    categorical = {name: np.empty(0, np.int32) for name in spec.fields(side, "categorical")}
+    multi = {}
+    for field, column in columns:
+        name, sorted_column = f"{side}.{field.name}", column.take(order)
+        if field.name in dense:
+            scales[name], dense[field.name] = _standardise(sorted_column.to_numpy())
+        elif field.name in categorical:
+            vocabularies[name], categorical[field.name] = _fit_vocabulary(sorted_column)
+        elif field.name == TARGETING:
+            targeting = read_predicates(table.table.path, ids, sorted_column, spec)
+        else:
+            vocabularies[name], values = _fit_vocabulary(pc.list_flatten(sorted_column))
+            lengths = pc.fill_null(pc.list_value_length(sorted_column), 0).to_numpy()
+            multi[field.name] = Ragged.of_lengths(lengths, values)
+    features = Features(_matrix(len(ids), dense.values(), np.float32),
+                        _matrix(len(ids), categorical.values(), np.int32),
+                        tuple(multi[name] for name in spec.fields(side, "multi")))
+    return _Side(ids, features, vocabularies, scales, targeting)
+
+
+def _matrix(rows: int, columns: Iterable[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
+    """Columns (N,) side by side: (N, number of columns), which may be 0."""
+    listed = list(columns)
+    return np.stack(listed, axis=1).astype(dtype, copy=False) if listed else np.empty((rows, 0), dtype)
+
+
+def _standardise(raw: NDArray[np.float64]) -> tuple[tuple[float, float], NDArray[np.float32]]:
+    """Mean and deviation of a dense field, 1 where it is constant, and its standardised values."""
+    mean, deviation = float(raw.mean()), float(raw.std())
+    scale = mean, deviation if deviation > 0 else 1.0
+    return scale, standardised(raw, scale)
 
 
 def _fit_vocabulary(keys: pa.Array) -> tuple[NDArray[np.bytes_], NDArray[np.int32]]:
@@ -216,12 +181,3 @@ def _fit_vocabulary(keys: pa.Array) -> tuple[NDArray[np.bytes_], NDArray[np.int3
     distinct = distinct.take(pc.array_sort_indices(distinct.cast(pa.binary())))
     found = pc.index_in(keys, value_set=distinct)
     return as_bytes(distinct), pc.fill_null(pc.add(found, 1), UNKNOWN).to_numpy().astype(np.int32, copy=False)
-
-
-def _column(file: pq.ParquetFile, name: str, type_: pa.DataType) -> pa.Array:
-    column = file.read(columns=[name]).column(0).cast(type_).combine_chunks()
-    return column if isinstance(column, pa.Array) else pa.concat_arrays(column.chunks)
-
-
-def _text(keys: pa.Array) -> pa.Array:
-    return keys if pa.types.is_string(keys.type) else keys.cast(pa.string())

@@ -1,7 +1,7 @@
-"""The synthetic ad log: users of `world.py` see ads that a logging policy picks, and click and convert as planted.
+"""The synthetic log: users see ads that a logging policy picks, and click and convert with the world's probabilities.
 
-Streams to disk a chunk of users at a time; the result does not depend on the chunk. Beside the tables it keeps the
-truth (`truth.py`). What the true logits read is observable: plainly, with noise, or through the clicks.
+It is written a chunk of users at a time, and does not depend on the size of the chunk; the ground truth (`truth.py`) is
+stored beside the tables. Everything that the true logits read can be observed: plainly, with noise, or in the clicks.
 """
 
 from __future__ import annotations
@@ -114,10 +114,10 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: 
     catalogue = Catalogue.of(draw_ads(draws, ads))
     ad_ids = numbered("a", np.arange(ads), ads)
     truth = TruthWriter(out, catalogue.ads, users)
-    pq.write_table(_ad_table(draws, catalogue, ad_ids), out / ADS)
+    pq.write_table(_ad_table(draws, catalogue, ad_ids), out / ADS, write_page_checksum=True)
     event_ends = _event_ends(draws, users, events)
     schemas = {USERS: side_schema(SPEC, "user"), EVENTS: event_schema(SPEC), TEST_EVENTS: event_schema(SPEC)}
-    writers = {name: pq.ParquetWriter(out / name, schema) for name, schema in schemas.items()}
+    writers = {name: pq.ParquetWriter(out / name, schema, write_page_checksum=True) for name, schema in schemas.items()}
     with tqdm(total=events, desc="synthetic", unit="event", unit_scale=True) as bar:
         for start in range(0, users, chunk_users):
             rows = np.arange(start, min(start + chunk_users, users))

@@ -1,4 +1,4 @@
-"""`python -m model.data.synthetic_report DATA`: what a synthetic world demands of a model, measured on its truth.
+"""`python -m model.data.synthetic_report DATA`: how hard a synthetic world is for a model, by its ground truth.
 
 Prints how the variance of the click logit splits into users, ads and their crossing; how many of the true top 100 the
 best rank-32 dot product finds; and the Bayes NE of the test impressions.
@@ -34,10 +34,15 @@ def click_logits(world: TrueWorld, seed: int = 0) -> NDArray[np.float32]:
                            for at in tqdm(range(0, len(users), _ROWS), desc="true logits", unit="batch")])
 
 
-def variance_shares(logits: NDArray[np.float32]) -> dict[str, float]:
-    """Shares of the variance over random pairs: main effects of user and ad, and the rest, their crossing."""
+def variance_shares(logits: NDArray[np.float32]) -> dict[str, float | None]:
+    """Shares of the variance over random pairs: main effects of user and ad, and the rest, their crossing.
+
+    None where all pairs have the same logit, as in a world of one user and one ad.
+    """
     user, ad, crossing = _effects(logits)
     total = float(logits.var(dtype=np.float64))
+    if not total:
+        return {"user": None, "ad": None, "crossing": None}
     return {"user": float(user.var(dtype=np.float64)) / total, "ad": float(ad.var(dtype=np.float64)) / total,
             "crossing": float(crossing.var(dtype=np.float64)) / total}
 
@@ -79,12 +84,12 @@ def report(folder: Path) -> dict[str, object]:
 
 
 def main() -> int:
-    """Exit status: 0 fine, 1 no synthetic data."""
+    """Returns the exit status: 1 if the data is not synthetic."""
     parser = argparse.ArgumentParser(prog="python -m model.data.synthetic_report",
                                      description="Measure a synthetic world against its truth.")
     parser.add_argument("data", type=Path, help="folder written by `python -m model data synthetic`")
     try:
-        print(json.dumps(report(parser.parse_args().data), indent=1))
+        print(json.dumps(report(parser.parse_args().data), indent=1, allow_nan=False))
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

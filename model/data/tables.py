@@ -1,6 +1,6 @@
 """The table format of a data folder: file names, column types, and how a source writes them.
 
-What the values must be is in `checks.py`; reading a folder into arrays is in `load.py`.
+`checks.py` says what the values must be, `checked_tables.py` reads them, `load.py` turns a folder into arrays.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def side_schema(spec: FeatureSpec, side: Side, *, targeting: bool = False) -> pa
                       *([(TARGETING, pa.string())] if targeting else [])])
 
 
-def event_schema(spec: FeatureSpec) -> pa.Schema:
-    """Columns of `events.parquet` and `test_events.parquet`."""
-    return pa.schema([("user_id", pa.string()), ("ad_id", pa.string()), ("timestamp", pa.int64()),
+def event_schema(spec: FeatureSpec, clock: pa.DataType | None = None) -> pa.Schema:
+    """Columns of `events.parquet` and `test_events.parquet`; `clock` is the type of their timestamps, else int64."""
+    return pa.schema([("user_id", pa.string()), ("ad_id", pa.string()), ("timestamp", clock or pa.int64()),
                       *((task.name, pa.int8()) for task in spec.tasks)])
 
 
@@ -72,9 +72,17 @@ def read_spec(folder: Path) -> FeatureSpec:
 
 
 def prepare(folder: Path) -> None:
-    """Makes the folder and removes the data of an earlier run, so that no file of another source stays behind."""
+    """Makes the folder and removes the data of an earlier run, so that no file of another source stays behind.
+
+    Raises:
+        DataError: a table in it is a folder of part files, which none of these commands wrote.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (SPEC, USERS, ADS, EVENTS, TEST_EVENTS, BASELINE):  # features.json first: without it this is no data
+    names = (SPEC, USERS, ADS, EVENTS, TEST_EVENTS, BASELINE)  # features.json first: without it this is no data
+    for name in names:
+        if (folder / name).is_dir():
+            raise DataError(f"{folder / name} is a folder, and would be replaced by a file; name another --out")
+    for name in names:
         (folder / name).unlink(missing_ok=True)
     if (folder / TRUTH).is_dir():
         shutil.rmtree(folder / TRUTH)
@@ -82,7 +90,7 @@ def prepare(folder: Path) -> None:
 
 def seal(folder: Path, spec: FeatureSpec) -> None:
     """Writes `features.json`, last: a folder without it, as an interrupted run leaves it, is not data."""
-    (folder / SPEC).write_text(json.dumps(spec.to_json(), indent=1) + "\n")
+    (folder / SPEC).write_text(json.dumps(spec.to_json(), indent=1, allow_nan=False) + "\n")
 
 
 def write_folder(folder: Path, spec: FeatureSpec, users: pa.Table, ads: pa.Table, events: pa.Table,
@@ -93,12 +101,14 @@ def write_folder(folder: Path, spec: FeatureSpec, users: pa.Table, ads: pa.Table
         baseline: figures to be printed beside every result on this data.
     """
     prepare(folder)
-    pq.write_table(users.select(side_schema(spec, "user").names).cast(side_schema(spec, "user")), folder / USERS)
+    pq.write_table(users.select(side_schema(spec, "user").names).cast(side_schema(spec, "user")), folder / USERS,
+                   write_page_checksum=True)
     of_ads = side_schema(spec, "item", targeting=TARGETING in ads.column_names)
-    pq.write_table(ads.select(of_ads.names).cast(of_ads), folder / ADS)
+    pq.write_table(ads.select(of_ads.names).cast(of_ads), folder / ADS, write_page_checksum=True)
     for name, table in ((EVENTS, events), (TEST_EVENTS, test_events)):
         if table is not None:
-            pq.write_table(table.select(event_schema(spec).names).cast(event_schema(spec)), folder / name)
+            pq.write_table(table.select(event_schema(spec).names).cast(event_schema(spec)), folder / name,
+                           write_page_checksum=True)
     if baseline is not None:
-        (folder / BASELINE).write_text(json.dumps(baseline, indent=1) + "\n")
+        (folder / BASELINE).write_text(json.dumps(baseline, indent=1, allow_nan=False) + "\n")
     seal(folder, spec)

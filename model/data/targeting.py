@@ -1,4 +1,4 @@
-"""The predicates of ads in a data folder: column `targeting` of `ads.parquet`, read, checked and made distinct."""
+"""The predicates of ads, column `targeting` of `ads.parquet`: parsed, checked and deduplicated."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from index_store.features.encoder import FeatureSpec
 from index_store.targeting.predicates import Predicate, PredicateError, parse_text
-from model.data.checks import open_table
-from model.data.tables import TARGETING, DataError, side_schema
+from model.data.tables import TARGETING, DataError
 
 
 @dataclass(frozen=True)
 class AdPredicates:
-    """Who may see which ads.
+    """The distinct predicates of a data folder and the ads that have them.
 
     Attributes:
         distinct: the predicates, in the order of the first ad that has each.
@@ -30,27 +28,16 @@ class AdPredicates:
     of_row: NDArray[np.int32]
 
 
-def load_predicates(path: Path, spec: FeatureSpec) -> AdPredicates | None:
-    """Reads the predicates of `ads.parquet`; None where no ad has one.
-
-    Raises:
-        DataError: a predicate is malformed or reads an unknown field; names the ad and the path inside the predicate.
-    """
-    if TARGETING not in pq.read_schema(path).names:
-        return None
-    table = open_table(path, side_schema(spec, "item", targeting=True)).read(columns=["ad_id", TARGETING])
-    ids, texts = (pa.concat_arrays(table[name].cast(pa.string()).chunks) for name in table.column_names)
-    order = pc.array_sort_indices(ids.cast(pa.binary()))
-    return read_predicates(path, ids.take(order), texts.take(order), spec)
-
-
 def read_predicates(path: Path, ids: pa.Array, texts: pa.Array, spec: FeatureSpec) -> AdPredicates | None:
-    """The predicates of ads; arguments and errors as in `load_predicates`.
+    """Parses the predicates of ads; None where no ad has one.
 
     Args:
         path: named by errors.
         ids, texts: string arrays, one entry an ad; null or JSON.
         spec: declares the fields.
+
+    Raises:
+        DataError: a predicate is malformed or reads an unknown field; names the ad and the path inside the predicate.
     """
     encoded = pc.dictionary_encode(texts)
     numbers: dict[Predicate, int] = {}

@@ -1,11 +1,12 @@
-"""The truth behind a synthetic log: exact probabilities of any user and ad, the Bayes NE, and the best ads of a user.
+"""Ground truth of a synthetic log: exact probabilities for any user and ad, the Bayes NE, and each user's best ads.
 
-It refers to the moment after the last train event, as does everything that a server can know. Rows are those of
-`load_dataset`: synthetic ids sort by number.
+All of it refers to the moment after the last train event, as does everything that a server can know. Rows are those of
+`load_dataset`, since synthetic ids sort by number.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -83,11 +84,15 @@ class TrueWorld:
         """Logits of aligned pairs, (N,), (N,) -> (N, T) float32."""
         return _task_logits(self.users.take(user_rows), self.ads.take(item_rows))
 
-    def bayes_ne(self, events: Events) -> dict[str, float]:
-        """Normalised entropy of the true probabilities on test impressions, by task: no model can expect less."""
+    def bayes_ne(self, events: Events) -> dict[str, float | None]:
+        """Normalised entropy of the true probabilities on test impressions, by task: no model can expect less.
+
+        None for a task whose labels are all the same.
+        """
         logits = np.concatenate([self.pair_logits(events.users[at : at + _PAIRS], events.items[at : at + _PAIRS])
                                  for at in range(0, len(events), _PAIRS)])
-        return {task: normalised_entropy(sigmoid(logits[:, t]), events.labels[:, t]) for t, task in enumerate(TASKS)}
+        found = {task: normalised_entropy(sigmoid(logits[:, t]), events.labels[:, t]) for t, task in enumerate(TASKS)}
+        return {task: value if math.isfinite(value) else None for task, value in found.items()}
 
     def top_k(self, user_row: int, k: int) -> NDArray[np.int64]:
         """The k items (k,) with the highest click logit, best first, ties by row."""

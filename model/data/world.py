@@ -1,4 +1,4 @@
-"""The synthetic ad world: who its users and ads are, and how likely each user is to click and convert on each ad.
+"""The synthetic world: attributes of users and ads, and each user's probability to click and convert on each ad.
 
     click logit      = BIAS + activity + region + quality + format + tags             main effects
                        + interest x category + brand loyalty - fatigue                crossings

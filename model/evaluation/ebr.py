@@ -1,8 +1,8 @@
 """Embedding-based retrieval: the two towers of a `--over-arch dot` run behind a FAISS index, the paper's EBR baseline.
 
-The inverted file answers by inner product, so what it finds is what the towers' exhaustive search (TTSN) would find,
-less what lies in cells that were not probed. Nothing is reranked. The cost is in the unit of all searches: pairs scored
-times the arithmetic of what scores them, here 2 D operations an inner product, those with the cells' centres included.
+The inverted file answers by inner product, so it finds what the exhaustive search over the two towers (TTSN) finds,
+except for items in cells that were not probed. Nothing is reranked. Cost is counted as for all searches: pairs scored
+times the operations per pair, here 2 D for an inner product, including those with the centres of the cells.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from model.examples.moments import Clicks
 from model.network.over_arch import DotProduct
 
 PROBED = (0.02, 0.05, 0.1, 0.2, 1.0)
-"""Shares of the cells to look into; at 1 it is the exhaustive search."""
+"""Shares of the cells that are probed; with all of them the search is exhaustive."""
 
 FEWEST_VECTORS = 4
-"""Vectors that a cell has at least on average, in a catalogue too small for four times its square root of cells."""
+"""Least mean number of vectors in a cell, which limits the cells of small catalogues."""
 
 _BLOCK = 512
 
@@ -45,26 +45,22 @@ def embedding_retrieval(reader: Reader, clicks: Clicks, index: KeyIndex, users: 
         at: cut-offs K.
 
     Returns:
-        For each share of PROBED: `probed` cells, mean `pairs` and `flops` of a query, `recall@K` by K.
+        For each share of PROBED: `probed` cells, mean `pairs` and `flops` of a query, `recall@K` by K. Nothing without
+        users.
 
     Raises:
         TypeError: the model has another over-arch.
     """
     over_arch = reader.model.layer(-1).over_arch
     if not isinstance(over_arch, DotProduct):
-        raise TypeError(f"a {type(over_arch).__name__} ranks by more than an inner product")
-    with torch.no_grad():
-        weight = over_arch.weight[0]
-        asked = [reader.users(reader.dataset.users.take(block), clicks.histories(block, reader.spec.history_length),
-                              index).embeddings * weight for block in np.array_split(users, -(-len(users) // _BLOCK))]
-    queries, vectors = torch.cat(asked).cpu().numpy(), reader.all_items()
-    cells = min(round(4 * math.sqrt(len(vectors))), -(-len(vectors) // FEWEST_VECTORS))
-    inverted = faiss.index_factory(vectors.shape[1], f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
-    inverted.cp.seed, inverted.cp.min_points_per_centroid = 1, 1
-    inverted.train(vectors)
-    inverted.add(vectors)
+        raise TypeError(f"the over-arch is {type(over_arch).__name__}, which ranks by more than an inner product; "
+                        "EBR needs --over-arch dot")
+    if not len(users):
+        return []
+    queries, vectors = _query_vectors(reader, over_arch, clicks, index, users), reader.all_items()
+    inverted = _inverted_file(vectors)
+    cells, wanted = inverted.nlist, min(len(vectors), max(at) + int(masked.lengths.max(initial=0)))
     sizes = np.array([inverted.invlists.list_size(cell) for cell in range(cells)])
-    wanted = min(len(vectors), max(at) + int(masked.lengths.max(initial=0)))
     rows = []
     for share in PROBED:
         inverted.nprobe = max(1, round(share * cells))
@@ -78,3 +74,24 @@ def embedding_retrieval(reader: Reader, clicks: Clicks, index: KeyIndex, users: 
         rows.append({"probed": inverted.nprobe, "pairs": pairs, "flops": pairs * 2 * vectors.shape[1],
                      **{f"recall@{k}": float(hit) for k, hit in zip(at, hits.mean(axis=0), strict=True)}})
     return rows
+
+
+def _query_vectors(reader: Reader, over_arch: DotProduct, clicks: Clicks, index: KeyIndex,
+                   users: NDArray[np.integer]) -> NDArray[np.float32]:
+    """The users' tower outputs (N, D), weighted so that the inner product with an item's is the score."""
+    length = reader.spec.history_length
+    with torch.no_grad():
+        blocks = [reader.users(reader.dataset.users.take(block), clicks.histories(block, length), index).embeddings
+                  * over_arch.weight[0] for block in np.array_split(users, -(-len(users) // _BLOCK))]
+    vectors: NDArray[np.float32] = torch.cat(blocks).cpu().numpy()
+    return vectors
+
+
+def _inverted_file(vectors: NDArray[np.float32]) -> Any:
+    """A FAISS index over the items (I, D) with about 4 sqrt(I) cells, which answers by inner product."""
+    cells = min(round(4 * math.sqrt(len(vectors))), -(-len(vectors) // FEWEST_VECTORS))
+    inverted = faiss.index_factory(vectors.shape[1], f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
+    inverted.cp.seed, inverted.cp.min_points_per_centroid = 1, 1
+    inverted.train(vectors)
+    inverted.add(vectors)
+    return inverted

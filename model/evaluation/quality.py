@@ -1,53 +1,30 @@
-"""The quality of a run on the events that it did not train on: recall of the exhaustive search, and NE."""
+"""Quality of a run on test events: recall of the exhaustive search, and normalized entropy."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from tqdm import tqdm
 
 from index_store.features.ragged import Ragged
 from model.data.load import Events
 from model.data.tables import BASELINE, TRUTH
 from model.data.truth import TrueWorld
 from model.evaluation.ebr import embedding_retrieval
-from model.evaluation.recall import recall
+from model.evaluation.recall import RecallQueries, recall
 from model.examples.moments import Clicks
 from model.training.normalized_entropy import impression_ne, sampled_ne
 from model.training.trainer import Trainer
 
+CUTOFFS = (20, 100)
+
 TRUTH_PAIRS, TRUTH_USERS = 20_000_000, 500
 """Users whose top 100 is compared with that of a synthetic world: as many as the pairs allow, this many at most."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Users who are asked for recall.
-
-    Attributes:
-        users: (N,) rows, in random order.
-        targets: N lists of item rows to find, none empty.
-        masked: N lists of item rows that must not be returned: those of the train events.
-    """
-
-    users: NDArray[np.integer]
-    targets: Ragged
-    masked: Ragged
-
-    @classmethod
-    def of(cls, trainer: Trainer, test: Events, users: int) -> Asked:
-        """So many of the users with positives of the first task among the test events, 0 = all."""
-        n = len(trainer.dataset.user_ids)
-        first = Clicks.of(_of_first_task(test), n)
-        targets = first.lists
-        seen = Clicks.of(_of_first_task(trainer.dataset.train), n)
-        asked = np.random.default_rng([trainer.config.seed, 8]).permutation(np.flatnonzero(np.diff(targets.indptr)))
-        asked = asked[:users] if users else asked
-        return cls(asked, targets.take(asked), seen.lists.take(asked))
 
 
 def quality(trainer: Trainer, users: int) -> dict[str, Any]:
@@ -57,8 +34,8 @@ def quality(trainer: Trainer, users: int) -> dict[str, Any]:
         users: test users to ask for recall; 0 = all.
 
     Returns:
-        Recall of the exhaustive search, and by task NE (impressions) or sampled NE (positives; None for a task without
-        test positives); recall and cost of the two towers behind a FAISS index, if it is they that rank.
+        Recall of the exhaustive search, and by task NE (impressions) or sampled NE (positives); recall and cost of the
+        two towers behind a FAISS index, if it is they that rank. A figure that the test events do not define is None.
     """
     test = trainer.dataset.test
     if test is None or not len(test.users):
@@ -71,21 +48,25 @@ def quality(trainer: Trainer, users: int) -> dict[str, Any]:
 def _measured(trainer: Trainer, test: Events, users: int) -> dict[str, Any]:
     """The figures of `quality` on these events."""
     dataset, clicks, index, seed = trainer.dataset, trainer.clicks, trainer.everyone, trainer.config.seed
-    asked = Asked.of(trainer, test, users)
-    result: dict[str, Any] = {"test_events": len(test.users), "users": len(asked.users),
+    tasks = [task.name for task in dataset.spec.tasks]
+    queries = RecallQueries.draw(dataset.train, test, len(dataset.user_ids), users, seed)
+    result: dict[str, Any] = {"test_events": len(test.users), "users": len(queries.users),
                               "held_out": trainer.config.holdout}
-    question = (trainer.reader, clicks, index, asked.users, asked.targets, asked.masked, (20, 100))
-    result |= recall(*question)
+    arguments = (trainer.reader, clicks, index, queries.users, queries.targets, queries.masked, CUTOFFS)
+    if not len(queries.users):
+        _tell(f"recall is null: no user has a test event with label 1 of {tasks[0]} on an ad that the user had not "
+              "clicked in training")
+    result |= recall(*arguments)
     if trainer.config.model.over_arch == "dot" and not trainer.config.stack:
-        result["ebr"] = embedding_retrieval(*question)
+        result["ebr"] = embedding_retrieval(*arguments)
     if dataset.spec.negatives == "impressions":
         both = Clicks.of(_joined(dataset.train, test), len(dataset.user_ids))
-        result["ne"] = impression_ne(trainer.reader, both, index, test)
+        result["ne"] = defined("ne", impression_ne(trainer.reader, both, index, test), tasks, test)
     else:
         every = np.arange(len(test.users))
-        found = {task.name: sampled_ne(trainer.reader, clicks, index, test, every, seed, leave_out=False, task=at)
-                 for at, task in enumerate(dataset.spec.tasks)}
-        result["sampled_ne"] = {task: value if math.isfinite(value) else None for task, value in found.items()}
+        found = {task: sampled_ne(trainer.reader, clicks, index, test, every, seed, leave_out=False, task=at)
+                 for at, task in enumerate(tasks)}
+        result["sampled_ne"] = defined("sampled_ne", found, tasks, test)
     _, data = trainer.run.config()
     if (data / BASELINE).exists():
         result["baselines"] = json.loads((data / BASELINE).read_bytes())
@@ -104,8 +85,25 @@ def against_truth(trainer: Trainer, world: TrueWorld, test: Events) -> dict[str,
             "truth_users": len(users)}
 
 
-def _of_first_task(events: Events) -> Events:
-    return events.where(events.labels[:, 0] == 1)
+def defined(name: str, figures: Mapping[str, float], tasks: Sequence[str], test: Events) -> dict[str, float | None]:
+    """Figures by task with None for those that are no number, and a line to standard error that says why.
+
+    Args:
+        name: of the figure.
+        figures: by task.
+        tasks: in the order of the labels.
+        test: the events that were measured.
+    """
+    for at, task in enumerate(tasks):
+        if not math.isfinite(figures[task]):
+            positives = int(np.count_nonzero(test.labels[:, at]))
+            _tell(f"{name} of {task} is null: {positives} of the {len(test)} test events have label 1 of {task}, and "
+                  "an entropy needs events of both kinds")
+    return {task: value if math.isfinite(value) else None for task, value in figures.items()}
+
+
+def _tell(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)
 
 
 def _joined(train_events: Events, test_events: Events) -> Events:

@@ -1,6 +1,6 @@
-"""What a run finds once it is exported and served through its beam, and what that costs.
+"""Recall and cost of an exported run, through its beam and by exhaustive search.
 
-The cost of all searches is in one unit: pairs scored times the arithmetic of the graph that scores them.
+Cost is counted as for all searches: pairs scored times the operations per pair of the graph that scores them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from index_store.bundle import layout
@@ -24,7 +23,7 @@ from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.search.scoring import UserQuery
 from index_store.targeting.eligibility import Eligible
-from model.evaluation.quality import Asked
+from model.evaluation.recall import RecallQueries
 from model.export.flops import count
 from model.export.golden import user_input
 from model.export.onnx_graphs import onnx_layers, onnx_user_tower
@@ -34,51 +33,68 @@ EXHAUSTIVE_USERS = 300
 """Users who are asked exhaustively too, for overlap and time."""
 
 
-def served_quality(folder: Path, asked: Asked) -> dict[str, Any]:
+def served_quality(folder: Path, queries: RecallQueries) -> dict[str, Any]:
     """Asks an exported run for what its users clicked later.
 
     Args:
         folder: the bundle.
-        asked: users by their row, who are those of the bundle.
+        queries: of users by their row, who are those of the bundle.
 
     Returns:
         `beam_width`; `beam` and `exhaustive`, each with `users`, `recall@20`, `recall@100`, `pairs` (mean a level),
         `flops` (mean a query) and `ms` (median of a search on one of as many threads as there are cores); for the beam
-        also `overlap@100` with the exhaustive search of EXHAUSTIVE_USERS.
+        also `overlap@100` with the exhaustive search of EXHAUSTIVE_USERS. Without users the means are None.
     """
-    opened = Bundle.open(folder)
-    content = opened.content
-    tower = onnx_user_tower(opened.files.path(layout.USER_TOWER))
-    scorer = content.scorer([onnx_layers(opened.files.path(name)) for name in opened.manifest.scorers])
-    beam, exhaustive = BeamSearch(content.tree, scorer), ExhaustiveSearch(content.tree, scorer)
-    width, weights = opened.manifest.search.beam_width, first_task_weights(len(content.encoder.spec.tasks))
+    searches, n = _Searches(Bundle.open(folder), queries), len(queries.users)
+    some, flops = min(EXHAUSTIVE_USERS, n), flops_per_pair(searches.opened)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        beams = list(tqdm(pool.map(searches.by_beam, range(n)), total=n, desc="beam", unit="user", leave=False))
+        exact = list(tqdm(pool.map(searches.exactly, range(some)), total=some, desc="exhaustive", unit="user",
+                          leave=False))
+    overlap = [found.overlap(truth) for (found, _), (truth, _) in zip(beams, exact, strict=False)]
+    return {"beam_width": list(searches.width), "flops_per_pair": flops,
+            "beam": _summary(beams, queries, flops) | {"overlap@100": float(np.mean(overlap)) if overlap else None},
+            "exhaustive": _summary(exact, queries, flops)}
 
-    def question(place: int) -> tuple[UserQuery, Eligible]:
-        row = int(asked.users[place])
-        features, history = content.users.features.take(np.array([row])), content.users.history.row(row)
-        query = content.query(tower(user_input(content, features, history)), features, history)
-        return query, Eligible.of(content.tree.n_items, None, content.tree.position_of_row[asked.masked.row(place)])
 
-    def by_beam(place: int) -> tuple[SearchResult, float]:
-        query, eligible = question(place)
+class _Searches:
+    """The beam of a bundle and its exhaustive search, each timed without the user tower.
+
+    Args:
+        opened: the bundle.
+        queries: asked by their place.
+    """
+
+    def __init__(self, opened: Bundle, queries: RecallQueries) -> None:
+        self.opened, self._queries, self._content = opened, queries, opened.content
+        self._tower = onnx_user_tower(opened.files.path(layout.USER_TOWER))
+        scorer = opened.content.scorer([onnx_layers(opened.files.path(name)) for name in opened.manifest.scorers])
+        self._beam = BeamSearch(opened.content.tree, scorer)
+        self._exhaustive = ExhaustiveSearch(opened.content.tree, scorer)
+        self.width = opened.manifest.search.beam_width
+        self._weights = first_task_weights(len(opened.manifest.tasks))
+
+    def by_beam(self, place: int) -> tuple[SearchResult, float]:
+        """The beam's answer and its seconds."""
+        query, eligible = self._query(place)
         start = time.perf_counter()
-        found = beam.search(query, top_k=TOP_K, beam_width=width, task_weights=weights, eligible=eligible)
+        found = self._beam.search(query, top_k=TOP_K, beam_width=self.width, task_weights=self._weights,
+                                  eligible=eligible)
         return found, time.perf_counter() - start
 
-    def exactly(place: int) -> tuple[SearchResult, float]:
-        query, eligible = question(place)
+    def exactly(self, place: int) -> tuple[SearchResult, float]:
+        """The exhaustive answer and its seconds."""
+        query, eligible = self._query(place)
         start = time.perf_counter()
-        return exhaustive.search(query, top_k=TOP_K, task_weights=weights,
-                                 eligible=eligible), time.perf_counter() - start
+        found = self._exhaustive.search(query, top_k=TOP_K, task_weights=self._weights, eligible=eligible)
+        return found, time.perf_counter() - start
 
-    n, some, flops = len(asked.users), min(EXHAUSTIVE_USERS, len(asked.users)), flops_per_pair(opened)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        beams = list(tqdm(pool.map(by_beam, range(n)), total=n, desc="beam", unit="user", leave=False))
-        exact = list(tqdm(pool.map(exactly, range(some)), total=some, desc="exhaustive", unit="user", leave=False))
-    overlap = [found.overlap(truth) for (found, _), (truth, _) in zip(beams, exact, strict=False)]
-    return {"beam_width": list(width), "flops_per_pair": flops,
-            "beam": _summary(beams, asked, flops) | {"overlap@100": float(np.mean(overlap))},
-            "exhaustive": _summary(exact, asked, flops)}
+    def _query(self, place: int) -> tuple[UserQuery, Eligible]:
+        content, row = self._content, int(self._queries.users[place])
+        features, history = content.users.features.take(np.array([row])), content.users.history.row(row)
+        query = content.query(self._tower(user_input(content, features, history)), features, history)
+        masked = content.tree.position_of_row[self._queries.masked.row(place)]
+        return query, Eligible.of(content.tree.n_items, None, masked)
 
 
 def flops_per_pair(opened: Bundle) -> list[float]:
@@ -95,18 +111,15 @@ def flops_per_pair(opened: Bundle) -> list[float]:
     return [flops[level.scorer] for level in opened.manifest.levels]
 
 
-def _summary(found: list[tuple[SearchResult, float]], asked: Asked, flops: list[float]) -> dict[str, Any]:
+def _summary(found: list[tuple[SearchResult, float]], queries: RecallQueries, flops: list[float]) -> dict[str, Any]:
     """Recall and mean cost of the searches of the first users."""
+    recalls = {f"recall@{k}": queries.recall_of([result.rows[:k] for result, _ in found]) for k in (20, TOP_K)}
+    if not found:
+        return {"users": 0, **recalls, "pairs": None, "flops": None, "ms": None}
     pairs: dict[int, float] = defaultdict(float)
     for result, _ in found:
         for level in result.levels:
             pairs[level.level] += level.scored / len(found)
     by_level = [pairs[level] for level in range(1, len(flops) + 1)]
-    return {"users": len(found), **{f"recall@{k}": _recall([result.rows[:k] for result, _ in found], asked)
-                                    for k in (20, TOP_K)},
-            "pairs": by_level, "flops": float(np.dot(by_level, flops)),
+    return {"users": len(found), **recalls, "pairs": by_level, "flops": float(np.dot(by_level, flops)),
             "ms": float(np.median([seconds for _, seconds in found]) * 1000)}
-
-
-def _recall(rows: list[NDArray[np.int64]], asked: Asked) -> float:
-    return float(np.mean([np.isin(asked.targets.row(place), own).mean() for place, own in enumerate(rows)]))

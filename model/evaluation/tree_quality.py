@@ -1,8 +1,8 @@
-"""How good a run's tree is beside others over the same model: what a beam finds at a share of the ads' pairs.
+"""Quality of a run's tree compared with other trees over the same model: overlap against pairs scored.
 
-Three trees meet: the run's own, one k-means tree on score profiles (the E-step), and one on the item tower's outputs,
-the control that a trained model gets for nothing. Each has two curves: nodes scored by the model, and by an oracle
-that knows their best member's score, which tells the tree's fault from the node scorer's.
+Three trees are compared: the run's own, a k-means tree on score profiles (the E-step), and a k-means tree on the item
+tower's outputs, the control that any trained model gives for free. Each has two curves, with nodes scored by the model
+and by an oracle that knows the score of their best member: what the oracle misses is due to the tree.
 """
 
 from __future__ import annotations

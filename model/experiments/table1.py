@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from model.config import SIZES, MoNNConfig
 from model.data.load import load_dataset
 from model.data.tables import ADS
-from model.evaluation.quality import Asked, quality
+from model.evaluation.quality import quality
+from model.evaluation.recall import RecallQueries
 from model.evaluation.served_quality import served_quality
 from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
@@ -67,7 +68,8 @@ def run(cell: Cell, data: Path, work: Path) -> Mapping[str, Any]:
     if not (work / "bundle").exists():
         export(trainer, work / "bundle", {})
     assert dataset.test is not None
-    return {"quality": found, "served": served_quality(work / "bundle", Asked.of(trainer, dataset.test, users))}
+    queries = RecallQueries.draw(trainer.dataset.train, dataset.test, len(dataset.user_ids), users, trainer.config.seed)
+    return {"quality": found, "served": served_quality(work / "bundle", queries)}
 
 
 def report(done: Sequence[Done]) -> Report:

@@ -1,4 +1,4 @@
-"""Golden requests: what the torch model answers, stored in the bundle, and the proof that the exported graphs agree."""
+"""Golden requests: the torch model's answers, stored in the bundle, and the parity check of the exported graphs."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class RunFolder:
             raise ConfigError(f"{self.path} holds a run already; add --resume to go on with it, or name another --out")
         self.path.mkdir(parents=True, exist_ok=True)
         content = {"data": str(Path(data).resolve()), "train": config.to_json()}
-        _replace(self.path / "config.json", json.dumps(content, indent=1).encode())
+        _replace(self.path / "config.json", json.dumps(content, indent=1, allow_nan=False).encode())
 
     def config(self) -> tuple[TrainConfig, Path]:
         """Settings and data folder.

@@ -21,8 +21,9 @@ from index_store.features.encoder import Features
 from index_store.features.postings import KeyIndex
 from index_store.features.ragged import Ragged
 from model.config import ConfigError, TrainConfig
-from model.data.checks import open_table, refuse
-from model.data.load import Dataset, rows_of
+from model.data.checks import rows_of
+from model.data.load import Dataset
+from model.data.parquet_table import ParquetTable
 from model.data.tables import ADS, USERS, DataError
 from model.examples.batches import Reader
 from model.examples.negatives import NegativeSampler
@@ -167,29 +168,24 @@ def read_soft_labels(path: Path, dataset: Dataset, device: torch.device) -> File
     """Reads a Parquet file with `user_id`, `ad_id` and a column of probabilities for each task.
 
     Raises:
-        DataError: the file or a column is missing, an id is not in the data, or a value is no probability.
+        DataError: the file or a column is missing, an id is not in the data, or a value is not a probability.
     """
     tasks = [task.name for task in dataset.spec.tasks]
     schema = pa.schema([("user_id", pa.string()), ("ad_id", pa.string()), *((name, pa.float32()) for name in tasks)])
-    table = open_table(path, schema).read(columns=schema.names).combine_chunks()
-    if not len(table):
+    table = ParquetTable(path, schema.names)
+    if not table.rows:
         raise DataError(f"{path} holds no pair; a teacher needs at least one")
-    users, items = (rows_of(path, column, _whole(table, column), pa.array(ids).cast(pa.string()), owner, 0)
+    users, items = (rows_of(table, column, table.column(schema.field(column)), pa.array(ids).cast(pa.string()), owner)
                     for column, ids, owner in (("user_id", dataset.user_ids, USERS),
                                                ("ad_id", dataset.encoder.item_ids, ADS)))
-    values = np.empty((len(table), len(tasks)), np.float32)
+    values = np.empty((table.rows, len(tasks)), np.float32)
     for at, name in enumerate(tasks):
-        column = _whole(table, name)
+        column = table.column(schema.field(name))
         bad = pc.or_kleene(pc.is_null(column, nan_is_null=True), pc.or_(pc.less(column, 0), pc.greater(column, 1)))
         row = pc.index(bad, True).as_py()
         if row >= 0:
-            refuse(path, name, row, column[row].as_py(), "is no probability", "give a number from 0 to 1")
-        values[:, at] = column.cast(pa.float32()).to_numpy()
+            table.refuse(name, row, column[row].as_py(), "is not a probability", "give a number from 0 to 1")
+        values[:, at] = column.to_numpy()
     order = np.argsort(users, kind="stable")
     starts = np.searchsorted(users[order], np.arange(len(dataset.user_ids) + 1)).astype(np.int64)
     return FileTeacher(items[order], values[order], starts, device)
-
-
-def _whole(table: pa.Table, name: str) -> pa.Array:
-    column = table.column(name).combine_chunks()
-    return column if isinstance(column, pa.Array) else pa.concat_arrays(column.chunks)

@@ -36,9 +36,9 @@ def default_branching(items: int) -> tuple[int, ...]:
 
 
 def check_branching(branching: Sequence[int], items: int) -> None:
-    """Raises ConfigError if the tree would have more leaves than items."""
+    """Raises ConfigError if the tree would have more leaves than items; one item has the smallest tree, of 2 leaves."""
     leaves = math.prod(branching)
-    if leaves > items:
+    if leaves > max(2, items):
         raise ConfigError(f"branching {tuple(branching)} makes {leaves} leaves for {items} items; choose fewer, "
                           f"such as {default_branching(items)}")
 

@@ -25,7 +25,7 @@ from index_store.tree.recorded_beams import (
     level_column,
 )
 from index_store.tree.tree import Tree
-from model.data.checks import open_parquet, refuse, same_type
+from model.data.parquet_files import open_parquet, read_columns, refuse
 from model.data.tables import DataError
 
 __all__ = ["RecordedBeams", "read_beams"]
@@ -63,7 +63,7 @@ def _read(path: Path, tree: Tree, spec: FeatureSpec) -> RecordedBeams:
     if metadata.get(TREE_KEY) != tree.digest:
         raise DataError(f"{path} names the tree {metadata.get(TREE_KEY)}, the run's is {tree.digest}; {_OTHER_TREE}")
     _check_columns(path, file.schema_arrow, tree.depth)
-    table = file.read(columns=columns(tree.depth)).combine_chunks()
+    table = read_columns(path, file, columns(tree.depth)).combine_chunks()
     n = len(table)
     dense, width = _lists(path, table, DENSE), len(spec.fields("user", "dense"))
     values = _values(path, DENSE, dense, np.float32)
@@ -87,9 +87,18 @@ def _check_columns(path: Path, found: pa.Schema, depth: int) -> None:
     for name in wanted:
         kind = pa.list_(pa.int32())
         expected = {DENSE: pa.list_(pa.float32()), MULTI: pa.list_(kind)}.get(name, kind)
-        if not same_type(found.field(name).type, expected):
+        if not _same_type(found.field(name).type, expected):
             raise DataError(f"{path}: column {name!r} has type {found.field(name).type}, {expected} was expected; name "
                             "a file that a service wrote")
+
+
+def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether a column of lists can be read as another type without a conversion of its values."""
+    if pa.types.is_list(wanted) and (pa.types.is_list(found) or pa.types.is_large_list(found)):
+        return _same_type(found.value_type, wanted.value_type)
+    if pa.types.is_floating(wanted):
+        return bool(pa.types.is_float32(found) or pa.types.is_float64(found))
+    return bool(found == wanted)
 
 
 def _lists(path: Path, table: pa.Table, name: str) -> pa.Array:

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from loadtest.processes import service_process
+from loadtest.processes.logged_process import Spawn
 from loadtest.processes.service_process import TOKEN as ADMIN_TOKEN
 from loadtest.processes.service_process import service_environment
 from tests.paths import ROOT
@@ -26,16 +27,17 @@ class ServiceProcess(service_process.ServiceProcess):
 
     Args:
         bundle: what it serves.
-        arguments: more of them on the command line.
         workers: number of worker processes.
         ready: wait until every worker is warm.
+        spawn: starts the process.
         environment: its settings.
     """
 
-    def __init__(self, bundle: Path, *arguments: str, workers: int = 1, ready: bool = True, **environment: str) -> None:
+    def __init__(self, bundle: Path, *, workers: int = 1, ready: bool = True, spawn: Spawn = subprocess.Popen,
+                 **environment: str) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="service-")
-        super().__init__(bundle, Path(self._folder.name) / "log", arguments, environment=_environment(environment),
-                         workers=workers, spawn=partial(subprocess.Popen, cwd=ROOT, start_new_session=True))
+        super().__init__(bundle, Path(self._folder.name) / "log", environment=_environment(environment),
+                         workers=workers, spawn=partial(spawn, cwd=ROOT, start_new_session=True))
         self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
         try:
             if ready:

@@ -48,3 +48,13 @@ def test_table_has_a_line_per_rate_and_says_which_is_not_reported():
     assert "30.00" in text
     assert "1 x 200" in text
     assert "99  not reported: the load generator lagged, p99 20.0 ms (limit 2 ms)" in text
+
+
+def test_requests_that_were_never_sent_have_no_lag_in_the_report():
+    row = report_of_rate(10, 1.0, [Exchange(5.0), *(answered(5.0, 1.0, 1.0) for _ in range(5))], None, None)
+    assert json.loads(json.dumps(row, allow_nan=False)) == row
+    assert row["reported"] is False
+    assert row["lag_ms"]["p50"] == pytest.approx(0.0)
+    assert row["lag_ms"]["p99"] is None
+    printed = table({"url": "u", "seconds": 1, "users": 1, "arrivals": "poisson", "timeout_ms": None, "rates": [row]})
+    assert "more than one in a hundred requests were never sent" in printed

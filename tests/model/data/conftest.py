@@ -1,4 +1,4 @@
-"""A tiny log with every kind of field, as a user would bring it."""
+"""A tiny log with every kind of field, as a user would bring it, and a planted world."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from index_store.features.encoder import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from model.data import synthetic
+from model.data.load import load_dataset
+from model.data.truth import TrueWorld
+from tests.model.data.planted import ADS, EVENTS, SEED, USERS
 
 TINY_SPEC = FeatureSpec(
     user_fields=(FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("interests", "multi")),
@@ -49,3 +53,11 @@ class TinyLog:
 @pytest.fixture
 def tiny() -> TinyLog:
     return TinyLog()
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """A planted world: its folder, its log and its truth."""
+    folder = tmp_path_factory.mktemp("world")
+    synthetic.write(folder, ADS, USERS, EVENTS, SEED)
+    return folder, load_dataset(folder), TrueWorld.open(folder)

@@ -40,6 +40,6 @@ def test_a_listed_message_is_in_the_code(message):
                ROOT / "index_store" / "targeting" / "predicates.py"]
     code = re.sub(r'"\s*\n\s*f?"', "", "".join(path.read_text() for path in sources))
     wanted = re.escape(message)
-    for value, name in ((r"128", r"\{MAX_ID_BYTES\}"), (r"(users|ads)\\.parquet", r"\{table\}")):
+    for value, name in ((r"128", r"\{MAX_ID_BYTES\}"), (r"(users|ads)\\.parquet", r"\{owner\}")):
         wanted = re.sub(value, name.replace("\\", "\\\\"), wanted)
     assert re.search(wanted, code), message

@@ -102,6 +102,11 @@ def test_test_events_are_loaded_when_they_are_there(tiny, tmp_path):
     assert load_dataset(tiny.save(tmp_path)).test.items.tolist() == [1]
 
 
+def test_an_empty_table_of_test_events_is_as_good_as_none(tiny, tmp_path):
+    tiny.tables["test_events"] = tiny.tables["events"].slice(0, 0)
+    assert load_dataset(tiny.save(tmp_path)).test is None
+
+
 def test_write_folder_removes_what_another_source_left(tiny, tmp_path):
     tiny.tables["test_events"] = tiny.tables["events"]
     tiny.save(tmp_path)
@@ -138,8 +143,8 @@ def test_a_folder_is_refused_when_a_file_is_missing_or_no_parquet(tiny, tmp_path
 
 
 def test_a_column_of_another_type_is_refused_with_both_types(tiny, tmp_path):
-    tiny.change("users", "age", pa.array([1, 2, 3]))
-    with pytest.raises(DataError, match="'age' has type int64, but the format wants float"):
+    tiny.change("users", "age", pa.array(["1", "2", "3"]))
+    with pytest.raises(DataError, match="'age' has type string, which cannot be read as float"):
         load_dataset(tiny.save(tmp_path))
 
 

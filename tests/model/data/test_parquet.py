@@ -14,7 +14,7 @@ NAN = float("nan")
 BAD_VALUES = {
     "duplicate-user": ("users", "user_id", pa.array(["u2", "u10", "u2"]),
                        "users.parquet: column 'user_id', row 2: value 'u2' is already the id of row 0"),
-    "null-id": ("ads", "ad_id", pa.array(["a", None, "c", "d"]), "column 'ad_id', row 1: value None is no value"),
+    "null-id": ("ads", "ad_id", pa.array(["a", None, "c", "d"]), "column 'ad_id', row 1: value None is null"),
     "empty-id": ("ads", "ad_id", pa.array(["a", "b", "", "d"]), "column 'ad_id', row 2: value '' is empty"),
     "long-id": ("ads", "ad_id", pa.array(["a", "b", "c", "é" * 65]), "row 3: value 'ééé"),
     "nul-in-value": ("ads", "brand", pa.array(["x", "y\0", None, "x"]), "row 1: value 'y\\x00' contains a NUL"),
@@ -25,11 +25,11 @@ BAD_VALUES = {
     "infinite-dense": ("users", "age", pa.array([float("-inf"), 0.0, 2.0]), "row 0: value -inf is not a finite"),
     "huge-dense": ("users", "age", pa.array([0.0, 1e39, 2.0]), "row 1: value 1e+39 is not a finite"),
     "null-in-list": ("ads", "tags", pa.array([["a"], None, ["b", None], []]),
-                     "column 'tags', row 2: value None is no value; drop it from the list"),
+                     "column 'tags', row 2: value None is null; drop it from the list"),
     "label-2": ("events", "click", pa.array([1, 1, 0, 2, 1], pa.int8()),
-                "events.parquet: column 'click', row 3: value 2 is no label; labels are 0 or 1"),
-    "null-label": ("events", "buy", pa.array([0, None, 0, 0, 0], pa.int8()), "column 'buy', row 1: value None is no"),
-    "null-timestamp": ("events", "timestamp", pa.array([0, 1, 2, 3, None]), "'timestamp', row 4: value None is no"),
+                "events.parquet: column 'click', row 3: value 2 is not a label; labels are 0 or 1"),
+    "null-label": ("events", "buy", pa.array([0, None, 0, 0, 0], pa.int8()), "column 'buy', row 1: value None is null"),
+    "null-timestamp": ("events", "timestamp", pa.array([0, 1, 2, 3, None]), "'timestamp', row 4: value None is null"),
     "unknown-ad": ("events", "ad_id", pa.array(["a", "b", "e", "c", "a"]),
                    "column 'ad_id', row 2: value 'e' is not in ads.parquet; add its row there or drop this one"),
     "unknown-user": ("events", "user_id", pa.array(["u2", "u3", "u2", "u2", "u2"]),
@@ -49,13 +49,13 @@ def test_a_bad_value_is_refused_with_file_column_row_and_value(tiny, tmp_path, t
 
 
 BAD_TYPES = {
-    "dense-as-text": ("users", "age", pa.array(["20", "40", "60"]), "'age' has type string, which does not stand for"),
+    "dense-as-text": ("users", "age", pa.array(["20", "40", "60"]), "'age' has type string, which cannot be read as"),
     "categorical-as-float": ("ads", "brand", pa.array([1.0, 2.0, NAN, 3.0]), "'brand' has type double"),
     "list-of-floats": ("ads", "tags", pa.array([[1.0], [], [], []]), "'tags' has type list<"),
     "multi-without-lists": ("ads", "tags", pa.array(["new"] * 4), "'tags' has type string"),
     "label-as-float": ("events", "click", pa.array([0.0] * 5), "'click' has type double"),
     "timestamp-as-text": ("events", "timestamp", pa.array(["1"] * 5), "'timestamp' has type string"),
-    "unsigned-overflow": ("events", "timestamp", pa.array([2**63] * 5, pa.uint64()), "give numbers of 64 bits"),
+    "unsigned-overflow": ("events", "timestamp", pa.array([2**63] * 5, pa.uint64()), "use numbers that fit 64 bits"),
 }
 
 
@@ -97,10 +97,34 @@ def test_other_types_are_brought_into_the_normal_form(tiny, tmp_path):
     parquet.write(tiny.save(tmp_path / "log"), tmp_path / "out")
     data = load_dataset(tmp_path / "out")
     assert data.user_ids.tolist() == [b"10", b"2", b"7"]
-    assert data.train.timestamps.tolist() == [3, 3, 9, 1, 5]
+    assert data.train.timestamps.tolist() == [3_000_000, 3_000_000, 9_000_000, 1_000_000, 5_000_000]
     assert data.train.labels[:, 0].tolist() == [0, 1, 1, 0, 1]
     assert data.encoder.vocabularies["item.tags"].tolist() == [b"1", b"2"]
     assert len(data.test) == 5
+
+
+def test_a_log_of_positives_alone_is_refused_when_it_is_declared_as_impressions(tiny, tmp_path):
+    tiny.change("events", "click", pa.array([1, 1, 0, 1, 1], pa.int8()))
+    tiny.change("events", "buy", pa.array([0, 1, 1, 0, 0], pa.int8()))
+    with pytest.raises(DataError, match=r'each of its 5 rows has a positive label.*declare "sampled"'):
+        parquet.write(tiny.save(tmp_path / "log"), tmp_path / "out")
+    assert not (tmp_path / "out" / "features.json").exists()
+    tiny.spec = dataclasses.replace(tiny.spec, negatives="sampled")
+    parquet.write(tiny.save(tmp_path / "log"), tmp_path / "out")
+    assert len(load_dataset(tmp_path / "out").train) == 5
+
+
+def test_test_events_may_all_be_positives(tiny, tmp_path):
+    tiny.tables["test_events"] = tiny.tables["events"].slice(0, 2)
+    parquet.write(tiny.save(tmp_path / "log"), tmp_path / "out")
+    assert load_dataset(tmp_path / "out").test.labels[:, 0].tolist() == [1, 1]
+
+
+def test_a_folder_of_part_files_in_out_is_not_replaced(tiny, tmp_path):
+    (tmp_path / "out" / "events.parquet").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"events.parquet is a folder, and would be replaced by a file; name another"):
+        parquet.write(tiny.save(tmp_path / "log"), tmp_path / "out")
+    assert (tmp_path / "out" / "events.parquet").is_dir()
 
 
 def test_rows_count_through_the_file_when_it_is_read_in_batches(tiny, tmp_path, monkeypatch):

@@ -78,7 +78,7 @@ def test_a_predicate_is_refused_with_ad_and_path_when_it_is_wrong(targeted, tmp_
 
 def test_a_column_is_refused_when_it_is_no_text(targeted, tmp_path):
     targeted.change("ads", "targeting", pa.array([1.5, None, None, None]))
-    with pytest.raises(DataError, match="column 'targeting' has type double, but the format wants string"):
+    with pytest.raises(DataError, match="column 'targeting' has type double, which cannot be read as string"):
         load_dataset(targeted.save(tmp_path))
 
 

@@ -37,5 +37,5 @@ def test_with_all_cells_it_finds_what_the_towers_find_and_with_fewer_it_costs_le
 
 
 def test_a_model_that_is_no_inner_product_is_refused(tmp_path):
-    with pytest.raises(TypeError, match="a Wukong ranks by more than an inner product"):
+    with pytest.raises(TypeError, match="the over-arch is Wukong, which ranks by more than an inner product"):
         embedding_retrieval(*questions(trainer_of(tmp_path)))

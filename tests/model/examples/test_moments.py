@@ -39,6 +39,16 @@ def test_histories_equal_a_slow_reference(length):
         assert others.row(n).tolist() == kept[:length]
 
 
+def test_histories_are_right_when_times_are_nanoseconds_of_a_year():
+    # User x span of the log does not fit 64 bits.
+    users, year = 1_000, 365 * 24 * 3600 * 10**9
+    start = 1_700_000_000 * 10**9
+    times = np.tile([start, start + 1, start + year], users)
+    clicks = Clicks(np.arange(0, 3 * users + 1, 3), np.tile(np.arange(3, dtype=np.int32), users), times)
+    found = clicks.histories(np.arange(users), 5, before=np.full(users, start + 2))
+    assert np.array_equal(found.values.reshape(users, 2), np.tile([1, 0], (users, 1)))
+
+
 def test_moments_share_a_history_between_two_clicks():
     users = np.array([0, 0, 0, 0, 0, 1], np.int32)
     times = np.array([1, 2, 3, 3, 4, 1], np.int64)

@@ -141,7 +141,7 @@ def test_a_teacher_file_of_other_ids_is_refused(tmp_path):
 def test_a_soft_label_that_is_no_probability_is_refused(tmp_path):
     for bad in (float("nan"), 1.5, None):
         path = labels_file(tmp_path / "soft.parquet", click=(0.9, 0.5, bad))
-        refused(tmp_path, DataError, r"column 'click', row 2: value .* is no probability", teacher_file=str(path))
+        refused(tmp_path, DataError, r"column 'click', row 2: value .* is not a probability", teacher_file=str(path))
 
 
 def test_a_teacher_without_a_column_for_a_task_is_refused(tmp_path):

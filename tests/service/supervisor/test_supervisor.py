@@ -1,8 +1,10 @@
 """The address that the supervisor listens on, in all forms that people write."""
 
 import socket
+import subprocess
 from contextlib import closing
 
+import httpx
 import pytest
 
 from service.settings import read_settings
@@ -37,9 +39,14 @@ def test_name_is_looked_up_when_it_is_no_address():
 
 @ipv6
 def test_service_answers_when_it_listens_on_ipv6(tiny_bundle):
-    with ServiceProcess(tiny_bundle, "--host", "[::1]") as process:
-        assert process.wait_for_event("listening")["host"] == "::1"
-        assert process.retrieve(user_id="user-01")["ads"]
+    def on_ipv6(command, **options):
+        return subprocess.Popen([*command, "--host", "[::1]"], **options)
+
+    with ServiceProcess(tiny_bundle, spawn=on_ipv6) as process:
+        listening = process.wait_for_event("listening")
+        assert listening["host"] == "::1"
+        reply = httpx.post(f"http://[::1]:{listening['port']}/retrieve", json={"user_id": "user-01"}, trust_env=False)
+        assert reply.json()["ads"]
 
 
 @pytest.mark.parametrize(("host", "shown"), [("no-such-host.invalid", "no-such-host.invalid:8080"),

@@ -25,18 +25,25 @@ QUEUED = 4096
 class UnreadService(ServiceProcess):
     """A service whose stderr, a pipe of one page, is not read from the moment it is ready until `read_on` is set."""
 
-    def __init__(self, *arguments, **options):
+    def __init__(self, bundle, **options):
         self.read_on = threading.Event()
-        super().__init__(*arguments, **options)
+        super().__init__(bundle, spawn=self._spawn, **options)
 
-    def _read(self):
-        fcntl.fcntl(self.process.stderr, F_SETPIPE_SZ, 4096)
-        workers = 0
-        for line in self.process.stderr:
-            self.lines.append(line)
-            workers += "bundle_ready" in line
-            if workers == 2:
-                self.read_on.wait()
+    def _spawn(self, command, *, stderr, **options):
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, **options)
+        fcntl.fcntl(process.stderr, F_SETPIPE_SZ, 4096)
+        threading.Thread(target=self._pass_on, args=(process.stderr, os.dup(stderr.fileno())), daemon=True).start()
+        return process
+
+    def _pass_on(self, pipe, log):
+        """Copies the lines to the file of the log."""
+        ready = 0
+        with pipe, open(log, "wb", buffering=0) as file:
+            for line in pipe:
+                file.write(line)
+                ready += b'"bundle_ready"' in line
+                if ready == 2:
+                    self.read_on.wait()
 
     def stop(self, number=signal.SIGTERM):
         self.read_on.set()

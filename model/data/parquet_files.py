@@ -1,0 +1,137 @@
+"""Parquet files of a table: a single one, or the part files of a folder, opened so that damage is named.
+
+A folder is what Spark, Dask or Hive write: part files, `_SUCCESS` and other names that begin with `_` or `.`, and
+`key=value` folders whose keys are columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from model.data.tables import DataError
+
+READ_ERRORS = (OSError, pa.ArrowException)
+
+_MISSING = {"user_id": "give the column of user ids this name", "ad_id": "give the column of ad ids this name",
+            "timestamp": "add it, 0 throughout if the log has no times"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a table.
+
+    Attributes:
+        path: of the file.
+        rows: in the file.
+        schema: its columns.
+        keys: columns that are encoded in the names of its folders, each with its one value.
+        int96: columns of times in the old type INT96.
+    """
+
+    path: Path
+    rows: int
+    schema: pa.Schema
+    keys: Mapping[str, str | None]
+    int96: frozenset[str] = frozenset()
+
+    def type_of(self, name: str) -> pa.DataType:
+        """Type of a column, dictionary-encoded or not; that of a folder's key is string."""
+        if name not in self.schema.names:
+            return pa.string()
+        found = self.schema.field(name).type
+        return found.value_type if pa.types.is_dictionary(found) else found
+
+
+def refuse(path: Path, column: str, row: int, value: object, fact: str, remedy: str) -> NoReturn:
+    """Raises the DataError of one bad value in a file."""
+    raise DataError(f"{path}: column {column!r}, row {row}: value {value!r:.80} {fact}; {remedy}")
+
+
+def open_parquet(path: Path, *, int96_unit: str = "ns") -> pq.ParquetFile:
+    """Opens one Parquet file; page checksums are verified where the writer stored any.
+
+    Args:
+        path: of the file.
+        int96_unit: that times of the old type INT96 are read in.
+
+    Raises:
+        DataError: it does not exist or is not Parquet.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; a data folder needs it (docs/data.md)")
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True, coerce_int96_timestamp_unit=int96_unit)
+    except READ_ERRORS as error:
+        raise DataError(f"{path} is not a Parquet file: {one_line(error)}; write it again") from error
+
+
+def part_files(path: Path, columns: Sequence[str]) -> list[tuple[Path, dict[str, str | None]]]:
+    """The files of a table, by path, each with the values of the columns that its folders name."""
+    if not path.is_dir():
+        return [(path, {})]
+    # Values stay text, so that the id 007 is not read as 7.
+    keys = ds.partitioning(pa.schema([(name, pa.string()) for name in columns]), flavor="hive")
+    try:
+        found = ds.dataset(path, format="parquet", partitioning=keys, schema=pa.schema([]))
+        parts = [(Path(part.path), ds.get_partition_keys(part.partition_expression))
+                 for part in found.get_fragments()]
+    except READ_ERRORS as error:
+        raise DataError(f"{path} cannot be read as a folder of Parquet files: {one_line(error)}; write it "
+                        "again") from error
+    if not parts:
+        raise DataError(f"{path} is a folder without Parquet files; write the table again")
+    return sorted(parts, key=lambda part: part[0])
+
+
+def open_part(path: Path, keys: Mapping[str, str | None]) -> Part:
+    """Reads the footer of one file; a column that both it and its folders have is the file's."""
+    with open_parquet(path) as file:
+        own = {name: value for name, value in keys.items() if name not in file.schema_arrow.names}
+        old = frozenset(column.name for column in file.schema if column.physical_type == "INT96")
+        return Part(path, file.metadata.num_rows, file.schema_arrow, own, old)
+
+
+def require(part: Part, columns: Sequence[str]) -> None:
+    """Refuses a file that lacks a column or has it twice."""
+    found = [*part.schema.names, *part.keys]
+    for name in columns:
+        if name not in found:
+            remedy = _MISSING.get(name, "add it, or take it out of features.json")
+            raise DataError(f"{part.path}: column {name!r} is missing, the file has {found}; {remedy}")
+        if found.count(name) > 1:
+            raise DataError(f"{part.path}: column {name!r} appears twice; keep one")
+
+
+def read_columns(path: Path, file: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
+    """Reads columns of an open file.
+
+    Raises:
+        DataError: a page is damaged; names the column.
+    """
+    try:
+        return file.read(columns=list(columns))
+    except READ_ERRORS as error:
+        raise damage(path, file, columns, error) from error
+
+
+def damage(path: Path, file: pq.ParquetFile, columns: Sequence[str], error: Exception) -> DataError:
+    """The error of pages that cannot be decoded, with the first column that has any."""
+    for name in columns:
+        try:
+            file.read(columns=[name])
+        except READ_ERRORS as of_column:
+            return DataError(f"{path}: column {name!r} cannot be read: {one_line(of_column)}; the file is damaged: "
+                             "write it again")
+    return DataError(f"{path} cannot be read: {one_line(error)}; the file is damaged: write it again")
+
+
+def one_line(error: Exception) -> str:
+    """The text of an error that may have several lines."""
+    return " ".join(str(error).split())

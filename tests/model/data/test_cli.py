@@ -1,0 +1,63 @@
+"""`python -m model data`: every source by its name, one line and status 1 for what cannot be used."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from model.data import cli
+from model.data.load import load_dataset
+
+
+def run(*argv):
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    return cli.run(parser.parse_args([str(entry) for entry in argv]))
+
+
+def test_the_command_writes_a_world_and_a_log_of_ones_own(tmp_path, tiny, capsys):
+    assert run("synthetic", "--ads", 50, "--users", 40, "--events", 900, "--seed", 2, "--out", tmp_path / "world") == 0
+    assert len(load_dataset(tmp_path / "world").items) == 50
+    assert run("parquet", "--source", tiny.save(tmp_path / "log"), "--out", tmp_path / "out") == 0
+    assert len(load_dataset(tmp_path / "out").train) == 5
+    assert f"wrote {tmp_path / 'out'}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("argv", "says"), [
+    (["gowalla", "--out", "x"], "source gowalla needs --source"),
+    (["gowalla", "--source", "nowhere", "--out", "x"], "train.npz does not exist; --source must name"),
+    (["beibei", "--source", "nowhere", "--out", "x"], "cart_train.txt does not exist; --source must name"),
+    (["parquet", "--source", "x", "--out", "./x"], "--source and --out are both x; name another folder"),
+    (["synthetic", "--events", "-3", "--out", "x"], "--events is -3; give a number from 1"),
+])
+def test_the_command_says_what_is_wrong_and_fails(argv, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(*argv) == 1
+    assert says in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def real_data():
+    folder = os.environ.get("DATA_DIR")
+    if not folder:
+        pytest.skip("DATA_DIR is not set; it names the folder that holds taobao-ad, gowalla and beibei")
+    return Path(folder)
+
+
+@pytest.mark.parametrize(("name", "users", "items", "train", "test"), [
+    ("taobao-ad", 33_932, 24_624, 227_108, 54_723),
+    ("gowalla", 29_858, 40_981, 810_128, 217_242),
+    ("beibei", 21_716, 7_977, 642_622 - 13_525, 21_716),
+])
+def test_a_public_data_set_has_the_published_size(real_data, tmp_path, name, users, items, train, test):
+    if not (real_data / name).is_dir():
+        pytest.skip(f"DATA_DIR {real_data} holds no {name}")
+    assert run(name, "--source", real_data / name, "--out", tmp_path) == 0
+    data = load_dataset(tmp_path)
+    assert (len(data.user_ids), len(data.items), len(data.train), len(data.test)) == (users, items, train, test)
+    if name == "beibei":
+        baseline = json.loads((tmp_path / "baseline.json").read_text())
+        assert baseline["removed_cart_pairs"] / test == pytest.approx(0.62, abs=0.005)
+        assert baseline["carted, not bought"]["recall@20"] == pytest.approx(0.596, abs=0.001)

@@ -1,0 +1,49 @@
+"""Columns of other types: text that is not UTF-8, lists of nothing."""
+
+import pyarrow as pa
+import pytest
+
+from model.data.tables import DataError
+from tests.model.data.logs import brought_in
+
+NOT_UTF8 = b"caf\xe9"
+
+
+def latin_1(values):
+    """A string array of bytes that need not be UTF-8."""
+    raw = pa.array(values, pa.binary())
+    return pa.Array.from_buffers(pa.string(), len(raw), raw.buffers(), raw.null_count)
+
+
+@pytest.mark.parametrize(("table", "column", "values", "row"), [
+    ("users", "user_id", [b"u2", NOT_UTF8, b"u1"], 1),
+    ("users", "country", [None, b"nl", NOT_UTF8], 2),
+    ("ads", "ad_id", [b"a", b"b", b"c", NOT_UTF8], 3),
+    ("events", "ad_id", [b"a", b"b", NOT_UTF8, b"c", b"a"], 2),
+])
+def test_text_that_is_not_utf8_is_refused_with_file_column_and_row(tiny, tmp_path, table, column, values, row):
+    tiny.change(table, column, latin_1(values))
+    with pytest.raises(DataError, match=rf"{table}.parquet: column '{column}', row {row}: .*xe9' is not UTF-8; write"):
+        brought_in(tiny, tmp_path)
+
+
+def test_text_that_is_not_utf8_in_a_list_is_refused_with_its_row(tiny, tmp_path):
+    lists = pa.ListArray.from_arrays(pa.array([0, 1, 1, 3, 3], pa.int32()), latin_1([b"new", b"sale", NOT_UTF8]))
+    tiny.change("ads", "tags", lists)
+    with pytest.raises(DataError, match=r"ads.parquet: column 'tags', row 2: .* is not UTF-8"):
+        brought_in(tiny, tmp_path)
+
+
+def test_a_predicate_that_is_not_utf8_is_refused(tiny, tmp_path):
+    tiny.tables["ads"] = tiny.tables["ads"].append_column("targeting", latin_1([None, None, NOT_UTF8, None]))
+    with pytest.raises(DataError, match=r"column 'targeting', row 2: .* is not UTF-8"):
+        brought_in(tiny, tmp_path)
+
+
+def test_lists_of_nothing_are_read_as_empty(tiny, tmp_path):
+    tiny.change("ads", "tags", pa.array([[], None, [], []], pa.list_(pa.null())))
+    data = brought_in(tiny, tmp_path)
+    assert data.items.multi[0].indptr.tolist() == [0, 0, 0, 0, 0]
+    tiny.change("ads", "tags", pa.array([[], None, [None], []], pa.list_(pa.null())))
+    with pytest.raises(DataError, match=r"column 'tags', row 2: value None is null; drop it from the list"):
+        brought_in(tiny, tmp_path)

@@ -1,0 +1,54 @@
+"""What a bundle finds through its beam: all where it scores all, and never what is masked."""
+
+import numpy as np
+import pytest
+
+from index_store.bundle.bundle import Bundle
+from model.evaluation.recall import RecallQueries, recall
+from model.evaluation.served_quality import flops_per_pair, served_quality
+from model.export.seal import export
+from tests.model.training.test_trainer import trainer_of
+from tests.model.worlds import lists
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    trainer = trainer_of(folder / "run")
+    trainer.fit()
+    export(trainer, folder / "bundle", {})
+    return trainer, folder / "bundle"
+
+
+def queries_of(trainer):
+    data = trainer.dataset
+    return RecallQueries.draw(data.train, data.test, len(data.user_ids), 20, seed=0)
+
+
+def test_the_exhaustive_search_of_the_bundle_finds_what_the_torch_model_finds(exported, tolerance=0.06):
+    trainer, bundle = exported
+    queries = queries_of(trainer)
+    found = served_quality(bundle, queries)
+    trainer.model.eval()
+    of_torch = recall(trainer.reader, trainer.clicks, trainer.everyone, queries.users, queries.targets, queries.masked,
+                      (20, 100))
+    for k in (20, 100):  # one of 20 users may have a near tie
+        assert found["exhaustive"][f"recall@{k}"] == pytest.approx(of_torch[f"recall@{k}"], abs=tolerance)
+    assert found["exhaustive"]["pairs"] == pytest.approx([0.0, 0.0, 74.0])  # 80 ads less the 6 of training
+    assert found["exhaustive"]["users"] == found["beam"]["users"] == 20
+    assert 0 < found["beam"]["overlap@100"] <= 1
+    flops = flops_per_pair(Bundle.open(bundle))
+    assert found["exhaustive"]["flops"] == pytest.approx(74 * flops[-1])
+    assert found["beam"]["flops"] == pytest.approx(np.dot(found["beam"]["pairs"], flops))
+
+
+def test_masked_ads_are_never_found(exported):
+    queries = RecallQueries(np.array([0, 1]), lists([[3, 4], [5]]), lists([[3], list(range(80))]))
+    found = served_quality(exported[1], queries)
+    assert found["exhaustive"]["recall@100"] == 0.25  # ad 4 alone: ad 3 is masked, and user 1 has nothing left
+
+
+def test_without_users_the_means_are_none(exported):
+    found = served_quality(exported[1], RecallQueries(np.empty(0, np.int64), lists([]), lists([])))
+    assert found["beam"] == {"users": 0, "recall@20": None, "recall@100": None, "pairs": None, "flops": None,
+                             "ms": None, "overlap@100": None}

@@ -1,0 +1,78 @@
+"""Golden requests: who is asked, what the torch model answers, and when parity fails."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from index_store.search.exhaustive_search import ExhaustiveSearch
+from model.export.golden import (
+    TOP_K,
+    USERS,
+    ParityError,
+    check_parity,
+    first_task,
+    golden_answers,
+    golden_users,
+    torch_scorers,
+    user_input,
+)
+from model.export.seal import assemble
+from tests.model.training.test_trainer import trainer_of
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Model and content of a run with a random tree."""
+    trainer = trainer_of(tmp_path_factory.mktemp("run"))
+    trainer.model.eval()
+    return trainer.model, assemble(trainer, np.random.default_rng(0).integers(0, 4, (80, 2)).astype(np.int32))
+
+
+def tower_of(model):
+    """The user tower of the torch model over pooled inputs."""
+    def tower(inputs):
+        with torch.no_grad():
+            return model.layer(0).embed_users(torch.from_numpy(inputs)).numpy()
+    return tower
+
+
+def test_known_users_an_inline_one_and_an_unknown_one_are_asked(exported):
+    users = golden_users(exported[1])
+    assert len(users) == USERS + 2
+    assert [user.request["user_id"] for user in users[-2:]] == ["golden-inline", "golden-unknown"]
+    assert all(user.request["top_k"] == TOP_K and user.request["exact"] for user in users)
+    inline, unknown = users[-2:]
+    assert inline.request["user_features"]["history"] == [
+        exported[1].encoder.item_ids[row].decode() for row in inline.history]
+    assert 0 < len(inline.history) <= 5
+    assert len(unknown.history) == 0
+
+
+def test_answers_are_the_best_ads_of_the_torch_model(exported):
+    model, content = exported
+    users = golden_users(content)
+    answers = golden_answers(content, model, users)
+    assert json.loads(json.dumps(answers, allow_nan=False)) == answers
+    for user, answer in zip(users, answers, strict=True):
+        scores = [ad["score"] for ad in answer["ads"]]
+        assert scores == sorted(scores, reverse=True)
+        assert len(scores) == TOP_K
+        query = content.query(tower_of(model)(user_input(content, user.features, user.history)), user.features,
+                              user.history)
+        found = ExhaustiveSearch(content.tree, content.scorer(torch_scorers(model))).search(
+            query, top_k=1, task_weights=first_task(content))
+        assert found.scores[0] == pytest.approx(scores[0], abs=1e-5)
+
+
+def test_parity_is_nothing_between_the_model_and_itself_and_fails_for_another_tower(exported, tolerance=1e-5):
+    model, content = exported
+    users, scorers = golden_users(content), torch_scorers(model)
+    assert check_parity(content, content, model, tower_of(model), scorers, users) <= tolerance
+    with pytest.raises(ParityError, match=r"ONNX and torch differ by .* at most 0.0001 is allowed, so nothing was"):
+        check_parity(content, content, model, lambda inputs: tower_of(model)(inputs) + 1, scorers, users)
+
+
+def test_the_first_task_alone_weighs(exported):
+    assert first_task(exported[1]).tolist() == [1.0]
