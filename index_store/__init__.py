@@ -1,4 +1,4 @@
-"""The ground that the offline job and the service share: features, postings, tree, search and the bundle.
+"""The code that the offline job and the service share: features, tree, targeting, search and the bundle.
 
-Imports numpy and the standard library only; a test in a fresh interpreter holds it to that.
+Imports numpy and the standard library only; a test in a fresh interpreter checks it.
 """

@@ -1,4 +1,4 @@
-"""`python -m index_store inspect|verify|promote`: look at a bundle, check every byte of it, or have it served."""
+"""Command line of `index_store`: inspect, verify and promote bundles."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from index_store.bundle.pointer import BundleNameError, Pointer, PointerError
 
 
 def main() -> int:
-    """Exit status: 0 fine, 1 the bundle is broken or the pointer cannot be set, 2 wrong usage."""
-    parser = argparse.ArgumentParser(prog="python -m index_store", description="Look at sealed bundles, promote one.")
+    """Exit status: 0 if all is well, 1 if the bundle is broken or the pointer cannot be set, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m index_store",
+                                     description="Inspect, verify and promote sealed bundles.")
     commands = parser.add_subparsers(dest="command", required=True)
-    inspect = commands.add_parser("inspect", help="print the manifest, without checking contents")
-    verify = commands.add_parser("verify", help="check every byte and array; exit 1 and say why if broken")
+    inspect = commands.add_parser("inspect", help="print the manifest, without checking the contents")
+    verify = commands.add_parser("verify", help="check every byte and array; exit 1 with the reason if one is wrong")
     for command in (inspect, verify):
         command.add_argument("bundle", type=Path, help="folder written by `python -m model export`")
     promoted = commands.add_parser("promote", help="verify a bundle and point its folder's `current` at it")
@@ -45,12 +46,12 @@ def main() -> int:
 
 
 def promote(bundles: Path, name: str) -> str:
-    """Verifies a bundle and sets the pointer; returns what to tell the caller.
+    """Verifies a bundle and sets the pointer; returns a line for the caller.
 
-    Whoever serves from this folder follows within a second, after a check of its own.
+    Services of this folder follow within a second, after a check of their own.
 
     Raises:
-        BundleNameError: `name` is no name of a bundle.
+        BundleNameError: `name` cannot be that of a bundle.
         BundleError: the bundle is broken.
         PointerError: the pointer cannot be written.
     """

@@ -14,12 +14,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from index_store.bundle import layout
+from index_store.bundle import graphs, layout
 from index_store.bundle.bundle import BundleContent, UserTable, write_content
 from index_store.bundle.files import BundleWriter
 from index_store.bundle.manifest import LevelEntry, Manifest, SearchDefaults
 from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
-from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, feature_names, idf, key_postings
+from index_store.features.interaction import feature_names
+from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf, key_postings
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import all_item_keys, item_bags, pool, table_sizes, user_bags
 from index_store.search.scoring import DenseLayers
@@ -159,22 +160,24 @@ def _level_embeddings(tree: Tree, by_row: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _write_tower(writer: BundleWriter, name: str, side: str, weights: np.ndarray) -> None:
-    _write_graph(writer, name, [helper.make_node("MatMul", [f"{side}_input", "weights"], [f"{side}_embedding"])],
-                 {f"{side}_input": ["N", len(weights)]}, {f"{side}_embedding": ["N", DIM]}, {"weights": weights})
+    given, embedding = {"user": (graphs.USER_INPUT, graphs.USER_EMBEDDING),
+                        "item": (graphs.ITEM_INPUT, graphs.ITEM_EMBEDDING)}[side]
+    _write_graph(writer, name, [helper.make_node("MatMul", [given, "weights"], [embedding])],
+                 {given: ["N", len(weights)]}, {embedding: ["N", DIM]}, {"weights": weights})
 
 
 def _write_scorer(writer: BundleWriter, name: str, weights: Weights) -> None:
     """logits = dot(user, item) x dot weight + interaction @ weights + bias, a column a task."""
-    nodes = [helper.make_node("Transpose", ["user_embedding"], ["user_column"], perm=[1, 0]),
-             helper.make_node("MatMul", ["item_embeddings", "user_column"], ["product"]),
+    nodes = [helper.make_node("Transpose", [graphs.USER_EMBEDDING], ["user_column"], perm=[1, 0]),
+             helper.make_node("MatMul", [graphs.ITEM_EMBEDDINGS, "user_column"], ["product"]),
              helper.make_node("MatMul", ["product", "dot"], ["dot_part"]),
-             helper.make_node("MatMul", ["interaction", "interaction_weights"], ["interaction_part"]),
+             helper.make_node("MatMul", [graphs.INTERACTION, "interaction_weights"], ["interaction_part"]),
              helper.make_node("Add", ["dot_part", "interaction_part"], ["sum"]),
-             helper.make_node("Add", ["sum", "bias"], ["logits"])]
+             helper.make_node("Add", ["sum", "bias"], [graphs.LOGITS])]
     features, tasks = weights["interaction"].shape
     _write_graph(writer, name, nodes,
-                 {"user_embedding": [1, DIM], "item_embeddings": ["C", DIM], "interaction": ["C", features]},
-                 {"logits": ["C", tasks]},
+                 {graphs.USER_EMBEDDING: [1, DIM], graphs.ITEM_EMBEDDINGS: ["C", DIM],
+                  graphs.INTERACTION: ["C", features]}, {graphs.LOGITS: ["C", tasks]},
                  {"dot": weights["dot"], "interaction_weights": weights["interaction"], "bias": weights["bias"]})
 
 

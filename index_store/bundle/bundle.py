@@ -1,6 +1,6 @@
-"""A whole bundle, opened: encoder, users, tree, postings and embeddings, ready to search; and its counterpart, `write`.
+"""A whole bundle: its content, ready to search, and how it is written and opened.
 
-`BundleContent` is what the offline job hands over and what the service gets back. It holds no session and no model.
+`BundleContent` is what the offline job writes and the service reads. It holds arrays, but no session and no model.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from index_store.bundle.files import BundleFiles, BundleWriter
 from index_store.bundle.manifest import Manifest
 from index_store.bundle.targeting_files import read_targeting, write_targeting
 from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
-from index_store.features.postings import ItemKeys, KeyIndex, feature_names, user_keys
+from index_store.features.interaction import feature_names
+from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import all_item_keys, table_sizes
+from index_store.features.user_keys import user_keys
 from index_store.features.values import FeatureError, look_up
 from index_store.search.scoring import DenseLayers, Storage, TowerScorer, UserQuery
 from index_store.targeting.targeting import AdTargeting
@@ -49,16 +51,16 @@ class UserTable:
 
 @dataclass(frozen=True)
 class BundleContent:
-    """Everything in a bundle but its ONNX graphs, evaluation and golden requests.
+    """Everything in a bundle except its ONNX graphs, evaluation and golden requests.
 
     Attributes:
         tables: name -> (rows, width) float32, of both towers.
-        embeddings: one (nodes, Di) a level, coarse to fine, items last in tree order; float32 or float16.
+        embeddings: one (nodes, Di) per level, coarse to fine, the items last, in tree order; float32 or float16.
         index: key families over the catalogue.
         keys_of_position: the keys of the item at each position of the tree.
         postings: for each level above the items, key -> nodes.
         targeting: predicates of the ads; None if no ad has one.
-        ensemble: of a stacked MoNN, the own levels of the layers above the items' one, rising.
+        ensemble: own levels of the layers above the items' one in a stacked MoNN, ascending.
     """
 
     encoder: FeatureEncoder
@@ -75,24 +77,24 @@ class BundleContent:
 
     @cached_property
     def item_keys(self) -> dict[str, Ragged]:
-        """Item field -> ids by item row, as towers and key families read them."""
+        """Ids of each item field by item row, as towers and key families read them."""
         return all_item_keys(self.encoder.spec, self.items)
 
     def scorer(self, layers: Sequence[DenseLayers]) -> TowerScorer:
-        """A scorer of the tree's nodes with the given dense layers of each layer of the stack, coarse to fine."""
+        """A scorer of the tree's nodes, given the dense layers of each layer of the stack, coarse to fine."""
         return TowerScorer(self.tree, layers, self.ensemble, self.embeddings, self.postings, self.keys_of_position,
                            self.index.n_keys)
 
     def query(self, embedding: NDArray[np.float32], features: Features, history: NDArray[np.int32]) -> UserQuery:
-        """What the scorer reads of one user.
+        """The query of one user, as the scorer reads it.
 
         Args:
             embedding: (1, Du) float32 output of the user tower.
             features: of one row.
             history: (M,) item rows, most recent first.
         """
-        one = Ragged(np.array([0, len(history)], np.int64), history)
-        return UserQuery(embedding, user_keys(self.index, self.encoder.spec, features, one, self.item_keys))
+        keys = user_keys(self.index, self.encoder.spec, features, Ragged.one_row(history), self.item_keys)
+        return UserQuery(embedding, keys)
 
 
 def write_content(writer: BundleWriter, content: BundleContent) -> None:
@@ -141,7 +143,7 @@ class Bundle:
 
     @cached_property
     def user_tower_version(self) -> str:
-        """Hash of the files that turn the user tower's encoded inputs into an embedding: its graph and tables."""
+        """Hash of the files that determine a user's embedding: the user tower's graph and tables."""
         tables = [layout.table(name) for name in table_sizes(self.content.encoder)[0]]
         return self.manifest.fingerprint([layout.USER_TOWER, *tables])
 
@@ -157,10 +159,10 @@ class Bundle:
 
         Args:
             folder: the bundle.
-            verify: compare the checksum of every file first.
+            verify: first compare the checksum of every file.
 
         Raises:
-            BundleError: the bundle is broken or of another format; the message names the file and why.
+            BundleError: the bundle is broken or of a newer format; the message names the file and the reason.
         """
         files = BundleFiles(folder, verify=verify)
         try:
@@ -173,13 +175,13 @@ class Bundle:
 
 def _read_content(files: BundleFiles) -> BundleContent:
     manifest = files.manifest
-    declared = files.json(layout.FEATURES)
-    spec = FeatureSpec.from_json(declared["spec"])
-    vocabularies = {name: files.array(layout.vocabulary(name), "S", (None,)) for name in _vocabulary_names(spec)}
-    encoder = FeatureEncoder(spec, vocabularies, {name: (m, s) for name, (m, s) in declared["scales"].items()},
+    spec, scales = _read_declaration(files)
+    vocabularies = {name: files.array(layout.vocabulary(name), "S", (None,)) for name in _names(spec, dense=False)}
+    encoder = FeatureEncoder(spec, vocabularies, scales,
                              files.array(layout.ITEM_IDS, "S", (manifest.counts["items"],)))
     if list(manifest.tasks) != [task.name for task in spec.tasks]:
-        raise files.error(layout.FEATURES, f"declares other tasks than the manifest, {list(manifest.tasks)}")
+        raise files.error(layout.FEATURES, f"declares the tasks {[task.name for task in spec.tasks]}, the manifest "
+                                           f"{list(manifest.tasks)}")
     if len(feature_names(spec)) != manifest.dims["interaction"]:
         raise files.error(layout.FEATURES, f"declares {len(feature_names(spec))} interaction features, the manifest "
                                            f"{manifest.dims['interaction']}")
@@ -215,9 +217,25 @@ def _read_index(files: BundleFiles, encoder: FeatureEncoder, tree: Tree,
                                    for level in range(1, tree.depth))
 
 
-def _vocabulary_names(spec: FeatureSpec) -> list[str]:
+def _read_declaration(files: BundleFiles) -> tuple[FeatureSpec, dict[str, tuple[float, float]]]:
+    """The declaration, and mean and standard deviation of each dense field."""
+    declared = files.json(layout.FEATURES)
+    try:
+        raw = declared["spec"]
+        scales = {name: (float(mean), float(deviation)) for name, (mean, deviation) in declared["scales"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise files.error(layout.FEATURES, f"does not hold a spec and scales ({error!r})") from error
+    spec = FeatureSpec.from_json(raw)
+    missing = [name for name in _names(spec, dense=True) if name not in scales]
+    if missing:
+        raise files.error(layout.FEATURES, f"lacks the scales of {missing}")
+    return spec, scales
+
+
+def _names(spec: FeatureSpec, dense: bool) -> list[str]:
+    """Names of the dense fields, or of all others, as `user.<field>` and `item.<field>`."""
     return [f"{side}.{entry.name}" for side, fields in (("user", spec.user_fields), ("item", spec.item_fields))
-            for entry in fields if entry.kind != "dense"]
+            for entry in fields if (entry.kind == "dense") == dense]
 
 
 def _write_features(writer: BundleWriter, prefix: str, features: Features) -> None:
@@ -235,7 +253,7 @@ def _read_features(files: BundleFiles, prefix: str, spec: FeatureSpec, side: Lit
 
 
 def describe(manifest: Manifest) -> dict[str, Any]:
-    """The manifest without the list of files, and their total size in bytes."""
+    """The manifest without its list of files, plus their total size in bytes."""
     entries = asdict(manifest)
     files = entries.pop("files")
     return entries | {"total_bytes": sum(entry["bytes"] for entry in files.values())}

@@ -1,8 +1,8 @@
-"""THE CONTRACT between the offline job and the service: the files of a bundle, how they are written, sealed and read.
+"""Files of a bundle, the contract between the offline job and the service: how they are written, sealed and read.
 
-A bundle is a folder of `.npy`, `.onnx` and `.json` files. It is written into a hidden sibling, sealed by a manifest
-that holds the checksum of every other file, and renamed into place; after that nobody edits it. It is opened by memory
-map and without pickle, so the processes of one machine share its pages. No other module spells a file name.
+A bundle is a folder of `.npy`, `.onnx` and `.json` files. It is written into a hidden sibling folder, sealed by a
+manifest that holds the checksum of every other file, and renamed into place; after that it is never edited. It is
+opened by memory map and without pickle, so the processes of a machine share its pages. `layout` names the files.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class BundleWriter:
     def __init__(self, target: Path) -> None:
         self.target = Path(target)
         if self.target.exists():
-            raise BundleError(self.target, ".", "exists already", "bundles are never edited: choose a new name")
+            raise BundleError(self.target, ".", "already exists", "bundles are never edited; choose a new name")
         self.folder = self.target.parent / f".{self.target.name}.{uuid.uuid4().hex[:8]}.partial"
         self.folder.mkdir(parents=True)
 
@@ -83,7 +83,7 @@ class BundleWriter:
         return manifest
 
     def discard(self) -> None:
-        """Removes what was written so far; for a caller that gives up before `seal`."""
+        """Removes what was written so far, if the caller gives up before `seal`."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -95,7 +95,7 @@ class BundleFiles:
         verify: also compare every checksum (reads every byte once).
 
     Raises:
-        BundleError: no or broken manifest, newer format, a file missing, of another size or content.
+        BundleError: the manifest is missing, broken or of a newer format; or a file is missing or differs from it.
     """
 
     def __init__(self, folder: Path, *, verify: bool) -> None:
@@ -115,24 +115,24 @@ class BundleFiles:
         """Path of a file that the manifest lists.
 
         Raises:
-            BundleError: it lists none of this name.
+            BundleError: the manifest does not list it.
         """
         if name not in self.manifest.files:
             raise self.error(name, "is not listed in manifest.json")
         return self.folder / name
 
     def array(self, name: str, dtype: Any, shape: tuple[int | None, ...]) -> NDArray[Any]:
-        """A memory-mapped array, checked for dtype and shape (None = any).
+        """A memory-mapped array, checked for dtype and shape (None = any size).
 
         Raises:
-            BundleError: it is missing or not such an array.
+            BundleError: it is missing, unreadable, or has another dtype or shape.
         """
         values = self._load(name)
         kind = np.dtype(dtype)
         if values.dtype != kind and not (kind.kind == "S" and values.dtype.kind == "S"):
-            raise self.error(name, f"has dtype {values.dtype}, {kind} was expected")
+            raise self.error(name, f"has dtype {values.dtype}, expected {kind}")
         if values.ndim != len(shape) or any(s is not None and s != n for s, n in zip(shape, values.shape, strict=True)):
-            raise self.error(name, f"has shape {values.shape}, {shape} was expected")
+            raise self.error(name, f"has shape {values.shape}, expected {shape}")
         return np.asarray(values)
 
     def _load(self, name: str) -> NDArray[Any]:
@@ -141,11 +141,11 @@ class BundleFiles:
             values: NDArray[Any] = np.load(path, mmap_mode="r" if path.stat().st_size > 4096 else None,
                                            allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
-            raise self.error(name, f"is no readable array ({error})") from error
+            raise self.error(name, f"is not a readable array ({error})") from error
         return values
 
     def storage(self, name: str, shape: tuple[int, int]) -> NDArray[Any]:
-        """Embeddings: like `array`, in float32 or float16, as the bundle was exported."""
+        """Embeddings: an `array` of float32 or float16, whichever the bundle stores."""
         half = self._load(name).dtype == np.float16
         return self.array(name, np.float16 if half else np.float32, shape)
 
@@ -154,27 +154,33 @@ class BundleFiles:
 
         Args:
             name: of the lists.
-            rows: how many.
-            below: the values must lie in [0, below).
+            rows: number of lists.
+            below: values must lie in [0, below); None for any.
 
         Raises:
-            BundleError: missing, of another number of rows, or with a value outside.
+            BundleError: they are missing or of another number of rows, the offsets do not rise from 0 to the number of
+                values, or a value lies outside.
         """
         values = self.array(f"{name}.values.npy", np.int32, (None,))
         indptr = self.array(f"{name}.indptr.npy", np.int64, (rows + 1,))
+        falls = np.flatnonzero(indptr[1:] < indptr[:-1])
         if indptr[0] != 0 or indptr[-1] != len(values):
-            raise self.error(f"{name}.indptr.npy", f"ends at {indptr[-1]}, the values at {len(values)}")
+            raise self.error(f"{name}.indptr.npy", f"runs from {indptr[0]} to {indptr[-1]}, there are {len(values)} "
+                                                   "values")
+        if len(falls):
+            at = int(falls[0])
+            raise self.error(f"{name}.indptr.npy", f"falls from {indptr[at]} to {indptr[at + 1]} after row {at}")
         if below is not None and len(values) and not (values.min() >= 0 and values.max() < below):
             raise self.error(f"{name}.values.npy", f"has values from {values.min()} to {values.max()}, they must lie "
                                                    f"in 0..{below - 1}")
         return Ragged(indptr, values)
 
     def json(self, name: str) -> Any:
-        """Raises BundleError if the file is no JSON."""
+        """Raises BundleError if the file is not valid JSON."""
         try:
             return json.loads(self.path(name).read_bytes())
         except ValueError as error:
-            raise self.error(name, f"is no JSON ({error})") from error
+            raise self.error(name, f"is not valid JSON ({error})") from error
 
     def _check_size(self, name: str) -> None:
         try:

@@ -1,8 +1,8 @@
-"""Reads the interaction features of a bundle of format version 1, which kept the postings of each key family apart."""
+"""Format version 1: reads interaction features from bundles that kept the postings of each key family apart."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -15,22 +15,15 @@ from index_store.tree.tree import Tree
 
 def read_index(files: BundleFiles, encoder: FeatureEncoder, tree: Tree,
                item_fields: Mapping[str, Ragged]) -> tuple[KeyIndex, ItemKeys, tuple[Ragged, ...]]:
-    """What `store` maps from files in later versions: joined in memory of this process."""
+    """The index that later versions map from files, joined in the memory of this process."""
     families = encoder.spec.key_families
     index = KeyIndex.of(families, [_reach(files, family, encoder) for family in families])
     item_keys = ItemKeys.of(families, index.starts, item_fields)
-    postings = tuple(_joined([files.ragged(f"postings/{family.name}.level_{level}", encoder.keys_of_family(family),
-                                           below=tree.size(level)) for family in families])
-                     for level in range(1, tree.depth))
+    # The keys of the families follow one another, and so do their lists.
+    postings = tuple(Ragged.concatenated([files.ragged(f"postings/{family.name}.level_{level}",
+                                                       encoder.keys_of_family(family), below=tree.size(level))
+                                          for family in families]) for level in range(1, tree.depth))
     return index, item_keys.take(tree.rows), postings
-
-
-def _joined(lists: Sequence[Ragged]) -> Ragged:
-    """The lists of all families one after the other, as their keys are."""
-    lengths = np.concatenate([part.lengths for part in lists])
-    indptr = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=indptr[1:])
-    return Ragged(indptr, np.concatenate([part.values for part in lists]))
 
 
 def _reach(files: BundleFiles, family: KeyFamily, encoder: FeatureEncoder) -> FamilyReach:

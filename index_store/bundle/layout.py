@@ -1,4 +1,4 @@
-"""The names of the files in a bundle. No other module spells one."""
+"""Layout of a bundle: the names of its files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TARGETING_GATES = "targeting/gates"
 
 
 def scorer(layer: int) -> str:
-    """Graph of a layer of a stacked MoNN, counted from 1, coarse to fine; a model of one layer has the first one."""
+    """Graph of a layer of a stacked MoNN, numbered from 1, coarse to fine; an unstacked model has the first only."""
     return f"scorer_{layer}.onnx"
 
 
@@ -36,7 +36,7 @@ def vocabulary(name: str) -> str:
 
 
 def level_array(kind: str, level: int) -> str:
-    """One array a level: `offsets`, `representatives` or `embeddings`."""
+    """One array per level: `offsets`, `representatives` or `embeddings`."""
     return f"tree/{kind}_{level}.npy"
 
 

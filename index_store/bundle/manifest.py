@@ -1,4 +1,4 @@
-"""What a bundle says of itself: its manifest, format version, and what is wrong with one that cannot be used."""
+"""The manifest of a bundle: what it holds, its format version, and the error for a bundle that cannot be used."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 3
 READABLE_VERSIONS = (1, 2, 3)
-"""Version 2 joined the postings of all key families in one space of keys; `format_1` still reads the former. Version 3
-lets levels have scorers of their own, a stacked MoNN; the former have one for all levels."""
+"""Version 2 joined the postings of all key families in one space of keys; `format_1` reads the older form. Version 3
+lets levels have scorers of their own, for a stacked MoNN; older versions have one for all levels."""
 
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9_]+/)?[A-Za-z0-9_.]+\.(?:npy|onnx|json)")
 
@@ -44,10 +44,10 @@ class LevelEntry:
 
     Attributes:
         level: from 1, the coarsest.
-        nodes: how many.
+        nodes: number of nodes.
         scorer: ONNX file that scores them.
-        width: of what the scorer reads of a node, as stored.
-        ensemble: whether its logits are part of the items' (Section 4.6), or steer the beam and are dropped.
+        width: of a node's stored embedding, which the scorer reads.
+        ensemble: whether its logits are added to the items' (Section 4.6), or only rank the beam.
     """
 
     level: int
@@ -59,7 +59,7 @@ class LevelEntry:
 
 @dataclass(frozen=True)
 class SearchDefaults:
-    """Search settings that travel with the bundle: nodes kept at each level above the items, ads returned."""
+    """Search settings of the bundle: nodes kept at each level above the items, and ads returned."""
 
     beam_width: tuple[int, ...]
     top_k: int
@@ -67,7 +67,7 @@ class SearchDefaults:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of itself.
+    """The manifest of a bundle.
 
     Attributes:
         bundle_id: hash of the content: of everything below but `created_at` and `checksum`.
@@ -112,15 +112,15 @@ def read_manifest(folder: Path) -> Manifest:
     """Reads and checks the manifest of a bundle.
 
     Raises:
-        BundleError: there is none, it is broken or contradicts itself, or its format is newer.
+        BundleError: it is missing, broken or inconsistent, or its format is newer.
     """
     if not folder.is_dir():
-        raise BundleError(folder, ".", "is no folder", "name the folder that `python -m model export` wrote")
+        raise BundleError(folder, ".", "is not a folder", "name the folder that `python -m model export` wrote")
     try:
         data = json.loads((folder / MANIFEST).read_bytes())
         version = data["format_version"]
     except FileNotFoundError as error:
-        raise BundleError(folder, MANIFEST, "is missing, so this is no sealed bundle", RESTORE) from error
+        raise BundleError(folder, MANIFEST, "is missing, so this is not a sealed bundle", RESTORE) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(folder, MANIFEST, f"is not readable ({error!r})", RESTORE) from error
     if version not in READABLE_VERSIONS:
@@ -135,14 +135,14 @@ def read_manifest(folder: Path) -> Manifest:
     except (TypeError, KeyError, AttributeError) as error:
         raise BundleError(folder, MANIFEST, f"is not a manifest ({error!r})", RESTORE) from error
     if manifest.checksum != expected:
-        raise BundleError(folder, MANIFEST, f"says checksum {manifest.checksum}, its entries have {expected}", RESTORE)
+        raise BundleError(folder, MANIFEST, f"has checksum {manifest.checksum}, its entries have {expected}", RESTORE)
     for name in names:
         if not _FILE_NAME.fullmatch(name):
             raise BundleError(folder, MANIFEST, f"lists a file named {name!r}", RESTORE)
     last_levels = {entry.scorer: entry.level for entry in manifest.levels}
     ensemble_levels = [entry.level for entry in manifest.levels if entry.ensemble]
     if len({(entry.scorer, entry.width) for entry in manifest.levels}) > len(last_levels):
-        raise BundleError(folder, MANIFEST, "says that one scorer reads nodes of different widths", RESTORE)
+        raise BundleError(folder, MANIFEST, "has one scorer for nodes of different widths", RESTORE)
     if not ensemble_levels == sorted(last_levels.values()) == [last_levels[name] for name in manifest.scorers]:
         raise BundleError(folder, MANIFEST, f"says that the levels {ensemble_levels} make up an item's logits, but its "
                                             f"scorers end at the levels {sorted(last_levels.values())}", RESTORE)
@@ -154,10 +154,10 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _levels(data: Mapping[str, Any]) -> tuple[LevelEntry, ...]:
-    """The levels of a manifest; before version 3 one scorer served all of them, and read the same of each.
+    """The levels of a manifest; before version 3 one scorer read nodes of one width at all levels.
 
     Raises:
-        TypeError: they are none, not numbered from 1, or hold what is no number, name or truth value.
+        TypeError: there are none, they are not numbered from 1, or a value has the wrong type.
     """
     last = len(data["levels"])
     older = data["format_version"] < 3
@@ -173,6 +173,6 @@ def _levels(data: Mapping[str, Any]) -> tuple[LevelEntry, ...]:
 
 
 def hash_of(entries: Mapping[str, Any], *without: str) -> str:
-    """First 16 hex digits of the hash of the entries that are not named."""
+    """First 16 hex digits of the hash of all entries but those named."""
     content = {key: value for key, value in entries.items() if key not in without}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,10 +1,10 @@
-"""A folder of bundles, and the pointer in it that says which of them is to be served.
+"""Bundle folders, and the pointer in them that names the bundle to serve.
 
     bundles/current      {"bundle": "2026-11-24", "previous": "2026-11-23"}
     bundles/2026-11-24/  a sealed bundle; bundles/2026-11-23/ another
 
-The pointer is the truth: whoever serves from the folder follows it, whoever promotes a bundle replaces it, atomically.
-This module knows files; it opens no bundle and does not ask whether one is sound.
+Whoever serves from the folder follows the pointer; whoever promotes a bundle replaces it, atomically. This module reads
+and writes the pointer alone: it opens no bundle and does not check that one is sound.
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ Stamp = tuple[int, int, int]
 
 
 class BundleNameError(ValueError):
-    """This is no name of a bundle in a folder of bundles."""
+    """The name cannot be that of a bundle in a bundle folder."""
 
 
 class PointerChangedError(PointerError):
-    """Somebody else has replaced the pointer meanwhile."""
+    """The pointer was replaced by someone else in the meantime."""
 
 
 @dataclass(frozen=True)
 class Pointer:
-    """What the file says: names of folders beside it.
+    """The content of the file: names of folders beside it.
 
     Attributes:
         bundle: the bundle to serve.
-        previous: the one before, to which a rollback goes; None where there was none.
+        previous: the one before, to which a rollback returns; None if there was none.
     """
 
     bundle: str
@@ -73,50 +73,50 @@ class Pointer:
         return self if name == self.bundle else Pointer(name, self.bundle)
 
 
-def is_store(folder: Path) -> bool:
-    """Whether a folder is one of bundles, with a pointer or still without, and not a bundle itself."""
+def is_bundle_folder(folder: Path) -> bool:
+    """Whether a folder holds bundles, with or without a pointer, and is not a bundle itself."""
     if not folder.is_dir() or (folder / MANIFEST).exists():
         return False
     return (folder / POINTER).exists() or bool(bundle_names(folder))
 
 
 def served_bundle(folder: Path) -> Path:
-    """The bundle that a folder stands for: the one that its pointer names, or the folder itself.
+    """The bundle that a path stands for: the one that its pointer names, or the folder itself.
 
     Raises:
-        PointerError: it is a folder of bundles whose pointer is missing or unreadable.
+        PointerError: it is a bundle folder whose pointer is missing or unreadable.
     """
-    return folder / read(folder).bundle if is_store(folder) else folder
+    return folder / read(folder).bundle if is_bundle_folder(folder) else folder
 
 
 def check_name(name: str) -> str:
-    """The name of a bundle in a folder of bundles: one path component that is no hidden one.
+    """Returns the name if it can be that of a bundle in a bundle folder: one path component, not hidden.
 
     Raises:
-        BundleNameError: it is no such name; the message says what is.
+        BundleNameError: it cannot; the message says what can.
     """
     if not _NAME.fullmatch(name) or name == POINTER:
-        raise BundleNameError(f"{name[:140]!r} is no name of a bundle: {_NAMES}")
+        raise BundleNameError(f"{name[:140]!r} is not a bundle name; give {_NAMES}")
     return name
 
 
-def bundle_names(store: Path) -> list[str]:
-    """Folders of a folder of bundles that look like sealed ones, sorted by name.
+def bundle_names(folder: Path) -> list[str]:
+    """Names of the folders that look like sealed bundles, sorted.
 
     Raises:
         OSError: the folder cannot be listed.
     """
-    return sorted(entry.name for entry in store.iterdir()
+    return sorted(entry.name for entry in folder.iterdir()
                   if _NAME.fullmatch(entry.name) and (entry / MANIFEST).is_file())
 
 
-def read(store: Path) -> Pointer:
-    """What the pointer says.
+def read(folder: Path) -> Pointer:
+    """Reads the pointer.
 
     Raises:
-        PointerError: it is missing, unreadable or names what is no name.
+        PointerError: it is missing, unreadable or holds an invalid name.
     """
-    path, remedy = store / POINTER, f"set it with `python -m index_store promote {store} NAME`"
+    path, remedy = folder / POINTER, f"set it with `python -m index_store promote {folder} NAME`"
     try:
         with path.open("rb") as file:
             text = file.read(_MOST_BYTES)
@@ -126,32 +126,32 @@ def read(store: Path) -> Pointer:
     except (OSError, ValueError, RecursionError) as error:
         raise PointerError(path, f"is not readable ({error})", remedy) from error
     if not isinstance(entries, dict) or not set(entries) <= {"bundle", "previous"}:
-        raise PointerError(path, f"holds {text[:80]!r}, an object with bundle and previous was expected", remedy)
+        raise PointerError(path, f"holds {text[:80]!r}, expected an object with bundle and previous", remedy)
     return Pointer(_name(path, entries.get("bundle"), remedy),
                    None if entries.get("previous") is None else _name(path, entries["previous"], remedy))
 
 
 def _name(path: Path, value: Any, remedy: str) -> str:
     if not isinstance(value, str):
-        raise PointerError(path, f"names {value!r:.80}, a text was expected", remedy)
+        raise PointerError(path, f"names {value!r:.80}, expected a string", remedy)
     try:
         return check_name(value)
     except BundleNameError as error:
         raise PointerError(path, str(error), remedy) from error
 
 
-def read_if_any(store: Path) -> Pointer | None:
-    """What the pointer says; None where there is none that can be read."""
+def read_if_any(folder: Path) -> Pointer | None:
+    """Reads the pointer; None if it is missing or unreadable."""
     try:
-        return read(store)
+        return read(folder)
     except PointerError:
         return None
 
 
-def stamp(store: Path) -> Stamp | None:
-    """Changes whenever the pointer is replaced, even by one that says the same; None while there is none."""
+def stamp(folder: Path) -> Stamp | None:
+    """Changes whenever the pointer is replaced, even by the same content; None while there is none."""
     try:
-        return _stamp((store / POINTER).stat())
+        return _stamp((folder / POINTER).stat())
     except OSError:
         return None
 
@@ -160,29 +160,29 @@ def _stamp(status: os.stat_result) -> Stamp:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def replace(store: Path, pointer: Pointer, expected: Pointer | None) -> Stamp:
-    """Replaces the pointer atomically: a reader finds the former one or this one, also after a power failure.
+def replace(folder: Path, pointer: Pointer, expected: Pointer | None) -> Stamp:
+    """Replaces the pointer atomically: a reader finds the old one or the new one, even after a power failure.
 
     Args:
-        store: folder of bundles.
-        pointer: what it is to say.
-        expected: what it says now, as the caller knows it; None where there is none or none that can be read.
+        folder: the bundle folder.
+        pointer: the new content.
+        expected: the content that the caller last saw; None if it was missing or unreadable.
 
     Returns:
-        The stamp of what was written.
+        The stamp of the new file.
 
     Raises:
-        PointerChangedError: it says something else by now.
+        PointerChangedError: the content is no longer the expected one.
         PointerError: it cannot be written.
     """
-    path = store / POINTER
-    partial = store / f".{POINTER}.{uuid.uuid4().hex[:8]}.partial"
+    path = folder / POINTER
+    partial = folder / f".{POINTER}.{uuid.uuid4().hex[:8]}.partial"
     try:
-        with _locked(store):
-            found = read_if_any(store)
+        with _locked(folder):
+            found = read_if_any(folder)
             if found != expected:
-                raise PointerChangedError(path, f"says {found}, {expected} was expected: somebody else has replaced "
-                                                "it meanwhile", "look at it and try again")
+                raise PointerChangedError(path, f"holds {found}, expected {expected}: it was replaced in the "
+                                                "meantime", "look at it and try again")
             try:
                 with partial.open("x") as file:
                     file.write(json.dumps(asdict(pointer)) + "\n")
@@ -199,12 +199,12 @@ def replace(store: Path, pointer: Pointer, expected: Pointer | None) -> Stamp:
 
 
 @contextmanager
-def _locked(store: Path) -> Iterator[None]:
-    """Between looking and replacing nobody else does either; afterwards the folder itself is on disk."""
-    folder = os.open(store, os.O_RDONLY | os.O_DIRECTORY)
+def _locked(folder: Path) -> Iterator[None]:
+    """Keeps others from looking and replacing meanwhile, and flushes the folder itself to disk at the end."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)

@@ -1,4 +1,4 @@
-"""The predicates of a bundle's ads as files: written flat, read by memory map, every number checked before use.
+"""Files of targeting: the predicates of a bundle's ads as flat arrays, memory-mapped and checked before use.
 
 A bundle whose ads have no predicates has none of these files.
 """
@@ -32,7 +32,7 @@ def write_targeting(writer: BundleWriter, ads: AdTargeting) -> None:
 
 
 def read_targeting(files: BundleFiles, spec: FeatureSpec) -> AdTargeting | None:
-    """The predicates of a bundle's ads; None where it has none.
+    """The predicates of a bundle's ads; None if it has none.
 
     Raises:
         BundleError: a file is missing or does not fit the others.
@@ -45,12 +45,12 @@ def read_targeting(files: BundleFiles, spec: FeatureSpec) -> AdTargeting | None:
         range_fields, set_fields = tuple(counts["range_fields"]), tuple(counts["set_fields"])
         n_sets, level_ends = int(counts["sets"]), tuple(map(int, counts["level_ends"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise files.error(layout.TARGETING, f"does not count predicates ({error!r})") from error
+        raise files.error(layout.TARGETING, f"does not hold the counts of predicates ({error!r})") from error
     kinds = spec.audience_kinds
     misfits = [*(field for field in range_fields if kinds.get(field) != "dense"),
                *(field for field in set_fields if kinds.get(field) not in ("categorical", "multi"))]
     if misfits:
-        raise files.error(layout.TARGETING, f"has clauses of fields {misfits}, {layout.FEATURES} declares {kinds}")
+        raise files.error(layout.TARGETING, f"has clauses that read {misfits}, but {layout.FEATURES} declares {kinds}")
     sets = []
     for field in set_fields:
         values = files.array(layout.targeting_array(f"values.{field}"), "S", (None,))

@@ -1,7 +1,7 @@
-"""FeatureSpec and FeatureEncoder: what the fields of users and items are, and how raw values become numbers.
+"""Feature declaration and encoder: the fields of users and items, and how their raw values become numbers.
 
-The same code encodes a whole table offline and one request online. It knows nothing of towers, trees or HTTP.
-Ids and categorical values are compared as text: the integer 7 and the string "7" are the same value.
+The same code encodes a whole table offline and one request online. Ids and categorical values are compared as text: the
+integer 7 and the string "7" are the same value.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.features.declaration import read_declaration
 from index_store.features.ragged import Ragged
 from index_store.features.values import (
     MAX_LIST,
@@ -31,13 +32,13 @@ Via = Literal["match", "co_click"]
 Negatives = Literal["impressions", "sampled"]
 
 UNKNOWN = 0
-"""Id of a missing or never seen value, in every vocabulary."""
+"""Id of a missing or unseen value, in every vocabulary."""
 
 ITEM_ID = "ad_id"
-"""Name under which the item's own id serves as a field of key families."""
+"""Name by which key families use the item's own id as a field."""
 
 TAKEN = ("user_id", "ad_id", "history", "timestamp", "targeting")
-"""Names that fields, tasks and key families may not have."""
+"""Names reserved for columns of the log; fields, tasks and key families cannot have them."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,13 @@ class FeatureSpec:
     """The declaration in `features.json` that goes from the log through training into the bundle.
 
     Attributes:
-        user_fields, item_fields: the columns of the two tables, besides the ids.
-        tasks: label columns of the events; the first ranks unless a request weighs them otherwise.
+        user_fields, item_fields: columns of the two tables, besides the ids.
+        tasks: label columns of the events; the first ranks unless a request gives other weights.
         negatives: `impressions` if the log holds impressions without a label, `sampled` if it holds positives only.
         key_families: interaction features.
-        history_length: most recent clicked items that are kept for a user.
-        history_ordered: whether timestamps order the history; without them recency features are left out.
-        context_fields: what a request tells of its moment, such as device or inventory; only predicates read them.
+        history_length: number of most recent clicked items kept for a user.
+        history_ordered: whether timestamps order the history; otherwise recency features are left out.
+        context_fields: values of the moment of a request, such as device or inventory; only predicates read them.
     """
 
     user_fields: tuple[FieldSpec, ...]
@@ -152,12 +153,12 @@ class FeatureSpec:
 
     @property
     def audience_kinds(self) -> dict[str, Kind]:
-        """Fields that the predicates of ads read, those of users and of the context, with their kinds."""
+        """Kinds of the fields that the predicates of ads read: those of users and of the context."""
         return {f.name: f.kind for f in (*self.user_fields, *self.context_fields)}
 
     @property
     def ad_kinds(self) -> dict[str, Kind]:
-        """Fields that the predicates of requests read: those of ads and their id."""
+        """Kinds of the fields that the predicates of requests read: those of ads, and their id."""
         id_kind: dict[str, Kind] = {ITEM_ID: "categorical"}
         return id_kind | {f.name: f.kind for f in self.item_fields}
 
@@ -165,22 +166,13 @@ class FeatureSpec:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> FeatureSpec:
-        """Reads what `to_json` wrote.
+    def from_json(cls, data: object) -> FeatureSpec:
+        """Reads a declaration from decoded JSON.
 
         Raises:
-            FeatureError: a key is missing or unknown.
+            FeatureError: a key is missing or unknown, or its value is unfit.
         """
-        try:
-            return cls(**{**data,
-                          "user_fields": tuple(FieldSpec(**f) for f in data["user_fields"]),
-                          "item_fields": tuple(FieldSpec(**f) for f in data["item_fields"]),
-                          "context_fields": tuple(FieldSpec(**f) for f in data.get("context_fields", ())),
-                          "tasks": tuple(TaskSpec(**t) for t in data["tasks"]),
-                          "key_families": tuple(KeyFamily(**k) for k in data["key_families"])})
-        except (TypeError, KeyError) as error:
-            raise FeatureError("features.json", f"features.json is not a FeatureSpec: {error}",
-                               "see the README, 'Bring your own log'") from error
+        return read_declaration(cls, data)
 
 
 @dataclass(frozen=True)
@@ -206,10 +198,10 @@ class Features:
 
 @dataclass(frozen=True)
 class FeatureEncoder:
-    """A FeatureSpec with what was fitted on the log: vocabularies and the scale of the dense fields.
+    """A FeatureSpec with what was fitted on the log: vocabularies, and the scales of dense fields.
 
     Attributes:
-        vocabularies: `user.<field>` and `item.<field>` -> (V,) sorted unique bytes; the id of entry v is v + 1.
+        vocabularies: `user.<field>` and `item.<field>` -> (V,) sorted unique bytes; entry v has the id v + 1.
         scales: `user.<field>` and `item.<field>` -> (mean, standard deviation) of a dense field.
         item_ids: (n_items,) sorted unique bytes; an item's row is its index here.
     """
@@ -230,15 +222,15 @@ class FeatureEncoder:
         return self.vocabulary_size("item", family.item_field)
 
     def sources_of_family(self, family: KeyFamily) -> int:
-        """Number of distinct sources of a family, the unknown one included: the values that its keys are reached by."""
+        """Number of distinct sources of a family, the unknown one included: the values that reach its keys."""
         return self.vocabulary_size("user", family.user_field) if family.user_field else self.keys_of_family(family)
 
     def key_starts(self) -> NDArray[np.int64]:
-        """First key of each family in the one space of all keys, and their end: (families + 1,) int64."""
+        """First key of each family in the space of all keys, and the end of the last: (families + 1,) int64."""
         return np.cumsum([0, *(self.keys_of_family(family) for family in self.spec.key_families)], dtype=np.int64)
 
     def matched_keys(self, family: KeyFamily) -> NDArray[np.int32]:
-        """The key of the same text as each source of a `match` family, UNKNOWN if there is none: (sources,) int32."""
+        """The key with the same text as each source of a `match` family, UNKNOWN if there is none: (sources,) int32."""
         if not family.user_field:
             return np.arange(self.keys_of_family(family), dtype=np.int32)
         keys = self.item_ids if family.item_field == ITEM_ID else self.vocabularies[f"item.{family.item_field}"]
@@ -269,13 +261,13 @@ class FeatureEncoder:
         categorical = [self._one(name, raw.get(name)) for name in self.spec.fields("user", "categorical")]
         multi = [self._many(name, raw.get(name)) for name in self.spec.fields("user", "multi")]
         return Features(np.array(dense, np.float32).reshape(1, -1), np.array(categorical, np.int32).reshape(1, -1),
-                        tuple(Ragged.of([ids]) for ids in multi))
+                        tuple(map(Ragged.one_row, multi)))
 
     def encode_history(self, item_ids: Sequence[object]) -> NDArray[np.int32]:
         """Item rows (M,) int32 of a history, most recent first: the known items, up to `history_length`.
 
         Raises:
-            FeatureError: an entry is no id, or there are more than MAX_LIST.
+            FeatureError: an entry is not an id, or there are more than MAX_LIST.
         """
         return self.known_history(item_ids)[: self.spec.history_length]
 

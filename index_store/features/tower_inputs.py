@@ -1,7 +1,7 @@
-"""What enters the user tower and the item tower: a bag of table rows for each sparse input, pooled beside the dense.
+"""Inputs of the user and item towers: dense values, and a pooled bag of embedding-table rows for each sparse input.
 
-The bags are the same for numpy (serving) and torch (training); only the pooling is written twice.
-A bag's rows are summed and divided by the square root of their number, so that its norm tells how full it was.
+The bags are the same for numpy (serving) and torch (training); only the pooling is written twice. A bag's rows are
+summed and divided by the square root of their number, so that its norm grows with its size.
 """
 
 from __future__ import annotations
@@ -17,18 +17,17 @@ from index_store.features.ragged import Ragged
 
 
 def history_fields(spec: FeatureSpec) -> list[str]:
-    """Item fields whose values in a user's history enter the user tower."""
+    """Item fields whose values in a user's history the user tower reads."""
     return [ITEM_ID, *spec.fields("item", "categorical"), *spec.fields("item", "multi")]
 
 
 def item_keys(spec: FeatureSpec, items: Features, name: str) -> Ragged:
-    """Ids of one item field for every item row; for `ad_id` the row itself + 1, since 0 is the unknown id."""
-    n = len(items)
+    """Ids of one item field for every item row; for `ad_id` the row + 1, since 0 is the unknown id."""
     if name == ITEM_ID:
-        return Ragged(np.arange(n + 1, dtype=np.int64), np.arange(1, n + 1, dtype=np.int32))
+        return Ragged.singles(np.arange(1, len(items) + 1, dtype=np.int32))
     if name in spec.fields("item", "categorical"):
         column = items.categorical[:, spec.fields("item", "categorical").index(name)]
-        return Ragged(np.arange(n + 1, dtype=np.int64), np.ascontiguousarray(column))
+        return Ragged.singles(np.ascontiguousarray(column))
     return items.multi[spec.fields("item", "multi").index(name)]
 
 
@@ -38,7 +37,7 @@ def all_item_keys(spec: FeatureSpec, items: Features) -> dict[str, Ragged]:
 
 
 def table_sizes(encoder: FeatureEncoder) -> tuple[dict[str, int], dict[str, int]]:
-    """Rows of each embedding table, in the order in which their pooled vectors are concatenated: (user, item)."""
+    """Rows of each embedding table, in the order that pooled vectors are concatenated in: (user, item)."""
     spec = encoder.spec
 
     def size(name: str) -> int:
@@ -58,13 +57,13 @@ def user_bags(spec: FeatureSpec, features: Features, history: Ragged, keys: Mapp
         history: N rows of item rows, most recent first.
         keys: `all_item_keys` of the catalogue.
     """
-    one_each = np.arange(len(features) + 1, dtype=np.int64)
-    bags = {f"user.{name}": Ragged(one_each, features.categorical[:, c])
+    one_each = Ragged.singles(np.zeros(len(features), np.int32))
+    bags = {f"user.{name}": one_each.with_values(features.categorical[:, c])
             for c, name in enumerate(spec.fields("user", "categorical"))}
     bags |= {f"user.{name}": bag for name, bag in zip(spec.fields("user", "multi"), features.multi, strict=True)}
     for name in history_fields(spec):
         if keys[name].one_each:
-            bags[f"history.{name}"] = Ragged(history.indptr, keys[name].values.take(history.values))
+            bags[f"history.{name}"] = history.with_values(keys[name].values.take(history.values))
         else:
             of_items = keys[name].take(history.values)
             bags[f"history.{name}"] = Ragged(of_items.indptr[history.indptr], of_items.values)
@@ -80,11 +79,11 @@ def pool(tables: Mapping[str, NDArray[np.float32]], dense: NDArray[np.float32],
          bags: Mapping[str, Ragged]) -> NDArray[np.float32]:
     """The tower's input: (N, dense fields + sum of table widths) float32.
 
-    Neighbouring tables whose bags have the same lengths, as all categorical fields of a history have, are summed
-    together: with a hundred fields a table then costs one gather.
+    Neighbouring tables whose bags have the same lengths, as those of all categorical fields of a history, are summed
+    together: with a hundred fields, a table then costs one gather.
 
     Args:
-        tables: name -> (rows, width) float32; memory-mapped arrays do.
+        tables: name -> (rows, width) float32; may be memory-mapped.
         dense: (N, dense fields) float32.
         bags: name -> N bags.
     """

@@ -1,4 +1,4 @@
-"""Single values: ids, categorical and dense values, as a request or a table gives them, in their one canonical form.
+"""Single values: the canonical form of ids, categorical and dense values from a request or a table.
 
 Ids and categorical values are compared as text: the integer 7 and the string "7" are the same value.
 """
@@ -6,7 +6,7 @@ Ids and categorical values are compared as text: the integer 7 and the string "7
 from __future__ import annotations
 
 import math
-from reprlib import repr as short  # of a request's values, which may be long, and nested deeper than repr can go
+from reprlib import repr as short  # values of a request may be long, and nested deeper than repr can go
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ def as_key(value: object, name: str) -> bytes:
     """The canonical bytes of an id or a categorical value.
 
     Raises:
-        FeatureError: neither text nor an integer, empty, too long, or with a NUL.
+        FeatureError: it is neither text nor an integer, or empty, too long, or contains a NUL.
     """
     if isinstance(value, bool) or not isinstance(value, _ID_TYPES):
         raise FeatureError(name, f"{name} {short(value)} is a {type(value).__name__}", "give text or an integer")
@@ -59,7 +59,7 @@ def as_keys(values: object, name: str) -> NDArray[np.bytes_]:
     """The canonical bytes (N,) of a list of ids or categorical values.
 
     Raises:
-        FeatureError: no list, longer than MAX_LIST, or an entry is unfit.
+        FeatureError: it is not a list, is longer than MAX_LIST, or an entry is not a key.
     """
     if not isinstance(values, list | tuple):
         raise FeatureError(name, f"{name} is a {type(values).__name__}", "give a list of values")
@@ -72,7 +72,7 @@ def as_number(value: object, name: str) -> float:
     """The value of a dense field.
 
     Raises:
-        FeatureError: no number, or none that fits 32 bits.
+        FeatureError: it is not a number, or does not fit into 32 bits.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise FeatureError(name, f"{name} is {short(value)}, a {type(value).__name__}", "give a number")
@@ -82,13 +82,13 @@ def as_number(value: object, name: str) -> float:
 
 
 def standardised(values: NDArray[np.floating] | float, scale: tuple[float, float]) -> NDArray[np.float32]:
-    """Raw values of a dense field as towers and predicates see them: float32, of the values' shape.
+    """Standardises raw values of a dense field, as towers and predicates read them: float32, of the same shape.
 
-    Values are rounded to 32 bits first, as the tables hold them, so that one number has one encoding wherever it comes
-    from. The encoding never falls where the values rise.
+    Values are first rounded to 32 bits, as tables hold them, so that a number has one encoding wherever it comes from.
+    The encoding is monotonic.
 
     Args:
-        values: finite numbers that fit 32 bits.
+        values: finite numbers that fit into 32 bits.
         scale: mean and standard deviation.
     """
     mean, deviation = scale
@@ -97,16 +97,16 @@ def standardised(values: NDArray[np.floating] | float, scale: tuple[float, float
 
 
 def look_up(sorted_keys: NDArray[np.bytes_], keys: NDArray[np.bytes_]) -> NDArray[np.int64]:
-    """Index of each key in a sorted array of unique keys, -1 where it is not there. Shapes: (V,), (N,) -> (N,)."""
+    """Index of each key in a sorted array of unique keys, -1 if it is absent. Shapes: (V,), (N,) -> (N,)."""
     if not len(sorted_keys):
         return np.full(len(keys), -1, np.int64)
-    # Between arrays of different widths numpy would first copy the whole vocabulary to the wider one, at each request.
-    # A key that is cut to the vocabulary's width can only meet an entry that the full comparison then tells apart.
+    # Given arrays of different widths, numpy would first copy the whole vocabulary to the wider one, in each request.
+    # A key cut to the vocabulary's width can only meet an entry that the full comparison then tells apart.
     at = np.minimum(np.searchsorted(sorted_keys, keys.astype(sorted_keys.dtype)), len(sorted_keys) - 1)
     return np.where(sorted_keys[at] == keys, at, -1).astype(np.int64)
 
 
 def look_up_one(sorted_keys: NDArray[np.bytes_], key: bytes) -> int:
-    """`look_up` of a single key, at a third of its time: a request has one value a field, and may have many fields."""
+    """`look_up` of a single key, in a third of its time: a request has one value per field, and may have many."""
     at = int(sorted_keys.searchsorted(key[: sorted_keys.dtype.itemsize]))
     return at if at < len(sorted_keys) and sorted_keys[at] == key else -1

@@ -1,8 +1,4 @@
-"""Beam search and exhaustive search over the tree, under one scorer interface.
-
-The search asks the scorer once a level for all candidates of that level; it knows nothing of models, features or HTTP.
-Exhaustive search is the truth that every recall figure refers to.
-"""
+"""Beam search over the tree (Section 4.6): one scorer call per level, for all candidates of that level."""
 
 from __future__ import annotations
 
@@ -15,28 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.search.deadline import Deadline
-from index_store.search.ranking import LEAST_BLOCK, NodeScorer, Query, SearchResult, best, rank_directly, rank_items
+from index_store.search.ranking import LEAST_BLOCK, NodeScorer, Query, SearchResult, SearchRun, best
 from index_store.search.trace import LevelTrace, SearchLog
 from index_store.targeting.eligibility import Eligible
 from index_store.tree.tree import Tree
 
 MOST_WIDENED = 2.0
-"""Where targeting leaves half of the items or less, the beam is this much wider; see decision 5."""
+"""Factor by which the beam is widened where targeting leaves half of the items or less; see decision 5."""
 
 
 def widening(tree: Tree, eligible: Eligible | None) -> float:
-    """Factor of the beam under targeting: a node holds fewer eligible items, so more nodes are worth their pairs."""
+    """Factor of the beam under targeting: a node holds fewer eligible items, so more nodes are worth scoring."""
     return min(MOST_WIDENED, tree.n_items / eligible.total) if eligible is not None and eligible.total else 1.0
 
 
 @dataclass(frozen=True)
 class BeamSearch(Generic[Query]):
-    """Walks from the root to the items and keeps `beam_width` nodes a level (Section 4.6).
+    """Walks from the root to the items and keeps `beam_width` nodes per level (Section 4.6).
 
-    A level whose candidates fit into the beam is not scored, nodes without an eligible item never are. The beam widens,
-    in order of score, until the kept nodes hold top_k eligible items, so a result holds min(top_k, eligible) items.
-    Where scoring all eligible items takes no more pairs than so wide a beam without targeting, it is done directly:
-    what is left of their nodes tells little of them, and the cost is bounded all the same.
+    A level whose candidates fit into the beam is not scored, and nodes without an eligible item never are. The beam
+    widens, in order of score, until the kept nodes hold top_k eligible items, so a result holds min(top_k, eligible)
+    items. Where scoring all eligible items takes no more pairs than such a beam without targeting would, they are
+    scored directly: their nodes tell little about the few that are left, and the cost is bounded all the same.
     """
 
     tree: Tree
@@ -50,105 +46,144 @@ class BeamSearch(Generic[Query]):
         Args:
             query: what the scorer understands.
             top_k: most items to return, >= 1.
-            beam_width: nodes to keep at each level above the items, >= 1; or one number a level.
+            beam_width: nodes to keep at each level above the items, >= 1; or one number per level.
             task_weights: (tasks,) float32 weights of the task logits in the score.
             eligible: items that may be returned; None for all.
-            deadline: when it comes near the beam narrows, to one node a level at worst; the result may then hold less
-                than min(top_k, eligible) items.
-            trace: whether to keep the choices for explanations.
+            deadline: as it comes near, the beam narrows, in the worst case to one node per level; the result may then
+                hold fewer than min(top_k, eligible) items.
+            trace: whether to record the choices, for explanations.
 
         Raises:
             ValueError: beam_width names another number of levels than the tree has above the items.
         """
-        tree = self.tree
-        inner = tree.depth - 1
-        widths = [float(beam_width)] * inner if isinstance(beam_width, int) else [float(w) for w in beam_width]
+        inner = self.tree.depth - 1
+        widths = [beam_width] * inner if isinstance(beam_width, int) else list(beam_width)
         if len(widths) != inner:
-            raise ValueError(f"beam_width names {len(widths)} levels, the tree has {inner} above the items")
-        log = SearchLog(trace)
-        density = eligible.total / tree.n_items if eligible is not None else 1.0
-        wider = widening(tree, eligible)
-        widths = [width * wider for width in widths]
-        if eligible is not None:
-            levels = (*self.scorer.ensemble, tree.depth)
-            plan = {level: float(min(eligible.total, tree.size(level))) for level in levels}
-            direct = sum(plan.values())
-            if direct <= top_k + sum(self._pairs_below(0, widths, 1.0).values()):
-                if deadline is None or direct <= LEAST_BLOCK or deadline.pace.seconds(plan) <= deadline.left():
-                    return rank_directly(tree, self.scorer, query, eligible.positions(), top_k, task_weights,
-                                          deadline, log)
-                log.planned = direct
-        nodes, narrowed = np.arange(tree.size(1)), False
+            raise ValueError(f"beam_width names {len(widths)} levels, the tree has {inner} above the items; give one "
+                             "number per level, or one for all")
+        run = SearchRun(self.tree, self.scorer, query, top_k, task_weights, eligible, deadline, SearchLog(trace))
+        return _Beam(run, widths).search()
+
+
+class _Beam(Generic[Query]):
+    """The beam of one search, whose widths a deadline may narrow on the way down.
+
+    Args:
+        run: the search.
+        widths: nodes to keep at each level above the items, without targeting.
+    """
+
+    def __init__(self, run: SearchRun[Query], widths: Sequence[int]) -> None:
+        self._run, self._tree, self._ensemble = run, run.tree, run.scorer.ensemble
+        wider = widening(run.tree, run.eligible)
+        self._widths = [width * wider for width in widths]
+        self._density = 1.0 if run.eligible is None else run.eligible.total / run.tree.n_items
+        self._narrowed = False
+
+    def search(self) -> SearchResult:
+        run, tree = self._run, self._tree
+        if run.eligible is not None and self._scores_directly(run.eligible):
+            return run.rank_all()
+        nodes = np.arange(tree.size(1))
         for level in range(1, tree.depth):
             start = time.perf_counter()
-            counts = None
-            if eligible is not None:
-                counts = eligible.counts(*tree.bounds(level, nodes))
-                if not counts.all():
-                    some = counts > 0
-                    nodes, counts = nodes[some], counts[some]
-            candidates, scored = len(nodes), 0
-            if candidates > widths[level - 1] or level in self.scorer.ensemble:
-                scores = self.scorer.score(query, level, nodes) @ task_weights
-                scored = candidates
-                width = int(widths[level - 1])
-                kept = best(scores, nodes, width)
-                below = int((tree.items_below(level, nodes.take(kept)) if counts is None else counts.take(kept)).sum())
-                if deadline is not None and self._narrow(level, nodes[kept], below, density, widths, deadline, log,
-                                                         scored):
-                    width, narrowed = int(widths[level - 1]), True
-                    kept = best(scores, nodes, width)
-                if not narrowed and below < top_k:
-                    by_score = np.lexsort((nodes, -scores))
-                    held = tree.items_below(level, nodes) if counts is None else counts
-                    enough = int(np.searchsorted(np.cumsum(held[by_score]), top_k)) + 1
-                    kept = by_score[:max(width, enough)]
-                log.step(level, nodes, scores, kept)
-                if deadline is None:
-                    kept.sort()  # neighbours in memory
-                else:  # the most promising first, in case that the items are cut short
-                    kept = kept[np.argsort(-scores.take(kept), kind="stable")]
-                nodes = nodes[kept]
+            held = None
+            if run.eligible is not None:
+                held = run.eligible.counts(*tree.bounds(level, nodes))
+                if not held.all():
+                    some = held > 0
+                    nodes, held = nodes[some], held[some]
+            candidates = len(nodes)
+            scored = candidates > self._widths[level - 1] or level in self._ensemble
+            if scored:
+                nodes = self._cut(level, nodes, held)
             nodes = tree.children(level, nodes)
-            log.levels.append(LevelTrace(level, candidates, scored, time.perf_counter() - start))
-        if eligible is not None:
-            nodes = nodes[eligible.contains(nodes)]
-        total = tree.n_items if eligible is None else eligible.total
-        return rank_items(tree, self.scorer, query, nodes, top_k, task_weights, total, deadline, log)
+            run.log.levels.append(LevelTrace(level, candidates, candidates if scored else 0,
+                                             time.perf_counter() - start))
+        if run.eligible is not None:
+            nodes = nodes[run.eligible.contains(nodes)]
+        return run.rank(nodes)
 
-    def _pairs_below(self, level: int, widths: Sequence[float], density: float) -> dict[int, float]:
-        """Pairs of each level below `level` if nodes are of mean size: the plan of a search before it starts.
+    def _scores_directly(self, eligible: Eligible) -> bool:
+        """Whether all eligible items are to be scored: it takes no more pairs than the beam, and the time is there."""
+        run, tree, deadline = self._run, self._tree, self._run.deadline
+        plan = {level: float(min(eligible.total, tree.size(level))) for level in (*self._ensemble, tree.depth)}
+        pairs = sum(plan.values())
+        if pairs > run.top_k + sum(self._pairs_below(0, density=1.0).values()):
+            return False
+        if deadline is None or pairs <= LEAST_BLOCK or deadline.cost.seconds(plan) <= deadline.left():
+            return True
+        run.log.planned = pairs
+        return False
 
-        `density` is the share of the items that is eligible.
+    def _cut(self, level: int, nodes: NDArray[np.int64], held: NDArray[np.int64] | None) -> NDArray[np.int64]:
+        """Scores the candidates of a level and keeps the best, as many as the beam, the time and top_k ask for.
+
+        Args:
+            level: above the items.
+            nodes: (C,) candidates.
+            held: (C,) eligible items of each; None where all items are eligible.
         """
-        tree, pairs = self.tree, dict[int, float]()
+        run, tree = self._run, self._tree
+        scores = run.scores(level, nodes)
+        width = int(self._widths[level - 1])
+        kept = best(scores, nodes, width)
+        below = int((tree.items_below(level, nodes.take(kept)) if held is None else held.take(kept)).sum())
+        if self._narrow(level, nodes[kept], below, len(nodes)):
+            width = int(self._widths[level - 1])
+            kept = best(scores, nodes, width)
+        if not self._narrowed and below < run.top_k:
+            by_score = np.lexsort((nodes, -scores))
+            items = tree.items_below(level, nodes) if held is None else held
+            enough = int(np.searchsorted(np.cumsum(items[by_score]), run.top_k)) + 1
+            kept = by_score[:max(width, enough)]
+        run.log.step(level, nodes, scores, kept)
+        if run.deadline is None:
+            kept.sort()  # neighbours in memory
+        else:  # the most promising first, in case the items are cut short
+            kept = kept[np.argsort(-scores.take(kept), kind="stable")]
+        return nodes[kept]
+
+    def _narrow(self, level: int, kept: NDArray[np.int64], items: int, scored: int) -> bool:
+        """Narrows the beam from `level` on if the pairs below the kept nodes do not fit before a deadline.
+
+        Args:
+            level: whose candidates were scored.
+            kept: (K,) nodes of it in the beam.
+            items: number of eligible items below them.
+            scored: pairs scored at this level.
+        """
+        tree, log, deadline = self._tree, self._run.log, self._run.deadline
+        if deadline is None:
+            return False
+        children = float(tree.child_counts(level, kept).sum())
+        # The kept nodes tend to be large ones; what holds for their children is taken to hold further down.
+        skew = children * tree.size(level) / (len(kept) * tree.size(level + 1))
+        plan = {level + 1: min(children, items)}
+        plan |= {below: skew * pairs for below, pairs in self._pairs_below(level + 1, self._density).items()}
+        share = deadline.left() / deadline.cost.seconds(plan)
+        if share >= 1.0:
+            return False
+        log.planned = log.planned or log.pairs + scored + sum(plan.values())
+        for at in range(level - 1, len(self._widths)):
+            self._widths[at] = max(1.0, self._widths[at] * share)
+        self._narrowed = True
+        return True
+
+    def _pairs_below(self, level: int, density: float) -> dict[int, float]:
+        """Expected pairs at each level below `level`, as if all nodes of a level were of equal size.
+
+        Args:
+            level: 0 for the root.
+            density: share of the items that is eligible.
+        """
+        tree, widths, pairs = self._tree, self._widths, dict[int, float]()
         for below in range(level + 1, tree.depth + 1):
             candidates = float(tree.size(below))
             if below > 1:
                 candidates = min(candidates, widths[below - 2] * candidates / tree.size(below - 1))
             if below == tree.depth:
                 pairs[below] = candidates * density
-            elif candidates > widths[below - 1] or below in self.scorer.ensemble:
+            elif candidates > widths[below - 1] or below in self._ensemble:
                 pairs[below] = candidates
         return pairs
-
-    def _narrow(self, level: int, kept: NDArray[np.int64], eligible: int, density: float, widths: list[float],
-                deadline: Deadline, log: SearchLog, scored: int) -> bool:
-        """Narrows `widths` from `level` on if the pairs below the kept nodes do not fit before the deadline.
-
-        Args:
-            eligible: items below the kept nodes that may be returned.
-        """
-        tree = self.tree
-        children = float(tree.child_counts(level, kept).sum())
-        # The kept nodes tend to be large ones; what holds for their children is taken to hold further down.
-        skew = children * tree.size(level) / (len(kept) * tree.size(level + 1))
-        plan = {level + 1: min(children, eligible)}
-        plan |= {below: skew * pairs for below, pairs in self._pairs_below(level + 1, widths, density).items()}
-        share = deadline.left() / deadline.pace.seconds(plan)
-        if share >= 1.0:
-            return False
-        log.planned = log.planned or log.pairs + scored + sum(plan.values())
-        for at in range(level - 1, len(widths)):
-            widths[at] = max(1.0, widths[at] * share)
-        return True

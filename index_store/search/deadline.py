@@ -1,4 +1,4 @@
-"""Time as a search sees it: what the pairs of a plan take, by the pace of earlier searches, and what is left."""
+"""Deadlines: the time left for a search, and what its pairs will cost, learned from earlier searches."""
 
 from __future__ import annotations
 
@@ -6,41 +6,45 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_MEMORY = 0.05
+from index_store.search.moving_average import MovingAverage
+
+_NEWEST = 0.05
 """Share of the newest search in the averages; about twenty searches make them up."""
 
 
-class Pace:
-    """Seconds that a pair costs a search at each level, all of the level's overhead included.
+class SearchCost:
+    """Seconds per pair at each level of a search, the overhead of the level included.
 
-    Levels differ: in a stack a layer above the items may cost ten times more a pair than theirs, and a search that a
-    deadline narrows scores fewer pairs at some levels alone. Mean seconds over mean pairs, moving averages that each
-    worker keeps. A search only reads them; who asked for it tells what its levels took.
+    Levels differ: in a stack, a pair at a layer above the items may cost ten times as much as one at the items, and a
+    search narrowed by a deadline scores fewer pairs at some levels only. The cost is mean seconds over mean pairs, both
+    moving averages kept per worker. A search only reads them; the caller reports what each level took.
 
     Args:
-        seconds_per_pair: first guess for each level, before any search was timed.
+        seconds_per_pair: first guess for each level, until a search was timed.
     """
 
     def __init__(self, seconds_per_pair: float = 2e-6) -> None:
         self._guess = seconds_per_pair
-        self._means: dict[int, tuple[float, float]] = {}
+        self._means: dict[int, tuple[MovingAverage, MovingAverage]] = {}
 
     def seconds_per_pair(self, level: int) -> float:
-        """What a pair costs at a level."""
+        """Cost of one pair at a level."""
         if level not in self._means:
             return self._guess
         seconds, pairs = self._means[level]
-        return seconds / pairs
+        return seconds.mean / pairs.mean
 
     def seconds(self, plan: Mapping[int, float]) -> float:
-        """What so many pairs at each level cost."""
+        """Cost of a number of pairs at each level."""
         return sum(pairs * self.seconds_per_pair(level) for level, pairs in plan.items())
 
     def observe(self, level: int, pairs: int, seconds: float) -> None:
-        """Takes a search's `pairs` > 0 pairs of a level into the averages, where large searches count for more."""
-        mean_seconds, mean_pairs = self._means.get(level, (pairs * self._guess, pairs))
-        self._means[level] = (mean_seconds + _MEMORY * (seconds - mean_seconds),
-                              mean_pairs + _MEMORY * (pairs - mean_pairs))
+        """Takes a search's `pairs` > 0 pairs at a level into the averages, where large searches count for more."""
+        if level not in self._means:
+            self._means[level] = (MovingAverage(_NEWEST, pairs * self._guess), MovingAverage(_NEWEST, pairs))
+        mean_seconds, mean_pairs = self._means[level]
+        mean_seconds.observe(seconds)
+        mean_pairs.observe(pairs)
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,12 @@ class Deadline:
 
     Attributes:
         at: in seconds of `time.perf_counter()`.
-        pace: of the worker.
+        cost: of searches in this worker.
     """
 
     at: float
-    pace: Pace
+    cost: SearchCost
 
     def left(self) -> float:
-        """Seconds until then; negative where it has passed."""
+        """Seconds left; negative once it has passed."""
         return self.at - time.perf_counter()

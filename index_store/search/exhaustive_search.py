@@ -1,4 +1,4 @@
-"""Exhaustive search: every eligible item is scored. The truth that all recall figures refer to."""
+"""Exhaustive search: scores every eligible item. The truth that all recall figures refer to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.search.deadline import Deadline
-from index_store.search.ranking import NodeScorer, Query, SearchResult, rank_directly
+from index_store.search.ranking import NodeScorer, Query, SearchResult, SearchRun
 from index_store.search.trace import SearchLog
 from index_store.targeting.eligibility import Eligible
 from index_store.tree.tree import Tree
@@ -25,5 +25,5 @@ class ExhaustiveSearch(Generic[Query]):
     def search(self, query: Query, *, top_k: int, task_weights: NDArray[np.float32], eligible: Eligible | None = None,
                deadline: Deadline | None = None, trace: bool = False) -> SearchResult:
         """Finds the best items; the arguments are those of `BeamSearch.search`."""
-        positions = np.arange(self.tree.n_items) if eligible is None else eligible.positions()
-        return rank_directly(self.tree, self.scorer, query, positions, top_k, task_weights, deadline, SearchLog(trace))
+        return SearchRun(self.tree, self.scorer, query, top_k, task_weights, eligible, deadline,
+                         SearchLog(trace)).rank_all()

@@ -1,4 +1,4 @@
-"""Why an item was returned, or was not: its path through the choices of one search. Knows nothing of targeting."""
+"""Explanations: why a search returned an item or did not, by the item's path through the choices of the search."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class PathStep:
     Attributes:
         level: from 1, the items' level last.
         node: number within the level; at the items' level the position.
-        score: None where the level, or this node of it, was not scored.
-        rank: from 1, among the nodes that were scored; equal scores share a rank.
-        margin: of a kept node the score minus the best score that was dropped, of a dropped one the score minus the
-            lowest that was kept, so 0 or less; None where there is no such score.
+        score: None if the level, or this node, was not scored.
+        rank: from 1, among the scored nodes; equal scores share a rank.
+        margin: for a kept node, its score minus the best dropped score; for a dropped one, its score minus the lowest
+            kept score, so 0 or less; None if there is no such score.
     """
 
     level: int
@@ -38,13 +38,13 @@ class PathStep:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What became of one item.
+    """The outcome for one item.
 
     Attributes:
-        outcome: `returned`; `outscored` at the items' level; `pruned` above it; `cut_short`: it was reached, but the
-            deadline came first; `filtered`: it was not eligible.
+        outcome: `returned`; `outscored` at the items' level; `pruned` above it; `cut_short`: reached, but the deadline
+            came before it was scored; `filtered`: not eligible.
         path: down to the level that decided.
-        kth_score: the lowest score that was returned, None where nothing was.
+        kth_score: the lowest score returned; None if nothing was.
     """
 
     outcome: Outcome
@@ -53,11 +53,11 @@ class Explanation:
 
 
 class Explainer:
-    """Answers for one traced search.
+    """Explains one traced search.
 
     Args:
-        tree: that was searched.
-        found: with its steps.
+        tree: the tree searched.
+        found: the result, with its steps.
     """
 
     def __init__(self, tree: Tree, found: SearchResult) -> None:
@@ -69,7 +69,7 @@ class Explainer:
         return [self._path(int(position)) for position in self._tree.position_of_row[rows]]
 
     def explain(self, row: int, eligible: bool) -> Explanation:
-        """What became of an item row."""
+        """The outcome for an item row."""
         scores = self._found.scores
         kth_score = float(scores[-1]) if len(scores) else None
         if not eligible:
@@ -93,7 +93,7 @@ class Explainer:
 
 @dataclass(frozen=True)
 class _Choice:
-    """A Step with what ranks and margins need; `ordered` are its scores, best first, negated."""
+    """A Step with what ranks and margins need; `ordered` holds its negated scores, best first."""
 
     traced: Step
     ordered: NDArray[np.float32]
@@ -121,7 +121,7 @@ class _Choice:
 
 
 def _index(ascending: NDArray[np.int64], value: int) -> int | None:
-    """Candidates come in the order of the tree."""
+    """Index of a value in an ascending array; None if it is absent."""
     at = int(np.searchsorted(ascending, value))
     return at if at < len(ascending) and ascending[at] == value else None
 

@@ -1,34 +1,35 @@
-"""Scoring items and taking the best, the last step of every search; and the interface of scorers and results."""
+"""What beam and exhaustive search share: the scorer interface, one search under way, results, and taking the best."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index_store.search.deadline import Deadline
 from index_store.search.trace import LevelTrace, SearchLog, Step
+from index_store.targeting.eligibility import Eligible
 from index_store.tree.tree import Tree
 
 Query = TypeVar("Query", contravariant=True)
 
 BLOCK = 1 << 15
-"""Most pairs of one scorer call of an exhaustive search: bounds its memory, and how late a deadline is noticed."""
+"""Most pairs in one scorer call of an exhaustive search: bounds memory, and how late a deadline is noticed."""
 
 LEAST_BLOCK = 256
-"""Items that are scored however late it is, and the least that is worth another call before a deadline."""
+"""Items scored however late it is, and the fewest worth another call before a deadline."""
 
 
 class NodeScorer(Protocol[Query]):
-    """Scores nodes for a query. It returns a logit for each task; the search combines them.
+    """Scores nodes for a query. It returns one logit per task; the search combines them.
 
     Attributes:
-        ensemble: levels above the items whose logits are part of those of the items below (Section 4.6); nodes there
-            are scored whether or not the beam needs it.
+        ensemble: levels above the items whose logits are part of the logits of the items below (Section 4.6); their
+            nodes are scored even where the beam has no need of it.
     """
 
     @property
@@ -41,16 +42,16 @@ class NodeScorer(Protocol[Query]):
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The best items of a query, best first; equal scores are ordered by item row, that is by ad id.
+    """The best items of a query, best first; ties are ordered by item row, that is by ad id.
 
     Attributes:
         rows: (K,) int64 item rows.
         scores: (K,) float32, sum over tasks of weight x logit.
         logits: (K, tasks) float32.
-        levels: one trace a level that was visited.
-        eligible: items that might have been returned.
-        coverage: scored pairs / planned pairs; below 1 only where a deadline narrowed the search.
-        steps: the choices, if they were asked for.
+        levels: one trace per level visited.
+        eligible: number of eligible items.
+        coverage: scored pairs / planned pairs; below 1 only if a deadline narrowed the search.
+        steps: the choice made at each scored level, if the search was traced.
     """
 
     rows: NDArray[np.int64]
@@ -71,88 +72,127 @@ class SearchResult:
         return self.coverage < 1.0
 
     def overlap(self, truth: SearchResult) -> float:
-        """Share of another result's items that this one has too; 1 where it has none."""
+        """Share of another result's items that this one holds too; 1 if the other is empty."""
         return float(np.isin(truth.rows, self.rows).mean()) if len(truth.rows) else 1.0
 
 
-def rank_directly(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], top_k: int,
-                   task_weights: NDArray[np.float32], deadline: Deadline | None, log: SearchLog) -> SearchResult:
-    """Ranks all eligible items, of ascending positions; a deadline leaves as many from the first as fit before it.
+@dataclass
+class SearchRun(Generic[Query]):
+    """One search under way: what was asked, and the log of what was done.
 
-    Of the nodes above only those are scored that these items' own logits are made of.
+    Attributes:
+        tree, scorer: what is searched.
+        query: what the scorer understands.
+        top_k: most items to return.
+        task_weights: (tasks,) float32 weights of the task logits in the score.
+        eligible: items that may be returned; None for all.
+        deadline: when to be done; None if there is no hurry.
+        log: of this search.
     """
-    eligible = len(positions)
-    if deadline is not None and scorer.ensemble and eligible:
-        plans = _direct_plans(tree, scorer.ensemble, positions)
-        seconds = sum(pairs * deadline.pace.seconds_per_pair(level) for level, pairs in plans.items())
+
+    tree: Tree
+    scorer: NodeScorer[Query]
+    query: Query
+    top_k: int
+    task_weights: NDArray[np.float32]
+    eligible: Eligible | None
+    deadline: Deadline | None
+    log: SearchLog
+
+    @property
+    def n_eligible(self) -> int:
+        """Number of eligible items."""
+        return self.tree.n_items if self.eligible is None else self.eligible.total
+
+    def scores(self, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Scores (C,) float32 of distinct nodes of a level."""
+        scores: NDArray[np.float32] = self.scorer.score(self.query, level, nodes) @ self.task_weights
+        return scores
+
+    def rank_all(self) -> SearchResult:
+        """Ranks all eligible items; under a deadline, as many of the first positions as fit before it.
+
+        Of the nodes above, only those are scored whose logits are part of these items' logits.
+        """
+        positions = np.arange(self.tree.n_items) if self.eligible is None else self.eligible.positions()
+        if self.deadline is not None and self.scorer.ensemble and len(positions):
+            positions = self._that_fit(positions, self.deadline)
+        for level in self.scorer.ensemble if len(positions) else ():
+            start = time.perf_counter()
+            nodes = np.unique(self.tree.ancestors(self.tree.depth, positions, level))
+            self.log.step(level, nodes, self.scores(level, nodes), np.arange(len(nodes)))
+            self.log.levels.append(LevelTrace(level, len(nodes), len(nodes), time.perf_counter() - start))
+        return self.rank(positions)
+
+    def rank(self, positions: NDArray[np.int64]) -> SearchResult:
+        """Scores the items at distinct positions (C,) and takes the best: the last step of every search."""
+        start, tree, log = time.perf_counter(), self.tree, self.log
+        candidates = len(positions)
+        logits = self._item_logits(positions)
+        if len(logits) < candidates:
+            log.planned = log.planned or log.pairs + float(candidates)
+            positions = positions[:len(logits)]
+        scores = logits @ self.task_weights
+        kept = best(scores, positions, self.top_k, tree.rows)
+        rows = tree.rows.take(positions.take(kept)).astype(np.int64)
+        order = np.lexsort((rows, -scores.take(kept)))
+        kept, rows = kept.take(order), rows.take(order)
+        log.step(tree.depth, positions, scores, kept)
+        log.levels.append(LevelTrace(tree.depth, candidates, len(positions), time.perf_counter() - start))
+        return SearchResult(rows, scores.take(kept), logits.take(kept, axis=0), tuple(log.levels), self.n_eligible,
+                            log.coverage, tuple(log.steps))
+
+    def _that_fit(self, positions: NDArray[np.int64], deadline: Deadline) -> NDArray[np.int64]:
+        """As many of the first positions (N,), ascending, as can be scored with the nodes above them in time."""
+        plan = _cumulative_pairs(self.tree, self.scorer.ensemble, positions)
+        seconds = sum(pairs * deadline.cost.seconds_per_pair(level) for level, pairs in plan.items())
         fit = max(LEAST_BLOCK, int(np.searchsorted(seconds, deadline.left(), side="right")))
-        if fit < eligible:
-            log.planned = float(sum(pairs[-1] for pairs in plans.values()))
-            positions = positions[:fit]
-    for level in scorer.ensemble if len(positions) else ():
-        start = time.perf_counter()
-        nodes = np.unique(tree.ancestors(tree.depth, positions, level))
-        scores = scorer.score(query, level, nodes) @ task_weights
-        log.step(level, nodes, scores, np.arange(len(nodes)))
-        log.levels.append(LevelTrace(level, len(nodes), len(nodes), time.perf_counter() - start))
-    return rank_items(tree, scorer, query, positions, top_k, task_weights, eligible, deadline, log)
+        if fit < len(positions):
+            self.log.planned = float(sum(pairs[-1] for pairs in plan.values()))
+        return positions[:fit]
+
+    def _item_logits(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Task logits of the positions, or of as many of the first as fit before the deadline, but at least some."""
+        depth, deadline = self.tree.depth, self.deadline
+        if not len(positions):
+            return np.empty((0, len(self.task_weights)), np.float32)
+        if deadline is None and len(positions) <= BLOCK:
+            return self.scorer.score(self.query, depth, positions)
+        parts, done = [], 0
+        while done < len(positions):
+            fits = BLOCK
+            if deadline is not None:
+                fits = int(min(BLOCK, deadline.left() / deadline.cost.seconds_per_pair(depth)))
+            if done and fits < LEAST_BLOCK:
+                break
+            block = positions[done:done + max(fits, LEAST_BLOCK)]
+            parts.append(self.scorer.score(self.query, depth, block))
+            done += len(block)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _direct_plans(tree: Tree, ensemble: Sequence[int], positions: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
-    """Pairs at each level that the first of ascending positions (N,) takes, the first two and so on: (N,) a level."""
-    plans = {tree.depth: np.arange(1, len(positions) + 1)}
+def _cumulative_pairs(tree: Tree, ensemble: Sequence[int],
+                      positions: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+    """For each level scored, the pairs that the first 1, 2, ... N of ascending positions (N,) take: (N,) each."""
+    pairs = {tree.depth: np.arange(1, len(positions) + 1)}
     for level in ensemble:
         nodes = tree.ancestors(tree.depth, positions, level)
-        plans[level] = np.cumsum(np.diff(nodes, prepend=-1) > 0)
-    return plans
+        pairs[level] = np.cumsum(np.diff(nodes, prepend=-1) > 0)
+    return pairs
 
 
-def rank_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], top_k: int,
-                task_weights: NDArray[np.float32], eligible: int, deadline: Deadline | None,
-                log: SearchLog) -> SearchResult:
-    """Scores the items at the given positions and takes the best, as the last level of every search."""
-    start = time.perf_counter()
-    candidates = len(positions)
-    logits = _score_items(tree, scorer, query, positions, len(task_weights), deadline)
-    if len(logits) < candidates:
-        log.planned = log.planned or log.pairs + float(candidates)
-        positions = positions[:len(logits)]
-    scores = logits @ task_weights
-    kept = best(scores, positions, top_k, tree.rows)
-    rows = tree.rows.take(positions.take(kept)).astype(np.int64)
-    order = np.lexsort((rows, -scores.take(kept)))
-    kept, rows = kept.take(order), rows.take(order)
-    log.step(tree.depth, positions, scores, kept)
-    log.levels.append(LevelTrace(tree.depth, candidates, len(positions), time.perf_counter() - start))
-    return SearchResult(rows, scores.take(kept), logits.take(kept, axis=0), tuple(log.levels), eligible, log.coverage,
-                        tuple(log.steps))
-
-
-def _score_items(tree: Tree, scorer: NodeScorer[Query], query: Query, positions: NDArray[np.int64], tasks: int,
-                 deadline: Deadline | None) -> NDArray[np.float32]:
-    """Task logits of the positions, or of as many from the first as fit before the deadline, yet at least of some."""
-    if not len(positions):
-        return np.empty((0, tasks), np.float32)
-    if deadline is None and len(positions) <= BLOCK:
-        return scorer.score(query, tree.depth, positions)
-    parts, done = [], 0
-    while done < len(positions):
-        fits = BLOCK
-        if deadline is not None:
-            fits = int(min(BLOCK, deadline.left() / deadline.pace.seconds_per_pair(tree.depth)))
-        if done and fits < LEAST_BLOCK:
-            break
-        block = positions[done:done + max(fits, LEAST_BLOCK)]
-        parts.append(scorer.score(query, tree.depth, block))
-        done += len(block)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+def first_task_weights(tasks: int) -> NDArray[np.float32]:
+    """Weights (tasks,) float32 that rank by the first task alone, as for a request that names no weights."""
+    weights = np.zeros(tasks, np.float32)
+    weights[0] = 1.0
+    return weights
 
 
 def best(scores: NDArray[np.float32], nodes: NDArray[np.int64], k: int,
          row_of: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
-    """Indices of the k largest scores (C,), in no order.
+    """Indices of the k largest scores (C,), in no particular order.
 
-    Among equal scores those of the smallest `nodes` (C,) win, or of the smallest `row_of[nodes]`.
+    Ties go to the smallest `nodes` (C,), or to the smallest `row_of[nodes]`; NaN counts as the lowest score.
     """
     n = len(scores)
     if n <= k:
@@ -163,7 +203,7 @@ def best(scores: NDArray[np.float32], nodes: NDArray[np.int64], k: int,
     found: NDArray[np.int64] = (scores >= threshold).nonzero()[0]
     if len(found) == k:
         return found
-    if len(found) < k:  # scores that are no numbers, which sort as the largest
+    if len(found) < k:  # NaN sorts as the largest
         return best(np.where(np.isnan(scores), np.float32(-np.inf), scores), nodes, k, row_of)
     equal = found[scores[found] == threshold]
     names = nodes[equal] if row_of is None else row_of[nodes[equal]]

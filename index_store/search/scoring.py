@@ -1,10 +1,10 @@
-"""MoNN as a NodeScorer: gathers what the interaction tower and the over-arch read, and calls them once a level.
+"""MoNN as a NodeScorer: gathers the inputs of the interaction tower and over-arch, and calls them once per level.
 
-A stacked MoNN (Section 4.6) has a layer of its own for some level above the items, which also steers the levels between
-that one and the layer above. A layer's logits at its own level enter those of everything below; they are computed once
-a node and kept with the query. Those that only steer rank the beam and are dropped.
+A stacked MoNN (Section 4.6) has a layer of its own for some levels above the items; it also scores the levels between
+its own and that of the layer above. A layer's logits at its own level are added to those of everything below; they are
+computed once per node and kept with the query. Its logits at the levels between rank the beam and are then dropped.
 
-The dense layers are functions that are handed in: ONNX sessions in the service, torch modules in the offline job.
+The caller provides the dense layers as functions: ONNX sessions in the service, torch modules in the offline job.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.postings import ItemKeys, KeyHits, item_features, node_features
+from index_store.features.interaction import item_features, node_features
+from index_store.features.postings import ItemKeys
 from index_store.features.ragged import Ragged
+from index_store.features.user_keys import KeyHits
 from index_store.tree.tree import Tree
 
 BLOCK = 2048
-"""Most pairs of one call of the dense layers: beyond, their intermediate results fall out of the processor's cache."""
+"""Most pairs in one call of the dense layers; beyond it their intermediate results do not fit the CPU cache."""
 
 Storage = NDArray[np.float32] | NDArray[np.float16]
 
@@ -33,14 +35,14 @@ DenseLayers = Callable[[NDArray[np.float32], Storage, NDArray[np.float32]], NDAr
 
 @dataclass
 class UserQuery:
-    """One question of one user.
+    """One query of one user.
 
     Attributes:
         embedding: (1, Du) float32 output of the user tower.
         hits: the user's keys, one row.
-        kernel_seconds: time that the dense layers have taken for this question so far.
-        carried: what the layers above the items have said so far: level -> (nodes, tasks) float32, NaN where a node was
-            not scored yet.
+        kernel_seconds: time spent in the dense layers for this query so far.
+        carried: logits of the layers above the items so far: level -> (nodes, tasks) float32, NaN for a node not yet
+            scored.
     """
 
     embedding: NDArray[np.float32]
@@ -50,14 +52,14 @@ class UserQuery:
 
 
 class _Slots(threading.local):
-    """Each thread's own zeros for `item_features` and `node_features`."""
+    """Scratch zeros of each thread, for `item_features` and `node_features`."""
 
     def __init__(self, size: int) -> None:
         self.zeros = np.zeros(size, np.int32)
 
 
 def layer_of_level(ensemble: Sequence[int], level: int) -> int:
-    """Which layer of a stack, 0 the coarsest, scores a level: the first whose own level is not above it."""
+    """The layer of a stack, 0 the coarsest, that scores a level: the first whose own level is not above it."""
     return bisect_left(ensemble, level)
 
 
@@ -67,11 +69,11 @@ class TowerScorer:
 
     Attributes:
         tree: the nodes.
-        layers: interaction tower and over-arch of each layer of a stack, coarse to fine, the last one that of the
-            items; one alone if the model is no stack.
-        ensemble: the own levels of the layers above the last one, rising.
-        embeddings: one (nodes, Di) a level, coarse to fine: item-tower outputs of the items, virtual embeddings of the
-            nodes, each by the layer that scores the level; float32, or float16 if the bundle stores halves.
+        layers: interaction tower and over-arch of each layer of a stack, coarse to fine, the last one for the items; a
+            single one if the model is not stacked.
+        ensemble: the own levels of all layers but the last, ascending.
+        embeddings: one (nodes, Di) per level, coarse to fine: item-tower outputs of the items, virtual embeddings of
+            the nodes, from the layer that scores the level; float32, or float16 if the bundle stores halves.
         postings: for each level above the items, key -> nodes.
         item_keys: the keys of the item at each position.
         n_keys: number of keys.
@@ -90,21 +92,21 @@ class TowerScorer:
         object.__setattr__(self, "_slots", _Slots(max(self.n_keys, *map(len, self.embeddings))))
 
     def score(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Task logits of distinct nodes (C,) of a level, with what the layers above say: (C, tasks) float32."""
+        """Task logits of distinct nodes (C,) of a level, those of the layers above included: (C, tasks) float32."""
         layer = layer_of_level(self.ensemble, level)
         if level in self.ensemble:
             return self._carried(query, layer, nodes)
         return self._summed(query, layer, level, nodes)
 
     def _summed(self, query: UserQuery, layer: int, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits (C, tasks) of a layer and of those above it."""
+        """Logits (C, tasks) of a layer, plus those of the layers above it."""
         logits = self._own(query, layer, level, nodes)
         if not layer:
             return logits
         return logits + self._carried(query, layer - 1, self.tree.ancestors(level, nodes, self.ensemble[layer - 1]))
 
     def _carried(self, query: UserQuery, layer: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The same for nodes of the layer's own level, which may repeat: computed for those alone that are new."""
+        """The same for nodes of the layer's own level, which may repeat: computes only those not yet scored."""
         level = self.ensemble[layer]
         known = query.carried.get(level)
         missing = np.unique(nodes if known is None else nodes[np.isnan(known[nodes, 0])])
@@ -117,7 +119,7 @@ class TowerScorer:
         return known[nodes]
 
     def _own(self, query: UserQuery, layer: int, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits (C, tasks) of one layer alone."""
+        """Logits (C, tasks) of one layer by itself."""
         if len(nodes) <= BLOCK:
             return self._score_block(query, layer, level, nodes)
         blocks = np.array_split(nodes, -(-len(nodes) // BLOCK))

@@ -1,4 +1,4 @@
-"""What a search notes as it goes: the cost of every level, its choices, and what a deadline kept it from."""
+"""Trace of a search: the cost of every level, the choices made there, and what a deadline cut off."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from index_store.tree.tree import Tree
 
 @dataclass(frozen=True)
 class LevelTrace:
-    """What the search did at one level. `scored` is 0 where all candidates fit into the beam. Seconds include both."""
+    """Work done at one level; `scored` is 0 if all candidates fitted into the beam."""
 
     level: int
     candidates: int
@@ -24,7 +24,7 @@ class LevelTrace:
 
 @dataclass(frozen=True)
 class Step:
-    """The choice at one level that was scored, for explanations.
+    """The choice made at one scored level, for explanations.
 
     Attributes:
         nodes: (C,) candidates, ascending; positions at the items' level.
@@ -40,13 +40,13 @@ class Step:
 
 @dataclass
 class SearchLog:
-    """The notes of one search.
+    """The log of one search.
 
     Attributes:
-        trace: whether choices are noted.
-        levels: one a level that was visited.
+        trace: whether choices are recorded.
+        levels: one entry per level visited.
         steps: the choices.
-        planned: pairs of the whole search, set when a deadline first costs it some; 0 before.
+        planned: pairs of the whole search, set when a deadline first cuts some off; 0 until then.
     """
 
     trace: bool
@@ -61,16 +61,16 @@ class SearchLog:
 
     @property
     def coverage(self) -> float:
-        """Scored pairs / planned pairs; below 1 only where a deadline narrowed the search."""
-        # A narrowed search may turn out as large as planned, by uneven branches; it was narrowed all the same.
+        """Scored pairs / planned pairs; below 1 only if a deadline narrowed the search."""
+        # With uneven branches a narrowed search may turn out as large as planned; it was narrowed all the same.
         return min(self.pairs / self.planned, 1.0 - 1e-6) if self.planned else 1.0
 
     def step(self, level: int, nodes: NDArray[np.int64], scores: NDArray[np.float32],
              kept: NDArray[np.int64]) -> None:
-        """Notes a choice if they are wanted.
+        """Records a choice if the search is traced.
 
         Args:
-            level: that was scored.
+            level: the level scored.
             nodes: (C,) candidates in any order.
             scores: (C,) float32.
             kept: (K,) indices into them.
@@ -81,13 +81,13 @@ class SearchLog:
 
 
 def kept_nodes(tree: Tree, steps: Sequence[Step]) -> tuple[Ragged, ...]:
-    """The beam of one search, a Ragged of one row a level; at the last level the positions of the items found.
+    """The beam of one search, one Ragged of a single row per level; at the last level positions of the items found.
 
-    A level that was not scored, because all candidates fitted into the beam, has kept all of them.
+    A level that was not scored, because all candidates fitted into the beam, kept all of them.
 
     Args:
-        tree: that was searched.
-        steps: of a beam search with all items eligible and without a deadline.
+        tree: the tree searched.
+        steps: of a traced beam search with all items eligible and no deadline.
     """
     chosen = {step.level: step.nodes[step.kept] for step in steps}
     kept, nodes = [], np.arange(tree.size(1))
@@ -95,5 +95,5 @@ def kept_nodes(tree: Tree, steps: Sequence[Step]) -> tuple[Ragged, ...]:
         if level > 1:
             nodes = tree.children(level - 1, nodes)
         nodes = chosen.get(level, nodes)
-        kept.append(Ragged.of([np.sort(nodes)]))
+        kept.append(Ragged.one_row(np.sort(nodes).astype(np.int32)))
     return tuple(kept)

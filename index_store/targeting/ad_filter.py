@@ -1,7 +1,7 @@
-"""Predicates over ad fields, evaluated for all ads at once: what a request's `targeting` leaves of the catalogue.
+"""Ad filter: predicates over ad fields, evaluated for all ads at once, as a request's `targeting` asks for.
 
-Each field that is ever asked for is inverted once: its positions sorted by value. A clause then costs as much as it has
-matches, a connective one pass over packed bits.
+Each field that a request has named is indexed once: its positions sorted by value. A clause then costs as much as it
+has matches, a connective one pass over packed bits.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from index_store.features.encoder import ITEM_ID, UNKNOWN, FeatureEncoder, Featu
 from index_store.features.ragged import expand_ranges
 from index_store.features.tower_inputs import item_keys
 from index_store.features.values import look_up
-from index_store.targeting.attributes import bounds
+from index_store.targeting.attributes import encoded_bounds
 from index_store.targeting.eligibility import PositionBitmap
-from index_store.targeting.predicates import AllOf, AnyOf, Not, OneOf, Predicate, Within
+from index_store.targeting.predicates import AllOf, AnyOf, Clause, Not, OneOf, Predicate, Within
 from index_store.tree.tree import Tree
 
 
 @dataclass(frozen=True)
-class _Inverted:
-    """Positions (M,) int32 of one field, sorted by their values (M,)."""
+class _FieldIndex:
+    """Positions (M,) int32 of one field's values, sorted by value (M,)."""
 
     values: NDArray[Any]
     positions: NDArray[np.int32]
 
     @classmethod
-    def of(cls, values: NDArray[Any], positions: NDArray[np.int32]) -> _Inverted:
+    def of(cls, values: NDArray[Any], positions: NDArray[np.int32]) -> _FieldIndex:
         if values.dtype.kind == "i" and int(values.max(initial=0)) < 1 << 16:
-            order = np.argsort(values.astype(np.uint16), kind="stable")  # of 16 bits numpy sorts by radix
+            order = np.argsort(values.astype(np.uint16), kind="stable")  # numpy sorts 16 bits by radix
         else:
             order = np.argsort(values)
         return cls(values[order], positions[order])
@@ -40,7 +40,7 @@ class _Inverted:
 
 @dataclass(frozen=True)
 class AdFilter:
-    """Answers which positions of a tree hold an ad for which a predicate holds. Threads may share it.
+    """Finds the positions whose ads a predicate accepts. Threads may share it.
 
     Attributes:
         items: encoded features by item row.
@@ -49,7 +49,7 @@ class AdFilter:
     encoder: FeatureEncoder
     items: Features
     tree: Tree
-    _inverted: dict[str, _Inverted] = field(default_factory=dict, repr=False, compare=False)
+    _indexes: dict[str, _FieldIndex] = field(default_factory=dict, repr=False, compare=False)
 
     def bitmap(self, predicate: Predicate) -> PositionBitmap:
         """Positions of the ads for which the predicate holds."""
@@ -68,36 +68,40 @@ class AdFilter:
                 return found
             case OneOf() | Within():
                 flags = np.zeros(self.tree.n_items, np.bool_)
-                flags[self._positions(predicate)] = True
+                flags[self._matches(predicate)] = True
                 return PositionBitmap.of(flags)
 
-    def _positions(self, clause: OneOf | Within) -> NDArray[np.int32]:
-        """Positions of the ads that a clause names, in no order, perhaps more than once."""
+    def holds(self, clause: Clause, position: int) -> bool:
+        """Whether a clause holds for the ad at one position, for explanations."""
+        return bool((self._matches(clause) == position).any())
+
+    def _matches(self, clause: Clause) -> NDArray[np.int32]:
+        """Positions of the ads for which a clause holds, in no order, perhaps more than once."""
         if isinstance(clause, Within):
-            lower, upper = bounds(self.encoder, "item", clause)
-            inverted = self._of(clause.field)
-            start = np.searchsorted(inverted.values, np.float32(lower), side="left")
-            return inverted.positions[start : np.searchsorted(inverted.values, np.float32(upper), side="right")]
+            lower, upper = encoded_bounds(self.encoder, "item", clause)
+            index = self._index(clause.field)
+            start = np.searchsorted(index.values, np.float32(lower), side="left")
+            return index.positions[start : np.searchsorted(index.values, np.float32(upper), side="right")]
         if not clause.values:
             return np.empty(0, np.int32)
         keys = np.array(clause.values)
         if clause.field == ITEM_ID:
             rows = look_up(self.encoder.item_ids, keys)
             return self.tree.position_of_row[rows[rows >= 0]]
-        inverted, ids = self._of(clause.field), self.encoder.encode_values("item", clause.field, keys)
+        index, ids = self._index(clause.field), self.encoder.encode_values("item", clause.field, keys)
         ids = ids[ids != UNKNOWN]
-        starts = np.searchsorted(inverted.values, ids, side="left")
-        ends = np.searchsorted(inverted.values, ids, side="right")
-        return inverted.positions[expand_ranges(starts, ends - starts)]
+        starts = np.searchsorted(index.values, ids, side="left")
+        ends = np.searchsorted(index.values, ids, side="right")
+        return index.positions[expand_ranges(starts, ends - starts)]
 
-    def _of(self, name: str) -> _Inverted:
-        if name not in self._inverted:  # two threads may both build it, and get the same
-            self._inverted[name] = self._invert(name)
-        return self._inverted[name]
+    def _index(self, name: str) -> _FieldIndex:
+        if name not in self._indexes:  # two threads may both build it, and get the same
+            self._indexes[name] = self._build(name)
+        return self._indexes[name]
 
-    def _invert(self, name: str) -> _Inverted:
+    def _build(self, name: str) -> _FieldIndex:
         dense, position = self.encoder.spec.fields("item", "dense"), self.tree.position_of_row
         if name in dense:
-            return _Inverted.of(self.items.dense[:, dense.index(name)], position)
+            return _FieldIndex.of(self.items.dense[:, dense.index(name)], position)
         lists = item_keys(self.encoder.spec, self.items, name)
-        return _Inverted.of(lists.values, np.repeat(position, lists.lengths))
+        return _FieldIndex.of(lists.values, np.repeat(position, lists.lengths))

@@ -1,8 +1,8 @@
-"""Which items may be returned, as the search asks it: a bitmap over positions, counted by rank, less the exclusions.
+"""Eligibility: the items that may be returned, as a bitmap over positions with ranks, minus a list of exclusions.
 
 A node is an interval of positions, so its eligible count is a difference of two ranks, whatever its size. A bitmap of a
-million positions takes 190 KB and is shared by all requests of one targeting signature; what one person excludes is a
-short sorted list that is subtracted by search.
+million positions takes 190 KB and is shared by all requests of one targeting signature; the exclusions of a request are
+a short sorted list, subtracted by binary search.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _ONE = np.uint64(1)
 
 @dataclass(frozen=True)
 class PositionBitmap:
-    """A set of positions 0 .. n - 1, a bit each.
+    """A set of positions 0 .. n - 1, one bit each.
 
     Attributes:
-        n: positions in all.
-        words: (n // 64 + 1,) uint64; position p is bit p % 64 of word p // 64, bits from n on are 0.
+        n: number of positions.
+        words: (n // 64 + 1,) uint64; position p is bit p % 64 of word p // 64; bits from n on are 0.
     """
 
     n: int
@@ -67,7 +67,7 @@ class PositionBitmap:
         return members
 
     def positions(self) -> NDArray[np.int64]:
-        """All members, ascending; costs as much as there are words with a member."""
+        """All members, ascending; the cost is that of the words with a member."""
         filled = np.flatnonzero(self.words)
         bits = np.unpackbits(self.words[filled].view(np.uint8), bitorder="little")
         at = np.flatnonzero(bits)
@@ -91,9 +91,9 @@ class Eligible:
     """Item positions that may be returned.
 
     Attributes:
-        n_items: positions in all.
-        bitmap: those that targeting leaves; None for all.
-        excluded: (E,) int64 sorted distinct positions that are taken out of them, all of them members of `bitmap`.
+        n_items: number of positions.
+        bitmap: those that targeting accepts; None for all.
+        excluded: (E,) int64 sorted distinct positions to leave out, all of them members of `bitmap`.
     """
 
     n_items: int
@@ -103,7 +103,7 @@ class Eligible:
     @classmethod
     def of(cls, n_items: int, bitmap: PositionBitmap | None = None,
            excluded: NDArray[np.integer] | None = None) -> Eligible:
-        """Excluded positions may come in any order, twice, and may be none that targeting leaves."""
+        """Excluded positions may come in any order, repeat, and include some that targeting rejects."""
         gone = np.unique(excluded).astype(np.int64) if excluded is not None and len(excluded) else np.empty(0, np.int64)
         return cls(n_items, bitmap, gone if bitmap is None or not len(gone) else gone[bitmap.contains(gone)])
 

@@ -1,11 +1,12 @@
-"""All predicates of a catalogue as one flat circuit, evaluated level by level in numpy: no loop over predicates or ads.
+"""Predicate program: all predicates of a catalogue as one flat circuit, evaluated level by level in numpy.
 
-Every connective becomes an AND over signed inputs (`any` by De Morgan), so a value is a literal: 2 x node for a node's
-truth, 2 x node + 1 for its contrary. Equal parts are one node, however many ads use them. Nodes are numbered
+There is no loop over predicates or ads. Every connective becomes an AND over signed inputs (`any` by De Morgan), so a
+value is a literal: 2 x node for a node's truth, 2 x node + 1 for its negation. Equal parts are one node, however many
+ads use them. Nodes are numbered
 
     0           always true
     1 ..        clauses with bounds, all compared at once
-    ..          clauses `in`, found by looking up the values of the facts
+    ..          clauses `in`, found by looking up the values of the attributes
     ..          ANDs, level by level
 """
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from index_store.features.encoder import FeatureEncoder
 from index_store.features.ragged import Ragged
 from index_store.features.values import look_up
-from index_store.targeting.attributes import Facts, bounds
+from index_store.targeting.attributes import Attributes, encoded_bounds
 from index_store.targeting.predicates import AllOf, AnyOf, Not, OneOf, Predicate, Within
 
 ALWAYS = 0
@@ -30,7 +31,7 @@ ALWAYS = 0
 
 
 class ProgramError(ValueError):
-    """The arrays are no program; `part` names which of them."""
+    """The arrays do not make up a program; `part` names the one at fault."""
 
     def __init__(self, part: str, fact: str) -> None:
         super().__init__(f"{part}: {fact}")
@@ -39,11 +40,11 @@ class ProgramError(ValueError):
 
 @dataclass(frozen=True)
 class SetClauses:
-    """The `in` clauses of one field.
+    """The `in` clauses that read one field.
 
     Attributes:
         field: its name.
-        values: (V,) sorted distinct bytes, all values that a clause names.
+        values: (V,) sorted distinct bytes, every value that a clause names.
         nodes: for each value, the nodes of the clauses that name it.
     """
 
@@ -58,15 +59,15 @@ class PredicateProgram:
 
     Attributes:
         range_fields: names of the dense fields that clauses read.
-        range_of: (R,) int32 index into `range_fields`, one a clause with bounds.
-        lower, upper: (R,) float32 encoded bounds, infinite where there is none.
+        range_of: (R,) int32 index into `range_fields`, one per clause with bounds.
+        lower, upper: (R,) float32 encoded bounds, both inclusive, infinite where a clause has none.
         sets: `in` clauses by field; `n_sets` counts them.
         gates: for each AND, its literals; at least one.
         level_ends: number of ANDs up to the end of each level; inputs lie in earlier levels.
         roots: (P,) int32 literal of each predicate.
 
     Raises:
-        ProgramError: at construction, if the arrays do not fit each other.
+        ProgramError: the arrays do not fit each other.
     """
 
     range_fields: tuple[str, ...]
@@ -109,15 +110,15 @@ class PredicateProgram:
         """Names of all fields that a predicate reads."""
         return frozenset(self.range_fields) | {clauses.field for clauses in self.sets}
 
-    def truth(self, facts: Facts) -> NDArray[np.bool_]:
-        """Which predicates hold: (P,) bool."""
-        holds = np.zeros((self.n_nodes, 2), np.bool_)  # a node's truth and its contrary, side by side: by literal
+    def truth(self, attributes: Attributes) -> NDArray[np.bool_]:
+        """Which predicates hold: (P,) bool. A clause about a missing value does not."""
+        holds = np.zeros((self.n_nodes, 2), np.bool_)  # a node's truth and its negation, side by side: by literal
         holds[0, 0] = True
         if self.range_fields:
-            values = np.array([facts.get(name, np.nan) for name in self.range_fields], np.float32)[self.range_of]
+            values = np.array([attributes.get(name, np.nan) for name in self.range_fields], np.float32)[self.range_of]
             holds[1 : 1 + len(values), 0] = (values >= self.lower) & (values <= self.upper)
         for clauses in self.sets:
-            keys = facts.get(clauses.field)
+            keys = attributes.get(clauses.field)
             if keys:
                 at = look_up(clauses.values, np.array(keys))
                 holds[clauses.nodes.take(at[at >= 0]).values, 0] = True
@@ -142,11 +143,11 @@ def compile_predicates(predicates: Sequence[Predicate], encoder: FeatureEncoder)
 
 
 class _Builder:
-    """Gathers distinct nodes in the order of their discovery, and numbers them by kind and level in the end."""
+    """Collects distinct nodes as they are found, and numbers them by kind and level at the end."""
 
     def __init__(self, encoder: FeatureEncoder) -> None:
         self._encoder = encoder
-        self._nodes: dict[object, int] = {"always": 0}  # what a node is -> its number by discovery
+        self._nodes: dict[object, int] = {"always": 0}  # what a node is -> its number in the order found
         self._levels = [0]
 
     def literal(self, predicate: Predicate) -> int:
@@ -160,7 +161,7 @@ class _Builder:
             case OneOf(_, values):
                 return 2 * self._node(predicate, 0) if values else ALWAYS ^ 1
             case Within(field):
-                return 2 * self._node((field, *bounds(self._encoder, "user", predicate)), 0)
+                return 2 * self._node((field, *encoded_bounds(self._encoder, "user", predicate)), 0)
 
     def program(self, roots: list[int]) -> PredicateProgram:
         ranges = [key for key in self._nodes if isinstance(key, tuple)]
@@ -187,7 +188,7 @@ class _Builder:
             renumbered(roots))
 
     def _gate(self, literals: list[int]) -> int:
-        """AND of literals, folded where it is constant or a single one."""
+        """AND of literals, simplified where it is constant or has a single input."""
         inputs = frozenset(literals) - {ALWAYS}
         if ALWAYS ^ 1 in inputs or any(literal ^ 1 in inputs for literal in inputs):
             return ALWAYS ^ 1
@@ -215,7 +216,8 @@ def _by_field(sets: Sequence[OneOf], first_node: int) -> tuple[SetClauses, ...]:
 
 def _within(part: str, values: NDArray[np.integer], low: int, high: int) -> None:
     if len(values) and (values.min() < low or values.max() >= high):
-        raise ProgramError(part, f"holds numbers from {values.min()} to {values.max()}, {low} to {high - 1} can be")
+        raise ProgramError(part, f"holds numbers from {values.min()} to {values.max()}, allowed are {low} to "
+                                 f"{high - 1}")
 
 
 def _rising(part: str, indptr: NDArray[np.int64], least: int) -> None:

@@ -1,20 +1,23 @@
-"""Boolean predicates as JSON: their grammar, how they are read and checked, and which clause decided.
+"""Predicates: Boolean conditions in JSON, read and checked, and the clause that decides one.
 
-One grammar serves both sides: an ad's predicate reads fields of the user and the context, a request's those of the ads.
+One grammar serves both sides: an ad's predicate reads fields of the user and the context, a request's reads fields of
+the ads.
 
     {"all": [p, ...]}   {"any": [p, ...]}   {"not": p}
     {"field": "country", "in": ["nl", "de"]}                    categorical; multi: one of its values is in the set
     {"field": "age", "at_least": 21, "at_most": 65}             dense; one bound or both
 
-A clause about a missing value does not hold; so its `not` does. Values are compared as text: 7 equals "7". An empty
-`all` holds, an empty `any` or `in` does not. Nothing is ever evaluated as code.
+A clause about a missing value does not hold, so its `not` does. Bounds are inclusive. Values are compared as text: 7
+equals "7". An empty `all` holds; an empty `any` or `in` does not. Nothing is evaluated as code.
+
+`predicate_program` evaluates many predicates for one request, `ad_filter` one predicate for all ads.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from reprlib import repr as short  # values may be long, and nested deeper than repr can go
 from typing import Any
@@ -25,10 +28,10 @@ from index_store.features.encoder import Kind
 from index_store.features.values import FeatureError, as_key
 
 MAX_DEPTH = 16
-"""Most predicates inside each other, the clause included."""
+"""Deepest nesting of predicates, the clause included."""
 
 MAX_PARTS = 100
-"""Most clauses and connectives of one predicate: each clause costs a request work in proportion to the ads it meets."""
+"""Most clauses and connectives in one predicate: each clause costs work in proportion to the ads that match it."""
 
 MAX_OPERANDS = 10_000
 """Most values in one `in`."""
@@ -38,11 +41,11 @@ _FORMS = 'give {"all": [...]}, {"any": [...]}, {"not": ...}, or a clause {"field
 
 
 class PredicateError(ValueError):
-    """A predicate that cannot be read.
+    """A malformed predicate.
 
     Attributes:
-        path: where in the predicate, such as `targeting.all[1].in[0]`.
-        fact: what is there; begins with the path.
+        path: position in the predicate, such as `targeting.all[1].in[0]`.
+        fact: what was found there, beginning with the path.
         remedy: what to do.
     """
 
@@ -76,7 +79,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Within:
-    """Clause of a dense field; None where a bound is absent."""
+    """Clause of a dense field with inclusive bounds; None if a bound is absent."""
 
     field: str
     at_least: float | None
@@ -92,8 +95,8 @@ def parse_predicate(raw: object, kinds: Mapping[str, Kind], root: str = "targeti
 
     Args:
         raw: the JSON.
-        kinds: field -> kind of all fields that it may read.
-        root: how paths in errors begin.
+        kinds: field -> kind, of all fields that it may read.
+        root: start of paths in errors.
 
     Raises:
         PredicateError: a clause is malformed, names an unknown field or one of another kind, or a limit is exceeded.
@@ -105,12 +108,12 @@ def parse_text(text: str, kinds: Mapping[str, Kind], root: str = "targeting") ->
     """Reads a predicate from JSON text.
 
     Raises:
-        PredicateError: it is no JSON, or see `parse_predicate`.
+        PredicateError: it is not valid JSON, or as in `parse_predicate`.
     """
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise PredicateError(root, f"is no JSON, {short(text)} ({error})", _FORMS) from error
+        raise PredicateError(root, f"is not valid JSON, {short(text)} ({error})", _FORMS) from error
     return parse_predicate(raw, kinds, root)
 
 
@@ -135,14 +138,26 @@ def to_text(predicate: Predicate) -> str:
     return json.dumps(to_json(predicate), separators=(",", ":"), ensure_ascii=False)
 
 
+def clauses_of(predicate: Predicate) -> Iterator[Clause]:
+    """All clauses of a predicate, from the first to the last."""
+    match predicate:
+        case Not(part):
+            yield from clauses_of(part)
+        case AllOf(parts) | AnyOf(parts):
+            for part in parts:
+                yield from clauses_of(part)
+        case OneOf() | Within():
+            yield predicate
+
+
 def deciding_clause(predicate: Predicate, holds: Callable[[Clause], bool], path: str = "targeting") -> (
         tuple[bool, str, Predicate]):
-    """Whether a predicate holds, and why: the first clause that alone makes it so.
+    """Whether a predicate holds, and the first clause that alone decides it.
 
-    Where all parts of a connective agree, the first one stands for them.
+    If all parts of a connective agree, the first stands for them.
 
     Returns:
-        The truth, the path of the clause, and the clause itself (an empty connective is its own reason).
+        The truth, the path of the clause, and the clause; an empty connective stands for itself.
     """
     match predicate:
         case Not(part):
@@ -173,12 +188,13 @@ class _Reader:
         if depth > MAX_DEPTH:
             raise PredicateError(path, f"lies {depth} deep, {MAX_DEPTH} are allowed", "flatten it")
         if not isinstance(raw, dict):
-            raise PredicateError(path, f"is {short(raw)}, no object", _FORMS)
+            raise PredicateError(path, f"is {short(raw)}, not an object", _FORMS)
         match sorted(map(str, raw)):
             case [("all" | "any") as name]:
                 parts = raw[name]
                 if not isinstance(parts, list):
-                    raise PredicateError(f"{path}.{name}", f"is {short(parts)}, no list", "give a list of predicates")
+                    raise PredicateError(f"{path}.{name}", f"is {short(parts)}, not a list",
+                                         "give a list of predicates")
                 read = tuple(self.predicate(part, f"{path}.{name}[{at}]", depth + 1) for at, part in enumerate(parts))
                 return AllOf(read) if name == "all" else AnyOf(read)
             case ["not"]:
@@ -188,7 +204,7 @@ class _Reader:
             case ["at_least", "field"] | ["at_most", "field"] | ["at_least", "at_most", "field"]:
                 return self._within(raw, path)
             case keys:
-                raise PredicateError(path, f"has the keys {short(keys)}, which make no predicate", _FORMS)
+                raise PredicateError(path, f"has the keys {short(keys)}, which do not make a predicate", _FORMS)
 
     def _one_of(self, raw: Mapping[str, Any], path: str) -> OneOf:
         name, kind = self._field(raw, path)
@@ -196,7 +212,7 @@ class _Reader:
             raise PredicateError(f"{path}.in", f"is a set, but {name!r} is a dense field", "give at_least or at_most")
         values = raw["in"]
         if not isinstance(values, list):
-            raise PredicateError(f"{path}.in", f"is {short(values)}, no list", "give a list of values")
+            raise PredicateError(f"{path}.in", f"is {short(values)}, not a list", "give a list of values")
         if len(values) > MAX_OPERANDS:
             raise PredicateError(f"{path}.in", f"has {len(values)} values, {MAX_OPERANDS} are allowed", "give fewer")
         return OneOf(name, tuple(sorted(_keys(values, f"{path}.in"))))
@@ -213,7 +229,7 @@ class _Reader:
     def _field(self, raw: Mapping[str, Any], path: str) -> tuple[str, Kind]:
         name = raw["field"]
         if not isinstance(name, str) or name not in self._kinds:
-            raise PredicateError(f"{path}.field", f"is {short(name)}, no field that can be read here",
+            raise PredicateError(f"{path}.field", f"is {short(name)}, not a field that can be read here",
                                  f"use one of {', '.join(sorted(self._kinds)) or '(there are none)'}")
         return name, self._kinds[name]
 
@@ -222,7 +238,7 @@ def _keys(values: list[object], path: str) -> set[bytes]:
     keys: set[bytes] = set()
     for at, value in enumerate(values):
         try:
-            keys.add(as_key(value, ""))  # the path, which is longer to make than the key, is for errors alone
+            keys.add(as_key(value, ""))  # the path costs more than the key, so it is made for errors only
         except FeatureError as error:
             raise PredicateError(f"{path}[{at}]", error.fact.strip(), error.remedy) from error
     return keys

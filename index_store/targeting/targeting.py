@@ -1,7 +1,7 @@
-"""Who may see which ads: the predicates of all ads and the targeting of one request become one bitmap, which is kept.
+"""Targeting: the predicates of all ads and the predicate of one request become one bitmap of eligible positions.
 
-A signature is what a bitmap depends on: the truth of every distinct predicate of the ads, and the request's own
-predicate. Requests share few signatures, so their bitmaps live in a bounded cache.
+A bitmap depends on its signature: the truth of every distinct predicate of the ads, and the request's own predicate.
+Requests share few signatures, so bitmaps are kept in a bounded cache.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from numpy.typing import NDArray
 
 from index_store.features.encoder import FeatureEncoder, Features
 from index_store.targeting.ad_filter import AdFilter
-from index_store.targeting.attributes import Facts, ad_facts, audience_facts, clause_holds
+from index_store.targeting.attributes import Attributes, request_attributes
 from index_store.targeting.eligibility import Eligible, PositionBitmap
 from index_store.targeting.predicate_program import PredicateProgram, compile_predicates
-from index_store.targeting.predicates import Predicate, deciding_clause, parse_text, to_text
+from index_store.targeting.predicates import Predicate, clauses_of, deciding_clause, parse_text, to_text
 from index_store.tree.tree import Tree
 
 MOST_MASKS = 32
-"""Up to so many distinct predicates each one's bitmap is kept, and a signature is their union (0.06 ms for 16 of
+"""Up to this many distinct predicates, the bitmap of each is kept and a signature is their union (0.06 ms for 16 of
 them at 1 M ads); with more, one gather over all positions is faster and smaller (1.2 ms at 1 M ads)."""
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 NO_PREDICATE = 0
-"""Number of the predicate of ads that everyone may see."""
+"""Number that stands for no predicate: everyone may see the ad."""
 
 
 @dataclass(frozen=True)
 class AdTargeting:
-    """The predicates of a catalogue. Predicates are numbered from 1; 0 stands for none, which always holds.
+    """The predicates of a catalogue, numbered from 1; 0 stands for none, which always holds.
 
     Attributes:
         of_position: (n_items,) int32 number of the predicate of the ad at each position.
-        program: all of them compiled; root p is predicate p.
-        text: (bytes,) uint8, the predicates as JSON one after the other.
-        text_ends: (P + 1,) int64 where the text of each ends, from 0 for none.
+        program: all of them compiled; root p is that of predicate p.
+        text: (bytes,) uint8, the predicates as JSON, one after the other.
+        text_ends: (P + 1,) int64 end of each text; entry 0 is 0.
     """
 
     of_position: NDArray[np.int32]
@@ -62,12 +62,12 @@ class AdTargeting:
                    np.frombuffer(b"".join(texts), np.uint8), np.cumsum([len(text) for text in texts], dtype=np.int64))
 
     def predicate(self, number: int, encoder: FeatureEncoder) -> Predicate:
-        """A predicate as its advertiser wrote it, in canonical form."""
+        """An ad's predicate in canonical form."""
         text = self.text[self.text_ends[number - 1] : self.text_ends[number]]
         return parse_text(text.tobytes().decode(), encoder.spec.audience_kinds)
 
     def bitmap(self, truth: NDArray[np.bool_]) -> PositionBitmap:
-        """Positions whose predicate holds: truth (P + 1,) bool by predicate."""
+        """Positions whose predicate holds, by the truth (P + 1,) bool of each predicate."""
         if len(truth) > MOST_MASKS:
             return PositionBitmap.of(truth.take(self.of_position, mode="clip"))
         found = ~PositionBitmap.full(len(self.of_position))
@@ -81,7 +81,7 @@ class AdTargeting:
 
 
 class SignatureCache:
-    """The bitmaps that were used last, at most `entries`. Threads may share it."""
+    """The most recently used bitmaps, at most `entries`. Threads may share it."""
 
     def __init__(self, entries: int) -> None:
         self._entries = entries
@@ -92,7 +92,7 @@ class SignatureCache:
         return len(self._kept)
 
     def get(self, key: bytes, make: Callable[[], PositionBitmap]) -> PositionBitmap:
-        """The bitmap of a key, made if it is not kept; two threads may both make it."""
+        """The bitmap of a key, made if it is not there; two threads may both make it."""
         with self._lock:
             found = self._kept.get(key)
             if found is not None:
@@ -107,16 +107,16 @@ class SignatureCache:
 
 
 @dataclass(frozen=True)
-class Audience:
+class RequestTargeting:
     """What targeting reads of one request.
 
     Attributes:
-        facts: of user and context, about which the ads' predicates are asked.
-        asked: the request's own predicate over ad fields.
+        attributes: of user and context; the ads' predicates read them.
+        predicate: the request's own predicate over ad fields; None if it has none.
     """
 
-    facts: Facts = field(default_factory=dict)
-    asked: Predicate | None = None
+    attributes: Attributes = field(default_factory=dict)
+    predicate: Predicate | None = None
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class Refusal:
     """Why targeting keeps an ad from a user.
 
     Attributes:
-        by: whose predicate says so.
-        path: of the clause that decides, such as `targeting.all[1]`.
+        by: whose predicate refuses.
+        path: of the clause that decided, such as `targeting.all[1]`.
         clause: that clause.
     """
 
@@ -135,16 +135,16 @@ class Refusal:
 
 
 class Targeting:
-    """Finds the eligible positions of requests.
+    """Finds the eligible positions of a request.
 
     Args:
         encoder, items, tree: of the bundle.
         ads: predicates of its ads; None if no ad has one.
-        cache_entries: signatures whose bitmaps are kept.
+        cache_entries: number of bitmaps to keep.
 
     Attributes:
         fields: names of the fields of users and context that the ads' predicates read.
-        cache: the bitmaps that were used last.
+        cache: the most recently used bitmaps.
     """
 
     def __init__(self, encoder: FeatureEncoder, items: Features, tree: Tree, ads: AdTargeting | None,
@@ -154,19 +154,20 @@ class Targeting:
         self.cache = SignatureCache(cache_entries)
         self.fields: frozenset[str] = ads.program.fields if ads is not None else frozenset()
 
-    def facts(self, stored: Features | None, given: Mapping[str, Any] = _NOTHING,
-              context: Mapping[str, Any] = _NOTHING) -> Facts:
-        """What the ads' predicates are asked about; arguments and errors as in `audience_facts`."""
-        return audience_facts(self._encoder, self.fields, stored=stored, given=given, context=context)
+    def attributes(self, stored: Features | None, given: Mapping[str, Any] = _NOTHING,
+                   context: Mapping[str, Any] = _NOTHING) -> Attributes:
+        """The attributes that the ads' predicates read; arguments and errors as in `request_attributes`."""
+        return request_attributes(self._encoder, self.fields, stored=stored, given=given, context=context)
 
-    def eligible(self, audience: Audience, excluded_rows: NDArray[np.integer] | None = None) -> Eligible | None:
-        """The positions that one request may be answered with; None for all.
+    def eligible(self, request: RequestTargeting,
+                 excluded_rows: NDArray[np.integer] | None = None) -> Eligible | None:
+        """The positions that a request may be answered with; None for all.
 
         Args:
-            audience: whose facts are those of `facts`.
+            request: with the attributes that `attributes` returned.
             excluded_rows: item rows in any order.
         """
-        bitmap = self._bitmap(audience)
+        bitmap = self._bitmap(request)
         if bitmap is not None and bitmap.total == bitmap.n:
             bitmap = None
         excluded = None if excluded_rows is None else self._tree.position_of_row[excluded_rows]
@@ -174,30 +175,31 @@ class Targeting:
             return None
         return Eligible.of(self._tree.n_items, bitmap, excluded)
 
-    def refusal(self, row: int, audience: Audience) -> Refusal | None:
-        """Why an ad (by item row) may not be shown, None if targeting lets it pass."""
-        encoder, asked = self._encoder, audience.asked
-        number = NO_PREDICATE if self._ads is None else int(self._ads.of_position[self._tree.position_of_row[row]])
-        if self._ads is not None and number != NO_PREDICATE:
-            holds, path, clause = deciding_clause(self._ads.predicate(number, encoder),
-                                                  lambda clause: clause_holds(encoder, "user", clause, audience.facts))
+    def refusal(self, row: int, request: RequestTargeting) -> Refusal | None:
+        """Why an ad (by item row) may not be shown; None if targeting lets it pass."""
+        encoder, position = self._encoder, int(self._tree.position_of_row[row])
+        if self._ads is not None and (number := int(self._ads.of_position[position])) != NO_PREDICATE:
+            predicate = self._ads.predicate(number, encoder)
+            clauses = list(clauses_of(predicate))
+            truth = compile_predicates(clauses, encoder).truth(request.attributes).tolist()
+            holds, path, clause = deciding_clause(predicate, dict(zip(clauses, truth, strict=True)).__getitem__)
             if not holds:
                 return Refusal("ad", path, clause)
-        if asked is not None:
-            of_ad = ad_facts(encoder, self._items, row)
-            holds, path, clause = deciding_clause(asked, lambda clause: clause_holds(encoder, "item", clause, of_ad))
+        if request.predicate is not None:
+            holds, path, clause = deciding_clause(request.predicate,
+                                                  lambda clause: self._filter.holds(clause, position))
             if not holds:
                 return Refusal("request", path, clause)
         return None
 
-    def _bitmap(self, audience: Audience) -> PositionBitmap | None:
-        asked = audience.asked
+    def _bitmap(self, request: RequestTargeting) -> PositionBitmap | None:
+        own = request.predicate
         sides: list[tuple[bytes, Callable[[], PositionBitmap]]] = []
         if (ads := self._ads) is not None:
-            truth = ads.program.truth(audience.facts)
+            truth = ads.program.truth(request.attributes)
             sides.append((_key(b"ads", np.packbits(truth).tobytes()), lambda: ads.bitmap(truth)))
-        if asked is not None:
-            sides.append((_key(b"request", to_text(asked).encode()), lambda: self._filter.bitmap(asked)))
+        if own is not None:
+            sides.append((_key(b"request", to_text(own).encode()), lambda: self._filter.bitmap(own)))
         if len(sides) < 2:
             return self.cache.get(*sides[0]) if sides else None
         (first, _), (second, _) = sides

@@ -1,4 +1,4 @@
-"""What a node stands for: the keys and the mean embedding of the items below it."""
+"""Node content: the keys and the mean embedding of the items below each node."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from index_store.tree.tree import Tree, segment_means
 
 def level_postings(tree: Tree, index: KeyIndex, keys_of_row: ItemKeys, level: int,
                    node_features: Literal["maximum", "representative"]) -> Ragged:
-    """Key -> nodes of a level above the items.
+    """Postings of a level above the items: key -> nodes.
 
     Args:
         keys_of_row: the keys of each item row.
-        node_features: whether a node holds the keys of all its members, or of its representative item alone.
+        node_features: whether a node holds the keys of all its members, or those of its representative alone.
     """
     if node_features == "maximum":
         return key_postings(keys_of_row, index, tree.node_of_position(level)[tree.position_of_row])
@@ -27,6 +27,6 @@ def level_postings(tree: Tree, index: KeyIndex, keys_of_row: ItemKeys, level: in
 
 
 def node_means(tree: Tree, item_vectors: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Mean of the members of every node: item vectors (n_items, D) by row -> one (nodes, D) a level above the items."""
+    """Mean over the members of every node: (n_items, D) by item row -> one (nodes, D) per level above the items."""
     ordered: NDArray[Any] = item_vectors[tree.rows]
     return [segment_means(ordered, offsets) for offsets in tree.offsets]

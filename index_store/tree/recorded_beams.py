@@ -1,15 +1,15 @@
 """Recorded beams: encoded users and the nodes that a beam search kept for them, as the service writes them to files.
 
-The one place that spells the columns and the metadata of such a file, one row a sampled request:
+A Parquet file of recorded beams has one row per sampled request, with the columns
 
     dense        list<float32>       standardised
     categorical  list<int32>         vocabulary ids
-    multi        list<list<int32>>   vocabulary ids, one list a multi-valued field
+    multi        list<list<int32>>   vocabulary ids, one list per multi-valued field
     history      list<int32>         item rows, most recent first
-    level_1 …    list<int32>         nodes in the beam, ascending, a column a level, coarse to fine; at the last level
+    level_1 …    list<int32>         nodes in the beam, ascending, a column per level, coarse to fine; at the last level
                                      positions of the items found
 
-Knows nothing of Parquet: service/sampling/beam_files.py writes it, model/tree/recorded_beams.py reads it.
+service/sampling/beam_files.py writes these files, model/tree/recorded_beams.py reads them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from index_store.features.encoder import Features
 from index_store.features.ragged import Ragged
@@ -32,12 +31,12 @@ DENSE, CATEGORICAL, MULTI, HISTORY = "dense", "categorical", "multi", "history"
 
 
 def level_column(level: int) -> str:
-    """Column of the nodes kept at a level, which counts from 1."""
+    """Column of the nodes kept at a level, numbered from 1."""
     return f"level_{level}"
 
 
 def columns(depth: int) -> list[str]:
-    """All columns of a file about a tree of `depth` levels, the items' included."""
+    """All columns of a file for a tree of `depth` levels, the items' included."""
     return [DENSE, CATEGORICAL, MULTI, HISTORY, *(level_column(level) for level in range(1, depth + 1))]
 
 
@@ -60,23 +59,16 @@ class RecordedBeams:
 
     @property
     def numbers(self) -> int:
-        """Numbers held in all, of 4 bytes each."""
+        """Total count of numbers held, of 4 bytes each."""
         lists = (*self.features.multi, self.history, *self.kept)
         return self.features.dense.size + self.features.categorical.size + sum(len(one.values) for one in lists)
 
     @classmethod
     def joined(cls, parts: Sequence[RecordedBeams]) -> RecordedBeams:
-        """The users of all parts, of which there is at least one, in their order; all are of one tree and spec."""
+        """The users of all parts in order; there is at least one part, and all share one tree and spec."""
         features = [part.features for part in parts]
         return cls(Features(np.concatenate([one.dense for one in features]),
                             np.concatenate([one.categorical for one in features]),
-                            tuple(map(_stacked, zip(*(one.multi for one in features), strict=True)))),
-                   _stacked([part.history for part in parts]),
-                   tuple(map(_stacked, zip(*(part.kept for part in parts), strict=True))))
-
-
-def _stacked(parts: Sequence[Ragged]) -> Ragged:
-    """The rows of all parts, one after the other."""
-    lengths: NDArray[np.int64] = np.concatenate([part.lengths for part in parts])
-    return Ragged(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-                  np.concatenate([part.values for part in parts]).astype(np.int32, copy=False))
+                            tuple(map(Ragged.concatenated, zip(*(one.multi for one in features), strict=True)))),
+                   Ragged.concatenated([part.history for part in parts]),
+                   tuple(map(Ragged.concatenated, zip(*(part.kept for part in parts), strict=True))))

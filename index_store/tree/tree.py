@@ -1,6 +1,6 @@
-"""The HILL tree as flat arrays: every node is an interval of item positions, children of a node are contiguous.
+"""The HILL tree as flat arrays: every node is an interval of item positions, and its children are contiguous.
 
-Level 1 is the coarsest, the last level holds the items; the root has no level. Knows nothing of embeddings or scores.
+Level 1 is the coarsest; the last level holds the items; the root has no level.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from index_store.features.ragged import expand_ranges
 
 
 class TreeError(ValueError):
-    """The arrays are no tree; the message tells which level and node."""
+    """The arrays do not make up a tree; the message names the array and level."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Tree:
 
     Attributes:
         rows: (n_items,) int32, the item row at each position (a permutation).
-        offsets: one (n_nodes + 1,) int32 a level above the items, coarse to fine; node j covers the positions
+        offsets: one (n_nodes + 1,) int32 per level above the items, coarse to fine; node j covers the positions
             `[offsets[j], offsets[j + 1])`.
-        representatives: one (n_nodes,) int32 a level above the items: the position of the member nearest to the node
+        representatives: one (n_nodes,) int32 per level above the items: the position of the member nearest to the node
             (Algorithm 1, lines 12-17).
 
     Raises:
-        TreeError: at construction, if the arrays do not fit each other.
+        TreeError: the arrays do not fit each other.
     """
 
     rows: NDArray[np.int32]
@@ -46,7 +46,8 @@ class Tree:
         if not _is_permutation(self.rows):
             raise TreeError(f"rows is not a permutation of 0..{n - 1}")
         if len(self.offsets) != len(self.representatives):
-            raise TreeError(f"{len(self.offsets)} levels have offsets, {len(self.representatives)} representatives")
+            raise TreeError(f"{len(self.offsets)} levels have offsets, {len(self.representatives)} have "
+                            "representatives")
         coarser = np.array([0, n], np.int32)
         for level, (offsets, reps) in enumerate(zip(self.offsets, self.representatives, strict=True), start=1):
             if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != n or (np.diff(offsets) <= 0).any():
@@ -79,9 +80,9 @@ class Tree:
 
     @cached_property
     def digest(self) -> str:
-        """64 hex digits for the nodes and the items below them: the same tree has the same everywhere.
+        """64 hex digits that identify the nodes and the items below them, on any machine.
 
-        Representatives are left out: they stand for their nodes and do not make them.
+        Representatives are left out: they do not change what a node holds.
         """
         found = sha256()
         for array in (self.rows, *self.offsets):
@@ -96,7 +97,7 @@ class Tree:
         return tuple(np.searchsorted(below, own) for own, below in zip(self.offsets, finer, strict=True))
 
     def children(self, level: int, nodes: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Nodes of level + 1 below the given nodes of `level`, in the order of the nodes."""
+        """Children of the given nodes of `level`, in the order of the nodes."""
         first = self._children[level - 1]
         starts = first.take(nodes)
         return expand_ranges(starts, first.take(nodes + 1) - starts)
@@ -119,13 +120,13 @@ class Tree:
         return self.offsets[level - 1].take(nodes), self.offsets[level - 1].take(nodes + 1)
 
     def node_at(self, level: int, position: int) -> int:
-        """Number of the node of `level` that holds a position."""
+        """The node of `level` that holds a position."""
         if level == self.depth:
             return position
         return int(np.searchsorted(self.offsets[level - 1], position, side="right")) - 1
 
     def ancestors(self, level: int, nodes: NDArray[np.integer], above: int) -> NDArray[np.int64]:
-        """Number of the node of a coarser level `above` that holds each of the nodes (C,) of `level`: (C,)."""
+        """The node of the coarser level `above` that holds each of the nodes (C,) of `level`: (C,)."""
         first = self.bounds(level, nodes)[0]
         return np.searchsorted(self.offsets[above - 1], first, side="right") - 1
 
@@ -138,20 +139,20 @@ class Tree:
 
 def build_tree(codes: NDArray[np.integer], embeddings: NDArray[np.float32],
                centres: Sequence[NDArray[np.float32]] | None = None) -> Tree:
-    """Builds the tree of code prefixes: a node of level l is a distinct prefix of l codes, empty ones do not exist.
+    """Builds the tree of code prefixes: a node of level l is a distinct prefix of l codes; none is empty.
 
     Args:
-        codes: (n_items, depth - 1) the code of each item row at each level above the items.
+        codes: (n_items, depth - 1) code of each item row at each level above the items.
         embeddings: (n_items, D) float32 item embeddings by row; a node's representative is its member nearest to the
             node.
-        centres: for each level above the items the (n_items, D) embedding of the node that each item is under; None
-            for the members' mean.
+        centres: for each level above the items, the (n_items, D) embedding of each item's node; None for the mean of
+            the members.
 
     Raises:
         TreeError: there are no items or the shapes differ.
     """
     if len(codes) != len(embeddings) or codes.ndim != 2:
-        raise TreeError(f"codes have shape {codes.shape}, embeddings {embeddings.shape}; give one row an item to both")
+        raise TreeError(f"codes have shape {codes.shape}, embeddings {embeddings.shape}; give both one row per item")
     n, inner = codes.shape
     rows = np.lexsort(codes.T[::-1]) if inner else np.arange(n)
     ordered, vectors = codes[rows], embeddings[rows]
@@ -176,8 +177,9 @@ def segment_means(values: NDArray[np.float32], offsets: NDArray[np.integer]) -> 
 
 
 def _is_permutation(rows: NDArray[np.int32]) -> bool:
-    """Whether each of 0..n-1 occurs once; without `np.unique`, which holds the interpreter's lock for half a second
-    over a million rows, while another bundle serves.
+    """Whether each of 0..n-1 occurs once.
+
+    `np.unique` would hold the interpreter's lock for half a second over a million rows, while another bundle serves.
     """
     n = len(rows)
     if rows.min() < 0 or rows.max() >= n:

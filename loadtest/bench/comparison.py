@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from index_store.bundle.bundle import Bundle
+from index_store.search.ranking import first_task_weights
 from index_store.targeting.eligibility import Eligible
-from loadtest.bench.queries import QuerySet, encoded, first_task
+from loadtest.bench.queries import QuerySet, encoded
 from loadtest.bench.searches import PairCounter, PrecomputedScores, Search, SearchRequest
 from loadtest.bench.two_tower import TwoTower
 from service.contract.query import EncodedUser
@@ -42,7 +43,7 @@ class Comparison:
     def __post_init__(self) -> None:
         faiss.omp_set_num_threads(1)
         self.retriever = Retriever(self.opened)
-        self.weights = first_task(self.opened.manifest.tasks)
+        self.weights = first_task_weights(len(self.opened.manifest.tasks))
 
     def quality(self, searches: Sequence[Search]) -> list[dict[str, float]]:
         """Mean overlap, recall and pairs of each search; the first is exhaustive, the reference of the overlap."""

@@ -26,6 +26,7 @@ from onnx import TensorProto, helper
 from tqdm import tqdm
 
 from index_store.bundle.bundle import Bundle
+from index_store.bundle.graphs import scorer_inputs
 from index_store.bundle.manifest import BundleError
 from index_store.search.scoring import DenseLayers
 from loadtest.bench.report import table
@@ -140,7 +141,7 @@ def _inputs(opened: Bundle, level: int,
 
 
 def _named(inputs: tuple[NDArray[Any], ...]) -> dict[str, NDArray[Any]]:
-    return dict(zip(("user_embedding", "item_embeddings", "interaction"), inputs, strict=True))
+    return scorer_inputs(*inputs)
 
 
 def _moved(small: Work, large: Work) -> float:

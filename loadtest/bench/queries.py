@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,10 +88,3 @@ def encoded(opened: Bundle, row: int) -> EncodedUser:
     """A user of the bundle's user table, encoded for the towers."""
     users = opened.content.users
     return EncodedUser(users.features.take(np.array([row])), users.history.row(row))
-
-
-def first_task(tasks: Sequence[str]) -> NDArray[np.float32]:
-    """Task weights of a request that names none."""
-    weights = np.zeros(len(tasks), np.float32)
-    weights[0] = 1.0
-    return weights

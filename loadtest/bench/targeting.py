@@ -26,9 +26,8 @@ from tqdm import tqdm
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
 from index_store.search.beam_search import BeamSearch
-from index_store.search.ranking import SearchResult
+from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.targeting.eligibility import Eligible
-from loadtest.bench.queries import first_task
 from loadtest.bench.report import table
 from loadtest.bench.searches import TOP_K, ranked
 from model.data.synthetic import ACCEPTED
@@ -148,7 +147,7 @@ class _Measurement:
     def checked(self, context: Mapping[str, Any], users: NDArray[np.int64]) -> dict[str, Any]:
         """Checks of the default and of an unlimited beam against an exhaustive search over the eligible ads."""
         tree, scorer = self.opened.content.tree, self.warm.scorer
-        weights = first_task(self.opened.manifest.tasks)
+        weights = first_task_weights(len(self.opened.manifest.tasks))
         unlimited = tuple(tree.size(level) for level in range(1, tree.depth))
         overlaps, equal = [], True
         for row in tqdm(users, desc=f"check {context.get(FIELD, 'untargeted')}", unit="user", leave=False):
@@ -172,18 +171,18 @@ class _Measurement:
         tree, user = self.opened.content.tree, self._encoded(self.warm, context, row)
         rows = np.random.default_rng(0).permutation(tree.n_items)[:SAMPLE]
         eligible = self.warm.eligible(user, np.empty(0, np.int64)) or Eligible.of(tree.n_items)
-        allowed = [self.warm.targeting.refusal(int(ad), user.audience) is None for ad in rows]
+        allowed = [self.warm.targeting.refusal(int(ad), user.targeting) is None for ad in rows]
         return bool(np.array_equal(eligible.contains(tree.position_of_row[rows]), allowed))
 
     def _encoded(self, retriever: Retriever, context: Mapping[str, Any], row: int) -> EncodedUser:
         manifest = self.opened.manifest
         return retriever.encode(Query(user_id=self.opened.content.users.ids[row], top_k=TOP_K,
-                                      task_weights=first_task(manifest.tasks), context=context))
+                                      task_weights=first_task_weights(len(manifest.tasks)), context=context))
 
     def _search(self, retriever: Retriever, context: Mapping[str, Any], row: int) -> SearchResult:
         manifest = self.opened.manifest
         options = SearchOptions(top_k=TOP_K, beam_width=manifest.search.beam_width, exact=False,
-                                task_weights=first_task(manifest.tasks), excluded=np.empty(0, np.int64))
+                                task_weights=first_task_weights(len(manifest.tasks)), excluded=np.empty(0, np.int64))
         return retriever.search(self._encoded(retriever, context, row), options)
 
 

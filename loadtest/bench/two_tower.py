@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.bundle.bundle import Bundle
+from index_store.search.ranking import first_task_weights
 from index_store.search.scoring import DenseLayers, Storage
 from index_store.tree.tree import Tree
-from loadtest.bench.queries import check_same_world, encoded, first_task
+from loadtest.bench.queries import check_same_world, encoded
 from model.data.tables import DataError
 from service.contract.query import EncodedUser
 from service.retrieval.retriever import Retriever
@@ -78,7 +79,7 @@ class TwoTower:
         for row in random.permutation(len(opened.content.users.ids))[:users]:
             user = encoded(opened, row)
             logits = scorer.score(self.retriever.query(user), own.depth, own.position_of_row[rows].astype(np.int64))
-            scores = logits @ first_task(opened.manifest.tasks)
+            scores = logits @ first_task_weights(len(opened.manifest.tasks))
             gap = scores - self.vectors[tree.position_of_row[rows]] @ self.query(user)
             if np.ptp(gap) > TOLERANCE * max(float(np.ptp(scores)), 1e-6):
                 raise DataError(f"bundle {opened.bundle_id} does not score by an inner product: its scores span "
@@ -94,7 +95,7 @@ def _bilinear(layers: DenseLayers, opened: Bundle) -> NDArray[np.float32]:
     if opened.content.embeddings[-1].dtype == np.float16:
         units = units.astype(np.float16)
     pair = np.zeros((len(units), dims["interaction"]), np.float32)
-    weights = first_task(opened.manifest.tasks)
+    weights = first_task_weights(len(opened.manifest.tasks))
     scores = np.stack([layers(user[None], units, pair) @ weights
                        for user in np.eye(dims["user_embedding"], dtype=np.float32)])
     return scores[:, :-1] - scores[:, -1:]

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from index_store.bundle.bundle import Bundle
+from index_store.bundle.graphs import SCORE_TOLERANCE
 from loadtest.http.client import post
 from service.contract.parsing import UNLIMITED, parse_body, to_query
 from service.retrieval.retriever import Retriever
 
 TOP_K = 10
-_TOLERANCE = 1e-4
 _KNOWN_SHARE = 0.7
 
 
@@ -40,7 +40,7 @@ class Expected:
         ads, scores = [ad["ad_id"] for ad in reply["ads"]], [ad["score"] for ad in reply["ads"]]
         if ads != self.ads:
             return f"has the ads {ads[:3]}…, {self.ads[:3]}… were expected"
-        if not np.allclose(scores, self.scores, rtol=_TOLERANCE, atol=_TOLERANCE):
+        if not np.allclose(scores, self.scores, rtol=SCORE_TOLERANCE, atol=SCORE_TOLERANCE):
             return f"has the scores {scores[:3]}…, {self.scores[:3]}… were expected"
         return None
 

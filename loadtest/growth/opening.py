@@ -26,7 +26,8 @@ import psutil
 from index_store.bundle.bundle import Bundle, describe
 from index_store.bundle.manifest import BundleError
 from index_store.search.beam_search import BeamSearch
-from loadtest.bench.queries import encoded, first_task
+from index_store.search.ranking import first_task_weights
+from loadtest.bench.queries import encoded
 from service.bundles.golden import replay
 from service.retrieval.retriever import Retriever
 
@@ -133,7 +134,7 @@ async def _warm_up(retriever: Retriever) -> None:
         pass
     opened = retriever.bundle
     beam, search = BeamSearch(opened.content.tree, retriever.scorer), opened.manifest.search
-    weights = first_task(opened.manifest.tasks)
+    weights = first_task_weights(len(opened.manifest.tasks))
     for row in np.random.default_rng(0).permutation(len(opened.content.users.ids))[:USERS]:
         beam.search(retriever.query(encoded(opened, row)), top_k=search.top_k, beam_width=search.beam_width,
                     task_weights=weights)

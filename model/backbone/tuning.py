@@ -22,7 +22,7 @@ from model.training.node_pairs import IndexPairs, Interest, index_pairs
 
 def history_pairs(train: Matrix, tree: Tree, phi: Sequence[float]) -> list[IndexPairs]:
     """Pairs of the users' train items alone."""
-    history = Ragged(train.indptr.astype(np.int64), train.indices.astype(np.int32))
+    history = Ragged.of_lengths(np.diff(train.indptr), train.indices)
     return index_pairs(tree, Interest.of("history", history), phi)
 
 

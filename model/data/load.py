@@ -155,8 +155,7 @@ def _load_side(table: SideTable, side: Side) -> _Side:
         else:
             vocabularies[name], values = _fit_vocabulary(pc.list_flatten(sorted_column))
             lengths = pc.fill_null(pc.list_value_length(sorted_column), 0).to_numpy()
-            multi[field.name] = Ragged(np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)]),
-                                       values)
+            multi[field.name] = Ragged.of_lengths(lengths, values)
     features = Features(_matrix(len(ids), dense.values(), np.float32),
                         _matrix(len(ids), categorical.values(), np.int32),
                         tuple(multi[name] for name in spec.fields(side, "multi")))

@@ -25,15 +25,13 @@ def retrieval_targets(train: Events, test: Events, users: int) -> tuple[Ragged, 
     masked, clicked = _by_user(train, users), _by_user(test, users)
     owner = np.repeat(np.arange(users), clicked.lengths)
     new = ~np.isin(_pairs(owner, clicked.values), _pairs(np.repeat(np.arange(users), masked.lengths), masked.values))
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(owner[new], minlength=users))]).astype(np.int64)
-    return Ragged(indptr, clicked.values[new]), masked
+    return Ragged.of_owners(owner[new], users, clicked.values[new]), masked
 
 
 def _by_user(events: Events, users: int) -> Ragged:
     """Items with the first task's label; the events are sorted by user."""
     chosen = events.labels[:, 0] == 1
-    indptr = np.searchsorted(events.users[chosen], np.arange(users + 1)).astype(np.int64)
-    return Ragged(indptr, events.items[chosen])
+    return Ragged.of_owners(events.users[chosen], users, events.items[chosen])
 
 
 def _pairs(users: NDArray[np.integer], items: NDArray[np.integer]) -> NDArray[np.int64]:

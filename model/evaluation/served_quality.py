@@ -17,14 +17,15 @@ from tqdm import tqdm
 
 from index_store.bundle import layout
 from index_store.bundle.bundle import Bundle
+from index_store.bundle.graphs import scorer_inputs
 from index_store.search.beam_search import BeamSearch
 from index_store.search.exhaustive_search import ExhaustiveSearch
-from index_store.search.ranking import SearchResult
+from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.search.scoring import UserQuery
 from index_store.targeting.eligibility import Eligible
 from model.evaluation.recall import RecallQueries
 from model.export.flops import count
-from model.export.golden import first_task, user_input
+from model.export.golden import user_input
 from model.export.onnx_graphs import onnx_layers, onnx_user_tower
 
 TOP_K = 100
@@ -70,7 +71,8 @@ class _Searches:
         scorer = opened.content.scorer([onnx_layers(opened.files.path(name)) for name in opened.manifest.scorers])
         self._beam = BeamSearch(opened.content.tree, scorer)
         self._exhaustive = ExhaustiveSearch(opened.content.tree, scorer)
-        self.width, self._weights = opened.manifest.search.beam_width, first_task(opened.content)
+        self.width = opened.manifest.search.beam_width
+        self._weights = first_task_weights(len(opened.manifest.tasks))
 
     def by_beam(self, place: int) -> tuple[SearchResult, float]:
         """The beam's answer and its seconds."""
@@ -100,9 +102,8 @@ def flops_per_pair(opened: Bundle) -> list[float]:
     dims, dtype = opened.manifest.dims, opened.content.embeddings[-1].dtype
 
     def work(scorer: str, width: int, pairs: int) -> int:
-        inputs = {"user_embedding": np.zeros((1, dims["user_embedding"]), np.float32),
-                  "item_embeddings": np.zeros((pairs, width), dtype),
-                  "interaction": np.zeros((pairs, dims["interaction"]), np.float32)}
+        inputs = scorer_inputs(np.zeros((1, dims["user_embedding"]), np.float32), np.zeros((pairs, width), dtype),
+                               np.zeros((pairs, dims["interaction"]), np.float32))
         return count(opened.files.path(scorer), inputs).flops
 
     widths = {level.scorer: level.width for level in opened.manifest.levels}

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.export.beam_tuning import BeamPoint, beam_curve, record, sample
+from index_store.search.beam_curve import BeamPoint
+from model.export.beam_tuning import beam_curve, record, sample
 from model.export.seal import assemble, item_parts
 from model.network.folding import Split, torch_layers
 from model.training.trainer import Trainer

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from index_store.features.encoder import ITEM_ID, UNKNOWN, Features, FeatureSpec
-from index_store.features.postings import ItemKeys, KeyHits, KeyIndex, item_features, node_features, user_keys
+from index_store.features.interaction import item_features, node_features
+from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import all_item_keys, item_bags, user_bags
+from index_store.features.user_keys import KeyHits, user_keys
 from index_store.tree.node_content import level_postings, node_means
 from index_store.tree.tree import Tree
 from model.data.load import Dataset
@@ -39,7 +41,7 @@ class Forget:
 
     def __call__(self, bag: Ragged) -> Ragged:
         gone = self.rng.random(len(bag.values)) < self.share
-        return Ragged(bag.indptr, np.where(gone, np.int32(UNKNOWN), bag.values))
+        return bag.with_values(np.where(gone, np.int32(UNKNOWN), bag.values))
 
 
 @dataclass(frozen=True)
@@ -153,9 +155,7 @@ def as_unknown(features: Features, history: Ragged, chosen: NDArray[np.bool_]) -
 
 
 def _emptied(lists: Ragged, keep: NDArray[np.bool_]) -> Ragged:
-    lengths = np.diff(lists.indptr)
-    kept = lengths * keep
-    return Ragged(np.concatenate([[0], np.cumsum(kept)]), lists.values[np.repeat(keep, lengths)])
+    return Ragged.of_lengths(lists.lengths * keep, lists.values[np.repeat(keep, lists.lengths)])
 
 
 class TreeReader(ABC):

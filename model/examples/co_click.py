@@ -67,5 +67,4 @@ def co_click(histories: Ragged, item_keys: Ragged, n_keys: int,
         lists.append(b[kept].astype(np.int32))
         weights.append(weight[kept])
         start = stop
-    indptr = np.concatenate([[0], np.cumsum(lengths)])
-    return Ragged(indptr, np.concatenate(lists)), np.concatenate(weights)
+    return Ragged.of_lengths(lengths, np.concatenate(lists)), np.concatenate(weights)

@@ -45,6 +45,11 @@ class Clicks:
         indptr = np.searchsorted(events.users[clicked], np.arange(users + 1))
         return cls(indptr.astype(np.int64), events.items[clicked], events.timestamps[clicked])
 
+    @property
+    def lists(self) -> Ragged:
+        """The item rows of every user."""
+        return Ragged(self.indptr, self.rows)
+
     def histories(self, users: NDArray[np.integer], length: int, *, before: NDArray[np.int64] | None = None,
                   without: NDArray[np.integer] | None = None) -> Ragged:
         """Histories of N users, most recent first.
@@ -70,7 +75,7 @@ class Clicks:
             starts = np.cumsum(lengths) - lengths
             rank = np.arange(len(rows)) - starts[owner]
             rows, lengths = rows[rank < length], np.minimum(lengths, length)
-        return Ragged(np.concatenate([[0], np.cumsum(lengths)]), rows)
+        return Ragged.of_lengths(lengths, rows)
 
 
 def _count_before(clicks: Clicks, users: NDArray[np.integer], before: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -130,7 +135,7 @@ class Moments:
         """Cuts a log into moments of at most `most` events."""
         n = len(events.users)
         if spec.negatives == "sampled":
-            return cls(events.users, None, Ragged(np.arange(n + 1, dtype=np.int64), np.arange(n, dtype=np.int32)))
+            return cls(events.users, None, Ragged.singles(np.arange(n, dtype=np.int32)))
         seen = _count_before(clicks, events.users, events.timestamps)
         changed = np.ones(n, bool)
         changed[1:] = (np.diff(events.users) != 0) | (np.diff(seen) != 0)
@@ -138,7 +143,7 @@ class Moments:
         rank = np.arange(n) - np.repeat(first, np.diff(first, append=n))
         first = np.flatnonzero(rank % most == 0)
         return cls(events.users[first], events.timestamps[first],
-                   Ragged(np.append(first, n).astype(np.int64), np.arange(n, dtype=np.int32)))
+                   Ragged.of_lengths(np.diff(first, append=n), np.arange(n, dtype=np.int32)))
 
     def shown(self, chosen: NDArray[np.int64],
               events: Events) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int32]]:

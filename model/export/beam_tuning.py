@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from index_store.bundle.bundle import BundleContent
+from index_store.search.beam_curve import BeamPoint
 from index_store.search.beam_search import BeamSearch
-from index_store.search.ranking import best
+from index_store.search.ranking import best, first_task_weights
 from index_store.search.scoring import DenseLayers, TowerScorer
 from index_store.targeting.eligibility import Eligible
 from index_store.tree.tree import Tree
-from model.export.golden import first_task, user_input
+from model.export.golden import user_input
 
 TOP_K = 100
 TARGET_OVERLAP = 0.95
@@ -38,15 +39,6 @@ STEP = 1.3
 
 MOST_SHARE = 0.5
 """A beam that takes this share of the exhaustive search's pairs is not worth widening."""
-
-
-@dataclass(frozen=True)
-class BeamPoint:
-    """One beam: widths level by level, mean overlap@100 with the exhaustive search, and mean pairs scored a query."""
-
-    beam_width: tuple[int, ...]
-    overlap: float
-    pairs: float
 
 
 UserTower = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -140,7 +132,7 @@ def _record(content: BundleContent, tower: UserTower, scorer: TowerScorer, row: 
     tree, users = content.tree, content.users
     features, history = users.features.take(np.array([row])), users.history.row(row)
     query = content.query(tower(user_input(content, features, history)), features, history)
-    weights = first_task(content)
+    weights = first_task_weights(len(content.encoder.spec.tasks))
     eligible = Eligible.of(tree.n_items, None, tree.position_of_row[history])
     scores = [scorer.score(query, level, np.arange(tree.size(level))) @ weights for level in range(1, tree.depth)]
     items = scorer.score(query, tree.depth, np.arange(tree.n_items)) @ weights

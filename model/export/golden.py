@@ -12,18 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from index_store.bundle.bundle import BundleContent
+from index_store.bundle.graphs import score_tolerance
 from index_store.features.encoder import Features
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import pool, user_bags
 from index_store.search.exhaustive_search import ExhaustiveSearch
+from index_store.search.ranking import first_task_weights
 from index_store.search.scoring import DenseLayers, UserQuery
-from index_store.targeting.targeting import Audience, Targeting
+from index_store.targeting.targeting import RequestTargeting, Targeting
 from model.network.folding import torch_layers
 from model.network.monn import MoNN, Scorer
-
-PARITY = 1e-4
-HALF_PARITY = 1e-2
-"""Largest difference of a logit between torch and the exported graphs, with embeddings as float32 or as float16."""
 
 USERS = 8
 TOP_K = 20
@@ -62,12 +60,12 @@ def _request(**fields: Any) -> dict[str, Any]:
 def golden_answers(content: BundleContent, model: MoNN, users: list[GoldenUser]) -> list[dict[str, Any]]:
     """The exact answers of the torch model, as `golden.json` holds them."""
     search = ExhaustiveSearch(content.tree, content.scorer(torch_scorers(model)))
-    answers = []
+    answers, weights = [], first_task_weights(len(content.encoder.spec.tasks))
     targeting = Targeting(content.encoder, content.items, content.tree, content.targeting)
     for user in users:
         known = content.users.row(user.request["user_id"].encode()) >= 0
-        eligible = targeting.eligible(Audience(targeting.facts(user.features if known else None)))
-        found = search.search(_torch_query(content, model, user), top_k=TOP_K, task_weights=first_task(content),
+        eligible = targeting.eligible(RequestTargeting(targeting.attributes(user.features if known else None)))
+        found = search.search(_torch_query(content, model, user), top_k=TOP_K, task_weights=weights,
                               eligible=eligible)
         answers.append({"request": user.request, "ads": [
             {"ad_id": content.encoder.item_ids[row].decode(), "score": float(score),
@@ -85,10 +83,10 @@ def check_parity(content: BundleContent, original: BundleContent, model: MoNN,
         The largest difference between two logits.
 
     Raises:
-        ParityError: it exceeds PARITY, or HALF_PARITY.
+        ParityError: it exceeds `score_tolerance`.
     """
     exported, trained = content.scorer(layers), original.scorer(torch_scorers(model))
-    allowed = PARITY if content.embeddings[-1].dtype == np.float32 else HALF_PARITY
+    allowed = score_tolerance(content.embeddings[-1])
     positions = np.arange(content.tree.n_items)
     worst = 0.0
     for user in users:
@@ -110,7 +108,7 @@ def torch_scorers(model: MoNN) -> list[DenseLayers]:
 
 
 def _torch_query(content: BundleContent, model: MoNN, user: GoldenUser) -> UserQuery:
-    bags = user_bags(content.encoder.spec, user.features, Ragged.of([user.history]), content.item_keys)
+    bags = user_bags(content.encoder.spec, user.features, Ragged.one_row(user.history), content.item_keys)
     with torch.no_grad():
         embedding = model.embed_users(torch.from_numpy(user.features.dense), bags).numpy()
     return content.query(embedding, user.features, user.history)
@@ -118,12 +116,5 @@ def _torch_query(content: BundleContent, model: MoNN, user: GoldenUser) -> UserQ
 
 def user_input(content: BundleContent, features: Features, history: NDArray[np.int32]) -> NDArray[np.float32]:
     """What the user tower reads of one user: (1, D_in) float32."""
-    bags = user_bags(content.encoder.spec, features, Ragged.of([history]), content.item_keys)
+    bags = user_bags(content.encoder.spec, features, Ragged.one_row(history), content.item_keys)
     return pool(content.tables, features.dense, bags)
-
-
-def first_task(content: BundleContent) -> NDArray[np.float32]:
-    """Task weights of a request that names none."""
-    weights = np.zeros(len(content.encoder.spec.tasks), np.float32)
-    weights[0] = 1.0
-    return weights

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from index_store.bundle import layout
+from index_store.bundle import graphs, layout
 from index_store.bundle.files import BundleWriter
 from index_store.features.encoder import FeatureSpec
-from index_store.features.postings import feature_names
+from index_store.features.interaction import feature_names
 from index_store.search.scoring import DenseLayers, Storage
 from model.config import ConfigError
 from model.network.folding import Split
@@ -29,7 +29,7 @@ def onnx_layers(path: Path) -> DenseLayers:
     session = _session(path)
 
     def run(user: NDArray[np.float32], items: Storage, interaction: NDArray[np.float32]) -> Any:
-        return session.run(None, {"user_embedding": user, "item_embeddings": items, "interaction": interaction})[0]
+        return session.run(None, graphs.scorer_inputs(user, items, interaction))[0]
 
     return run
 
@@ -43,7 +43,7 @@ def _session(path: Path) -> Any:
 def onnx_user_tower(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """The user tower's graph as a function (N, D_in) -> (N, Du), on one thread."""
     session = _session(path)
-    return lambda user_input: session.run(None, {"user_input": user_input})[0]
+    return lambda user_input: session.run(None, {graphs.USER_INPUT: user_input})[0]
 
 
 class _Part(nn.Module):
@@ -75,8 +75,8 @@ def write_graphs(writer: BundleWriter, model: MoNN, parts: Split, spec: FeatureS
     users = torch.zeros(2, model.user_tables.width + len(spec.fields("user", "dense")))
     items = torch.zeros(2, model.item_tables.width + len(spec.fields("item", "dense")))
     user_tower, item_tower = _Part(model, parts, "user"), _Part(model, parts, "item")
-    _to_onnx(user_tower, (users,), ["user_input"], "user_embedding", writer.path(layout.USER_TOWER))
-    _to_onnx(item_tower, (items,), ["item_input"], "item_embedding", writer.path(layout.ITEM_TOWER))
+    _to_onnx(user_tower, (users,), [graphs.USER_INPUT], graphs.USER_EMBEDDING, writer.path(layout.USER_TOWER))
+    _to_onnx(item_tower, (items,), [graphs.ITEM_INPUT], graphs.ITEM_EMBEDDING, writer.path(layout.ITEM_TOWER))
     with torch.no_grad():
         user = user_tower(users)[:1]
     for at, scorer in enumerate(parts.scorers):
@@ -84,8 +84,8 @@ def write_graphs(writer: BundleWriter, model: MoNN, parts: Split, spec: FeatureS
         with torch.no_grad():
             item = parts.item_part(torch.zeros(3, model.item_width), level)
         pairs = (user, item.half() if half else item, torch.zeros(3, len(feature_names(spec))))
-        _to_onnx(scorer, pairs, ["user_embedding", "item_embeddings", "interaction"], "logits",
-                 writer.path(layout.scorer(at + 1)), fixed=("user_embedding",))
+        _to_onnx(scorer, pairs, list(graphs.SCORER_INPUTS), graphs.LOGITS, writer.path(layout.scorer(at + 1)),
+                 fixed=(graphs.USER_EMBEDDING,))
 
 
 def _to_onnx(module: nn.Module, example: tuple[torch.Tensor, ...], inputs: list[str], output: str, path: Path,

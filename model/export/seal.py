@@ -15,7 +15,7 @@ from index_store.bundle import layout
 from index_store.bundle.bundle import BundleContent, UserTable, write_content
 from index_store.bundle.files import BundleWriter
 from index_store.bundle.manifest import LevelEntry, Manifest, SearchDefaults
-from index_store.features.postings import feature_names
+from index_store.features.interaction import feature_names
 from index_store.search.scoring import Storage, layer_of_level
 from index_store.targeting.targeting import AdTargeting
 from index_store.tree.node_content import level_postings, node_means
@@ -39,11 +39,11 @@ def export(trainer: Trainer, out: Path, evaluation: Mapping[str, Any], *, half: 
         trainer: a run whose checkpoint is loaded.
         out: folder to write; it must not exist.
         evaluation: quality to store, besides the beam curve and the tree's health.
-        half: store embeddings as float16, half the bytes; scores then differ by up to HALF_PARITY.
+        half: store embeddings as float16, half the bytes; scores then differ by up to HALF_SCORE_TOLERANCE.
 
     Raises:
         ConfigError: the run has no tree yet.
-        ParityError: ONNX and torch differ by more than PARITY (or HALF_PARITY) on a golden request.
+        ParityError: ONNX and torch differ by more than `score_tolerance` on a golden request.
         BundleError: `out` exists.
     """
     model = trainer.model.cpu().eval()

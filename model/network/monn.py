@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from index_store.features.encoder import FeatureEncoder
-from index_store.features.postings import feature_names
+from index_store.features.interaction import feature_names
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import table_sizes
 from index_store.search.scoring import layer_of_level

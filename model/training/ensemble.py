@@ -21,7 +21,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from index_store.features.postings import KeyIndex
-from index_store.features.ragged import Ragged
 from model.config import ConfigError
 from model.data.draws import Draws
 from model.data.load import Dataset, Events
@@ -78,7 +77,7 @@ class EnsembleWeights:
     def __init__(self, objective: Objective, spared: Events, clicks: Clicks, fold: NDArray[np.integer],
                  folds: Sequence[KeyIndex], log: Callable[[Mapping[str, Any]], None]) -> None:
         self.objective, self.spared, self.fold, self.folds, self.log = objective, spared, fold, folds, log
-        self._liked = Ragged(clicks.indptr, clicks.rows)
+        self._liked = clicks.lists
         self._moments = Moments.of(objective.reader.spec, spared, objective.clicks, 1)
 
     def fit(self, nodes: TreeReader) -> None:

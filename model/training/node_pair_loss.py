@@ -123,7 +123,7 @@ class PairLoss:
         candidates = self.sampler.nodes(
             self.sampler.items(len(rows), config.negatives, config.negative_pool, rng), node_of_row,
             np.bincount(node_of_row, weights=self.sampler.q, minlength=size).astype(np.float64))
-        excluded = (known_positives(candidates.ids, size, Ragged(liked.indptr, node_of_row[liked.values]))
+        excluded = (known_positives(candidates.ids, size, liked.with_values(node_of_row[liked.values]))
                     | known_positives(candidates.ids, size, pairs.touched.take(rows))
                     | (candidates.ids == own[:, None]))
         logits = tree.score_nodes(users, pairs.level, np.concatenate([own[:, None], candidates.ids], axis=1))
@@ -140,7 +140,7 @@ class PairLoss:
         rank = np.arange(int(keep.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         first = rank < self.reader.spec.history_length
         lengths = np.minimum(lengths, self.reader.spec.history_length)
-        return Ragged(np.concatenate([[0], np.cumsum(lengths)]), liked.values[keep][first])
+        return Ragged.of_lengths(lengths, liked.values[keep][first])
 
 
 def open_pairs(config: TrainConfig, reader: Reader, tree: Tree, events: Events, clicks: Clicks,
@@ -197,6 +197,6 @@ def _interest(asked: PairsConfig, reader: Reader, tree: Tree, events: Events, cl
     everyone = np.arange(len(fold))
     longest = int(np.diff(clicks.indptr).max(initial=0))
     chosen = events.labels[:, 0] == 1
-    indptr = np.searchsorted(events.users[chosen], np.arange(len(fold) + 1)).astype(np.int64)
     users = PairUsers(reader.dataset.users, clicks.histories(everyone, max(1, longest)), fold)
-    return users, Interest.of(asked.interest, Ragged(indptr, events.items[chosen]))
+    targets = Ragged.of_owners(events.users[chosen], len(fold), events.items[chosen])
+    return users, Interest.of(asked.interest, targets)

@@ -191,4 +191,4 @@ def _with_kept(keys: NDArray[np.integer], tree: Tree, interest: Interest, level:
 def _lists(keys: NDArray[np.integer], users: int, size: int) -> Ragged:
     """Ascending keys as one list a user."""
     owners, nodes = np.divmod(keys, size)
-    return Ragged(np.searchsorted(owners, np.arange(users + 1)).astype(np.int64), nodes.astype(np.int32))
+    return Ragged.of_owners(owners, users, nodes)

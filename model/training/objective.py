@@ -115,7 +115,7 @@ class Objective:
             nodes = self.sampler.nodes(candidates, tree.node_of_row[level - 1], self._summed_q(tree, level))
             scores = torch.cat([tree.score_holding(users, level, own[:, None], items[:, :1]),
                                 tree.score_nodes(users, level, nodes.ids)], dim=1)
-        holding = Ragged(liked.indptr, tree.node_of_row[level - 1][liked.values])
+        holding = liked.with_values(tree.node_of_row[level - 1][liked.values])
         of_nodes = self._cross_entropy(scores[:, 0], scores[:, 1:], labels, nodes, holding, tree.tree.size(level))
         return loss + weight * of_nodes
 
@@ -149,7 +149,7 @@ class Objective:
 
     def _liked(self, chosen: NDArray[np.int64]) -> Ragged:
         """All items that the users of the chosen moments clicked, each example's own among them."""
-        return Ragged(self.clicks.indptr, self.clicks.rows).take(self.moments.users[chosen])
+        return self.clicks.lists.take(self.moments.users[chosen])
 
     def _summed_q(self, tree: TreeReader, level: int) -> NDArray[np.float64]:
         """Q of each node of a level: the sum over its members."""

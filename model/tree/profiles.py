@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.features.encoder import ITEM_ID, FeatureSpec
-from index_store.features.postings import KeyIndex, item_features
+from index_store.features.interaction import item_features
+from index_store.features.postings import KeyIndex
 from index_store.features.ragged import Ragged
 from model.examples.batches import Reader
 from model.examples.moments import Clicks

@@ -157,8 +157,7 @@ def _numbers(path: Path, name: str, lists: pa.Array, end: int | None, fact: str,
     values = _values(path, name, lists, np.int32)
     bad = values < 0 if end is None else (values < 0) | (values >= end)
     _refuse_first(path, name, lists, values, bad, f"does not fit: {fact}", per_row)
-    indptr = np.concatenate([[0], np.cumsum(lists.value_lengths().to_numpy())]).astype(np.int64)
-    return Ragged(indptr, values)
+    return Ragged.of_lengths(lists.value_lengths().to_numpy(), values)
 
 
 def _refuse_first(path: Path, name: str, lists: pa.Array, values: NDArray[Any], bad: NDArray[np.bool_],

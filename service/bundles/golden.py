@@ -6,16 +6,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
+from index_store.bundle.graphs import score_tolerance
 from service.contract.answer import Answer
 from service.contract.parsing import UNLIMITED, parse_request, to_query
 from service.contract.query import Query
 from service.retrieval.retriever import Retriever
-
-TOLERANCE = 1e-4
-HALF_TOLERANCE = 1e-2
-"""Largest allowed difference of a score, with embeddings as float32 or as float16."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +29,7 @@ async def replay(retriever: Retriever) -> AsyncIterator[Replay]:
     Raises:
         ServiceError, FeatureError: this service refuses a golden request.
     """
-    allowed = _tolerance(retriever)
+    allowed = score_tolerance(retriever.bundle.content.embeddings[-1])
     for number, golden in enumerate(retriever.bundle.golden, start=1):
         answer = await retriever.retrieve(_query(retriever, golden), use_cache=False)
         yield _compare(number, golden["ads"], answer, allowed)
@@ -48,7 +43,7 @@ async def warm_up(retriever: Retriever) -> AsyncIterator[Replay]:
     Raises:
         ServiceError, FeatureError: this service refuses a golden request.
     """
-    allowed = _tolerance(retriever)
+    allowed = score_tolerance(retriever.bundle.content.embeddings[-1])
     for number, golden in enumerate(retriever.bundle.golden, start=1):
         query = replace(_query(retriever, golden), exact=False)
         await retriever.retrieve(query, use_cache=False)
@@ -58,10 +53,6 @@ async def warm_up(retriever: Retriever) -> AsyncIterator[Replay]:
 
 def _query(retriever: Retriever, golden: dict[str, Any]) -> Query:
     return to_query(parse_request(golden["request"]), retriever.bundle.manifest, UNLIMITED)
-
-
-def _tolerance(retriever: Retriever) -> float:
-    return TOLERANCE if retriever.bundle.content.embeddings[-1].dtype == np.float32 else HALF_TOLERANCE
 
 
 def _differences(number: int, expected: list[dict[str, Any]], scores: list[float], allowed: float) -> Replay:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from index_store.features.encoder import Features
 from index_store.features.ragged import Ragged
-from index_store.targeting.targeting import Audience
+from index_store.targeting.targeting import RequestTargeting
 
 UserKind = Literal["known", "inline", "unknown"]
 
@@ -82,7 +82,7 @@ class EncodedUser:
     features: Features
     history: NDArray[np.int32]
     kind: UserKind = "known"
-    audience: Audience = field(default_factory=Audience)
+    targeting: RequestTargeting = field(default_factory=RequestTargeting)
     history_count: HistoryCount | None = None
 
 

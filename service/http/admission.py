@@ -14,11 +14,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from index_store.search.moving_average import MovingAverage
 from service.contract.errors import ErrorType, ServiceError
 from service.retrieval.search_queue import DeadlinePassedError, Timed
 from service.telemetry import metrics
 
-_MEMORY = 0.05
+_NEWEST = 0.05
 """Weight of the newest value in an average."""
 
 _AHEAD = 1
@@ -30,22 +31,6 @@ _CAUTION = 3.0
 
 class ClientLeftError(Exception):
     """The client has disconnected, so the answer is of no use."""
-
-
-class _Average:
-    """Moving average and mean deviation of seconds."""
-
-    def __init__(self) -> None:
-        self.mean = self.deviation = 0.0
-        self._seen = 0
-
-    def observe(self, seconds: float) -> None:
-        self._seen += 1
-        share = max(_MEMORY, 1 / self._seen)  # the first values, often slow, must not count for long
-        error = seconds - self.mean
-        self.mean += share * error
-        if self._seen > 1:
-            self.deviation += share * (abs(error) - self.deviation)
 
 
 class Admission:
@@ -63,7 +48,7 @@ class Admission:
         self._slots = threads + _AHEAD
         self._taken = 0
         self._waiting: deque[_Place] = deque()
-        self._service, self._reply = _Average(), _Average()
+        self._service, self._reply = MovingAverage(_NEWEST), MovingAverage(_NEWEST)
 
     @property
     def reply_seconds(self) -> float:

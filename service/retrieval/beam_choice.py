@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from index_store.bundle import layout
 from index_store.bundle.bundle import Bundle
-from index_store.search.beam_curve import BeamCurve, BeamPoint
+from index_store.search.beam_curve import Beam, BeamCurve
 from index_store.search.beam_search import widening
+from index_store.search.moving_average import MovingAverage
 from index_store.search.search_time import SearchTime
 from index_store.targeting.eligibility import Eligible
 from service.contract.query import Query
 
-_MEMORY = 0.05
+_NEWEST = 0.05
 """Weight of the newest request in the average time that requests spend outside of their search."""
 
 
@@ -23,9 +24,9 @@ class BeamChoice:
 
     def __init__(self, opened: Bundle) -> None:
         self._tree, self._curve = opened.content.tree, read_curve(opened)
-        self._search_time, self._overhead = SearchTime(), 0.0
+        self._search_time, self._overhead = SearchTime(), MovingAverage(_NEWEST, start=0.0)
 
-    def of(self, query: Query, eligible: Eligible | None) -> BeamPoint:
+    def of(self, query: Query, eligible: Eligible | None) -> Beam:
         """The beam of a query, and the overlap that the curve gives for it; the curve was measured without targeting.
 
         Args:
@@ -33,13 +34,13 @@ class BeamChoice:
             eligible: ads that targeting and exclusions leave, which widen a beam; None for all.
         """
         if query.exact:
-            return BeamPoint(self._curve.default.beam_width, 1.0)
+            return Beam(self._curve.default.beam_width, 1.0)
         if query.beam_width is not None:
-            return BeamPoint(query.beam_width, None)
+            return Beam(query.beam_width, None)
         if query.target_overlap is not None:
             return self._curve.for_overlap(query.target_overlap)
         if query.budget_ms is not None:
-            affordable = self._search_time.pairs_within(query.budget_ms / 1000 - self._overhead)
+            affordable = self._search_time.pairs_within(query.budget_ms / 1000 - self._overhead.mean)
             return self._curve.for_pairs(affordable / widening(self._tree, eligible))
         return self._curve.default
 
@@ -50,7 +51,7 @@ class BeamChoice:
 
     def observe_overhead(self, seconds: float) -> None:
         """Takes the time that a request spent outside of search and queue into account; for the event loop."""
-        self._overhead += _MEMORY * (seconds - self._overhead)
+        self._overhead.observe(seconds)
 
 
 def read_curve(opened: Bundle) -> BeamCurve:

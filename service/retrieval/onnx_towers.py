@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from index_store.bundle import layout
+from index_store.bundle import graphs, layout
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.files import BundleFiles
 from index_store.features.tower_inputs import table_sizes
@@ -31,27 +31,27 @@ class OnnxTowers:
         tables = table_sizes(content.encoder)[0]
         tower_input = (len(content.encoder.spec.fields("user", "dense"))
                        + sum(content.tables[name].shape[1] for name in tables))
-        self._user_tower = _session(files, layout.USER_TOWER, threads, {"user_input": tower_input},
-                                    {"user_embedding": dims["user_embedding"]})
-        half = ("item_embeddings",) if content.embeddings[-1].dtype == np.float16 else ()
+        self._user_tower = _session(files, layout.USER_TOWER, threads, {graphs.USER_INPUT: tower_input},
+                                    {graphs.USER_EMBEDDING: dims["user_embedding"]})
+        half = (graphs.ITEM_EMBEDDINGS,) if content.embeddings[-1].dtype == np.float16 else ()
         width = {level.scorer: level.width for level in opened.manifest.levels}
         self.layers: tuple[DenseLayers, ...] = tuple(
             _dense_layers(_session(files, name, threads,
-                                   {"user_embedding": dims["user_embedding"], "item_embeddings": width[name],
-                                    "interaction": dims["interaction"]}, {"logits": len(opened.manifest.tasks)}, half))
+                                   {graphs.USER_EMBEDDING: dims["user_embedding"], graphs.ITEM_EMBEDDINGS: width[name],
+                                    graphs.INTERACTION: dims["interaction"]},
+                                   {graphs.LOGITS: len(opened.manifest.tasks)}, half))
             for name in opened.manifest.scorers)
         """The scorers' graphs, coarse to fine."""
 
     def user_tower(self, user_input: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, D_in) float32 -> user embeddings (N, Du) float32."""
-        embedding: NDArray[np.float32] = self._user_tower.run(None, {"user_input": user_input})[0]
+        embedding: NDArray[np.float32] = self._user_tower.run(None, {graphs.USER_INPUT: user_input})[0]
         return embedding
 
 
 def _dense_layers(session: onnxruntime.InferenceSession) -> DenseLayers:
     def run(user: NDArray[np.float32], items: Storage, interaction: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = session.run(
-            None, {"user_embedding": user, "item_embeddings": items, "interaction": interaction})[0]
+        logits: NDArray[np.float32] = session.run(None, graphs.scorer_inputs(user, items, interaction))[0]
         return logits
 
     return run

@@ -16,9 +16,9 @@ from index_store.bundle.bundle import Bundle
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import pool, user_bags
 from index_store.features.values import FeatureError, as_key, look_up
-from index_store.search.beam_curve import BeamPoint
+from index_store.search.beam_curve import Beam
 from index_store.search.beam_search import BeamSearch
-from index_store.search.deadline import Deadline, Pace
+from index_store.search.deadline import Deadline, SearchCost
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.explain import Explainer, PathStep
 from index_store.search.ranking import SearchResult
@@ -114,7 +114,7 @@ class Retriever:
         self._exhaustive = ExhaustiveSearch(content.tree, self.scorer)
         self._threads = ThreadPoolExecutor(search_threads, "search")
         self._flights: SingleFlight[NDArray[np.float32]] = SingleFlight()
-        self._beam_cost, self._exact_cost = Pace(), Pace()
+        self._beam_cost, self._exact_cost = SearchCost(), SearchCost()
 
     def close(self) -> None:
         """Waits for running searches."""
@@ -144,7 +144,7 @@ class Retriever:
         return np.unique(rows[rows >= 0])
 
     def tower_input(self, user: EncodedUser) -> TowerInput:
-        history = Ragged(np.array([0, len(user.history)], np.int64), user.history)
+        history = Ragged.one_row(user.history)
         return TowerInput(user.features.dense,
                           user_bags(self._spec, user.features, history, self._content.item_keys))
 
@@ -160,9 +160,9 @@ class Retriever:
 
     def eligible(self, user: EncodedUser, excluded: NDArray[np.int64]) -> Eligible | None:
         """Which ads may be returned to a user, None for all; `excluded` are item rows."""
-        return self.targeting.eligible(user.audience, excluded)
+        return self.targeting.eligible(user.targeting, excluded)
 
-    def beam_of(self, query: Query, eligible: Eligible | None) -> BeamPoint:
+    def beam_of(self, query: Query, eligible: Eligible | None) -> Beam:
         """The beam that a query gets, see BeamChoice.of."""
         return self.beams.of(query, eligible)
 
@@ -288,7 +288,7 @@ class Retriever:
                  excluded: NDArray[np.int64]) -> AdExplanation:
         key = as_key(ad_id, "ad_id")
         row = int(look_up(self._content.encoder.item_ids, np.array([key]))[0])
-        refusal, is_excluded = self.targeting.refusal(row, user.audience), bool(np.isin(row, excluded))
+        refusal, is_excluded = self.targeting.refusal(row, user.targeting), bool(np.isin(row, excluded))
         return AdExplanation(key.decode(), explainer.explain(row, refusal is None and not is_excluded), refusal,
                              is_excluded)
 

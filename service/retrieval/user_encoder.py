@@ -1,4 +1,4 @@
-"""Encodes the user of a query: the stored features, those that the request replaces, and the targeting audience."""
+"""Encodes the user of a query: the stored features, those that the request replaces, and what targeting reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from index_store.bundle.bundle import BundleContent
 from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
 from index_store.targeting.attributes import check_context
 from index_store.targeting.predicates import parse_predicate
-from index_store.targeting.targeting import Audience, Targeting
+from index_store.targeting.targeting import RequestTargeting, Targeting
 from service.contract.query import EncodedUser, HistoryCount, Query, UserKind
 
 
@@ -36,7 +36,7 @@ class UserEncoder:
         features = self._unknown_user if stored is None else stored
         if not query.user_features:
             kind: UserKind = "unknown" if stored is None else "known"
-            return EncodedUser(features, history, kind, self._audience(query, stored, {}))
+            return EncodedUser(features, history, kind, self._request_targeting(query, stored, {}))
         given = {name: value for name, value in query.user_features.items() if name != "history"}
         count = None
         if "history" in query.user_features:
@@ -45,14 +45,14 @@ class UserEncoder:
             history = known[: self._encoder.spec.history_length]
             count = HistoryCount(known=len(known), unknown=len(ids) - len(known))
         replaced = _replaced(self._encoder, features, given)
-        return EncodedUser(replaced, history, "inline", self._audience(query, stored, given), count)
+        return EncodedUser(replaced, history, "inline", self._request_targeting(query, stored, given), count)
 
-    def _audience(self, query: Query, stored: Features | None, given: Mapping[str, Any]) -> Audience:
+    def _request_targeting(self, query: Query, stored: Features | None, given: Mapping[str, Any]) -> RequestTargeting:
         context = query.context or {}
         check_context(self._encoder, context)
         predicate = (None if query.targeting is None
                      else parse_predicate(query.targeting, self._encoder.spec.ad_kinds))
-        return Audience(self._targeting.facts(stored, given, context), predicate)
+        return RequestTargeting(self._targeting.attributes(stored, given, context), predicate)
 
 
 def _replaced(encoder: FeatureEncoder, stored: Features, given: Mapping[str, Any]) -> Features:

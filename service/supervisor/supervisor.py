@@ -55,7 +55,7 @@ def serve(folder: Path, settings: Settings) -> int:
         from service.cache.redis_connection import check_redis  # only where it is used: it takes time and memory
 
         check_redis(settings)
-    store = folder if pointer.is_store(folder) else None
+    store = folder if pointer.is_bundle_folder(folder) else None
     first = _first(store, folder)
     with open_address(settings) as listening:
         log_libraries()

@@ -3,8 +3,9 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from index_store.features.postings import ItemKeys, KeyHits
+from index_store.features.postings import ItemKeys
 from index_store.features.ragged import Ragged
+from index_store.features.user_keys import KeyHits
 from index_store.search.scoring import TowerScorer, UserQuery
 from index_store.tree.tree import build_tree
 
@@ -28,8 +29,8 @@ class Stack:
                 return nodes * self.factors[at]
             return run
 
-        nothing = Ragged(np.zeros(self.tree.n_items + 1, np.int64), np.empty(0, np.int32))
-        postings = [Ragged(np.zeros(2, np.int64), np.empty(0, np.int32))] * (self.tree.depth - 1)
+        nothing = Ragged.of([[]] * self.tree.n_items)
+        postings = [Ragged.of([[]])] * (self.tree.depth - 1)
         return TowerScorer(self.tree, [layer(at) for at in range(len(self.factors))], self.ensemble, self.numbers,
                            postings, ItemKeys(1, nothing), 1)
 

@@ -1,28 +1,11 @@
 """The pointer of a folder of bundles: what it may say, that it is replaced whole, and that nobody's word gets lost."""
 
-import json
-import shutil
-import subprocess
-import sys
 import threading
 
 import pytest
 
 from index_store.bundle import pointer
 from index_store.bundle.pointer import BundleNameError, Pointer, PointerChangedError, PointerError
-from tests.service.service_process import ROOT
-
-
-def index_store(*arguments):
-    return subprocess.run([sys.executable, "-m", "index_store", *map(str, arguments)], cwd=ROOT, capture_output=True,
-                          text=True, timeout=60)
-
-
-@pytest.fixture
-def store(tiny_bundle, tmp_path):
-    for name in ("one", "two"):
-        shutil.copytree(tiny_bundle, tmp_path / "store" / name)
-    return tmp_path / "store"
 
 
 def test_pointer_says_what_was_written_when_read(tmp_path):
@@ -65,8 +48,9 @@ def test_one_writer_wins_when_many_replace_the_same_pointer(tmp_path):
 @pytest.mark.parametrize(("content", "said"), [
     (b"", "is not readable"), (b"two", "is not readable"), (b"\xff\xfe", "is not readable"),
     (b"[" * 4000, "is not readable"), (b'["two"]', "an object"),
-    (b'{"previous": "one"}', "names None"), (b'{"bundle": 7}', "names 7"), (b'{"bundle": "../two"}', "is no name"),
-    (b'{"bundle": "two", "previous": ".."}', "is no name"), (b'{"bundle": "two", "weight": 1}', "an object"),
+    (b'{"previous": "one"}', "names None"), (b'{"bundle": 7}', "names 7"),
+    (b'{"bundle": "../two"}', "is not a bundle name"),
+    (b'{"bundle": "two", "previous": ".."}', "is not a bundle name"), (b'{"bundle": "two", "weight": 1}', "an object"),
     (b'{"bundle": "' + b"x" * 5000 + b'"}', "is not readable"),
 ])
 def test_pointer_is_refused_when_it_says_something_else(tmp_path, content, said):
@@ -78,7 +62,7 @@ def test_pointer_is_refused_when_it_says_something_else(tmp_path, content, said)
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", ".hidden", "-x", "current", "a\n", "a b", "x" * 129])
 def test_name_is_refused_when_it_is_no_path_component(name):
-    with pytest.raises(BundleNameError, match="is no name of a bundle"):
+    with pytest.raises(BundleNameError, match="is not a bundle name"):
         pointer.check_name(name)
 
 
@@ -87,25 +71,22 @@ def test_pointer_is_refused_when_the_folder_is_gone(tmp_path):
         pointer.replace(tmp_path / "nowhere", Pointer("one"), None)
 
 
-def test_promote_sets_the_pointer_when_the_bundle_is_sound(store):
-    for name, previous in (("one", None), ("two", "one"), ("two", "one")):
-        done = index_store("promote", store, name)
-        assert done.returncode == 0, done.stderr
-        assert pointer.read(store) == Pointer(name, previous)
-    assert pointer.bundle_names(store) == ["one", "two"]
+def test_a_folder_of_bundles_is_told_from_a_bundle(tiny_bundle, tmp_path):
+    (tmp_path / "one").symlink_to(tiny_bundle)
+    (tmp_path / ".two.partial").symlink_to(tiny_bundle)
+    (tmp_path / "notes").mkdir()
+    assert pointer.is_bundle_folder(tmp_path)
+    assert not pointer.is_bundle_folder(tiny_bundle)
+    assert not pointer.is_bundle_folder(tmp_path / "notes")
+    assert not pointer.is_bundle_folder(tmp_path / "nowhere")
+    assert pointer.bundle_names(tmp_path) == ["one"]
+    assert pointer.served_bundle(tiny_bundle) == tiny_bundle
+    with pytest.raises(PointerError, match="is missing"):
+        pointer.served_bundle(tmp_path)
+    pointer.replace(tmp_path, Pointer("one"), None)
+    assert pointer.served_bundle(tmp_path) == tmp_path / "one"
 
 
-def test_promote_mends_the_pointer_when_it_is_unreadable(store):
-    (store / "current").write_text("one")
-    assert index_store("promote", store, "two").returncode == 0
-    assert json.loads((store / "current").read_text()) == {"bundle": "two", "previous": None}
-
-
-@pytest.mark.parametrize(("name", "status", "said"), [("two", 1, "is missing"), ("three", 1, "is no folder"),
-                                                      ("..", 2, "is no name of a bundle")])
-def test_promote_leaves_the_pointer_when_the_bundle_is_not_fit(store, name, status, said):
-    pointer.replace(store, Pointer("one"), None)
-    (store / "two" / "scorer_1.onnx").unlink()
-    done = index_store("promote", store, name)
-    assert (done.returncode, said in done.stderr) == (status, True), done.stderr
-    assert pointer.read(store) == Pointer("one")
+def test_previous_bundle_is_remembered_when_another_is_promoted():
+    assert Pointer("one").to("two") == Pointer("two", "one")
+    assert Pointer("two", "one").to("two") == Pointer("two", "one")

@@ -6,7 +6,7 @@ import pytest
 
 from index_store.bundle.bundle import Bundle, write_content
 from index_store.bundle.manifest import BundleError
-from tests.index_store.bundle.test_bundle import same
+from tests.index_store.bundle.damage import same
 from tests.paths import BUNDLES
 from tests.resealed import reseal
 from tests.targeted_bundle import PREDICATES, write_targeted_bundle
@@ -54,7 +54,7 @@ COUNTS = {"predicates": 3, "range_fields": ["age", "hour"], "ranges": 2, "set_fi
     (lambda w: w.path("targeting/upper.npy").unlink(), "targeting/upper.npy", "is not listed"),
     (lambda w: w.path("targeting/values.country.npy").unlink(), "targeting/values.country.npy", "is not listed"),
     (lambda w: w.array("targeting/values.country.npy", np.array([b"z", b"a", b"b"])), "targeting", "not sorted"),
-    (lambda w: w.json("targeting/counts.json", []), "targeting/counts.json", "does not count predicates"),
+    (lambda w: w.json("targeting/counts.json", []), "targeting/counts.json", "does not hold the counts of predicates"),
     (lambda w: w.json("targeting/counts.json", COUNTS | {"predicates": "3"}), "targeting/counts.json", "TypeError"),
     (lambda w: w.json("targeting/counts.json", COUNTS | {"level_ends": 7}), "targeting/counts.json", "TypeError"),
     (lambda w: w.json("targeting/counts.json", COUNTS | {"set_fields": ["../x"]}), "targeting/counts.json", "'../x'"),

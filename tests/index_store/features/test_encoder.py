@@ -2,12 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from index_store.features.encoder import FeatureEncoder, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
-from index_store.features.ragged import Ragged
-from index_store.features.values import MAX_ID_BYTES, MAX_LIST, FeatureError, as_key, look_up, look_up_one
+from index_store.features.values import MAX_ID_BYTES, MAX_LIST, FeatureError
 
 SPEC = FeatureSpec((FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("likes", "multi")),
                    (FieldSpec("price", "dense"), FieldSpec("brand", "categorical")), (TaskSpec("click"),),
@@ -98,30 +95,6 @@ def test_history_is_refused_when_it_is_no_list_of_ids(encoder, history):
     assert caught.value.name == "history"
 
 
-@given(st.integers(-10**20, 10**20))
-def test_keys_of_integers_and_their_text_agree_when_made(number):
-    assert as_key(number, "id") == as_key(str(number), "id") == as_key(str(number), "other")
-
-
-@settings(max_examples=200)
-@given(st.sets(st.binary(min_size=1, max_size=4).filter(lambda key: b"\0" not in key), max_size=20),
-       st.lists(st.binary(min_size=1, max_size=8).filter(lambda key: b"\0" not in key), max_size=20))
-def test_keys_are_found_where_they_are_when_their_lengths_differ(known, asked):
-    vocabulary = np.array(sorted(known), dtype=f"S{max(map(len, known), default=1)}")
-    found = look_up(vocabulary, np.array(asked, dtype="S8"))
-    assert found.tolist() == [sorted(known).index(key) if key in known else -1 for key in asked]
-    assert [look_up_one(vocabulary, key) for key in asked] == found.tolist()
-
-
-@given(st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=6), st.data())
-def test_rows_are_the_lists_when_taken_in_any_order(lists, data):
-    ragged = Ragged.of(lists)
-    rows = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=8))
-    taken = ragged.take(np.array(rows, np.int64))
-    assert [taken.row(i).tolist() for i in range(len(rows))] == [lists[row] for row in rows]
-    assert ragged.one_each == all(len(part) == 1 for part in lists)
-
-
 def test_spec_is_the_same_when_it_went_through_json():
     assert FeatureSpec.from_json(SPEC.to_json()) == SPEC
 
@@ -134,13 +107,11 @@ def test_spec_is_the_same_when_it_went_through_json():
     ({"user_fields": [{"name": "user_id", "kind": "dense"}]}, "not a usable name"),
     ({"user_fields": [{"name": "two words", "kind": "dense"}]}, "not a usable name"),
     ({"user_fields": [{"name": "age", "kind": "text"}]}, "kind 'text'"),
-    ({"user_fields": [{"nom": "age", "kind": "dense"}]}, "is not a FeatureSpec"),
     ({"negatives": "some"}, "negatives 'some' is unknown"),
     ({"history_length": 0}, "history_length 0"),
     ({"key_families": [{"name": "f", "item_field": "price", "via": "match"}]}, "not a categorical or multi item"),
     ({"key_families": [{"name": "f", "item_field": "brand", "via": "magic"}]}, "via 'magic'"),
     ({"key_families": [{"name": "f", "item_field": "brand", "via": "co_click"}]}, "needs at least 1"),
-    ({"unheard": 1}, "is not a FeatureSpec"),
 ])
 def test_spec_is_refused_when_a_declaration_is_wrong(change, said):
     with pytest.raises(FeatureError, match=said):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from index_store.search.beam_curve import BeamCurve, BeamPoint
+from index_store.search.beam_curve import Beam, BeamCurve, BeamPoint
 
 CURVE = [{"beam_width": [4, 40], "overlap": 0.9, "pairs": 900.0}, {"beam_width": [2, 10], "overlap": 0.5, "pairs": 200},
          {"beam_width": [3, 20], "overlap": 0.7, "pairs": 400}, {"beam_width": [8, 80], "overlap": 0.88, "pairs": 2000}]
@@ -41,7 +41,7 @@ def test_one_number_stands_for_all_levels_when_the_bundle_is_old():
 
 def test_default_answers_everything_when_nothing_was_measured():
     empty = curve([])
-    assert empty.for_overlap(0.9) == empty.for_pairs(5.0) == empty.default == BeamPoint((3, 20), None)
+    assert empty.for_overlap(0.9) == empty.for_pairs(5.0) == empty.default == Beam((3, 20), None)
 
 
 @pytest.mark.parametrize("entry", [{}, {"beam_width": [1], "overlap": 0.5, "pairs": 1}, {"beam_width": [1, 0],

@@ -1,64 +1,15 @@
-"""Beam and exhaustive search over random trees, under a fake scorer that deals in small integers, so that many tie."""
+"""Beam search over random trees, under a fake scorer."""
 
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from index_store.search.beam_search import MOST_WIDENED, BeamSearch
-from index_store.search.deadline import Pace
 from index_store.search.exhaustive_search import ExhaustiveSearch
-from index_store.search.ranking import LEAST_BLOCK
-from index_store.targeting.eligibility import Eligible
 from index_store.tree.tree import build_tree
-
-WEIGHTS = np.array([1.0, 2.0], np.float32)
-
-
-@dataclass
-class FakeScorer:
-    """Two tasks' logits for every node of every level, and a record of what was asked."""
-
-    logits: list[np.ndarray]
-    asked: dict[int, list[int]] = field(default_factory=dict)
-    ensemble: tuple[int, ...] = ()
-
-    def score(self, query, level, nodes):
-        assert query == "query"
-        asked = self.asked.setdefault(level, [])
-        assert not set(asked) & set(nodes.tolist()), "a node was scored twice"
-        assert not asked or level == len(self.logits), "only the items' level may be asked in parts"
-        asked.extend(nodes.tolist())
-        return self.logits[level - 1][nodes]
-
-
-@st.composite
-def worlds(draw):
-    """A tree, a scorer over it, excluded rows (some twice) and top_k."""
-    items, inner = draw(st.integers(1, 400)), draw(st.integers(0, 3))
-    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    codes = random.integers(0, draw(st.integers(1, 5)), (items, inner))
-    tree = build_tree(codes, random.normal(size=(items, 2)).astype(np.float32))
-    logits = [random.integers(-2, 3, (tree.size(level), 2)).astype(np.float32) for level in range(1, tree.depth + 1)]
-    excluded = random.integers(0, items, draw(st.integers(0, items)))
-    return tree, logits, excluded, draw(st.integers(1, items + 3) | st.integers(1, 5))
-
-
-def reference(tree, logits, excluded, top_k):
-    """(score, row) of the best items, by sorting all of them."""
-    scores = logits[-1] @ WEIGHTS
-    allowed = [(-scores[at], row) for at, row in enumerate(tree.rows.tolist()) if row not in set(excluded.tolist())]
-    return [(-score, row) for score, row in sorted(allowed)[:top_k]]
-
-
-def allowed(tree, excluded):
-    return Eligible.of(tree.n_items, None, tree.position_of_row[excluded])
-
-
-def pairs(result):
-    return list(zip(result.scores.tolist(), result.rows.tolist(), strict=True))
+from tests.index_store.search.fake_scorer import WEIGHTS, FakeScorer, PlantedTime, allowed, pairs, reference, worlds
 
 
 @settings(max_examples=300, deadline=None)
@@ -104,15 +55,14 @@ def test_result_is_full_and_allowed_when_the_beam_is_narrow(world, widths):
 @given(worlds(), st.integers(1, 4))
 def test_kept_nodes_are_the_best_when_the_first_level_is_cut(world, width):
     tree, logits, _, _ = world
-    if tree.depth < 2 or tree.size(1) <= width:
-        return
+    assume(tree.depth > 1 and tree.size(1) > width)
     scorer = FakeScorer(logits)
     BeamSearch(tree, scorer).search("query", top_k=1, beam_width=width, task_weights=WEIGHTS)
     scores = logits[0] @ WEIGHTS
     kept = sorted(sorted(range(tree.size(1)), key=lambda node: (-scores[node], node))[:width])
     expected = tree.children(1, np.array(kept)).tolist()
-    if len(expected) > width or tree.depth == 2:
-        assert scorer.asked[2] == expected
+    assume(len(expected) > width or tree.depth == 2)  # else level 2 fits into the beam and is not scored
+    assert scorer.asked[2] == expected
 
 
 def test_search_refuses_when_the_beam_names_another_number_of_levels():
@@ -140,17 +90,6 @@ def test_few_eligible_items_are_scored_directly_when_the_beam_would_cost_more():
     assert list(scorer.asked) == [3]
     assert sorted(tree.rows[scorer.asked[3]].tolist()) == list(range(20))
     assert pairs(result) == reference(tree, logits, gone, 5)
-
-
-@dataclass
-class PlantedTime:
-    """A Deadline with the given seconds left, one a question, and the last one from then on; a pair takes a second."""
-
-    seconds: list[float]
-    pace: Pace = field(default_factory=lambda: Pace(1.0))
-
-    def left(self):
-        return self.seconds.pop(0) if len(self.seconds) > 1 else self.seconds[0]
 
 
 @settings(max_examples=200, deadline=None)
@@ -197,38 +136,6 @@ def test_a_beam_in_place_of_direct_scoring_counts_as_narrowed():
     assert len(hurried.rows) == 250
 
 
-def test_exhaustive_search_scores_some_when_no_time_is_left():
-    tree = build_tree(np.zeros((3 * LEAST_BLOCK, 1), np.int64), np.ones((3 * LEAST_BLOCK, 2), np.float32))
-    logits = [np.zeros((1, 2), np.float32), np.zeros((3 * LEAST_BLOCK, 2), np.float32)]
-    result = ExhaustiveSearch(tree, FakeScorer(logits)).search("query", top_k=5, task_weights=WEIGHTS,
-                                                               deadline=PlantedTime([0.0]))
-    assert (result.pairs_scored, result.coverage, len(result.rows)) == (LEAST_BLOCK, pytest.approx(1 / 3), 5)
-
-
-def test_pace_follows_the_searches_when_they_slow_down():
-    pace = Pace(1e-6)
-    for _ in range(200):
-        pace.observe(1, 1000, 4e-3)
-    assert pace.seconds_per_pair(1) == pytest.approx(4e-6, rel=0.01)
-    assert pace.seconds_per_pair(2) == 1e-6
-
-
-def test_pace_is_kept_when_tiny_searches_come_between():
-    pace = Pace(1e-6)
-    for _ in range(100):
-        pace.observe(1, 5000, 5e-3)
-        pace.observe(1, 1, 3e-4)
-    assert pace.seconds_per_pair(1) == pytest.approx(1e-6, rel=0.1)
-
-
-def test_pace_of_a_plan_is_that_of_its_levels():
-    pace = Pace(1.0)
-    for _ in range(300):
-        pace.observe(1, 20, 400.0)  # 20 seconds a pair
-        pace.observe(3, 1000, 500.0)  # half a second
-    assert pace.seconds({1: 10.0, 2: 7.0, 3: 100.0}) == pytest.approx(10 * 20 + 7 * 1 + 100 * 0.5, rel=1e-4)
-
-
 def test_targeted_search_is_whole_when_its_eligible_pairs_fit():
     random = np.random.default_rng(0)
     codes = np.stack([random.integers(0, 60, 20_000), random.integers(0, 20, 20_000)], axis=1)
@@ -254,24 +161,3 @@ def test_most_promising_items_are_scored_when_time_runs_out_at_the_last_level():
     best_node = tree.node_of_position(1)[tree.position_of_row[result.rows]]
     assert set(best_node.tolist()) == {9}
     assert result.narrowed
-
-
-def test_scores_that_are_no_numbers_come_last():
-    tree = build_tree(np.zeros((6, 0), np.int64), np.ones((6, 2), np.float32))
-    logits = np.ones((6, 2), np.float32) * np.array([1, 2, np.nan, 3, np.nan, 0], np.float32)[:, None]
-    result = ExhaustiveSearch(tree, FakeScorer([logits])).search("query", top_k=4, task_weights=WEIGHTS)
-    assert result.rows.tolist() == [3, 1, 0, 5]
-
-
-def test_choices_are_told_when_they_are_asked_for():
-    random = np.random.default_rng(1)
-    tree = build_tree(random.integers(0, 6, (300, 2)), random.normal(size=(300, 2)).astype(np.float32))
-    logits = [random.normal(size=(tree.size(level), 2)).astype(np.float32) for level in (1, 2, 3)]
-    scorer = FakeScorer(logits)
-    result = BeamSearch(tree, scorer).search("query", top_k=5, beam_width=2, task_weights=WEIGHTS, trace=True)
-    assert [step.level for step in result.steps] == [1, 2, 3]
-    for step in result.steps:
-        assert step.nodes.tolist() == scorer.asked[step.level]
-        np.testing.assert_array_equal(step.scores, logits[step.level - 1][step.nodes] @ WEIGHTS)
-        assert step.scores[step.kept].min() >= step.scores[~step.kept].max()
-    assert sorted(tree.rows[result.steps[-1].nodes[result.steps[-1].kept]]) == sorted(result.rows)

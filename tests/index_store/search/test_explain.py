@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from index_store.search.beam_search import BeamSearch
-from index_store.search.deadline import Deadline, Pace
+from index_store.search.deadline import Deadline, SearchCost
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.explain import Explainer
 from index_store.search.ranking import SearchResult
@@ -93,7 +93,7 @@ def test_explanations_are_the_same_when_a_deadline_is_far_away(ensemble):
 
     plain = explained(None)
     assert {found.outcome for found in plain} == {"returned", "outscored", "pruned"}
-    assert explained(Deadline(np.inf, Pace())) == plain
+    assert explained(Deadline(np.inf, SearchCost())) == plain
 
 
 def test_item_was_cut_short_when_its_branch_was_kept_but_never_scored():

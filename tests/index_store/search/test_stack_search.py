@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index_store.search.beam_search import BeamSearch
-from index_store.search.deadline import Pace
+from index_store.search.deadline import SearchCost
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.explain import Explainer
 from index_store.search.ranking import LEAST_BLOCK
 from index_store.targeting.eligibility import Eligible, PositionBitmap
 from index_store.tree.tree import build_tree
-from tests.index_store.search.test_beam_search import PlantedTime
+from tests.index_store.search.fake_scorer import PlantedTime
 from tests.index_store.stacks import ONE, Stack, query, stacks
 
 TOLERANCE = 1e-5
@@ -122,11 +122,11 @@ def test_exhaustive_search_scores_the_nodes_of_those_items_alone_that_fit_before
 
 
 def slow_above(factor):
-    """A pace at which a pair takes one second at level 2, and so many times longer at level 1."""
-    pace = Pace(1.0)
+    """The cost of pairs that take one second each at level 2, and `factor` seconds at level 1."""
+    cost = SearchCost(1.0)
     for _ in range(300):
-        pace.observe(1, 100, 100.0 * factor)
-    return pace
+        cost.observe(1, 100, 100.0 * factor)
+    return cost
 
 
 @pytest.mark.parametrize(("seconds", "narrowed"), [(200.0, False), (199.0, True)])

@@ -61,7 +61,7 @@ def test_kernel_reports_each_block_of_each_scorer_against_the_peak(bundle, level
 def test_kernel_says_why_when_there_is_no_bundle(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["loadtest", "kernel", "--bundle", str(tmp_path / "nowhere")])
     assert main() == 1
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
 
 
 def test_kernel_writes_what_it_prints(tiny_bundle, tmp_path, monkeypatch, capsys):

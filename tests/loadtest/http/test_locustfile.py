@@ -117,7 +117,7 @@ def test_locust_ends_at_once_when_the_bundle_is_not_there(service, tmp_path):
     done, _ = run_locust(tmp_path / "nowhere", service.http.base_url, tmp_path)
     assert done.returncode == 1
     assert "error: bundle" in done.stderr
-    assert "is no folder" in done.stderr
+    assert "is not a folder" in done.stderr
 
 
 def test_every_option_has_its_row_with_its_variable_and_default_when_docs_are_read():

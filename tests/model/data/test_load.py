@@ -120,8 +120,8 @@ def test_write_folder_removes_what_another_source_left(tiny, tmp_path):
 
 @pytest.mark.parametrize(("text", "says"), [
     ("{", "declares no fields: .* see docs/data.md"),
-    ("[]", "is not a FeatureSpec"),
-    ('{"tasks": []}', "is not a FeatureSpec"),
+    ("[]", r"the declaration is \[\]; give an object with user_fields"),
+    ('{"tasks": []}', r"lacks the key 'user_fields'; give a list, each entry an object with name, kind"),
 ])
 def test_features_json_is_refused_when_it_is_no_spec(tiny, tmp_path, text, says):
     tiny.save(tmp_path)

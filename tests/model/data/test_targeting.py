@@ -60,10 +60,10 @@ def test_there_is_no_targeting_when_the_column_is_missing_or_null(tiny, tmp_path
 
 
 @pytest.mark.parametrize(("text", "says"), [
-    ("country = nl", "targeting is no JSON"),
-    ("", "targeting is no JSON"),
-    ('{"field": "weather", "in": []}', "targeting.field is 'weather', no field that can be read here; use one of age, "
-                                       "country, hour, interests"),
+    ("country = nl", "targeting is not valid JSON"),
+    ("", "targeting is not valid JSON"),
+    ('{"field": "weather", "in": []}', "targeting.field is 'weather', not a field that can be read here; "
+                                       "use one of age, country, hour, interests"),
     ('{"all": [{"field": "country", "in": ["nl", 1.5]}]}', r"targeting.all\[0\].in\[1\] 1.5 is a float"),
     ('{"field": "price", "at_least": 3}', "targeting.field is 'price'"),
 ])

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from index_store.features.postings import ItemKeys, item_features, user_keys
+from index_store.features.interaction import item_features
+from index_store.features.postings import ItemKeys
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import all_item_keys
+from index_store.features.user_keys import user_keys
 from model.data.load import Events
 from model.examples.co_click import SHRINKAGE, co_click
 from model.examples.moments import FOLDS, Clicks, Moments, fold_of_users, key_index

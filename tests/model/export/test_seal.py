@@ -59,7 +59,7 @@ def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
     assert set(quality["ne"]) == {"click", "conversion"}
     report = json.loads(command("loadtest", "bench", "--bundle", out, "--data", data, "--queries", 20).splitlines()[-1])
     check_bench(report, quality)
-    assert "exists already" in command("model", "export", "--run", run, "--out", out, code=1)
+    assert "already exists" in command("model", "export", "--run", run, "--out", out, code=1)
     assert "holds a run already" in command("model", "train", "--data", data, "--out", run, code=1)
 
 
@@ -114,7 +114,7 @@ def test_halves_keep_the_scores_within_their_own_tolerance(trained, tmp_path):
 
 
 def test_a_failed_export_leaves_nothing_behind(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr("model.export.golden.PARITY", -1.0)
+    monkeypatch.setattr("index_store.bundle.graphs.SCORE_TOLERANCE", -1.0)
     with pytest.raises(ParityError):
         export(trained, tmp_path / "bundle", {})
     assert list(tmp_path.iterdir()) == []
@@ -122,7 +122,7 @@ def test_a_failed_export_leaves_nothing_behind(trained, tmp_path, monkeypatch):
 
 def test_a_bundle_is_never_overwritten(trained, tmp_path):
     (tmp_path / "bundle").mkdir()
-    with pytest.raises(BundleError, match="exists already"):
+    with pytest.raises(BundleError, match="already exists"):
         export(trained, tmp_path / "bundle", {})
 
 

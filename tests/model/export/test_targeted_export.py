@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from index_store.targeting.predicates import parse_predicate
-from index_store.targeting.targeting import Audience, Targeting
+from index_store.targeting.targeting import RequestTargeting, Targeting
 from model.data.targeting import AdPredicates
 from model.export.golden import golden_answers, golden_users
 from model.export.seal import assemble
@@ -33,7 +33,7 @@ def content(trainer):
 @pytest.mark.parametrize(("parity", "allowed"), [(b"0", {0, 1, 2}), (b"1", {0, 2}), (None, {0})])
 def test_predicates_stay_with_their_ads_when_the_tree_reorders_them(content, parity, allowed):
     targeting = Targeting(content.encoder, content.items, content.tree, content.targeting)
-    eligible = targeting.eligible(Audience({} if parity is None else {"parity": [parity]}))
+    eligible = targeting.eligible(RequestTargeting({} if parity is None else {"parity": [parity]}))
     found = np.arange(80) if eligible is None else content.tree.rows[eligible.positions()]
     assert sorted(found.tolist()) == [row for row in range(80) if row % 3 in allowed]
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from index_store.features.postings import feature_names
+from index_store.features.interaction import feature_names
 from model.config import MoNNConfig
 from model.network.folding import Split
 from model.network.monn import MoNN, Scorer

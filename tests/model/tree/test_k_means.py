@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from index_store.features.postings import ItemKeys, item_features, node_features, user_keys
+from index_store.features.interaction import item_features, node_features
+from index_store.features.postings import ItemKeys
 from index_store.features.tower_inputs import all_item_keys
+from index_store.features.user_keys import user_keys
 from index_store.tree.node_content import level_postings, node_means
 from index_store.tree.tree import build_tree
 from model.config import ConfigError

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from index_store.bundle.bundle import Bundle
-from service.bundles.golden import TOLERANCE, replay, warm_up
+from index_store.bundle.graphs import SCORE_TOLERANCE
+from service.bundles.golden import replay, warm_up
 from service.retrieval.retriever import Retriever
 from tests.resealed import reseal
 
@@ -36,7 +37,7 @@ def test_all_pass_when_the_bundle_is_right(tiny_bundle, how):
     done = replayed(tiny_bundle, how)
     assert [one.number for one in done] == list(range(1, 8))
     assert [one.ads for one in done] == [20, 20, 20, 20, 5, 20, 20]
-    assert all(one.problem is None and one.difference < TOLERANCE for one in done)
+    assert all(one.problem is None and one.difference < SCORE_TOLERANCE for one in done)
 
 
 def test_rank_and_both_scores_are_named_when_a_score_differs(tiny_bundle, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
-from index_store.search.beam_curve import BeamPoint
+from index_store.search.beam_curve import Beam
 from service.contract.query import Query
 from service.retrieval.beam_choice import BeamChoice, read_curve
 from tests.resealed import reseal
@@ -53,7 +53,7 @@ def test_budget_buys_a_narrower_beam_when_searches_and_the_rest_take_long(beams)
 def test_curve_is_empty_when_none_was_measured(tiny_bundle, tmp_path):
     for n, evaluation in enumerate(({}, [], {"beam_curve": []})):
         curve = read_curve(opened(tiny_bundle, tmp_path / str(n), evaluation))
-        assert (curve.points, curve.default) == ((), BeamPoint((3, 6), None))
+        assert (curve.points, curve.default) == ((), Beam((3, 6), None))
 
 
 @pytest.mark.parametrize("curve", [[{"beam_width": [1]}], [{"beam_width": [1, 2], "overlap": 0.5}], 5,

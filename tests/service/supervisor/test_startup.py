@@ -29,7 +29,7 @@ def damaged(source, folder, name, how):
     ("scorer_1.onnx", "truncated", "bytes, the manifest says"),
     ("tables/user.country.npy", "one bit flipped", "has checksum"),
     ("tree/rows.npy", "truncated", "bytes, the manifest says"),
-    ("manifest.json", "missing", "no sealed bundle"),
+    ("manifest.json", "missing", "not a sealed bundle"),
     ("manifest.json", "truncated", "not readable"),
     ("manifest.json", "newer", f"format version {FORMAT_VERSION + 1}, this program reads up to {FORMAT_VERSION}"),
 ])
@@ -47,7 +47,7 @@ def test_service_refuses_to_start_when_the_bundle_is_broken(tiny_bundle, tmp_pat
 def test_service_refuses_to_start_when_there_is_no_bundle(tmp_path):
     done = command_line(tmp_path / "nowhere")
     assert done.returncode == 1
-    assert "is no folder; name the folder that `python -m model export` wrote" in done.stderr
+    assert "is not a folder; name the folder that `python -m model export` wrote" in done.stderr
 
 
 def test_pointer_decides_what_is_served_when_the_folder_holds_bundles(tiny_bundle, fresh_bundle, tmp_path):

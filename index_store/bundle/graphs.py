@@ -1,0 +1,33 @@
+"""The ONNX graphs of a bundle: names of their inputs and outputs, and how closely they must match the torch model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+USER_INPUT, USER_EMBEDDING = "user_input", "user_embedding"
+"""Input and output of the user tower: (N, D_in) -> (N, Du) float32."""
+
+ITEM_INPUT, ITEM_EMBEDDING = "item_input", "item_embedding"
+"""Input and output of the item tower: (N, D_in) -> (N, Di) float32."""
+
+ITEM_EMBEDDINGS, INTERACTION, LOGITS = "item_embeddings", "interaction", "logits"
+"""Inputs of a scorer besides USER_EMBEDDING (1, Du): (C, Di) float32 or float16 and (C, F); output (C, tasks)."""
+
+SCORER_INPUTS = (USER_EMBEDDING, ITEM_EMBEDDINGS, INTERACTION)
+
+SCORE_TOLERANCE = 1e-4
+HALF_SCORE_TOLERANCE = 1e-2
+"""Largest difference of a logit or score from the torch model's, with embeddings stored as float32 or float16."""
+
+
+def scorer_inputs(user: NDArray[Any], items: NDArray[Any], interaction: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Inputs of a scorer by name: user (1, Du), items (C, Di), interaction (C, F)."""
+    return dict(zip(SCORER_INPUTS, (user, items, interaction), strict=True))
+
+
+def score_tolerance(embeddings: NDArray[Any]) -> float:
+    """Largest difference of a score, by the type that embeddings are stored as."""
+    return SCORE_TOLERANCE if embeddings.dtype == np.float32 else HALF_SCORE_TOLERANCE

@@ -1,0 +1,139 @@
+"""Interaction features of candidates (Section 2, I2IF): a user's keys against the keys of items and nodes.
+
+The features of a candidate are, per family and value, the maximum over the user's keys that it holds. A node holds the
+keys of all its members, so its features are the maximum over its members: an upper bound, as in a heap. The cost is the
+postings touched, never users x items.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.features.encoder import FeatureSpec
+from index_store.features.postings import ItemKeys
+from index_store.features.ragged import Ragged, expand_ranges
+from index_store.features.user_keys import KeyHits, values_per_key
+
+SCRATCH = 1 << 21
+"""Elements of the scratch arrays of a batch; larger batches of users are split."""
+
+
+def feature_names(spec: FeatureSpec) -> list[str]:
+    """Names of the F interaction features, in column order."""
+    return [f"{family.name}.{value}" for family in spec.key_families for value in values_per_key(spec)]
+
+
+def node_features(hits: KeyHits, families: int, postings: Ragged, n_nodes: int, nodes: NDArray[np.integer],
+                  slots: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+    """Interaction features of B users with index nodes of one level, from the postings of their keys.
+
+    Args:
+        hits: the users' keys.
+        families: number of key families.
+        postings: key -> nodes of this level.
+        n_nodes: nodes of this level.
+        nodes: (C,) distinct candidates, the same for all users, or (B, C) each user's own, which may repeat.
+        slots: at least n_nodes zeros, for shared candidates; used as scratch and left as zeros. None allocates them.
+
+    Returns:
+        (B, C, F) float32; zeros for a candidate that holds none of the keys.
+    """
+    users, candidates = len(hits.indptr) - 1, nodes.shape[-1]
+    if nodes.ndim == 1:
+        slot = np.zeros(n_nodes, np.int32) if slots is None else slots[:n_nodes]
+        slot[nodes] = np.arange(1, candidates + 1, dtype=np.int32)
+        chunk = max(1, SCRATCH // (candidates * families * hits.values.shape[1] + 1))
+        parts = [_maxima(hits, start, min(chunk, users - start), postings, slot[None], candidates, families)
+                 for start in range(0, users, chunk)]
+        slot[nodes] = 0
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    chunk = max(1, SCRATCH // max(n_nodes, candidates * families * hits.values.shape[1]))
+    parts = []
+    for start in range(0, users, chunk):
+        own = nodes[start:start + chunk]
+        first = np.arange(len(own))[:, None]
+        slot = np.zeros((len(own), n_nodes), np.int32)
+        slot[first, own] = np.arange(1, candidates + 1, dtype=np.int32)
+        parts.append(_maxima(hits, start, len(own), postings, slot, candidates, families)[first, slot[first, own] - 1])
+    return np.concatenate(parts)
+
+
+def _maxima(hits: KeyHits, start: int, count: int, postings: Ragged, slot: NDArray[np.int32], candidates: int,
+            families: int) -> NDArray[np.float32]:
+    """Maximum values of users [start, start + count) for each candidate: (count, candidates, F).
+
+    `slot` (1 or count, n_nodes) maps a node to 1 + its candidate, and to 0 if it is not a candidate.
+    """
+    first, last = int(hits.indptr[start]), int(hits.indptr[start + count])
+    keys, values = hits.keys[first:last], hits.values[first:last]
+    begins = postings.indptr.take(keys)
+    lengths = postings.indptr.take(keys + 1)
+    lengths -= begins
+    reached = postings.values.take(expand_ranges(begins, lengths))
+    key = np.arange(len(keys)).repeat(lengths)
+    if count == 1:
+        found = slot[0].take(reached)
+    else:
+        bounds = hits.indptr[start:start + count + 1]
+        owner = np.arange(count).repeat(bounds[1:] - bounds[:-1])
+        found = slot.take(owner.take(key) * (slot.shape[1] if len(slot) > 1 else 0) + reached)
+    hit = found.nonzero()[0]  # on fine levels most nodes that a key reaches are not candidates
+    key = key.take(hit)
+    cell = (found.take(hit).astype(np.int64) - 1) * families
+    cell += hits.families[first:last].take(key)
+    if count > 1:
+        cell += owner.take(key) * (candidates * families)
+    width = values.shape[1]
+    features = np.zeros((count * candidates * families, width), np.float32)
+    of_hit = values.take(key, axis=0)
+    for value in range(width):
+        np.maximum.at(features[:, value], cell, of_hit[:, value])
+    return features.reshape(count, candidates, families * width)
+
+
+def item_features(hits: KeyHits, item_keys: ItemKeys, items: NDArray[np.integer],
+                  slots: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Interaction features of B users with items: looks up each candidate's keys among the user's.
+
+    Gives what `node_features` would for nodes of one item, but from the item's list of keys instead of each key's
+    postings: candidates are few and hold few keys per family, while the postings of a common key are long.
+
+    Args:
+        hits: the users' keys.
+        item_keys: the keys of the catalogue's items.
+        items: (C,) the same items for all users, or (B, C) each user's own.
+        slots: at least n_keys zeros; used as scratch and left as zeros.
+
+    Returns:
+        (B, C, F) float32.
+    """
+    users, width = len(hits.indptr) - 1, hits.values.shape[1]
+    features = np.empty((users, items.shape[-1], item_keys.families * width), np.float32)
+    held = item_keys.lists.values.reshape(-1, item_keys.families) if item_keys.lists.one_each else None
+    values = np.zeros((len(hits.values) + 1, width), np.float32)
+    values[1:] = hits.values
+    shared = held.take(items, axis=0) if held is not None and items.ndim == 1 else None
+    for user in range(users):
+        first, last = int(hits.indptr[user]), int(hits.indptr[user + 1])
+        keys = hits.keys[first:last]
+        slots[keys] = np.arange(first + 1, last + 1, dtype=np.int32)
+        own = items if items.ndim == 1 else items[user]
+        if held is None:
+            features[user] = _listed(item_keys.take(own), slots, values)
+        else:
+            at = slots.take(held.take(own, axis=0) if shared is None else shared)
+            values.take(at, axis=0, out=features[user].reshape(*at.shape, width))
+        slots[keys] = 0
+    return features
+
+
+def _listed(item_keys: ItemKeys, slots: NDArray[np.int32], values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Maximum of `values` over each list of keys of C items: (C, F)."""
+    lists = item_keys.lists
+    found = values.take(slots.take(lists.values), axis=0)
+    result = np.zeros((len(lists), values.shape[1]), np.float32)
+    filled = np.flatnonzero(lists.lengths)
+    if len(filled):
+        result[filled] = np.maximum.reduceat(found, lists.indptr[filled], axis=0)
+    return result.reshape(-1, item_keys.families * values.shape[1])

@@ -1,0 +1,110 @@
+"""User keys: the keys that a user's history and fields reach in the index, each with its values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.features.encoder import Features, FeatureSpec
+from index_store.features.postings import KeyIndex
+from index_store.features.ragged import Ragged, expand_ranges
+
+
+@dataclass(frozen=True)
+class KeyHits:
+    """Distinct keys of B users; those of user b are `[indptr[b], indptr[b + 1])`.
+
+    Attributes:
+        indptr: (B + 1,) int64.
+        keys: (M,) int32, ascending within a row.
+        families: (M,) int64, the family of each key.
+        values: (M, values per key) float32, all >= 0.
+    """
+
+    indptr: NDArray[np.int64]
+    keys: NDArray[np.int32]
+    families: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+
+def values_per_key(spec: FeatureSpec) -> tuple[str, ...]:
+    """Names of the values of each key; recency needs an ordered history."""
+    return ("matches", "weight", "best", "recency") if spec.history_ordered else ("matches", "weight", "best")
+
+
+def user_keys(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragged,
+              item_fields: Mapping[str, Ragged]) -> KeyHits:
+    """The keys of B users, each with its values.
+
+    `matches` = log(1 + sources that reach the key), `weight` = log(1 + sum of their weights) and `best` = the largest
+    of these weights; `recency` = 1 / (1 + rank in the history) of the most recent of them, 0 from a user field.
+
+    Args:
+        index: the key families.
+        spec: declares the users' fields.
+        users: features of B rows.
+        history: B rows of item rows, most recent first.
+        item_fields: item field -> ids by item row.
+    """
+    sources, owners, recencies = _sources(index, spec, users, history, item_fields)
+    starts = index.reach.indptr.take(sources)
+    fan_out = index.reach.indptr.take(sources + 1) - starts
+    at = expand_ranges(starts, fan_out)
+    pair = np.repeat(owners * index.n_keys, fan_out) + index.reach.values.take(at)
+    order = np.argsort(pair, kind="stable")
+    pair = pair.take(order)
+    users_in = len(history)
+    if not len(pair):
+        nothing = np.empty((0, len(values_per_key(spec))), np.float32)
+        return KeyHits(np.zeros(users_in + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.int64), nothing)
+    begins = np.empty(len(pair), bool)
+    begins[0] = True
+    np.not_equal(pair[1:], pair[:-1], out=begins[1:])
+    first = np.flatnonzero(begins)
+    ends = np.empty_like(first)
+    ends[:-1], ends[-1] = first[1:], len(pair)
+    weights = index.weights.take(at.take(order))
+    values = np.empty((len(first), len(values_per_key(spec))), np.float32)
+    values[:, 0] = np.log1p(ends - first)
+    values[:, 1] = np.log1p(np.add.reduceat(weights, first))
+    values[:, 2] = np.maximum.reduceat(weights, first)
+    if spec.history_ordered:
+        values[:, 3] = np.maximum.reduceat(np.repeat(recencies, fan_out).take(order), first)
+    pair = pair.take(first)
+    indptr = np.searchsorted(pair, np.arange(users_in + 1) * index.n_keys)
+    keys = (pair if users_in == 1 else pair % index.n_keys).astype(np.int32)
+    return KeyHits(indptr, keys, np.searchsorted(index.starts, keys, side="right") - 1, values)
+
+
+def _sources(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragged, item_fields: Mapping[str, Ragged]
+             ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Sources of B users in all families, with the user and the recency of each: three (S,)."""
+    lengths = history.lengths
+    of_history = np.repeat(np.arange(len(lengths)), lengths)
+    recency = np.reciprocal(np.arange(1.0, len(of_history) + 1) - history.indptr.take(of_history)).astype(np.float32)
+    sources, owners, recencies = [], [], []
+    for family, start in zip(index.families, index.source_starts[:-1], strict=True):
+        if family.user_field:
+            ids = _field(spec, users, family.user_field)
+            owners.append(np.repeat(np.arange(len(ids)), ids.lengths))
+            recencies.append(np.zeros(len(ids.values), np.float32))
+        else:
+            ids = item_fields[family.item_field].take(history.values)
+            owners.append(of_history if ids.one_each else np.repeat(of_history, ids.lengths))
+            recencies.append(recency if ids.one_each else np.repeat(recency, ids.lengths))
+        sources.append(ids.values + start)
+    if not sources:
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
+    return np.concatenate(sources), np.concatenate(owners), np.concatenate(recencies)
+
+
+def _field(spec: FeatureSpec, users: Features, name: str) -> Ragged:
+    """Ids of a categorical or multi field of B users."""
+    multi = spec.fields("user", "multi")
+    if name in multi:
+        return users.multi[multi.index(name)]
+    column = users.categorical[:, spec.fields("user", "categorical").index(name)]
+    return Ragged.singles(np.ascontiguousarray(column))

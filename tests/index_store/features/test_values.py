@@ -1,0 +1,61 @@
+"""Single values in canonical form, and their look-up in sorted vocabularies."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index_store.features.values import (
+    MAX_ID_BYTES,
+    MAX_LIST,
+    FeatureError,
+    as_key,
+    as_keys,
+    as_number,
+    look_up,
+    look_up_one,
+    standardised,
+)
+
+
+@given(st.integers(-10**20, 10**20))
+def test_keys_of_integers_and_their_text_agree_when_made(number):
+    assert as_key(number, "id") == as_key(str(number), "id") == as_key(str(number), "other")
+
+
+@settings(max_examples=200)
+@given(st.sets(st.binary(min_size=1, max_size=4).filter(lambda key: b"\0" not in key), max_size=20),
+       st.lists(st.binary(min_size=1, max_size=8).filter(lambda key: b"\0" not in key), max_size=20))
+def test_keys_are_found_where_they_are_when_their_lengths_differ(known, asked):
+    vocabulary = np.array(sorted(known), dtype=f"S{max(map(len, known), default=1)}")
+    found = look_up(vocabulary, np.array(asked, dtype="S8"))
+    assert found.tolist() == [sorted(known).index(key) if key in known else -1 for key in asked]
+    assert [look_up_one(vocabulary, key) for key in asked] == found.tolist()
+
+
+@pytest.mark.parametrize(("value", "said"), [
+    (True, "True is a bool"), (1.5, "1.5 is a float"), (None, "None is a NoneType"), ("", "is empty"),
+    ("ü" * 65, f"has 130 bytes; at most {MAX_ID_BYTES}"), ("a\0b", "NUL"), ("\ud800", "not valid Unicode")])
+def test_key_is_refused_when_it_cannot_be_one(value, said):
+    with pytest.raises(FeatureError, match=said) as caught:
+        as_key(value, "country")
+    assert caught.value.name == "country"
+
+
+def test_keys_are_refused_when_there_are_too_many():
+    assert len(as_keys(["a"] * MAX_LIST, "likes")) == MAX_LIST
+    with pytest.raises(FeatureError, match=f"has {MAX_LIST + 1} values"):
+        as_keys(["a"] * (MAX_LIST + 1), "likes")
+
+
+@pytest.mark.parametrize("value", ["1", True, None, float("nan"), float("inf"), 1e39, 10**400])
+def test_number_is_refused_when_it_does_not_fit_32_bits(value):
+    with pytest.raises(FeatureError, match="age is "):
+        as_number(value, "age")
+
+
+def test_numbers_have_one_encoding_whether_they_came_in_32_or_64_bits():
+    numbers = np.random.default_rng(0).normal(30, 500, 1000)
+    assert (standardised(numbers, (31.7, 12.3)) == standardised(numbers.astype(np.float32), (31.7, 12.3))).all()
+    assert (np.diff(standardised(np.sort(numbers), (31.7, 12.3))) >= 0).all()
+    assert standardised(1e30, (0.0, 1e-9)) == 1e6

@@ -1,0 +1,94 @@
+"""Eligible ads of a request, and why others are refused, against the plain evaluator."""
+
+import threading
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index_store.targeting.eligibility import PositionBitmap
+from index_store.targeting.predicates import (
+    parse_predicate,
+)
+from index_store.targeting.targeting import MOST_MASKS, AdTargeting, RequestTargeting, SignatureCache, Targeting
+from tests.index_store.worlds import SPEC, catalogue, plainly, predicates, raw_values
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(predicates(SPEC.audience_kinds), min_size=1, max_size=5), raw_values(SPEC.user_fields),
+       raw_values(SPEC.context_fields), st.none() | predicates(SPEC.ad_kinds, ["ad-01", "ad-02"]),
+       st.lists(st.integers(0, 29), max_size=4), st.sampled_from([1, MOST_MASKS]))
+def test_eligible_ads_are_those_that_both_sides_accept_when_all_is_random(raw, user, context, asked, excluded, repeat):
+    encoder, ads, features, tree = catalogue(0, 30)
+    parsed = [parse_predicate(predicate, SPEC.audience_kinds) for predicate in raw] * repeat
+    of_row = np.random.default_rng(1).integers(0, len(parsed) + 1, len(ads)).astype(np.int32)
+    targeting = Targeting(encoder, features, tree, AdTargeting.of(encoder, parsed, of_row[tree.rows]))
+    request = RequestTargeting(targeting.attributes(None, user, context),
+                        None if asked is None else parse_predicate(asked, SPEC.ad_kinds))
+    willing = [number == 0 or plainly(raw[(number - 1) % len(raw)], user | context) for number in of_row]
+    fitting = [asked is None or plainly(asked, ad) for ad in ads]
+    expected = [row for row in range(len(ads)) if willing[row] and fitting[row] and row not in excluded]
+    for _ in range(2):  # cold, then from the cache
+        eligible = targeting.eligible(request, np.array(excluded, np.int64))
+        if eligible is None:
+            assert expected == list(range(len(ads)))
+        else:
+            assert sorted(tree.rows[eligible.positions()].tolist()) == expected
+    for row in range(len(ads)):
+        refusal = targeting.refusal(row, request)
+        assert (refusal and refusal.by) == (None if willing[row] and fitting[row] else
+                                            "request" if willing[row] else "ad")
+
+
+def test_predicates_are_kept_as_written_when_they_are_compiled():
+    encoder, _, _, tree = catalogue(0, 30)
+    raw = [{"field": "age", "at_least": 21.0}, {"not": {"field": "country", "in": ["ü"]}}]
+    parsed = [parse_predicate(predicate, SPEC.audience_kinds) for predicate in raw]
+    ads = AdTargeting.of(encoder, parsed, np.zeros(tree.n_items, np.int32))
+    assert [ads.predicate(number, encoder) for number in (1, 2)] == parsed
+
+
+def test_nothing_is_searched_for_when_nobody_targets():
+    encoder, _, features, tree = catalogue(0, 30)
+    targeting = Targeting(encoder, features, tree, None)
+    assert targeting.eligible(RequestTargeting()) is None
+    assert targeting.eligible(RequestTargeting(), np.empty(0, np.int64)) is None
+    assert targeting.eligible(RequestTargeting(), np.array([3, 3])).total == 29
+    assert targeting.eligible(RequestTargeting({}, parse_predicate({"all": []}, {}))) is None
+
+
+def test_oldest_bitmaps_go_first_when_the_cache_is_full():
+    made = []
+
+    def bitmap(key):
+        def make():
+            made.append(key)
+            return PositionBitmap.of(np.array([True]))
+
+        return make
+
+    cache = SignatureCache(2)
+    for key in (b"a", b"b", b"a", b"c", b"a", b"b"):
+        cache.get(key, bitmap(key))
+    assert made == [b"a", b"b", b"c", b"b"]
+    assert len(cache) == 2
+
+
+def test_threads_get_the_right_bitmaps_when_they_share_a_full_cache():
+    encoder, _, features, tree = catalogue(0, 30)
+    targeting = Targeting(encoder, features, tree, None, cache_entries=2)
+    wrong = []
+
+    def ask(seed):
+        for at in np.random.default_rng(seed).integers(0, 30, 200).tolist():
+            asked = parse_predicate({"field": "ad_id", "in": [f"ad-{at:02d}"]}, SPEC.ad_kinds)
+            if tree.rows[targeting.eligible(RequestTargeting({}, asked)).positions()].tolist() != [at]:
+                wrong.append(at)
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(targeting.cache) <= 2

@@ -1,0 +1,68 @@
+"""The command line `python -m index_store`, in processes of its own."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from index_store.bundle import pointer
+from index_store.bundle.pointer import Pointer
+from tests.service.service_process import ROOT
+
+
+def index_store(*arguments):
+    return subprocess.run([sys.executable, "-m", "index_store", *map(str, arguments)], cwd=ROOT, capture_output=True,
+                          text=True, timeout=60)
+
+
+@pytest.fixture
+def bundles(tiny_bundle, tmp_path):
+    for name in ("one", "two"):
+        shutil.copytree(tiny_bundle, tmp_path / "bundles" / name)
+    return tmp_path / "bundles"
+
+
+def test_promote_sets_the_pointer_when_the_bundle_is_sound(bundles):
+    for name, previous in (("one", None), ("two", "one"), ("two", "one")):
+        done = index_store("promote", bundles, name)
+        assert done.returncode == 0, done.stderr
+        assert pointer.read(bundles) == Pointer(name, previous)
+    assert pointer.bundle_names(bundles) == ["one", "two"]
+
+
+def test_promote_mends_the_pointer_when_it_is_unreadable(bundles):
+    (bundles / "current").write_text("one")
+    assert index_store("promote", bundles, "two").returncode == 0
+    assert json.loads((bundles / "current").read_text()) == {"bundle": "two", "previous": None}
+
+
+@pytest.mark.parametrize(("name", "status", "said"), [("two", 1, "is missing"), ("three", 1, "is not a folder"),
+                                                      ("..", 2, "is not a bundle name")])
+def test_promote_leaves_the_pointer_when_the_bundle_is_not_fit(bundles, name, status, said):
+    pointer.replace(bundles, Pointer("one"), None)
+    (bundles / "two" / "scorer_1.onnx").unlink()
+    done = index_store("promote", bundles, name)
+    assert (done.returncode, said in done.stderr) == (status, True), done.stderr
+    assert pointer.read(bundles) == Pointer("one")
+
+
+def test_inspect_prints_the_manifest_without_its_files(tiny_bundle):
+    done = index_store("inspect", tiny_bundle)
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert printed["counts"] == {"items": 300, "users": 40}
+    assert "files" not in printed
+    assert printed["total_bytes"] > 0
+
+
+def test_verify_tells_a_sound_bundle_from_a_broken_one(bundles):
+    done = index_store("verify", bundles / "one")
+    assert done.returncode == 0, done.stderr
+    assert "is sound" in done.stdout
+    path = bundles / "one" / "tree" / "rows.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    done = index_store("verify", bundles / "one")
+    assert (done.returncode, "tree/rows.npy: has checksum" in done.stderr) == (1, True), done.stderr
