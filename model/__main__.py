@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
-from pathlib import Path
+from importlib import import_module
+from importlib.util import find_spec
+from typing import NamedTuple
 
 DESCRIPTION = """From an ad log to a sealed bundle, in three steps:
 
@@ -15,55 +16,73 @@ DESCRIPTION = """From an ad log to a sealed bundle, in three steps:
 """
 
 
+class Command(NamedTuple):
+    """A command by the names of its module and functions, so that only the one that is run is imported.
+
+    Attributes:
+        module: to import.
+        declare: function that declares the arguments on a parser.
+        run: function of the parsed arguments; returns an exit status, or None for 0.
+        help: one line.
+    """
+
+    module: str
+    declare: str
+    run: str
+    help: str
+
+
+COMMANDS = {
+    "data": Command("model.data.cli", "add_arguments", "run", "bring a log into the table format"),
+    "train": Command("model.commands", "add_train_arguments", "train", "train MoNN and learn the tree"),
+    "experiment": Command("model.experiments.cli", "add_arguments", "run",
+                          "one of the paper's tables on a data folder"),
+    "evaluate": Command("model.commands", "add_evaluate_arguments", "evaluate",
+                        "quality of a run on the events that it did not train on"),
+    "export": Command("model.commands", "add_export_arguments", "export", "seal model and tree into a bundle"),
+}
+
+
 def main() -> int:
     """Exit status: 0 fine, 1 something a person can mend (told on stderr), 130 interrupted (checkpoint kept)."""
-    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("pyarrow") is None:
+    if find_spec("torch") is None or find_spec("pyarrow") is None:
         print("error: the offline job needs the train extra; install it with `pip install 'monn-hill[train]'`",
               file=sys.stderr)
         return 1
+    args = _arguments(sys.argv[1:])
     from index_store.bundle.manifest import BundleError
     from index_store.features.values import FeatureError
-    from model.commands import ConfigError, DataError, ParityError, add_train_arguments, evaluate, export, train
-    from model.data import cli
-    from model.experiments import cli as experiments
+    from model.config import ConfigError
+    from model.data.tables import DataError
+    from model.export.errors import ParityError
     from model.training.memory import keep_freed_memory
 
-    parser = argparse.ArgumentParser(prog="python -m model", description=DESCRIPTION,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    data = commands.add_parser("data", help="bring a log into the table format", description=cli.__doc__)
-    cli.add_arguments(data)
-    add_train_arguments(commands.add_parser("train", help="train MoNN and learn the tree"))
-    experiments.add_arguments(commands.add_parser("experiment", help="one of the paper's tables on a data folder",
-                                                  description=experiments.__doc__))
-    for name, about in (("evaluate", "quality of a run on the events that it did not train on"),
-                        ("export", "seal model and tree into a bundle")):
-        command = commands.add_parser(name, help=about)
-        command.add_argument("--run", type=Path, required=True, help="folder that `train` wrote")
-        if name == "export":
-            command.add_argument("--out", type=Path, required=True, help="bundle to write; it must not exist")
-            command.add_argument("--half", action="store_true",
-                                 help="store embeddings as float16: half the memory, scores within 0.01")
-        else:
-            command.add_argument("--trees", action="store_true",
-                                 help="compare the run's tree with k-means trees over the same model instead: overlap "
-                                      "with the exhaustive answer at 1, 2 and 5 %% of its pairs")
-        command.add_argument("--users", type=int, default=0 if name == "evaluate" else 1000, metavar="N",
-                             help="test users to ask for recall, 0 = all (default %(default)s)")
-    args = parser.parse_args()
     keep_freed_memory()
+    command = COMMANDS[args.command]
     try:
-        if args.command == "data":
-            return cli.run(args)
-        {"train": train, "evaluate": evaluate, "export": export, "experiment": experiments.run}[args.command](args)
+        return getattr(import_module(command.module), command.run)(args) or 0
     except (ConfigError, DataError, FeatureError, ParityError, BundleError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; a training run goes on from its checkpoint with --resume, an experiment when it is asked "
-              "for again", file=sys.stderr)
+        print("interrupted; a training run continues from its checkpoint with --resume, an experiment when it is "
+              "started again", file=sys.stderr)
         return 130
-    return 0
+
+
+def _arguments(words: list[str]) -> argparse.Namespace:
+    """Parses the command line; imports the module of the named command only."""
+    parser = argparse.ArgumentParser(prog="python -m model", description=DESCRIPTION,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    named = next((word for word in words if not word.startswith("-")), None)
+    for name, command in COMMANDS.items():
+        own = commands.add_parser(name, help=command.help)
+        if name == named:
+            module = import_module(command.module)
+            own.description = command.help
+            getattr(module, command.declare)(own)
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

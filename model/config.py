@@ -1,11 +1,15 @@
-"""Settings of the offline job: frozen, saved with the run, rebuilt from it."""
+"""Settings of the offline job: frozen dataclasses, saved with the run and rebuilt from it.
+
+A field that can be set on the command line carries its `Flag`; `model.training.flags` turns these into arguments.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, cast
 
 OverArchName = Literal["wukong", "deepfm", "dhen", "dot"]
 Size = Literal["small", "medium", "large"]
@@ -16,12 +20,52 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True)
+class Flag:
+    """A command-line flag of a field.
+
+    Attributes:
+        help: what the setting does; the default is appended.
+        name: without the leading dashes; empty for the name of the field.
+        metavar: placeholder of the value in the help.
+        parse: from the text of the argument to the value, may raise ConfigError; None for numbers and choices, which
+            the type of the field describes.
+        many: whether the flag takes several values.
+    """
+
+    help: str
+    name: str = ""
+    metavar: str | None = None
+    parse: Callable[[str], Any] | None = None
+    many: bool = False
+
+
+def flag(help: str, **options: Any) -> dict[str, Flag]:
+    """Metadata of a field that has a flag; arguments as those of `Flag`."""
+    return {"flag": Flag(help, **options)}
+
+
+def like(example: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A parser that refuses what `read` cannot read, and shows an example instead."""
+    def parse(text: str) -> Any:
+        try:
+            return read(text)
+        except (ValueError, KeyError) as error:
+            raise ConfigError(f"{text!r} is not like {example}") from error
+
+    return parse
+
+
+def absolute(text: str) -> str:
+    """A path that does not depend on the working directory."""
+    return str(Path(text).resolve())
+
+
+@dataclass(frozen=True)
 class MoNNConfig:
     """Shape of the network.
 
     Attributes:
-        over_arch: `wukong`, `deepfm` or `dhen`, or `dot` for the two-tower baseline (TTSN), which ignores the
-            interaction tower.
+        over_arch: `dot` is the two-tower baseline (TTSN), which ignores the interaction tower.
         table_width: width of each embedding table.
         user_hidden, item_hidden, pair_hidden: widths of the towers' hidden layers.
         dim: width d of a token.
@@ -33,7 +77,7 @@ class MoNNConfig:
         dropout: on the inputs of the user and item tower, in training.
     """
 
-    over_arch: OverArchName = "wukong"
+    over_arch: OverArchName = field(default="wukong", metadata=flag("dot trains the two-tower baseline"))
     table_width: int = 32
     user_hidden: tuple[int, ...] = (256,)
     item_hidden: tuple[int, ...] = (256,)
@@ -71,13 +115,18 @@ class StackedLayer:
     """A layer of a stacked MoNN above the items (Section 4.6).
 
     Attributes:
-        level: whose nodes it scores, 1 the coarsest; it also steers the beam at the levels between that one and the
-            layer above.
+        level: of the tree whose nodes it scores, 1 the coarsest; the layer also ranks the nodes of the levels between
+            that one and the layer above.
         model: shape.
     """
 
     level: int
     model: MoNNConfig
+
+
+def _read_stack(text: str) -> tuple[StackedLayer, ...]:
+    parts = [part.split("@") for part in text.split(",")]
+    return tuple(StackedLayer(int(level), SIZES[cast(Size, size)]) for size, level in parts)
 
 
 @dataclass(frozen=True)
@@ -90,15 +139,17 @@ class HillConfig:
             (`joint`).
         sharpness: of the attention at the start and the end of the joint training: the logarithm of how much more
             weight a typical item gives to its nearest code than to the next one.
-        sharpness_power: p of Equation 7; 1 rises evenly, more stays soft for longer.
+        sharpness_power: p of Equation 7; 1 rises evenly, a higher power stays soft for longer.
         reconstruction_weight: of the loss between an item and its pseudo embedding.
         balance_weight: of the FLOPs regulariser, which is 1 for a level that is used evenly.
         pooled_batches: batches whose assignments the regulariser pools.
         learning_rate: Adam's, for the codes, before the linear decay to zero.
     """
 
-    codebooks: Literal["parent", "shared"] = "parent"
-    gradient: Literal["stopped", "joint"] = "stopped"
+    codebooks: Literal["parent", "shared"] = field(default="parent", metadata=flag(
+        "of the joint tree: codes of their own for the children of each node, or one codebook a level"))
+    gradient: Literal["stopped", "joint"] = field(default="stopped", metadata=flag(
+        "whether the joint tree's loss trains the item tower too", name="tree-gradient"))
     sharpness: tuple[float, float] = (1.0, 10.0)
     sharpness_power: float = 1.0
     reconstruction_weight: float = 1.0
@@ -108,27 +159,35 @@ class HillConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.sharpness[0] <= self.sharpness[1]:
-            raise ConfigError(f"sharpness is {self.sharpness}; it must rise from a number above 0, for at 0 all codes "
-                              "get the same gradient")
+            raise ConfigError(f"sharpness is {self.sharpness}; it must rise from a number above 0, since at 0 all "
+                              "codes get the same gradient")
         if self.pooled_batches < 1:
             raise ConfigError(f"pooled_batches is {self.pooled_batches}; at least 1 is needed")
 
 
 @dataclass(frozen=True)
 class PairsConfig:
-    """Pairs of a user and an index node that a run learns beside the log (Section 3.6).
+    """Pairs of users and index nodes that a run learns in addition to the log: test-time training (Section 3.6).
 
     Attributes:
         phi: least phi_IR of each level, from the leaf nodes upwards; their number is phi_DEP.
-        interest: where a user's interest is read off: train positives, recorded beams, or both.
+        interest: where a user's interests are taken from: train positives, recorded beams, or both.
         beams: files of recorded beams.
         control: `real` trains on the log alone, `random` on as many pairs with random nodes; empty for the pairs.
     """
 
-    phi: tuple[float, ...]
-    interest: Literal["history", "beam", "union"] = "history"
-    beams: tuple[str, ...] = ()
-    control: Literal["", "real", "random"] = ""
+    phi: tuple[float, ...] = field(default=(), metadata=flag(
+        "test-time training of RUN: learn also index nodes of whose children a user is interested in at least this "
+        "share, from the leaf nodes upwards; the tree and all settings but the epochs are RUN's, the learning rates a "
+        "tenth (default with --beams: 0.8,0.4)", metavar="0.8,0.4",
+        parse=like("0.8,0.4", lambda text: tuple(map(float, text.split(","))))))
+    interest: Literal["history", "beam", "union"] = field(default="history", metadata=flag(
+        "what a user of --phi is interested in (default: beam with --beams, else history)"))
+    beams: tuple[str, ...] = field(default=(), metadata=flag(
+        "beams that the service recorded with a bundle of RUN", metavar="FILE", parse=absolute,
+        many=True))
+    control: Literal["", "real", "random"] = field(default="", metadata=flag(
+        "the controls of --phi: the same epochs on the log alone, or with random nodes"))
 
     def __post_init__(self) -> None:
         if bool(self.beams) != (self.interest != "history"):
@@ -138,108 +197,136 @@ class PairsConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a run learns.
+    """How a run learns. Fields with a flag are described by its help; the attributes below need more words.
 
     Attributes:
         model: shape of the network, in a stack that of the layer that scores the items.
         stack: layers above it, coarse to fine.
-        lower_share: in a stack, share of the log that its layers learn from, the lower level; the ensemble's weights
-            learn from the rest (Section 4.4).
+        lower_share: share of the lower level's log (Section 4.4).
         branching: children of a node at each level above the items, coarse to fine; empty = by the number of items.
         tree: `em` alternates k-means and training (Section 3.5), `joint` trains codes together with the model (Sections
-            3.2 to 3.4), `posthoc` is the control: k-means on the item embeddings of a model that never heard of a tree.
+            3.2 to 3.4), `posthoc` is the control: a model trained without a tree, then k-means on its item embeddings.
         hill: how the joint index learns.
-        epochs: epochs before the first tree.
-        rounds: EM rounds; each learns a tree (E) and trains `round_epochs` epochs with it (M). The joint index goes
-            on from its codes at the start of a round; `posthoc` trains as many epochs without a tree.
-        round_epochs: epochs of one M-step.
+        rounds: each learns a tree (E) and trains `round_epochs` epochs with it (M). The joint index continues from its
+            codes at the start of a round; `posthoc` trains as many epochs without a tree.
         start_from: the run whose weights and tree this one started from (Section 3.5, small updates between two
-            windows); empty for none. There are no epochs without a tree then.
-        pairs: of users and index nodes, which a run that starts from another learns; its tree then stays as it is.
-        node_features: interaction features of an index node: the `maximum` over its members, or those of its
-            `representative` item (Section 4.6).
+            windows); empty for none. All epochs then have a tree.
+        pairs: of users and index nodes, for a run that starts from another and keeps its tree.
+        node_features: interaction features of an index node (Section 4.6).
         index_weight: weight of the `<user, index node>` loss after its warm-up.
         index_warm_up: epochs with a tree until that weight is reached, on a straight line from 0; 0 = no warm-up.
-        task_weights: weights of tasks in the loss that differ from those that the log declares.
-        teacher: folder of a run on the same data whose predictions on unlabeled pairs are learned too (Equation 3).
-        teacher_file: Parquet file of soft labels to learn in place of those of a run.
-        batch_users: users' moments in a batch.
-        negatives: negatives of an example of a log that holds only positives.
-        negative_pool: items drawn for a batch, of which each example takes its negatives.
+        teacher: a run whose predictions on unlabeled pairs are learned (Equation 3).
+        negative_pool: items drawn for a batch, from which each example draws its negatives.
         uniform_share: share of the pool that is drawn uniformly, the rest by popularity.
-        unknown_share: share of moments at which the user is trained as unknown: no fields, no history.
-        forget_share: share of item ids, of candidates and in histories, that is trained as unknown.
+        unknown_share: share of example groups whose user is trained as unknown: without fields, without a history.
+        forget_share: share of item ids, of candidates and in histories, that is replaced by the unknown id.
         learning_rate, table_learning_rate: Adam's, for dense layers and tables, before the linear decay to zero.
         weight_decay: AdamW's, for dense layers.
-        holdout: share of the train events held out to choose settings by; 0 trains on all and evaluates on test.
-        seed: of everything random.
     """
 
     model: MoNNConfig = field(default_factory=MoNNConfig)
-    stack: tuple[StackedLayer, ...] = ()
-    lower_share: float = 0.98
-    branching: tuple[int, ...] = ()
-    tree: Literal["em", "joint", "posthoc"] = "em"
+    stack: tuple[StackedLayer, ...] = field(default=(), metadata=flag(
+        "layers above that of the ads, coarse to fine, each a MoNN of a size for a level of the tree, 1 the "
+        "coarsest; --size and --over-arch are then those of the ads' layer", metavar="large@1[,medium@2]",
+        parse=like(f"large@1 or large@1,medium@2; sizes are {', '.join(SIZES)}", _read_stack)))
+    lower_share: float = field(default=0.98, metadata=flag(
+        "in a stack, share of the log that trains its layers; the rest weighs them in the ensemble",
+        metavar="SHARE"))
+    branching: tuple[int, ...] = field(default=(), metadata=flag(
+        "children of a node at each level (default: by the number of ads)", metavar="24x10x8",
+        parse=like("24x10x8", lambda text: tuple(map(int, text.split("x"))))))
+    tree: Literal["em", "joint", "posthoc"] = field(default="em", metadata=flag(
+        "learn the tree by k-means between epochs, jointly with the model, or by k-means on the finished item "
+        "embeddings, the control"))
     hill: HillConfig = field(default_factory=HillConfig)
-    epochs: int = 1
-    rounds: int = 2
-    round_epochs: int = 1
-    start_from: str = ""
+    epochs: int = field(default=1, metadata=flag("epochs before the first tree"))
+    rounds: int = field(default=2, metadata=flag("EM rounds: learn the tree, then train with it"))
+    round_epochs: int = field(default=1, metadata=flag("epochs of a round"))
+    start_from: str = field(default="", metadata=flag(
+        "start from the weights and the tree of RUN, on its data or newer; size, over-arch and kind of tree are "
+        "RUN's, all epochs have a tree, and the log tells how many ads moved", name="from", metavar="RUN",
+        parse=absolute))
     pairs: PairsConfig | None = None
-    node_features: Literal["maximum", "representative"] = "maximum"
+    node_features: Literal["maximum", "representative"] = field(default="maximum", metadata=flag(
+        "interaction features of a node: maximum over its members, or its representative item's"))
     index_weight: float = 1.0
     index_warm_up: float = 0.5
-    task_weights: Mapping[str, float] = field(default_factory=dict)
-    teacher: str = ""
-    teacher_file: str = ""
-    batch_users: int = 512
-    negatives: int = 96
+    task_weights: Mapping[str, float] = field(default_factory=dict, metadata=flag(
+        "weights of tasks in the loss (default: those that the log declares)", metavar="click=1,conversion=0.5",
+        parse=like("click=1,conversion=0.5", lambda text: {
+            name: float(weight) for name, weight in (part.split("=") for part in text.split(","))})))
+    teacher: str = field(default="", metadata=flag(
+        "learn also the predictions of this run on the same data for unlabeled pairs", metavar="RUN",
+        parse=absolute))
+    teacher_file: str = field(default="", metadata=flag(
+        "learn also these soft labels: Parquet with user_id, ad_id and a column for each task", metavar="FILE",
+        parse=absolute))
+    batch_users: int = field(default=512, metadata=flag(
+        "groups of examples in a batch, each of one user and one history; logs of impressions take more"))
+    negatives: int = field(default=96, metadata=flag("sampled negatives an example, for logs of positives"))
     negative_pool: int = 2048
     uniform_share: float = 0.25
     unknown_share: float = 0.02
-    forget_share: float = 0.1
+    forget_share: float = field(default=0.1, metadata=flag(
+        "share of ad ids trained as unknown; near 1 where the ads' fields say most and an ad has few clicks",
+        metavar="SHARE"))
     learning_rate: float = 2e-3
     table_learning_rate: float = 4e-3
     weight_decay: float = 0.01
-    holdout: float = 0.0
-    seed: int = 0
+    holdout: float = field(default=0.0, metadata=flag(
+        "hold out a share of the train events to choose settings by; test stays unseen", metavar="SHARE"))
+    seed: int = field(default=0, metadata=flag("of everything random"))
 
     def __post_init__(self) -> None:
+        self._check_numbers()
+        self._check_tree()
+        self._check_stack()
+        self._check_supervision()
+
+    def _check_numbers(self) -> None:
         for name in ("rounds", "round_epochs", "batch_users", "negatives", "negative_pool"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
+        if self.epochs < 0:
+            raise ConfigError(f"epochs is {self.epochs}; give 0 or more")
         if not 0 <= self.index_warm_up < math.inf:
             raise ConfigError(f"index_warm_up is {self.index_warm_up}; give a number of epochs >= 0")
-        if self.epochs < 0:
-            raise ConfigError(f"epochs is {self.epochs}; 0 or more are possible")
         for name in ("forget_share", "unknown_share", "uniform_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give a share in [0, 1]")
-        if self.start_from and self.epochs:
-            raise ConfigError(f"epochs is {self.epochs}, but a run that starts from another has a tree from the first "
-                              "one on; leave it at 0 and set rounds and round_epochs")
-        if self.pairs and not self.start_from:
-            raise ConfigError("pairs of users and index nodes are those of another run's tree; name it with --from")
-        if self.stack and not 0 < self.lower_share < 1:
-            raise ConfigError(f"lower_share is {self.lower_share}; give a share above 0 and below 1")
-        levels = [layer.level for layer in self.stack]
-        if levels != sorted(set(levels)) or any(level < 1 for level in levels):
-            raise ConfigError(f"the stack's layers are for the levels {levels}; name levels from 1, each finer than "
-                              "the one before")
-        if self.stack and self.tree == "posthoc":
-            raise ConfigError("the layers of a stack learn on the nodes of a tree, but a tree of kind posthoc comes "
-                              "after all training; choose em or joint")
         if not 0 <= self.holdout < 1:
             raise ConfigError(f"holdout is {self.holdout}; give a share in [0, 1)")
+
+    def _check_tree(self) -> None:
+        for children in self.branching:
+            if children < 2:
+                raise ConfigError(f"branching {self.branching} has a level of {children}; each needs at least 2")
+        if self.start_from and self.epochs:
+            raise ConfigError(f"epochs is {self.epochs}, but a run that starts from another has a tree from the first "
+                              "epoch on; leave it at 0 and set rounds and round_epochs")
+        if self.pairs and not self.start_from:
+            raise ConfigError("pairs of users and index nodes refer to the tree of another run; name it with --from")
+
+    def _check_stack(self) -> None:
+        if not self.stack:
+            return
+        if not 0 < self.lower_share < 1:
+            raise ConfigError(f"lower_share is {self.lower_share}; give a share above 0 and below 1")
+        levels = [layer.level for layer in self.stack]
+        if levels != sorted(set(levels)) or levels[0] < 1:
+            raise ConfigError(f"the stack's layers are for the levels {levels}; name levels from 1, each finer than "
+                              "the one before")
+        if self.tree == "posthoc":
+            raise ConfigError("the layers of a stack learn on the nodes of a tree, but a tree of kind posthoc is "
+                              "learned after all training; choose em or joint")
+
+    def _check_supervision(self) -> None:
         for task, weight in self.task_weights.items():
             if not (math.isfinite(weight) and weight >= 0):
                 raise ConfigError(f"task_weights gives {task} the weight {weight}; give a number >= 0")
         if self.teacher and self.teacher_file:
-            raise ConfigError(f"both the run {self.teacher} and the file {self.teacher_file} would be the teacher; "
+            raise ConfigError(f"both the run {self.teacher} and the file {self.teacher_file} are named as the teacher; "
                               "name one")
-        for children in self.branching:
-            if children < 2:
-                raise ConfigError(f"branching {self.branching} has a level of {children}; each needs at least 2")
 
     @property
     def distilled(self) -> bool:
@@ -252,11 +339,12 @@ class TrainConfig:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TrainConfig:
         """Reads what `to_json` wrote, after JSON turned tuples into lists."""
-        def tuples(part: Mapping[str, Any]) -> dict[str, Any]:
-            return {key: tuple(value) if isinstance(value, list) else value for key, value in part.items()}
-
-        return cls(**{**tuples(data), "model": MoNNConfig(**tuples(data["model"])),
-                      "stack": tuple(StackedLayer(layer["level"], MoNNConfig(**tuples(layer["model"])))
+        return cls(**{**_tuples(data), "model": MoNNConfig(**_tuples(data["model"])),
+                      "stack": tuple(StackedLayer(layer["level"], MoNNConfig(**_tuples(layer["model"])))
                                      for layer in data.get("stack", [])),
-                      "pairs": PairsConfig(**tuples(data["pairs"])) if data.get("pairs") else None,
-                      "hill": HillConfig(**tuples(data.get("hill", {})))})
+                      "pairs": PairsConfig(**_tuples(data["pairs"])) if data.get("pairs") else None,
+                      "hill": HillConfig(**_tuples(data.get("hill", {})))})
+
+
+def _tuples(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in part.items()}

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from index_store.features.postings import KeyIndex
 from index_store.features.ragged import Ragged
-from model.examples.batches import Reader
-from model.examples.moments import Clicks
+from model.examples.batches import BatchReader
+from model.examples.clicks import Clicks
 from model.network.over_arch import DotProduct
 
 PROBED = (0.02, 0.05, 0.1, 0.2, 1.0)
@@ -31,8 +31,8 @@ FEWEST_VECTORS = 4
 _BLOCK = 512
 
 
-def embedding_retrieval(reader: Reader, clicks: Clicks, index: KeyIndex, users: NDArray[np.integer], targets: Ragged,
-                        masked: Ragged, at: Sequence[int]) -> list[dict[str, Any]]:
+def embedding_retrieval(reader: BatchReader, clicks: Clicks, index: KeyIndex, users: NDArray[np.integer],
+                        targets: Ragged, masked: Ragged, at: Sequence[int]) -> list[dict[str, Any]]:
     """Recall and cost of EBR; the last row, with all cells, is TTSN.
 
     Args:
@@ -76,7 +76,7 @@ def embedding_retrieval(reader: Reader, clicks: Clicks, index: KeyIndex, users: 
     return rows
 
 
-def _query_vectors(reader: Reader, over_arch: DotProduct, clicks: Clicks, index: KeyIndex,
+def _query_vectors(reader: BatchReader, over_arch: DotProduct, clicks: Clicks, index: KeyIndex,
                    users: NDArray[np.integer]) -> NDArray[np.float32]:
     """The users' tower outputs (N, D), weighted so that the inner product with an item's is the score."""
     length = reader.spec.history_length

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,9 +16,9 @@ from model.data.tables import BASELINE, TRUTH
 from model.data.truth import TrueWorld
 from model.evaluation.ebr import embedding_retrieval
 from model.evaluation.recall import RecallQueries, recall
-from model.examples.moments import Clicks
+from model.examples.clicks import Clicks
 from model.training.normalized_entropy import impression_ne, sampled_ne
-from model.training.trainer import Trainer
+from model.training.run import Run
 
 CUTOFFS = (20, 100)
 
@@ -27,7 +26,7 @@ TRUTH_PAIRS, TRUTH_USERS = 20_000_000, 500
 """Users whose top 100 is compared with that of a synthetic world: as many as the pairs allow, this many at most."""
 
 
-def quality(trainer: Trainer, users: int) -> dict[str, Any]:
+def quality(run: Run, users: int) -> dict[str, Any]:
     """Quality on the test events, or on the held-out ones of a run that has them.
 
     Args:
@@ -37,56 +36,57 @@ def quality(trainer: Trainer, users: int) -> dict[str, Any]:
         Recall of the exhaustive search, and by task NE (impressions) or sampled NE (positives); recall and cost of the
         two towers behind a FAISS index, if it is they that rank. A figure that the test events do not define is None.
     """
-    test = trainer.dataset.test
+    test = run.dataset.test
     if test is None or not len(test.users):
         return {"test_events": 0}
-    trainer.model.eval()
-    with trainer.reader.through(trainer.learner.nodes() if trainer.config.stack else None):
-        return _measured(trainer, test, users)
+    run.model.eval()
+    with run.reader.using_nodes(run.nodes() if run.config.stack else None):
+        return _measured(run, test, users)
 
 
-def _measured(trainer: Trainer, test: Events, users: int) -> dict[str, Any]:
+def _measured(run: Run, test: Events, users: int) -> dict[str, Any]:
     """The figures of `quality` on these events."""
-    dataset, clicks, index, seed = trainer.dataset, trainer.clicks, trainer.everyone, trainer.config.seed
+    dataset, clicks, index, seed = run.dataset, run.clicks, run.key_index, run.config.seed
     tasks = [task.name for task in dataset.spec.tasks]
     queries = RecallQueries.draw(dataset.train, test, len(dataset.user_ids), users, seed)
     result: dict[str, Any] = {"test_events": len(test.users), "users": len(queries.users),
-                              "held_out": trainer.config.holdout}
-    arguments = (trainer.reader, clicks, index, queries.users, queries.targets, queries.masked, CUTOFFS)
+                              "held_out": run.config.holdout}
+    arguments = (run.reader, clicks, index, queries.users, queries.targets, queries.masked, CUTOFFS)
     if not len(queries.users):
         _tell(f"recall is null: no user has a test event with label 1 of {tasks[0]} on an ad that the user had not "
               "clicked in training")
     result |= recall(*arguments)
-    if trainer.config.model.over_arch == "dot" and not trainer.config.stack:
+    if run.config.model.over_arch == "dot" and not run.config.stack:
         result["ebr"] = embedding_retrieval(*arguments)
     if dataset.spec.negatives == "impressions":
         both = Clicks.of(_joined(dataset.train, test), len(dataset.user_ids))
-        result["ne"] = defined("ne", impression_ne(trainer.reader, both, index, test), tasks, test)
+        result["ne"] = defined("ne", impression_ne(run.reader, both, index, test), tasks, test)
     else:
         every = np.arange(len(test.users))
-        found = {task: sampled_ne(trainer.reader, clicks, index, test, every, seed, leave_out=False, task=at)
+        found = {task: sampled_ne(run.reader, clicks, index, test, every, seed, leave_out=False, task=at)
                  for at, task in enumerate(tasks)}
         result["sampled_ne"] = defined("sampled_ne", found, tasks, test)
-    _, data = trainer.run.config()
+    data = run.data
     if (data / BASELINE).exists():
         result["baselines"] = json.loads((data / BASELINE).read_bytes())
-    if (data / TRUTH).is_dir() and not trainer.config.holdout:
-        result |= against_truth(trainer, TrueWorld.open(data), test)
+    if (data / TRUTH).is_dir() and not run.config.holdout:
+        result |= against_truth(run, TrueWorld.open(data), test)
     return result
 
 
-def against_truth(trainer: Trainer, world: TrueWorld, test: Events) -> dict[str, Any]:
+def against_truth(run: Run, world: TrueWorld, test: Events) -> dict[str, Any]:
     """What a synthetic world knows: the Bayes NE by task, and how much of its true top 100 the model's holds."""
-    most = int(np.clip(TRUTH_PAIRS // len(trainer.dataset.items), 1, TRUTH_USERS))
-    users = np.random.default_rng([trainer.config.seed, 9]).permutation(len(trainer.dataset.user_ids))[:most]
+    most = int(np.clip(TRUTH_PAIRS // len(run.dataset.items), 1, TRUTH_USERS))
+    users = np.random.default_rng([run.config.seed, 9]).permutation(len(run.dataset.user_ids))[:most]
     targets, nothing = Ragged.of([world.top_k(user, 100) for user in users]), Ragged.of([[] for _ in users])
-    found = recall(trainer.reader, trainer.clicks, trainer.everyone, users, targets, nothing, (100,))
+    found = recall(run.reader, run.clicks, run.key_index, users, targets, nothing, (100,))
     return {"bayes_ne": world.bayes_ne(test), "overlap@100_with_truth": found["recall@100"],
             "truth_users": len(users)}
 
 
-def defined(name: str, figures: Mapping[str, float], tasks: Sequence[str], test: Events) -> dict[str, float | None]:
-    """Figures by task with None for those that are no number, and a line to standard error that says why.
+def defined(name: str, figures: Mapping[str, float | None], tasks: Sequence[str],
+            test: Events) -> dict[str, float | None]:
+    """The figures by task, with a line to standard error for each that is None.
 
     Args:
         name: of the figure.
@@ -95,11 +95,11 @@ def defined(name: str, figures: Mapping[str, float], tasks: Sequence[str], test:
         test: the events that were measured.
     """
     for at, task in enumerate(tasks):
-        if not math.isfinite(figures[task]):
+        if figures[task] is None:
             positives = int(np.count_nonzero(test.labels[:, at]))
             _tell(f"{name} of {task} is null: {positives} of the {len(test)} test events have label 1 of {task}, and "
                   "an entropy needs events of both kinds")
-    return {task: value if math.isfinite(value) else None for task, value in figures.items()}
+    return dict(figures)
 
 
 def _tell(line: str) -> None:

@@ -13,8 +13,8 @@ from index_store.features.ragged import Ragged
 from index_store.search.ranking import best
 from model.data.load import Events
 from model.data.retrieval_targets import retrieval_targets
-from model.examples.batches import Reader
-from model.examples.moments import Clicks
+from model.examples.batches import BatchReader
+from model.examples.clicks import Clicks
 from model.tree.item_scores import ItemScores
 
 
@@ -53,7 +53,7 @@ class RecallQueries:
                      ) if len(found) else None
 
 
-def recall(reader: Reader, clicks: Clicks, index: KeyIndex, users: NDArray[np.integer],
+def recall(reader: BatchReader, clicks: Clicks, index: KeyIndex, users: NDArray[np.integer],
            targets: Ragged, masked: Ragged, at: Sequence[int]) -> dict[str, float | None]:
     """Mean recall of the exhaustive search by the first task.
 

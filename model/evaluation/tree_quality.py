@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from index_store.search.beam_curve import BeamPoint
-from model.export.beam_tuning import beam_curve, record, sample
+from model.export.beam_tuning import beam_curve, sample_users, score_users
 from model.export.seal import assemble, item_parts
-from model.network.folding import Split, torch_layers
-from model.training.trainer import Trainer
+from model.network.folding import FoldedNetwork, torch_layers
+from model.training.run import Run
 from model.tree.k_means import learn_codes
-from model.tree.profiles import score_profiles
+from model.tree.profiles import ProfileUsers, score_profiles
 
 SHARES = (0.01, 0.02, 0.05)
 """Pairs of a search as shares of the ads, at which overlap is read off a curve."""
@@ -44,7 +44,7 @@ class TreeCurves:
     oracle: tuple[BeamPoint, ...]
 
 
-def compare_trees(trainer: Trainer) -> dict[str, Any]:
+def compare_trees(run: Run) -> dict[str, Any]:
     """Overlap@100 with the exhaustive search of the same scorer, at SHARES of its pairs.
 
     Returns:
@@ -55,38 +55,39 @@ def compare_trees(trainer: Trainer) -> dict[str, Any]:
         ConfigError: the run has no tree yet.
     """
     return {name: {"nodes": list(curves.nodes), "scorer": _at_shares(curves.scorer, curves.items),
-                   "oracle": _at_shares(curves.oracle, curves.items)} for name, curves in tree_curves(trainer).items()}
+                   "oracle": _at_shares(curves.oracle, curves.items)} for name, curves in tree_curves(run).items()}
 
 
-def tree_curves(trainer: Trainer) -> dict[str, TreeCurves]:
+def tree_curves(run: Run) -> dict[str, TreeCurves]:
     """The curves of the run's tree, by its kind, and of two k-means trees over the same model.
 
     Raises:
         ConfigError: the run has no tree yet.
     """
-    model = trainer.model.cpu().eval()
-    split = Split(model)
-    branching, seed = trainer.branching, trainer.config.seed
+    model = run.model.cpu().eval()
+    folded = FoldedNetwork(model)
+    branching, seed = run.config.branching, run.config.seed
 
     def tower(user_input: NDArray[np.float32]) -> NDArray[np.float32]:
         inputs, layers = torch.from_numpy(user_input), [model.layer(at) for at in range(len(model.layers))]
         with torch.no_grad():
             users = torch.cat([layer.embed_users(inputs) for layer in layers], dim=1)
-            parts: NDArray[np.float32] = split.user_part(users).numpy()
+            parts: NDArray[np.float32] = folded.user_part(users).numpy()
         return parts
 
-    profiles = score_profiles(trainer.reader, trainer.clicks, trainer.folds[0], np.flatnonzero(trainer.fold == 0), seed)
+    users = ProfileUsers(run.clicks, run.key_index_without(0), np.flatnonzero(run.fold_of_user == 0))
+    profiles = score_profiles(run.reader, users, seed)
     trees: dict[str, NDArray[np.int32] | None] = {
-        trainer.config.tree: None, "k-means on score profiles": learn_codes(profiles, branching, seed),
-        "k-means on item embeddings": learn_codes(trainer.reader.all_items(), branching, seed)}
+        run.config.tree: None, "k-means on score profiles": learn_codes(profiles, branching, seed),
+        "k-means on item embeddings": learn_codes(run.reader.all_items(), branching, seed)}
     report: dict[str, TreeCurves] = {}
     for name, codes in trees.items():
-        content = assemble(trainer, codes)
-        content = replace(content, embeddings=item_parts(split, content.embeddings, half=False))
-        users = record(content, tower, torch_layers(split.scorers), sample(content, seed))
+        content = assemble(run, codes)
+        content = replace(content, embeddings=item_parts(folded, content.embeddings, half=False))
+        scored = score_users(content, tower, torch_layers(folded.scorers), sample_users(content, seed))
         report[name] = TreeCurves(tuple(content.tree.size(level) for level in range(1, content.tree.depth)),
-                                  content.tree.n_items, beam_curve(content.tree, users),
-                                  beam_curve(content.tree, [user.by_oracle() for user in users]))
+                                  content.tree.n_items, beam_curve(content.tree, scored),
+                                  beam_curve(content.tree, [user.by_oracle() for user in scored]))
     return report
 
 

@@ -1,7 +1,7 @@
-"""From moments of the log to tensors: what MoNN reads of a batch's users, items, nodes and pairs.
+"""Tensors of a batch: MoNN's inputs of users, items, index nodes and pairs.
 
-Features come from `index_store`, the code that serves; only the history and the co-click tables differ, by the rules
-of `examples`.
+Features are computed by `index_store`, as they are at serving. Training differs only in the histories and the co-click
+counts that it passes in, which leave out the example's own click.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from model.network.monn import MoNN
 
 
 @dataclass(frozen=True)
-class Forget:
-    """Replaces a share of item ids by the unknown one, so that the towers learn what an item is beyond its id.
+class IdDropout:
+    """Replaces a share of item ids by the unknown id, so that the towers learn what an item is apart from its id.
 
-    It keeps rare ads from being memorised, and trains the row that a new ad gets.
+    It keeps rare ads from being memorised, and trains the table row that a new ad gets.
     """
 
     share: float
     rng: np.random.Generator
 
     def __call__(self, bag: Ragged) -> Ragged:
-        gone = self.rng.random(len(bag.values)) < self.share
-        return bag.with_values(np.where(gone, np.int32(UNKNOWN), bag.values))
+        dropped = self.rng.random(len(bag.values)) < self.share
+        return bag.with_values(np.where(dropped, np.int32(UNKNOWN), bag.values))
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class UserBatch:
     hits: KeyHits
 
 
-class Reader:
-    """Reads a data set for a model: embeds users and items and gathers interaction features as tensors.
+class BatchReader:
+    """Reads a data set for a model: embeds users and items, and gathers interaction features as tensors.
 
     Args:
         dataset: the log.
@@ -69,11 +69,11 @@ class Reader:
         self.keys_of_row = ItemKeys.of(dataset.spec.key_families, starts, self.keys)
         self._slots = np.zeros(int(starts[-1]), np.int32)
         self.nodes: TreeReader | None = None
-        """Set by `through`."""
+        """Set by `using_nodes`."""
 
     @contextmanager
-    def through(self, nodes: TreeReader | None) -> Iterator[None]:
-        """Within the block items are scored by the whole stack through these nodes; None for the items' layer alone."""
+    def using_nodes(self, nodes: TreeReader | None) -> Iterator[None]:
+        """Scores items by the whole stack within the block, with these nodes; None for the items' layer alone."""
         self.nodes = nodes
         try:
             yield
@@ -82,14 +82,15 @@ class Reader:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The model's device."""
         return self.model.level_offsets.device
 
-    def users(self, features: Features, history: Ragged, index: KeyIndex, forget: Forget | None = None) -> UserBatch:
+    def users(self, features: Features, history: Ragged, index: KeyIndex,
+              dropout: IdDropout | None = None) -> UserBatch:
         """Embeds B users with their histories (item rows, most recent first)."""
         bags = user_bags(self.spec, features, history, self.keys)
-        if forget:
-            bags[f"history.{ITEM_ID}"] = forget(bags[f"history.{ITEM_ID}"])
+        if dropout:
+            bags[f"history.{ITEM_ID}"] = dropout(bags[f"history.{ITEM_ID}"])
         embeddings = self.model.embed_users(self.tensor(features.dense), bags)
         return UserBatch(embeddings, self.hits(features, history, index))
 
@@ -97,12 +98,12 @@ class Reader:
         """The keys of B users."""
         return user_keys(index, self.spec, features, history, self.keys)
 
-    def items(self, rows: NDArray[np.integer], forget: Forget | None = None) -> Tensor:
+    def items(self, rows: NDArray[np.integer], dropout: IdDropout | None = None) -> Tensor:
         """Embeds items by rows of any shape (…), each row once: (…, Di)."""
         distinct, at = np.unique(rows, return_inverse=True)
         bags = item_bags(self.spec, distinct, self.keys)
-        if forget:
-            bags[f"item.{ITEM_ID}"] = forget(bags[f"item.{ITEM_ID}"])
+        if dropout:
+            bags[f"item.{ITEM_ID}"] = dropout(bags[f"item.{ITEM_ID}"])
         embeddings = self.model.embed_items(self.tensor(self.dataset.items.dense[distinct]), bags)
         return embeddings[torch.from_numpy(at.reshape(rows.shape)).to(self.device)]
 
@@ -115,13 +116,13 @@ class Reader:
 
     def score_items(self, users: UserBatch, rows: NDArray[np.integer], items: Tensor, *,
                     auxiliary: bool = False) -> Tensor:
-        """Task logits (B, C, tasks) of items: of the whole stack if there are `nodes`, else of the items' own layer.
+        """Task logits (B, C, tasks) of items, by the whole stack within `using_nodes`, else by the items' own layer.
 
         Args:
             users: B users.
             rows: (B, C).
             items: their embeddings (B, C, Di).
-            auxiliary: those of the auxiliary head of the items' layer.
+            auxiliary: whether to return the logits of the auxiliary head of the items' layer.
         """
         if self.nodes is not None and not auxiliary:
             return self.model.combine(self.score_layers(users, rows, items, self.nodes))
@@ -129,9 +130,10 @@ class Reader:
 
     def score_layers(self, users: UserBatch, rows: NDArray[np.integer], items: Tensor,
                      nodes: TreeReader | None) -> list[Tensor]:
-        """What each layer says of items, coarse to fine, each (B, C, tasks).
+        """Each layer's logits of items, coarse to fine, each (B, C, tasks).
 
-        A layer above the items scores the nodes of its level that hold them, or without `nodes` the items themselves.
+        A layer above the items scores the nodes of its level that hold the items, or without `nodes` the items
+        themselves.
         """
         features = self.features(users, rows)
         logits = [self.model.score(users.embeddings, items, features, level=level) if nodes is None
@@ -147,7 +149,7 @@ class Reader:
 
 
 def as_unknown(features: Features, history: Ragged, chosen: NDArray[np.bool_]) -> tuple[Features, Ragged]:
-    """Turns the chosen users of a batch into unknown ones: no fields, no history."""
+    """The batch with the chosen users made unknown: without fields and without a history."""
     keep = ~chosen
     multi = tuple(_emptied(lists, keep) for lists in features.multi)
     return (Features(features.dense * keep[:, None].astype(np.float32),
@@ -159,27 +161,27 @@ def _emptied(lists: Ragged, keep: NDArray[np.bool_]) -> Ragged:
 
 
 class TreeReader(ABC):
-    """A tree in training: embeddings and features of the nodes that a batch asks for.
+    """A tree in training: embeddings and features of the nodes that a batch scores.
 
     Attributes:
-        soft: whether `score_holding` scores a mixture of nodes, so that nodes themselves are not comparable with it.
+        soft: whether `score_holding` scores a mixture of nodes, whose logits cannot be compared with those of nodes.
 
     Args:
-        reader: reads the same data set.
-        tree: its nodes.
-        index: any of the data set; its postings do not depend on co-click counts.
+        reader: of the data set.
+        tree: over its items.
+        index: any key index of the data set; postings do not depend on co-click counts.
         node_features: see `TrainConfig`.
     """
 
     soft = False
 
-    def __init__(self, reader: Reader, tree: Tree, index: KeyIndex,
+    def __init__(self, reader: BatchReader, tree: Tree, index: KeyIndex,
                  node_features: Literal["maximum", "representative"]) -> None:
         self.reader, self._index, self._node_features = reader, index, node_features
-        self.take(tree)
+        self.use(tree)
 
-    def take(self, tree: Tree) -> None:
-        """Reads this tree from now on."""
+    def use(self, tree: Tree) -> None:
+        """Switches to this tree."""
         self.tree = tree
         self.node_of_row = [tree.node_of_position(level)[tree.position_of_row] for level in range(1, tree.depth)]
         self.postings = [level_postings(tree, self._index, self.reader.keys_of_row, level, self._node_features)
@@ -191,12 +193,12 @@ class TreeReader(ABC):
                                                 self.tree.size(level), nodes))
 
     def advance(self, share: float) -> None:
-        """Is told which share of the training with trees is done, from 0 to 1."""
-        del share  # fixed codes do not care
+        """Sets the share of the training with a tree that is done, from 0 to 1; without effect on fixed codes."""
+        del share
 
     @abstractmethod
     def refresh(self) -> None:
-        """Takes the virtual embeddings anew from the model as it is now, in eval mode."""
+        """Recomputes the virtual embeddings from the current weights of a model in eval mode."""
 
     @abstractmethod
     def embeddings(self, level: int) -> Tensor:
@@ -208,16 +210,19 @@ class TreeReader(ABC):
         return self.reader.model.score(users.embeddings, embeddings, self.features(users, level, nodes), level=level)
 
     def penalty(self, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
-        """What the index itself adds to the loss of a batch, asked once; arguments as below, down to a level."""
+        """The index's own loss on a batch, called once a batch, down to a level; zero for fixed codes.
+
+        Arguments as those of `score_holding`.
+        """
         del level, rows
-        return torch.zeros((), device=items.device)  # fixed codes want nothing
+        return torch.zeros((), device=items.device)
 
     @abstractmethod
     def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
         """Task logits (B, C, tasks) of the nodes of a level that hold items.
 
         Args:
-            users: of the batch.
+            users: B users.
             level: of the nodes.
             rows: (B, C) item rows.
             items: (B, C, Di) their embeddings in this batch.
@@ -225,22 +230,22 @@ class TreeReader(ABC):
 
 
 class HardTreeReader(TreeReader):
-    """A tree at fixed codes, for the M-step.
+    """A tree of fixed codes, for the M-step.
 
     Args:
-        reader, tree, index, node_features: as above.
+        reader, tree, index, node_features: as for `TreeReader`.
         virtual: embeddings of the nodes of each level above the items, without level offsets; None for the means of
-            their members.
+            the nodes' members.
     """
 
-    def __init__(self, reader: Reader, tree: Tree, index: KeyIndex,
+    def __init__(self, reader: BatchReader, tree: Tree, index: KeyIndex,
                  node_features: Literal["maximum", "representative"],
                  virtual: Sequence[NDArray[np.float32]] | None = None) -> None:
         super().__init__(reader, tree, index, node_features)
         self._virtual = [reader.tensor(level) for level in virtual or node_means(tree, reader.all_items())]
 
     def refresh(self) -> None:
-        """Takes the means anew; no gradient flows back into the item tower."""
+        """Recomputes the means; no gradient flows back into the item tower."""
         self._virtual = [self.reader.tensor(level) for level in node_means(self.tree, self.reader.all_items())]
 
     def embeddings(self, level: int) -> Tensor:

@@ -1,10 +1,13 @@
-"""Co-click tables: which keys the same users clicked together, and how strongly.
+"""Co-click tables: which keys the same users clicked, and how strongly two keys are linked.
 
 Training reads tables that were counted over the users of other folds, so that no example sees its own click; the bundle
-holds the table over all users. Knows nothing of the model.
+holds the table over all users.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,9 @@ SHRINKAGE = 2.0
 """Added to the denominator, so that one chance co-click of two rare ads does not count as a certainty."""
 
 _BLOCK_PAIRS = 20_000_000
+
+_Matrix = Any
+"""A `scipy.sparse.csr_matrix`; scipy has no types."""
 
 
 def co_click(histories: Ragged, item_keys: Ragged, n_keys: int,
@@ -35,36 +41,46 @@ def co_click(histories: Ragged, item_keys: Ragged, n_keys: int,
     Returns:
         Key -> neighbour keys, and the (M,) float32 weights aligned with their values.
     """
+    clicks, repeated = _user_by_key(histories, item_keys, n_keys)
+    popularity = np.asarray(clicks.sum(axis=0)).ravel()
+    lists: list[NDArray[np.int32]] = []
+    weights: list[NDArray[np.float32]] = []
+    lengths = np.zeros(n_keys, np.int64)
+    for a, b, count in _co_counts(clicks, repeated):
+        weight = (count / (np.sqrt(popularity[a] * popularity[b]) + SHRINKAGE)).astype(np.float32)
+        order = np.lexsort((b, -weight, a))
+        a, b, weight = a[order], b[order], weight[order]
+        kept = np.arange(len(a)) - np.searchsorted(a, a) < neighbours
+        lengths += np.bincount(a[kept], minlength=n_keys)
+        lists.append(b[kept].astype(np.int32))
+        weights.append(weight[kept])
+    return Ragged.of_lengths(lengths, np.concatenate(lists)), np.concatenate(weights)
+
+
+def _user_by_key(histories: Ragged, item_keys: Ragged, n_keys: int) -> tuple[_Matrix, NDArray[np.float32]]:
+    """A matrix of ones (users, keys) where a user clicked a key; and for each key the users who clicked it twice."""
     of_items = item_keys.take(histories.values)
-    owner = np.repeat(np.repeat(np.arange(len(histories)), np.diff(histories.indptr)), np.diff(of_items.indptr))
-    known = of_items.values != UNKNOWN
-    clicks = sparse.csr_matrix((np.ones(known.sum(), np.float32), (owner[known], of_items.values[known])),
+    owner = np.repeat(np.repeat(np.arange(len(histories)), histories.lengths), of_items.lengths)
+    has_value = of_items.values != UNKNOWN
+    clicks = sparse.csr_matrix((np.ones(has_value.sum(), np.float32), (owner[has_value], of_items.values[has_value])),
                                shape=(len(histories), n_keys))
     clicks.sum_duplicates()
     repeated = np.asarray((clicks >= 2).sum(axis=0)).ravel().astype(np.float32)
     clicks.data[:] = 1.0
-    popularity = np.asarray(clicks.sum(axis=0)).ravel()
-    by_key = clicks.T.tocsr()
-    cost = np.asarray(by_key @ np.diff(clicks.indptr)).ravel()
-    lists: list[NDArray[np.int32]] = []
-    weights: list[NDArray[np.float32]] = []
-    lengths = np.zeros(n_keys, np.int64)
+    return clicks, repeated
+
+
+def _co_counts(clicks: _Matrix, repeated: NDArray[np.float32]) -> Iterator[tuple[NDArray[np.integer], ...]]:
+    """Pairs of keys and the users who clicked both: (a, b, count), block by block of ascending a, to bound memory."""
+    n_keys, by_key = clicks.shape[1], clicks.T.tocsr()
+    pairs_of_key = np.asarray(by_key @ np.diff(clicks.indptr)).ravel()
     start = 0
     while start < n_keys:
-        within = np.searchsorted(np.cumsum(cost[start:]), _BLOCK_PAIRS)
+        within = np.searchsorted(np.cumsum(pairs_of_key[start:]), _BLOCK_PAIRS)
         stop = min(n_keys, start + max(1, int(within)))
         block = (by_key[start:stop] @ clicks).tocoo()
-        a, b, count = block.row + start, block.col, block.data
-        count = np.where(a == b, repeated[a], count)
+        a, b = block.row + start, block.col
+        count = np.where(a == b, repeated[a], block.data)
         keep = count > 0
-        a, b, count = a[keep], b[keep], count[keep]
-        weight = (count / (np.sqrt(popularity[a] * popularity[b]) + SHRINKAGE)).astype(np.float32)
-        order = np.lexsort((b, -weight, a))
-        a, b, weight = a[order], b[order], weight[order]
-        rank = np.arange(len(a)) - np.searchsorted(a, a)
-        kept = rank < neighbours
-        lengths += np.bincount(a[kept], minlength=n_keys)
-        lists.append(b[kept].astype(np.int32))
-        weights.append(weight[kept])
+        yield a[keep], b[keep], count[keep]
         start = stop
-    return Ragged.of_lengths(lengths, np.concatenate(lists)), np.concatenate(weights)

@@ -1,9 +1,9 @@
-"""Negatives for logs that hold only positives, with what the log-Q correction needs.
+"""Sampled negatives for logs of positives, with their log-Q correction.
 
-A batch draws a pool of items from Q, a mixture of uniform and popularity, and every example takes a random part of the
-pool: many distinct negatives a batch, whose embeddings are made once. Draws are independent and with replacement, so
-one of an example's n draws stands for 1 / (n Q) of the catalogue: its logit gets -log(n Q) in training, and nothing at
-serving. The positive itself is counted exactly. A node's Q is the sum over its members (Section 3.5).
+A batch draws a pool of items from Q, a mixture of uniform and popularity, and every example draws its negatives from
+the pool: a batch has many distinct negatives, and each is embedded once. Draws are independent and with replacement, so
+one of an example's n draws stands for 1 / (n Q) items of the catalogue: its logit gets -log(n Q) in training, and no
+correction at serving. The positive itself is counted exactly. A node's Q is the sum over its members (Section 3.5).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Candidates:
 
     Attributes:
         ids: (B, M) int64 items or nodes.
-        correction: (B, M) float32 to add to their logits.
+        correction: (B, M) float32, added to their logits.
     """
 
     ids: NDArray[np.int64]
@@ -44,7 +44,7 @@ class NegativeSampler:
         self._cumulative /= self._cumulative[-1]
 
     def items(self, examples: int, draws: int, pool: int, rng: np.random.Generator) -> Candidates:
-        """Draws for each example `draws` items out of a common pool of `pool`."""
+        """Draws `draws` items for each example from a common pool of `pool` items."""
         drawn = np.searchsorted(self._cumulative, rng.random(pool)).astype(np.int64)
         ids = drawn[rng.integers(0, pool, (examples, draws))]
         return Candidates(ids, -np.log(draws * self.q[ids]).astype(np.float32))
@@ -63,7 +63,7 @@ class NegativeSampler:
 
     @staticmethod
     def nodes(items: Candidates, node_of_row: NDArray[np.integer], node_q: NDArray[np.float64]) -> Candidates:
-        """The same, but all nodes, exactly, where a level has no more than draws."""
+        """Like `holding`, but all nodes, without sampling, where a level has no more nodes than there are draws."""
         if len(node_q) > items.ids.shape[1]:
             return NegativeSampler.holding(items, node_of_row, node_q)
         everything = np.tile(np.arange(len(node_q)), (len(items.ids), 1))
@@ -71,15 +71,15 @@ class NegativeSampler:
 
 
 def known_positives(candidates: NDArray[np.int64], n: int, positives: Ragged) -> NDArray[np.bool_]:
-    """Which candidates each user is known to like: (B, M) bool.
+    """Marks the candidates that their user clicked: (B, M) bool.
 
     Args:
         candidates: (B, M) ids below n.
         n: number of items or nodes.
         positives: ids that each of B users clicked, or that hold a clicked item.
     """
-    owner = np.repeat(np.arange(len(positives), dtype=np.int64), np.diff(positives.indptr))
-    liked = np.unique(owner * n + positives.values)
+    owner = np.repeat(np.arange(len(positives), dtype=np.int64), positives.lengths)
+    clicked = np.unique(owner * n + positives.values)
     wanted = np.arange(len(positives), dtype=np.int64)[:, None] * n + candidates
-    at = np.minimum(np.searchsorted(liked, wanted), max(0, len(liked) - 1))
-    return liked[at] == wanted if len(liked) else np.zeros(candidates.shape, bool)
+    at = np.minimum(np.searchsorted(clicked, wanted), max(0, len(clicked) - 1))
+    return clicked[at] == wanted if len(clicked) else np.zeros(candidates.shape, bool)

@@ -1,6 +1,6 @@
-"""A cell is one configuration with one seed; its result is a JSON file that is written once and read ever after.
+"""Cells: results of one configuration with one seed, each a JSON file that is written once.
 
-Cells are found by what they are and not by the table that asked for them, so tables share them.
+A cell is found by its content, not by the table that needs it, so that tables share cells.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ CELLS = "cells"
 
 @dataclass(frozen=True)
 class Cell:
-    """What is run.
+    """One configuration with one seed.
 
     Attributes:
-        kind: how it is run; cells of two tables are the same only if they are run alike.
-        slug: readable name of the configuration, for people.
-        settings: all that the result depends on besides data and seed, as JSON knows it.
+        kind: how it is run; only cells of the same kind can be the same cell.
+        slug: readable name of the configuration.
+        settings: all that the result depends on besides data and seed, as JSON values.
         seed: of everything random.
     """
 
@@ -50,12 +50,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Report:
-    """What a table makes of its finished cells.
+    """The table of finished cells.
 
     Attributes:
         markdown: the table, with the paper's figures beside it where it has them.
         data: the same as JSON.
-        draw: draws the plot into a PNG file, where a curve says more than a table.
+        draw: draws a plot into a PNG file, for tables that have one.
     """
 
     markdown: str
@@ -72,12 +72,12 @@ class Experiment:
     """One table.
 
     Attributes:
-        name: as it is asked for.
-        about: one line for people.
-        check: looks whether a data folder can be used; raises ConfigError or DataError.
-        configurations: (data folder, small) -> (kind, slug, settings) of each row; `small` is what CI can afford.
-        run: (cell, data folder, work folder) -> result, as JSON. What it leaves in the work folder is there again
-            after an interruption, and goes when the cell is finished.
+        name: on the command line.
+        about: one line.
+        check: raises ConfigError or DataError if a data folder cannot be used.
+        configurations: (data folder, small) -> (kind, slug, settings) of each row; `small` is a size that CI can run.
+        run: (cell, data folder, work folder) -> result, as JSON. The work folder survives an interruption and is
+            removed when the cell is finished.
         report: finished cells, row by row and seed by seed -> the table.
     """
 
@@ -97,7 +97,7 @@ class Results:
         data: the data folder.
 
     Raises:
-        ConfigError: it holds cells of another data set, or a file that is no cell.
+        ConfigError: it holds cells of another data set, or a file that is not a cell.
     """
 
     def __init__(self, path: Path, data: Path) -> None:
@@ -110,14 +110,14 @@ class Results:
                                   f"{self.data['fingerprint']}; name another --out for this data")
 
     def find(self, cell: Cell) -> Mapping[str, Any] | None:
-        """The result of a cell, if it was ever finished."""
+        """The result of a cell, or None if it has not been run."""
         for file in (self.path / CELLS).glob(f"*-{cell.key}.json"):
             result: Mapping[str, Any] = _read(file)["result"]
             return result
         return None
 
     def keep(self, cell: Cell, result: Mapping[str, Any], seconds: float) -> None:
-        """Writes the result of a cell; the file is whole or not there."""
+        """Writes the result of a cell in one step."""
         content = {"kind": cell.kind, "settings": cell.settings, "seed": cell.seed, "data": self.data,
                    "seconds": round(seconds, 1), "result": result}
         _replace(self.path / CELLS / f"{cell.name}.json", content)
@@ -134,10 +134,10 @@ class Results:
 
 
 def fingerprint(data: Path) -> str:
-    """16 hex digits of what a data folder says, whichever version of a library wrote its files.
+    """16 hex digits of the content of a data folder, independent of how a library encoded its files.
 
     Raises:
-        ConfigError: there is nothing in it.
+        ConfigError: it is empty.
     """
     digest, files = hashlib.sha256(), sorted(path for path in data.glob("*") if path.is_file())
     if not files:

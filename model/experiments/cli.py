@@ -1,4 +1,4 @@
-"""The command `experiment`: runs the cells that a table still lacks, then writes the table."""
+"""One of the paper's tables on a data folder: runs its missing cells, then writes the table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXPERIMENTS: dict[str, Experiment] = {e.name: e for e in (
 
 RESULTS = Path("docs/results")
 WORK = Path("build/experiments")
-"""What an unfinished cell has done so far; a finished one needs nothing of it."""
+"""Work folders of unfinished cells, for their continuation."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs what is missing and writes the table.
+    """Runs the missing cells and writes the table.
 
     Raises:
-        ConfigError: there is no such table, or data or folder cannot be used.
+        ConfigError: there is no such table, or the data or the folder of results cannot be used.
         DataError: the data cannot be read.
     """
     experiment = EXPERIMENTS.get(args.name)
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     if args.seeds < 1:
         raise ConfigError(f"--seeds is {args.seeds}; at least 1 is needed")
     if not args.data.is_dir():
-        raise ConfigError(f"{args.data} is no folder; name one that `python -m model data` wrote")
+        raise ConfigError(f"{args.data} is not a folder; name one that `python -m model data` wrote")
     experiment.check(args.data)
     results = Results(args.out or RESULTS / args.data.resolve().name, args.data)
     cells = [Cell(kind, slug, settings, seed) for kind, slug, settings in

@@ -1,4 +1,4 @@
-"""From the figures of several seeds to the cells of a Markdown table."""
+"""Summaries of figures over seeds, and Markdown tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model.experiments.cells import Done
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean over n seeds and their sample standard deviation, which one seed has not."""
+    """Mean over n seeds and their sample standard deviation, None for a single seed."""
 
     mean: float
     spread: float | None
@@ -28,7 +28,7 @@ class Summary:
 
 
 def summary(values: Sequence[float | None]) -> Summary | None:
-    """Of what several seeds gave; None if one of them gave nothing."""
+    """Summary of the values of several seeds; None if one of them has no value."""
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None
@@ -36,12 +36,12 @@ def summary(values: Sequence[float | None]) -> Summary | None:
 
 
 def text(of: Summary | None, form: str = ".4f") -> str:
-    """A summary in a table; a dash where there is none."""
+    """A summary as text, or a dash."""
     return of.text(form) if of is not None else "–"
 
 
 def to_json(of: Summary | None) -> dict[str, Any] | None:
-    """A summary in JSON."""
+    """A summary as JSON, or None."""
     return of.to_json() if of is not None else None
 
 

@@ -1,4 +1,4 @@
-"""Cells that train a MoNN with its tree and measure both: tables 4 and 5 and `overlap` share them."""
+"""Cells that train a MoNN with its tree and measure both; tables 4 and 5 and `overlap` share them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from model.evaluation.quality import quality
 from model.evaluation.tree_quality import at_pairs, tree_curves
 from model.experiments.cells import Cell
 from model.export.beam_tuning import TARGET_OVERLAP
+from model.training.checkpoint import RunFolder
 from model.training.trainer import train
 from model.tree.k_means import LEAF_ITEMS
 
 KIND = "monn"
 TEST_USERS, SMALL_TEST_USERS = 2000, 50
-"""Test users who are asked for recall."""
+"""Test users to measure recall with."""
 
 
 def check_log(data: Path) -> None:
-    """Whether a folder is a log with test events, as `python -m model data` writes it.
+    """Checks that a folder is a log with test events, as `python -m model data` writes it.
 
     Raises:
         ConfigError, DataError: it is not.
@@ -42,10 +43,10 @@ def check_log(data: Path) -> None:
 
 
 def settings(data: Path, small: bool, **more: Any) -> dict[str, Any]:
-    """What a cell changes of `TrainConfig`'s defaults, the same for all rows of a table but for `more`.
+    """Changes of a cell to `TrainConfig`'s defaults, the same for all rows of a table except for `more`.
 
-    The tree has two levels with about as many children each: a first level that is as wide as the default's would be
-    scored whole, and hide what the tree is worth.
+    The tree has two levels with about the same number of children: a first level as wide as the default's would be
+    scored whole, and hide the differences between trees.
     """
     side = max(2, isqrt(pq.read_metadata(data / ADS).num_rows // LEAF_ITEMS))
     common: dict[str, Any] = {"branching": [side, side]}
@@ -58,7 +59,7 @@ def settings(data: Path, small: bool, **more: Any) -> dict[str, Any]:
 
 
 def config_of(cell: Cell) -> TrainConfig:
-    """The run's settings: the defaults with what the cell changes."""
+    """The run's settings: the defaults with the changes of the cell."""
     changes = {name: value for name, value in cell.settings.items() if name != "test_users"}
     default = TrainConfig().to_json()
     for name in ("model", "hill"):
@@ -67,13 +68,13 @@ def config_of(cell: Cell) -> TrainConfig:
 
 
 def run(cell: Cell, data: Path, work: Path, teacher: str = "") -> Mapping[str, Any]:
-    """Trains a run, or goes on with it, and measures it.
+    """Trains a run, or continues one, and measures it.
 
     Args:
         cell: what to run.
         data: data folder.
         work: folder of the run.
-        teacher: folder of the run that it learns from besides, if there is one.
+        teacher: folder of the run that teaches it, if there is one.
 
     Returns:
         `quality` of the run (recall of the exhaustive search, NE), and for each tree over its model the curves of
@@ -81,18 +82,26 @@ def run(cell: Cell, data: Path, work: Path, teacher: str = "") -> Mapping[str, A
     """
     dataset = load_dataset(data)
     config = replace(config_of(cell), teacher=teacher)
-    trainer = train(data, dataset, config, work, resume=(work / "weights.safetensors").exists())
+    trained = train(data, dataset, config, work, resume=RunFolder(work).has_checkpoint)
     trees = {name: {"nodes": list(curves.nodes), "scorer": [[p.pairs, p.overlap] for p in curves.scorer],
                     "oracle": [[p.pairs, p.overlap] for p in curves.oracle]}
-             for name, curves in tree_curves(trainer).items()}
+             for name, curves in tree_curves(trained).items()}
     return {"items": len(dataset.items), "trees": trees,
-            "quality": quality(trainer, cell.settings.get("test_users", TEST_USERS))}
+            "quality": quality(trained, cell.settings.get("test_users", TEST_USERS))}
 
 
 def entropy(result: Mapping[str, Any]) -> float:
-    """NE of the first task on the test events; on a log of positives the sampled one."""
+    """NE of the first task on the test events; on a log of positives the sampled one.
+
+    Raises:
+        ConfigError: it is undefined.
+    """
     measured = result["quality"]
-    return float(next(iter(measured.get("ne", measured.get("sampled_ne")).values())))
+    task, value = next(iter(measured.get("ne", measured.get("sampled_ne")).items()))
+    if value is None:
+        raise ConfigError(f"the NE of task {task} is undefined, since all of its test labels are the same; the table "
+                          "needs test events with both")
+    return float(value)
 
 
 def overlap_at(result: Mapping[str, Any], tree: str, nodes: str, share: float) -> float | None:
@@ -101,7 +110,7 @@ def overlap_at(result: Mapping[str, Any], tree: str, nodes: str, share: float) -
     Args:
         result: of a cell.
         tree: its name.
-        nodes: by what they are scored, `scorer` or `oracle`.
+        nodes: what scores them, `scorer` or `oracle`.
         share: of the items.
     """
     return at_pairs(result["trees"][tree][nodes], share * result["items"])

@@ -14,12 +14,12 @@ from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
 from model.experiments.figures import summary, table, text, to_json
 from model.training.checkpoint import RunFolder
-from model.training.trainer import Trainer, train
+from model.training.trainer import Trainer, new_trainer
 from model.training.warm_start import continued
 
 KIND = "monn-test-time"
 PHI, SMALL_PHI = (0.2, 0.1), (0.05, 0.05)
-"""A leaf node holds about 12 ads: three clicks among them. The paper's 0.8 and 0.4 are for nodes of five visits."""
+"""A leaf node holds about 12 ads, of which three have to be clicked. The paper's 0.8 and 0.4 suit nodes of five."""
 
 ARMS: dict[str, Literal["", "real", "random"]] = {"pairs": "", "real": "real", "random": "random"}
 NAMES = {"before": "before", "pairs": "with the pairs", "real": "control: real pairs alone",
@@ -28,13 +28,13 @@ FIGURES = ("ne", "recall@20", "recall@100")
 
 
 def configurations(data: Path, small: bool) -> list[tuple[str, str, dict[str, Any]]]:
-    """One cell a seed: a run and its three continuations belong together."""
+    """One cell a seed, for a run together with its three continuations."""
     phi = SMALL_PHI if small else PHI
     return [(KIND, "monn-em-test-time", monn_runs.settings(data, small, tree="em") | {"phi": list(phi)})]
 
 
 def run(cell: Cell, data: Path, work: Path) -> Mapping[str, Any]:
-    """Trains a run, then goes on from it three times for one epoch.
+    """Trains a run, then continues from it three times for one epoch.
 
     Returns:
         `quality` of the run `before` and of each arm, and how many pairs each level has (`found`).
@@ -43,20 +43,23 @@ def run(cell: Cell, data: Path, work: Path) -> Mapping[str, Any]:
     base = replace(cell, settings={name: value for name, value in cell.settings.items() if name != "phi"})
     users = cell.settings.get("test_users", monn_runs.TEST_USERS)
     first = _trained(data, monn_runs.config_of(base), work / "before")
-    result: dict[str, Any] = {"before": quality(first, users)}
+    result: dict[str, Any] = {"before": quality(first.run, users)}
     for arm, control in ARMS.items():
         asked = replace(first.config, epochs=0, rounds=1, start_from=str(work / "before"),
                         pairs=PairsConfig(phi, control=control))
         trainer = _trained(data, continued(asked, work / "before"), work / arm)
-        result[arm] = quality(trainer, users)
+        result[arm] = quality(trainer.run, users)
         if trainer.pairs is not None:
             result["found"] = {f"level {level.level}": len(level) for level in trainer.pairs.pairs}
     return result
 
 
 def _trained(data: Path, config: TrainConfig, out: Path) -> Trainer:
-    resume = (out / "weights.safetensors").exists()
-    return train(data, load_dataset(data), RunFolder(out).config()[0] if resume else config, out, resume=resume)
+    resume = RunFolder(out).has_checkpoint
+    trainer = new_trainer(data, load_dataset(data), RunFolder(out).config()[0] if resume else config, out,
+                          resume=resume)
+    trainer.fit()
+    return trainer
 
 
 def report(done: Sequence[Done]) -> Report:

@@ -1,4 +1,4 @@
-"""Overlap@100 with the exhaustive search against pairs scored, for each tree, beside its oracle curve."""
+"""Overlap@100 with the exhaustive search against pairs scored, for each tree and for the oracle of each tree."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from model.experiments.figures import by_slug, summary, table, text, to_json
 SHARES = (0.01, 0.02, 0.05, 0.10, 0.20)
 NAMES = {"em": "its own, by EM", "joint": "its own, joint", "posthoc": "its own, k-means on item embeddings"}
 NODES = {"scorer": "-", "oracle": "--"}
-"""By what nodes are scored, and its line in the plot."""
+"""What scores the nodes -> its line style in the plot."""
 
 
 def report(done: Sequence[Done]) -> Report:
-    """One row for each tree over each model: the trees of one model are compared under one scorer."""
+    """One row for each tree over each model; the trees of a model are compared with the same scorer."""
     rows, lines = [], []
     results = by_slug(done)
     for slug, own in results.items():
@@ -41,7 +41,7 @@ def report(done: Sequence[Done]) -> Report:
 
 
 def _trees(slug: str, results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The trees that were measured over a model, none twice: the control's own is k-means on item embeddings."""
+    """The trees that were measured over a model, each once: the control's own is k-means on item embeddings."""
     return [tree for tree in results[0]["trees"] if slug != "monn-posthoc" or tree != "k-means on item embeddings"]
 
 
@@ -70,7 +70,7 @@ def _draw(results: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> Non
 
 
 def _mean_curve(curves: Sequence[Sequence[tuple[float, float]]], items: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of the seeds' curves where all of them are: shares of the items, overlaps."""
+    """Mean of the seeds' curves over the range that all of them cover: shares of the items, overlaps."""
     first, last = max(curve[0][0] for curve in curves), min(curve[-1][0] for curve in curves)
     pairs = np.geomspace(first, max(first, last), 60)
     return pairs / items, np.mean([np.interp(pairs, *np.transpose(curve)) for curve in curves], axis=0)

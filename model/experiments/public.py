@@ -1,4 +1,4 @@
-"""The public benchmark: what a seed of Tables 3, 6 and 7 runs."""
+"""Cells of the public benchmark: Tables 3, 6 and 7."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ RATES = tuple((0.8, rate / 10) for rate in range(1, 8))
 """Table 7."""
 
 WIDTHS = (8, 10, 25, 50)
-"""Nodes kept at the levels of the tree; on a hold-out, beams of two to ten times the width found nothing more."""
+"""Nodes kept at the levels of the tree; on a hold-out, beams two to ten times as wide found no more."""
 
 GFCF, BACKBONE, SERVED = "GF-CF (harness check)", "backbone", "backbone + HILL beam"
 TUNED, REAL, RANDOM = "+ test-time training", "control: real pairs only", "control: random-node pairs"
 
 
 def phi_name(phi: Sequence[float]) -> str:
-    """How a row of Tables 6 and 7 is called in the result."""
+    """Name of a row of Tables 6 and 7 in the result."""
     return "phi " + ",".join(map(str, phi))
 
 
 def check(data: Path) -> None:
-    """Raises DataError if the folder holds no split."""
+    """Raises DataError if the folder does not hold a split."""
     read_split(data)
 
 
@@ -64,7 +64,7 @@ def _configuration(small: bool, what: str, phi: Sequence[Sequence[float]]) -> tu
 
 
 def run(cell: Cell, data: Path, work: Path) -> dict[str, Any]:
-    """Fits the backbone and judges every variant on the test pairs."""
+    """Fits the backbone and measures every variant on the test pairs."""
     split, settings = read_split(data), cell.settings
     if split.without_train:
         print(f"{data}: {split.without_train} users have test items and no train item; they are kept and counted")

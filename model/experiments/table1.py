@@ -23,6 +23,7 @@ from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
 from model.experiments.figures import by_slug, summary, table, text, to_json
 from model.export.seal import export
+from model.training.checkpoint import RunFolder
 from model.training.trainer import train
 from model.tree.k_means import default_branching
 
@@ -45,7 +46,7 @@ the finest level above the ads."""
 
 
 def configurations(data: Path, small: bool) -> list[tuple[str, str, dict[str, Any]]]:
-    """One row a model, with the tree and the training that `train` has by default."""
+    """One row a model, with the default tree and training of `train`."""
     common = monn_runs.settings(data, small)
     tiny = common.pop("model", {})
     if not small:
@@ -61,14 +62,15 @@ def configurations(data: Path, small: bool) -> list[tuple[str, str, dict[str, An
 
 
 def run(cell: Cell, data: Path, work: Path) -> Mapping[str, Any]:
-    """Trains a run or goes on with it, exports it, and measures both."""
+    """Trains a run or continues one, exports it, and measures both."""
     dataset, users = load_dataset(data), cell.settings.get("test_users", monn_runs.TEST_USERS)
-    trainer = train(data, dataset, monn_runs.config_of(cell), work, resume=(work / "weights.safetensors").exists())
-    found = quality(trainer, users)
+    trained = train(data, dataset, monn_runs.config_of(cell), work, resume=RunFolder(work).has_checkpoint)
+    found = quality(trained, users)
     if not (work / "bundle").exists():
-        export(trainer, work / "bundle", {})
+        export(trained, work / "bundle", {})
     assert dataset.test is not None
-    queries = RecallQueries.draw(trainer.dataset.train, dataset.test, len(dataset.user_ids), users, trainer.config.seed)
+    queries = RecallQueries.draw(trained.dataset.train, dataset.test, len(dataset.user_ids), users,
+                                 trained.config.seed)
     return {"quality": found, "served": served_quality(work / "bundle", queries)}
 
 
@@ -112,7 +114,7 @@ def _row(name: str, own: Sequence[Mapping[str, Any]], towers: Sequence[Mapping[s
 
 
 def _ebr(towers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The cheapest probe of each seed that keeps enough; what it costs stands where the beam's cost does."""
+    """The cheapest probe of each seed that keeps enough recall; its cost is in the column of the beam's cost."""
     chosen = [next(probe for probe in result["quality"]["ebr"]
                    if probe["recall@100"] >= KEEPS * result["quality"]["recall@100"]) for result in towers]
     none = summary([None])

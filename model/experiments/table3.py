@@ -19,7 +19,7 @@ PAPER = {"phi 0.8": "0.1922 / 0.1624", "phi 0.8,0.4": "0.1924 / 0.1628", "phi 0.
          "phi 0.8,0.4,0.2,0.1": "0.1916 / 0.1623", "phi 0.8,0.1": "0.1916 / 0.1624", "phi 0.8,0.2": "0.1923 / 0.1629",
          "phi 0.8,0.3": "0.1914 / 0.1624", "phi 0.8,0.5": "0.1914 / 0.1623", "phi 0.8,0.6": "0.1924 / 0.1620",
          "phi 0.8,0.7": "0.1925 / 0.1623", public.GFCF: "0.1849 / 0.1518", public.TUNED: "0.1924 / 0.1628"}
-"""Gowalla; the row of test-time training is HILL on NESCL, and GF-CF's is its own paper's."""
+"""On Gowalla; the row of test-time training is HILL on NESCL, that of GF-CF is from its own paper."""
 
 
 def _experiment(name: str, about: str, rows: Mapping[str, str], configurations: Configurations) -> Experiment:
@@ -58,7 +58,7 @@ TABLE7 = _experiment("table7", "test-time training by phi_IR", {public.BACKBONE:
 
 
 def _draw(done: Sequence[Done], rows: Mapping[str, str], path: Path) -> None:
-    """Each seed's figures by row: small differences are told from the seeds' spread at a glance."""
+    """Plots each seed's figures by row, so that differences can be compared with the spread of the seeds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 1.2 + 0.35 * len(rows)), layout="constrained")

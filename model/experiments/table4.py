@@ -1,4 +1,4 @@
-"""Table 4: the joint index without each of its three training tricks."""
+"""Table 4: the joint index, without each of its three training techniques in turn."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "monn-joint-no-balance": ("without balance", {"hill": {"balance_weight": 0.0}}, "+0.05 %"),
     "monn-joint-no-warm-up": ("without warm-up", {"index_warm_up": 0.0}, "+0.03 %"),
 }
-"""Slug -> name, what it changes, and the paper's change of NE. Without its schedule the attention is as sharp from the
-start as it is at the end otherwise."""
+"""Slug -> name, changed settings, and the paper's change of NE. Without the schedule the attention has its final
+sharpness from the start."""
 
 
 def configurations(data: Path, small: bool) -> list[tuple[str, str, dict[str, Any]]]:
-    """One row a trick left out; the first one is Table 5's joint index."""
+    """One row for each technique left out; the first row is Table 5's joint index."""
     return [(monn_runs.KIND, slug, monn_runs.settings(data, small, tree="joint", **changes))
             for slug, (_, changes, _) in VARIANTS.items()]
 
 
 def report(done: Sequence[Done]) -> Report:
-    """NE of the model, and what a beam finds by its tree."""
+    """NE of the model, and the overlap of a beam on its tree."""
     results, rows, lines = by_slug(done), [], []
     everything = [monn_runs.entropy(result) for result in results["monn-joint"]]
     for slug, (name, _, paper) in VARIANTS.items():

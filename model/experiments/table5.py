@@ -1,4 +1,4 @@
-"""Table 5: HILL, its EM version, and k-means on a finished model, which the paper lacks, as the control."""
+"""Table 5: HILL, its EM version, and as a control that the paper lacks k-means on a finished model."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PAPER = {"em": "-0.11 %", "joint": "-0.15 %"}
 
 
 def configurations(data: Path, small: bool) -> list[tuple[str, str, dict[str, Any]]]:
-    """One row a kind of tree; the control's model trains as long, but never hears of a tree."""
+    """One row a kind of tree; the control's model trains as long, but without a tree."""
     return [(monn_runs.KIND, f"monn-{tree}", monn_runs.settings(data, small, tree=tree)) for tree in TREES]
 
 
 def report(done: Sequence[Done]) -> Report:
-    """NE and recall of the model, and what a beam finds by its tree."""
+    """NE and recall of the model, and the overlap of a beam on its tree."""
     rows, lines = [], []
     results = by_slug(done)
     control = [monn_runs.entropy(result) for result in results["monn-posthoc"]]

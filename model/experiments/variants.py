@@ -1,4 +1,4 @@
-"""Every choice of the model one at a time: over-archs, node features, distillation, the joint index's own choices."""
+"""Choices of the model, one at a time: over-archs, node features, distillation, settings of the joint index."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from model.data.load import load_dataset
 from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
 from model.experiments.figures import by_slug, summary, table, text, to_json
+from model.training.checkpoint import RunFolder
 from model.training.trainer import train
 
 SHARE = 0.05
 DISTILLED = "distilled"
-"""Kind of a cell that trains its teacher, a MoNN Large without a tree in its loss, before itself."""
+"""Kind of a cell that first trains its teacher, a MoNN Large without a tree in its loss."""
 
 VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "monn-em": ("Wukong, node features by maximum, EM", monn_runs.KIND, {"tree": "em"}),
@@ -31,7 +32,7 @@ VARIANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "monn-joint-shared": ("joint index, one codebook a level", monn_runs.KIND,
                           {"tree": "joint", "hill": {"codebooks": "shared"}}),
 }
-"""Slug -> name, kind of cell, and what it sets; the first row is what the others are measured against."""
+"""Slug -> name, kind of cell, and its settings; the other rows are compared with the first."""
 
 
 def configurations(data: Path, small: bool) -> list[tuple[str, str, dict[str, Any]]]:
@@ -45,7 +46,7 @@ def configurations(data: Path, small: bool) -> list[tuple[str, str, dict[str, An
 
 
 def run(cell: Cell, data: Path, work: Path) -> Mapping[str, Any]:
-    """Trains and measures a cell, its teacher first if it has one."""
+    """Trains and measures a cell, after its teacher if it has one."""
     if cell.kind == monn_runs.KIND:
         return monn_runs.run(cell, data, work)
     tiny = {name: value for name, value in cell.settings.get("model", {}).items() if name != "over_arch"}
@@ -53,12 +54,12 @@ def run(cell: Cell, data: Path, work: Path) -> Mapping[str, Any]:
                                               "model": {**asdict(SIZES["large"]), **tiny}}, cell.seed)
     teacher = work / "teacher"
     train(data, load_dataset(data), monn_runs.config_of(taught), teacher,
-          resume=(teacher / "weights.safetensors").exists())
+          resume=RunFolder(teacher).has_checkpoint)
     return monn_runs.run(cell, data, work / "student", str(teacher.resolve()))
 
 
 def report(done: Sequence[Done]) -> Report:
-    """NE and recall of the model, and what a beam finds by its tree."""
+    """NE and recall of the model, and the overlap of a beam on its tree."""
     results, rows, lines = by_slug(done), [], []
     first = [monn_runs.entropy(result) for result in next(iter(results.values()))]
     for slug, (name, _, changes) in VARIANTS.items():

@@ -1,7 +1,7 @@
-"""Which beam is worth its pairs: widths of every level tuned on some users, and what they keep measured on others.
+"""Tuning of the beam: widths of each level chosen on some users, their overlap measured on others.
 
-Each sampled user is scored once, all nodes and all items; after that a beam costs no scoring, so many can be tried.
-The oracle scores a node by its best member's true score instead: what the tree alone allows, whatever scores its nodes.
+All nodes and items are scored once for each user of a sample; after that a beam costs no scoring, so that many can be
+tried. The oracle scores a node by its best member's true score, which shows the limit that the tree itself sets.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from model.export.golden import user_input
 TOP_K = 100
 TARGET_OVERLAP = 0.95
 ENOUGH_OVERLAP = 0.995
-"""Where the curve ends."""
+"""Overlap at which the curve ends."""
 
 EXHAUSTIVE_PAIRS = 200_000_000
 FEWEST_USERS, MOST_USERS = 100, 1_000
-"""Users in all, half of them to tune by: as many as EXHAUSTIVE_PAIRS allow within these bounds."""
+"""Size of the sample, half of it for tuning: as many users as EXHAUSTIVE_PAIRS allow within these bounds."""
 
 FIRST_WIDTH = 4
 STEP = 1.3
@@ -45,15 +45,15 @@ UserTower = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A user who was scored once; as a NodeScorer it looks up what was scored.
+class ScoredUser:
+    """The scores of a user, as a NodeScorer that looks them up.
 
     Attributes:
         scores: one (nodes,) float32 a level above the items.
         oracle: likewise, each node's score that of its best eligible item.
         truth: positions of the exhaustive answer.
         eligible: all but the user's own history.
-        ensemble: of the scorer that was recorded.
+        ensemble: of the scorer.
     """
 
     scores: Sequence[NDArray[np.float32]]
@@ -67,7 +67,7 @@ class Recorded:
             return np.zeros((len(nodes), 1), np.float32)  # every item that is reached is found
         return self.scores[level - 1].take(nodes)[:, None]
 
-    def by_oracle(self) -> Recorded:
+    def by_oracle(self) -> ScoredUser:
         """The same user with nodes scored by the oracle."""
         return replace(self, scores=self.oracle)
 
@@ -87,7 +87,7 @@ class BeamTuning:
 
 
 def tune_beam(content: BundleContent, tower: UserTower, layers: Sequence[DenseLayers], seed: int) -> BeamTuning:
-    """Widens a narrow beam where it pays most, and measures the beams on the way.
+    """Widens a narrow beam level by level where it gains most overlap a pair, and measures the beams on the way.
 
     Args:
         content: what is to be exported.
@@ -95,32 +95,32 @@ def tune_beam(content: BundleContent, tower: UserTower, layers: Sequence[DenseLa
         layers: the exported scorers.
         seed: of the sample of users.
     """
-    users = sample(content, seed)
-    points = beam_curve(content.tree, record(content, tower, layers, users))
+    users = sample_users(content, seed)
+    points = beam_curve(content.tree, score_users(content, tower, layers, users))
     return BeamTuning(points, tuple(int(row) for row in users))
 
 
-def sample(content: BundleContent, seed: int) -> NDArray[np.int64]:
-    """Rows of the users whom a curve is made of."""
+def sample_users(content: BundleContent, seed: int) -> NDArray[np.int64]:
+    """User rows of the sample."""
     most = int(np.clip(EXHAUSTIVE_PAIRS // content.tree.n_items, FEWEST_USERS, MOST_USERS))
     return np.random.default_rng([seed, 7]).permutation(len(content.users.ids))[:most]
 
 
-def record(content: BundleContent, tower: UserTower, layers: Sequence[DenseLayers],
-           users: NDArray[np.integer]) -> list[Recorded]:
-    """Scores all nodes and items for the given user rows."""
+def score_users(content: BundleContent, tower: UserTower, layers: Sequence[DenseLayers],
+           users: NDArray[np.integer]) -> list[ScoredUser]:
+    """Scores all nodes and items for the given user rows, in parallel."""
     scorer = content.scorer(layers)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(tqdm(pool.map(lambda row: _record(content, tower, scorer, int(row)), users), total=len(users),
+        return list(tqdm(pool.map(lambda row: _scored(content, tower, scorer, int(row)), users), total=len(users),
                          desc="exhaustive", unit="user", leave=False))
 
 
-def beam_curve(tree: Tree, recorded: Sequence[Recorded]) -> tuple[BeamPoint, ...]:
+def beam_curve(tree: Tree, users: Sequence[ScoredUser]) -> tuple[BeamPoint, ...]:
     """Beams tuned on one half of the users and measured on the other, by rising pairs and overlap."""
-    half = -(-len(recorded) // 2)
-    # With one user alone there are no others to measure by.
-    measured = [_measure(tree, recorded[half:] or recorded, widths)
-                for widths in tqdm(_widened(tree, recorded[:half]), desc="measuring beams", unit="beam", leave=False)]
+    half = -(-len(users) // 2)
+    beams = tqdm(_widening_beams(tree, users[:half]), desc="measuring beams", unit="beam", leave=False)
+    # With a single user there are no others to measure with.
+    measured = [_measure(tree, users[half:] or users, widths) for widths in beams]
     points: list[BeamPoint] = []
     for point in sorted(measured, key=lambda point: point.pairs):
         if not points or point.overlap > points[-1].overlap:
@@ -128,7 +128,7 @@ def beam_curve(tree: Tree, recorded: Sequence[Recorded]) -> tuple[BeamPoint, ...
     return tuple(points)
 
 
-def _record(content: BundleContent, tower: UserTower, scorer: TowerScorer, row: int) -> Recorded:
+def _scored(content: BundleContent, tower: UserTower, scorer: TowerScorer, row: int) -> ScoredUser:
     tree, users = content.tree, content.users
     features, history = users.features.take(np.array([row])), users.history.row(row)
     query = content.query(tower(user_input(content, features, history)), features, history)
@@ -139,11 +139,11 @@ def _record(content: BundleContent, tower: UserTower, scorer: TowerScorer, row: 
     items[tree.position_of_row[history]] = -np.inf
     truth = best(items, tree.rows.astype(np.int64), min(TOP_K, eligible.total))
     oracle = [np.maximum.reduceat(items, offsets[:-1]) for offsets in tree.offsets]
-    return Recorded(scores, oracle, truth, eligible, scorer.ensemble)
+    return ScoredUser(scores, oracle, truth, eligible, scorer.ensemble)
 
 
-def _widened(tree: Tree, users: Sequence[Recorded]) -> list[tuple[int, ...]]:
-    """Beams from narrow to wide, each one level wider than the one before: the level that gains most overlap a pair."""
+def _widening_beams(tree: Tree, users: Sequence[ScoredUser]) -> list[tuple[int, ...]]:
+    """Beams from narrow to wide; each step widens the one level that gains most overlap a pair."""
     sizes = [tree.size(level) for level in range(1, tree.depth)]
     # A search goes on until it has TOP_K items: a level too narrow for that gains nothing by the first steps wider.
     widths = tuple(min(size, max(FIRST_WIDTH, -(-TOP_K * size // tree.n_items))) for size in sizes)
@@ -167,12 +167,11 @@ def _widened(tree: Tree, users: Sequence[Recorded]) -> list[tuple[int, ...]]:
     return path
 
 
-def _measure(tree: Tree, users: Sequence[Recorded], widths: tuple[int, ...]) -> BeamPoint:
+def _measure(tree: Tree, users: Sequence[ScoredUser], widths: tuple[int, ...]) -> BeamPoint:
     kept, pairs = [], []
     for user in users:
-        found = BeamSearch(tree, user).search(None, top_k=TOP_K, beam_width=widths,
-                                                      task_weights=np.ones(1, np.float32), eligible=user.eligible,
-                                                      trace=True)
+        found = BeamSearch(tree, user).search(None, top_k=TOP_K, beam_width=widths, eligible=user.eligible, trace=True,
+                                              task_weights=np.ones(1, np.float32))
         reached = found.steps[-1].nodes
         kept.append(np.isin(user.truth, reached, assume_unique=True).mean() if len(user.truth) else 1.0)
         pairs.append(found.pairs_scored)

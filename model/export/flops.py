@@ -1,8 +1,8 @@
-"""Arithmetic and traffic of an ONNX graph, counted from the shapes that its operators really produce.
+"""Arithmetic and memory traffic of an ONNX graph, counted from the shapes of a real call.
 
-A product of matrices or an Einsum over s terms counts 2 s operations an output, a sum along an axis one for each input,
-a layer norm 8 an element, every other operator 1 an output element; what only moves or renames data counts nothing.
-Every constant that the graph holds counts as an input where it is used, for nothing is taken to stay in a register.
+A matrix product or an Einsum over s terms counts 2 s operations an output, a sum along an axis one for each input, a
+layer norm 8 an element, every other operator one an output element; operators that only move or rename data count
+nothing. A constant of the graph counts as an input wherever it is used: nothing is assumed to stay in a register.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import onnxruntime
 from numpy.typing import NDArray
 
 MOVES = {"Cast", "Concat", "Constant", "ConstantOfShape", "Expand", "Flatten", "Gather", "Identity", "Pad", "Range",
-         "Reshape", "Shape", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
+         "Reshape", "Shape", "Slice", "FoldedNetwork", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
 SUMS = {"ReduceMax", "ReduceMean", "ReduceSum", "ReduceSumSquare"}
 LAYER_NORM = 8
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a graph does for some inputs: floating-point operations, and bytes that its operators read and write."""
+    """Cost of a call: floating-point operations, and bytes that the operators read and write."""
 
     flops: int
     bytes: int

@@ -20,15 +20,12 @@ from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.ranking import first_task_weights
 from index_store.search.scoring import DenseLayers, UserQuery
 from index_store.targeting.targeting import RequestTargeting, Targeting
+from model.export.errors import ParityError
 from model.network.folding import torch_layers
 from model.network.monn import MoNN, Scorer
 
 USERS = 8
 TOP_K = 20
-
-
-class ParityError(Exception):
-    """The exported graphs do not compute what the torch model computes; nothing was written."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +38,16 @@ class GoldenUser:
 
 
 def golden_users(content: BundleContent) -> list[GoldenUser]:
-    """Some known users, one with inline features, one unknown."""
+    """Some users of the bundle, one with inline features, and one who is not in the bundle."""
     users = content.users
     rows = np.sort(np.random.default_rng(0).permutation(len(users.ids))[:USERS])
     chosen = [GoldenUser(_request(user_id=users.ids[row].decode()), users.features.take(np.array([row])),
                          users.history.row(row)) for row in rows]
     history = users.history.row(int(np.argmax(np.diff(users.history.indptr))))[:5]
-    nobody = content.encoder.encode_user({})
+    featureless = content.encoder.encode_user({})
     inline = {"history": [content.encoder.item_ids[row].decode() for row in history]}
-    return [*chosen, GoldenUser(_request(user_id="golden-inline", user_features=inline), nobody, history),
-            GoldenUser(_request(user_id="golden-unknown"), nobody, np.empty(0, np.int32))]
+    return [*chosen, GoldenUser(_request(user_id="golden-inline", user_features=inline), featureless, history),
+            GoldenUser(_request(user_id="golden-unknown"), featureless, np.empty(0, np.int32))]
 
 
 def _request(**fields: Any) -> dict[str, Any]:
@@ -58,7 +55,7 @@ def _request(**fields: Any) -> dict[str, Any]:
 
 
 def golden_answers(content: BundleContent, model: MoNN, users: list[GoldenUser]) -> list[dict[str, Any]]:
-    """The exact answers of the torch model, as `golden.json` holds them."""
+    """The exact answers of the torch model, in the form of `golden.json`."""
     search = ExhaustiveSearch(content.tree, content.scorer(torch_scorers(model)))
     answers, weights = [], first_task_weights(len(content.encoder.spec.tasks))
     targeting = Targeting(content.encoder, content.items, content.tree, content.targeting)
@@ -103,7 +100,7 @@ def check_parity(content: BundleContent, original: BundleContent, model: MoNN,
 
 
 def torch_scorers(model: MoNN) -> list[DenseLayers]:
-    """The layers of the torch model, each with its weight, as functions."""
+    """The layers of the torch model as functions, each with its weight in the ensemble."""
     return torch_layers([Scorer(model, at).eval() for at in range(len(model.layers))])
 
 
@@ -115,6 +112,6 @@ def _torch_query(content: BundleContent, model: MoNN, user: GoldenUser) -> UserQ
 
 
 def user_input(content: BundleContent, features: Features, history: NDArray[np.int32]) -> NDArray[np.float32]:
-    """What the user tower reads of one user: (1, D_in) float32."""
+    """The user tower's input for one user: (1, D_in) float32."""
     bags = user_bags(content.encoder.spec, features, Ragged.one_row(history), content.item_keys)
     return pool(content.tables, features.dense, bags)

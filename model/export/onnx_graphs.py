@@ -1,4 +1,4 @@
-"""The dense layers as ONNX graphs, and both forms of them as functions that the search can call."""
+"""ONNX graphs of the dense layers, and these graphs as functions that a search can call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from index_store.features.encoder import FeatureSpec
 from index_store.features.interaction import feature_names
 from index_store.search.scoring import DenseLayers, Storage
 from model.config import ConfigError
-from model.network.folding import Split
+from model.network.folding import FoldedNetwork
 from model.network.monn import MoNN
 
 
@@ -47,42 +47,42 @@ def onnx_user_tower(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.fl
 
 
 class _Part(nn.Module):
-    """One side's towers of all layers side by side, and the part of the split network that depends on them alone."""
+    """The towers of one side, of all layers, followed by the part of the folded network that depends on them alone."""
 
-    def __init__(self, model: MoNN, parts: Split, side: Literal["user", "item"]) -> None:
+    def __init__(self, model: MoNN, folded: FoldedNetwork, side: Literal["user", "item"]) -> None:
         super().__init__()
-        self.model, self.parts, self.side = model, parts, side
+        self.model, self.folded, self.side = model, folded, side
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         layers = [self.model.layer(at) for at in range(len(self.model.layers))]
         if self.side == "user":
-            return self.parts.user_part(torch.cat([layer.embed_users(inputs) for layer in layers], dim=1))
-        return self.parts.item_part(torch.cat([layer.embed_items(inputs) for layer in layers], dim=1))
+            return self.folded.user_part(torch.cat([layer.embed_users(inputs) for layer in layers], dim=1))
+        return self.folded.item_part(torch.cat([layer.embed_items(inputs) for layer in layers], dim=1))
 
 
-def write_graphs(writer: BundleWriter, model: MoNN, parts: Split, spec: FeatureSpec, half: bool) -> None:
+def write_graphs(writer: BundleWriter, model: MoNN, folded: FoldedNetwork, spec: FeatureSpec, half: bool) -> None:
     """Exports user tower, item tower and scorers of a model in eval mode on the CPU.
 
-    The graph of the item tower makes what the items' own layer reads.
+    The graph of the item tower computes the item part of the items' own layer.
 
     Args:
         writer: of the bundle.
         model: whose towers to export.
-        parts: its split form.
+        folded: its folded form.
         spec: declares the towers' inputs.
         half: whether the scorer reads item parts as float16.
     """
     users = torch.zeros(2, model.user_tables.width + len(spec.fields("user", "dense")))
     items = torch.zeros(2, model.item_tables.width + len(spec.fields("item", "dense")))
-    user_tower, item_tower = _Part(model, parts, "user"), _Part(model, parts, "item")
+    user_tower, item_tower = _Part(model, folded, "user"), _Part(model, folded, "item")
     _to_onnx(user_tower, (users,), [graphs.USER_INPUT], graphs.USER_EMBEDDING, writer.path(layout.USER_TOWER))
     _to_onnx(item_tower, (items,), [graphs.ITEM_INPUT], graphs.ITEM_EMBEDDING, writer.path(layout.ITEM_TOWER))
     with torch.no_grad():
         user = user_tower(users)[:1]
-    for at, scorer in enumerate(parts.scorers):
+    for at, scorer in enumerate(folded.scorers):
         level = model.ensemble[at] if at < len(model.ensemble) else None
         with torch.no_grad():
-            item = parts.item_part(torch.zeros(3, model.item_width), level)
+            item = folded.item_part(torch.zeros(3, model.item_width), level)
         pairs = (user, item.half() if half else item, torch.zeros(3, len(feature_names(spec))))
         _to_onnx(scorer, pairs, list(graphs.SCORER_INPUTS), graphs.LOGITS, writer.path(layout.scorer(at + 1)),
                  fixed=(graphs.USER_EMBEDDING,))
@@ -92,7 +92,7 @@ def _to_onnx(module: nn.Module, example: tuple[torch.Tensor, ...], inputs: list[
              fixed: tuple[str, ...] = ()) -> None:
     rows = torch.export.Dim("rows")
     shapes = tuple(None if name in fixed else {0: rows} for name in inputs)
-    # The exporter warns about operators of packages that we do not use.
+    # The exporter warns about operators of packages that are not used here.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -14,9 +14,9 @@ class DeepFM(OverArch):
     """`bias + first order + FM(X) + MLP(X)` over X = [user; item; pair], with the tokens as DeepFM's fields.
 
     The FM takes the dot products between tokens of different towers, each with a weight for every task, since tasks
-    want different crossings. A weighted sum of dot products is itself one dot product of an item with what the user's
-    tokens add up to, so the FM costs a pair no more than two towers do. The first layer of the MLP and the first order
-    are sums over the three towers.
+    depend on different crossings. A weighted sum of dot products is itself one dot product of an item with a weighted
+    sum of the user's tokens, so the FM costs a pair no more than two towers do. The first layer of the MLP and the
+    first order are sums over the three towers.
     """
 
     def __init__(self, user_tokens: int, item_tokens: int, dim: int, tasks: int, *, hidden: int, layers: int) -> None:
@@ -44,7 +44,7 @@ class DeepFM(OverArch):
     def user_terms(self, user: Tensor) -> Terms:
         flat = user.flatten(1)
         for_items = torch.einsum("tji,bid->btjd", self.user_item, user).flatten(2)
-        # What meets a pair's token in a product: the user's side of the FM, and the first order of the pair.
+        # The factors of a pair's token: the user's side of the FM, and the first order of the pair.
         return for_items, self.user_pair @ user + self.first_pair, flat @ self.first_user.T, self.of_user(flat)
 
     def item_terms(self, item: Tensor) -> Terms:

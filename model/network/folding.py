@@ -1,8 +1,8 @@
-"""The scorer as it is served: what is linear in user, item and pair is split, so nothing is computed per pair twice.
+"""Folding: the trained scorer in the form that is served, with the parts of user and item computed in advance.
 
-A trained over-arch and interaction tower are folded into this form at export. The user part is computed once a request
-and ends the user tower's graph, the item part once a node and is what the bundle stores, the rest once a pair. The
-values are those of `MoNN.score`; `docs/kernel.md` counts their cost.
+What is linear in user, item and pair is split into three parts. The user part is computed once a request, at the end of
+the user tower's graph; the item part once a node, and stored in the bundle; only the rest is computed for every pair.
+The logits are those of `MoNN.score`; `docs/kernel.md` counts their cost.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from model.network.towers import Tower
 from model.network.wukong import Wukong
 
 
-class SplitScorer(nn.Module):
+class FoldedScorer(nn.Module):
     """One user against C candidates, from precomputed parts."""
 
     @abstractmethod
     def user_part(self, users: Tensor) -> Tensor:
-        """User embeddings (N, Du) -> (N, Wu), what `forward` reads of a user."""
+        """User embeddings (N, Du) -> user parts (N, Wu)."""
 
     @abstractmethod
     def item_part(self, items: Tensor) -> Tensor:
-        """Item or node embeddings (N, Di) -> (N, Wi), what `forward` reads of them."""
+        """Item or node embeddings (N, Di) -> item parts (N, Wi)."""
 
     @abstractmethod
     def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
         """Parts (1, Wu) and (C, Wi), the latter also as float16, and interaction (C, F) -> task logits (C, tasks)."""
 
 
-class Split(nn.Module):
-    """The split form of a trained network without its auxiliary head, on its device, sharing no parameters with it.
+class FoldedNetwork(nn.Module):
+    """The folded form of a trained network without its auxiliary head, on its device; it shares no parameters with it.
 
-    In a stack user parts lie side by side, and a layer's logits are already multiplied by its weight in the ensemble;
-    the intercept is in the bias of the items' layer.
+    In a stack the user parts of the layers are concatenated, a layer's logits are multiplied by its weight in the
+    ensemble, and the intercept is added to the bias of the items' layer.
     """
 
     def __init__(self, monn: MoNN) -> None:
@@ -52,17 +52,17 @@ class Split(nn.Module):
         self.ensemble = monn.ensemble
         self._users, self._items = monn.users_of, monn.items_of
         shift = monn.intercept / monn.weights[-1] if monn.ensemble else None
-        self._parts = nn.ModuleList([*(split_layer(monn.layer(at)) for at in range(len(monn.ensemble))),
-                                     split_layer(monn.layer(-1), shift)])
-        nobody = torch.zeros(1, sum(monn.user_widths), device=monn.level_offsets.device)
-        widths = [part.shape[1] for part in self._user_parts(nobody)]
+        self._parts = nn.ModuleList([*(fold_layer(monn.layer(at)) for at in range(len(monn.ensemble))),
+                                     fold_layer(monn.layer(-1), shift)])
+        users = torch.zeros(1, sum(monn.user_widths), device=monn.level_offsets.device)
+        widths = [part.shape[1] for part in self._user_parts(users)]
         self.scorers: list[nn.Module] = [self._part(0)] if not monn.ensemble else [
             _OfStack(self._part(at), widths, at, monn.weights[at].clone()) for at in range(len(widths))]
         """Of each layer: user part of all layers (1, Wu), item parts (C, Wi), interaction (C, F) -> (C, tasks)."""
 
-    def _part(self, at: int) -> SplitScorer:
+    def _part(self, at: int) -> FoldedScorer:
         part = self._parts[at]
-        assert isinstance(part, SplitScorer)
+        assert isinstance(part, FoldedScorer)
         return part
 
     def _user_parts(self, users: Tensor) -> list[Tensor]:
@@ -79,11 +79,11 @@ class Split(nn.Module):
 
 
 class _OfStack(nn.Module):
-    """A layer among others: takes its own user part out of them, and counts by its weight."""
+    """A layer of a stack: takes its own user part out of all of them, and applies its weight."""
 
     weight: Tensor
 
-    def __init__(self, scorer: SplitScorer, widths: Sequence[int], at: int, weight: Tensor) -> None:
+    def __init__(self, scorer: FoldedScorer, widths: Sequence[int], at: int, weight: Tensor) -> None:
         super().__init__()
         self.scorer, self.first, self.end = scorer, sum(widths[:at]), sum(widths[:at + 1])
         self.register_buffer("weight", weight)
@@ -93,21 +93,21 @@ class _OfStack(nn.Module):
         return logits
 
 
-def split_layer(layer: Layer, shift: Tensor | None = None) -> SplitScorer:
-    """The split form of one layer, its logits higher by `shift` (tasks,)."""
+def fold_layer(layer: Layer, shift: Tensor | None = None) -> FoldedScorer:
+    """The folded form of one layer, its logits increased by `shift` (tasks,)."""
     over_arch, tower = copy.deepcopy(layer.over_arch).cpu(), copy.deepcopy(layer.interaction_tower).cpu()
     over_arch.keep(layer.tasks)
     device = next(layer.parameters()).device
     with torch.no_grad():
         if shift is not None:
             over_arch.bias.add_(shift.cpu())
-        scorer = (SplitWukong(over_arch, tower, layer.config) if isinstance(over_arch, Wukong)
-                  else SplitTerms(over_arch, tower, layer.config))
+        scorer = (FoldedWukong(over_arch, tower, layer.config) if isinstance(over_arch, Wukong)
+                  else FoldedTerms(over_arch, tower, layer.config))
     return scorer.to(device).eval()
 
 
-class SplitTerms(SplitScorer):
-    """Any over-arch: its terms of user and item are the parts, laid side by side, and are joined for the pairs."""
+class FoldedTerms(FoldedScorer):
+    """Any over-arch: the parts are its terms of user and item, concatenated; pairs are joined by the over-arch."""
 
     def __init__(self, over_arch: OverArch, tower: Tower, config: MoNNConfig) -> None:
         super().__init__()
@@ -132,13 +132,13 @@ class SplitTerms(SplitScorer):
 
 
 def _terms(part: Tensor, shapes: Sequence[torch.Size]) -> Terms:
-    """The terms of rows (N, ·) that were laid side by side, each with its own shape."""
+    """The terms, each in its own shape, of rows (N, ·) in which they are concatenated."""
     cut = torch.split_with_sizes(part, [shape.numel() for shape in shapes], dim=1)
     return tuple(term.reshape(-1, *shape) for term, shape in zip(cut, shapes, strict=True))
 
 
-class SplitWukong(SplitScorer):
-    """Wukong with its first layer split and its layer norms folded into the matrices around them.
+class FoldedWukong(FoldedScorer):
+    """Wukong with its first layer split, and its layer norms folded into the adjacent matrices.
 
     With X = [user; item; pair] tokens of width d, and every linear map followed by its centring over d:
 
@@ -175,36 +175,50 @@ class SplitWukong(SplitScorer):
 
     def __init__(self, arch: Wukong, tower: Tower, config: MoNNConfig) -> None:
         super().__init__()
-        d, nu, ni, tokens = config.dim, config.user_tokens, config.item_tokens, len(arch.mix_pair)
-        self.dim, self.tokens, self.item_tokens, self.user_tokens = d, tokens, ni, nu
-        centre = torch.eye(d) - 1 / d
+        self.dim, self.tokens, self.item_tokens, self.user_tokens = (config.dim, len(arch.mix_pair),
+                                                                     config.item_tokens, config.user_tokens)
+        self.further = arch.layers
+        centre = torch.eye(self.dim) - 1 / self.dim
         self._keep(mix_user=arch.mix_user, mix_item=arch.mix_item, centre=centre)
+        self._keep_pair(tower)
+        self._keep_products(arch)
+        self._keep_tokens(arch, centre)
+        self._keep_head(arch)
 
+    def _keep_pair(self, tower: Tower) -> None:
+        """The interaction tower; its last layer gives the pair's token, and once more for each item token."""
+        ni, last = self.item_tokens, _linear(tower.layers[-1])
         self.pair_hidden = nn.Sequential(*list(tower.layers.children())[:-1])
-        last = _linear(tower.layers[-1])
-        self._keep(pair=last.weight.T, pair_bias=last.bias,  # the pair's token, and the same once for each item token
-                   pairs=last.weight.T.repeat(1, ni), pairs_bias=last.bias.repeat(ni))
-        self._keep(token_sums=torch.kron(torch.eye(ni), torch.ones(d, 1)))
+        self._keep(pair=last.weight.T, pair_bias=last.bias, pairs=last.weight.T.repeat(1, ni),
+                   pairs_bias=last.bias.repeat(ni), token_sums=torch.kron(torch.eye(ni), torch.ones(self.dim, 1)))
 
-        n = len(arch.norm_products.weight)
+    def _keep_products(self, arch: Wukong) -> None:
+        """The centred dot products between tokens, their layer norm, and the input layer of the FM."""
+        n, nu, ni = len(arch.norm_products.weight), self.user_tokens, self.item_tokens
         # Products of user and item tokens come item by item here, user by user in the over-arch.
         order = torch.cat([torch.arange(nu * ni).reshape(nu, ni).T.flatten(), torch.arange(nu * ni, n)])
-        first, second = _linear(arch.fm[0]), _linear(arch.fm[2])
+        first = _linear(arch.fm[0])
         self._keep(centre_products=(torch.eye(n) - 1 / n)[order], mean_products=torch.full((n, 1), 1 / n),
                    products_epsilon=torch.tensor([arch.norm_products.eps]),
                    fm_in=(first.weight * arch.norm_products.weight).T,
                    fm_in_bias=first.weight @ arch.norm_products.bias + first.bias)
-        fm_out = torch.zeros(len(first.weight), tokens, d)
+
+    def _keep_tokens(self, arch: Wukong, centre: Tensor) -> None:
+        """The output layer of the FM, the pair's map and the layer norm of the tokens, all centred."""
+        d, tokens, second = self.dim, self.tokens, _linear(arch.fm[2])
+        fm_out = torch.zeros(len(_linear(arch.fm[0]).weight), tokens, d)
         fm_out[:, :arch.fm_tokens] = second.weight.T.reshape(-1, arch.fm_tokens, d) @ centre
         fm_bias = torch.zeros(tokens, d)
         fm_bias[:arch.fm_tokens] = second.bias.reshape(arch.fm_tokens, d) @ centre
         self._keep(fm_out=fm_out.flatten(1), fm_out_bias=fm_bias.flatten(),
-                   pair_map=(arch.mix_pair[:, None] * centre[:, None]).flatten(1))
-
-        self._keep(mean_squares=torch.kron(torch.eye(tokens), torch.full((d, 1), 1 / d)),
+                   pair_map=(arch.mix_pair[:, None] * centre[:, None]).flatten(1),
+                   mean_squares=torch.kron(torch.eye(tokens), torch.full((d, 1), 1 / d)),
                    epsilon=torch.tensor([arch.norm.eps]), scale=arch.norm.weight, shift=arch.norm.bias)
-        self.further, tasks = arch.layers, len(arch.head.weight)
-        by_token = arch.head.weight.reshape(-1, tokens, d)
+
+    def _keep_head(self, arch: Wukong) -> None:
+        """The head; without further layers it absorbs scale and shift of the layer norm."""
+        tokens, tasks = self.tokens, len(arch.head.weight)
+        by_token = arch.head.weight.reshape(-1, tokens, self.dim)
         scaled = by_token if len(arch.layers) else by_token * arch.norm.weight
         shifted = 0.0 if len(arch.layers) else (by_token * arch.norm.bias).sum((1, 2))
         # Row (token, element), column (token, task): each token meets its own slice of the head.
@@ -255,7 +269,7 @@ class SplitWukong(SplitScorer):
 
 def _linear(layer: nn.Module) -> nn.Linear:
     if not isinstance(layer, nn.Linear):
-        raise TypeError(f"a {type(layer).__name__} stands where a linear layer was expected")
+        raise TypeError(f"expected a linear layer, found a {type(layer).__name__}")
     return layer
 
 

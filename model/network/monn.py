@@ -31,7 +31,7 @@ class Layer(nn.Module):
         pair: width of the interaction features.
         config: shape.
         tasks: logits of the main head.
-        auxiliary: whether the over-arch has a second head for each task, which learns what a teacher says of unlabeled
+        auxiliary: whether the over-arch has a second head for each task, which learns a teacher's labels of unlabeled
             pairs and shares all but its own weights with the main one. It is never served.
     """
 
@@ -71,14 +71,15 @@ class Layer(nn.Module):
 class MoNN(nn.Module):
     """The network of one run: embedding tables, and layers that read them.
 
-    Each layer has columns of its own in every table, for layers that shared them ranked worse (docs/experiments.md).
-    Embeddings of users, items and nodes are those of all layers side by side. `level_offsets` (levels above the items,
-    Di) is added to the virtual embedding of a node, so that one scorer can tell a node from an item; it is part of the
-    node embeddings that are exported.
+    Each layer has its own columns in every table, since layers that shared them ranked worse (docs/experiments.md).
+    Embeddings of users, items and nodes concatenate those of all layers. `level_offsets` (levels above the items, Di)
+    is added to the virtual embedding of a node, so that one scorer can tell a node from an item; it is part of the node
+    embeddings that are exported.
 
     A stack has a layer for some levels above the items and one for the items, coarse to fine: `logit(item) =
     sum_l weight_l logit_l(user, node_l(item)) + intercept`, weights (layers, tasks) and intercept (tasks,) fitted by
-    `model.ensemble` (Figure 4). Each layer also steers the levels between its own and that of the layer above.
+    `training.ensemble` (Figure 4). Each layer also ranks the nodes of the levels between its own and that of the layer
+    above.
     """
 
     weights: Tensor
@@ -178,7 +179,7 @@ class MoNN(nn.Module):
 
 
 def _columns(dense: int, tables: int, widths: Sequence[int], at: int) -> Tensor:
-    """What a layer reads of an input of dense fields and pooled tables: the former, and of each table its own part."""
+    """Columns that a layer reads of the network's input: all dense fields, and its own part of each pooled table."""
     own = torch.arange(sum(widths[:at]), sum(widths[:at + 1]))
     starts = dense + sum(widths) * torch.arange(tables)
     return torch.cat([torch.arange(dense), (starts[:, None] + own).flatten()])

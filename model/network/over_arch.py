@@ -1,7 +1,7 @@
 """Over-architectures: from the tokens of user, item and pair to one logit a task; the interface, and the dot product.
 
-Tokens are (…, n, d) slices of the towers' outputs. What depends on the user or on the item alone is computed once for
-it, as its terms, and only joined for the pairs: in training, in evaluation and in the exported graph (`split.py`).
+Tokens are (…, n, d) slices of the towers' outputs. What depends on the user or the item alone is computed once, as its
+terms, and only joined for the pairs: in training, in evaluation and in the exported graph (`folding.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 Terms = tuple[Tensor, ...]
-"""What `OverArch.join` reads of users or items: tensors whose first axes are those of the users or items."""
+"""Inputs of `OverArch.join`: tensors whose first axes are those of the users or items."""
 
 
 class OverArch(nn.Module):
@@ -55,7 +55,7 @@ class OverArch(nn.Module):
 
 
 class DotProduct(OverArch):
-    """The two-tower baseline (TTSN): a scaled dot product for each task, blind to the pair's token."""
+    """The two-tower baseline (TTSN): a scaled dot product for each task, which ignores the pair's token."""
 
     def __init__(self, user_tokens: int, item_tokens: int, dim: int, tasks: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class DotProduct(OverArch):
 def cross_products(user: Tensor, item: Tensor, pair: Tensor) -> Tensor:
     """Dot products of tokens of different towers, and the pair's with itself: (B, N, nu ni + nu + ni + 1).
 
-    Those within one tower are left to that tower, which sees its own features anyhow.
+    Products within one tower are left out, since that tower can learn them itself.
 
     Args:
         user: (B, nu, d).

@@ -1,4 +1,4 @@
-"""User, item and interaction tower: tables that are pooled, then dense layers.
+"""User, item and interaction tower: pooled embedding tables, then dense layers.
 
 The dense layers alone go into the ONNX graphs; the tables are exported as arrays that
 `index_store.features.tower_inputs` reads.
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from index_store.features.ragged import Ragged
 
 INITIAL_SCALE = 0.01
-"""Standard deviation of a fresh table row: a value that was never seen should say next to nothing."""
+"""Standard deviation of a new table row: small, so that a value never seen has next to no effect."""
 
 
 class Tables(nn.Module):

@@ -1,15 +1,17 @@
-"""A run's folder: settings, weights, progress and log. Weights are safetensors; nothing is pickled.
+"""The folder of a run: settings, checkpoint and log. Weights are safetensors; nothing is pickled.
 
-run/config.json        TrainConfig and the data folder
+run/config.json          TrainConfig and the data folder
 run/weights.safetensors  model, index, optimizers and codes of the tree; progress in its metadata
-run/log.jsonl          one line per report
+run/log.jsonl            one JSON object a report
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,16 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from model.config import ConfigError, TrainConfig
+
+WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: epochs done, and batches done of the next one."""
+    """Epochs that a run has finished, and batches of the next one."""
 
     epoch: int = 0
     batch: int = 0
@@ -44,7 +48,7 @@ class RunFolder:
         Raises:
             ConfigError: the folder holds a checkpoint already.
         """
-        if (self.path / "weights.safetensors").exists():
+        if self.has_checkpoint:
             raise ConfigError(f"{self.path} holds a run already; add --resume to go on with it, or name another --out")
         self.path.mkdir(parents=True, exist_ok=True)
         content = {"data": str(Path(data).resolve()), "train": config.to_json()}
@@ -65,18 +69,19 @@ class RunFolder:
             raise ConfigError(f"{self.path}/config.json is not readable ({error!r}); train again") from error
 
     def log(self, entry: Mapping[str, Any]) -> None:
+        """Appends a report to the log. Numbers that are not finite become null, for JSON has none."""
         with (self.path / "log.jsonl").open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+            file.write(json.dumps(_finite(entry), allow_nan=False) + "\n")
 
     def save(self, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer],
              codes: NDArray[np.int32] | None, progress: Progress) -> None:
-        """Writes a checkpoint; the last one stays whole until the new one is.
+        """Writes a checkpoint, which replaces the last one when it is complete.
 
         Args:
-            modules: by the name that their tensors get, likewise the optimizers.
-            optimizers: of the modules.
+            modules: by the prefix of their tensors.
+            optimizers: likewise.
             codes: of the tree, if there is one yet.
-            progress: where the run stands.
+            progress: of the run.
         """
         tensors = {f"{prefix}.{name}": tensor.contiguous() for prefix, module in modules.items()
                    for name, tensor in module.state_dict().items()}
@@ -87,49 +92,71 @@ class RunFolder:
             tensors["codes"] = torch.from_numpy(codes)
         partial = self.path / "weights.partial"
         save_file(tensors, partial, {"epoch": str(progress.epoch), "batch": str(progress.batch)})
-        os.replace(partial, self.path / "weights.safetensors")
+        os.replace(partial, self.path / WEIGHTS)
 
-    def load(self, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> tuple[
-            NDArray[np.int32] | None, Progress]:
-        """Restores modules and optimizers.
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether a checkpoint was ever saved."""
+        return (self.path / WEIGHTS).exists()
+
+    def load_modules(self, modules: Mapping[str, nn.Module]) -> NDArray[np.int32] | None:
+        """Restores modules.
+
+        Args:
+            modules: by the prefix of their tensors.
 
         Returns:
-            The codes of the tree, if there is one yet, and the progress.
+            The codes of the tree, if there is one yet.
 
         Raises:
-            ConfigError: there is no checkpoint, or it belongs to another model.
+            ConfigError: there is no checkpoint, it is damaged, or it belongs to another model.
         """
-        tensors, metadata = self._read()
-        states: dict[str, dict[int, dict[str, Tensor]]] = {prefix: {} for prefix in optimizers}
-        for name, tensor in tensors.items():
-            prefix, _, rest = name.partition(".")
-            if prefix in states:
-                parameter, _, key = rest.partition(".")
-                states[prefix].setdefault(int(parameter), {})[key] = tensor
-        try:
+        with self._checkpoint() as file:
             for prefix, module in modules.items():
-                module.load_state_dict({name[len(prefix) + 1:]: tensor for name, tensor in tensors.items()
+                module.load_state_dict({name[len(prefix) + 1:]: file.get_tensor(name) for name in file.keys()  # noqa: SIM118
                                         if name.startswith(f"{prefix}.")})
+            return file.get_tensor("codes").numpy() if "codes" in file.keys() else None  # noqa: SIM118
+
+    def load_optimizers(self, optimizers: Mapping[str, torch.optim.Optimizer]) -> Progress:
+        """Restores optimizers, and returns the progress; arguments and errors as those of `load_modules`."""
+        states: dict[str, dict[int, dict[str, Any]]] = {prefix: {} for prefix in optimizers}
+        with self._checkpoint() as file:
+            for name in file.keys():  # noqa: SIM118
+                prefix, _, rest = name.partition(".")
+                if prefix in states:
+                    parameter, _, key = rest.partition(".")
+                    tensor = file.get_tensor(name)
+                    # SparseAdam counts its steps in a number, Adam in a tensor.
+                    value = tensor.item() if key == "step" and prefix == "tables" else tensor
+                    states[prefix].setdefault(int(parameter), {})[key] = value
             for prefix, optimizer in optimizers.items():
                 groups = optimizer.state_dict()["param_groups"]
-                # SparseAdam counts its steps in a number, Adam in a tensor.
-                state = {p: {k: v.item() if k == "step" and prefix == "tables" else v for k, v in entry.items()}
-                         for p, entry in states[prefix].items()}
-                optimizer.load_state_dict({"state": state, "param_groups": groups})
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise ConfigError(f"the checkpoint in {self.path} belongs to another model: {error}") from error
-        codes = tensors["codes"].numpy() if "codes" in tensors else None
-        return codes, Progress(int(metadata["epoch"]), int(metadata["batch"]))
+                optimizer.load_state_dict({"state": states[prefix], "param_groups": groups})
+            metadata = file.metadata()
+            return Progress(int(metadata["epoch"]), int(metadata["batch"]))
 
-    def _read(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        path = self.path / "weights.safetensors"
+    @contextmanager
+    def _checkpoint(self) -> Iterator[Any]:
+        """The open checkpoint; errors within the block are told as those of the file."""
+        path = self.path / WEIGHTS
         if not path.exists():
             raise ConfigError(f"{self.path} holds no checkpoint yet; run `python -m model train` first")
         try:
             with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+                yield file
         except SafetensorError as error:
             raise ConfigError(f"{path} is damaged ({error}); train again") from error
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise ConfigError(f"the checkpoint in {self.path} belongs to another model: {error}") from error
+
+
+def _finite(value: Any) -> Any:
+    """The value with null in the place of numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _replace(path: Path, content: bytes) -> None:

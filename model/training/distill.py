@@ -1,7 +1,6 @@
-"""Teachers: soft labels of unlabeled pairs, which the auxiliary head learns (Equation 3, and ExFM's auxiliary head).
+"""Distillation: soft labels of unlabeled pairs, which the auxiliary head learns (Equation 3; ExFM's auxiliary head).
 
-A teacher is another run over the same data, usually of a larger MoNN, or a file of soft labels that anybody made. It
-knows nothing of the student.
+A teacher is another run on the same data, usually of a larger MoNN, or a file of soft labels from any source.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from model.data.checks import rows_of
 from model.data.load import Dataset
 from model.data.parquet_table import ParquetTable
 from model.data.tables import ADS, USERS, DataError
-from model.examples.batches import Reader
+from model.examples.batches import BatchReader
 from model.examples.negatives import NegativeSampler
 from model.network.monn import MoNN
 from model.training.checkpoint import RunFolder
@@ -33,15 +32,15 @@ from model.training.losses import impression_loss, listwise_loss
 from model.tree.k_means import default_branching
 
 UNLABELED_PAIRS = 16
-"""Unlabeled pairs of a moment: about two for each impression, and few enough that a large teacher is no burden."""
+"""Unlabeled pairs of a group of examples: about two an impression, few enough that a large teacher stays cheap."""
 
 POOL = 1024
 """Items that a batch draws its unlabeled pairs from."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The moments of a batch as they were: rows of B users, their fields and histories, and the batch's key index."""
+class UserInputs:
+    """The users of a batch: rows of B users, their fields and histories, and the batch's key index."""
 
     users: NDArray[np.integer]
     features: Features
@@ -51,54 +50,55 @@ class Asked:
 
 @dataclass(frozen=True)
 class SoftLabels:
-    """What a teacher says of a batch's unlabeled pairs.
+    """A teacher's labels of a batch's unlabeled pairs.
 
     Attributes:
         rows: (B, M) int64 items.
-        known: (B, M) bool, which of them are pairs; the others fill the matrix up.
+        labeled: (B, M) bool, which of them have a label; the others pad the matrix.
         values: (B, M, tasks) float32 probabilities, or shares among the M candidates if `listwise`.
-        listwise: whether the teacher knows logits up to a constant of the user only, as on a log of positives.
+        listwise: whether the teacher's logits are defined only up to a constant for each user, as on a log of
+            positives.
     """
 
     rows: NDArray[np.int64]
-    known: NDArray[np.bool_]
+    labeled: NDArray[np.bool_]
     values: Tensor
     listwise: bool
 
     def loss(self, logits: Tensor, task_weights: Tensor) -> Tensor:
-        """L_unsup of the student's auxiliary logits (B, M, tasks); 0 where the batch has no pair."""
+        """L_unsup of the student's auxiliary logits (B, M, tasks); 0 for a batch without labels."""
         if self.listwise:
             return listwise_loss(logits, self.values, task_weights)
-        if not self.known.any():
+        if not self.labeled.any():
             return logits.sum() * 0
-        known = torch.from_numpy(self.known).to(logits.device)
-        return impression_loss(logits[known], self.values[known], task_weights)
+        labeled = torch.from_numpy(self.labeled).to(logits.device)
+        return impression_loss(logits[labeled], self.values[labeled], task_weights)
 
 
 class Teacher(ABC):
     """Gives soft labels of unlabeled pairs."""
 
     @abstractmethod
-    def label(self, asked: Asked, rng: np.random.Generator) -> SoftLabels:
-        """Unlabeled pairs of the users of a batch, and what the teacher says of them."""
+    def label(self, inputs: UserInputs, rng: np.random.Generator) -> SoftLabels:
+        """Unlabeled pairs of the users of a batch, and their soft labels."""
 
 
 class RunTeacher(Teacher):
-    """A trained run, asked about items that its sampler draws.
+    """A trained run that scores sampled items.
 
     Args:
         reader: of the run's model, in eval mode.
-        sampler: draws the unlabeled items.
+        sampler: draws the items.
     """
 
-    def __init__(self, reader: Reader, sampler: NegativeSampler) -> None:
+    def __init__(self, reader: BatchReader, sampler: NegativeSampler) -> None:
         self._reader, self._sampler = reader, sampler
         self._listwise = reader.spec.negatives == "sampled"
 
-    def label(self, asked: Asked, rng: np.random.Generator) -> SoftLabels:
-        rows = self._sampler.items(len(asked.users), UNLABELED_PAIRS, POOL, rng).ids
+    def label(self, inputs: UserInputs, rng: np.random.Generator) -> SoftLabels:
+        rows = self._sampler.items(len(inputs.users), UNLABELED_PAIRS, POOL, rng).ids
         with torch.no_grad():
-            users = self._reader.users(asked.features, asked.history, asked.index)
+            users = self._reader.users(inputs.features, inputs.history, inputs.index)
             items = self._reader.items(rows)
             logits = self._reader.score_items(users, rows, items)
             values = torch.softmax(logits, dim=1) if self._listwise else torch.sigmoid(logits)
@@ -119,17 +119,17 @@ class FileTeacher(Teacher):
                  device: torch.device) -> None:
         self._items, self._values, self._starts, self._device = items, values, starts, device
 
-    def label(self, asked: Asked, rng: np.random.Generator) -> SoftLabels:
-        first = self._starts[asked.users]
-        counts = self._starts[np.asarray(asked.users) + 1] - first
+    def label(self, inputs: UserInputs, rng: np.random.Generator) -> SoftLabels:
+        first = self._starts[inputs.users]
+        counts = self._starts[np.asarray(inputs.users) + 1] - first
         pick = (rng.random((len(counts), UNLABELED_PAIRS)) * counts[:, None]).astype(np.int64)
         at = np.minimum(first[:, None] + pick, len(self._items) - 1)
-        known = np.repeat(counts[:, None] > 0, UNLABELED_PAIRS, axis=1)
-        return SoftLabels(self._items[at].astype(np.int64), known,
+        labeled = np.repeat(counts[:, None] > 0, UNLABELED_PAIRS, axis=1)
+        return SoftLabels(self._items[at].astype(np.int64), labeled,
                           torch.from_numpy(self._values[at]).to(self._device), listwise=False)
 
 
-def open_teacher(config: TrainConfig, data: Path, student: Reader, sampler: NegativeSampler) -> Teacher | None:
+def open_teacher(config: TrainConfig, data: Path, student: BatchReader, sampler: NegativeSampler) -> Teacher | None:
     """The teacher that a run names, if any.
 
     Args:
@@ -139,8 +139,8 @@ def open_teacher(config: TrainConfig, data: Path, student: Reader, sampler: Nega
         sampler: draws unlabeled items.
 
     Raises:
-        ConfigError: the run is none, has no checkpoint, is a stack, or was trained on other data.
-        DataError: the file is no file of soft labels of this data.
+        ConfigError: the folder holds no run, or one without a checkpoint, of a stack, or of other data.
+        DataError: the file does not hold soft labels of this data.
     """
     if config.teacher_file:
         return read_soft_labels(Path(config.teacher_file), student.dataset, student.device)
@@ -160,8 +160,8 @@ def open_teacher(config: TrainConfig, data: Path, student: Reader, sampler: Nega
                           "of one layer, such as its largest one trained alone")
     levels = len(settings.branching or default_branching(len(student.dataset.items)))
     model = MoNN(student.dataset.encoder, settings.model, levels, auxiliary=settings.distilled)
-    run.load({"model": model}, {})
-    return RunTeacher(Reader(student.dataset, model.to(student.device).eval()), sampler)
+    run.load_modules({"model": model})
+    return RunTeacher(BatchReader(student.dataset, model.to(student.device).eval()), sampler)
 
 
 def read_soft_labels(path: Path, dataset: Dataset, device: torch.device) -> FileTeacher:

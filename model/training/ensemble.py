@@ -1,9 +1,9 @@
-"""Weights of a stack's layers in the ensemble, fitted on examples that none of them has met (Sections 4.4 and 4.6).
+"""Weights of a stack's layers in the ensemble, fitted on withheld examples (Sections 4.4 and 4.6).
 
-A layer is surer of what it was trained on than of what is new, the more the larger it is. A log of positives widens the
-gap: in training nothing that a user is known to like is ever their negative, while the ads of their future clicks, and
-the nodes that hold them, are, over and over. So the lower level of the stack, its layers, takes the majority of the log
-as if the users of the rest had not clicked it, and the weights are the best ones for the rest. Only the co-click counts
+A layer is more confident about its training examples than about new ones, the more so the larger it is. A log of
+positives widens the gap: in training no item that a user clicked is ever the user's negative, while the ads of future
+clicks, and the nodes that hold them, are, over and over. So the layers, the lower level, are trained on most of the log
+as if the remaining clicks had not happened, and the weights are fitted on the withheld rest. Only the co-click counts
 are over all clicks of the other folds' users, as they are at serving.
 """
 
@@ -25,7 +25,8 @@ from model.config import ConfigError
 from model.data.draws import Draws
 from model.data.load import Dataset, Events
 from model.examples.batches import TreeReader
-from model.examples.moments import Clicks, Moments
+from model.examples.clicks import Clicks
+from model.examples.example_groups import ExampleGroups
 from model.examples.negatives import known_positives
 from model.training.losses import impression_loss, sampled_loss
 from model.training.objective import Objective
@@ -34,14 +35,14 @@ EXAMPLES = 20_000
 """Events that the weights are fitted to, at most: they are a handful of numbers."""
 
 LEAST = 0.01
-"""Least weight. The beam ranks the nodes of a layer by its weighted logits, so their order has to stay."""
+"""Least weight. The beam ranks a layer's nodes by its weighted logits, so a weight of 0 would lose their order."""
 
 
-def spare(dataset: Dataset, share: float) -> tuple[Events, Events]:
-    """Splits the train events into the part that the layers learn from, and the part that weighs them.
+def withhold(dataset: Dataset, share: float) -> tuple[Events, Events]:
+    """Splits the train events into the part that the layers learn from, and the part that their weights are fitted on.
 
-    Which pairs of a user and an ad are spared is a matter of their ids alone: a spared pair is so with all its events,
-    and in the runs that start from this one.
+    The ids of a user and an ad alone decide whether the pair is withheld: all of its events go the same way, and they
+    go the same way in runs that start from this one.
 
     Args:
         dataset: the log.
@@ -66,34 +67,46 @@ class EnsembleWeights:
     """Fits the weights.
 
     Args:
-        objective: of the layers; it knows the part of the log that they learn from.
-        spared: the other part.
-        clicks: of the whole log: what is no negative.
+        objective: of the layers, on their part of the log.
+        withheld: the other part.
+        clicks: of the whole log, none of which is a negative.
         fold: (U,) of the users.
-        folds: key families of each fold, counted without its users.
-        log: takes the reports.
+        folds: for each fold the key index counted without its users.
+        log: receives the reports.
     """
 
-    def __init__(self, objective: Objective, spared: Events, clicks: Clicks, fold: NDArray[np.integer],
+    def __init__(self, objective: Objective, withheld: Events, clicks: Clicks, fold: NDArray[np.integer],
                  folds: Sequence[KeyIndex], log: Callable[[Mapping[str, Any]], None]) -> None:
-        self.objective, self.spared, self.fold, self.folds, self.log = objective, spared, fold, folds, log
-        self._liked = clicks.lists
-        self._moments = Moments.of(objective.reader.spec, spared, objective.clicks, 1)
+        self.objective, self.withheld, self.fold, self.folds, self.log = objective, withheld, fold, folds, log
+        self._clicked = clicks.by_user
+        self._groups = ExampleGroups.of(objective.reader.spec, withheld, objective.clicks, 1)
 
     def fit(self, nodes: TreeReader) -> None:
-        """Sets weights and intercept of a model in eval mode to those of least loss, which is convex in them.
-
-        A prior worth one positive, around equal weights, keeps them finite where the layers make no mistake. A log of
-        positives says nothing of the intercept, which stays at 0.
+        """Sets the weights and the intercept of a model in eval mode to those of least loss, and reports them.
 
         Args:
-            nodes: the tree as it would be served.
+            nodes: of the tree as it would be served.
 
         Raises:
-            ConfigError: the loss is no number.
+            ConfigError: the loss is not finite.
         """
         model = self.objective.reader.model
         loss, labels = self._examples(nodes)
+        fitted = self._minimum(loss, labels)
+        model.weights.copy_(fitted[:-1])
+        model.intercept.copy_(fitted[-1])
+        self.log({"ensemble_weights": model.weights.tolist(), "intercept": model.intercept.tolist(),
+                  "examples": len(labels)})
+        tqdm.write("weights of the layers, coarse to fine, by task: " + "; ".join(
+            ", ".join(f"{weight:.3f}" for weight in layer) for layer in model.weights.tolist()))
+
+    def _minimum(self, loss: Callable[[Tensor], Tensor], labels: Tensor) -> Tensor:
+        """Weights and intercept (layers + 1, tasks) of least loss, which is convex in them.
+
+        A prior worth one positive, around equal weights, keeps them finite where the layers make no mistake. A log of
+        positives does not determine the intercept, which stays at 0.
+        """
+        model = self.objective.reader.model
         start = model.weights.new_zeros(len(model.weights) + 1, model.tasks)
         start[:-1] = 1 / len(model.weights)
 
@@ -109,18 +122,12 @@ class EnsembleWeights:
         if not np.isfinite(found.fun):
             raise ConfigError(f"the loss of the ensemble is {found.fun}, so its layers cannot be weighed; the "
                               "checkpoint before the epoch is kept: resume with a lower learning rate")
-        fitted = torch.from_numpy(found.x).reshape(start.shape)
-        model.weights.copy_(fitted[:-1])
-        model.intercept.copy_(fitted[-1])
-        self.log({"ensemble_weights": model.weights.tolist(), "intercept": model.intercept.tolist(),
-                  "examples": len(labels)})
-        tqdm.write("weights of the layers, coarse to fine, by task: " + "; ".join(
-            ", ".join(f"{weight:.3f}" for weight in layer) for layer in model.weights.tolist()))
+        return torch.from_numpy(found.x).reshape(start.shape)
 
     def _examples(self, nodes: TreeReader) -> tuple[Callable[[Tensor], Tensor], Tensor]:
-        """The loss of spared examples as a function of weights and intercept (layers + 1, tasks), and their labels."""
+        """The loss of withheld examples as a function of weights and intercept (layers + 1, tasks), and the labels."""
         of, rng = self.objective, np.random.default_rng([self.objective.config.seed, 11])
-        plan, examples = list(self._moments.batches(self.fold, of.config.batch_users, rng)), 0
+        plan, examples = list(self._groups.batches(self.fold, of.config.batch_users, rng)), 0
         parts = []
         with torch.no_grad(), tqdm(plan, desc="weights of the layers", unit="batch", leave=False) as bar:
             for fold, chosen in bar:
@@ -132,7 +139,7 @@ class EnsembleWeights:
 
         def loss(weights: Tensor) -> Tensor:
             logits = (layers * weights[:-1]).sum(2) + weights[-1]
-            if self._moments.before is not None:
+            if self._groups.before is not None:
                 return impression_loss(logits[:, 0], labels, of.task_weights)
             return sampled_loss(logits[:, 0], logits[:, 1:], labels, correction, excluded, of.task_weights)
 
@@ -140,18 +147,18 @@ class EnsembleWeights:
 
     def _part(self, fold: int, chosen: NDArray[np.int64], nodes: TreeReader,
               rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of B moments: logits (B, 1 + M, layers, tasks) of their item and M negatives, labels (B, tasks), and of the
-        negatives correction and exclusion (B, M); M is 0 in a log of impressions.
+        """Logits (B, 1 + M, layers, tasks) of the item of B groups and M negatives, labels (B, tasks), and correction
+        and exclusion of the negatives (B, M); M is 0 in a log of impressions.
         """
-        of, reader, before = self.objective, self.objective.reader, self._moments.before
-        users = self._moments.users[chosen]
+        of, reader, before = self.objective, self.objective.reader, self._groups.before
+        users = self._groups.users[chosen]
         history = of.clicks.histories(users, reader.spec.history_length,
                                       before=before[chosen] if before is not None else None)
         batch = reader.users(reader.dataset.users.take(users), history, self.folds[fold])
-        own, _, events = self._moments.shown(chosen, self.spared)
+        own, _, events = self._groups.padded_items(chosen, self.withheld)
         drawn = of.sampler.items(len(own), of.config.negatives if before is None else 0, of.config.negative_pool, rng)
-        excluded = known_positives(drawn.ids, len(of.sampler.q), self._liked.take(users))
+        excluded = known_positives(drawn.ids, len(of.sampler.q), self._clicked.take(users))
         rows = np.concatenate([own, drawn.ids], axis=1)
         logits = torch.stack(reader.score_layers(batch, rows, reader.items(rows), nodes), dim=2)
-        return (logits, reader.tensor(self.spared.labels[events].astype(np.float32)), reader.tensor(drawn.correction),
+        return (logits, reader.tensor(self.withheld.labels[events].astype(np.float32)), reader.tensor(drawn.correction),
                 torch.from_numpy(excluded).to(reader.device))

@@ -1,7 +1,7 @@
-"""What the C library does with memory that a training step frees: keeps it for the next step.
+"""Keeps freed memory in the process for the next training step.
 
-By default glibc gives large blocks back to the system at once, so every step touches all of its tensors' pages anew: a
-fifth of the processor time of training a large model on two cores (docs/experiments.md, 2026-11-25).
+By default glibc returns large blocks to the system at once, so every step faults in the pages of all its tensors again:
+a fifth of the processor time of training a large model on two cores (docs/experiments.md, 2026-11-25).
 """
 
 import ctypes
@@ -12,7 +12,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> None:
-    """Lets this process keep what it frees; does nothing under another C library."""
+    """Makes this process keep what it frees; does nothing with another C library."""
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_MAX, 0)

@@ -1,8 +1,8 @@
-"""Test-time training of MoNN (Section 3.6): the loss of `<user, index node>` pairs beside that of the log.
+"""Test-time training of MoNN (Section 3.6): the loss of `<user, index node>` pairs, added to that of the log.
 
-The tree stays that of the run that is fine-tuned. A pair is a positive in the loss of a log of positives, against nodes
-of its level, on logs of impressions too (docs/decisions/0013). What made a pair from a history is left out of the
-history that its features see, as an example's own item is (docs/decisions/0004).
+The tree stays that of the run that is fine-tuned. A pair is a positive against other nodes of its level, in the loss of
+a log of positives, on logs of impressions too (docs/decisions/0013). The clicks that made a pair are left out of the
+history that its features read, as an example's own item is (docs/decisions/0004).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,29 +22,37 @@ from index_store.features.encoder import Features
 from index_store.features.postings import KeyIndex
 from index_store.features.ragged import Ragged
 from index_store.tree.tree import Tree
-from model.config import ConfigError, PairsConfig, TrainConfig
-from model.data.load import Events
-from model.examples.batches import Forget, HardTreeReader, Reader, TreeReader
-from model.examples.moments import FOLDS, Clicks
-from model.examples.negatives import NegativeSampler, known_positives
+from model.config import ConfigError, PairsConfig
+from model.examples.batches import BatchReader, HardTreeReader, IdDropout, TreeReader
+from model.examples.clicks import first_of_each
+from model.examples.folds import FOLDS
+from model.examples.negatives import known_positives
 from model.training.losses import sampled_loss
 from model.training.node_pairs import IndexPairs, Interest, index_pairs, random_pairs
-from model.tree.learners import TreeLearner
+from model.training.objective import Objective
+from model.tree.learned_tree import LearnedTree
 from model.tree.recorded_beams import read_beams
 
 
-class KeptTreeReader(HardTreeReader):
-    """The tree of a run that learns no other one; only the embeddings of its nodes follow the item tower."""
+class FixedTreeReader(HardTreeReader):
+    """The tree of a run that does not learn another one; its nodes' embeddings follow the item tower.
 
-    def __init__(self, learner: TreeLearner) -> None:
-        self._learner = learner
-        tree, virtual = learner.tree(learner.reader.all_items())
-        super().__init__(learner.reader, tree, learner.index, learner.config.node_features, virtual)
+    Args:
+        reader: of the run's model, in eval mode.
+        learned: the tree.
+        index, node_features: as for `TreeReader`.
+    """
+
+    def __init__(self, reader: BatchReader, learned: LearnedTree, index: KeyIndex,
+                 node_features: Literal["maximum", "representative"]) -> None:
+        self._learned = learned
+        tree, virtual = learned.build(reader.all_items())
+        super().__init__(reader, tree, index, node_features, virtual)
 
     def refresh(self) -> None:
-        """Takes representatives and virtual embeddings anew, whatever kind of tree it is."""
-        tree, virtual = self._learner.tree(self.reader.all_items())
-        self.take(tree)
+        """Recomputes representatives and virtual embeddings, whichever kind of tree it is."""
+        tree, virtual = self._learned.build(self.reader.all_items())
+        self.use(tree)
         self._virtual = [self.reader.tensor(level) for level in virtual]
 
 
@@ -54,8 +62,8 @@ class PairUsers:
 
     Attributes:
         features: of the N users.
-        history: N histories, most recent first, as long as there are.
-        fold: (N,) the fold whose count tables leave a user out, or None where the users are of no log.
+        history: N whole histories, most recent first.
+        fold: (N,) fold of each user, or None for users of recorded beams, who are in no fold.
     """
 
     features: Features
@@ -66,23 +74,21 @@ class PairUsers:
 class PairLoss:
     """Draws pairs for each batch and computes their loss.
 
-    An epoch meets about as many pairs as there are, at most one for each example; a pair weighs as an example does.
+    An epoch draws about as many pairs as there are, at most one for each group of examples; a pair weighs as much as a
+    group.
 
     Args:
-        reader: of the model in training.
+        objective: of the log; its reader, sampler and weights are those of the pairs too.
         users: of the pairs.
         pairs: of each level.
-        config: of the run.
-        sampler: draws items as those of the log's examples.
-        moments: (FOLDS,) moments of the log in each fold.
-        task_weights: (tasks,).
+        groups: (FOLDS,) groups of examples in each fold.
     """
 
-    def __init__(self, reader: Reader, users: PairUsers, pairs: Sequence[IndexPairs], config: TrainConfig,
-                 sampler: NegativeSampler, moments: NDArray[np.integer], task_weights: Tensor) -> None:
-        self.reader, self.users, self.pairs, self.config, self.sampler = reader, users, pairs, config, sampler
-        self._moments, self._task_weights = moments, task_weights
-        self._hides = config.pairs is not None and config.pairs.interest != "beam"
+    def __init__(self, objective: Objective, users: PairUsers, pairs: Sequence[IndexPairs],
+                 groups: NDArray[np.integer]) -> None:
+        self.objective, self.users, self.pairs, self._groups = objective, users, pairs, groups
+        settings = objective.config.pairs
+        self._from_history = settings is not None and settings.interest != "beam"
         of = np.repeat(np.arange(len(pairs)), [len(level) for level in pairs])
         at = np.concatenate([np.arange(len(level)) for level in pairs])
         owners = np.concatenate([level.users for level in pairs])
@@ -91,20 +97,20 @@ class PairLoss:
         self._of_fold = [(of[chosen], at[chosen]) for chosen in own]
 
     def loss(self, fold: int, examples: int, index: KeyIndex, tree: TreeReader, rng: np.random.Generator) -> Tensor:
-        """The pairs' share in the loss of a batch.
+        """The loss of pairs drawn for a batch.
 
         Args:
             fold: of the batch's users.
-            examples: moments of the batch.
-            index: key families counted without the fold.
+            examples: groups of examples in the batch.
+            index: key index counted without the fold.
             tree: scores the nodes.
             rng: draws.
         """
         of, at = self._of_fold[fold]
-        moments = self._moments[fold] if self.users.fold is not None else self._moments.sum()
-        wanted = min(float(examples), len(of) * examples / max(1, int(moments)))
+        groups = self._groups[fold] if self.users.fold is not None else self._groups.sum()
+        wanted = min(float(examples), len(of) * examples / max(1, int(groups)))
         drawn = rng.integers(0, max(1, len(of)), int(wanted + rng.random()))  # 2.3 pairs are 2 or, less often, 3
-        total = torch.zeros((), device=self.reader.device)
+        total = torch.zeros((), device=self.objective.reader.device)
         for place, pairs in enumerate(self.pairs):
             chosen = at[drawn[of[drawn] == place]]
             if len(chosen):
@@ -114,89 +120,85 @@ class PairLoss:
     def _of_level(self, pairs: IndexPairs, chosen: NDArray[np.int64], index: KeyIndex, tree: TreeReader,
                   rng: np.random.Generator) -> Tensor:
         """Mean loss of the chosen pairs of a level."""
-        config, size = self.config, tree.tree.size(pairs.level)
+        objective, size = self.objective, tree.tree.size(pairs.level)
+        config, reader, sampler = objective.config, objective.reader, objective.sampler
         rows, own = pairs.users[chosen], pairs.nodes[chosen]
         node_of_row = tree.node_of_row[pairs.level - 1]
-        liked = self.users.history.take(rows)
-        forget = Forget(config.forget_share, rng)
-        users = self.reader.users(self.users.features.take(rows), self._history(liked, own, node_of_row), index, forget)
-        candidates = self.sampler.nodes(
-            self.sampler.items(len(rows), config.negatives, config.negative_pool, rng), node_of_row,
-            np.bincount(node_of_row, weights=self.sampler.q, minlength=size).astype(np.float64))
-        excluded = (known_positives(candidates.ids, size, liked.with_values(node_of_row[liked.values]))
+        clicked = self.users.history.take(rows)
+        users = reader.users(self.users.features.take(rows), self._history(clicked, own, node_of_row), index,
+                             IdDropout(config.forget_share, rng))
+        candidates = sampler.nodes(sampler.items(len(rows), config.negatives, config.negative_pool, rng), node_of_row,
+                                   np.bincount(node_of_row, weights=sampler.q, minlength=size).astype(np.float64))
+        excluded = (known_positives(candidates.ids, size, clicked.with_values(node_of_row[clicked.values]))
                     | known_positives(candidates.ids, size, pairs.touched.take(rows))
                     | (candidates.ids == own[:, None]))
         logits = tree.score_nodes(users, pairs.level, np.concatenate([own[:, None], candidates.ids], axis=1))
         labels = torch.zeros(len(rows), logits.shape[2], device=logits.device)
-        labels[:, 0] = 1  # interest is in the task that ranks
-        return sampled_loss(logits[:, 0], logits[:, 1:], labels, self.reader.tensor(candidates.correction),
-                            torch.from_numpy(excluded).to(logits.device), self._task_weights)
+        labels[:, 0] = 1  # a pair is a positive of the first task, which ranks
+        return sampled_loss(logits[:, 0], logits[:, 1:], labels, reader.tensor(candidates.correction),
+                            torch.from_numpy(excluded).to(logits.device), objective.task_weights)
 
-    def _history(self, liked: Ragged, nodes: NDArray[np.int64], node_of_row: NDArray[np.integer]) -> Ragged:
-        """What the features see of histories: not what made the pair, and no more than the history's length."""
-        owner = np.repeat(np.arange(len(liked)), liked.lengths)
-        keep = node_of_row[liked.values] != nodes[owner] if self._hides else np.ones(len(owner), bool)
-        lengths = np.bincount(owner[keep], minlength=len(liked))
-        rank = np.arange(int(keep.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        first = rank < self.reader.spec.history_length
-        lengths = np.minimum(lengths, self.reader.spec.history_length)
-        return Ragged.of_lengths(lengths, liked.values[keep][first])
+    def _history(self, clicked: Ragged, nodes: NDArray[np.int64], node_of_row: NDArray[np.integer]) -> Ragged:
+        """Histories of the pairs' users: without the clicks that made the pair, and no longer than the log's."""
+        owner = np.repeat(np.arange(len(clicked)), clicked.lengths)
+        keep = node_of_row[clicked.values] != nodes[owner] if self._from_history else np.ones(len(owner), bool)
+        return first_of_each(owner, clicked.values, keep, len(clicked), self.objective.reader.spec.history_length)
 
 
-def open_pairs(config: TrainConfig, reader: Reader, tree: Tree, events: Events, clicks: Clicks,
-               fold: NDArray[np.integer], moment_users: NDArray[np.integer], sampler: NegativeSampler,
-               task_weights: Tensor, log: Callable[[Mapping[str, Any]], None]) -> PairLoss | None:
+def open_pairs(objective: Objective, tree: Tree, fold: NDArray[np.integer],
+               log: Callable[[Mapping[str, Any]], None]) -> PairLoss | None:
     """Finds the pairs that a run is to learn, or those of its control, and logs how many there are.
 
     Args:
-        config: of the run.
-        reader: of its model.
+        objective: of the run, whose settings name pairs.
         tree: of the run that it starts from.
-        events, clicks: of the train log.
         fold: (U,) of the users.
-        moment_users: (G,) user of each moment.
-        sampler, task_weights: of the run's loss.
-        log: takes the report.
+        log: receives the report.
 
     Returns:
-        None where the run learns no pairs: it has none, or is the control on real pairs alone.
+        None for the control on the log alone.
 
     Raises:
         ConfigError: the thresholds do not fit the tree, or find no pair.
         DataError: the files of beams cannot be used.
     """
-    asked = config.pairs
-    if asked is None:
+    config = objective.config
+    assert config.pairs is not None
+    settings = config.pairs
+    users, interest = _interest(settings, objective, tree, fold)
+    pairs = index_pairs(tree, interest, settings.phi)
+    _report(settings, pairs, len(users.history), log)
+    if settings.control == "real":
         return None
-    users, interest = _interest(asked, reader, tree, events, clicks, fold)
-    pairs = index_pairs(tree, interest, asked.phi)
-    found = {f"level {level.level}": len(level) for level in pairs}
-    log({"pairs": found, "phi": asked.phi, "interest": asked.interest, "control": asked.control,
-         "users": len(np.unique(np.concatenate([level.users for level in pairs])))})
-    tqdm.write(f"pairs of users and index nodes: {', '.join(f'{n:,} at {level}' for level, n in found.items())}"
-               + (f"; control: {asked.control} pairs" if asked.control else ""))
-    if not sum(found.values()):
-        raise ConfigError(f"phi {', '.join(map(str, asked.phi))} finds no pair in the {asked.interest} of "
-                          f"{len(users.history):,} users; lower the first threshold, or give more beams")
-    if asked.control == "real":
-        return None
-    if asked.control == "random":
+    if settings.control == "random":
         rng = np.random.default_rng([config.seed, 10])
         pairs = [random_pairs(tree, level, rng) if len(level) else level for level in pairs]
-    moments = np.bincount(fold[moment_users], minlength=FOLDS)
-    return PairLoss(reader, users, pairs, config, sampler, moments, task_weights)
+    return PairLoss(objective, users, pairs, np.bincount(fold[objective.groups.users], minlength=FOLDS))
 
 
-def _interest(asked: PairsConfig, reader: Reader, tree: Tree, events: Events, clicks: Clicks,
+def _report(settings: PairsConfig, pairs: Sequence[IndexPairs], users: int,
+            log: Callable[[Mapping[str, Any]], None]) -> None:
+    """Logs the number of pairs; raises ConfigError if there are none."""
+    found = {f"level {level.level}": len(level) for level in pairs}
+    log({"pairs": found, "phi": settings.phi, "interest": settings.interest, "control": settings.control,
+         "users": len(np.unique(np.concatenate([level.users for level in pairs])))})
+    tqdm.write(f"pairs of users and index nodes: {', '.join(f'{n:,} at {level}' for level, n in found.items())}"
+               + (f"; control: {settings.control} pairs" if settings.control else ""))
+    if not sum(found.values()):
+        raise ConfigError(f"phi {', '.join(map(str, settings.phi))} finds no pair in the {settings.interest} of "
+                          f"{users:,} users; lower the first threshold, or give more beams")
+
+
+def _interest(settings: PairsConfig, objective: Objective, tree: Tree,
               fold: NDArray[np.integer]) -> tuple[PairUsers, Interest]:
-    """Whose pairs are looked for, and their interest: of the log's users, or of those of recorded beams."""
-    if asked.beams:
-        beams = read_beams([Path(path) for path in asked.beams], tree, reader.spec)
+    """The users of the log, or of recorded beams, and their interests."""
+    reader, events, clicks = objective.reader, objective.events, objective.clicks
+    if settings.beams:
+        beams = read_beams([Path(path) for path in settings.beams], tree, reader.spec)
         users = PairUsers(beams.features, beams.history, None)
-        return users, Interest.of(asked.interest, beams.history, beams.kept)
-    everyone = np.arange(len(fold))
+        return users, Interest.of(settings.interest, beams.history, beams.kept)
     longest = int(np.diff(clicks.indptr).max(initial=0))
-    chosen = events.labels[:, 0] == 1
-    users = PairUsers(reader.dataset.users, clicks.histories(everyone, max(1, longest)), fold)
-    targets = Ragged.of_owners(events.users[chosen], len(fold), events.items[chosen])
-    return users, Interest.of(asked.interest, targets)
+    positives = events.labels[:, 0] == 1
+    targets = Ragged.of_owners(events.users[positives], len(fold), events.items[positives])
+    users = PairUsers(reader.dataset.users, clicks.histories(np.arange(len(fold)), max(1, longest)), fold)
+    return users, Interest.of(settings.interest, targets)

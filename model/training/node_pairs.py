@@ -1,7 +1,7 @@
-"""Pairs for test-time training (Section 3.6): which index nodes a user is interested in, by what lies below them.
+"""Pairs of users and index nodes for test-time training (Section 3.6).
 
-Levels are climbed from the leaf nodes, which lie directly above the items; the root has no level here and is never
-used. Knows trees and lists of interests, nothing of models: `test_time_loss` trains MoNN with the pairs.
+A user is paired with a node if interested in enough of its children. Levels are climbed from the leaf nodes, directly
+above the items; the root has no level here and is never used. `node_pair_loss` trains MoNN with the pairs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from index_store.tree.tree import Tree
 from model.config import ConfigError
 
 FEWEST_CHILDREN = 2
-"""A node with one child gets phi 1 from it and would only copy its pair."""
+"""A node with one child has phi 1 if the child is interesting, and would only copy the child's pair."""
 
 InterestName = Literal["history", "beam", "union"]
 Carried = Literal["passed", "touched"]
@@ -26,7 +26,7 @@ Carried = Literal["passed", "touched"]
 
 @dataclass(frozen=True)
 class Interest:
-    """What N users are interested in: Int of Equation 8. At least one of the two is there.
+    """The interests of N users, Int of Equation 8. At least one of the two attributes is given.
 
     Attributes:
         history: user -> item rows, the positives of the train events (never of the test events).
@@ -38,7 +38,7 @@ class Interest:
 
     @classmethod
     def of(cls, name: InterestName, history: Ragged | None, kept: Sequence[Ragged] = ()) -> Interest:
-        """What the switch names of what there is.
+        """The interests of the given kind.
 
         Raises:
             ConfigError: it needs beams, and there are none.
@@ -56,7 +56,7 @@ class IndexPairs:
         level: of the tree, 1 is the coarsest.
         users: (P,) int64, ascending.
         nodes: (P,) int64, ascending within a user.
-        touched: user -> all nodes of the level with an interested child or themselves kept: no negatives for the user.
+        touched: user -> all nodes of the level that a beam kept or that have an interesting child: never negatives.
     """
 
     level: int
@@ -69,7 +69,7 @@ class IndexPairs:
 
 
 def check_phi(tree: Tree, phi: Sequence[float]) -> None:
-    """Refuses thresholds that the tree or their meaning cannot bear.
+    """Refuses thresholds that do not fit the tree, or that are not shares.
 
     Args:
         tree: whose nodes are to be paired.
@@ -126,15 +126,15 @@ def index_pairs(tree: Tree, interest: Interest, phi: Sequence[float], carried: C
         all_children = tree.child_counts(level, touched % size)
         passed = counts / all_children >= threshold
         pairs = touched[passed & (all_children >= FEWEST_CHILDREN)]
-        everything = _with_kept(touched, tree, interest, level)
-        found.append(IndexPairs(level, *np.divmod(pairs, size), _lists(everything, n, size)))
+        all_touched = _with_kept(touched, tree, interest, level)
+        found.append(IndexPairs(level, *np.divmod(pairs, size), _lists(all_touched, n, size)))
         up = touched if carried == "touched" else touched[passed]
         interested = _with_kept(up if interest.history is not None else up[:0], tree, interest, level)
     return found
 
 
 def random_pairs(tree: Tree, pairs: IndexPairs, rng: np.random.Generator) -> IndexPairs:
-    """The control: for each user as many distinct nodes of the level, drawn uniformly from those that could make one.
+    """The control: for each user as many distinct nodes of the level, drawn uniformly from those that could be paired.
 
     Args:
         tree: the index.
@@ -161,7 +161,7 @@ def parents(tree: Tree, level: int) -> NDArray[np.int32]:
 
 
 def _check_interest(tree: Tree, interest: Interest) -> int:
-    """The number of users, after a look at whether all parts are of the same users and of this tree."""
+    """The number of users, after a check that all parts are of the same users and of this tree."""
     parts = [*([interest.history] if interest.history is not None else []), *interest.kept]
     if len({len(part) for part in parts}) != 1:
         raise ConfigError(f"histories and beams are of {', '.join(str(len(part)) for part in parts)} users; give all "

@@ -9,8 +9,9 @@ from tqdm import tqdm
 
 from index_store.features.postings import KeyIndex
 from model.data.load import Events
-from model.examples.batches import Reader
-from model.examples.moments import Clicks, Moments
+from model.examples.batches import BatchReader
+from model.examples.clicks import Clicks
+from model.examples.example_groups import ExampleGroups
 
 NE_NEGATIVES = 4
 
@@ -30,58 +31,67 @@ class NormalizedEntropy:
         self._positives += labels.sum(axis=0)
         self.samples += len(labels)
 
-    def values(self) -> list[float]:
-        """NE of each task; NaN where all labels are the same."""
+    def values(self) -> list[float | None]:
+        """NE of each task; None where all labels are the same, for their rate has no entropy."""
         rate = self._positives / max(1, self.samples)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            entropy = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
-            return [float(v) for v in self._loss / max(1, self.samples) / entropy]
+        varied = (rate > 0) & (rate < 1)
+        p = np.where(varied, rate, 0.5)
+        entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p))
+        return [float(loss / self.samples / e) if defined else None
+                for loss, e, defined in zip(self._loss, entropy, varied, strict=True)]
 
 
-def impression_ne(reader: Reader, clicks: Clicks, index: KeyIndex,
-                  events: Events) -> dict[str, float]:
-    """NE of each task on impressions, each with the history before it.
+def impression_ne(reader: BatchReader, clicks: Clicks, index: KeyIndex,
+                  events: Events) -> dict[str, float | None]:
+    """NE of each task on impressions, each with the history before it; None for a task with labels of one class.
 
     Args:
         reader: of the model in eval mode.
-        clicks: clicks of train and test, since an impression sees every earlier one.
-        index: key families.
+        clicks: of train and test events, since an impression sees every earlier click.
+        index: key index.
         events: the impressions to score.
     """
     entropy = NormalizedEntropy(len(reader.spec.tasks))
-    moments = Moments.of(reader.spec, events, clicks, 16)
+    groups = ExampleGroups.of(reader.spec, events, clicks, 16)
     items = torch.from_numpy(reader.all_items()).to(reader.device)
-    for start in tqdm(range(0, len(moments.users), 1024), desc="NE", unit="batch", leave=False):
-        chosen = np.arange(start, min(start + 1024, len(moments.users)))
-        users = moments.users[chosen]
-        before = moments.before[chosen] if moments.before is not None else None
-        rows, shown, of = moments.shown(chosen, events)
+    for start in tqdm(range(0, len(groups.users), 1024), desc="NE", unit="batch", leave=False):
+        chosen = np.arange(start, min(start + 1024, len(groups.users)))
+        users = groups.users[chosen]
+        before = groups.before[chosen] if groups.before is not None else None
+        rows, filled, of = groups.padded_items(chosen, events)
         with torch.no_grad():
             batch = reader.users(reader.dataset.users.take(users),
                                  clicks.histories(users, reader.spec.history_length, before=before), index)
             logits = reader.score_items(batch, rows, items[torch.from_numpy(rows).to(reader.device)])
-        entropy.add(logits.cpu().numpy()[shown], events.labels[of].astype(np.float32))
+        entropy.add(logits.cpu().numpy()[filled], events.labels[of].astype(np.float32))
     return dict(zip((task.name for task in reader.spec.tasks), entropy.values(), strict=True))
 
 
-def sampled_ne(reader: Reader, clicks: Clicks, index: KeyIndex, events: Events,
-               among: NDArray[np.integer], seed: int, *, leave_out: bool, task: int = 0, most: int = 4_000) -> float:
+def sampled_ne(reader: BatchReader, clicks: Clicks, index: KeyIndex, events: Events, among: NDArray[np.integer],
+               seed: int, *, leave_out: bool, task: int = 0, most: int = 4_000) -> float | None:
     """NE of a task on its positives with NE_NEGATIVES uniform negatives each, for a log that holds only positives.
 
     Sampled training fixes logits up to a constant, so one intercept is fitted to the sample itself.
 
     Args:
+        reader: of the model in eval mode.
+        clicks: histories of the users.
+        index: key index.
+        events: positives.
         among: indices of the events to draw from; at most `most` are used.
+        seed: of the draw.
         leave_out: whether the events are train events, whose item is left out of the history.
+        task: to measure.
+        most: events.
 
     Returns:
-        NaN where the task has no positive among them.
+        None where the task has no positive among them.
     """
     rng = np.random.default_rng([seed, 6])
     chosen = rng.permutation(among)[:most]
     chosen = chosen[events.labels[chosen, task] == 1]
     if not len(chosen):
-        return float("nan")
+        return None
     rows = np.concatenate([events.items[chosen][:, None].astype(np.int64),
                            rng.integers(0, len(reader.dataset.items), (len(chosen), NE_NEGATIVES))], axis=1)
     logits = []
@@ -95,11 +105,16 @@ def sampled_ne(reader: Reader, clicks: Clicks, index: KeyIndex, events: Events,
             logits.append(reader.score_items(users, at, reader.items(at))[..., task].cpu().numpy())
     flat = np.concatenate(logits).astype(np.float64).reshape(-1, 1)
     labels = np.tile(np.arange(NE_NEGATIVES + 1) == 0, len(chosen)).astype(np.float32)[:, None]
+    entropy = NormalizedEntropy(1)
+    entropy.add((flat + _intercept(flat, float(labels.mean()))).astype(np.float32), labels)
+    return entropy.values()[0]
+
+
+def _intercept(logits: NDArray[np.float64], rate: float) -> float:
+    """What to add to logits so that their mean probability is the rate, by bisection."""
     low, high = -60.0, 60.0
     for _ in range(60):
         middle = (low + high) / 2
-        too_high = (1 / (1 + np.exp(-np.clip(flat + middle, -60, 60)))).mean() > labels.mean()
+        too_high = (1 / (1 + np.exp(-np.clip(logits + middle, -60, 60)))).mean() > rate
         low, high = (low, middle) if too_high else (middle, high)
-    entropy = NormalizedEntropy(1)
-    entropy.add((flat + low).astype(np.float32), labels)
-    return entropy.values()[0]
+    return low

@@ -1,4 +1,4 @@
-"""The loss of one batch: of items, and of the index nodes that hold them (Algorithm 1, line 10)."""
+"""The loss of a batch: on items, and on the index nodes that hold them (Algorithm 1, line 10)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from index_store.features.postings import KeyIndex
 from index_store.features.ragged import Ragged
 from model.config import ConfigError, TrainConfig
 from model.data.load import Events
-from model.examples.batches import Forget, Reader, TreeReader, UserBatch, as_unknown
-from model.examples.moments import Clicks, Moments
+from model.examples.batches import BatchReader, IdDropout, TreeReader, UserBatch, as_unknown
+from model.examples.clicks import Clicks
+from model.examples.example_groups import ExampleGroups
 from model.examples.negatives import Candidates, NegativeSampler, known_positives
-from model.training.distill import Asked, SoftLabels, Teacher
+from model.training.distill import SoftLabels, Teacher, UserInputs
 from model.training.losses import impression_loss, sampled_loss
 
 
@@ -40,15 +41,16 @@ class Objective:
     """Computes the loss of batches of one log.
 
     Args:
-        reader: reads the log for the model.
-        events: those that the model learns from.
-        clicks: their clicks.
-        moments: how the log is cut.
+        reader: of the model and the log.
+        events: that the model learns from.
+        clicks: of these events.
+        groups: of these events.
         config: of the run.
     """
 
-    def __init__(self, reader: Reader, events: Events, clicks: Clicks, moments: Moments, config: TrainConfig) -> None:
-        self.reader, self.events, self.clicks, self.moments, self.config = reader, events, clicks, moments, config
+    def __init__(self, reader: BatchReader, events: Events, clicks: Clicks, groups: ExampleGroups,
+                 config: TrainConfig) -> None:
+        self.reader, self.events, self.clicks, self.groups, self.config = reader, events, clicks, groups, config
         self.task_weights = torch.tensor(task_weights(reader.spec, config), device=reader.device)
         self.teacher: Teacher | None = None
         popularity = np.bincount(clicks.rows, minlength=len(reader.dataset.items))
@@ -56,11 +58,18 @@ class Objective:
 
     def loss(self, chosen: NDArray[np.int64], index: KeyIndex, tree: TreeReader | None,
              index_weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
-        """Loss of the chosen moments.
+        """Loss of the chosen groups of examples.
 
-        The index loss takes one random level a batch, times the number of levels: the same expectation as all of them
-        at a fraction of the cost. In a stack each layer learns as a model of its own does: on the items, and on the
-        nodes of the levels that it scores.
+        The index loss takes one random level a batch, times the number of levels: the same expectation as for all of
+        them, at a fraction of the cost. In a stack each layer learns as a separate model would: on the items, and on
+        the nodes of the levels that it scores.
+
+        Args:
+            chosen: groups, all of one fold.
+            index: key index counted without the fold.
+            tree: None in an epoch without a tree.
+            index_weight: of the index loss.
+            rng: draws negatives, levels and what is dropped.
 
         Returns:
             The loss, and on logs of impressions the (S, tasks) logits of the items' layer and the labels, stacked as
@@ -69,68 +78,68 @@ class Objective:
         levels = tree.tree.depth - 1 if tree is not None else 0
         level = 1 + int(rng.integers(levels)) if levels else 0
         weight = index_weight * levels
-        asked = self._asked(chosen, index)
+        inputs = self._inputs(chosen, index)
         unknown = rng.random(len(chosen)) < self.config.unknown_share
-        users = self.reader.users(*as_unknown(asked.features, asked.history, unknown), index, self._forget(rng))
-        seen = None
-        if self.moments.before is None:
+        users = self.reader.users(*as_unknown(inputs.features, inputs.history, unknown), index, self._id_dropout(rng))
+        scored = None
+        if self.groups.before is None:
             loss = self._sampled(users, chosen, tree, level, weight, rng)
         else:
-            loss, seen = self._impressions(users, chosen, tree, level, weight, rng)
+            loss, scored = self._impressions(users, chosen, tree, level, weight, rng)
         if self.teacher is not None:
-            loss = loss + self._unsupervised(users, self.teacher.label(asked, rng), rng)
-        return loss, seen
+            loss = loss + self._unsupervised(users, self.teacher.label(inputs, rng), rng)
+        return loss, scored
 
-    def _asked(self, chosen: NDArray[np.int64], index: KeyIndex) -> Asked:
-        rows = self.moments.users[chosen]
+    def _inputs(self, chosen: NDArray[np.int64], index: KeyIndex) -> UserInputs:
+        rows = self.groups.users[chosen]
         length = self.reader.spec.history_length
-        if self.moments.before is None:
+        if self.groups.before is None:
             history = self.clicks.histories(rows, length, without=self.events.items[chosen])
         else:
-            history = self.clicks.histories(rows, length, before=self.moments.before[chosen])
-        return Asked(rows, self.reader.dataset.users.take(rows), history, index)
+            history = self.clicks.histories(rows, length, before=self.groups.before[chosen])
+        return UserInputs(rows, self.reader.dataset.users.take(rows), history, index)
 
-    def _forget(self, rng: np.random.Generator) -> Forget:
-        return Forget(self.config.forget_share, rng)
+    def _id_dropout(self, rng: np.random.Generator) -> IdDropout:
+        return IdDropout(self.config.forget_share, rng)
 
     def _sampled(self, users: UserBatch, chosen: NDArray[np.int64], tree: TreeReader | None, level: int, weight: float,
                  rng: np.random.Generator) -> Tensor:
         own = self.events.items[chosen].astype(np.int64)
         labels = self.reader.tensor(self.events.labels[chosen].astype(np.float32))
         candidates = self.sampler.items(len(own), self.config.negatives, self.config.negative_pool, rng)
-        liked = self._liked(chosen)
+        clicked = self._clicked(chosen)
         rows = np.concatenate([own[:, None], candidates.ids], axis=1)
-        items = self.reader.items(rows, self._forget(rng))
+        items = self.reader.items(rows, self._id_dropout(rng))
         loss = torch.zeros((), device=items.device)
         for logits in self.reader.score_layers(users, rows, items, None):
-            loss = loss + self._cross_entropy(logits[:, 0], logits[:, 1:], labels, candidates, liked,
+            loss = loss + self._cross_entropy(logits[:, 0], logits[:, 1:], labels, candidates, clicked,
                                               len(self.sampler.q))
         if tree is None:
             return loss
         loss = loss + tree.penalty(level, own[:, None], items[:, :1])
-        if tree.soft:  # mixtures for positives and negatives alike: a scorer could tell a mixture from a node
+        if tree.soft:  # mixtures for negatives too, since a scorer could tell a mixture from a node
             nodes = self.sampler.holding(candidates, tree.node_of_row[level - 1], self._summed_q(tree, level))
             scores = tree.score_holding(users, level, rows, items)
         else:
             nodes = self.sampler.nodes(candidates, tree.node_of_row[level - 1], self._summed_q(tree, level))
             scores = torch.cat([tree.score_holding(users, level, own[:, None], items[:, :1]),
                                 tree.score_nodes(users, level, nodes.ids)], dim=1)
-        holding = liked.with_values(tree.node_of_row[level - 1][liked.values])
+        holding = clicked.with_values(tree.node_of_row[level - 1][clicked.values])
         of_nodes = self._cross_entropy(scores[:, 0], scores[:, 1:], labels, nodes, holding, tree.tree.size(level))
         return loss + weight * of_nodes
 
-    def _cross_entropy(self, positive: Tensor, negative: Tensor, labels: Tensor, candidates: Candidates, liked: Ragged,
-                       n: int) -> Tensor:
-        """The sampled loss, without candidates that the user is known to like or that hold such an item."""
-        excluded = torch.from_numpy(known_positives(candidates.ids, n, liked)).to(self.reader.device)
+    def _cross_entropy(self, positive: Tensor, negative: Tensor, labels: Tensor, candidates: Candidates,
+                       clicked: Ragged, n: int) -> Tensor:
+        """The sampled loss, without candidates that the user clicked or that hold an item that the user clicked."""
+        excluded = torch.from_numpy(known_positives(candidates.ids, n, clicked)).to(self.reader.device)
         return sampled_loss(positive, negative, labels, self.reader.tensor(candidates.correction), excluded,
                             self.task_weights)
 
     def _impressions(self, users: UserBatch, chosen: NDArray[np.int64], tree: TreeReader | None, level: int,
                      weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        rows, shown, of = self.moments.shown(chosen, self.events)
-        items = self.reader.items(rows, self._forget(rng))
-        valid = torch.from_numpy(shown).to(self.reader.device)
+        rows, filled, of = self.groups.padded_items(chosen, self.events)
+        items = self.reader.items(rows, self._id_dropout(rng))
+        valid = torch.from_numpy(filled).to(self.reader.device)
         labels = self.reader.tensor(self.events.labels[of].astype(np.float32))
         layers, loss = self.reader.score_layers(users, rows, items, None), torch.zeros((), device=items.device)
         for logits in layers:
@@ -143,13 +152,13 @@ class Objective:
 
     def _unsupervised(self, users: UserBatch, soft: SoftLabels, rng: np.random.Generator) -> Tensor:
         """The loss of the auxiliary head on unlabeled pairs (Equation 3)."""
-        items = self.reader.items(soft.rows, self._forget(rng))
+        items = self.reader.items(soft.rows, self._id_dropout(rng))
         logits = self.reader.score_items(users, soft.rows, items, auxiliary=True)
         return soft.loss(logits, self.task_weights)
 
-    def _liked(self, chosen: NDArray[np.int64]) -> Ragged:
-        """All items that the users of the chosen moments clicked, each example's own among them."""
-        return self.clicks.lists.take(self.moments.users[chosen])
+    def _clicked(self, chosen: NDArray[np.int64]) -> Ragged:
+        """All items that the users of the chosen groups clicked, each example's own among them."""
+        return self.clicks.by_user.take(self.groups.users[chosen])
 
     def _summed_q(self, tree: TreeReader, level: int) -> NDArray[np.float64]:
         """Q of each node of a level: the sum over its members."""

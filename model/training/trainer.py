@@ -1,15 +1,13 @@
-"""Training: MoNN on the log and its tree, checkpoints all along.
+"""Training of a run: MoNN on the log together with its tree, with a checkpoint after every epoch.
 
-The schedule is `epochs` without a tree, then `rounds` times `round_epochs` with the index loss; the tree's learner
-knows when a tree is due. Batch order, negatives and dropout depend on (seed, epoch, batch) alone, so a resumed run
-repeats the batches that it would have seen, and ends at the same weights to the bit. The one exception is a stop within
-an epoch with a tree: there the nodes' embeddings are taken from the model at the moment of the resumption.
+The order of batches, their negatives and dropout depend on (seed, epoch, batch) alone, so a resumed run repeats the
+batches that it would have seen, and ends with the same weights to the bit. The one exception is a stop within an epoch
+with a tree: there the nodes' embeddings are those of the model at the moment of resumption.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,185 +15,190 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from index_store.features.postings import KeyIndex
 from model.config import ConfigError, TrainConfig
-from model.data.load import Dataset
-from model.examples.batches import Reader, TreeReader
-from model.examples.moments import FOLDS, Clicks, Moments, fold_of_users, key_index
+from model.data.load import Dataset, Events
+from model.examples.batches import TreeReader
+from model.examples.clicks import Clicks
+from model.examples.example_groups import ExampleGroups
+from model.examples.folds import FOLDS
 from model.training.checkpoint import Progress, RunFolder
 from model.training.distill import open_teacher
-from model.training.ensemble import EnsembleWeights, spare
-from model.training.node_pair_loss import KeptTreeReader, PairLoss, open_pairs
-from model.training.normalized_entropy import NormalizedEntropy, sampled_ne
+from model.training.ensemble import EnsembleWeights, withhold
+from model.training.node_pair_loss import FixedTreeReader, PairLoss, open_pairs
+from model.training.normalized_entropy import sampled_ne
 from model.training.objective import Objective
-from model.training.prepare import prepare
+from model.training.report import REPORT_BATCHES, EpochReport
+from model.training.run import Run
+from model.training.schedule import Schedule
 from model.training.warm_start import start_from
-from model.tree.k_means import default_branching
-from model.tree.learners import LEARNERS
+from model.tree.learners import LEARNERS, TreeLearner
+from model.tree.profiles import ProfileUsers
 
-MOMENT_EVENTS = 8
+GROUP_EVENTS = 8
+"""Most events of a group of examples."""
+
 REFRESHES = 4
-WARM_UP_BATCHES = 50
-REPORT_BATCHES = 50
-
-
-def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
-    """Moves a share of the train events to the test set: the latest of each user, or random ones without an order."""
-    if not share:
-        return dataset
-    events = dataset.train
-    n = len(events.users)
-    if dataset.spec.history_ordered:
-        first = np.searchsorted(events.users, np.arange(len(dataset.user_ids) + 1))
-        rank_from_end = first[events.users + 1] - np.arange(n)
-        held = rank_from_end <= np.round(share * np.diff(first)[events.users])
-    else:
-        held = np.random.default_rng([seed, 2]).random(n) < share
-    return replace(dataset, train=events.where(~held), test=events.where(held))
+"""How often an epoch with a tree refreshes the nodes' embeddings."""
 
 
 class Trainer:
-    """One run over one log.
+    """Trains a run.
 
     Args:
-        dataset: the log; its hold-out is cut here.
-        config: settings.
-        run: folder for checkpoints and the log.
+        run: as it is in memory; `resume` loads its checkpoint.
     """
 
-    def __init__(self, dataset: Dataset, config: TrainConfig, run: RunFolder) -> None:
-        self.config, self.run = config, run
-        self.dataset = dataset = hold_out(dataset, config.holdout, config.seed)
-        self.model, self.branching = prepare(dataset, config)
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "dense": torch.optim.AdamW(self.model.dense_parameters(), lr=config.learning_rate,
-                                       weight_decay=config.weight_decay),
-            "tables": torch.optim.SparseAdam(self.model.sparse_parameters(), lr=config.table_learning_rate)}
-        self.reader = Reader(dataset, self.model)
-        self.clicks = known = Clicks.of(dataset.train, len(dataset.user_ids))
-        events, spared = dataset.train, None
-        if config.stack:
-            events, spared = spare(dataset, config.lower_share)
-            known = Clicks.of(events, len(dataset.user_ids))
-        self.fold = fold_of_users(len(dataset.user_ids), config.seed)
-        self.everyone = key_index(dataset, self.clicks, np.arange(len(dataset.user_ids)))
-        self.folds = [key_index(dataset, self.clicks, np.flatnonzero(self.fold != f))
-                      for f in tqdm(range(FOLDS), desc="co-click counts", unit="fold")]
-        self.learner = LEARNERS[config.tree](self.reader, known, self.folds[0], np.flatnonzero(self.fold == 0),
-                                             self.branching, config, run.log)
-        self.modules = {"model": self.model, **self.learner.modules}
-        for module in self.learner.modules.values():
-            self.optimizers["codebooks"] = torch.optim.Adam(module.parameters())
-        moments = Moments.of(dataset.spec, events, known, MOMENT_EVENTS)
-        self.objective = Objective(self.reader, events, known, moments, config)
-        self.ensemble = EnsembleWeights(self.objective, spared, self.clicks, self.fold, self.folds,
-                                        run.log) if spared is not None else None
-        moments_of_fold = np.bincount(self.fold[moments.users], minlength=FOLDS)
-        self.batches = int((-(-moments_of_fold // config.batch_users)).sum())
-        self.epochs = config.epochs + config.rounds * config.round_epochs
+    def __init__(self, run: Run) -> None:
+        self.run, self.config = run, run.config
+        events, withheld = run.dataset.train, None
+        if self.config.stack:
+            events, withheld = withhold(run.dataset, self.config.lower_share)
+        clicks = Clicks.of(events, len(run.dataset.user_ids)) if self.config.stack else run.clicks
+        groups = ExampleGroups.of(run.dataset.spec, events, clicks, GROUP_EVENTS)
+        self.folds = [run.key_index_without(fold) for fold in tqdm(range(FOLDS), desc="co-click counts", unit="fold")]
+        self.optimizers = self._optimizers()
+        self.learner = self._learner(clicks)
+        self.objective = Objective(run.reader, events, clicks, groups, self.config)
+        self.ensemble = self._ensemble(withheld)
+        groups_of_fold = np.bincount(run.fold_of_user[groups.users], minlength=FOLDS)
+        self.schedule = Schedule(self.config, int((-(-groups_of_fold // self.config.batch_users)).sum()))
         self.progress = Progress()
-        self.sampled_ne: float | None = None
         self.pairs: PairLoss | None = None
+        self._figures: dict[str, float | None] = {}
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """By the prefix of their tensors in a checkpoint; the schedule sets the learning rates."""
+        model = self.run.model
+        found: dict[str, torch.optim.Optimizer] = {
+            "dense": torch.optim.AdamW(model.dense_parameters(), weight_decay=self.config.weight_decay),
+            "tables": torch.optim.SparseAdam(model.sparse_parameters())}
+        for module in self.run.tree.modules.values():
+            found["codebooks"] = torch.optim.Adam(module.parameters())
+        return found
+
+    def _learner(self, clicks: Clicks) -> TreeLearner:
+        """The tree is learned from the users of fold 0, so that no count includes their own clicks."""
+        run = self.run
+        users = ProfileUsers(clicks, self.folds[0], np.flatnonzero(run.fold_of_user == 0))
+        return LEARNERS[self.config.tree](run.tree, run.reader, users, self.config, run.folder.log)
+
+    def _ensemble(self, withheld: Events | None) -> EnsembleWeights | None:
+        if withheld is None:
+            return None
+        return EnsembleWeights(self.objective, withheld, self.run.clicks, self.run.fold_of_user, self.folds,
+                               self.run.folder.log)
 
     def resume(self) -> None:
-        """Goes back to the last checkpoint."""
-        self.learner.codes, self.progress = self.run.load(self.modules, self.optimizers)
+        """Loads the last checkpoint."""
+        self.run.load()
+        self.progress = self.run.folder.load_optimizers(self.optimizers)
 
     def fit(self) -> None:
-        """Trains to the end of the schedule. KeyboardInterrupt leaves a checkpoint that `resume` goes on from.
+        """Trains to the end of the schedule. A KeyboardInterrupt leaves a checkpoint that `resume` continues from.
 
         Raises:
-            ConfigError, DataError: the teacher or the pairs cannot be used, or the loss is no number.
+            ConfigError, DataError: the teacher or the pairs cannot be used, or the loss is not finite.
         """
-        self.objective.teacher = open_teacher(self.config, self.run.config()[1], self.reader, self.objective.sampler)
-        if self.config.pairs is not None:
-            self.model.eval()
-            tree = self.learner.tree(self.reader.all_items())[0]
-            self.pairs = open_pairs(self.config, self.reader, tree, self.objective.events, self.objective.clicks,
-                                    self.fold, self.objective.moments.users, self.objective.sampler,
-                                    self.objective.task_weights, self.run.log)
+        self._warn_of_single_classes()
+        run = self.run
+        self.objective.teacher = open_teacher(self.config, run.data, run.reader, self.objective.sampler)
+        self._open_pairs()
         try:
-            while self.progress.epoch < self.epochs:
+            while self.progress.epoch < self.schedule.epochs:
                 self._epoch(self.progress.epoch)
-            self.model.eval()
-            if self._tree_due(self.epochs):
+            run.model.eval()
+            if self._tree_due(self.schedule.epochs):
                 self.learner.learn()
                 self._save()
         except KeyboardInterrupt:
             self._save()
             raise
 
+    def _warn_of_single_classes(self) -> None:
+        """Tells which tasks have nothing to learn from a log of impressions, because their labels are all the same."""
+        spec, labels = self.run.dataset.spec, self.objective.events.labels
+        if spec.negatives != "impressions":
+            return
+        for task, rate in zip(spec.tasks, labels.mean(axis=0), strict=True):
+            if rate in (0, 1):
+                tqdm.write(f"warning: task {task.name} has the label {int(rate)} in all {len(labels):,} train "
+                           "impressions, so there is nothing to tell ads apart by and its normalized entropy is "
+                           "undefined; " + ("declare negatives \"sampled\" in features.json if the log holds positives "
+                                            "only" if rate else "give events in which the task has positives"))
+
+    def _open_pairs(self) -> None:
+        if self.config.pairs is None:
+            return
+        run = self.run
+        run.model.eval()
+        tree, _ = run.tree.build(run.reader.all_items())
+        self.pairs = open_pairs(self.objective, tree, run.fold_of_user, run.folder.log)
+
     def _tree_due(self, epoch: int) -> bool:
         """Whether a tree is to be learned before an epoch; test-time training keeps the one it has."""
         return self.config.pairs is None and self.learner.due(epoch - self.config.epochs)
 
+    def _tree_reader(self) -> TreeReader | None:
+        """The tree that an epoch trains with."""
+        if self.config.pairs is None:
+            return self.learner.tree_reader()
+        return FixedTreeReader(self.run.reader, self.run.tree, self.folds[0], self.config.node_features)
+
     def _save(self) -> None:
-        self.run.save(self.modules, self.optimizers, self.learner.codes, self.progress)
+        self.run.folder.save(self.run.modules, self.optimizers, self.run.tree.codes, self.progress)
 
     def _epoch(self, epoch: int) -> None:
-        self.model.eval()
+        self.run.model.eval()
         if self.progress.batch == 0 and self._tree_due(epoch):
             self.learner.learn()
-        tree = self.learner.tree_reader() if self.config.pairs is None else KeptTreeReader(self.learner)
-        entropy = NormalizedEntropy(len(self.dataset.spec.tasks))
-        plan = list(self.objective.moments.batches(self.fold, self.config.batch_users,
-                                                   np.random.default_rng([self.config.seed, 3, epoch])))
+        tree = self._tree_reader()
+        report = EpochReport(epoch, [task.name for task in self.run.dataset.spec.tasks], self.run.folder.log)
+        began = time.perf_counter()
+        batches = self._batches(epoch, tree, report)
+        self.run.model.eval()
+        nodes = self._fit_ensemble(tree)
+        self.progress = Progress(epoch + 1, 0)
+        seconds = time.perf_counter() - began
+        self._measure(nodes)
+        text = report.whole(batches, {"seconds": seconds, **self._figures})
+        tqdm.write("  ".join(f"{name} {value}" for name, value in text.items()))
+        self._save()
+
+    def _batches(self, epoch: int, tree: TreeReader | None, report: EpochReport) -> int:
+        """Trains the batches of an epoch that are left, and returns how many it has in all."""
+        model, rng = self.run.model, np.random.default_rng([self.config.seed, 3, epoch])
+        plan = list(self.objective.groups.batches(self.run.fold_of_user, self.config.batch_users, rng))
         refresh_every = max(1, len(plan) // REFRESHES)
-        start, losses = time.perf_counter(), []
-        self.model.train()
-        with tqdm(plan, initial=self.progress.batch, desc=f"epoch {epoch + 1}/{self.epochs}", unit="batch") as bar:
+        model.train()
+        with tqdm(plan, initial=self.progress.batch, desc=f"epoch {epoch + 1}/{self.schedule.epochs}",
+                  unit="batch") as bar:
             for batch in range(self.progress.batch, len(plan)):
-                fold, chosen = plan[batch]
                 if tree is not None and batch and batch % refresh_every == 0:
-                    self.model.eval()
+                    model.eval()
                     tree.refresh()
-                    self.model.train()
-                losses.append(self._step(epoch, batch, self.folds[fold], chosen, tree, entropy))
+                    model.train()
+                report.losses.append(self._step(epoch, batch, *plan[batch], tree, report))
                 self.progress = Progress(epoch, batch + 1)
                 bar.update()
                 if batch % REPORT_BATCHES == 0:
-                    bar.set_postfix(self._report(epoch, batch, losses[-REPORT_BATCHES:], entropy))
-        self.model.eval()
-        nodes = None
-        if tree is not None:
-            tree.refresh()
-            if self.ensemble is not None:
-                nodes = self.learner.nodes()
-                self.ensemble.fit(nodes)
-        self.progress = Progress(epoch + 1, 0)
-        seconds = time.perf_counter() - start
-        if self.dataset.spec.negatives == "sampled":
-            events, known = self.objective.events, self.objective.clicks
-            own = np.flatnonzero(self.fold[events.users] == 0)
-            with self.reader.through(nodes):
-                self.sampled_ne = sampled_ne(self.reader, known, self.folds[0], events, own, self.config.seed,
-                                             leave_out=True)
-        report = self._report(epoch, len(plan), losses, entropy, seconds=seconds)
-        tqdm.write("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-                             for key, value in report.items()))
-        self._save()
+                    bar.set_postfix(report.recent(batch, self._figures))
+        return len(plan)
 
-    def _step(self, epoch: int, batch: int, index: KeyIndex, chosen: NDArray[np.int64],
-              tree: TreeReader | None, entropy: NormalizedEntropy) -> float:
-        done = epoch * self.batches + batch
-        torch.manual_seed(hash((self.config.seed, done)) % 2**31)
-        rng = np.random.default_rng([self.config.seed, 4, epoch, batch])
-        decay = min(1.0, (done + 1) / WARM_UP_BATCHES) * max(0.0, 1 - done / (self.epochs * self.batches))
-        rates = {"dense": self.config.learning_rate, "tables": self.config.table_learning_rate,
-                 "codebooks": self.config.hill.learning_rate}
-        for name, optimizer in self.optimizers.items():
-            optimizer.param_groups[0]["lr"] = rates[name] * decay
-            optimizer.zero_grad()
-        # The index loss ramps up (Section 3.4, warm-up strategy).
-        in_trees = done - self.config.epochs * self.batches
-        warm_up = max(1.0, self.config.index_warm_up * self.batches)
-        weight = self.config.index_weight * min(1.0, (in_trees + 1) / warm_up)
+    def _step(self, epoch: int, batch: int, fold: int, chosen: NDArray[np.int64], tree: TreeReader | None,
+              report: EpochReport) -> float:
+        """One step of the optimizers on the chosen groups of examples, all of one fold; returns the loss."""
+        at, seed = Progress(epoch, batch), self.config.seed
+        torch.manual_seed(hash((seed, self.schedule.done(at))) % 2**31)
+        rng = np.random.default_rng([seed, 4, epoch, batch])
+        for name, rate in self.schedule.learning_rates(at).items():
+            if name in self.optimizers:
+                self.optimizers[name].param_groups[0]["lr"] = rate
+                self.optimizers[name].zero_grad()
         if tree is not None:
-            tree.advance(in_trees / ((self.epochs - self.config.epochs) * self.batches))
-        loss, seen = self.objective.loss(chosen, index, tree, weight, rng)
+            tree.advance(self.schedule.tree_share(at))
+        loss, scored = self.objective.loss(chosen, self.folds[fold], tree, self.schedule.index_weight(at), rng)
         if self.pairs is not None and tree is not None:
-            fold = int(self.fold[self.objective.moments.users[chosen[0]]])
-            loss = loss + self.pairs.loss(fold, len(chosen), index, tree, rng)
+            loss = loss + self.pairs.loss(fold, len(chosen), self.folds[fold], tree, rng)
         value = loss.item()
         if not np.isfinite(value):
             raise ConfigError(f"the loss is {value} at epoch {epoch + 1}, batch {batch + 1}; the checkpoint before it "
@@ -203,38 +206,56 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         for optimizer in self.optimizers.values():
             optimizer.step()
-        if seen is not None:
-            entropy.add(seen[0].cpu().numpy(), seen[1].cpu().numpy())
+        if scored is not None:
+            report.entropy.add(scored[0].cpu().numpy(), scored[1].cpu().numpy())
         return value
 
-    def _report(self, epoch: int, batch: int, losses: list[float], entropy: NormalizedEntropy,
-                **more: float) -> dict[str, float]:
-        report = {"epoch": epoch + 1, "batch": batch, **({"loss": float(np.mean(losses))} if losses else {}), **more}
-        if entropy.samples:
-            names = (task.name for task in self.dataset.spec.tasks)
-            report |= {f"ne_{name}": value for name, value in zip(names, entropy.values(), strict=True)}
-        if self.sampled_ne is not None:
-            report |= {"train_sampled_ne": self.sampled_ne}
-        self.run.log(report)
-        return report
+    def _fit_ensemble(self, tree: TreeReader | None) -> TreeReader | None:
+        """Fits the weights of a stack at the end of an epoch with a tree; returns the nodes that it was fitted with."""
+        if tree is None:
+            return None
+        tree.refresh()
+        if self.ensemble is None:
+            return None
+        nodes = self.run.nodes()
+        self.ensemble.fit(nodes)
+        return nodes
+
+    def _measure(self, nodes: TreeReader | None) -> None:
+        """Takes the NE of train events, on a log of positives; a log of impressions has it from the training."""
+        run, objective = self.run, self.objective
+        if run.dataset.spec.negatives != "sampled":
+            return
+        own = np.flatnonzero(run.fold_of_user[objective.events.users] == 0)
+        with run.reader.using_nodes(nodes):
+            self._figures["train_sampled_ne"] = sampled_ne(run.reader, objective.clicks, self.folds[0],
+                                                           objective.events, own, self.config.seed, leave_out=True)
 
 
-def train(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *, resume: bool) -> Trainer:
-    """Trains a run, or goes on with one.
+def new_trainer(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *, resume: bool) -> Trainer:
+    """A trainer of a new run, or of one that goes on.
 
     Args:
-        data: the folder that `dataset` was read from; remembered for the export.
-        resume: go on from the checkpoint in `out`; `config` must be the run's.
+        data: the folder that `dataset` was read from; remembered for evaluation and export.
+        dataset: the log.
+        config: settings; on resumption those of the run.
+        out: folder of the run.
+        resume: continue from the checkpoint in `out`.
     """
-    run = RunFolder(out)
+    run = Run(RunFolder(out), dataset, config)
     if not resume:
-        # Written out, for another default of a later version must not change what this run is.
-        config = replace(config, branching=config.branching or default_branching(len(dataset.items)))
-        run.create(config, data)
-    trainer = Trainer(dataset, config, run)
+        # With its branching written out, since a later version may have another default.
+        run.folder.create(run.config, data)
+    trainer = Trainer(run)
     if resume:
         trainer.resume()
     elif config.start_from:
-        start_from(trainer.model, trainer.learner, trainer.dataset, Path(config.start_from))
-    trainer.fit()
+        start_from(run, Path(config.start_from))
     return trainer
+
+
+def train(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *, resume: bool) -> Run:
+    """Trains a run to the end; arguments as those of `new_trainer`."""
+    trainer = new_trainer(data, dataset, config, out, resume=resume)
+    trainer.fit()
+    return trainer.run

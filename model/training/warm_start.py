@@ -1,8 +1,8 @@
-"""A run that starts from another one: weights by name and value, codes by item (Section 3.5, updates between windows).
+"""Warm start: a run that starts from another one, weights by name and value, codes by item (Section 3.5).
 
-The new log may have other users, ads and values. What both know keeps its table row; a new value starts as the unknown
-one, which training has prepared for it. Dense fields are standardised by the new log. Test-time training keeps the tree
-itself, and therefore wants the same ads.
+The new log may have other users, ads and values. A value of both logs keeps its table row; a new one starts as the
+unknown value, whose row training has prepared for it. Dense fields are standardised by the new log. Test-time training
+keeps the tree as well, and therefore needs the same ads.
 """
 
 from __future__ import annotations
@@ -17,24 +17,23 @@ from numpy.typing import NDArray
 from index_store.features.encoder import ITEM_ID, UNKNOWN, FeatureEncoder
 from index_store.features.values import look_up
 from model.config import ConfigError, TrainConfig
-from model.data.load import Dataset, load_dataset
+from model.data.load import Dataset
 from model.network.monn import MoNN
 from model.training.checkpoint import RunFolder
-from model.training.prepare import prepare
-from model.tree.learners import TreeLearner
+from model.training.run import Run
 
 CHOSEN = {"epochs", "rounds", "round_epochs", "start_from", "pairs"}
-"""What test-time training may choose; the rest is as in the run that it starts from, so that its loss is the same."""
+"""Settings of test-time training; all others are those of the run that it starts from, so that the loss is the same."""
 
 FINE_TUNING = 0.1
 """Learning rates of test-time training, relative to those of the run."""
 
 
 def continued(config: TrainConfig, run: Path) -> TrainConfig:
-    """Settings of a run that starts from another: the network's shape, what a stack spares and the kind of tree stay.
+    """Settings of a run that starts from another: shape of the network, split of a stack and kind of tree stay.
 
     Raises:
-        ConfigError: there is no such run, or the settings ask for another shape or kind.
+        ConfigError: there is no such run, or the settings name another shape or kind.
     """
     other, default = RunFolder(run).config()[0], TrainConfig()
     names: tuple[str, ...] = ("model", "stack", "lower_share", "branching", "tree", "hill")
@@ -52,46 +51,50 @@ def continued(config: TrainConfig, run: Path) -> TrainConfig:
     return replace(config, **{name: getattr(other, name) for name in names}, epochs=0, start_from=str(run.resolve()))
 
 
-def start_from(model: MoNN, learner: TreeLearner, now: Dataset, run: Path) -> None:
-    """Gives a fresh run the weights and codes of another one.
+def start_from(run: Run, path: Path) -> None:
+    """Gives a new run the weights and codes of another one.
 
     Args:
-        model: of the fresh run.
-        learner: of its tree.
-        now: its log.
-        run: the other run.
+        run: the new one.
+        path: folder of the other one.
 
     Raises:
         ConfigError: the other run has no checkpoint or no tree, its data is gone, or declares other fields.
         DataError: its data cannot be read.
     """
-    folder = RunFolder(run)
-    config, data = folder.config()
+    data = RunFolder(path).config()[1]
     if not data.is_dir():
-        raise ConfigError(f"{run} was trained on {data}, which is gone; its vocabularies are needed to start from it")
-    before = load_dataset(data)
+        raise ConfigError(f"{path} was trained on {data}, which is gone; its vocabularies are needed to start from it")
+    other = Run.open(path)
+    before, now = other.dataset, run.dataset
     if before.spec != now.spec:
-        raise ConfigError(f"{data}/features.json, which {run} was trained on, declares other fields, tasks or key "
-                          "families than the new data; start a run of its own")
-    old, _ = prepare(before, config)
-    keeps = learner.config.pairs is not None
-    if keeps and not np.array_equal(before.encoder.item_ids, now.encoder.item_ids):
+        raise ConfigError(f"{data}/features.json, which {path} was trained on, declares other fields, tasks or key "
+                          "families than the new data; train a new run without --from")
+    keeps_tree = run.config.pairs is not None
+    if keeps_tree and not np.array_equal(before.encoder.item_ids, now.encoder.item_ids):
         new = int((look_up(before.encoder.item_ids, now.encoder.item_ids) < 0).sum())
-        raise ConfigError(f"{run} has a tree over {len(before.items)} ads, the data has {len(now.items)}, {new} of "
+        raise ConfigError(f"{path} has a tree over {len(before.items)} ads, the data has {len(now.items)}, {new} of "
                           "them new; test-time training keeps the tree, so give it the same ads, or leave --phi out")
-    codes, _ = folder.load({"model": old} | (dict(learner.modules) if keeps else {}), {})
-    if codes is None:
-        raise ConfigError(f"{run} has no tree yet; resume it until it learned one")
-    with torch.no_grad():
-        _take_dense(model, old)
-        for part, other in ((model.user_tables, old.user_tables), (model.item_tables, old.item_tables)):
-            for name, table in other.arrays().items():
-                part.arrays()[name].copy_(_renumbered(name, table, before.encoder, now.encoder))
-    learner.codes = _codes_by_item(codes, before, now)
+    if other.tree.codes is None:
+        raise ConfigError(f"{path} has no tree yet; resume it until it learned one")
+    _take_weights(run, other)
+    if keeps_tree:
+        for name, module in run.tree.modules.items():
+            module.load_state_dict(other.tree.modules[name].state_dict())
+    run.tree.codes = _codes_by_item(other.tree.codes, before, now)
+
+
+@torch.no_grad()
+def _take_weights(run: Run, other: Run) -> None:
+    _take_dense(run.model, other.model)
+    for tables, old in ((run.model.user_tables, other.model.user_tables),
+                        (run.model.item_tables, other.model.item_tables)):
+        for name, table in old.arrays().items():
+            tables.arrays()[name].copy_(_renumbered(name, table, other.dataset.encoder, run.dataset.encoder))
 
 
 def _take_dense(model: MoNN, old: MoNN) -> None:
-    """All but the tables. An auxiliary head that only one of the two has stays as it is."""
+    """Copies all but the tables. An auxiliary head that only one of the two has is left out."""
     sparse = {id(weight) for weight in old.sparse_parameters()}
     heads = {id(head) for at in range(len(old.layers)) for head in old.layer(at).over_arch.heads()}
     own = dict(model.named_parameters())
@@ -108,8 +111,8 @@ def _take_dense(model: MoNN, old: MoNN) -> None:
 
 def _renumbered(name: str, table: torch.Tensor, before: FeatureEncoder, now: FeatureEncoder) -> torch.Tensor:
     """A table's rows in the order of the new vocabulary."""
-    known = look_up(_values(before, name), _values(now, name)) + 1  # UNKNOWN where the other run knew no such value
-    return table[torch.from_numpy(np.concatenate([[UNKNOWN], known])).to(table.device)]
+    row = look_up(_values(before, name), _values(now, name)) + 1  # UNKNOWN where the other log had no such value
+    return table[torch.from_numpy(np.concatenate([[UNKNOWN], row])).to(table.device)]
 
 
 def _values(encoder: FeatureEncoder, table: str) -> NDArray[np.bytes_]:
@@ -120,6 +123,6 @@ def _values(encoder: FeatureEncoder, table: str) -> NDArray[np.bytes_]:
 
 
 def _codes_by_item(codes: NDArray[np.int32], before: Dataset, now: Dataset) -> NDArray[np.int32]:
-    """Codes of the new items, -1 for those that the other run had not."""
+    """Codes of the new log's items, -1 for those that the other log lacks."""
     row = look_up(before.encoder.item_ids, now.encoder.item_ids)
     return np.where(row[:, None] >= 0, codes[row], np.int32(-1))

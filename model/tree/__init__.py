@@ -1,1 +1,1 @@
-"""Learning the tree: score profiles, k-means, codebooks, and the learners behind one interface."""
+"""The tree: how its codes are learned (k-means or joint codebooks), its health, and beams recorded by a service."""

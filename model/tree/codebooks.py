@@ -1,9 +1,9 @@
-"""HILL, joint version (Sections 3.2 to 3.4): codebooks that attention reads and that train together with MoNN.
+"""Codebooks of HILL's joint version, which train together with MoNN (Sections 3.2 to 3.4).
 
-An item is read as `r = [share of its embedding; what k-means would see of it]`. Level by level it attends to the codes,
-takes their mixture away and hands the rest to the next level (Equations 4 and 5); the sum of the mixtures is its pseudo
-embedding, and the part of it that stands for the item embedding is what the scorer gets as `c~` (Algorithm 1, lines 5
-to 10). Knows nothing of users, losses of pairs, or trees: `soft_tree` brings them together.
+An item is represented by `r = [its scaled embedding; its score profile]`. Level by level it attends to the codes,
+subtracts their mixture and passes the residual to the next level (Equations 4 and 5). The sum of the mixtures is its
+pseudo embedding, and the part of it in the space of item embeddings is the scorer's input `c~` (Algorithm 1, lines 5 to
+10). `soft_tree` combines the codebooks with users and trees.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ FEWEST_USED = 0.1
 """A level collapsed if its items spread over less than this share of its codes, by the entropy of the assignment."""
 
 EMBEDDING_SHARE = 0.1
-"""Length of an average item embedding in what is read, beside profiles of length one or more."""
+"""Length of an average item embedding in `r`, beside profiles of length one or more."""
 
 _BLOCK = 4096
 
 
 @dataclass(frozen=True)
 class Attended:
-    """What N items see of the codebooks down to some level.
+    """The attention of N items to the codebooks, down to some level.
 
     Attributes:
         quantized: (N, D) sum of the mixtures, q of Equation 6.
-        choices: for each level the code rows that were looked at (N, K) or (K,), and the attention on them (N, K).
+        choices: for each level the code rows that were attended to (N, K) or (K,), and the attention (N, K).
     """
 
     quantized: Tensor
@@ -49,15 +49,15 @@ class Attended:
 class Codebooks(nn.Module):
     """The codes of all levels above the items.
 
-    A level's codes are rows of one table: with codebooks per `parent` each node has its own slice of the next
-    level's table, with `shared` ones there is one slice for all, and a node is the sequence of rows down to it.
+    A level's codes are rows of one table. With codebooks per `parent` each node has its own slice of the next level's
+    table; with `shared` ones all nodes have the same slice, and a node is the sequence of rows on its path.
 
     Args:
         branching: children of a node at each level.
         items: number of items.
         embedding: width Di of an item embedding.
-        profile: width of what else is read of an item.
-        config: how to learn.
+        profile: width of an item's score profile.
+        config: of the joint index.
     """
 
     items_read: Tensor
@@ -92,7 +92,7 @@ class Codebooks(nn.Module):
         return cast(Tensor, getattr(self, f"starts{level}"))
 
     def read(self, embeddings: Tensor, rows: Tensor) -> Tensor:
-        """What attention reads of items: embeddings (N, Di), item rows (N,) -> (N, D)."""
+        """The attention's input r: embeddings (N, Di), item rows (N,) -> (N, D)."""
         return torch.cat([embeddings / self.embedding_scale, cast(Tensor, self.profiles)[rows]], dim=1)
 
     def item_space(self, quantized: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class Codebooks(nn.Module):
 
     @torch.no_grad()
     def start(self, embeddings: Tensor, profiles: Tensor) -> Tensor:
-        """Fixes what is read of the items, all of them, (n_items, Di) and (n_items, at most P); returns it."""
+        """Stores profiles (n_items, at most P) and the scale of embeddings (n_items, Di) of all items; returns r."""
         stored = cast(Tensor, self.profiles)
         stored.zero_()
         stored[:, :profiles.shape[1]] = profiles
@@ -142,7 +142,7 @@ class Codebooks(nn.Module):
         return torch.zeros_like(rows) if self.config.codebooks == "shared" else rows
 
     def _distances(self, residual: Tensor, level: int, parent: Tensor) -> tuple[Tensor, Tensor]:
-        """Code rows to look at, (K,) or (N, K), and squared distances (N, K), infinite where there is no such code."""
+        """Candidate code rows, (K,) or (N, K), and squared distances (N, K), infinite where there is no such code."""
         table, starts = self.tables[level], self._starts(level)
         squared = (residual**2).sum(1, keepdim=True)
         if len(starts) == 2:
@@ -161,8 +161,8 @@ class Codebooks(nn.Module):
         """Soft assignment of items (N, D) down to level `depth`.
 
         The attention is `softmax(-alpha d)` with alpha = sharpness / the level's median gap between the two nearest
-        codes, so that one sharpness fits all levels; it rises as Equation 7 has it, from a start above 0. With
-        codebooks per parent an item looks at the children of its nearest code.
+        codes, so that one sharpness fits all levels; it rises as in Equation 7, from a start above 0. With codebooks
+        per parent an item attends to the children of its nearest code.
         """
         start, end = self.config.sharpness
         sharpness = start + (end - start) * self.progress**self.config.sharpness_power
@@ -215,11 +215,11 @@ class Codebooks(nn.Module):
         return self.item_space(torch.stack([table[at] for table, at in zip(self.tables, rows, strict=False)]).sum(0))
 
     def penalty(self, read: Tensor, attended: Attended) -> Tensor:
-        """What the index itself wants: reconstruction (Equation 6) and balance, weighted.
+        """The index's own loss: reconstruction (Equation 6) and balance, weighted.
 
         Args:
-            read: (N, D) of the items that were attended with.
-            attended: down to the level whose q is to come near the items.
+            read: (N, D), the attention's input.
+            attended: its output, down to the level whose q is to approximate the items.
         """
         missing = (attended.quantized - read.detach()) ** 2 + COMMITMENT * (attended.quantized.detach() - read) ** 2
         reconstruction = missing.sum(1).mean()

@@ -1,4 +1,4 @@
-"""What users think of every item: all items scored for one user after the other, in memory that a block needs."""
+"""Scores of all items, user by user, so that memory holds one user's scores at a time."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from tqdm import tqdm
 from index_store.features.postings import KeyIndex
 from index_store.search.scoring import TowerScorer, UserQuery
 from index_store.tree.tree import Tree
-from model.examples.batches import Reader
-from model.examples.moments import Clicks
-from model.network.folding import Split, torch_layers
+from model.examples.batches import BatchReader
+from model.examples.clicks import Clicks
+from model.network.folding import FoldedNetwork, torch_layers
 
 
 class ItemScores:
-    """Scores of all items by the first task, with the split form of the model.
+    """Scores of all items by the first task, with the folded form of the model.
 
     Args:
-        reader: of the model in eval mode; a stack without `nodes` is its items' layer alone.
-        clicks: users' clicks, their histories.
-        index: key families.
+        reader: of the model in eval mode; outside `using_nodes` a stack scores by its items' layer alone.
+        clicks: of the users, their histories.
+        index: key index.
     """
 
-    def __init__(self, reader: Reader, clicks: Clicks, index: KeyIndex) -> None:
+    def __init__(self, reader: BatchReader, clicks: Clicks, index: KeyIndex) -> None:
         self._reader, self._clicks, self._index = reader, clicks, index
-        self._split, items = Split(reader.model), reader.all_items()
+        self._folded, items = FoldedNetwork(reader.model), reader.all_items()
         if reader.nodes is not None:
             tree, postings, ensemble = reader.nodes.tree, reader.nodes.postings, reader.model.ensemble
         else:
             tree, postings, ensemble = Tree(np.arange(len(items), dtype=np.int32), (), ()), [], ()
         with torch.no_grad():
-            parts = [self._split.item_part(reader.nodes.embeddings(level), level) for level in range(1, tree.depth)
+            parts = [self._folded.item_part(reader.nodes.embeddings(level), level) for level in range(1, tree.depth)
                      ] if reader.nodes is not None else []
-            parts.append(self._split.item_part(reader.tensor(items[tree.rows])))
-        layers = torch_layers(self._split.scorers, reader.device)
+            parts.append(self._folded.item_part(reader.tensor(items[tree.rows])))
+        layers = torch_layers(self._folded.scorers, reader.device)
         self._scorer = TowerScorer(tree, layers if ensemble else layers[-1:], ensemble,
                                    [part.cpu().numpy() for part in parts], postings,
                                    reader.keys_of_row.take(tree.rows), index.n_keys)
@@ -52,7 +52,7 @@ class ItemScores:
         with torch.no_grad():
             batch = reader.users(reader.dataset.users.take(one),
                                  self._clicks.histories(one, reader.spec.history_length), self._index)
-            query = UserQuery(self._split.user_part(batch.embeddings).cpu().numpy(), batch.hits)
+            query = UserQuery(self._folded.user_part(batch.embeddings).cpu().numpy(), batch.hits)
             return self._scorer.score(query, self._scorer.tree.depth, self._positions)[:, 0]
 
     def each(self, users: Sequence[int] | NDArray[np.integer], take: Callable[[int, NDArray[np.float32]], None],
@@ -68,7 +68,7 @@ class ItemScores:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Torch on one thread a call, while the calls come from several."""
+    """Limits torch to one thread a call, since several threads call it at once."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,8 +1,8 @@
-"""HILL, EM version (Section 3.5): the E-step learns the tree by k-means, the M-step trains MoNN at fixed codes.
+"""Hierarchical k-means: the E-step of HILL's EM version (Section 3.5).
 
-The E-step clusters per parent with FAISS k-means on residuals, level by level; a node's virtual embedding is the mean
-of its members' item embeddings, which is what the sum of residual centroids along its path amounts to. A parent gets
-children in proportion to its members, so that the leaves come out even: uneven leaves cost pairs.
+FAISS k-means on residuals under each parent, level by level. A node's virtual embedding is the mean of its members'
+item embeddings, which equals the sum of the residual centroids on its path. A parent gets children in proportion to
+its members, which keeps the leaves even; uneven leaves cost pairs.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def learn_codes(vectors: NDArray[np.float32], branching: Sequence[int], seed: in
         seed: of the k-means.
         shared: one codebook a level, the same under every parent, instead of one a parent.
         start: (n_items, levels) codes of an earlier tree, -1 for items that it lacked; each k-means starts from their
-            means, so that a code keeps its name and an item stays where it is unless another code is nearer now.
+            means, so that a code keeps its number and an item keeps its code unless another one is nearer now.
 
     Returns:
         (n_items, levels) int32: the code of each item at each level, unique within its parent, or within its level.
@@ -96,32 +96,38 @@ def _means(vectors: NDArray[np.float32], keys: NDArray[np.integer]) -> NDArray[n
 
 
 def _k_means(vectors: NDArray[np.float32], k: int, before: NDArray[np.integer], seed: int) -> NDArray[np.int64]:
-    """Codes of vectors (m, D): k from 0, or at least those of `before` (m,), where -1 is none."""
-    known = before >= 0
-    names, centroids = np.arange(k), None
-    if known.any():
-        names = np.unique(before[known])
-        # As many nodes as the parent's share: who came from elsewhere starts those that are missing.
-        strangers = np.random.default_rng(seed).permutation(np.flatnonzero(~known))[:max(0, k - len(names))]
-        centroids = np.stack([*(vectors[before == name].mean(axis=0) for name in names), *vectors[strangers]])
-        names = np.concatenate([names, names[-1] + 1 + np.arange(len(strangers))])
+    """Codes of vectors (m, D): k of them from 0, or at least the codes in `before` (m,), where -1 is none."""
+    placed = before >= 0
+    numbers, centroids = np.arange(k), None
+    if placed.any():
+        numbers, centroids = _warm_start(vectors, k, before, seed)
     elif k >= len(vectors):
         return np.arange(len(vectors))
-    k = len(names)
+    k = len(numbers)
     if k == 1:
-        return np.full(len(vectors), names[0])
+        return np.full(len(vectors), numbers[0])
     means = faiss.Kmeans(vectors.shape[1], k, niter=20, seed=seed + 1, min_points_per_centroid=1,
                          max_points_per_centroid=256,
                          init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS)
     means.train(vectors, init_centroids=centroids)
     _, nearest = means.index.search(vectors, 1)
-    if known.any():
-        return np.asarray(names[nearest[:, 0]], np.int64)
+    if placed.any():
+        return np.asarray(numbers[nearest[:, 0]], np.int64)
     return np.unique(nearest[:, 0], return_inverse=True)[1].astype(np.int64)
 
 
+def _warm_start(vectors: NDArray[np.float32], k: int, before: NDArray[np.integer],
+                seed: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Code numbers and their initial centroids: means of the earlier codes, then vectors without one, up to k."""
+    numbers = np.unique(before[before >= 0])
+    missing = max(0, k - len(numbers))
+    added = np.random.default_rng(seed).permutation(np.flatnonzero(before < 0))[:missing]
+    centroids = np.stack([*(vectors[before == number].mean(axis=0) for number in numbers), *vectors[added]])
+    return np.concatenate([numbers, numbers[-1] + 1 + np.arange(len(added))]), centroids
+
+
 def dense(codes: NDArray[np.int32], *, shared: bool = False) -> NDArray[np.int32]:
-    """The same tree with codes that count from 0 without gaps within each parent, or within each level."""
+    """The same tree with codes renumbered from 0 without gaps within each parent, or within each level if shared."""
     renamed = np.empty_like(codes)
     for level in range(codes.shape[1]):
         for members in _groups(codes[:, :0 if shared else level]):

@@ -1,4 +1,4 @@
-"""Reads the beams that a service has recorded (docs/operations.md), for training. Knows nothing of losses or pairs."""
+"""Reads the beams that a service recorded (docs/operations.md), for training."""
 
 from __future__ import annotations
 

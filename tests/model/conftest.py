@@ -1,9 +1,35 @@
-"""One thread for torch: the tensors of these tests are tiny, and a second thread only waits for the first."""
+"""Runs that several tests read, trained once a session; and one thread for torch.
+
+The tensors of these tests are tiny, so a second thread only waits for the first.
+"""
+
+from dataclasses import replace
 
 import pytest
 import torch
+
+from tests.model.runs import TINY, trained_run
+from tests.model.worlds import impressions
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """A run of `TINY` on `positives`, trained to its end, which nobody may change."""
+    return trained_run(tmp_path_factory.mktemp("tiny") / "run")
+
+
+@pytest.fixture(scope="session")
+def learned_run(tmp_path_factory):
+    """The same with four epochs before the tree: it has learned the planted category. Nobody may change it either."""
+    return trained_run(tmp_path_factory.mktemp("learned") / "run", replace(TINY, epochs=4))
+
+
+@pytest.fixture(scope="session")
+def impressions_run(tmp_path_factory):
+    """A run of `TINY` on `impressions`, which nobody may change."""
+    return trained_run(tmp_path_factory.mktemp("impressions") / "run", TINY, impressions())

@@ -1,4 +1,6 @@
-"""Tiny logs for the tests of the offline job, as data folders and in memory."""
+"""Tiny logs and vectors with a planted answer, for the tests of the offline job."""
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -49,3 +51,29 @@ def events(pairs: list[tuple[int, int]]) -> Events:
 def lists(rows: list[list[int]]) -> Ragged:
     """A Ragged of plain lists."""
     return Ragged.of([np.array(row, np.int32) for row in rows])
+
+
+def planted_groups(groups: int, subgroups: int, members: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vectors in well separated groups of well separated subgroups, shuffled: (vectors, group, subgroup)."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(groups, 8)) * 100
+    inner = centres[:, None] + rng.normal(size=(groups, subgroups, 8)) * 5
+    vectors = inner.repeat(members, axis=1).reshape(-1, 8) + rng.normal(size=(groups * subgroups * members, 8)) * 0.01
+    group = np.repeat(np.arange(groups), subgroups * members)
+    subgroup = np.repeat(np.arange(groups * subgroups), members)
+    order = rng.permutation(len(vectors))
+    return vectors[order].astype(np.float32), group[order], subgroup[order]
+
+
+def impressions() -> Dataset:
+    """The clicks of `positives`, each followed by an impression of another category; half of the users buy too."""
+    data = positives()
+    users = np.repeat(data.train.users, 2)
+    items = np.stack([data.train.items, (data.train.items + 3) % len(data.items)], axis=1).reshape(-1)
+    clicked = np.tile([1, 0], len(data.train))
+    labels = np.stack([clicked, clicked * (users % 4 < 2)], axis=1).astype(np.int8)
+    log = Events(users, items.astype(np.int32), np.arange(len(users), dtype=np.int64), labels)
+    spec = replace(data.spec, negatives="impressions", history_ordered=True,
+                   tasks=(*data.spec.tasks, TaskSpec("purchase")))
+    encoder = FeatureEncoder(spec, data.encoder.vocabularies, {}, data.encoder.item_ids)
+    return replace(data, spec=spec, encoder=encoder, train=log, test=None)

@@ -11,7 +11,7 @@ from index_store.features.encoder import TaskSpec
 from model.data.load import Events
 from model.evaluation.quality import defined, quality
 from model.export.seal import export
-from tests.model.training.test_trainer import TINY, trainer_of
+from tests.model.runs import TINY, run_of, trained_run
 from tests.model.worlds import positives
 
 CLICK_AND_BUY = (TaskSpec("click"), TaskSpec("buy"))
@@ -32,7 +32,7 @@ def two_tasks(negatives, test_rows):
 
 
 def measured(tmp_path, data, **changes):
-    return quality(trainer_of(tmp_path, replace(TINY, **changes), data), 0)
+    return quality(run_of(tmp_path, replace(TINY, **changes), data), 0)
 
 
 @pytest.mark.parametrize(("rows", "ne", "line"), [
@@ -51,15 +51,14 @@ def test_a_figure_that_the_test_events_do_not_define_is_null_and_told(tmp_path, 
 
 
 def test_a_sampled_log_whose_test_has_the_second_task_alone_is_evaluated_and_exported(tmp_path, capsys):
-    trainer = trainer_of(tmp_path / "run", data=two_tasks("sampled", [(0, 1, 0, 1), (2, 5, 0, 1)]))
-    trainer.fit()
-    found = quality(trainer, 0)
+    run = trained_run(tmp_path / "run", data=two_tasks("sampled", [(0, 1, 0, 1), (2, 5, 0, 1)]))
+    found = quality(run, 0)
     assert found["users"] == 0
     assert found["recall@100"] is None
     assert found["sampled_ne"]["click"] is None
     assert found["sampled_ne"]["buy"] > 0
     assert "sampled_ne of click is null: 0 of the 2 test events" in capsys.readouterr().err
-    export(trainer, tmp_path / "bundle", found)
+    export(run, tmp_path / "bundle", found)
     stored = Bundle.open(tmp_path / "bundle").files.json("evaluation.json")
     assert stored["sampled_ne"] == found["sampled_ne"]
     assert stored["recall@100"] is None

@@ -9,7 +9,7 @@ import pytest
 from index_store.features.ragged import Ragged
 from model.data.load import Events
 from model.evaluation.recall import RecallQueries, recall
-from tests.model.training.test_trainer import TINY, trainer_of
+from tests.model.runs import TINY, run_of
 from tests.model.worlds import dataset, lists
 
 
@@ -50,14 +50,14 @@ def test_recall_of_answers_is_the_mean_share_of_targets():
 def small(tmp_path_factory):
     """An untrained run over 12 ads, fewer than a cut-off of 20."""
     data = dataset(4, 12, np.arange(12) % 3, [(u, i) for u in range(4) for i in range(3)], [(u, 5) for u in range(4)])
-    trainer = trainer_of(tmp_path_factory.mktemp("run"), replace(TINY, branching=(2, 2)), data)
-    trainer.model.eval()
-    return trainer
+    run = run_of(tmp_path_factory.mktemp("run"), replace(TINY, branching=(2, 2)), data)
+    run.model.eval()
+    return run
 
 
-def asked(trainer, targets, masked, at=(20,)):
+def asked(run, targets, masked, at=(20,)):
     users = np.arange(len(targets))
-    return recall(trainer.reader, trainer.clicks, trainer.everyone, users, lists(targets), lists(masked), at)
+    return recall(run.reader, run.clicks, run.key_index, users, lists(targets), lists(masked), at)
 
 
 def test_a_masked_ad_is_no_hit_where_fewer_ads_than_k_are_left(small):
@@ -76,6 +76,6 @@ def test_a_smaller_cut_off_takes_the_best_of_the_others(small):
 
 
 def test_recall_without_users_is_none_and_json(small):
-    found = recall(small.reader, small.clicks, small.everyone, np.empty(0, np.int64), Ragged.of([]), Ragged.of([]),
+    found = recall(small.reader, small.clicks, small.key_index, np.empty(0, np.int64), Ragged.of([]), Ragged.of([]),
                    (20, 100))
     assert json.dumps(found, allow_nan=False) == '{"recall@20": null, "recall@100": null}'

@@ -7,30 +7,26 @@ from index_store.bundle.bundle import Bundle
 from model.evaluation.recall import RecallQueries, recall
 from model.evaluation.served_quality import flops_per_pair, served_quality
 from model.export.seal import export
-from tests.model.training.test_trainer import trainer_of
 from tests.model.worlds import lists
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("served")
-    trainer = trainer_of(folder / "run")
-    trainer.fit()
-    export(trainer, folder / "bundle", {})
-    return trainer, folder / "bundle"
+def exported(tiny_run, tmp_path_factory):
+    bundle = tmp_path_factory.mktemp("served") / "bundle"
+    export(tiny_run, bundle, {})
+    return tiny_run, bundle
 
 
-def queries_of(trainer):
-    data = trainer.dataset
+def queries_of(run):
+    data = run.dataset
     return RecallQueries.draw(data.train, data.test, len(data.user_ids), 20, seed=0)
 
 
 def test_the_exhaustive_search_of_the_bundle_finds_what_the_torch_model_finds(exported, tolerance=0.06):
-    trainer, bundle = exported
-    queries = queries_of(trainer)
+    run, bundle = exported
+    queries = queries_of(run)
     found = served_quality(bundle, queries)
-    trainer.model.eval()
-    of_torch = recall(trainer.reader, trainer.clicks, trainer.everyone, queries.users, queries.targets, queries.masked,
+    of_torch = recall(run.reader, run.clicks, run.key_index, queries.users, queries.targets, queries.masked,
                       (20, 100))
     for k in (20, 100):  # one of 20 users may have a near tie
         assert found["exhaustive"][f"recall@{k}"] == pytest.approx(of_torch[f"recall@{k}"], abs=tolerance)

@@ -6,7 +6,7 @@ import pytest
 
 from model.config import ConfigError
 from model.evaluation.tree_quality import at_pairs, compare_trees
-from tests.model.training.test_trainer import trainer_of
+from tests.model.runs import run_of
 
 
 @pytest.mark.parametrize(("pairs", "overlap"), [(5, None), (10, 0.2), (15, 0.4), (20, 0.6), (50, 0.9), (99, 0.9)])
@@ -15,10 +15,8 @@ def test_a_curve_is_read_on_straight_lines_between_its_points(pairs, overlap):
     assert found == (overlap if overlap is None else pytest.approx(overlap))
 
 
-def test_three_trees_are_compared_and_an_oracle_finds_no_less(tmp_path):
-    trainer = trainer_of(tmp_path)
-    trainer.fit()
-    found = compare_trees(trainer)
+def test_three_trees_are_compared(tiny_run):
+    found = compare_trees(tiny_run)
     assert set(found) == {"em", "k-means on score profiles", "k-means on item embeddings"}
     for tree in found.values():
         assert tree["nodes"][0] <= 4
@@ -29,4 +27,4 @@ def test_three_trees_are_compared_and_an_oracle_finds_no_less(tmp_path):
 
 def test_a_run_without_a_tree_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="has no tree yet"):
-        compare_trees(trainer_of(tmp_path))
+        compare_trees(run_of(tmp_path))

@@ -12,12 +12,10 @@ from index_store.features.encoder import FeatureSpec, FieldSpec, KeyFamily, Task
 from model.data.load import load_dataset
 from model.data.tables import write_folder
 from model.export.seal import export
-from model.training.checkpoint import RunFolder
-from model.training.trainer import Trainer
+from model.training.trainer import train
 from service.contract.parsing import UNLIMITED, parse_request, to_query
 from service.retrieval.retriever import Retriever
-from tests.model.training.test_trainer import TINY
-from tests.model.training.test_variants import served
+from tests.model.runs import TINY, golden_answers_of
 
 USERS, ADS = 40, 60
 
@@ -57,13 +55,10 @@ def wide_folder(folder):
 
 def test_a_log_of_many_fields_is_trained_exported_and_served(tmp_path, tolerance=1e-4):
     spec = wide_folder(tmp_path / "data")
-    run = RunFolder(tmp_path / "run")
     config = replace(TINY, model=replace(TINY.model, table_width=4))
-    run.create(config, tmp_path / "data")
-    trainer = Trainer(load_dataset(tmp_path / "data"), config, run)
-    trainer.fit()
-    export(trainer, tmp_path / "bundle", {})
-    golden = asyncio.run(served(tmp_path / "bundle"))
+    run = train(tmp_path / "data", load_dataset(tmp_path / "data"), config, tmp_path / "run", resume=False)
+    export(run, tmp_path / "bundle", {})
+    golden = golden_answers_of(tmp_path / "bundle")
     assert all(answer.ads and answer.problem is None and answer.difference <= tolerance for answer in golden)
     everything = {field.name: {"dense": 0.5, "categorical": "v3", "multi": ["v1", "v4"]}[field.kind]
                   for field in spec.user_fields}

@@ -11,7 +11,7 @@ from model.experiments.cells import Cell, Results, fingerprint
 from model.experiments.cli import EXPERIMENTS
 from model.experiments.figures import summary, table, text
 from model.experiments.monn_runs import overlap_at, percent_for
-from tests.model.export.test_seal import command
+from tests.model.commands import command
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from model.experiments import public
 from model.experiments.cells import Cell
 from model.experiments.cli import EXPERIMENTS
 from tests.model.backbone.test_backbone import planted, write
-from tests.model.export.test_seal import command
+from tests.model.commands import command
 
 ALL = {"table3": 6, "table6": 3, "table7": 8}
 """Rows: the small tree has two levels, so table 6 has the backbone and two depths."""

@@ -1,9 +1,6 @@
 """From a log to a sealed bundle by the real commands, and the parity that guards the seal."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,27 +10,20 @@ import torch
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
 from model.config import ConfigError
-from model.examples.moments import Clicks
+from model.examples.clicks import Clicks
 from model.export.golden import ParityError, check_parity, golden_users, torch_scorers
 from model.export.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
 from model.export.seal import assemble, export
-from model.network.folding import Split
-from tests.model.training.test_trainer import TINY, trainer_of
+from model.network.folding import FoldedNetwork
+from tests.model.commands import command
+from tests.model.runs import TINY, run_of
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    trainer = trainer_of(tmp_path_factory.mktemp("run"))
-    trainer.fit()
-    return trainer
-
-
-def command(*words, code=0):
-    """Runs `python -m …` on one thread and returns its output."""
-    done = subprocess.run([sys.executable, "-m", *map(str, words)], capture_output=True, text=True, timeout=300,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == code, done.stderr[-3000:]
-    return done.stdout if code == 0 else done.stderr
+def exported(tiny_run, tmp_path_factory):
+    """A bundle of the run, and its manifest."""
+    out = tmp_path_factory.mktemp("exported") / "bundle"
+    return out, export(tiny_run, out, {"note": 1})
 
 
 def check_bench(report, quality):
@@ -63,31 +53,30 @@ def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
     assert "holds a run already" in command("model", "train", "--data", data, "--out", run, code=1)
 
 
-def test_a_bundle_holds_what_the_run_learned(trained, tmp_path, tolerance=1e-5):
-    manifest = export(trained, tmp_path / "bundle", {"note": 1})
-    opened = Bundle.open(tmp_path / "bundle")
-    content, data = opened.content, trained.dataset
+def test_a_bundle_holds_what_the_run_learned(tiny_run, exported, tolerance=1e-5):
+    folder, manifest = exported
+    opened = Bundle.open(folder)
+    content, data = opened.content, tiny_run.dataset
     assert opened.bundle_id == manifest.bundle_id
     assert manifest.counts == {"items": 80, "users": 60}
     assert not manifest.calibrated
-    vectors = torch.from_numpy(trained.reader.all_items()[content.tree.rows])
-    assert np.allclose(content.embeddings[-1], Split(trained.model).item_part(vectors).numpy(), atol=tolerance)
-    clicks = Clicks.of(data.train, 60)
-    everyone = clicks.histories(np.arange(60), data.spec.history_length)
-    assert np.array_equal(content.users.history.values, everyone.values)
-    assert content.tree.digest == assemble(trained).tree.digest  # beams recorded on the one are of use to the other
+    vectors = torch.from_numpy(tiny_run.reader.all_items()[content.tree.rows])
+    assert np.allclose(content.embeddings[-1], FoldedNetwork(tiny_run.model).item_part(vectors).numpy(), atol=tolerance)
+    histories = Clicks.of(data.train, 60).histories(np.arange(60), data.spec.history_length)
+    assert np.array_equal(content.users.history.values, histories.values)
+    assert content.tree.digest == assemble(tiny_run).tree.digest  # beams recorded on the one are of use to the other
     # Items with the same codes lie under the same node.
     leaf = content.tree.node_of_position(content.tree.depth - 1)[content.tree.position_of_row]
-    _, prefix = np.unique(trained.learner.codes, axis=0, return_inverse=True)
+    _, prefix = np.unique(tiny_run.tree.codes, axis=0, return_inverse=True)
     assert len(np.unique(np.stack([leaf, prefix]), axis=1)[0]) == len(np.unique(leaf)) == len(np.unique(prefix))
     evaluation = opened.files.json("evaluation.json")
     assert evaluation["note"] == 1
     assert evaluation["parity"] <= 1e-4
 
 
-def test_graphs_of_another_model_fail_parity(trained, tmp_path):
-    content = assemble(trained)
-    other = trainer_of(tmp_path / "other", replace(TINY, seed=9)).model.eval()
+def test_graphs_of_another_model_fail_parity(tiny_run, tmp_path):
+    content = assemble(tiny_run)
+    other = run_of(tmp_path / "other", replace(TINY, seed=9)).model.eval()
 
     class Folder:
         """Where `write_graphs` writes to."""
@@ -95,50 +84,50 @@ def test_graphs_of_another_model_fail_parity(trained, tmp_path):
         def path(self, name):
             return tmp_path / name
 
-    write_graphs(Folder(), other, Split(other), content.encoder.spec, half=False)
+    write_graphs(Folder(), other, FoldedNetwork(other), content.encoder.spec, half=False)
     tower, layers = onnx_user_tower(tmp_path / "user_tower.onnx"), [onnx_layers(tmp_path / "scorer_1.onnx")]
-    parts = Split(other).item_part(torch.from_numpy(content.embeddings[-1])).numpy()
+    parts = FoldedNetwork(other).item_part(torch.from_numpy(content.embeddings[-1])).numpy()
     served = replace(content, embeddings=(*content.embeddings[:-1], parts))
     with pytest.raises(ParityError, match="ONNX and torch differ by"):
-        check_parity(served, content, trained.model.eval(), tower, layers, golden_users(content))
+        check_parity(served, content, tiny_run.model.eval(), tower, layers, golden_users(content))
 
 
-def test_halves_keep_the_scores_within_their_own_tolerance(trained, tmp_path):
-    whole, half = (export(trained, tmp_path / name, {}, half=name == "half") for name in ("whole", "half"))
-    assert whole.bundle_id != half.bundle_id
-    opened = [Bundle.open(tmp_path / name) for name in ("whole", "half")]
+def test_halves_keep_the_scores_within_their_own_tolerance(tiny_run, exported, tmp_path):
+    whole, manifest = exported
+    assert export(tiny_run, tmp_path / "half", {}, half=True).bundle_id != manifest.bundle_id
+    opened = [Bundle.open(folder) for folder in (whole, tmp_path / "half")]
     assert [bundle.content.embeddings[0].dtype for bundle in opened] == [np.float32, np.float16]
     assert opened[0].files.json("evaluation.json")["parity"] <= 1e-4
     assert opened[1].files.json("evaluation.json")["parity"] <= 1e-2
     assert command("service", tmp_path / "half", "--check").count("ok") >= 10
 
 
-def test_a_failed_export_leaves_nothing_behind(trained, tmp_path, monkeypatch):
+def test_a_failed_export_leaves_nothing_behind(tiny_run, tmp_path, monkeypatch):
     monkeypatch.setattr("index_store.bundle.graphs.SCORE_TOLERANCE", -1.0)
     with pytest.raises(ParityError):
-        export(trained, tmp_path / "bundle", {})
+        export(tiny_run, tmp_path / "bundle", {})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bundle_is_never_overwritten(trained, tmp_path):
+def test_a_bundle_is_never_overwritten(tiny_run, tmp_path):
     (tmp_path / "bundle").mkdir()
     with pytest.raises(BundleError, match="already exists"):
-        export(trained, tmp_path / "bundle", {})
+        export(tiny_run, tmp_path / "bundle", {})
 
 
 def test_a_run_without_a_tree_is_not_exported(tmp_path):
     with pytest.raises(ConfigError, match="has no tree yet"):
-        export(trainer_of(tmp_path / "run"), tmp_path / "bundle", {})
+        export(run_of(tmp_path / "run"), tmp_path / "bundle", {})
 
 
-def test_a_node_keeps_the_models_score_with_its_own_offset(trained, tolerance=1e-4):
-    content = assemble(trained)
+def test_a_node_keeps_the_models_score_with_its_own_offset(tiny_run, tolerance=1e-4):
+    content = assemble(tiny_run)
     with torch.no_grad():
-        trained.model.level_offsets.add_(1.0)
-    moved = assemble(trained)
+        tiny_run.model.level_offsets.add_(1.0)
+    moved = assemble(tiny_run)
     with torch.no_grad():
-        trained.model.level_offsets.sub_(1.0)
+        tiny_run.model.level_offsets.sub_(1.0)
     assert np.allclose(moved.embeddings[0] - content.embeddings[0], 1.0, atol=tolerance)
     assert np.allclose(moved.embeddings[-1], content.embeddings[-1], atol=tolerance)
-    assert torch_scorers(trained.model)[0](np.zeros((1, 16), np.float32), moved.embeddings[0],
+    assert torch_scorers(tiny_run.model)[0](np.zeros((1, 16), np.float32), moved.embeddings[0],
                                            np.zeros((4, 6), np.float32)).shape == (4, 1)

@@ -5,7 +5,7 @@ import torch
 
 from index_store.features.interaction import feature_names
 from model.config import MoNNConfig
-from model.network.folding import Split
+from model.network.folding import FoldedNetwork
 from model.network.monn import MoNN, Scorer
 from tests.model.worlds import positives
 
@@ -22,7 +22,7 @@ def test_split_form_scores_as_the_network_does(shape, tolerance=1e-5):
     with torch.no_grad():
         for parameter in network.parameters():  # away from ones, zeros and the start
             parameter.add_(torch.randn_like(parameter) * 0.1)
-        scorer = Split(network)
+        scorer = FoldedNetwork(network)
         user, items = torch.randn(1, config.user_embedding), torch.randn(50, config.item_embedding)
         interaction = torch.rand(50, len(feature_names(data.spec))) * 3
         found = scorer.scorers[0](scorer.user_part(user), scorer.item_part(items), interaction)

@@ -10,12 +10,13 @@ import torch
 
 from model.config import ConfigError
 from model.data.tables import DataError
-from model.network.folding import Split
+from model.network.folding import FoldedNetwork
 from model.training.checkpoint import RunFolder
-from model.training.distill import Asked, SoftLabels, read_soft_labels
+from model.training.distill import SoftLabels, UserInputs, read_soft_labels
 from model.training.losses import impression_loss, listwise_loss
+from model.training.run import Run
 from model.training.trainer import Trainer
-from tests.model.training.test_trainer import TINY, recall_of, trainer_of
+from tests.model.runs import TINY, recall_of, trainer_of
 from tests.model.worlds import positives
 
 CPU = torch.device("cpu")
@@ -32,25 +33,25 @@ def student_of(folder, teacher_file, **changes):
     run = RunFolder(folder)
     config = replace(TINY, teacher_file=str(teacher_file), **changes)
     run.create(config, folder.parent)
-    return Trainer(positives(), config, run)
+    return Trainer(Run(run, positives(), config))
 
 
 def gradients(trainer, loss):
-    trainer.model.zero_grad()
+    trainer.run.model.zero_grad()
     loss.backward()
-    heads = {id(head) for head in trainer.model.layer(-1).over_arch.heads()}
-    shared = [p.grad for p in trainer.model.parameters() if id(p) not in heads and p.grad is not None]
-    head = trainer.model.layer(-1).over_arch.head.weight.grad
+    heads = {id(head) for head in trainer.run.model.layer(-1).over_arch.heads()}
+    shared = [p.grad for p in trainer.run.model.parameters() if id(p) not in heads and p.grad is not None]
+    head = trainer.run.model.layer(-1).over_arch.head.weight.grad
     return head, sum(float(grad.to_dense().abs().sum() if grad.is_sparse else grad.abs().sum()) for grad in shared)
 
 
 def test_a_teachers_gradient_reaches_shared_parts_by_the_auxiliary_head_alone(tmp_path):
     trainer = student_of(tmp_path / "run", labels_file(tmp_path / "soft.parquet"))
     objective, rng = trainer.objective, np.random.default_rng(0)
-    trainer.model.eval()
-    asked = objective._asked(np.arange(12), trainer.folds[0])
-    users = trainer.reader.users(asked.features, asked.history, asked.index)
-    teacher = read_soft_labels(tmp_path / "soft.parquet", trainer.dataset, CPU)
+    trainer.run.model.eval()
+    asked = objective._inputs(np.arange(12), trainer.folds[0])
+    users = trainer.run.reader.users(asked.features, asked.history, asked.index)
+    teacher = read_soft_labels(tmp_path / "soft.parquet", trainer.run.dataset, CPU)
     main, auxiliary = 0, 1  # the log has one task
     head, shared = gradients(trainer, objective._unsupervised(users, teacher.label(asked, rng), rng))
     assert head[main].abs().sum() == 0
@@ -65,10 +66,10 @@ def test_a_teachers_gradient_reaches_shared_parts_by_the_auxiliary_head_alone(tm
 def test_only_users_of_the_file_have_pairs_and_theirs_are_those_of_the_file(tmp_path):
     data = positives()
     teacher = read_soft_labels(labels_file(tmp_path / "soft.parquet"), data, CPU)
-    asked = Asked(np.array([2, 1, 0]), data.users, data.users.multi, None)
+    asked = UserInputs(np.array([2, 1, 0]), data.users, data.users.multi, None)
     found = teacher.label(asked, np.random.default_rng(0))
-    assert found.known.all(axis=1).tolist() == [True, False, True]
-    assert not found.known[1].any()
+    assert found.labeled.all(axis=1).tolist() == [True, False, True]
+    assert not found.labeled[1].any()
     assert set(found.rows[0]) == {3}
     assert set(found.rows[2]) == {3, 4}
     assert torch.allclose(found.values[2, :, 0], torch.from_numpy(np.where(found.rows[2] == 3, 0.9, 0.1)).float())
@@ -99,27 +100,23 @@ def test_soft_labels_that_are_hard_give_the_supervised_loss(tolerance=1e-6):
         float(impression_loss(logits.flatten(0, 1), hard.flatten(0, 1), weights)), abs=tolerance)
 
 
-def test_a_student_learns_from_a_run_what_the_log_does_not_weigh(tmp_path, at_least=0.9):
-    run = RunFolder(tmp_path / "teacher")
-    run.create(replace(TINY, epochs=4), tmp_path)
-    Trainer(positives(), replace(TINY, epochs=4), run).fit()
-    config = replace(TINY, epochs=4, teacher=str(tmp_path / "teacher"))
-    student = RunFolder(tmp_path / "student")
-    student.create(config, tmp_path)
-    trainer = Trainer(positives(), config, student)
-    trainer.fit()
-    assert recall_of(trainer, 4) > at_least
+def test_a_student_learns_from_a_run_what_the_log_does_not_weigh(tmp_path, learned_run, at_least=0.9):
+    config = replace(TINY, epochs=4, teacher=str(learned_run.folder.path))
+    folder = RunFolder(tmp_path / "student")
+    folder.create(config, learned_run.data)
+    run = Run(folder, positives(), config)
+    Trainer(run).fit()
+    assert recall_of(run, 4) > at_least
     with torch.no_grad():
-        assert Split(trainer.model).scorers[0](*parts(trainer)).shape == (80, 1), "the auxiliary head is not served"
-        head = trainer.model.layer(-1).over_arch.head.weight
-        trained = trainer_of(tmp_path / "untouched").model.layer(-1).over_arch.head.weight
-    assert head.shape == (2, trained.shape[1])
+        assert FoldedNetwork(run.model).scorers[0](*parts(run)).shape == (80, 1), "the auxiliary head is not served"
+    heads = [one.model.layer(-1).over_arch.head.weight for one in (run, learned_run)]
+    assert heads[0].shape == (2, heads[1].shape[1])
 
 
-def parts(trainer):
-    scorer = Split(trainer.model)
-    items = torch.from_numpy(trainer.reader.all_items())
-    user = scorer.user_part(torch.zeros(1, trainer.config.model.user_embedding))
+def parts(run):
+    scorer = FoldedNetwork(run.model)
+    items = torch.from_numpy(run.reader.all_items())
+    user = scorer.user_part(torch.zeros(1, run.config.model.user_embedding))
     return user, scorer.item_part(items), torch.zeros(len(items), 6)
 
 
@@ -128,7 +125,7 @@ def refused(folder, error, match, **changes):
     config = replace(TINY, **changes)
     run.create(config, folder)
     with pytest.raises(error, match=match):
-        Trainer(positives(), config, run).fit()
+        Trainer(Run(run, positives(), config)).fit()
     assert not (folder / "student" / "weights.safetensors").exists(), "refused before anything was trained"
 
 
@@ -173,13 +170,7 @@ def test_task_weights_scale_the_loss(tmp_path, tolerance=1e-6):
     losses = []
     for weight in (1.0, 3.0):
         trainer = trainer_of(tmp_path / str(weight), replace(TINY, task_weights={"click": weight}))
-        trainer.model.eval()
+        trainer.run.model.eval()
         rng = np.random.default_rng(0)
         losses.append(trainer.objective.loss(np.arange(12), trainer.folds[0], None, 0.0, rng)[0].item())
     assert losses[1] == pytest.approx(3 * losses[0], rel=tolerance)
-
-
-def test_config_with_task_weights_survives_the_run_folder(tmp_path):
-    config = replace(TINY, task_weights={"click": 2.0}, teacher_file="/soft.parquet")
-    RunFolder(tmp_path).create(config, tmp_path)
-    assert RunFolder(tmp_path).config()[0] == config

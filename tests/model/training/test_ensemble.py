@@ -7,31 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from index_store.features.encoder import FeatureEncoder, TaskSpec
-from index_store.features.ragged import Ragged
 from model.config import ConfigError
-from model.data.load import Events
-from model.training.ensemble import LEAST, spare
+from model.training.ensemble import LEAST, withhold
 from model.training.warm_start import continued
-from tests.model.training.test_stack import STACK
-from tests.model.training.test_trainer import TINY, trainer_of, weights_of
-from tests.model.worlds import positives
+from tests.model.runs import STACK, TINY, trainer_of, weights_of
+from tests.model.worlds import impressions, positives
 
 SPARING = replace(STACK, lower_share=0.7, negatives=400, negative_pool=2000)
-
-
-def impressions():
-    """The clicks of `positives`, each followed by an impression of another category; half of the users buy too."""
-    data = positives()
-    users = np.repeat(data.train.users, 2)
-    items = np.stack([data.train.items, (data.train.items + 3) % len(data.items)], axis=1).reshape(-1)
-    clicked = np.tile([1, 0], len(data.train))
-    labels = np.stack([clicked, clicked * (users % 4 < 2)], axis=1).astype(np.int8)
-    log = Events(users, items.astype(np.int32), np.arange(len(users), dtype=np.int64), labels)
-    spec = replace(data.spec, negatives="impressions", history_ordered=True,
-                   tasks=(*data.spec.tasks, TaskSpec("purchase")))
-    encoder = FeatureEncoder(spec, data.encoder.vocabularies, {}, data.encoder.item_ids)
-    return replace(data, spec=spec, encoder=encoder, train=log, test=None)
 
 
 LOGS = {"positives": positives, "impressions": impressions}
@@ -41,45 +23,45 @@ LOGS = {"positives": positives, "impressions": impressions}
 def trained(request, tmp_path_factory):
     trainer = trainer_of(tmp_path_factory.mktemp(request.param), SPARING, LOGS[request.param]())
     trainer.fit()
-    trainer.model.eval()
+    trainer.run.model.eval()
     return trainer
 
 
 def spared_logits(trainer):
     """Served logits of all ads for every spared event: (N, 80, tasks)."""
-    spared, data, known = trainer.ensemble.spared, trainer.dataset, trainer.objective.clicks
+    spared, data, known = trainer.ensemble.withheld, trainer.run.dataset, trainer.objective.clicks
     found = torch.zeros(len(spared), 80, len(data.spec.tasks), dtype=torch.float64)
-    with torch.no_grad(), trainer.reader.through(trainer.learner.nodes()):
-        vectors = torch.from_numpy(trainer.reader.all_items())
+    with torch.no_grad(), trainer.run.reader.using_nodes(trainer.run.nodes()):
+        vectors = torch.from_numpy(trainer.run.reader.all_items())
         for fold, index in enumerate(trainer.folds):
-            own = np.flatnonzero(trainer.fold[spared.users] == fold)
+            own = np.flatnonzero(trainer.run.fold_of_user[spared.users] == fold)
             users = spared.users[own]
             before = None if data.spec.negatives == "sampled" else spared.timestamps[own]
-            batch = trainer.reader.users(data.users.take(users), known.histories(users, 50, before=before), index)
+            batch = trainer.run.reader.users(data.users.take(users), known.histories(users, 50, before=before), index)
             rows = np.tile(np.arange(80), (len(own), 1))
-            found[own] = trainer.reader.score_items(batch, rows, vectors[rows]).double()
+            found[own] = trainer.run.reader.score_items(batch, rows, vectors[rows]).double()
     return found
 
 
 def loss_of(trainer, weights):
     """What the weights lose on the spared part, computed anew: against all ads, or by label; with the prior."""
-    kept, spared = trainer.model.weights.clone(), trainer.ensemble.spared
-    liked, total = Ragged(trainer.clicks.indptr, trainer.clicks.rows), 0.0
-    trainer.model.weights.copy_(weights)
+    kept, spared = trainer.run.model.weights.clone(), trainer.ensemble.withheld
+    clicked, total = trainer.run.clicks.by_user, 0.0
+    trainer.run.model.weights.copy_(weights)
     for user, item, label, logits in zip(spared.users, spared.items, spared.labels, spared_logits(trainer),
                                          strict=True):
-        if trainer.dataset.spec.negatives == "sampled":
-            others = np.setdiff1d(np.arange(80), liked.row(user))
+        if trainer.run.dataset.spec.negatives == "sampled":
+            others = np.setdiff1d(np.arange(80), clicked.row(user))
             total += float((torch.logsumexp(logits[np.append(others, item)], 0) - logits[item]).sum())
         else:
             total += float(torch.nn.functional.softplus(logits[item] * torch.from_numpy(1 - 2 * label)).sum())
-    trainer.model.weights.copy_(kept)
+    trainer.run.model.weights.copy_(kept)
     return total / len(spared) + float(((weights - 0.5) ** 2 / torch.from_numpy(spared.labels.sum(0))).sum())
 
 
 def test_no_other_weights_serve_the_spared_part_better(trained, noise=2e-3):
     """The fit sees sampled negatives; against all ads its weights are still the best of those around them."""
-    fitted = trained.model.weights.clone()
+    fitted = trained.run.model.weights.clone()
     best = loss_of(trained, fitted)
     for shift in ([[0.2], [0]], [[-0.2], [0]], [[0], [0.2]], [[0], [-0.2]], [[0.2], [-0.2]], [[-0.2], [0.2]]):
         assert loss_of(trained, (fitted + torch.tensor(shift)).clamp(LEAST)) > best - noise
@@ -88,8 +70,8 @@ def test_no_other_weights_serve_the_spared_part_better(trained, noise=2e-3):
 
 def test_predictions_are_calibrated_on_the_spared_part(trained, within=0.5):
     """As many clicks are foretold as there are, but for the prior: where the loss does not fall, its slope is this."""
-    spared, intercept = trained.ensemble.spared, trained.model.intercept
-    if trained.dataset.spec.negatives == "sampled":  # a log of positives knows no rates
+    spared, intercept = trained.ensemble.withheld, trained.run.model.intercept
+    if trained.run.dataset.spec.negatives == "sampled":  # a log of positives knows no rates
         assert torch.allclose(intercept, torch.zeros(1), atol=1e-5)
         return
     found = spared.labels.sum(0)
@@ -99,42 +81,42 @@ def test_predictions_are_calibrated_on_the_spared_part(trained, within=0.5):
 
 def test_a_layer_that_knows_nothing_weighs_next_to_nothing(trained, at_most=0.05):
     """But it keeps the order of its nodes, by which the beam goes."""
-    weights, intercept = trained.model.weights.clone(), trained.model.intercept.clone()
-    head = trained.model.layer(0).over_arch.head.weight
+    weights, intercept = trained.run.model.weights.clone(), trained.run.model.intercept.clone()
+    head = trained.run.model.layer(0).over_arch.head.weight
     before = head.detach().clone()
     try:
         with torch.no_grad():
             head.copy_(100 * torch.randn(head.shape, generator=torch.Generator().manual_seed(0)))
-        trained.ensemble.fit(trained.learner.nodes())
-        noise, own = trained.model.weights.clone()
+        trained.ensemble.fit(trained.run.nodes())
+        noise, own = trained.run.model.weights.clone()
     finally:
         with torch.no_grad():
             head.copy_(before)
-        trained.model.weights.copy_(weights)
-        trained.model.intercept.copy_(intercept)
+        trained.run.model.weights.copy_(weights)
+        trained.run.model.intercept.copy_(intercept)
     assert float(noise.min()) > LEAST - 1e-6
     assert float(noise.max()) < at_most < float(own.min())
 
 
 def test_the_layers_know_nothing_of_what_weighs_them(trained):
-    objective, spared, whole = trained.objective, trained.ensemble.spared, trained.dataset.train
+    objective, spared, whole = trained.objective, trained.ensemble.withheld, trained.run.dataset.train
     told, kept = (set(zip(part.users.tolist(), part.items.tolist(), strict=True))
                   for part in (objective.events, spared))
     assert not told & kept
     assert len(objective.events) + len(spared) == len(whole)
     clicked = objective.events.labels[:, 0] == 1
     assert np.array_equal(objective.clicks.rows, objective.events.items[clicked])
-    assert trained.learner.clicks is objective.clicks
-    assert len(objective.moments.events.values) == len(objective.events)
-    assert len(trained.clicks.rows) == int(whole.labels[:, 0].sum())  # serving knows all of them
+    assert trained.learner.users.clicks is objective.clicks
+    assert len(objective.groups.events.values) == len(objective.events)
+    assert len(trained.run.clicks.rows) == int(whole.labels[:, 0].sum())  # serving knows all of them
 
 
 def test_the_log_tells_the_weights(trained):
-    entries = [json.loads(line) for line in (trained.run.path / "log.jsonl").read_text().splitlines()]
+    entries = [json.loads(line) for line in (trained.run.folder.path / "log.jsonl").read_text().splitlines()]
     last = [entry for entry in entries if "ensemble_weights" in entry][SPARING.rounds - 1]
-    assert np.allclose(last["ensemble_weights"], trained.model.weights)
-    assert np.allclose(last["intercept"], trained.model.intercept)
-    assert last["examples"] == len(trained.ensemble.spared)
+    assert np.allclose(last["ensemble_weights"], trained.run.model.weights)
+    assert np.allclose(last["intercept"], trained.run.model.intercept)
+    assert last["examples"] == len(trained.ensemble.withheld)
 
 
 def test_ctrl_c_in_the_last_fit_leaves_weights_to_fit(tmp_path, monkeypatch):
@@ -152,9 +134,9 @@ def test_ctrl_c_in_the_last_fit_leaves_weights_to_fit(tmp_path, monkeypatch):
     resumed = trainer_of(tmp_path / "broken", config)
     resumed.resume()
     resumed.fit()
-    assert resumed.progress.epoch == resumed.epochs
-    for name, tensor in weights_of(whole).items():
-        assert torch.allclose(weights_of(resumed)[name], tensor, atol=1e-6), name
+    assert resumed.progress.epoch == resumed.schedule.epochs
+    for name, tensor in weights_of(whole.run).items():
+        assert torch.allclose(weights_of(resumed.run)[name], tensor, atol=1e-6), name
 
 
 def pairs_of(dataset, events):
@@ -169,7 +151,7 @@ def test_a_pair_is_spared_whoever_else_is_in_the_log():
     rows = np.searchsorted(ids, whole.user_ids[whole.train.users[fewer]]).astype(np.int32)
     part = replace(whole, user_ids=ids, train=replace(whole.train.where(fewer), users=rows))
     for share in (0.5, 0.9):
-        (own, spared), (of_whole, spared_of_whole) = spare(part, share), spare(whole, share)
+        (own, spared), (of_whole, spared_of_whole) = withhold(part, share), withhold(whole, share)
         assert pairs_of(part, own) <= pairs_of(whole, of_whole)
         assert pairs_of(part, spared) <= pairs_of(whole, spared_of_whole)
         assert len(own) + len(spared) == len(part.train)
@@ -178,24 +160,24 @@ def test_a_pair_is_spared_whoever_else_is_in_the_log():
 def test_all_events_of_a_pair_go_together():
     data = positives()
     twice = replace(data, train=data.train.where(np.repeat(np.arange(len(data.train)), 2)))
-    layers, spared = spare(twice, 0.6)
+    layers, spared = withhold(twice, 0.6)
     assert not pairs_of(twice, layers) & pairs_of(twice, spared)
     assert len(layers) + len(spared) == len(twice.train)
 
 
 def test_the_share_is_that_of_the_layers():
     data = positives(users=2000, items=800)
-    assert len(spare(data, 0.9)[0]) / len(data.train) == pytest.approx(0.9, abs=0.01)
+    assert len(withhold(data, 0.9)[0]) / len(data.train) == pytest.approx(0.9, abs=0.01)
 
 
 @pytest.mark.parametrize(("share", "purpose"), [(1e-9, "for the layers to learn from"),
                                                 (1 - 1e-9, "to weigh the layers by")])
 def test_a_log_too_short_for_its_share_is_refused(share, purpose):
     with pytest.raises(ConfigError, match=rf"of 360 events leaves no positive {purpose}; a stack needs a longer log"):
-        spare(positives(), share)
+        withhold(positives(), share)
 
 
 def test_a_run_that_starts_from_a_stack_spares_what_that_one_spared(trained):
-    assert continued(TINY, trained.run.path).lower_share == SPARING.lower_share
+    assert continued(TINY, trained.run.folder.path).lower_share == SPARING.lower_share
     with pytest.raises(ConfigError, match=r"lower_share is 0.5, but .* has 0.7"):
-        continued(replace(STACK, lower_share=0.5), trained.run.path)
+        continued(replace(STACK, lower_share=0.5), trained.run.folder.path)

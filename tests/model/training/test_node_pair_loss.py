@@ -11,13 +11,12 @@ from index_store.tree.recorded_beams import RecordedBeams
 from model.config import ConfigError, PairsConfig
 from model.data.load import load_dataset
 from model.training.checkpoint import RunFolder
-from model.training.node_pair_loss import KeptTreeReader, PairLoss, open_pairs
+from model.training.node_pair_loss import FixedTreeReader, PairLoss, open_pairs
 from model.training.node_pairs import Interest, index_pairs
-from model.training.trainer import Trainer, train
-from model.training.warm_start import start_from
+from model.training.trainer import new_trainer, train
 from service.sampling.beam_files import write_beams
-from tests.model.export.test_seal import command
-from tests.model.training.test_trainer import TINY, weights_of
+from tests.model.commands import command
+from tests.model.runs import TINY, interrupted, weights_of
 from tests.model.worlds import lists
 
 SMALL = replace(TINY, branching=(5, 4), epochs=2, rounds=1, batch_users=64)
@@ -56,19 +55,23 @@ def run(tmp_path_factory, log, request):
 
 
 def fine_tuned(run, log, out, pairs=PAIRS):
+    """A trainer that trained the pairs."""
     config = replace(RunFolder(run).config()[0], epochs=0, start_from=str(run), pairs=pairs)
-    return train(log, load_dataset(log), config, out, resume=False)
+    trainer = new_trainer(log, load_dataset(log), config, out, resume=False)
+    trainer.fit()
+    return trainer
 
 
 def started(run, log, out, pairs=PAIRS):
     """A trainer with the weights of a run, which has not trained yet."""
     config = replace(RunFolder(run).config()[0], epochs=0, start_from=str(run), pairs=pairs)
-    folder = RunFolder(out)
-    folder.create(config, log)
-    trainer = Trainer(load_dataset(log), config, folder)
-    start_from(trainer.model, trainer.learner, trainer.dataset, run)
-    trainer.model.eval()
+    trainer = new_trainer(log, load_dataset(log), config, out, resume=False)
+    trainer.run.model.eval()
     return trainer
+
+
+def fixed_tree(trainer):
+    return FixedTreeReader(trainer.run.reader, trainer.run.tree, trainer.folds[0], trainer.config.node_features)
 
 
 def entries(out, key):
@@ -76,22 +79,21 @@ def entries(out, key):
 
 
 def test_the_tree_and_its_node_numbers_stay_while_weights_learn(tmp_path, run, log):
-    before = started(run, log, tmp_path / "before")
-    after = fine_tuned(run, log, tmp_path / "after")
-    assert np.array_equal(before.learner.codes, after.learner.codes)
-    trees = [trainer.learner.tree(trainer.reader.all_items())[0] for trainer in (before, after)]
+    before = started(run, log, tmp_path / "before").run
+    after = fine_tuned(run, log, tmp_path / "after").run
+    assert np.array_equal(before.tree.codes, after.tree.codes)
+    trees = [one.tree.build(one.reader.all_items())[0] for one in (before, after)]
     assert trees[0].digest == trees[1].digest
     assert any(not torch.equal(tensor, weights_of(after)[name]) for name, tensor in weights_of(before).items())
-    for name, tensor in before.learner.modules.get("index", torch.nn.Module()).state_dict().items():
-        assert torch.equal(tensor, after.learner.modules["index"].state_dict()[name])
+    for name, tensor in before.tree.modules.get("index", torch.nn.Module()).state_dict().items():
+        assert torch.equal(tensor, after.tree.modules["index"].state_dict()[name])
     assert not entries(tmp_path / "after", "tree")
 
 
 def test_the_pairs_of_the_log_are_logged(tmp_path, run, log):
-    trainer = fine_tuned(run, log, tmp_path / "out")
-    tree = trainer.learner.tree(trainer.reader.all_items())[0]
-    history = lists([trainer.clicks.rows[trainer.clicks.indptr[u]:trainer.clicks.indptr[u + 1]] for u in range(150)])
-    expected = index_pairs(tree, Interest(history), PAIRS.phi)
+    after = fine_tuned(run, log, tmp_path / "out").run
+    tree = after.tree.build(after.reader.all_items())[0]
+    expected = index_pairs(tree, Interest(after.clicks.by_user), PAIRS.phi)
     (report,) = entries(tmp_path / "out", "pairs")
     assert report["pairs"] == {f"level {level.level}": len(level) for level in expected}
     assert report["users"] == len(set(np.concatenate([level.users for level in expected]).tolist()))
@@ -100,18 +102,17 @@ def test_the_pairs_of_the_log_are_logged(tmp_path, run, log):
 def test_the_loss_of_the_pairs_is_learned(tmp_path, run, log, less_than=0.9):
     """By itself, for the log's own loss wants the same: here the pairs alone are stepped on."""
     trainer = started(run, log, tmp_path / "out")
-    objective, tree = trainer.objective, KeptTreeReader(trainer.learner)
-    pairs = open_pairs(trainer.config, trainer.reader, tree.tree, trainer.dataset.train, trainer.clicks, trainer.fold,
-                       objective.moments.users, objective.sampler, objective.task_weights, trainer.run.log)
+    objective, tree = trainer.objective, fixed_tree(trainer)
+    pairs = open_pairs(objective, tree.tree, trainer.run.fold_of_user, trainer.run.folder.log)
 
     def measured():
-        trainer.model.eval()
+        trainer.run.model.eval()
         with torch.no_grad():
             return np.mean([pairs.loss(fold, 64, trainer.folds[fold], tree, np.random.default_rng(fold)).item()
                             for fold in range(8)])
 
     before = measured()
-    trainer.model.train()
+    trainer.run.model.train()
     for step in range(60):
         for optimizer in trainer.optimizers.values():
             optimizer.zero_grad()
@@ -130,7 +131,7 @@ def test_each_control_does_what_it_says(tmp_path, run, log):
         assert np.array_equal(ours.users, theirs.users)
     assert any(not np.array_equal(ours.nodes, theirs.nodes) for ours, theirs in zip(real.pairs, drawn.pairs,
                                                                                    strict=True))
-    weights = [weights_of(trainer)["level_offsets"] for trainer in arms.values()]
+    weights = [weights_of(trainer.run)["level_offsets"] for trainer in arms.values()]
     assert not torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
 
@@ -141,7 +142,7 @@ def test_the_controls_see_the_same_batches(tmp_path, run, log):
     losses = []
     for trainer in trainers:
         torch.manual_seed(0)
-        tree = KeptTreeReader(trainer.learner)
+        tree = fixed_tree(trainer)
         losses.append(trainer.objective.loss(np.arange(64), trainer.folds[0], tree, 1.0, np.random.default_rng(5))[0])
     assert losses[0].item() == losses[1].item()
 
@@ -149,34 +150,21 @@ def test_the_controls_see_the_same_batches(tmp_path, run, log):
 def test_what_made_a_pair_is_hidden_from_its_features(tmp_path, run, log):
     trainer = fine_tuned(run, log, tmp_path / "out")
     pairs: PairLoss = trainer.pairs
-    tree = KeptTreeReader(trainer.learner)
+    tree = fixed_tree(trainer)
     level = pairs.pairs[0]
     node_of_row = tree.node_of_row[level.level - 1]
-    liked = pairs.users.history.take(level.users)
-    seen = pairs._history(liked, level.nodes, node_of_row)
+    clicked = pairs.users.history.take(level.users)
+    seen = pairs._history(clicked, level.nodes, node_of_row)
     for place in range(len(level)):
-        expected = [row for row in liked.row(place).tolist() if node_of_row[row] != level.nodes[place]]
-        assert seen.row(place).tolist() == expected[:trainer.reader.spec.history_length]
-        assert len(expected) < len(liked.row(place))
+        expected = [row for row in clicked.row(place).tolist() if node_of_row[row] != level.nodes[place]]
+        assert seen.row(place).tolist() == expected[:trainer.run.reader.spec.history_length]
+        assert len(expected) < len(clicked.row(place))
 
 
 def test_a_run_that_was_interrupted_between_epochs_ends_at_the_same_weights(tmp_path, run, log):
     config = replace(RunFolder(run).config()[0], epochs=0, rounds=2, start_from=str(run), pairs=PAIRS)
     whole = train(log, load_dataset(log), config, tmp_path / "whole", resume=False)
-    folder = RunFolder(tmp_path / "broken")
-    folder.create(config, log)
-    broken = Trainer(load_dataset(log), config, folder)
-    start_from(broken.model, broken.learner, broken.dataset, run)
-    step = broken._step
-
-    def interrupted(epoch, batch, *rest):
-        if (epoch, batch) == (1, 0):
-            raise KeyboardInterrupt
-        return step(epoch, batch, *rest)
-
-    broken._step = interrupted
-    with pytest.raises(KeyboardInterrupt):
-        broken.fit()
+    interrupted(new_trainer(log, load_dataset(log), config, tmp_path / "broken", resume=False), (1, 0))
     resumed = train(log, load_dataset(log), config, tmp_path / "broken", resume=True)
     for name, tensor in weights_of(resumed).items():
         assert torch.equal(tensor, weights_of(whole)[name]), name
@@ -184,11 +172,11 @@ def test_a_run_that_was_interrupted_between_epochs_ends_at_the_same_weights(tmp_
 
 @pytest.mark.parametrize("interest", ["beam", "union"])
 def test_recorded_beams_are_learned(tmp_path, run, log, interest):
-    trainer = started(run, log, tmp_path / "before")
-    tree, users = trainer.learner.tree(trainer.reader.all_items())[0], np.arange(40)
+    before = started(run, log, tmp_path / "before").run
+    tree, users = before.tree.build(before.reader.all_items())[0], np.arange(40)
     nodes = [np.flatnonzero(tree.child_counts(2, np.arange(tree.size(2))) > 1)[:1] for _ in users]
     kept = (lists([[0]] * 40), lists(nodes), lists([tree.children(2, own) for own in nodes]))
-    beams = RecordedBeams(trainer.dataset.users.take(users), trainer.clicks.histories(users, 5), kept)
+    beams = RecordedBeams(before.dataset.users.take(users), before.clicks.histories(users, 5), kept)
     write_beams(tmp_path / "beams.parquet", beams, "bundle", tree.digest)
     pairs = PairsConfig((1.0,), interest, (str(tmp_path / "beams.parquet"),))
     fine_tuned(run, log, tmp_path / "out", pairs)
@@ -217,10 +205,10 @@ def test_the_command_takes_data_and_settings_of_the_run(tmp_path, log):
 
 
 def test_what_cannot_work_is_told_before_training(tmp_path, run, log):
-    trainer = started(run, log, tmp_path / "before")
-    nothing = RecordedBeams(trainer.dataset.users.take(np.arange(3)), lists([[]] * 3), (lists([[0]] * 3),
+    before = started(run, log, tmp_path / "before").run
+    nothing = RecordedBeams(before.dataset.users.take(np.arange(3)), lists([[]] * 3), (lists([[0]] * 3),
                             lists([[0]] * 3), lists([[]] * 3)))
-    write_beams(tmp_path / "b.parquet", nothing, "b", trainer.learner.tree(trainer.reader.all_items())[0].digest)
+    write_beams(tmp_path / "b.parquet", nothing, "b", before.tree.build(before.reader.all_items())[0].digest)
     with pytest.raises(ConfigError, match=r"phi 0.9 finds no pair in the beam of 3 users"):
         fine_tuned(run, log, tmp_path / "none", PairsConfig((0.9,), "beam", (str(tmp_path / "b.parquet"),)))
     assert not (tmp_path / "none" / "weights.safetensors").exists()
@@ -228,7 +216,7 @@ def test_what_cannot_work_is_told_before_training(tmp_path, run, log):
         PairsConfig((0.8,), "beam")
     with pytest.raises(ConfigError, match="the interest is history and 1 files of beams are given"):
         PairsConfig((0.8,), beams=("x",))
-    with pytest.raises(ConfigError, match="those of another run's tree; name it with --from"):
+    with pytest.raises(ConfigError, match="refer to the tree of another run; name it with --from"):
         replace(TINY, pairs=PAIRS)
 
 

@@ -1,6 +1,5 @@
 """Stacked MoNN (Section 4.6): each layer learns, the ensemble is what is served, and bad stacks are refused."""
 
-import asyncio
 import json
 from dataclasses import replace
 
@@ -17,24 +16,32 @@ from model.training.checkpoint import RunFolder
 from model.training.distill import open_teacher
 from service.contract.query import Query
 from service.retrieval.retriever import Retriever
-from tests.model.export.test_seal import command
-from tests.model.training.test_trainer import TINY, interrupted_and_resumed, recall_of, trainer_of, weights_of
-from tests.model.training.test_variants import served
+from tests.model.commands import command
+from tests.model.runs import (
+    LARGER,
+    STACK,
+    TINY,
+    golden_answers_of,
+    interrupted_and_resumed,
+    recall_of,
+    run_of,
+    trained_run,
+    trainer_of,
+    weights_of,
+)
 from tests.model.worlds import positives
 
-LARGER = replace(TINY.model, user_hidden=(24,), over_hidden=80, layers=2)
-STACK = replace(TINY, epochs=3, rounds=2, lower_share=0.9, stack=(StackedLayer(1, LARGER),))
 DEEP = replace(STACK, stack=(StackedLayer(1, LARGER), StackedLayer(2, replace(LARGER, layers=1, item_tokens=3))))
 DEEPER = replace(STACK, branching=(3, 2, 2), stack=(StackedLayer(2, LARGER),))
-"""Its layer for level 2 also steers level 1, and the items' layer steers level 3."""
+"""Its layer for level 2 also ranks the nodes of level 1, and the items' layer those of level 3."""
 OVER_TOWERS = replace(STACK, model=replace(TINY.model, over_arch="dot"))
 
 
-def ensemble_by_hand(trainer, user, row):
+def ensemble_by_hand(run, user, row):
     """The intercept and over all layers weight x logit of the user with the item, or with the mean of its node."""
-    model, reader, codes = trainer.model, trainer.reader, trainer.learner.codes
+    model, reader, codes = run.model, run.reader, run.tree.codes
     one = np.array([user])
-    batch = reader.users(reader.dataset.users.take(one), trainer.clicks.histories(one, 50), trainer.everyone)
+    batch = reader.users(reader.dataset.users.take(one), run.clicks.histories(one, 50), run.key_index)
     vectors, total = torch.from_numpy(reader.all_items()), float(model.intercept[0])
     for at in range(len(model.layers)):
         if at < len(model.ensemble):
@@ -54,43 +61,39 @@ def ensemble_by_hand(trainer, user, row):
                          ids=["two", "three", "steering", "over-towers"])
 def test_a_stack_learns_exports_and_serves_its_ensemble(tmp_path, config, at_least, tolerance=1e-4):
     """Two towers that see a user ten times cannot tell ads apart; their stack has to be served right all the same."""
-    trainer = trainer_of(tmp_path / "run", config)
-    trainer.fit()
-    trainer.model.eval()
-    trainer.reader.nodes = trainer.learner.nodes()
-    assert recall_of(trainer, 4) >= at_least
-    manifest = export(trainer, tmp_path / "bundle", {})  # refuses a parity above 1e-4
+    run = trained_run(tmp_path / "run", config)
+    with run.reader.using_nodes(run.nodes()):
+        assert recall_of(run, 4) >= at_least
+    manifest = export(run, tmp_path / "bundle", {})  # refuses a parity above 1e-4
     depth, own = len(config.branching) + 1, [layer.level for layer in config.stack]
     assert [level.level for level in manifest.levels if level.ensemble] == [*own, depth]
     assert manifest.scorers == tuple(f"scorer_{at}.onnx" for at in range(1, len(own) + 2))
-    found = asyncio.run(served(tmp_path / "bundle"))
+    found = golden_answers_of(tmp_path / "bundle")
     assert all(answer.ads and answer.problem is None and answer.difference <= tolerance for answer in found)
     retriever = Retriever(Bundle.open(tmp_path / "bundle"))
     try:
         for user, row in ((3, 11), (17, 40), (58, 79)):
-            ids = trainer.dataset.user_ids[user].decode(), trainer.dataset.encoder.item_ids[row].decode()
+            ids = run.dataset.user_ids[user].decode(), run.dataset.encoder.item_ids[row].decode()
             query = Query(user_id=ids[0].encode(), top_k=1, exact=True, task_weights=np.ones(1, np.float32))
             score = float(retriever.score_ads(query, [ids[1]])[0])
             with torch.no_grad():
-                assert score == pytest.approx(ensemble_by_hand(trainer, user, row), abs=tolerance)
+                assert score == pytest.approx(ensemble_by_hand(run, user, row), abs=tolerance)
     finally:
         retriever.close()
 
 
 def test_a_joint_tree_carries_a_stack_too(tmp_path, at_least=0.9):
-    trainer = trainer_of(tmp_path / "run", replace(STACK, tree="joint"))
-    trainer.fit()
-    trainer.model.eval()
-    trainer.reader.nodes = trainer.learner.nodes()
-    assert recall_of(trainer, 4) > at_least
-    assert export(trainer, tmp_path / "bundle", {}).ensemble == (1,)
+    run = trained_run(tmp_path / "run", replace(STACK, tree="joint"))
+    with run.reader.using_nodes(run.nodes()):
+        assert recall_of(run, 4) > at_least
+    assert export(run, tmp_path / "bundle", {}).ensemble == (1,)
 
 
 def test_every_layer_is_trained_and_its_weight_fitted(tmp_path):
     trainer = trainer_of(tmp_path, replace(STACK, epochs=0, rounds=1))
-    before = weights_of(trainer)
+    before = weights_of(trainer.run)
     trainer.fit()
-    after = weights_of(trainer)
+    after = weights_of(trainer.run)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     for name in ("layers.0.item_tower.layers.1.weight", "layers.0.user_tower.layers.1.weight",
                  "layers.0.interaction_tower.layers.0.weight", "layers.1.item_tower.layers.1.weight", "weights"):
@@ -106,12 +109,12 @@ def test_a_stack_resumes_to_the_bit_between_epochs(tmp_path):
     resumed = trainer_of(tmp_path / "broken", config)
     resumed.resume()
     resumed.fit()
-    assert all(torch.equal(tensor, weights_of(resumed)[name]) for name, tensor in weights_of(whole).items())
+    assert all(torch.equal(tensor, weights_of(resumed.run)[name]) for name, tensor in weights_of(whole.run).items())
 
 
 def test_an_interrupted_stack_goes_on(tmp_path):
-    resumed = interrupted_and_resumed(tmp_path, (1, 2))
-    assert resumed.progress.epoch == resumed.epochs
+    resumed = interrupted_and_resumed(tmp_path, (1, 2), replace(STACK, epochs=1, rounds=1))
+    assert resumed.progress.epoch == resumed.schedule.epochs == 2
 
 
 def test_a_model_of_one_layer_has_no_weights():
@@ -141,11 +144,11 @@ def test_an_impossible_share_is_refused(share):
 
 
 def test_a_stack_is_no_teacher(tmp_path):
-    trainer_of(tmp_path / "teacher", STACK)
+    run_of(tmp_path / "teacher", STACK)
     student = trainer_of(tmp_path / "student", replace(TINY, teacher=str(tmp_path / "teacher")))
     data = RunFolder(tmp_path / "teacher").config()[1]
     with pytest.raises(ConfigError, match="is a stack, whose logits of an item need its tree"):
-        open_teacher(student.config, data, student.reader, student.objective.sampler)
+        open_teacher(student.config, data, student.run.reader, student.objective.sampler)
 
 
 def test_the_commands_train_evaluate_and_export_a_stack(tmp_path):
@@ -168,11 +171,10 @@ def test_the_index_is_paid_for_once_a_batch(tmp_path):
     tree = trainer.learner.tree_reader()
     for batch in (1, 2):
         trainer.objective.loss(np.arange(16), trainer.folds[0], tree, 1.0, np.random.default_rng(0))
-        assert len(trainer.learner.codebooks._pooled[0]) == batch
+        assert len(trainer.run.tree.codebooks._pooled[0]) == batch
 
 
 def test_measuring_a_stack_leaves_its_reader_as_it_was(tmp_path):
-    trainer = trainer_of(tmp_path, replace(STACK, holdout=0.2))
-    trainer.fit()
-    assert "sampled_ne" in quality(trainer, 0)
-    assert trainer.reader.nodes is None
+    run = trained_run(tmp_path, replace(STACK, epochs=0, rounds=1, holdout=0.2))
+    assert "sampled_ne" in quality(run, 0)
+    assert run.reader.nodes is None

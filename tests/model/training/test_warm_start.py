@@ -13,10 +13,11 @@ import torch
 from model.config import ConfigError, HillConfig, StackedLayer
 from model.data.load import load_dataset
 from model.training.checkpoint import RunFolder
-from model.training.trainer import train
+from model.training.run import Run
+from model.training.trainer import new_trainer, train
 from model.training.warm_start import continued, start_from
-from tests.model.export.test_seal import command
-from tests.model.training.test_trainer import TINY, Trainer
+from tests.model.commands import command
+from tests.model.runs import TINY
 
 SMALL = replace(TINY, branching=(5, 4), epochs=2, rounds=1, batch_users=64)
 
@@ -56,43 +57,40 @@ def test_most_items_stay_where_they_are_on_the_same_log(tmp_path, log, tree, mos
     assert report["of"] == 200
     assert report["moved"] < most * 200
     assert RunFolder(tmp_path / "second").config()[0].start_from == str(tmp_path / "first")
-    assert first.learner.codes.shape == second.learner.codes.shape
+    assert first.tree.codes.shape == second.tree.codes.shape
 
 
-def test_a_stack_goes_on_from_its_ensemble_and_weighs_it_by_what_it_spared(tmp_path, log, older):
+def test_a_stack_continues_from_its_ensemble_and_withholds_the_same_pairs(tmp_path, log, older):
     stack = replace(SMALL, stack=(StackedLayer(1, SMALL.model),))
-    before = train(older, load_dataset(older), stack, tmp_path / "older", resume=False)
-    config, run = continued(SMALL, tmp_path / "older"), RunFolder(tmp_path / "newer")
-    run.create(config, log)
-    trainer = Trainer(load_dataset(log), config, run)
-    start_from(trainer.model, trainer.learner, trainer.dataset, tmp_path / "older")
-    assert torch.equal(trainer.model.weights, before.model.weights)
-    assert torch.equal(trainer.model.intercept, before.model.intercept)
-    told, spared = (set(zip(run.dataset.user_ids[part.users].tolist(),
-                            run.dataset.encoder.item_ids[part.items].tolist(), strict=True))
-                    for run, part in ((before, before.objective.events), (trainer, trainer.ensemble.spared)))
-    assert spared
-    assert not told & spared
+    before = new_trainer(older, load_dataset(older), stack, tmp_path / "older", resume=False)
+    before.fit()
+    config = continued(SMALL, tmp_path / "older")
+    trainer = new_trainer(log, load_dataset(log), config, tmp_path / "newer", resume=False)
+    assert torch.equal(trainer.run.model.weights, before.run.model.weights)
+    assert torch.equal(trainer.run.model.intercept, before.run.model.intercept)
+    learned, withheld = (
+        set(zip(run.dataset.user_ids[part.users].tolist(), run.dataset.encoder.item_ids[part.items].tolist(),
+                strict=True))
+        for run, part in ((before.run, before.objective.events), (trainer.run, trainer.ensemble.withheld)))
+    assert withheld
+    assert not learned & withheld
     trainer.fit()
-    assert not torch.equal(trainer.model.weights, before.model.weights)
+    assert not torch.equal(trainer.run.model.weights, before.run.model.weights)
 
 
 def test_weights_and_codes_go_by_value_to_a_newer_log(tmp_path, log, older):
     before = train(older, load_dataset(older), SMALL, tmp_path / "older", resume=False)
-    newer, run = load_dataset(log), RunFolder(tmp_path / "newer")
-    config = continued(SMALL, tmp_path / "older")
-    run.create(config, log)
-    trainer = Trainer(newer, config, run)
-    start_from(trainer.model, trainer.learner, newer, tmp_path / "older")
-    tables = [run.model.item_tables.arrays()["item.ad_id"] for run in (before, trainer)]
+    newer, config = load_dataset(log), continued(SMALL, tmp_path / "older")
+    trainer = new_trainer(log, newer, config, tmp_path / "newer", resume=False)
+    tables = [run.model.item_tables.arrays()["item.ad_id"] for run in (before, trainer.run)]
     old_row = {name: row for row, name in enumerate(before.dataset.encoder.item_ids)}
     for row, name in enumerate(newer.encoder.item_ids):
         known = name in old_row
         expected = tables[0][old_row[name] + 1 if known else 0]
         assert (tables[1][row + 1] == expected).all()
-        assert (trainer.learner.codes[row] == (before.learner.codes[old_row[name]] if known else -1)).all()
+        assert (trainer.run.tree.codes[row] == (before.tree.codes[old_row[name]] if known else -1)).all()
     trainer.fit()
-    assert (trainer.learner.codes >= 0).all()
+    assert (trainer.run.tree.codes >= 0).all()
     entries = [json.loads(line) for line in (tmp_path / "newer" / "log.jsonl").read_text().splitlines()]
     assert next(entry["of"] for entry in entries if "moved" in entry) == len(old_row)
 
@@ -106,12 +104,10 @@ def test_a_head_that_only_one_of_the_runs_has_is_left_alone(tmp_path, log, taugh
     files = [str(soft) if when == taught else "" for when in ("before", "after")]
     train(log, data, replace(SMALL, epochs=1, teacher_file=files[0]), tmp_path / "first", resume=False)
     config = continued(replace(SMALL, teacher_file=files[1]), tmp_path / "first")
-    fresh = Trainer(data, config, RunFolder(tmp_path / "second"))
-    start_from(fresh.model, fresh.learner, data, tmp_path / "first")
-    first = Trainer(data, RunFolder(tmp_path / "first").config()[0], RunFolder(tmp_path / "first"))
-    first.resume()
+    fresh = Run(RunFolder(tmp_path / "second"), data, config)
+    start_from(fresh, tmp_path / "first")
     tasks = len(data.spec.tasks)
-    heads = [trainer.model.layer(-1).over_arch.head.weight[:tasks] for trainer in (first, fresh)]
+    heads = [run.model.layer(-1).over_arch.head.weight[:tasks] for run in (Run.open(tmp_path / "first"), fresh)]
     assert heads[0].equal(heads[1])
 
 
@@ -140,11 +136,10 @@ def test_another_kind_of_tree_than_the_run_has_is_refused(tmp_path):
 def test_a_log_with_other_fields_and_a_lost_log_are_refused(tmp_path, log, older):
     train(older, load_dataset(older), SMALL, tmp_path / "run", resume=False)
     newer = load_dataset(log)
-    trainer = Trainer(newer, SMALL, RunFolder(tmp_path / "new"))
     other = replace(newer, spec=replace(newer.spec, history_length=7))
     with pytest.raises(ConfigError, match="declares other fields, tasks or key families than the new data"):
-        start_from(trainer.model, trainer.learner, other, tmp_path / "run")
+        start_from(Run(RunFolder(tmp_path / "new"), other, SMALL), tmp_path / "run")
     content = json.loads((tmp_path / "run" / "config.json").read_text())
     (tmp_path / "run" / "config.json").write_text(json.dumps(content | {"data": str(tmp_path / "gone")}))
     with pytest.raises(ConfigError, match="which is gone; its vocabularies are needed"):
-        start_from(trainer.model, trainer.learner, newer, tmp_path / "run")
+        start_from(Run(RunFolder(tmp_path / "new"), newer, SMALL), tmp_path / "run")

@@ -10,26 +10,14 @@ from index_store.features.user_keys import user_keys
 from index_store.tree.node_content import level_postings, node_means
 from index_store.tree.tree import build_tree
 from model.config import ConfigError
-from model.examples.moments import Clicks, key_index
-from model.tree.health import health
+from model.examples.clicks import Clicks
+from model.examples.key_index import key_index
 from model.tree.k_means import check_branching, default_branching, learn_codes
-from tests.model.worlds import positives
-
-
-def planted(groups: int, subgroups: int, members: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vectors in well separated groups of well separated subgroups, shuffled: (vectors, group, subgroup)."""
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(groups, 8)) * 100
-    inner = centres[:, None] + rng.normal(size=(groups, subgroups, 8)) * 5
-    vectors = inner.repeat(members, axis=1).reshape(-1, 8) + rng.normal(size=(groups * subgroups * members, 8)) * 0.01
-    group = np.repeat(np.arange(groups), subgroups * members)
-    subgroup = np.repeat(np.arange(groups * subgroups), members)
-    order = rng.permutation(len(vectors))
-    return vectors[order].astype(np.float32), group[order], subgroup[order]
+from tests.model.worlds import planted_groups, positives
 
 
 def test_codes_follow_planted_groups_at_every_level():
-    vectors, group, subgroup = planted(4, 3, 5)
+    vectors, group, subgroup = planted_groups(4, 3, 5)
     codes = learn_codes(vectors, (4, 3), seed=0)
     for level, truth in ((1, group), (2, subgroup)):
         _, prefix = np.unique(codes[:, :level], axis=0, return_inverse=True)
@@ -38,12 +26,12 @@ def test_codes_follow_planted_groups_at_every_level():
 
 
 def test_codes_are_the_same_for_the_same_seed():
-    vectors, _, _ = planted(3, 3, 4)
+    vectors, _, _ = planted_groups(3, 3, 4)
     assert np.array_equal(learn_codes(vectors, (3, 3), seed=5), learn_codes(vectors, (3, 3), seed=5))
 
 
 def test_node_embeddings_are_the_means_of_their_members(tolerance=1e-4):
-    vectors, _, _ = planted(3, 2, 4)
+    vectors, _, _ = planted_groups(3, 2, 4)
     tree = build_tree(learn_codes(vectors, (3, 2), seed=0), vectors)
     for level, means in enumerate(node_means(tree, vectors), start=1):
         for node in range(tree.size(level)):
@@ -52,15 +40,6 @@ def test_node_embeddings_are_the_means_of_their_members(tolerance=1e-4):
             assert np.allclose(means[node], members.mean(0), atol=tolerance)
             distances = ((vectors[tree.rows] - members.mean(0)) ** 2).sum(1)[first[0]:end[0]]
             assert tree.representatives[level - 1][node] - first[0] == distances.argmin()
-
-
-def test_health_tells_an_even_tree_from_a_lopsided_one():
-    vectors = np.arange(8, dtype=np.float32)[:, None]
-    even = health(build_tree(np.repeat([0, 1], 4)[:, None], vectors), (2,))[0]
-    lopsided = health(build_tree(np.array([0] * 7 + [1])[:, None], vectors), (3,))[0]
-    assert (even.entropy, even.largest, even.empty) == (pytest.approx(1.0), 1.0, 0)
-    assert lopsided.entropy == pytest.approx(-(7 / 8 * np.log(7 / 8) + 1 / 8 * np.log(1 / 8)) / np.log(2))
-    assert (lopsided.largest, lopsided.empty) == (7 / 4, 1)
 
 
 @pytest.mark.parametrize("items", [2, 30, 500, 20_000, 1_000_000])
@@ -90,3 +69,21 @@ def test_node_features_are_the_members_maximum_or_the_representatives_own():
         postings = level_postings(tree, index, item_keys, level, "representative")
         expected = items[:, tree.representatives[level - 1]]
         assert np.array_equal(node_features(hits, len(index.families), postings, size, np.arange(size)), expected)
+
+
+def test_a_warm_started_k_means_leaves_items_where_they_are():
+    vectors, _, _ = planted_groups(4, 3, 5)
+    codes = learn_codes(vectors, (4, 3), seed=0)
+    assert np.array_equal(learn_codes(vectors, (4, 3), seed=9, start=codes), codes)
+    missing = codes.copy()
+    missing[::7] = -1
+    assert np.array_equal(learn_codes(vectors, (4, 3), seed=9, start=missing), codes)
+
+
+def test_a_warm_started_k_means_keeps_the_number_of_nodes_when_items_change_their_parent():
+    vectors = np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)
+    codes = learn_codes(vectors, (8, 5), seed=0)
+    shifted = vectors + np.random.default_rng(1).normal(size=vectors.shape).astype(np.float32) * 0.7
+    now = learn_codes(shifted, (8, 5), seed=0, start=codes)
+    assert (now[:, 0] != codes[:, 0]).any()
+    assert len(np.unique(now, axis=0)) > 0.9 * len(np.unique(codes, axis=0))

@@ -1,4 +1,4 @@
-"""The untrained network of a run, and the shape of its tree."""
+"""The network of a run before it is trained."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from model.config import ConfigError, TrainConfig
 from model.data.load import Dataset
 from model.network.monn import MoNN
 from model.training.objective import task_weights
-from model.tree.k_means import check_branching, default_branching
+from model.tree.k_means import check_branching
 
 
-def prepare(dataset: Dataset, config: TrainConfig) -> tuple[MoNN, tuple[int, ...]]:
-    """The untrained model on the best device at hand, and the branching of the tree.
+def initial_model(dataset: Dataset, config: TrainConfig) -> MoNN:
+    """The untrained model, on the GPU if there is one; its biases start at the base rates of a log of impressions.
+
+    Args:
+        dataset: the log.
+        config: with a branching.
 
     Raises:
-        ConfigError: the branching exceeds the items, a layer of the stack has no level in the tree, or the task weights
-            do not fit the log.
+        ConfigError: the tree has more leaves than the log has items, a layer of the stack names a level that the tree
+            lacks, or the task weights do not fit the log.
     """
     task_weights(dataset.spec, config)
-    branching = config.branching or default_branching(len(dataset.items))
+    branching = config.branching
     check_branching(branching, len(dataset.items))
     if config.stack and config.stack[-1].level > len(branching):
         raise ConfigError(f"the stack has a layer for level {config.stack[-1].level}, but the tree of branching "
@@ -32,4 +36,4 @@ def prepare(dataset: Dataset, config: TrainConfig) -> tuple[MoNN, tuple[int, ...
         rates = np.clip(dataset.train.labels.mean(axis=0), 1e-4, 1 - 1e-4)
         for at in range(len(model.layers)):
             model.layer(at).over_arch.start_at(torch.from_numpy(np.log(rates / (1 - rates)).astype(np.float32)))
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), branching
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,97 @@
+"""The clicks of every user, and the histories that a training example may see.
+
+A history never shows the label. In a log of impressions an example sees the clicks before its own timestamp. A log of
+positives has no other point in time to ask about, so an example sees all clicks of its user except those on its own
+item, and so do the negatives that are drawn for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.features.ragged import Ragged, expand_ranges
+from model.data.load import Events
+
+
+@dataclass(frozen=True)
+class Clicks:
+    """Clicked items of every user, oldest first.
+
+    Attributes:
+        indptr: (U + 1,) int64.
+        rows: (M,) int32 item rows.
+        timestamps: (M,) int64, ascending within a user.
+    """
+
+    indptr: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    timestamps: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, events: Events, users: int) -> Clicks:
+        """The events that have any label, from a log sorted by user and time."""
+        clicked = events.labels.any(axis=1)
+        indptr = np.searchsorted(events.users[clicked], np.arange(users + 1))
+        return cls(indptr.astype(np.int64), events.items[clicked], events.timestamps[clicked])
+
+    @cached_property
+    def by_user(self) -> Ragged:
+        """User -> clicked item rows, oldest first."""
+        return Ragged(self.indptr, self.rows)
+
+    def histories(self, users: NDArray[np.integer], length: int, *, before: NDArray[np.int64] | None = None,
+                  without: NDArray[np.integer] | None = None) -> Ragged:
+        """Histories of N users, most recent first.
+
+        Args:
+            users: (N,) rows.
+            length: most items to keep.
+            before: (N,) timestamps; only earlier clicks count.
+            without: (N,) item rows to leave out.
+        """
+        first, end = self.indptr[users], self.indptr[np.asarray(users) + 1]
+        if before is not None:
+            end = first + self.count_before(users, before)
+        lengths = np.minimum(end - first, length if without is None else length + 1)
+        at = np.repeat(2 * end - lengths - 1, lengths) - expand_ranges(end - lengths, lengths)
+        rows = self.rows[at]
+        if without is None:
+            return Ragged.of_lengths(lengths, rows)
+        owner = np.repeat(np.arange(len(lengths)), lengths)
+        return first_of_each(owner, rows, rows != np.asarray(without)[owner], len(lengths), length)
+
+    def count_before(self, users: NDArray[np.integer], before: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number of clicks of each user (N,) before a time (N,): (N,) int64, by bisection for all users at once.
+
+        One sorted array of user x span + time would be shorter, but overflows 64 bits with times in nanoseconds.
+        """
+        first = self.indptr[users]
+        low, high = first.copy(), self.indptr[np.asarray(users) + 1].copy()
+        while (unfinished := low < high).any():
+            middle = (low + high) // 2
+            earlier = np.zeros(len(low), bool)
+            earlier[unfinished] = self.timestamps[middle[unfinished]] < before[unfinished]
+            low, high = np.where(earlier, middle + 1, low), np.where(unfinished & ~earlier, middle, high)
+        counts: NDArray[np.int64] = low - first
+        return counts
+
+
+def first_of_each(owner: NDArray[np.integer], values: NDArray[np.int32], keep: NDArray[np.bool_], owners: int,
+                  length: int) -> Ragged:
+    """The first `length` values of each owner that are to be kept.
+
+    Args:
+        owner: (M,) ascending, below `owners`.
+        values: (M,).
+        keep: (M,).
+        owners: number of lists.
+        length: of the longest list.
+    """
+    owner, values = owner[keep], values[keep]
+    lengths = np.bincount(owner, minlength=owners)
+    rank = np.arange(len(values)) - (np.cumsum(lengths) - lengths)[owner]
+    return Ragged.of_lengths(np.minimum(lengths, length), values[rank < length])

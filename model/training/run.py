@@ -1,0 +1,123 @@
+"""A run: its settings, its log, its model and its tree, as training, evaluation and export open it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from index_store.features.postings import KeyIndex
+from model.config import TrainConfig
+from model.data.load import Dataset, load_dataset
+from model.examples.batches import BatchReader, HardTreeReader, TreeReader
+from model.examples.clicks import Clicks
+from model.examples.folds import fold_of_users
+from model.examples.key_index import key_index
+from model.training.checkpoint import RunFolder
+from model.training.initial_model import initial_model
+from model.tree.k_means import default_branching
+from model.tree.learned_tree import new_tree
+
+
+class Run:
+    """A run with initial weights and without a tree; `Run.open` loads its checkpoint.
+
+    Co-click counts take most of the time to open a run, so they are computed when they are first read.
+
+    Args:
+        folder: of the run.
+        dataset: the log; events that the settings hold out are moved from the train to the test set.
+        config: settings; an empty branching is replaced by the default one.
+
+    Raises:
+        ConfigError: the settings do not fit the log.
+    """
+
+    def __init__(self, folder: RunFolder, dataset: Dataset, config: TrainConfig) -> None:
+        self.folder = folder
+        self.config = replace(config, branching=config.branching or default_branching(len(dataset.items)))
+        self.dataset = hold_out(dataset, config.holdout, config.seed)
+        self.model = initial_model(self.dataset, self.config)
+        self.reader = BatchReader(self.dataset, self.model)
+        self.tree = new_tree(self.reader, self.config)
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """The run in a folder, with the weights and the tree of its last checkpoint.
+
+        Raises:
+            ConfigError: there is no run or no checkpoint.
+            DataError: the data folder that it was trained on cannot be read.
+        """
+        folder = RunFolder(path)
+        config, data = folder.config()
+        run = cls(folder, load_dataset(data), config)
+        run.load()
+        return run
+
+    def load(self) -> None:
+        """Loads the weights and the tree of the last checkpoint."""
+        self.tree.codes = self.folder.load_modules(self.modules)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What a checkpoint holds, by the prefix of its tensors."""
+        return {"model": self.model, **self.tree.modules}
+
+    @property
+    def data(self) -> Path:
+        """The data folder that the log was read from."""
+        return self.folder.config()[1]
+
+    @cached_property
+    def clicks(self) -> Clicks:
+        """All clicks of the train events."""
+        return Clicks.of(self.dataset.train, len(self.dataset.user_ids))
+
+    @cached_property
+    def key_index(self) -> KeyIndex:
+        """Key index counted over all users, as it is served."""
+        return key_index(self.dataset, self.clicks, np.arange(len(self.dataset.user_ids)))
+
+    @cached_property
+    def fold_of_user(self) -> NDArray[np.int64]:
+        """(U,) the fold of each user."""
+        return fold_of_users(len(self.dataset.user_ids), self.config.seed)
+
+    def key_index_without(self, fold: int) -> KeyIndex:
+        """Key index counted over the users outside a fold, for examples of its users."""
+        return key_index(self.dataset, self.clicks, np.flatnonzero(self.fold_of_user != fold))
+
+    def nodes(self) -> TreeReader:
+        """The nodes of the tree, for a model in eval mode.
+
+        Raises:
+            ConfigError: the run has no tree yet.
+        """
+        tree, virtual = self.tree.build(self.reader.all_items())
+        return HardTreeReader(self.reader, tree, self.key_index, self.config.node_features, virtual)
+
+
+def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
+    """Replaces the test set by a share of the train events: the latest of each user, or random ones without an order.
+
+    Args:
+        dataset: the log.
+        share: of the train events in [0, 1); 0 leaves the log as it is.
+        seed: of the draw.
+    """
+    if not share:
+        return dataset
+    events = dataset.train
+    n = len(events.users)
+    if dataset.spec.history_ordered:
+        first = np.searchsorted(events.users, np.arange(len(dataset.user_ids) + 1))
+        rank_from_end = first[events.users + 1] - np.arange(n)
+        held = rank_from_end <= np.round(share * np.diff(first)[events.users])
+    else:
+        held = np.random.default_rng([seed, 2]).random(n) < share
+    return replace(dataset, train=events.where(~held), test=events.where(held))

@@ -1,0 +1,102 @@
+"""The tree that a run has learned: a code for each item at each level, and the nodes that follow from the codes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from index_store.tree.node_content import node_means
+from index_store.tree.tree import Tree, build_tree
+from model.config import ConfigError, TrainConfig
+from model.examples.batches import BatchReader
+from model.tree.codebooks import Codebooks
+from model.tree.profiles import profile_width
+
+
+class LearnedTree:
+    """A tree given by codes alone; the virtual embedding of a node is the mean of its members' embeddings.
+
+    Attributes:
+        codes: (n_items, levels) int32, or None before the first tree is learned. In a run that starts from another
+            these are at first the other run's codes, -1 for items that it lacked.
+        modules: parameters of the tree by the prefix of their tensors in a checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self.codes: NDArray[np.int32] | None = None
+        self.modules: dict[str, nn.Module] = {}
+
+    def required_codes(self) -> NDArray[np.int32]:
+        """The codes.
+
+        Raises:
+            ConfigError: no tree has been learned yet.
+        """
+        if self.codes is None:
+            raise ConfigError("the run has no tree yet; resume the training until it learned one")
+        return self.codes
+
+    def build(self, embeddings: NDArray[np.float32]) -> tuple[Tree, list[NDArray[np.float32]]]:
+        """The prefix tree of the codes and the virtual embeddings of its nodes.
+
+        Args:
+            embeddings: (n_items, Di) of the item tower.
+
+        Returns:
+            The tree, and for each level above the items (nodes, Di) without level offsets.
+
+        Raises:
+            ConfigError: no tree has been learned yet.
+        """
+        tree = build_tree(self.required_codes(), embeddings)
+        return tree, node_means(tree, embeddings)
+
+
+class CodebookTree(LearnedTree):
+    """The tree of the joint index: a node's virtual embedding is the sum of the codes on its path.
+
+    Args:
+        codebooks: of the run.
+    """
+
+    def __init__(self, codebooks: Codebooks) -> None:
+        super().__init__()
+        self.codebooks = codebooks
+        self.modules = {"index": codebooks}
+
+    def build(self, embeddings: NDArray[np.float32]) -> tuple[Tree, list[NDArray[np.float32]]]:
+        codes = self.required_codes()
+        tree = snapshot_tree(self.codebooks, codes, embeddings)
+        return tree, virtual_embeddings(self.codebooks, codes, tree)
+
+
+def new_tree(reader: BatchReader, config: TrainConfig) -> LearnedTree:
+    """A tree without codes, of the kind and branching that the settings name."""
+    if config.tree != "joint":
+        return LearnedTree()
+    embedding = reader.model.item_width
+    profile = max(profile_width(reader.spec), embedding)
+    codebooks = Codebooks(config.branching, len(reader.dataset.items), embedding, profile, config.hill)
+    return CodebookTree(codebooks.to(reader.device))
+
+
+def snapshot_tree(codebooks: Codebooks, codes: NDArray[np.int32], embeddings: NDArray[np.float32]) -> Tree:
+    """The prefix tree of hard codes (n_items, levels); a node's medoid is the member nearest to its virtual embedding.
+
+    Args:
+        codebooks: that the codes belong to.
+        codes: of every item row.
+        embeddings: (n_items, Di) of the item tower.
+    """
+    with torch.no_grad():
+        centres = [codebooks.node_embeddings(codes, level).cpu().numpy() for level in range(1, codebooks.levels + 1)]
+    return build_tree(codes, embeddings, centres)
+
+
+def virtual_embeddings(codebooks: Codebooks, codes: NDArray[np.int32], tree: Tree) -> list[NDArray[np.float32]]:
+    """Virtual embeddings of the nodes of a tree of hard codes: one (nodes, Di) a level above the items."""
+    with torch.no_grad():
+        return [codebooks.node_embeddings(codes[tree.rows[offsets[:-1]]], level).cpu().numpy()
+                for level, offsets in enumerate(tree.offsets, start=1)]

@@ -1,0 +1,55 @@
+"""Histories of training examples against a slow reference."""
+
+import numpy as np
+import pytest
+
+from index_store.features.ragged import Ragged
+from model.data.load import Events
+from model.examples.clicks import Clicks, first_of_each
+
+
+def random_clicks(rng, users=20):
+    per_user = [sorted(rng.integers(0, 9, rng.integers(0, 7)).tolist()) for _ in range(users)]
+    rows = [rng.integers(0, 12, len(times)).tolist() for times in per_user]
+    flat = Ragged.of([np.array(r, np.int32) for r in rows])
+    times = np.array([t for times in per_user for t in times], np.int64)
+    return Clicks(flat.indptr, flat.values, times), per_user, rows
+
+
+@pytest.mark.parametrize("length", [1, 3, 50])
+def test_histories_equal_a_slow_reference(length):
+    rng = np.random.default_rng(length)
+    clicks, times, rows = random_clicks(rng)
+    users, before = rng.integers(0, 20, 200), rng.integers(-1, 11, 200)
+    without = rng.integers(0, 12, 200)
+    early = clicks.histories(users, length, before=before.astype(np.int64))
+    others = clicks.histories(users, length, without=without)
+    for n, user in enumerate(users):
+        seen = [row for row, time in zip(rows[user], times[user], strict=True) if time < before[n]]
+        assert early.row(n).tolist() == seen[::-1][:length]
+        kept = [row for row in rows[user][::-1][:length + 1] if row != without[n]]
+        assert others.row(n).tolist() == kept[:length]
+
+
+def test_histories_are_right_when_times_are_nanoseconds_of_a_year():
+    # User x span of the log does not fit 64 bits.
+    users, year = 1_000, 365 * 24 * 3600 * 10**9
+    start = 1_700_000_000 * 10**9
+    times = np.tile([start, start + 1, start + year], users)
+    clicks = Clicks(np.arange(0, 3 * users + 1, 3), np.tile(np.arange(3, dtype=np.int32), users), times)
+    found = clicks.histories(np.arange(users), 5, before=np.full(users, start + 2))
+    assert np.array_equal(found.values.reshape(users, 2), np.tile([1, 0], (users, 1)))
+
+
+def test_clicks_are_the_events_with_any_label():
+    labels = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.int8)
+    log = Events(np.array([0, 0, 2, 2], np.int32), np.arange(4, dtype=np.int32), np.arange(4, dtype=np.int64), labels)
+    clicks = Clicks.of(log, 3)
+    assert [clicks.by_user.row(user).tolist() for user in range(3)] == [[1], [], [2, 3]]
+    assert clicks.count_before(np.array([2, 2, 1]), np.array([3, 2, 9])).tolist() == [1, 0, 0]
+
+
+def test_the_first_values_of_each_owner_are_kept():
+    owner, values = np.array([0, 0, 0, 2, 2]), np.array([5, 6, 7, 8, 9], np.int32)
+    kept = first_of_each(owner, values, np.array([True, False, True, True, True]), 3, 1)
+    assert [kept.row(row).tolist() for row in range(3)] == [[5], [], [8]]

@@ -1,0 +1,44 @@
+"""Groups of examples share a history; batches cover them once, fold by fold."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from model.data.load import Events
+from model.examples.clicks import Clicks
+from model.examples.example_groups import ExampleGroups
+from model.examples.folds import fold_of_users
+from tests.model.worlds import impressions, positives
+
+
+def test_groups_share_a_history_between_two_clicks():
+    users = np.array([0, 0, 0, 0, 0, 1], np.int32)
+    times = np.array([1, 2, 3, 3, 4, 1], np.int64)
+    labels = np.array([[0], [1], [0], [0], [0], [0]], np.int8)
+    log = Events(users, np.arange(6, dtype=np.int32), times, labels)
+    spec = positives().spec
+    spec = replace(spec, negatives="impressions", history_ordered=True)
+    groups = ExampleGroups.of(spec, log, Clicks.of(log, 2), most=2)
+    assert [groups.events.row(g).tolist() for g in range(len(groups))] == [[0, 1], [2, 3], [4], [5]]
+    assert groups.before.tolist() == [1, 3, 4, 1]
+
+
+def test_batches_cover_every_group_once_and_never_mix_folds():
+    data = positives()
+    clicks = Clicks.of(data.train, 60)
+    fold = fold_of_users(60, seed=0)
+    groups = ExampleGroups.of(data.spec, data.train, clicks, 16)
+    batches = list(groups.batches(fold, 7, np.random.default_rng(0)))
+    assert sorted(np.concatenate([chosen for _, chosen in batches])) == list(range(len(data.train.users)))
+    assert all((fold[groups.users[chosen]] == f).all() and len(chosen) <= 7 for f, chosen in batches)
+
+
+def test_items_of_groups_are_padded():
+    log = impressions()
+    groups = ExampleGroups.of(log.spec, log.train, Clicks.of(log.train, 60), 8)
+    chosen = np.array([0, 1, 2])
+    rows, filled, events = groups.padded_items(chosen, log.train)
+    assert rows.shape == filled.shape
+    assert filled.sum(axis=1).tolist() == [len(groups.events.row(g)) for g in chosen]
+    assert rows[filled].tolist() == log.train.items[events].tolist()
+    assert not rows[~filled].any()

@@ -1,0 +1,63 @@
+"""Co-click counts cover the given users only, and those that an example reads hold no trace of its label."""
+
+import numpy as np
+import torch
+
+from index_store.features.postings import ItemKeys, item_features, user_keys
+from index_store.features.tower_inputs import all_item_keys
+from model.examples.clicks import Clicks
+from model.examples.folds import FOLDS, fold_of_users
+from model.examples.key_index import key_index
+from model.training.losses import sampled_loss
+from tests.model.worlds import positives
+
+
+def test_counts_use_the_clicks_of_the_given_users_only():
+    data = positives()
+    clicks = Clicks.of(data.train, 60)
+    alone = key_index(data, clicks, np.array([0]))
+    counted = alone.reach.values[alone.reach.indptr[alone.source_starts[1]]:] - alone.starts[1]
+    assert len(counted) == 6 * 5
+    assert set(counted - 1) == set(clicks.rows[:6].tolist())
+
+
+def count_features(data, leaky):
+    """Features of each train click and of 20 random other ads, as training makes them, or with the click left in."""
+    clicks = Clicks.of(data.train, len(data.user_ids))
+    fold = fold_of_users(len(data.user_ids), seed=0)
+    all_users, fields = key_index(data, clicks, np.arange(len(data.user_ids))), all_item_keys(data.spec, data.items)
+    item_keys = ItemKeys.of(all_users.families, all_users.starts, fields)
+    rng = np.random.default_rng(0)
+    features = []
+    for f in range(FOLDS):
+        chosen = np.flatnonzero(fold[data.train.users] == f)
+        users, own = data.train.users[chosen], data.train.items[chosen].astype(np.int64)
+        index = all_users if leaky else key_index(data, clicks, np.flatnonzero(fold != f))
+        history = clicks.histories(users, 50, without=own)
+        hits = user_keys(index, data.spec, data.users.take(users), history, fields)
+        others = rng.integers(0, len(data.items), (len(chosen), 20))
+        rows = np.concatenate([own[:, None], others], axis=1)
+        features.append(item_features(hits, item_keys, rows, np.zeros(index.n_keys, np.int32)))
+    return np.concatenate(features)
+
+
+def learned_gain(features):
+    """How far a small net that sees only these features gets below the loss of a guess, in nats, in sample."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(features.shape[-1], 16), torch.nn.ReLU(), torch.nn.Linear(16, 1))
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    pairs = torch.from_numpy(features)
+    for _ in range(150):
+        logits = net(pairs)
+        loss = sampled_loss(logits[:, 0], logits[:, 1:], torch.ones(len(pairs), 1), torch.zeros(len(pairs), 20),
+                            torch.zeros(len(pairs), 20, dtype=torch.bool), torch.ones(1))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return np.log(21) - loss.item()
+
+
+def test_a_model_that_sees_only_counts_learns_nothing_from_a_log_of_noise(most_nats=0.05, leak_nats=0.5):
+    noise = positives(users=400, items=300, clicks=5, planted=False)
+    assert learned_gain(count_features(noise, leaky=False)) < most_nats
+    assert learned_gain(count_features(noise, leaky=True)) > leak_nats, "this test cannot see a leak"

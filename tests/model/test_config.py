@@ -1,0 +1,38 @@
+"""Settings that cannot work are refused with their value, and settings survive JSON."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from model.config import ConfigError, HillConfig, PairsConfig, TrainConfig
+from tests.model.runs import STACK, TINY
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"rounds": 0}, "rounds is 0; at least 1 is needed"),
+    ({"batch_users": 0}, "batch_users is 0"),
+    ({"epochs": -1}, "epochs is -1; give 0 or more"),
+    ({"index_warm_up": float("inf")}, "index_warm_up is inf"),
+    ({"forget_share": 1.5}, r"forget_share is 1.5; give a share in \[0, 1\]"),
+    ({"holdout": 1.0}, r"holdout is 1.0; give a share in \[0, 1\)"),
+    ({"branching": (4, 1)}, r"branching \(4, 1\) has a level of 1"),
+    ({"start_from": "run"}, "epochs is 1, but a run that starts from another has a tree from the first epoch on"),
+    ({"task_weights": {"click": -1.0}}, "task_weights gives click the weight -1.0"),
+    ({"teacher": "a", "teacher_file": "b"}, "both the run a and the file b are named as the teacher"),
+])
+def test_a_setting_that_cannot_work_is_refused(change, said):
+    with pytest.raises(ConfigError, match=said):
+        TrainConfig(**change)
+
+
+@pytest.mark.parametrize("config", [
+    TINY, STACK, replace(TINY, hill=HillConfig(codebooks="shared")), TrainConfig(task_weights={"click": 2.0}),
+    TrainConfig(epochs=0, start_from="/run", pairs=PairsConfig((0.8,), "beam", ("/beams",)))])
+def test_settings_survive_json(config):
+    assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_settings_of_a_run_that_knew_fewer_of_them_are_read():
+    content = {name: value for name, value in TINY.to_json().items() if name not in ("stack", "pairs", "hill")}
+    assert TrainConfig.from_json(json.loads(json.dumps(content))) == TINY
