@@ -5,8 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from model.config import ConfigError, HillConfig, PairsConfig, TrainConfig
-from tests.model.runs import STACK, TINY
+from model.config import ConfigError, HillConfig, PairsConfig, StackedLayer, TrainConfig
+from tests.model.runs import (
+    LARGER,
+    STACK,
+    TINY,
+)
 
 
 @pytest.mark.parametrize(("change", "said"), [
@@ -36,3 +40,20 @@ def test_settings_survive_json(config):
 def test_settings_of_a_run_that_knew_fewer_of_them_are_read():
     content = {name: value for name, value in TINY.to_json().items() if name not in ("stack", "pairs", "hill")}
     assert TrainConfig.from_json(json.loads(json.dumps(content))) == TINY
+
+
+@pytest.mark.parametrize("levels", [(2, 1), (1, 1), (0,)])
+def test_layers_out_of_order_are_refused(levels):
+    with pytest.raises(ConfigError, match="name levels from 1, each finer than the one before"):
+        replace(TINY, stack=tuple(StackedLayer(level, LARGER) for level in levels))
+
+
+def test_a_stack_without_a_tree_in_training_is_refused():
+    with pytest.raises(ConfigError, match="choose em or joint"):
+        replace(STACK, tree="posthoc")
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_an_impossible_share_is_refused(share):
+    with pytest.raises(ConfigError, match="lower_share is"):
+        replace(STACK, lower_share=share)

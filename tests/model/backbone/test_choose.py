@@ -11,7 +11,7 @@ from model.backbone.features import PairFeatures
 from model.backbone.hold_outs import SHAPES, shaped
 from model.backbone.interactions import degrees, hold_out, lengths, matrix
 from model.config import ConfigError
-from tests.model.backbone.test_backbone import SMALL, planted, write
+from tests.model.backbone.splits import SMALL, planted, write
 from tests.model.export.test_seal import command
 
 

@@ -11,7 +11,7 @@ from model.config import ConfigError
 from model.experiments import public
 from model.experiments.cells import Cell
 from model.experiments.cli import EXPERIMENTS
-from tests.model.backbone.test_backbone import planted, write
+from tests.model.backbone.splits import planted, write
 from tests.model.commands import command
 
 ALL = {"table3": 6, "table6": 3, "table7": 8}

@@ -4,7 +4,7 @@ import numpy as np
 
 from index_store.targeting.eligibility import Eligible
 from index_store.tree.tree import build_tree
-from model.export.beam_tuning import TOP_K, Recorded, beam_curve
+from model.export.beam_tuning import TOP_K, ScoredUser, beam_curve
 
 
 def planted(tree, rng):
@@ -15,7 +15,7 @@ def planted(tree, rng):
     scores = rng.random(tree.n_items).astype(np.float32)
     scores[best] += 2
     nodes = [np.maximum.reduceat(scores, offsets[:-1]) for offsets in tree.offsets]
-    return Recorded(nodes, nodes, np.sort(best), Eligible.of(tree.n_items))
+    return ScoredUser(nodes, nodes, np.sort(best), Eligible.of(tree.n_items))
 
 
 def test_a_beam_costs_little_more_than_the_tree_makes_it_cost(at_most=1.3):

@@ -1,6 +1,7 @@
 """Golden requests: who is asked, what the torch model answers, and when parity fails."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,16 +19,18 @@ from model.export.golden import (
     torch_scorers,
     user_input,
 )
+from model.export.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
 from model.export.seal import assemble
-from tests.model.training.test_trainer import trainer_of
+from model.network.folding import FoldedNetwork
+from tests.model.runs import TINY, run_of
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """Model and content of a run with a random tree."""
-    trainer = trainer_of(tmp_path_factory.mktemp("run"))
-    trainer.model.eval()
-    return trainer.model, assemble(trainer, np.random.default_rng(0).integers(0, 4, (80, 2)).astype(np.int32))
+    run = run_of(tmp_path_factory.mktemp("run"))
+    run.model.eval()
+    return run.model, assemble(run, np.random.default_rng(0).integers(0, 4, (80, 2)).astype(np.int32))
 
 
 def tower_of(model):
@@ -76,3 +79,21 @@ def test_parity_is_nothing_between_the_model_and_itself_and_fails_for_another_to
 
 def test_the_first_task_alone_weighs(exported):
     assert first_task(exported[1]).tolist() == [1.0]
+
+
+def test_graphs_of_another_model_fail_parity(tiny_run, tmp_path):
+    content = assemble(tiny_run)
+    other = run_of(tmp_path / "other", replace(TINY, seed=9)).model.eval()
+
+    class Folder:
+        """Where `write_graphs` writes to."""
+
+        def path(self, name):
+            return tmp_path / name
+
+    write_graphs(Folder(), other, FoldedNetwork(other), content.encoder.spec, half=False)
+    tower, layers = onnx_user_tower(tmp_path / "user_tower.onnx"), [onnx_layers(tmp_path / "scorer_1.onnx")]
+    parts = FoldedNetwork(other).item_part(torch.from_numpy(content.embeddings[-1])).numpy()
+    served = replace(content, embeddings=(*content.embeddings[:-1], parts))
+    with pytest.raises(ParityError, match="ONNX and torch differ by"):
+        check_parity(served, content, tiny_run.model.eval(), tower, layers, golden_users(content))

@@ -17,7 +17,7 @@ from model.export.seal import export
 from model.training.trainer import train
 from model.tree.k_means import check_branching, default_branching
 from service.__main__ import check
-from tests.model.training.test_trainer import TINY
+from tests.model.runs import TINY
 
 
 @pytest.mark.parametrize("ads", [1, 2, 10, 40])
@@ -27,11 +27,11 @@ def test_a_small_catalogue_is_trained_evaluated_exported_and_served(tmp_path, ad
     clicked = [len(np.unique(dataset.train.items[(dataset.train.users == user) & (dataset.train.labels[:, 0] == 1)]))
                for user in range(20)]
     assert (max(clicked) == ads) == (ads <= 2)  # with one or two ads somebody has clicked every one
-    trainer = train(tmp_path / "data", dataset, replace(TINY, branching=()), tmp_path / "run", resume=False)
-    found = quality(trainer, 0)
+    run = train(tmp_path / "data", dataset, replace(TINY, branching=()), tmp_path / "run", resume=False)
+    found = quality(run, 0)
     assert json.dumps(found, allow_nan=False)
-    assert json.dumps(compare_trees(trainer), allow_nan=False)
-    export(trainer, tmp_path / "bundle", found)
+    assert json.dumps(compare_trees(run), allow_nan=False)
+    export(run, tmp_path / "bundle", found)
     golden = Bundle.open(tmp_path / "bundle").golden
     assert {len(entry["ads"]) for entry in golden} == {min(ads, 20)}
     assert asyncio.run(check(tmp_path / "bundle")) == 0

@@ -1,4 +1,4 @@
-"""The split form of a scorer against the network that it was folded from."""
+"""The folded form of a network against the network."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from tests.model.worlds import positives
     {"user_tokens": 3, "item_tokens": 5, "fm_tokens": 3, "linear_tokens": 1, "dim": 8, "pair_hidden": ()},
     {"over_arch": "deepfm", "user_tokens": 3, "item_tokens": 5}, {"over_arch": "deepfm", "layers": 3},
     {"over_arch": "dhen", "user_tokens": 3, "item_tokens": 5}, {"over_arch": "dhen", "layers": 3}])
-def test_split_form_scores_as_the_network_does(shape, tolerance=1e-5):
+def test_the_folded_form_scores_as_the_network_does(shape, tolerance=1e-5):
     torch.manual_seed(0)
     data, config = positives(), MoNNConfig(**shape)
     network = MoNN(data.encoder, config, 2).eval()

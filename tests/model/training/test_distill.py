@@ -12,11 +12,17 @@ from model.config import ConfigError
 from model.data.tables import DataError
 from model.network.folding import FoldedNetwork
 from model.training.checkpoint import RunFolder
-from model.training.distill import SoftLabels, UserInputs, read_soft_labels
+from model.training.distill import SoftLabels, UserInputs, open_teacher, read_soft_labels
 from model.training.losses import impression_loss, listwise_loss
 from model.training.run import Run
 from model.training.trainer import Trainer
-from tests.model.runs import TINY, recall_of, trainer_of
+from tests.model.runs import (
+    STACK,
+    TINY,
+    recall_of,
+    run_of,
+    trainer_of,
+)
 from tests.model.worlds import positives
 
 CPU = torch.device("cpu")
@@ -157,20 +163,9 @@ def test_a_teacher_that_knows_the_held_out_events_is_refused(tmp_path):
             holdout=0.2)
 
 
-def test_a_weight_for_a_task_that_the_log_lacks_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="name 'buy', but the tasks of this log are click"):
-        trainer_of(tmp_path, replace(TINY, task_weights={"click": 1.0, "buy": 0.5}))
-    with pytest.raises(ConfigError, match="all have weight 0"):
-        trainer_of(tmp_path, replace(TINY, task_weights={"click": 0.0}))
-    with pytest.raises(ConfigError, match=r"gives click the weight -1.0"):
-        replace(TINY, task_weights={"click": -1.0})
-
-
-def test_task_weights_scale_the_loss(tmp_path, tolerance=1e-6):
-    losses = []
-    for weight in (1.0, 3.0):
-        trainer = trainer_of(tmp_path / str(weight), replace(TINY, task_weights={"click": weight}))
-        trainer.run.model.eval()
-        rng = np.random.default_rng(0)
-        losses.append(trainer.objective.loss(np.arange(12), trainer.folds[0], None, 0.0, rng)[0].item())
-    assert losses[1] == pytest.approx(3 * losses[0], rel=tolerance)
+def test_a_stack_is_no_teacher(tmp_path):
+    run_of(tmp_path / "teacher", STACK)
+    student = trainer_of(tmp_path / "student", replace(TINY, teacher=str(tmp_path / "teacher")))
+    data = RunFolder(tmp_path / "teacher").config()[1]
+    with pytest.raises(ConfigError, match="is a stack, whose logits of an item need its tree"):
+        open_teacher(student.config, data, student.run.reader, student.objective.sampler)

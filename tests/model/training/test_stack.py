@@ -8,12 +8,10 @@ import pytest
 import torch
 
 from index_store.bundle.bundle import Bundle
-from model.config import ConfigError, StackedLayer
+from model.config import StackedLayer
 from model.evaluation.quality import quality
 from model.export.seal import export
-from model.network.monn import MoNN
 from model.training.checkpoint import RunFolder
-from model.training.distill import open_teacher
 from service.contract.query import Query
 from service.retrieval.retriever import Retriever
 from tests.model.commands import command
@@ -24,12 +22,10 @@ from tests.model.runs import (
     golden_answers_of,
     interrupted_and_resumed,
     recall_of,
-    run_of,
     trained_run,
     trainer_of,
     weights_of,
 )
-from tests.model.worlds import positives
 
 DEEP = replace(STACK, stack=(StackedLayer(1, LARGER), StackedLayer(2, replace(LARGER, layers=1, item_tokens=3))))
 DEEPER = replace(STACK, branching=(3, 2, 2), stack=(StackedLayer(2, LARGER),))
@@ -117,40 +113,6 @@ def test_an_interrupted_stack_goes_on(tmp_path):
     assert resumed.progress.epoch == resumed.schedule.epochs == 2
 
 
-def test_a_model_of_one_layer_has_no_weights():
-    assert not hasattr(MoNN(positives().encoder, TINY.model, 2), "weights")
-
-
-def test_a_layer_for_a_level_that_the_tree_lacks_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"a layer for level 3, but the tree of branching 4x3 has 2 above the items"):
-        trainer_of(tmp_path, replace(TINY, stack=(StackedLayer(3, LARGER),)))
-
-
-@pytest.mark.parametrize("levels", [(2, 1), (1, 1), (0,)])
-def test_layers_out_of_order_are_refused(levels):
-    with pytest.raises(ConfigError, match="name levels from 1, each finer than the one before"):
-        replace(TINY, stack=tuple(StackedLayer(level, LARGER) for level in levels))
-
-
-def test_a_stack_without_a_tree_in_training_is_refused():
-    with pytest.raises(ConfigError, match="choose em or joint"):
-        replace(STACK, tree="posthoc")
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_an_impossible_share_is_refused(share):
-    with pytest.raises(ConfigError, match="lower_share is"):
-        replace(STACK, lower_share=share)
-
-
-def test_a_stack_is_no_teacher(tmp_path):
-    run_of(tmp_path / "teacher", STACK)
-    student = trainer_of(tmp_path / "student", replace(TINY, teacher=str(tmp_path / "teacher")))
-    data = RunFolder(tmp_path / "teacher").config()[1]
-    with pytest.raises(ConfigError, match="is a stack, whose logits of an item need its tree"):
-        open_teacher(student.config, data, student.run.reader, student.objective.sampler)
-
-
 def test_the_commands_train_evaluate_and_export_a_stack(tmp_path):
     command("model", "data", "synthetic", "--ads", 300, "--users", 300, "--events", 4000, "--out", tmp_path / "data")
     said = command("model", "train", "--data", tmp_path / "data", "--out", tmp_path / "run", "--stack", "medium@1",
@@ -162,16 +124,6 @@ def test_the_commands_train_evaluate_and_export_a_stack(tmp_path):
     assert 0 < quality["ne"]["click"] < 1.2
     command("model", "export", "--run", tmp_path / "run", "--out", tmp_path / "bundle", "--users", 50)
     assert command("service", tmp_path / "bundle", "--check").count("ok") >= 10
-
-
-def test_the_index_is_paid_for_once_a_batch(tmp_path):
-    """A layer at its own level and one that steers read the joint index, yet its pool takes one usage a batch."""
-    trainer = trainer_of(tmp_path, replace(DEEPER, tree="joint"))
-    trainer.learner.learn()
-    tree = trainer.learner.tree_reader()
-    for batch in (1, 2):
-        trainer.objective.loss(np.arange(16), trainer.folds[0], tree, 1.0, np.random.default_rng(0))
-        assert len(trainer.run.tree.codebooks._pooled[0]) == batch
 
 
 def test_measuring_a_stack_leaves_its_reader_as_it_was(tmp_path):

@@ -6,19 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from model.config import ConfigError
-from model.experiments.cells import Cell, Results, fingerprint
 from model.experiments.cli import EXPERIMENTS
-from model.experiments.figures import summary, table, text
-from model.experiments.monn_runs import overlap_at, percent_for
 from tests.model.commands import command
-
-
-@pytest.fixture(scope="module")
-def log(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("log") / "data"
-    command("model", "data", "synthetic", "--ads", 500, "--users", 200, "--events", 4000, "--out", folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +68,7 @@ def test_what_a_finished_cell_says_is_what_the_table_says(log, out):
 def test_what_cannot_work_is_told(tmp_path, log, out):
     assert "there is no experiment 'table9'; there are table1" in experiment_fails("table9", "--data", log)
     assert "--seeds is 0; at least 1" in experiment_fails("table5", "--data", log, "--seeds", 0)
-    assert "is no folder" in experiment_fails("table5", "--data", tmp_path / "nowhere")
+    assert "is not a folder" in experiment_fails("table5", "--data", tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     assert "features.json" in experiment_fails("table5", "--data", tmp_path / "empty")
     shutil.copytree(log, tmp_path / "untested", ignore=shutil.ignore_patterns("test_events.parquet"))
@@ -87,58 +76,6 @@ def test_what_cannot_work_is_told(tmp_path, log, out):
     np.savez(tmp_path / "empty" / "train.npz", a=np.arange(3))
     assert "holds LightGCN's npz files, but this table trains MoNN" in experiment_fails("table5", "--data",
                                                                                        tmp_path / "empty")
-
-
-def test_results_of_another_data_set_are_not_mixed_in(tmp_path, log):
-    cell = Cell("monn", "monn-em", {"tree": "em"}, 0)
-    Results(tmp_path / "out", log).keep(cell, {"a": 1}, 0.0)
-    assert Results(tmp_path / "out", log).find(cell) == {"a": 1}
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "features.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"is a result on data \(\w{16}\), but .*other is \w{16}; name another --out"):
-        Results(tmp_path / "out", tmp_path / "other")
-
-
-def test_a_damaged_cell_is_named(tmp_path, log):
-    cell = Cell("monn", "monn-em", {}, 3)
-    Results(tmp_path, log).keep(cell, {"a": 1}, 0.0)
-    (tmp_path / "cells" / f"{cell.name}.json").write_text('{"seed": 3}')
-    with pytest.raises(ConfigError, match=r"monn-em-seed3-\w+.json is no result of a cell \(it has seed\); remove it"):
-        Results(tmp_path, log)
-
-
-def test_a_cell_is_known_by_what_it_is_and_not_by_its_name():
-    cell = Cell("monn", "a", {"tree": "em", "branching": (4, 3)}, 0)
-    assert cell.key == Cell("monn", "b", {"branching": [4, 3], "tree": "em"}, 0).key
-    others = [Cell("other", "a", cell.settings, 0), Cell("monn", "a", {"tree": "joint"}, 0),
-              Cell("monn", "a", cell.settings, 1)]
-    assert len({cell.key, *(other.key for other in others)}) == 4
-
-
-def test_a_fingerprint_changes_with_the_rows_and_not_with_how_they_are_stored(tmp_path, log):
-    import pyarrow.parquet as pq
-
-    shutil.copytree(log, tmp_path / "copy")
-    ads = pq.read_table(log / "ads.parquet")
-    pq.write_table(ads, tmp_path / "copy" / "ads.parquet", compression="gzip", use_dictionary=False)
-    assert fingerprint(tmp_path / "copy") == fingerprint(log)
-    pq.write_table(ads.slice(1), tmp_path / "copy" / "ads.parquet")
-    assert fingerprint(tmp_path / "copy") != fingerprint(log)
-
-
-def test_a_summary_has_mean_and_sample_deviation():
-    assert text(summary([1.0, 2.0, 3.0]), ".2f") == "2.00 ± 1.00"
-    assert text(summary([2.0]), "+.1f") == "+2.0"
-    assert text(summary([2.0, None])) == "–"
-    assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
-
-
-def test_pairs_for_an_overlap_are_read_off_the_curve(tolerance=1e-9):
-    result = {"items": 1000, "trees": {"em": {"scorer": [[50, 0.5], [100, 0.9], [200, 1.0]], "oracle": [[50, 0.5]]}}}
-    assert percent_for(result, "em", "scorer") == pytest.approx(15.0, abs=tolerance)
-    assert percent_for(result, "em", "oracle") is None
-    assert overlap_at(result, "em", "scorer", 0.075) == pytest.approx(0.7, abs=tolerance)
-    assert overlap_at(result, "em", "scorer", 0.04) is None
 
 
 def test_every_experiment_is_registered_by_its_name():

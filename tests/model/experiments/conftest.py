@@ -1,0 +1,12 @@
+"""A small log that all tables are made of."""
+
+import pytest
+
+from tests.model.commands import command
+
+
+@pytest.fixture(scope="session")
+def log(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("log") / "data"
+    command("model", "data", "synthetic", "--ads", 500, "--users", 200, "--events", 4000, "--out", folder)
+    return folder

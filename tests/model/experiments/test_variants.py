@@ -1,0 +1,15 @@
+"""The table of variants from planted results."""
+
+import pytest
+
+from model.experiments.variants import VARIANTS, report
+from tests.model.experiments.tables import done, trained
+
+
+def test_each_choice_is_compared_with_the_first():
+    results = {slug: [trained(1.0 - at / 10, [changes["tree"]])] for at, (slug, (_, _, changes)) in
+               enumerate(VARIANTS.items())}
+    rows = report(done(results)).data["rows"]
+    assert [row["change"]["mean"] for row in rows] == pytest.approx([-10.0 * at for at in range(len(VARIANTS))])
+    assert rows[0]["name"] == "Wukong, node features by maximum, EM"
+    assert all(row["overlap_scorer"]["mean"] == pytest.approx(0.5) for row in rows)  # 50 pairs are 5 % of the ads

@@ -1,0 +1,25 @@
+"""Tables pool their rows by the square root of their number; towers are plain dense layers."""
+
+import torch
+
+from index_store.features.ragged import Ragged
+from model.network.towers import Tables, Tower
+
+
+def test_a_bag_is_the_sum_of_its_rows_over_the_root_of_their_number(tolerance=1e-6):
+    torch.manual_seed(0)
+    tables = Tables({"a": 4, "b": 3}, 2)
+    bags = {"a": Ragged.of([[0, 1, 2, 3], []]), "b": Ragged.of([[2], [0, 1]])}
+    pooled = tables(bags)
+    a, b = tables.arrays()["a"], tables.arrays()["b"]
+    expected = torch.stack([torch.cat([a.sum(0) / 2, b[2]]), torch.cat([torch.zeros(2), b[:2].sum(0) / 2**0.5])])
+    assert tables.width == 4
+    assert torch.allclose(pooled, expected, atol=tolerance)
+
+
+def test_a_tower_has_a_hidden_layer_for_each_width():
+    tower = Tower(5, (4, 3), 2, dropout=0.5)
+    assert [layer.weight.shape for layer in tower.layers if isinstance(layer, torch.nn.Linear)] == [
+        (4, 5), (3, 4), (2, 3)]
+    assert isinstance(tower.layers[0], torch.nn.Dropout)
+    assert tower(torch.zeros(7, 5)).shape == (7, 2)

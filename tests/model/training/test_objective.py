@@ -1,0 +1,39 @@
+"""The loss of a batch: weights of its tasks, and what the index adds."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from model.config import ConfigError, StackedLayer
+from tests.model.runs import LARGER, STACK, TINY, trainer_of
+
+
+def test_a_weight_for_a_task_that_the_log_lacks_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="name 'buy', but the tasks of this log are click"):
+        trainer_of(tmp_path, replace(TINY, task_weights={"click": 1.0, "buy": 0.5}))
+    with pytest.raises(ConfigError, match="all have weight 0"):
+        trainer_of(tmp_path, replace(TINY, task_weights={"click": 0.0}))
+    with pytest.raises(ConfigError, match=r"gives click the weight -1.0"):
+        replace(TINY, task_weights={"click": -1.0})
+
+
+def test_task_weights_scale_the_loss(tmp_path, tolerance=1e-6):
+    losses = []
+    for weight in (1.0, 3.0):
+        trainer = trainer_of(tmp_path / str(weight), replace(TINY, task_weights={"click": weight}))
+        trainer.run.model.eval()
+        rng = np.random.default_rng(0)
+        losses.append(trainer.objective.loss(np.arange(12), trainer.folds[0], None, 0.0, rng)[0].item())
+    assert losses[1] == pytest.approx(3 * losses[0], rel=tolerance)
+
+
+def test_the_index_is_paid_for_once_a_batch(tmp_path):
+    """The layers of a stack both read the joint index, yet its pool takes one usage a batch."""
+    deeper = replace(STACK, tree="joint", branching=(3, 2, 2), stack=(StackedLayer(2, LARGER),))
+    trainer = trainer_of(tmp_path, deeper)
+    trainer.learner.learn()
+    tree = trainer.learner.tree_reader()
+    for batch in (1, 2):
+        trainer.objective.loss(np.arange(16), trainer.folds[0], tree, 1.0, np.random.default_rng(0))
+        assert len(trainer.run.tree.codebooks._pooled[0]) == batch
