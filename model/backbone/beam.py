@@ -1,7 +1,7 @@
-"""Serving the backbone through a HILL tree: a node's features are the best of its members', the over-arch is shared.
+"""Beam search for the backbone through a HILL tree, whose nodes and items are scored by the same over-arch.
 
-The EM version of the index (Section 3.5) over the towers' item vectors. A node's features are maxima over its members
-(a segment maximum over what the postings hit), so a node looks at least as good as what lies below it.
+The index is the EM version (Section 3.5) over the towers' item vectors. A node's features are maxima over its members
+(a segment maximum over the hits of the postings), so a node's features are at least those of each of its members.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BRANCHING = (8, 10, 10, 10)
 """Of Table 6: 8, 80, 800 and 8,000 nodes."""
 
 FEWEST_MEMBERS = 4
-"""Items a leaf node holds on average; a smaller catalogue gets fewer levels."""
+"""Least mean number of items in a leaf node; a smaller catalogue gets fewer levels."""
 
 
 def learn_tree(towers: Towers, seed: int, branching: Sequence[int] = BRANCHING) -> Tree:
@@ -49,9 +49,9 @@ def search(head: Head, block: Block, tree: Tree, widths: Sequence[int],
 
     Args:
         head: scores nodes and items.
-        block: all items' scores for B users.
+        block: scores of all items for B users.
         tree: over the same items.
-        widths: nodes kept at each level above the items; a level that fits is not scored.
+        widths: nodes kept at each level above the items; a level with no more nodes is not scored.
         cut: items wanted.
 
     Returns:

@@ -1,4 +1,4 @@
-"""All variants of the public benchmark in one pass over the users: the neighbour terms cost most and are shared."""
+"""The public benchmark: all variants in one pass over the users, so that they share the costly neighbour terms."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def judge(backbone: Backbone, neighbours: Neighbours, test: Matrix, towers: Mapp
     """Ranks all users with test items by every variant.
 
     Args:
-        backbone: its over-arch ranks in all variants, and its towers choose the candidates of those not served.
+        backbone: its over-arch ranks in all variants; its towers choose the candidates of all but the beam.
         neighbours: of the train pairs.
         test: (users, items) test pairs.
         towers: further variants by name: the same candidates, other towers.
-        served: name of the backbone through the beam, or None to leave that out.
-        tree: that they walk.
+        served: name of the variant that searches with the beam, or None to leave it out.
+        tree: of the beam.
         widths: of the beam.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Choosing the backbone's knobs on hold-outs of the train pairs alone: `python -m model.backbone.choose`.
+"""Choice of the backbone's hyperparameters on hold-outs of the train pairs alone: `python -m model.backbone.choose`.
 
-Each hold-out plays the test set once; the backbone, its own inner hold-out included, sees the rest. Trials share what
-they can: features for as many as differ in the over-arch only.
+Each hold-out takes the place of the test set once; the backbone, including its own inner hold-out, is fitted to the
+rest. Trials that differ only in the over-arch share features and candidates.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SHARE = 0.2
 """Of each user's train pairs, held out as if they were test pairs."""
 
 OF_HEAD = ("hidden", "epochs", "rate", "batch")
-"""Knobs of the over-arch alone; trials that differ in no other share features and candidates."""
+"""Hyperparameters of the over-arch alone."""
 
 
 def judge(train: Matrix, trials: Sequence[BackboneConfig], shape: str, users: int, seed: int,
@@ -37,9 +37,9 @@ def judge(train: Matrix, trials: Sequence[BackboneConfig], shape: str, users: in
 
     Args:
         train: (users, items) CSR.
-        trials: knobs to compare.
+        trials: hyperparameters to compare.
         shape: of the hold-out.
-        users: who are ranked for, drawn from those with held-out pairs.
+        users: number of users to rank for, drawn from those with held-out pairs.
         seed: of everything random.
     """
     split = shaped(train, shape, SHARE, seed)
@@ -63,10 +63,10 @@ def judge(train: Matrix, trials: Sequence[BackboneConfig], shape: str, users: in
 
 
 def trial(text: str) -> tuple[str, Mapping[str, Any]]:
-    """`rate=0.01,epochs=8` -> itself, and the knobs that it changes.
+    """`rate=0.01,epochs=8` -> itself, and the hyperparameters that it changes.
 
     Raises:
-        ConfigError: there is no such knob, or its value is none.
+        ConfigError: there is no such hyperparameter, or its value cannot be read.
     """
     defaults, changes = asdict(BackboneConfig()), {}
     for part in text.split(","):

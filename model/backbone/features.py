@@ -1,4 +1,4 @@
-"""What the over-arch sees of a pair: tower scores at several ranks, neighbour terms, popularity, length of history.
+"""Inputs of the over-arch: tower scores at several ranks, neighbour terms, popularity, length of history.
 
 Scores of one kind are comparable within a user only, so each is given relative to the user's own scale as well. A
 scale needs no pass over all items: for the towers it is the best score among the user's own items, for a neighbour
@@ -61,7 +61,7 @@ class PairFeatures:
 
     Args:
         train: (users, items) CSR.
-        neighbours: of the same matrix; they cost minutes, so several towers share them.
+        neighbours: of the same matrix; they take minutes to compute, so several towers share them.
         towers: of the same items.
     """
 
@@ -72,8 +72,9 @@ class PairFeatures:
         self.users: Array = scaled(train, None, np.reciprocal(self.weights)) @ towers.vectors
 
     def block(self, users: NDArray[np.integer]) -> Block:
-        """All items for the users (B,). Its scores are overwritten by the next call: fresh pages for a quarter of a
-        gigabyte took the kernel longer than the scores took us.
+        """Scores of all items for the users (B,), valid until the next call, which overwrites them.
+
+        New pages for a quarter of a gigabyte took the kernel longer than the scores took to compute.
         """
         own = self.train[users]
         rows, items = np.repeat(np.arange(len(users)), lengths(own)), own.indices
@@ -92,7 +93,7 @@ class PairFeatures:
 
     def inputs(self, block: Block, users: NDArray[np.integer], rows: NDArray[np.integer],
                items: NDArray[np.integer]) -> Array:
-        """Inputs of P pairs with the tower scores of these towers and the terms of a block of other towers' features.
+        """Inputs of P pairs, with the scores of these towers and the neighbour terms of another block.
 
         Args:
             block: of `users`.
@@ -118,7 +119,7 @@ class PairFeatures:
         return result
 
     def _scores(self, users: NDArray[np.integer]) -> Iterator[Array]:
-        """One (B, items) a score; the caller is done with one before it asks for the next."""
+        """One (B, items) a score; each is overwritten when the next one is requested."""
         own, vectors = self.users[users], self.towers.vectors
         total = np.zeros((len(users), len(vectors)), np.float32)
         first = 0

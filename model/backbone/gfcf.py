@@ -1,4 +1,4 @@
-"""GF-CF, the training-free filter that checks the harness: a linear filter plus a weighted ideal low-pass one."""
+"""GF-CF, a training-free filter that checks the harness: a linear filter plus a weighted ideal low-pass filter."""
 
 from __future__ import annotations
 

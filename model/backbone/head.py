@@ -63,13 +63,13 @@ class Head(nn.Module):
         return out
 
     def score(self, inputs: Array) -> Array:
-        """The same on arrays, without gradients."""
+        """Like `forward`, on arrays and without gradients."""
         with torch.no_grad():
             scores: Array = self(torch.from_numpy(inputs)).numpy()
         return scores
 
     def _prepare(self, inputs: Tensor) -> Tensor:
-        """Logarithms: what is far below a user's best is told apart as well as what is near it."""
+        """Takes logarithms, so that scores far below a user's best are as distinct as those near it."""
         relative, raw = inputs[:, :self.scores], inputs[:, self.scores:2 * self.scores]
         return torch.cat([torch.log1p(10 * relative), torch.log(1e-3 + raw / self.level),
                           inputs[:, 2 * self.scores:]], dim=1)

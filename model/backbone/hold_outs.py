@@ -1,8 +1,8 @@
-"""Hold-outs of the train pairs for choosing knobs: at random, and of pairs that a random one has too few of.
+"""Hold-outs of the train pairs for the choice of hyperparameters: at random, and skewed in four ways.
 
-A test set may differ from train in how popular its items are, or in how near they lie to what a user has. Which way is
-not for a chooser to know, so there is a hold-out for each way, and a knob that helps on all of them is likely to help
-on the test set. They are made of the train pairs alone.
+The items of a test set may be more or less popular than those of train, or nearer to or farther from a user's other
+items. In which way is unknown when hyperparameters are chosen, so there is a hold-out for each, and a change that helps
+on all of them is likely to help on the test set. They are made of the train pairs alone.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from model.backbone.interactions import Matrix, Split, degrees, hold_out, length
 from model.backbone.spectral import fit_towers, normalised
 
 TILT = 4.0
-"""How many times as likely the first of a user's pairs is drawn as the last, in the order that a hold-out tilts to."""
+"""How many times as likely the first of a user's pairs is drawn as the last, in the order that a hold-out favours."""
 
 DIMS = 64
-"""Of the towers that say how near an item lies to the rest of a user's items."""
+"""Dimensions of the towers that measure how near an item is to the rest of a user's items."""
 
 SHAPES = ("random", "popular", "rare", "near", "far")
 
@@ -27,7 +27,7 @@ def shaped(train: Matrix, shape: str, share: float, seed: int) -> Split:
 
     Args:
         train: (users, items) CSR.
-        shape: one of SHAPES: what kind of a user's pairs is likelier held out.
+        shape: one of SHAPES: which of a user's pairs are more likely to be held out.
         share: of each user's pairs.
         seed: of the draw, and of the towers' start.
     """

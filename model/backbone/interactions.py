@@ -36,7 +36,7 @@ def read_split(folder: Path) -> Split:
     """Reads `train.npz` and `test.npz`.
 
     Raises:
-        DataError: a file is missing or no sparse matrix, the shapes differ, or test pairs are in train too.
+        DataError: a file is missing or not a sparse matrix, the shapes differ, or test pairs are in train too.
     """
     train, test = (_read(folder / name) for name in ("train.npz", "test.npz"))
     if train.shape != test.shape:

@@ -1,4 +1,4 @@
-"""The backbone as a whole: fitting, candidates, ranking, and a folder of safetensors and JSON."""
+"""The backbone: fitting, candidates, ranking, and its folder of safetensors and JSON."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from model.config import ConfigError
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Knobs, frozen for all data; those of the over-arch were chosen on hold-outs of Gowalla's train pairs alone.
+    """Hyperparameters, the same for all data; those of the over-arch were chosen on hold-outs of Gowalla's train pairs.
 
     Attributes:
         dims: D of the towers.
-        hold_out: share of each user's pairs that the over-arch is trained on and its features do not see.
-        head_users: users whose held-out pairs it is trained on, at most; features of a user cost about 10 ms.
+        hold_out: share of each user's pairs that the over-arch is trained on, held out from its features.
+        head_users: most users whose held-out pairs it is trained on; features of a user take about 10 ms.
         candidates: of each score; the over-arch ranks their union.
         hidden: width of the over-arch.
         epochs: of the over-arch.
         rate: its highest learning rate.
         batch: users a step of the over-arch.
-        block: users whose scores are held in memory at once; few, so that they stay near the processor.
+        block: users whose scores are in memory at once; few, so that they stay in the processor's caches.
     """
 
     dims: int = 512
@@ -101,10 +101,10 @@ def fit(train: Matrix, config: BackboneConfig, seed: int) -> tuple[Backbone, Nei
 
 
 def head_lists(train: Matrix, config: BackboneConfig, seed: int) -> Lists:
-    """What the over-arch learns from: a part of the train pairs held out, and features that have not seen it.
+    """Training examples of the over-arch: held-out train pairs, with features of the remaining ones.
 
     Raises:
-        ConfigError: nobody has two train pairs.
+        ConfigError: no user has two train pairs.
     """
     rng = np.random.default_rng([seed, 1])
     inner = hold_out(train, config.hold_out, rng)
@@ -117,7 +117,7 @@ def head_lists(train: Matrix, config: BackboneConfig, seed: int) -> Lists:
 
 
 def learn_head(lists: Lists, config: BackboneConfig, seed: int) -> Head:
-    """The over-arch, trained on what `head_lists` gave."""
+    """The over-arch, trained on lists of `head_lists`."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head = Head(SCORES, config.hidden)

@@ -1,7 +1,7 @@
-"""Interaction features from ids: sums over the neighbours of a user's items, and over what similar users have.
+"""Interaction features from ids: sums over the neighbours of a user's items, and over the items of similar users.
 
 Both are walks over postings (user -> item -> user -> item), sharpened by a power of the similarity. A term is a score
-of every item for each of a block of users; knows nothing of towers.
+of every item for each user of a block.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class ItemTerm:
     """sum over a user's items j of P_ji^power (d_i / d_j)^item_power, P = R~^T R~ without its diagonal.
 
     Attributes:
-        user_power: how much long histories count less in P.
-        power: of each entry of P; above 1 near neighbours count more.
+        user_power: discounts long histories in P.
+        power: of each entry of P; above 1 gives near neighbours more weight.
         item_power: of the items' number of pairs; 0 favours rare items, 0.5 is GF-CF's linear filter.
     """
 

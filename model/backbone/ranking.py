@@ -34,12 +34,12 @@ def shown(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
 
 
 def hide(scores: NDArray[np.float32], own: Matrix) -> None:
-    """Puts the items that a user has already, `own` (B, items), below all others; in place."""
+    """Ranks the items that a user has already, `own` (B, items), below all others; in place."""
     scores[np.repeat(np.arange(own.shape[0]), lengths(own)), own.indices] = -np.inf
 
 
 def quality(top: NDArray[np.integer], wanted: Matrix) -> Quality:
-    """Judges rankings.
+    """Measures rankings.
 
     Args:
         top: (B, K) item rows, best first; -1 where a search found fewer than K.

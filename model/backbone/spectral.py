@@ -1,7 +1,7 @@
 """The two towers in closed form: a truncated SVD of the normalised interactions by subspace iteration.
 
-A user is the sum of the vectors of their items, so a user of whom the towers know nothing but a history has a vector
-too. One iteration passes over all pairs once: it is this model's epoch, and it can start from earlier vectors.
+A user's vector is the sum of the vectors of the user's items, so a new user with a history has one too. An iteration
+passes over all pairs once, like an epoch, and can start from earlier vectors.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from model.backbone.interactions import Matrix, degrees, lengths, scaled
 
-SPARE = 64
-"""Directions beyond those asked for; the last ones of a subspace iteration converge slowly."""
+OVERSAMPLING = 64
+"""Directions beyond those wanted, since the last ones of a subspace iteration converge slowly."""
 
 Array = NDArray[np.float32]
 
@@ -47,10 +47,10 @@ def fit_towers(rows: Matrix, dims: int, rng: np.random.Generator, *, iterations:
         dims: wanted; fewer come back of a matrix that has fewer.
         rng: draws the start.
         iterations: passes over the pairs.
-        start: (items, any) vectors to start from; random directions are added up to `dims` + SPARE.
+        start: (items, any) vectors to start from; random directions are added up to `dims` + OVERSAMPLING.
     """
     items = rows.shape[1]
-    width = min(dims + SPARE, *rows.shape)
+    width = min(dims + OVERSAMPLING, *rows.shape)
     given = np.empty((items, 0), np.float32) if start is None else start[:, :width]
     drawn = rng.normal(scale=items**-0.5, size=(items, width - given.shape[1])).astype(np.float32)
     basis = _orthonormal(np.concatenate([given, drawn], axis=1))
@@ -66,7 +66,7 @@ def fit_towers(rows: Matrix, dims: int, rng: np.random.Generator, *, iterations:
 
 
 def _orthonormal(columns: Array) -> Array:
-    """A basis of the same space, by the columns' Gram matrix, twice because once leaves rounding errors."""
+    """An orthonormal basis of the same space, by the columns' Gram matrix; twice, since once leaves rounding errors."""
     for _ in range(2):
         gram = columns.T @ columns
         values, vectors = np.linalg.eigh(gram.astype(np.float64))

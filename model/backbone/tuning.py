@@ -36,7 +36,7 @@ def tuned(train: Matrix, towers: Towers, tree: Tree, pairs: Sequence[IndexPairs]
         tree: whose nodes the pairs name.
         pairs: of each level; none for the control on real pairs only.
         iterations: passes over all pairs.
-        rng: draws the spare directions.
+        rng: draws the directions of the oversampling.
     """
     columns, start = [train], [towers.vectors]
     for level in pairs:
