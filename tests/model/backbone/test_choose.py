@@ -12,7 +12,7 @@ from model.backbone.hold_outs import SHAPES, shaped
 from model.backbone.interactions import degrees, hold_out, lengths, matrix
 from model.config import ConfigError
 from tests.model.backbone.splits import SMALL, planted, write
-from tests.model.export.test_seal import command
+from tests.model.commands import command
 
 
 @pytest.fixture(scope="module")
