@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -43,13 +44,20 @@ COMMANDS = {
 }
 
 
-def main() -> int:
-    """Exit status: 0 fine, 1 something a person can mend (told on stderr), 130 interrupted (checkpoint kept)."""
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        words: of the command line; None for those of this process.
+
+    Returns:
+        Exit status: 0 fine, 1 something a person can mend (told on stderr), 130 interrupted (checkpoint kept).
+    """
     if find_spec("torch") is None or find_spec("pyarrow") is None:
         print("error: the offline job needs the train extra; install it with `pip install 'monn-hill[train]'`",
               file=sys.stderr)
         return 1
-    args = _arguments(sys.argv[1:])
+    args = _arguments(sys.argv[1:] if words is None else words)
     from index_store.bundle.manifest import BundleError
     from index_store.features.values import FeatureError
     from model.config import ConfigError
@@ -70,7 +78,7 @@ def main() -> int:
         return 130
 
 
-def _arguments(words: list[str]) -> argparse.Namespace:
+def _arguments(words: Sequence[str]) -> argparse.Namespace:
     """Parses the command line; imports the module of the named command only."""
     parser = argparse.ArgumentParser(prog="python -m model", description=DESCRIPTION,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.model.commands import command
+from tests.model.commands import model
 
 
 @pytest.fixture(scope="session")
 def log(tmp_path_factory):
     folder = tmp_path_factory.mktemp("log") / "data"
-    command("model", "data", "synthetic", "--ads", 500, "--users", 200, "--events", 4000, "--out", folder)
+    model("data", "synthetic", "--ads", 500, "--users", 200, "--events", 4000, "--out", folder)
     return folder

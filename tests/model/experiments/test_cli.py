@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from model.experiments.cli import EXPERIMENTS
-from tests.model.commands import command
+from tests.model.commands import model
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def out(tmp_path_factory):
 
 
 def experiment(*arguments):
-    return command("model", "experiment", *arguments)
+    return model("experiment", *arguments)
 
 
 @pytest.mark.parametrize(("name", "rows", "plot"), [("table5", 3, False), ("overlap", 8, True), ("table4", 4, False),
@@ -84,4 +84,4 @@ def test_every_experiment_is_registered_by_its_name():
 
 def experiment_fails(*arguments):
     """What a command says that ends with status 1."""
-    return command("model", "experiment", *arguments, code=1)
+    return model("experiment", *arguments, code=1)

@@ -12,7 +12,7 @@ from model.experiments import public
 from model.experiments.cells import Cell
 from model.experiments.cli import EXPERIMENTS
 from tests.model.backbone.splits import planted, write
-from tests.model.commands import command
+from tests.model.commands import model
 
 ALL = {"table3": 6, "table6": 3, "table7": 8}
 """Rows: the small tree has two levels, so table 6 has the backbone and two depths."""
@@ -31,7 +31,7 @@ def out(data, tmp_path_factory):
     """One run of each table, on one seed."""
     folder = tmp_path_factory.mktemp("results")
     for name in ALL:
-        command("model", "experiment", name, "--data", data, "--seeds", 1, "--out", folder, "--small")
+        model("experiment", name, "--data", data, "--seeds", 1, "--out", folder, "--small")
     return folder
 
 
@@ -69,7 +69,7 @@ def test_test_pairs_in_train_are_refused_before_anything_runs(data, tmp_path):
     folder = shutil.copytree(data, tmp_path / "overlap")
     shutil.copy(folder / "train.npz", folder / "test.npz")
     pairs = sparse.load_npz(folder / "train.npz").nnz
-    printed = command("model", "experiment", "table3", "--data", folder, "--out", tmp_path / "out", "--small",
+    printed = model("experiment", "table3", "--data", folder, "--out", tmp_path / "out", "--small",
                       code=1)
     assert f"{pairs} of the {pairs} test pairs are train pairs too" in printed
     assert not (tmp_path / "out").exists()

@@ -15,7 +15,7 @@ from model.training.node_pair_loss import FixedTreeReader, PairLoss, open_pairs
 from model.training.node_pairs import Interest, index_pairs
 from model.training.trainer import new_trainer, train
 from service.sampling.beam_files import write_beams
-from tests.model.commands import command
+from tests.model.commands import command, model
 from tests.model.runs import TINY, interrupted, weights_of
 from tests.model.worlds import lists
 
@@ -43,7 +43,7 @@ def log(tmp_path_factory):
         "user_fields": [], "item_fields": [{"name": "group", "kind": "categorical"}], "tasks": [{"name": "click"}],
         "negatives": "sampled", "history_ordered": False,
         "key_families": [{"name": "group", "item_field": "group", "via": "match"}]}))
-    command("model", "data", "parquet", "--source", source, "--out", folder)
+    model("data", "parquet", "--source", source, "--out", folder)
     return folder
 
 
@@ -186,22 +186,22 @@ def test_recorded_beams_are_learned(tmp_path, run, log, interest):
 
 
 def test_the_command_takes_data_and_settings_of_the_run(tmp_path, log):
-    command("model", "train", "--data", log, "--out", tmp_path / "a", "--branching", "5x4", "--batch-users", 64,
+    model("train", "--data", log, "--out", tmp_path / "a", "--branching", "5x4", "--batch-users", 64,
             "--rounds", 1, "--holdout", 0.1, "--seed", 3)
-    command("model", "train", "--from", tmp_path / "a", "--phi", "0.3,0.2", "--rounds", 1, "--out", tmp_path / "b")
+    model("train", "--from", tmp_path / "a", "--phi", "0.3,0.2", "--rounds", 1, "--out", tmp_path / "b")
     (before, data), (after, again) = RunFolder(tmp_path / "a").config(), RunFolder(tmp_path / "b").config()
     assert data == again
     assert (after.seed, after.holdout, after.batch_users, after.epochs) == (3, 0.1, 64, 0)
     assert after.learning_rate == pytest.approx(0.1 * before.learning_rate)
     assert after.pairs == PAIRS
-    command("model", "export", "--run", tmp_path / "b", "--out", tmp_path / "bundle")
+    model("export", "--run", tmp_path / "b", "--out", tmp_path / "bundle")
     assert command("service", tmp_path / "bundle", "--check").count("ok") >= 10
-    again = ("model", "train", "--out", tmp_path / "c", "--data", log)
-    assert "--control belongs to test-time training" in command(*again, "--control", "real", code=1)
-    assert "name it with --from" in command(*again, "--phi", "0.5", code=1)
-    assert "phi has 3 thresholds (0.8, 0.4, 0.2), but the tree has 2 levels" in command(
+    again = ("train", "--out", tmp_path / "c", "--data", log)
+    assert "--control belongs to test-time training" in model(*again, "--control", "real", code=1)
+    assert "name it with --from" in model(*again, "--phi", "0.5", code=1)
+    assert "phi has 3 thresholds (0.8, 0.4, 0.2), but the tree has 2 levels" in model(
         *again, "--from", tmp_path / "a", "--phi", "0.8,0.4,0.2", code=1)
-    assert "seed is 4, but" in command(*again, "--from", tmp_path / "a", "--phi", "0.8", "--seed", 4, code=1)
+    assert "seed is 4, but" in model(*again, "--from", tmp_path / "a", "--phi", "0.8", "--seed", 4, code=1)
 
 
 def test_what_cannot_work_is_told_before_training(tmp_path, run, log):

@@ -14,7 +14,7 @@ from model.export.seal import export
 from model.training.checkpoint import RunFolder
 from service.contract.query import Query
 from service.retrieval.retriever import Retriever
-from tests.model.commands import command
+from tests.model.commands import command, model
 from tests.model.runs import (
     LARGER,
     STACK,
@@ -114,15 +114,15 @@ def test_an_interrupted_stack_goes_on(tmp_path):
 
 
 def test_the_commands_train_evaluate_and_export_a_stack(tmp_path):
-    command("model", "data", "synthetic", "--ads", 300, "--users", 300, "--events", 4000, "--out", tmp_path / "data")
-    said = command("model", "train", "--data", tmp_path / "data", "--out", tmp_path / "run", "--stack", "medium@1",
+    model("data", "synthetic", "--ads", 300, "--users", 300, "--events", 4000, "--out", tmp_path / "data")
+    said = model("train", "--data", tmp_path / "data", "--out", tmp_path / "run", "--stack", "medium@1",
                    "--branching", "6x4", "--rounds", 1, "--batch-users", 256)
     assert "trained" in said
     config, _ = RunFolder(tmp_path / "run").config()
     assert [layer.level for layer in config.stack] == [1]
-    quality = json.loads(command("model", "evaluate", "--run", tmp_path / "run", "--users", 50).splitlines()[-1])
+    quality = json.loads(model("evaluate", "--run", tmp_path / "run", "--users", 50).splitlines()[-1])
     assert 0 < quality["ne"]["click"] < 1.2
-    command("model", "export", "--run", tmp_path / "run", "--out", tmp_path / "bundle", "--users", 50)
+    model("export", "--run", tmp_path / "run", "--out", tmp_path / "bundle", "--users", 50)
     assert command("service", tmp_path / "bundle", "--check").count("ok") >= 10
 
 

@@ -16,7 +16,7 @@ from model.training.checkpoint import RunFolder
 from model.training.run import Run
 from model.training.trainer import new_trainer, train
 from model.training.warm_start import continued, start_from
-from tests.model.commands import command
+from tests.model.commands import command, model
 from tests.model.runs import TINY
 
 SMALL = replace(TINY, branching=(5, 4), epochs=2, rounds=1, batch_users=64)
@@ -25,7 +25,7 @@ SMALL = replace(TINY, branching=(5, 4), epochs=2, rounds=1, batch_users=64)
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
     folder = tmp_path_factory.mktemp("log") / "data"
-    command("model", "data", "synthetic", "--ads", 200, "--users", 150, "--events", 3000, "--out", folder)
+    model("data", "synthetic", "--ads", 200, "--users", 150, "--events", 3000, "--out", folder)
     return folder
 
 
@@ -113,12 +113,12 @@ def test_a_head_that_only_one_of_the_runs_has_is_left_alone(tmp_path, log, taugh
 
 def test_an_export_follows_a_warm_start(tmp_path, log):
     shape = ("--branching", "5x4", "--batch-users", 64)
-    command("model", "train", "--data", log, "--out", tmp_path / "a", "--tree", "joint", "--rounds", 1, *shape)
-    command("model", "train", "--data", log, "--out", tmp_path / "b", "--from", tmp_path / "a", "--rounds", 1,
+    model("train", "--data", log, "--out", tmp_path / "a", "--tree", "joint", "--rounds", 1, *shape)
+    model("train", "--data", log, "--out", tmp_path / "b", "--from", tmp_path / "a", "--rounds", 1,
             "--batch-users", 64)
-    command("model", "export", "--run", tmp_path / "b", "--out", tmp_path / "bundle")
+    model("export", "--run", tmp_path / "b", "--out", tmp_path / "bundle")
     assert command("service", tmp_path / "bundle", "--check").count("ok") >= 10
-    report = json.loads(command("model", "evaluate", "--run", tmp_path / "b", "--trees").splitlines()[-1])
+    report = json.loads(model("evaluate", "--run", tmp_path / "b", "--trees").splitlines()[-1])
     assert set(report) == {"joint", "k-means on score profiles", "k-means on item embeddings"}
     for tree in report.values():
         found = [tree[nodes][share] for nodes in ("scorer", "oracle") for share in ("1%", "2%", "5%")]
