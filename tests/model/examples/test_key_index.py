@@ -3,8 +3,10 @@
 import numpy as np
 import torch
 
-from index_store.features.postings import ItemKeys, item_features, user_keys
+from index_store.features.interaction import item_features
+from index_store.features.postings import ItemKeys
 from index_store.features.tower_inputs import all_item_keys
+from index_store.features.user_keys import user_keys
 from model.examples.clicks import Clicks
 from model.examples.folds import FOLDS, fold_of_users
 from model.examples.key_index import key_index
