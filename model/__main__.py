@@ -34,7 +34,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "data": Command("model.data.cli", "add_arguments", "run", "bring a log into the table format"),
+    "data": Command("model.sources.cli", "add_arguments", "run", "bring a log into the table format"),
     "train": Command("model.commands", "add_train_arguments", "train", "train MoNN and learn the tree"),
     "experiment": Command("model.experiments.cli", "add_arguments", "run",
                           "one of the paper's tables on a data folder"),

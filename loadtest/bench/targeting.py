@@ -30,8 +30,8 @@ from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.targeting.eligibility import Eligible
 from loadtest.bench.report import table
 from loadtest.bench.searches import TOP_K, ranked
-from model.data.synthetic import ACCEPTED
 from model.data.tables import DataError
+from model.sources.synthetic import ACCEPTED
 from service.contract.query import EncodedUser, Query, SearchOptions
 from service.retrieval.retriever import Retriever
 

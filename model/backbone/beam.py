@@ -18,8 +18,8 @@ from model.backbone import model, ranking
 from model.backbone.features import Block
 from model.backbone.head import Head
 from model.backbone.spectral import Towers
-from model.training.node_pairs import parents
 from model.tree.k_means import learn_codes
+from model.tree.node_pairs import parents
 
 BRANCHING = (8, 10, 10, 10)
 """Of Table 6: 8, 80, 800 and 8,000 nodes."""

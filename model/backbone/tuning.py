@@ -17,7 +17,7 @@ from index_store.tree.tree import Tree
 from model.backbone.beam import node_vectors
 from model.backbone.interactions import Matrix, matrix
 from model.backbone.spectral import Towers, fit_towers, normalised
-from model.training.node_pairs import IndexPairs, Interest, index_pairs
+from model.tree.node_pairs import IndexPairs, Interest, index_pairs
 
 
 def history_pairs(train: Matrix, tree: Tree, phi: Sequence[float]) -> list[IndexPairs]:

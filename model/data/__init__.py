@@ -1,4 +1,4 @@
-"""Data: every source becomes users, ads and events in Parquet and a declaration in JSON (docs/data.md).
+"""Data: the tables and the declaration of a log, checked once and read as arrays.
 
 Uses pyarrow, numpy and scipy, and never imports torch.
 """

@@ -13,10 +13,10 @@ from tqdm import tqdm
 from index_store.features.ragged import Ragged
 from model.data.load import Events
 from model.data.tables import BASELINE, TRUTH
-from model.data.truth import TrueWorld
 from model.evaluation.ebr import embedding_retrieval
 from model.evaluation.recall import RecallQueries, recall
 from model.examples.clicks import Clicks
+from model.sources.truth import TrueWorld
 from model.training.normalized_entropy import impression_ne, sampled_ne
 from model.training.run import Run
 

@@ -13,7 +13,7 @@ from model.backbone import beam, benchmark, gfcf, model, ranking, tuning
 from model.backbone.interactions import Split, read_split
 from model.backbone.model import BackboneConfig
 from model.experiments.cells import Cell, Done
-from model.training.node_pairs import check_phi, random_pairs
+from model.tree.node_pairs import check_phi, random_pairs
 
 KIND = "public"
 ITERATIONS = 2

@@ -22,12 +22,12 @@ from tqdm import tqdm
 
 from index_store.features.postings import KeyIndex
 from model.config import ConfigError
-from model.data.draws import Draws
 from model.data.load import Dataset, Events
 from model.examples.batches import TreeReader
 from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
 from model.examples.negatives import known_positives
+from model.sources.draws import Draws
 from model.training.losses import impression_loss, sampled_loss
 from model.training.objective import Objective
 

@@ -28,9 +28,9 @@ from model.examples.clicks import first_of_each
 from model.examples.folds import FOLDS
 from model.examples.negatives import known_positives
 from model.training.losses import sampled_loss
-from model.training.node_pairs import IndexPairs, Interest, index_pairs, random_pairs
 from model.training.objective import Objective
 from model.tree.learned_tree import LearnedTree
+from model.tree.node_pairs import IndexPairs, Interest, index_pairs, random_pairs
 from model.tree.recorded_beams import read_beams
 
 

@@ -1,4 +1,4 @@
-"""Runs that several tests read, trained once a session; and one thread for torch.
+"""Logs and runs that several tests read, made once a session; and one thread for torch.
 
 The tensors of these tests are tiny, so a second thread only waits for the first.
 """
@@ -8,7 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from model.data.load import load_dataset
+from model.sources import synthetic
+from model.sources.truth import TrueWorld
+from tests.model.planted import ADS, EVENTS, SEED, USERS
 from tests.model.runs import TINY, trained_run
+from tests.model.tiny_log import TinyLog
 from tests.model.worlds import impressions
 
 
@@ -33,3 +38,16 @@ def learned_run(tmp_path_factory):
 def impressions_run(tmp_path_factory):
     """A run of `TINY` on `impressions`, which nobody may change."""
     return trained_run(tmp_path_factory.mktemp("impressions") / "run", TINY, impressions())
+
+
+@pytest.fixture
+def tiny() -> TinyLog:
+    return TinyLog()
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """A planted world: its folder, its log and its truth."""
+    folder = tmp_path_factory.mktemp("world")
+    synthetic.write(folder, ADS, USERS, EVENTS, SEED)
+    return folder, load_dataset(folder), TrueWorld.open(folder)

@@ -4,7 +4,7 @@ import numpy as np
 
 from model.backbone import beam, tuning
 from model.backbone.spectral import Towers
-from model.training.node_pairs import random_pairs
+from model.tree.node_pairs import random_pairs
 
 
 def test_node_columns_move_the_towers_and_are_dropped_again(split, fitted):

@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow.parquet as pq
 
-from model.data import parquet
 from model.data.load import load_dataset
+from model.sources import parquet
 
 
 def brought_in(tiny, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from model.data import checks
 from model.data.parquet_table import ParquetTable
 from model.data.tables import DataError
-from tests.model.data.conftest import TINY_SPEC
+from tests.model.tiny_log import TINY_SPEC
 
 
 @pytest.fixture

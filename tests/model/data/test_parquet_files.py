@@ -6,10 +6,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from model.data import parquet
 from model.data.load import load_dataset
 from model.data.parquet_files import open_parquet, read_columns
 from model.data.tables import DataError
+from model.sources import parquet
 from tests.model.data.logs import as_spark, brought_in, damage
 
 

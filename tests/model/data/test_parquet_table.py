@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from model.data import parquet
 from model.data.load import load_dataset
 from model.data.parquet_table import ParquetTable, common_clock
 from model.data.tables import DataError
+from model.sources import parquet
 from tests.model.data.logs import as_spark, brought_in
 
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.data.tables import DataError, event_schema, prepare, read_spec, seal, side_schema, write_folder
-from tests.model.data.conftest import TINY_SPEC
+from tests.model.tiny_log import TINY_SPEC
 
 
 def test_columns_follow_the_declaration():

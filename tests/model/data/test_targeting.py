@@ -10,9 +10,9 @@ import pytest
 from index_store.features.encoder import FieldSpec
 from index_store.features.values import FeatureError
 from index_store.targeting.predicates import to_json
-from model.data import parquet, synthetic
 from model.data.load import load_dataset
 from model.data.tables import DataError, write_folder
+from model.sources import parquet, synthetic
 
 DUTCH = {"field": "country", "in": ["nl"]}
 EVENING = {"all": [{"field": "hour", "at_least": 18.0}, DUTCH]}

@@ -9,11 +9,11 @@ import pytest
 
 from index_store.bundle.bundle import Bundle
 from index_store.search.ranking import best
-from model.data import synthetic
 from model.data.load import load_dataset
 from model.evaluation.quality import quality
 from model.evaluation.tree_quality import compare_trees
 from model.export.seal import export
+from model.sources import synthetic
 from model.training.trainer import train
 from model.tree.k_means import check_branching, default_branching
 from service.__main__ import check

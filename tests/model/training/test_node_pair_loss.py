@@ -12,8 +12,8 @@ from model.config import ConfigError, PairsConfig
 from model.data.load import load_dataset
 from model.training.checkpoint import RunFolder
 from model.training.node_pair_loss import FixedTreeReader, PairLoss, open_pairs
-from model.training.node_pairs import Interest, index_pairs
 from model.training.trainer import new_trainer, train
+from model.tree.node_pairs import Interest, index_pairs
 from service.sampling.beam_files import write_beams
 from tests.model.commands import command, model
 from tests.model.runs import TINY, interrupted, weights_of

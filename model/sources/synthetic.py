@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from index_store.features.encoder import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
-from model.data.draws import Draws
 from model.data.tables import (
     ADS,
     EVENTS,
@@ -31,8 +30,9 @@ from model.data.tables import (
     seal,
     side_schema,
 )
-from model.data.truth import TruthWriter
-from model.data.world import (
+from model.sources.draws import Draws
+from model.sources.truth import TruthWriter
+from model.sources.world import (
     SLOTS,
     Ads,
     Shape,

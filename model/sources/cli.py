@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from model.data import beibei, gowalla, parquet, synthetic, taobao_ad
 from model.data.tables import DataError
+from model.sources import beibei, gowalla, parquet, synthetic, taobao_ad
 
 FROM_FOLDER = {"taobao-ad": taobao_ad.write, "gowalla": gowalla.write, "beibei": beibei.write, "parquet": parquet.write}
 

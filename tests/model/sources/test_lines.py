@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from model.data.lines import as_text, positives, read_lines, read_numbers
 from model.data.tables import DataError
+from model.sources.lines import as_text, positives, read_lines, read_numbers
 
 
 def test_lines_become_pairs_in_file_order(tmp_path):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from model.data import gowalla
 from model.data.load import load_dataset
 from model.data.tables import DataError
+from model.sources import gowalla
 
 
 def test_gowalla_when_the_matrices_are_tiny(tmp_path):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from model.data import cli
 from model.data.load import load_dataset
+from model.sources import cli
 
 
 def run(*argv):

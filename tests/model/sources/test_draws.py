@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.data.draws import Draws, zipf
+from model.sources.draws import Draws, zipf
 
 
 def test_a_draw_depends_on_seed_stream_and_counter_alone():

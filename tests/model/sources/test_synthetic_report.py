@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from model.data import synthetic
-from model.data.synthetic_report import rank_overlap, report, variance_shares
+from model.sources import synthetic
+from model.sources.synthetic_report import rank_overlap, report, variance_shares
 
 
 def test_most_of_the_click_logit_is_crossing(world):

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from model.data import beibei
-from model.data.beibei import carted_not_bought
 from model.data.load import load_dataset
+from model.sources import beibei
+from model.sources.beibei import carted_not_bought
 
 
 def test_beibei_takes_the_test_pairs_out_of_the_carts(tmp_path):

@@ -1,17 +1,12 @@
-"""A tiny log with every kind of field, as a user would bring it, and a planted world."""
+"""A tiny log with every kind of field, as a user would bring it."""
 
 import json
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from index_store.features.encoder import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
-from model.data import synthetic
-from model.data.load import load_dataset
-from model.data.truth import TrueWorld
-from tests.model.data.planted import ADS, EVENTS, SEED, USERS
 
 TINY_SPEC = FeatureSpec(
     user_fields=(FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("interests", "multi")),
@@ -48,16 +43,3 @@ class TinyLog:
             pq.write_table(table, folder / f"{name}.parquet")
         (folder / "features.json").write_text(json.dumps(self.spec.to_json()))
         return folder
-
-
-@pytest.fixture
-def tiny() -> TinyLog:
-    return TinyLog()
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory):
-    """A planted world: its folder, its log and its truth."""
-    folder = tmp_path_factory.mktemp("world")
-    synthetic.write(folder, ADS, USERS, EVENTS, SEED)
-    return folder, load_dataset(folder), TrueWorld.open(folder)

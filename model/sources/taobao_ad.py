@@ -20,8 +20,8 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from index_store.features.encoder import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
-from model.data.lines import as_text, positives, read_lines, read_numbers
 from model.data.tables import write_folder
+from model.sources.lines import as_text, positives, read_lines, read_numbers
 
 USER_FIELDS = ("cms_segid", "cms_group_id", "gender", "age_level", "pvalue_level", "shopping_level", "occupation",
                "new_user_class_level")

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from model.data.world import RECENT_CLICKS, Shape, click_logits, rested_logits, sigmoid
+from model.sources.world import RECENT_CLICKS, Shape, click_logits, rested_logits, sigmoid
 from tests.model.data.logs import assert_calibrated
-from tests.model.data.planted import USERS
+from tests.model.planted import USERS
 
 
 def test_train_clicks_follow_the_planted_probabilities_under_fatigue(world):

@@ -1,4 +1,4 @@
-"""`python -m model.data.synthetic_report DATA`: how hard a synthetic world is for a model, by its ground truth.
+"""`python -m model.sources.synthetic_report DATA`: how hard a synthetic world is for a model, by its ground truth.
 
 Prints how the variance of the click logit splits into users, ads and their crossing; how many of the true top 100 the
 best rank-32 dot product finds; and the Bayes NE of the test impressions.
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from model.data.load import load_dataset
 from model.data.tables import DataError
-from model.data.truth import TrueWorld
+from model.sources.truth import TrueWorld
 
 RANK = 32
 TOP = 100
@@ -85,7 +85,7 @@ def report(folder: Path) -> dict[str, object]:
 
 def main() -> int:
     """Returns the exit status: 1 if the data is not synthetic."""
-    parser = argparse.ArgumentParser(prog="python -m model.data.synthetic_report",
+    parser = argparse.ArgumentParser(prog="python -m model.sources.synthetic_report",
                                      description="Measure a synthetic world against its truth.")
     parser.add_argument("data", type=Path, help="folder written by `python -m model data synthetic`")
     try:

@@ -11,8 +11,8 @@ from scipy import sparse
 from tqdm import tqdm
 
 from index_store.features.encoder import FeatureSpec, KeyFamily, TaskSpec
-from model.data.lines import as_text, positives
 from model.data.tables import DataError, write_folder
+from model.sources.lines import as_text, positives
 
 SPEC = FeatureSpec(
     user_fields=(),

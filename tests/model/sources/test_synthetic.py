@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from model.data import synthetic
 from model.data.load import load_dataset
 from model.data.tables import DataError
-from tests.model.data.planted import ADS, EVENTS, SEED, USERS
+from model.sources import synthetic
+from tests.model.planted import ADS, EVENTS, SEED, USERS
 
 
 def files(folder):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model.data.load import Events
 from model.data.tables import TRUTH, DataError
-from model.data.world import Ads, Users, click_logits, rested_logits, sigmoid
+from model.sources.world import Ads, Users, click_logits, rested_logits, sigmoid
 
 TASKS = ("click", "conversion")
 

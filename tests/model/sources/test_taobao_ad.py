@@ -3,9 +3,9 @@
 import pyarrow.parquet as pq
 import pytest
 
-from model.data import taobao_ad
 from model.data.load import load_dataset
 from model.data.tables import DataError
+from model.sources import taobao_ad
 
 
 def write_taobao(folder):

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from model.data import parquet
 from model.data.load import load_dataset
 from model.data.tables import DataError
+from model.sources import parquet
 
 NAN = float("nan")
 

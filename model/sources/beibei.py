@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from index_store.features.encoder import FeatureSpec, KeyFamily, TaskSpec
-from model.data.lines import as_text, positives, read_lines
 from model.data.tables import write_folder
+from model.sources.lines import as_text, positives, read_lines
 
 SPEC = FeatureSpec(
     user_fields=(),

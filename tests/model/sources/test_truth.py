@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from model.data.tables import DataError
-from model.data.truth import TrueWorld, normalised_entropy
-from model.data.world import rested_logits, sigmoid
+from model.sources.truth import TrueWorld, normalised_entropy
+from model.sources.world import rested_logits, sigmoid
 from tests.model.data.logs import assert_calibrated
-from tests.model.data.planted import ADS, USERS
+from tests.model.planted import ADS, USERS
 
 
 def test_test_labels_follow_the_planted_probabilities(world):

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.draws import Draws, zipf
+from model.sources.draws import Draws, zipf
 
 SLOTS = 3
 """Interests of a user, and loyal brands: one brand from the department of each interest."""
