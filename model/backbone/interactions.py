@@ -108,6 +108,6 @@ def _read(path: Path) -> Matrix:
     try:
         pairs = sparse.coo_array(sparse.load_npz(path))
     except (ValueError, KeyError, OSError, BadZipFile) as error:
-        raise DataError(f"{path} is no sparse matrix of scipy: {error}; fetch it again") from error
+        raise DataError(f"{path} is not a scipy sparse matrix: {error}; fetch it again") from error
     kept = pairs.data != 0
     return matrix(pairs.row[kept], pairs.col[kept], pairs.shape)

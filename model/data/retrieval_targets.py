@@ -12,7 +12,7 @@ from model.data.load import Events
 def retrieval_targets(train: Events, test: Events, users: int) -> tuple[Ragged, Ragged]:
     """The items to find and the masked items of every user, by the positives of the first task.
 
-    A masked item is never returned, so a repeated click would be a certain miss: it is no target either.
+    A masked item is never returned, so a repeated click would be a certain miss: it is not a target either.
 
     Args:
         train: the log.

@@ -162,7 +162,7 @@ def _read(file: Path) -> Mapping[str, Any]:
         if not {"data", "result"} <= set(content):
             raise ValueError(f"it has {', '.join(content)}")
     except ValueError as error:
-        raise ConfigError(f"{file} is no result of a cell ({error}); remove it, and the cell is run again") from error
+        raise ConfigError(f"{file} holds no result of a cell ({error}); remove it to run the cell again") from error
     return content
 
 

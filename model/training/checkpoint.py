@@ -137,7 +137,7 @@ class RunFolder:
 
     @contextmanager
     def _checkpoint(self) -> Iterator[Any]:
-        """The open checkpoint; errors within the block are told as those of the file."""
+        """The open checkpoint; errors within the block are reported as errors of the file."""
         path = self.path / WEIGHTS
         if not path.exists():
             raise ConfigError(f"{self.path} holds no checkpoint yet; run `python -m model train` first")

@@ -31,7 +31,7 @@ def sampled_loss(positive: Tensor, negative: Tensor, labels: Tensor, correction:
         negative: (B, M, tasks) logits of its candidates.
         labels: (B, tasks); an example counts for the tasks whose label it has.
         correction: (B, M) of `negatives.Candidates`.
-        excluded: (B, M) bool, candidates that are no negatives for this example.
+        excluded: (B, M) bool, candidates that are not negatives for this example.
         task_weights: (tasks,).
     """
     corrected = (negative + correction[:, :, None]).masked_fill(excluded[:, :, None], float("-inf"))

@@ -54,7 +54,7 @@ def read_beams(paths: Sequence[Path], tree: Tree, spec: FeatureSpec) -> Recorded
 
 def _read(path: Path, tree: Tree, spec: FeatureSpec) -> RecordedBeams:
     if not path.is_file():
-        raise DataError(f"{path} is no file; name those that a service wrote into RETRIEVAL_BEAM_FOLDER")
+        raise DataError(f"{path} is not a file; name those that a service wrote into RETRIEVAL_BEAM_FOLDER")
     file = open_parquet(path)
     metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
     if metadata.get(FORMAT_KEY) != FORMAT:
@@ -67,7 +67,7 @@ def _read(path: Path, tree: Tree, spec: FeatureSpec) -> RecordedBeams:
     n = len(table)
     dense, width = _lists(path, table, DENSE), len(spec.fields("user", "dense"))
     values = _values(path, DENSE, dense, np.float32)
-    _refuse_first(path, DENSE, dense, values, ~np.isfinite(values), "is no finite number")
+    _refuse_first(path, DENSE, dense, values, ~np.isfinite(values), "is not a finite number")
     features = Features(values.reshape(_shape(path, DENSE, dense, n, width)),
                         _categorical(path, table, n, len(spec.fields("user", "categorical"))),
                         _multi(path, table, len(spec.fields("user", "multi"))))
@@ -113,7 +113,7 @@ def _lists(path: Path, table: pa.Table, name: str) -> pa.Array:
 def _refuse_null(path: Path, name: str, lists: pa.Array, per_row: int = 1) -> None:
     if lists.null_count:
         refuse(path, name, int(np.argmax(lists.is_null().to_numpy(zero_copy_only=False))) // per_row, None,
-               "is no list", "name a file that a service wrote")
+               "is not a list", "name a file that a service wrote")
 
 
 def _values(path: Path, name: str, lists: pa.Array, dtype: type[np.generic]) -> NDArray[Any]:
@@ -121,7 +121,7 @@ def _values(path: Path, name: str, lists: pa.Array, dtype: type[np.generic]) -> 
     flat = lists.flatten()
     if flat.null_count:
         refuse(path, name, int(_rows(lists)[np.argmax(flat.is_null().to_numpy(zero_copy_only=False))]), None,
-               "is no number", "name a file that a service wrote")
+               "is not a number", "name a file that a service wrote")
     values: NDArray[Any] = flat.to_numpy(zero_copy_only=False).astype(dtype, copy=False)
     return values
 

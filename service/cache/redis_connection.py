@@ -167,7 +167,7 @@ def failure_reason(error: Exception) -> FailureReason:
 
 
 async def _cluster_problem(pool: BlockingConnectionPool) -> str | None:
-    """Why a Redis Cluster cannot be the cache; None if it is none, has one master that holds all keys, or is silent."""
+    """Why a Redis Cluster cannot be the cache; None if it is none or silent, or if one master holds all keys."""
     redis = Redis(connection_pool=pool)
     try:
         async with asyncio.timeout(_START_SECONDS):

@@ -84,15 +84,15 @@ def test_fields_stay_apart_when_there_are_none_or_several(tmp_path, multi):
     ({"level_2": [[], [4, 30]]}, "column 'level_2', row 1: value 30 does not fit: the tree has nodes 0 to 29"),
     ({"level_2": [[-1], []]}, "column 'level_2', row 0: value -1 does not fit"),
     ({"history": [[0], [7, 30]]}, "column 'history', row 1: value 30 does not fit: the tree has items 0 to 29"),
-    ({"history": [[0], None]}, "column 'history', row 1: value None is no list"),
-    ({"history": [[], [1, None]]}, "column 'history', row 1: value None is no number"),
-    ({"dense": [[0.5], [float("nan")]]}, "column 'dense', row 1: value nan is no finite number"),
+    ({"history": [[0], None]}, "column 'history', row 1: value None is not a list"),
+    ({"history": [[], [1, None]]}, "column 'history', row 1: value None is not a number"),
+    ({"dense": [[0.5], [float("nan")]]}, "column 'dense', row 1: value nan is not a finite number"),
     ({"dense": [[0.5], [1, 2]]}, "column 'dense', row 1 is about 2 fields, features.json declares 1 dense"),
     ({"categorical": [[], []]}, "column 'categorical', row 0 is about 0 fields, features.json declares 1"),
     ({"categorical": [[0], [-7]]}, "column 'categorical', row 1: value -7 does not fit: ids are 0 or more"),
     ({"multi": [[[1]], [[1], [2]]]}, "column 'multi', row 1 is about 2 fields, features.json declares 1"),
     ({"multi": [[[1]], [[2, -1]]]}, "column 'multi', row 1: value -1 does not fit"),
-    ({"multi": [[[1]], [None]]}, "column 'multi', row 1: value None is no list"),
+    ({"multi": [[[1]], [None]]}, "column 'multi', row 1: value None is not a list"),
 ])
 def test_file_is_refused_when_it_does_not_fit(file, change, said):
     rewritten(file, **change)
@@ -116,7 +116,7 @@ def test_file_is_refused_when_it_is_no_parquet_or_not_there(tmp_path):
     (tmp_path / "text").write_text("no Parquet")
     with pytest.raises(DataError, match="is not a Parquet file"):
         read_beams([tmp_path / "text"], TREE, SPEC)
-    with pytest.raises(DataError, match="is no file; name those that a service wrote"):
+    with pytest.raises(DataError, match="is not a file; name those that a service wrote"):
         read_beams([tmp_path / "gone"], TREE, SPEC)
     with pytest.raises(DataError, match="0 files hold no recorded beam"):
         read_beams([], TREE, SPEC)
