@@ -22,7 +22,7 @@ def test_a_damaged_cell_is_named(tmp_path, log):
     cell = Cell("monn", "monn-em", {}, 3)
     Results(tmp_path, log).keep(cell, {"a": 1}, 0.0)
     (tmp_path / "cells" / f"{cell.name}.json").write_text('{"seed": 3}')
-    with pytest.raises(ConfigError, match=r"monn-em-seed3-\w+.json holds no result of a cell \(it has seed\); remove it"):
+    with pytest.raises(ConfigError, match=r"seed3-\w+.json holds no result of a cell \(it has seed\); remove"):
         Results(tmp_path, log)
 
 

@@ -14,6 +14,7 @@ from service.settings import Settings
 from service.supervisor.supervisor import open_address
 from tests.resealed import reseal
 from tests.service.bundle_store import break_file
+from tests.service.faulty_golden import other_scorer, refused_request
 from tests.service.service_process import ServiceProcess, command_line
 
 
@@ -96,45 +97,6 @@ def test_service_refuses_to_start_when_its_port_is_taken(tiny_bundle):
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
     assert "--port" in done.stderr
-
-
-def test_usage_is_shown_when_no_bundle_is_named():
-    done = command_line()
-    assert done.returncode == 2
-    assert "name a BUNDLE" in done.stderr
-    assert "--check" in command_line("--help").stdout
-
-
-def test_check_succeeds_when_the_bundle_answers_as_sealed(tiny_bundle):
-    done = command_line(tiny_bundle, "--check")
-    assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok"] * 8
-
-
-def other_scorer(writer):
-    """Makes the scorer's towers another pair, so that no golden answer holds any more."""
-    writer.array("tree/embeddings_3.npy", np.load(writer.path("tree/embeddings_3.npy")) + np.float32(1))
-
-
-def other_answer(writer):
-    """Swaps an ad of the second golden answer for one that no search returns."""
-    golden = json.loads(writer.path("golden.json").read_text())
-    golden[1]["ads"][3]["ad_id"] = "ad-none"
-    writer.json("golden.json", golden)
-
-
-def refused_request(writer):
-    writer.json("golden.json", [{"request": {"user_id": "u", "diversity": True}, "ads": []}])
-
-
-@pytest.mark.parametrize(("change", "said"), [(other_scorer, "WRONG golden request 1"),
-                                              (other_answer, "WRONG golden request 2: returns ad"),
-                                              (refused_request, "diversity")])
-def test_check_fails_when_a_golden_answer_differs(tiny_bundle, tmp_path, change, said):
-    reseal(tiny_bundle, tmp_path / "sealed", change)
-    done = command_line(tmp_path / "sealed", "--check")
-    assert done.returncode == 1
-    assert said in done.stdout
 
 
 @pytest.mark.parametrize("change", [other_scorer, refused_request])

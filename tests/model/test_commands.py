@@ -1,0 +1,36 @@
+"""The command `train`: the settings that its flags make, and what is refused before any work."""
+
+import argparse
+
+import pytest
+
+from model.commands import _settings, add_train_arguments
+from model.config import ConfigError
+
+
+def settings(*words):
+    parser = argparse.ArgumentParser()
+    add_train_arguments(parser)
+    return _settings(parser.parse_args([str(word) for word in words]))
+
+
+def test_flags_are_the_settings_of_a_new_run(tmp_path):
+    config, data = settings("--out", tmp_path / "run", "--data", tmp_path / "data", "--epochs", 7, "--seed", 3)
+    assert (config.epochs, config.seed, data) == (7, 3, tmp_path / "data")
+
+
+def test_a_run_starts_from_another_with_its_shape_and_its_tree(tiny_run, tmp_path):
+    config, _ = settings("--out", tmp_path / "run", "--data", tmp_path, "--from", tiny_run.folder.path,
+                         "--round-epochs", 2)
+    assert config.model == tiny_run.config.model
+    assert (config.epochs, config.round_epochs) == (0, 2)
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    ([], "train needs --data"),
+    (["--data", "d", "--interest", "history"], "--interest belongs to test-time training"),
+    (["--data", "d", "--control", "real"], "--control belongs to test-time training"),
+    (["--data", "d", "--phi", "0.5"], "name it with --from")])
+def test_flags_that_lack_another_are_refused(tmp_path, words, said):
+    with pytest.raises(ConfigError, match=said):
+        settings("--out", tmp_path, *words)
