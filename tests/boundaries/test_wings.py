@@ -76,6 +76,7 @@ def test_imports_stay_within_the_packages_below(package):
 
 @pytest.mark.parametrize("package", WINGS)
 def test_every_module_has_a_test_of_its_name_in_the_mirrored_wing(package):
-    wanted = {(*parts[:-1], f"test_{parts[-1].strip('_')}.py") for _, parts in modules(package) if parts[-1] != "__init__"}
+    wanted = {(*parts[:-1], f"test_{parts[-1].strip('_')}.py") for _, parts in modules(package)
+              if parts[-1] != "__init__"}
     missing = ["/".join(parts) for parts in sorted(wanted) if not (ROOT / "tests" / package).joinpath(*parts).exists()]
     assert not missing
