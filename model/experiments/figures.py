@@ -35,6 +35,12 @@ def summary(values: Sequence[float | None]) -> Summary | None:
     return Summary(float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else None, len(known))
 
 
+def change_percent(values: Sequence[float | None], bases: Sequence[float | None]) -> Summary | None:
+    """Summary of the changes in percent, seed by seed; None if a value is undefined, or a base is undefined or 0."""
+    return summary([100 * (value / base - 1) if value is not None and base else None
+                    for value, base in zip(values, bases, strict=True)])
+
+
 def text(of: Summary | None, form: str = ".4f") -> str:
     """A summary as text, or a dash."""
     return of.text(form) if of is not None else "–"

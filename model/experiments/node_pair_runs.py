@@ -12,7 +12,7 @@ from model.data.load import load_dataset
 from model.evaluation.quality import quality
 from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
-from model.experiments.figures import summary, table, text, to_json
+from model.experiments.figures import change_percent, summary, table, text, to_json
 from model.training.checkpoint import RunFolder
 from model.training.trainer import Trainer, new_trainer
 from model.training.warm_start import continued
@@ -69,8 +69,7 @@ def report(done: Sequence[Done]) -> Report:
               for arm in NAMES}
     rows, lines = [], []
     for arm, name in NAMES.items():
-        gains = {figure: summary([100 * (a / b - 1) if b else None for a, b in
-                                  zip(values["pairs"][figure], values[arm][figure], strict=True)])
+        gains = {figure: change_percent(values["pairs"][figure], values[arm][figure])
                  for figure in FIGURES if arm != "pairs"}
         rows.append({"name": name, **{figure: to_json(summary(values[arm][figure])) for figure in FIGURES},
                      "pairs_change_percent": {figure: to_json(gain) for figure, gain in gains.items()}})
@@ -85,8 +84,9 @@ def report(done: Sequence[Done]) -> Report:
                                                 "found": [result["found"] for result in results]})
 
 
-def _figure(measured: Mapping[str, Any], name: str) -> float:
-    return monn_runs.entropy({"quality": measured}) if name == "ne" else float(measured[name])
+def _figure(measured: Mapping[str, Any], name: str) -> float | None:
+    value: float | None = monn_runs.entropy({"quality": measured}) if name == "ne" else measured[name]
+    return value
 
 
 TABLE = Experiment("test-time", "test-time training of MoNN against its two controls", monn_runs.check_log,

@@ -21,7 +21,7 @@ from model.evaluation.recall import RecallQueries
 from model.evaluation.served_quality import served_quality
 from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
-from model.experiments.figures import by_slug, summary, table, text, to_json
+from model.experiments.figures import Summary, by_slug, change_percent, summary, table, text, to_json
 from model.export.seal import export
 from model.training.checkpoint import RunFolder
 from model.training.trainer import train
@@ -30,6 +30,9 @@ from model.tree.k_means import default_branching
 KIND = "served"
 KEEPS = 0.99
 """Share of the two towers' Recall@100 that EBR has to keep: its row is the cheapest probe that does."""
+
+UNDEFINED: dict[str, Any] = {"recall@20": None, "recall@100": None, "flops": None}
+"""Stands for a probe where no test user defines a recall."""
 
 SMALL, TOWERS = SIZES["small"], replace(SIZES["small"], over_arch="dot")
 ROWS: dict[str, tuple[str, MoNNConfig, MoNNConfig | None, str, str]] = {
@@ -102,26 +105,31 @@ def report(done: Sequence[Done]) -> Report:
 def _row(name: str, own: Sequence[Mapping[str, Any]], towers: Sequence[Mapping[str, Any]], theory: str,
          paper: str) -> dict[str, Any]:
     ne = [monn_runs.entropy(result) for result in own]
-    changes = [100 * (a / monn_runs.entropy(b) - 1) for a, b in zip(ne, towers, strict=True)]
+    changes = change_percent(ne, [monn_runs.entropy(result) for result in towers])
     beams, exact = ([result["served"][how] for result in own] for how in ("beam", "exhaustive"))
-    return {"name": name, "theory": theory, "paper": paper, "ne": summary(ne), "ne_change": summary(changes),
+    return {"name": name, "theory": theory, "paper": paper, "ne": summary(ne), "ne_change": changes,
             **{f"recall@{k}": summary([result["quality"][f"recall@{k}"] for result in own]) for k in (20, 100)},
             **{f"beam_recall@{k}": summary([beam[f"recall@{k}"] for beam in beams]) for k in (20, 100)},
             "overlap": summary([beam["overlap@100"] for beam in beams]),
-            "cost": summary([whole["flops"] / 1e6 for whole in exact]), "ms": summary([whole["ms"] for whole in exact]),
-            "beam_cost": summary([beam["flops"] / 1e6 for beam in beams]),
+            "cost": _mega(exact), "ms": summary([whole["ms"] for whole in exact]),
+            "beam_cost": _mega(beams),
             "beam_ms": summary([beam["ms"] for beam in beams])}
+
+
+def _mega(measured: Sequence[Mapping[str, Any]]) -> Summary | None:
+    """Arithmetic in MFLOP."""
+    return summary([one["flops"] / 1e6 if one["flops"] is not None else None for one in measured])
 
 
 def _ebr(towers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The cheapest probe of each seed that keeps enough recall; its cost is in the column of the beam's cost."""
-    chosen = [next(probe for probe in result["quality"]["ebr"]
-                   if probe["recall@100"] >= KEEPS * result["quality"]["recall@100"]) for result in towers]
+    chosen = [next((probe for probe in result["quality"]["ebr"]
+                    if probe["recall@100"] >= KEEPS * result["quality"]["recall@100"]), UNDEFINED) for result in towers]
     none = summary([None])
     return {"name": "EBR", "theory": "M_TS x I", "paper": "+0.03 %, 0.5x", "ne": none, "ne_change": none,
             **{f"recall@{k}": none for k in (20, 100)},
             **{f"beam_recall@{k}": summary([probe[f"recall@{k}"] for probe in chosen]) for k in (20, 100)},
-            "overlap": none, "cost": none, "beam_cost": summary([probe["flops"] / 1e6 for probe in chosen]), "ms": none,
+            "overlap": none, "cost": none, "beam_cost": _mega(chosen), "ms": none,
             "beam_ms": none}
 
 

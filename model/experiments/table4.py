@@ -9,7 +9,7 @@ from typing import Any
 from model.config import HillConfig
 from model.experiments import monn_runs
 from model.experiments.cells import Done, Experiment, Report
-from model.experiments.figures import by_slug, summary, table, text, to_json
+from model.experiments.figures import by_slug, change_percent, summary, table, text, to_json
 from model.export.beam_tuning import TARGET_OVERLAP
 
 _END = HillConfig().sharpness[1]
@@ -36,7 +36,7 @@ def report(done: Sequence[Done]) -> Report:
     for slug, (name, _, paper) in VARIANTS.items():
         own = results[slug]
         ne = [monn_runs.entropy(result) for result in own]
-        change = summary([100 * (a / b - 1) for a, b in zip(ne, everything, strict=True)])
+        change = change_percent(ne, everything)
         needed = {nodes: summary([monn_runs.percent_for(r, "joint", nodes) for r in own])
                   for nodes in ("scorer", "oracle")}
         rows.append({"name": name, "ne": to_json(summary(ne)), "change": to_json(change), "paper": paper or None,

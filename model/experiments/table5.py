@@ -8,7 +8,7 @@ from typing import Any
 
 from model.experiments import monn_runs
 from model.experiments.cells import Done, Experiment, Report
-from model.experiments.figures import by_slug, summary, table, text, to_json
+from model.experiments.figures import by_slug, change_percent, summary, table, text, to_json
 from model.export.beam_tuning import TARGET_OVERLAP
 
 TREES = {"posthoc": "k-means afterwards (control)", "em": "HILL (EM)", "joint": "HILL"}
@@ -29,7 +29,7 @@ def report(done: Sequence[Done]) -> Report:
         own = results[f"monn-{tree}"]
         ne = [monn_runs.entropy(result) for result in own]
         figures = {"ne": summary(ne),
-                   "change": summary([100 * (a / b - 1) for a, b in zip(ne, control, strict=True)]),
+                   "change": change_percent(ne, control),
                    **{f"recall@{k}": summary([r["quality"][f"recall@{k}"] for r in own]) for k in (20, 100)},
                    **{f"percent_{nodes}": summary([monn_runs.percent_for(r, tree, nodes) for r in own])
                       for nodes in ("scorer", "oracle")}}

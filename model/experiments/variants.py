@@ -11,7 +11,7 @@ from model.config import SIZES
 from model.data.load import load_dataset
 from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
-from model.experiments.figures import by_slug, summary, table, text, to_json
+from model.experiments.figures import by_slug, change_percent, summary, table, text, to_json
 from model.training.checkpoint import RunFolder
 from model.training.trainer import train
 
@@ -66,7 +66,7 @@ def report(done: Sequence[Done]) -> Report:
         own = results[slug]
         ne = [monn_runs.entropy(result) for result in own]
         figures = {"ne": summary(ne),
-                   "change": summary([100 * (a / b - 1) for a, b in zip(ne, first, strict=True)]),
+                   "change": change_percent(ne, first),
                    **{f"recall@{k}": summary([r["quality"][f"recall@{k}"] for r in own]) for k in (20, 100)},
                    **{f"overlap_{nodes}": summary([monn_runs.overlap_at(r, changes["tree"], nodes, SHARE) for r in own])
                       for nodes in ("scorer", "oracle")}}

@@ -278,10 +278,14 @@ def _sealed(now: _OpenBundle, new: _OpenBundle, limits: GateLimits) -> list[Meas
 
 
 def _quality(opened: Bundle) -> dict[str, float]:
-    """Recall of the exhaustive search, and overlap of the default beam, where evaluation.json has them."""
+    """Recall of the exhaustive search, and overlap of the default beam, where evaluation.json has them.
+
+    A recall without a test user is null there, and left out here.
+    """
     evaluation = opened.files.json(layout.EVALUATION)
     entries = evaluation if isinstance(evaluation, dict) else {}
-    found = {f"{name}, sealed": float(value) for name, value in entries.items() if name.startswith("recall@")}
+    found = {f"{name}, sealed": float(value) for name, value in entries.items()
+             if name.startswith("recall@") and value is not None}
     overlap = read_curve(opened).default.overlap
     return found if overlap is None else found | {_OVERLAP: overlap}
 

@@ -4,11 +4,9 @@ The tensors of these tests are tiny, so a second thread only waits for the first
 """
 
 from dataclasses import replace
-from functools import cache
 
 import pytest
 import torch
-from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from model.data.load import load_dataset
 from model.sources import synthetic
@@ -22,14 +20,6 @@ from tests.model.worlds import impressions
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_registry():
-    """torch.onnx parses its library of operators anew for every graph, which takes longer than exporting a tiny one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
-        yield
 
 
 @pytest.fixture(scope="session")

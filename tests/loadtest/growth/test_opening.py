@@ -24,4 +24,4 @@ def test_words_have_the_figures_in_mebibytes():
 def test_opening_says_why_when_there_is_no_bundle(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["loadtest", "opening", "--bundle", str(tmp_path / "nowhere")])
     assert main() == 1
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from loadtest.processes.service_process import TOKEN, ServiceProcess, service_en
 
 
 def test_environment_has_no_settings_but_those_given(monkeypatch):
-    for name in ("RETRIEVAL_PORT", "REDIS_URL", "PROMETHEUS_MULTIPROC_DIR"):
+    for name in ("RETRIEVAL_PORT", "REDIS_URL"):
         monkeypatch.setenv(name, "of this shell")
     monkeypatch.setenv("KEPT", "yes")
     environment = service_environment(RETRIEVAL_MAX_TOP_K="10")

@@ -14,3 +14,10 @@ def test_the_pairs_are_compared_with_every_other_arm():
     assert {name: change["mean"] for name, change in changes.items()} == pytest.approx({
         "before": -20.0, "control: real pairs alone": 100 * (0.8 / 0.9 - 1), "control: random nodes": -50.0})
     assert "12 at level 2, 3 at level 1" in made.markdown
+
+
+def test_figures_that_the_test_events_do_not_define_are_left_blank():
+    quality = {"ne": {"click": None}, "recall@20": None, "recall@100": 0.3}
+    made = report(done({"monn-em-test-time": [{**dict.fromkeys(NAMES, quality), "found": {"level 1": 3}}]}))
+    assert {row["ne"] for row in made.data["rows"]} == {row["recall@20"] for row in made.data["rows"]} == {None}
+    assert {row["recall@100"]["mean"] for row in made.data["rows"]} == {0.3}

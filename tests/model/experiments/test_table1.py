@@ -22,3 +22,12 @@ def test_models_are_compared_with_the_two_towers_and_ebr_is_its_cheapest_good_pr
     assert rows["MoNN Large"]["cost"]["mean"] == pytest.approx(4.0)
     assert rows["EBR"]["beam_cost"]["mean"] == pytest.approx(3.0)
     assert rows["EBR"]["ne"] is None
+
+
+def test_figures_that_no_test_user_defines_are_left_blank():
+    undefined = {"quality": {"ne": {"click": None}, "recall@20": None, "recall@100": None, "ebr": []},
+                 "served": {how: {"recall@20": None, "recall@100": None, "flops": None, "ms": None, "overlap@100": None}
+                            for how in ("beam", "exhaustive")}}
+    made = report(done({slug: [undefined] for slug in ROWS}))
+    assert {row["ne"] for row in made.data["rows"]} == {row["cost"] for row in made.data["rows"]} == {None}
+    assert made.markdown.count("| – |") > 10

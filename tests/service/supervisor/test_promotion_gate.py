@@ -79,11 +79,18 @@ def test_bundle_fails_by_latency_when_its_beam_is_wide(tmp_path):
 @pytest.mark.parametrize(("evaluation", "worse"), [
     ({"recall@20": 0.1, "recall@100": 0.3}, set()),
     ({"recall@20": 0.097, "recall@100": 0.2}, {"recall@100, sealed"}),
-    ({"recall@20": 0.1}, {"recall@100, sealed"})])
+    ({"recall@20": 0.1}, {"recall@100, sealed"}),
+    ({"recall@20": 0.1, "recall@100": None}, {"recall@100, sealed"})])
 def test_bundle_fails_by_recall_when_less_was_sealed(tiny_bundle, tmp_path, evaluation, worse):
     for name, quality in (("current", {"recall@20": 0.1, "recall@100": 0.3}), ("candidate", evaluation)):
         reseal(tiny_bundle, tmp_path / name, sealed_quality(**quality))
     assert failed(compare(tmp_path / "candidate", tmp_path / "current", REQUESTS, LIMITS)) == worse
+
+
+def test_recall_is_not_compared_when_the_current_bundle_has_no_test_user(tiny_bundle, tmp_path):
+    for name, recall in (("current", None), ("candidate", 0.1)):
+        reseal(tiny_bundle, tmp_path / name, sealed_quality(**{"recall@20": recall}))
+    assert failed(compare(tmp_path / "candidate", tmp_path / "current", REQUESTS, LIMITS)) == set()
 
 
 def test_bundle_fails_by_overlap_when_less_was_sealed(tiny_bundle, tmp_path):
