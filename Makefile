@@ -18,7 +18,7 @@ P99_MS ?= 100
 ERROR_SHARE ?= 0.001
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo load test lint promtool lock up down lab chaos soak clean
+.PHONY: help setup demo load test lint promtool lock up down long lab chaos soak clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -63,6 +63,9 @@ up:  ## the whole stack in containers, with a bundle of a synthetic world where 
 
 down:  ## ends the stack; its bundles and metrics stay in their volumes
 	$(COMPOSE) --profile load --profile train down
+
+long: setup  ## whole tables of experiments on a small world, some minutes
+	$(RUN) -m pytest -m long
 
 lab: setup  ## tests of the stack on the engine that DOCKER_HOST names, or the local one
 	$(RUN) -m pytest -m lab -rP tests/docker

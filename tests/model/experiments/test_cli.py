@@ -33,6 +33,7 @@ def test_a_table_is_written_with_its_json_and_plot(log, out, name, rows, plot):
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "rows"), [("table1", 8), ("variants", 8)])
 def test_a_table_of_models_is_written(log, tmp_path, name, rows):
     printed = experiment(name, "--data", log, "--seeds", 1, "--out", tmp_path, "--small")

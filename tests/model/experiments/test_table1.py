@@ -1,8 +1,9 @@
-"""Table 1 from planted results."""
+"""Table 1 from planted results, and its cheapest row from a log."""
 
 import pytest
 
-from model.experiments.table1 import ROWS, report
+from model.experiments.cells import Cell
+from model.experiments.table1 import ROWS, configurations, report, run
 from tests.model.experiments.tables import done
 
 
@@ -31,3 +32,14 @@ def test_figures_that_no_test_user_defines_are_left_blank():
     made = report(done({slug: [undefined] for slug in ROWS}))
     assert {row["ne"] for row in made.data["rows"]} == {row["cost"] for row in made.data["rows"]} == {None}
     assert made.markdown.count("| – |") > 10
+
+
+def test_a_row_is_trained_exported_and_asked_through_its_beam(log, tmp_path):
+    (kind, slug, settings), *others = configurations(log, small=True)
+    assert [slug, *(other[1] for other in others)] == list(ROWS)
+    result = run(Cell(kind, slug, settings, 0), log, tmp_path)
+    assert 0 < result["served"]["beam"]["flops"] < result["served"]["exhaustive"]["flops"]
+    assert 0 < result["served"]["beam"]["overlap@100"] <= 1
+    assert result["quality"]["ebr"]
+    rows = report(done({name: [result] for name in ROWS})).data["rows"]
+    assert {row["ne_change"]["mean"] for row in rows if row["name"] != "EBR"} == {0.0}
