@@ -47,7 +47,7 @@ def _target(part: Part, field: pa.Field, found: pa.DataType) -> pa.DataType:
         found = found.value_type
     is_whole = pa.types.is_integer(found) or is_key
     if pa.types.is_list(wanted):
-        is_list = pa.types.is_list(found) or pa.types.is_large_list(found)
+        is_list = pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found)
         target = wanted if is_list and (_is_value(found.value_type) or pa.types.is_null(found.value_type)) else None
     elif pa.types.is_string(wanted):
         target = wanted if _is_value(found) else None
@@ -58,7 +58,8 @@ def _target(part: Part, field: pa.Field, found: pa.DataType) -> pa.DataType:
     elif found == wanted:
         target = wanted
     else:
-        target = pa.int64() if is_whole or pa.types.is_boolean(found) else None
+        is_label = wanted == pa.int8() and pa.types.is_boolean(found)
+        target = pa.int64() if is_whole or is_label else None
     if pa.types.is_null(found):  # nothing but nulls, as pandas writes it
         return pa.float64() if pa.types.is_floating(wanted) else pa.int64() if pa.types.is_integer(wanted) else wanted
     if target is None:
@@ -71,7 +72,8 @@ def _is_value(found: pa.DataType) -> bool:
     """Whether ids and categorical values may have this type."""
     if pa.types.is_dictionary(found):
         found = found.value_type
-    return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_integer(found))
+    return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
+                or pa.types.is_integer(found))
 
 
 def _check_utf8(path: Path, name: str, column: pa.Array, first_row: int) -> None:
