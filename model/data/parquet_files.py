@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
@@ -54,12 +55,13 @@ def refuse(path: Path, column: str, row: int, value: object, fact: str, remedy: 
     raise DataError(f"{path}: column {column!r}, row {row}: value {value!r:.80} {fact}; {remedy}")
 
 
-def open_parquet(path: Path, *, int96_unit: str = "ns") -> pq.ParquetFile:
+def open_parquet(path: Path, *, int96_unit: str = "ns", text: pa.DataType | None = None) -> pq.ParquetFile:
     """Opens one Parquet file; page checksums are verified where the writer stored any.
 
     Args:
         path: of the file.
         int96_unit: that times of the old type INT96 are read in.
+        text: type that text columns are read in instead of their own.
 
     Raises:
         DataError: it does not exist or is not Parquet.
@@ -67,7 +69,8 @@ def open_parquet(path: Path, *, int96_unit: str = "ns") -> pq.ParquetFile:
     if not path.is_file():
         raise DataError(f"{path} does not exist; a data folder needs it (docs/data.md)")
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True, coerce_int96_timestamp_unit=int96_unit)
+        return pq.ParquetFile(path, page_checksum_verification=True, coerce_int96_timestamp_unit=int96_unit,
+                              binary_type=text)
     except READ_ERRORS as error:
         raise DataError(f"{path} is not a Parquet file: {one_line(error)}; write it again") from error
 
@@ -122,14 +125,54 @@ def read_columns(path: Path, file: pq.ParquetFile, columns: Sequence[str]) -> pa
 
 
 def damage(path: Path, file: pq.ParquetFile, columns: Sequence[str], error: Exception) -> DataError:
-    """The error of pages that cannot be decoded, with the first column that has any."""
+    """The error of pages that cannot be decoded, with the first column that has any.
+
+    Raises:
+        DataError: the pages are sound, but hold text that is not UTF-8.
+    """
     for name in columns:
         try:
             file.read(columns=[name])
         except READ_ERRORS as of_column:
+            if "UTF8" in str(of_column):
+                _refuse_text(path, name)
             return DataError(f"{path}: column {name!r} cannot be read: {one_line(of_column)}; the file is damaged: "
                              "write it again")
     return DataError(f"{path} cannot be read: {one_line(error)}; the file is damaged: write it again")
+
+
+def _refuse_text(path: Path, column: str) -> None:
+    """Refuses the first text of a column that is not UTF-8.
+
+    pyarrow fails on the whole of a dictionary-encoded column with such a value, unless it is told to read plain values.
+    """
+    with open_parquet(path, text=pa.large_binary()) as file:
+        row = 0
+        for chunk in file.read(columns=[column]).column(0).chunks:
+            check_utf8(path, column, chunk, row)
+            row += len(chunk)
+
+
+def check_utf8(path: Path, name: str, column: pa.Array, first_row: int) -> None:
+    """Refuses text that is not UTF-8, which Parquet files may hold although their schema promises text."""
+    try:
+        column.validate(full=True)
+        return
+    except pa.ArrowInvalid as error:
+        fault = error
+    texts = pc.list_flatten(column) if is_list(column.type) else column
+    for at, raw in enumerate(texts.cast(pa.large_binary())):
+        try:
+            (raw.as_py() or b"").decode()
+        except UnicodeDecodeError:
+            row = pc.list_parent_indices(column)[at].as_py() if is_list(column.type) else at
+            refuse(path, name, first_row + row, raw.as_py(), "is not UTF-8", "write it as UTF-8")
+    raise DataError(f"{path}: column {name!r} cannot be read: {one_line(fault)}; the file is damaged: write it again")
+
+
+def is_list(found: pa.DataType) -> bool:
+    """Whether a column of this type can stand for lists."""
+    return bool(pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found))
 
 
 def one_line(error: Exception) -> str:

@@ -4,15 +4,9 @@ import pyarrow as pa
 import pytest
 
 from model.data.tables import DataError
-from tests.model.data.logs import brought_in
+from tests.model.data.logs import brought_in, latin_1
 
 NOT_UTF8 = b"caf\xe9"
-
-
-def latin_1(values):
-    """A string array of bytes that need not be UTF-8."""
-    raw = pa.array(values, pa.binary())
-    return pa.Array.from_buffers(pa.string(), len(raw), raw.buffers(), raw.null_count)
 
 
 @pytest.mark.parametrize(("table", "column", "values", "row"), [
