@@ -20,6 +20,8 @@ from model.data.tables import DataError
 
 READ_ERRORS = (OSError, pa.ArrowException)
 
+_STRAY = "write it again or, if it is not part of the table, remove it from the folder or let its name begin with _"
+
 _MISSING = {"user_id": "give the column of user ids this name", "ad_id": "give the column of ad ids this name",
             "timestamp": "add it, 0 throughout if the log has no times"}
 
@@ -55,13 +57,15 @@ def refuse(path: Path, column: str, row: int, value: object, fact: str, remedy: 
     raise DataError(f"{path}: column {column!r}, row {row}: value {value!r:.80} {fact}; {remedy}")
 
 
-def open_parquet(path: Path, *, int96_unit: str = "ns", text: pa.DataType | None = None) -> pq.ParquetFile:
+def open_parquet(path: Path, *, int96_unit: str = "ns", text: pa.DataType | None = None,
+                 remedy: str = "write it again") -> pq.ParquetFile:
     """Opens one Parquet file; page checksums are verified where the writer stored any.
 
     Args:
         path: of the file.
         int96_unit: that times of the old type INT96 are read in.
         text: type that text columns are read in instead of their own.
+        remedy: said where it is not Parquet.
 
     Raises:
         DataError: it does not exist or is not Parquet.
@@ -72,7 +76,21 @@ def open_parquet(path: Path, *, int96_unit: str = "ns", text: pa.DataType | None
         return pq.ParquetFile(path, page_checksum_verification=True, coerce_int96_timestamp_unit=int96_unit,
                               binary_type=text)
     except READ_ERRORS as error:
-        raise DataError(f"{path} is not a Parquet file: {one_line(error)}; write it again") from error
+        raise DataError(f"{path} is not a Parquet file: {one_line(error)}; {remedy}") from error
+
+
+def open_parts(path: Path, columns: Sequence[str]) -> list[Part]:
+    """Reads the footers of a table's files, in the order of their paths.
+
+    Args:
+        path: of the file or folder.
+        columns: that the names of folders may give.
+
+    Raises:
+        DataError: there is no such file or folder, or a file is not Parquet.
+    """
+    remedy = _STRAY if path.is_dir() else "write it again"
+    return [_open_part(file, keys, remedy) for file, keys in part_files(path, columns)]
 
 
 def part_files(path: Path, columns: Sequence[str]) -> list[tuple[Path, dict[str, str | None]]]:
@@ -93,9 +111,9 @@ def part_files(path: Path, columns: Sequence[str]) -> list[tuple[Path, dict[str,
     return sorted(parts, key=lambda part: part[0])
 
 
-def open_part(path: Path, keys: Mapping[str, str | None]) -> Part:
+def _open_part(path: Path, keys: Mapping[str, str | None], remedy: str) -> Part:
     """Reads the footer of one file; a column that both it and its folders have is the file's."""
-    with open_parquet(path) as file:
+    with open_parquet(path, remedy=remedy) as file:
         own = {name: value for name, value in keys.items() if name not in file.schema_arrow.names}
         old = frozenset(column.name for column in file.schema if column.physical_type == "INT96")
         return Part(path, file.metadata.num_rows, file.schema_arrow, own, old)

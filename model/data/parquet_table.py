@@ -22,8 +22,7 @@ from model.data.parquet_files import (
     Part,
     damage,
     open_parquet,
-    open_part,
-    part_files,
+    open_parts,
     read_columns,
     refuse,
     require,
@@ -47,7 +46,7 @@ class ParquetTable:
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path = path
-        self.parts = [open_part(file, keys) for file, keys in part_files(path, columns)]
+        self.parts = open_parts(path, columns)
         self._ends = list(accumulate(part.rows for part in self.parts))
         self.rows = self._ends[-1]
         for part in self.parts:
@@ -130,7 +129,7 @@ def has_column(path: Path, name: str) -> bool:
     Raises:
         DataError: as for `ParquetTable`.
     """
-    return any(name in open_part(file, keys).schema.names for file, keys in part_files(path, []))
+    return any(name in part.schema.names for part in open_parts(path, []))
 
 
 def _read(part: Part, file: pq.ParquetFile, name: str) -> pa.Array:

@@ -81,6 +81,23 @@ def test_a_folder_without_part_files_is_refused(tiny, tmp_path):
         parquet.write(source, tmp_path / "out")
 
 
+def test_a_file_in_a_folder_that_is_not_part_of_the_table_is_to_be_removed(tiny, tmp_path):
+    source = tiny.save(tmp_path / "log")
+    (source / "ads.parquet").unlink()
+    as_spark(tiny.tables["ads"], source / "ads.parquet", 2)
+    stray = source / "ads.parquet" / "README.md"
+    stray.write_text("Ads of May, made by the job `ads`.")
+    with pytest.raises(DataError, match=r"README.md is not a Parquet file: .* remove it from the folder or let its "
+                                        "name begin with _"):
+        parquet.write(source, tmp_path / "out")
+    stray.rename(stray.with_name("_README.md"))
+    parquet.write(source, tmp_path / "out")
+    stray = source / "events.parquet"
+    stray.write_text("clicks")
+    with pytest.raises(DataError, match=r"events.parquet is not a Parquet file: .*; write it again$"):
+        parquet.write(source, tmp_path / "out")
+
+
 @pytest.mark.parametrize(("table", "column"), [("users", "age"), ("ads", "brand"), ("events", "click")])
 def test_a_damaged_page_is_refused_with_file_and_column(tiny, tmp_path, table, column):
     source = tiny.save(tmp_path / "log")
