@@ -7,7 +7,7 @@ A folder is what Spark, Dask or Hive write: part files, `_SUCCESS` and other nam
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,7 +34,7 @@ class Part:
         path: of the file.
         rows: in the file.
         schema: its columns.
-        keys: columns that are encoded in the names of its folders, each with its one value.
+        keys: columns with one value throughout: those in the names of its folders, and absent optional ones, all null.
         int96: columns of times in the old type INT96.
     """
 
@@ -119,15 +119,16 @@ def _open_part(path: Path, keys: Mapping[str, str | None], remedy: str) -> Part:
         return Part(path, file.metadata.num_rows, file.schema_arrow, own, old)
 
 
-def require(part: Part, columns: Sequence[str]) -> None:
-    """Refuses a file that lacks a column or has it twice."""
+def require(part: Part, columns: Sequence[str], optional: Sequence[str]) -> Part:
+    """Refuses a file that lacks a column or has it twice; returns it with nulls for the optional columns it lacks."""
     found = [*part.schema.names, *part.keys]
     for name in columns:
-        if name not in found:
+        if name not in found and name not in optional:
             remedy = _MISSING.get(name, "add it, or take it out of features.json")
             raise DataError(f"{part.path}: column {name!r} is missing, the file has {found}; {remedy}")
         if found.count(name) > 1:
             raise DataError(f"{part.path}: column {name!r} appears twice; keep one")
+    return replace(part, keys={**part.keys, **dict.fromkeys(name for name in columns if name not in found)})
 
 
 def read_columns(path: Path, file: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
