@@ -1,8 +1,12 @@
 """Table 1 from planted results."""
 
+import shutil
+
+import pyarrow.parquet as pq
 import pytest
 
-from model.experiments.table1 import ROWS, report
+from model.experiments.table1 import ROWS, configurations, report
+from tests.model.data.logs import as_spark
 from tests.model.experiments.tables import done
 
 
@@ -22,3 +26,10 @@ def test_models_are_compared_with_the_two_towers_and_ebr_is_its_cheapest_good_pr
     assert rows["MoNN Large"]["cost"]["mean"] == pytest.approx(4.0)
     assert rows["EBR"]["beam_cost"]["mean"] == pytest.approx(3.0)
     assert rows["EBR"]["ne"] is None
+
+
+def test_the_rows_are_the_same_for_a_folder_of_ads_as_for_a_file(tmp_path, log):
+    shutil.copytree(log, tmp_path / "log")
+    (tmp_path / "log" / "ads.parquet").unlink()
+    as_spark(pq.read_table(log / "ads.parquet"), tmp_path / "log" / "ads.parquet", 3)
+    assert configurations(tmp_path / "log", False) == configurations(log, False)
