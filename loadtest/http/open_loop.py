@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
-import pyarrow.parquet as pq
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from index_store.bundle.files import BundleFiles
@@ -31,6 +31,8 @@ from index_store.bundle.layout import USER_IDS
 from index_store.bundle.manifest import BundleError
 from loadtest.http.client import drive, post, real_time_priority
 from loadtest.http.report import report_of_rate, table
+from model.data.checks import check_keys
+from model.data.parquet_table import ParquetTable
 from model.data.tables import ID_COLUMN, USERS, DataError
 
 _WARM_UP_RATE, _WARM_UP_SECONDS = 50.0, 1.0
@@ -192,11 +194,11 @@ def _users(bundle: Path | None, data: Path | None) -> NDArray[np.bytes_]:
     if bundle is not None:
         ids = BundleFiles(bundle, verify=False).array(USER_IDS, "S", (None,))
     else:
-        path = (data or Path()) / USERS
-        if not path.is_file():
-            raise DataError(f"{path} does not exist; name a folder that `python -m model data` wrote")
         column = ID_COLUMN["user"]
-        ids = np.array([user.encode() for user in pq.read_table(path, columns=[column])[column].to_pylist()])
+        table = ParquetTable((data or Path()) / USERS, [column])
+        users = table.column(pa.field(column, pa.string()))
+        check_keys(table, column, users, nullable=False)
+        ids = np.array([user.encode() for user in users.to_pylist()])
     if not len(ids):
         raise LoadError(f"{bundle or data} has no users; name one that has some")
     return np.random.default_rng(0).permutation(ids)

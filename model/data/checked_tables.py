@@ -61,7 +61,7 @@ class SideTable:
         """
         path = folder / TABLE[side]
         schema = side_schema(spec, side, targeting=side == "item" and has_column(path, TARGETING))
-        return cls(ParquetTable(path, schema.names), schema, spec)
+        return cls(ParquetTable(path, schema.names, optional=[TARGETING]), schema, spec)
 
     def columns(self) -> Iterator[tuple[pa.Field, pa.Array]]:
         """The columns in the order of the schema, checked; dense ones are float64. Predicates are not read here.

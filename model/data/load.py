@@ -5,10 +5,8 @@ Works by column, so that millions of users and ads fit in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -141,31 +139,25 @@ def _load_side(table: SideTable, side: Side) -> _Side:
     spec, targeting = table.spec, None
     vocabularies: dict[str, NDArray[np.bytes_]] = {}
     scales: dict[str, tuple[float, float]] = {}
-    dense = {name: np.empty(0, np.float32) for name in spec.fields(side, "dense")}
-    categorical = {name: np.empty(0, np.int32) for name in spec.fields(side, "categorical")}
+    dense_names, categorical_names = spec.fields(side, "dense"), spec.fields(side, "categorical")
+    dense = np.empty((len(ids), len(dense_names)), np.float32)
+    categorical = np.empty((len(ids), len(categorical_names)), np.int32)
     multi = {}
     for field, column in columns:
         name, sorted_column = f"{side}.{field.name}", column.take(order)
-        if field.name in dense:
-            scales[name], dense[field.name] = _standardise(sorted_column.to_numpy())
-        elif field.name in categorical:
-            vocabularies[name], categorical[field.name] = _fit_vocabulary(sorted_column)
+        if field.name in dense_names:
+            scales[name], dense[:, dense_names.index(field.name)] = _standardise(sorted_column.to_numpy())
+        elif field.name in categorical_names:
+            at = categorical_names.index(field.name)
+            vocabularies[name], categorical[:, at] = _fit_vocabulary(sorted_column)
         elif field.name == TARGETING:
             targeting = read_predicates(table.table.path, ids, sorted_column, spec)
         else:
             vocabularies[name], values = _fit_vocabulary(pc.list_flatten(sorted_column))
             lengths = pc.fill_null(pc.list_value_length(sorted_column), 0).to_numpy()
             multi[field.name] = Ragged.of_lengths(lengths, values)
-    features = Features(_matrix(len(ids), dense.values(), np.float32),
-                        _matrix(len(ids), categorical.values(), np.int32),
-                        tuple(multi[name] for name in spec.fields(side, "multi")))
+    features = Features(dense, categorical, tuple(multi[name] for name in spec.fields(side, "multi")))
     return _Side(ids, features, vocabularies, scales, targeting)
-
-
-def _matrix(rows: int, columns: Iterable[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
-    """Columns (N,) side by side: (N, number of columns), which may be 0."""
-    listed = list(columns)
-    return np.stack(listed, axis=1).astype(dtype, copy=False) if listed else np.empty((rows, 0), dtype)
 
 
 def _standardise(raw: NDArray[np.float64]) -> tuple[tuple[float, float], NDArray[np.float32]]:

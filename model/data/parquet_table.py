@@ -22,8 +22,7 @@ from model.data.parquet_files import (
     Part,
     damage,
     open_parquet,
-    open_part,
-    part_files,
+    open_parts,
     read_columns,
     refuse,
     require,
@@ -40,18 +39,17 @@ class ParquetTable:
     Args:
         path: of the file or folder.
         columns: the columns to read.
+        optional: those of them that are null in part files without them.
 
     Raises:
         DataError: there is no such file or folder, a file is not Parquet, or a column is missing or there twice.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+    def __init__(self, path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> None:
         self.path = path
-        self.parts = [open_part(file, keys) for file, keys in part_files(path, columns)]
+        self.parts = [require(part, columns, optional) for part in open_parts(path, columns)]
         self._ends = list(accumulate(part.rows for part in self.parts))
         self.rows = self._ends[-1]
-        for part in self.parts:
-            require(part, columns)
 
     def column(self, field: pa.Field) -> pa.Array:
         """A whole column in the type of `field`; dense values come as float64, labels as int8 or int64."""
@@ -130,7 +128,7 @@ def has_column(path: Path, name: str) -> bool:
     Raises:
         DataError: as for `ParquetTable`.
     """
-    return any(name in open_part(file, keys).schema.names for file, keys in part_files(path, []))
+    return any(name in part.schema.names for part in open_parts(path, []))
 
 
 def _read(part: Part, file: pq.ParquetFile, name: str) -> pa.Array:

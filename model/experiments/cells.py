@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from model.config import ConfigError
+from model.data.parquet_files import open_parquet, part_files
 
 CELLS = "cells"
 
@@ -136,17 +136,21 @@ class Results:
 def fingerprint(data: Path) -> str:
     """16 hex digits of the content of a data folder, independent of how a library encoded its files.
 
+    Files and tables count, be they one file or a folder of part files; other folders, such as `truth/`, do not.
+
     Raises:
         ConfigError: it is empty.
+        DataError: a table is not Parquet.
     """
-    digest, files = hashlib.sha256(), sorted(path for path in data.glob("*") if path.is_file())
+    digest, files = hashlib.sha256(), _files(data)
     if not files:
         raise ConfigError(f"{data} holds no data; name a folder that `python -m model data` wrote")
     for path in files:
-        digest.update(path.name.encode() + b"\0")
-        if path.suffix == ".parquet":
-            for batch in pq.ParquetFile(path).iter_batches():
-                digest.update(batch.serialize())
+        digest.update(path.relative_to(data).as_posix().encode() + b"\0")
+        if path.suffix == ".parquet" or path.parent != data:
+            with open_parquet(path) as file:
+                for batch in file.iter_batches():
+                    digest.update(batch.serialize())
         elif path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 for name in sorted(arrays.files):
@@ -154,6 +158,17 @@ def fingerprint(data: Path) -> str:
         else:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _files(data: Path) -> list[Path]:
+    """The files of a data folder, in order; a table that is a folder stands for its part files."""
+    files: list[Path] = []
+    for path in sorted(data.glob("*")):
+        if path.is_file():
+            files.append(path)
+        elif path.suffix == ".parquet":
+            files += [part for part, _ in part_files(path, [])]
+    return files
 
 
 def _read(file: Path) -> Mapping[str, Any]:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from model.config import ConfigError, TrainConfig
 from model.data.load import load_dataset
-from model.data.tables import ADS, TEST_EVENTS, read_spec
+from model.data.parquet_table import ParquetTable
+from model.data.tables import ADS, ID_COLUMN, TEST_EVENTS, read_spec
 from model.evaluation.quality import quality
 from model.evaluation.tree_quality import at_pairs, tree_curves
 from model.experiments.cells import Cell
@@ -48,7 +48,7 @@ def settings(data: Path, small: bool, **more: Any) -> dict[str, Any]:
     The tree has two levels with about the same number of children: a first level as wide as the default's would be
     scored whole, and hide the differences between trees.
     """
-    side = max(2, isqrt(pq.read_metadata(data / ADS).num_rows // LEAF_ITEMS))
+    side = max(2, isqrt(number_of_ads(data) // LEAF_ITEMS))
     common: dict[str, Any] = {"branching": [side, side]}
     if read_spec(data).negatives == "impressions":
         common["forget_share"] = 0.9  # an ad has few impressions there, and its fields say most
@@ -56,6 +56,15 @@ def settings(data: Path, small: bool, **more: Any) -> dict[str, Any]:
         common |= {"model": {"table_width": 8, "user_hidden": [16], "item_hidden": [16], "pair_hidden": [8], "dim": 4},
                    "batch_users": 128, "negatives": 24, "negative_pool": 200, "test_users": SMALL_TEST_USERS}
     return common | more
+
+
+def number_of_ads(data: Path) -> int:
+    """Rows of a log's table of ads.
+
+    Raises:
+        DataError: the table cannot be read.
+    """
+    return ParquetTable(data / ADS, [ID_COLUMN["item"]]).rows
 
 
 def config_of(cell: Cell) -> TrainConfig:

@@ -11,11 +11,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from model.config import SIZES, MoNNConfig
 from model.data.load import load_dataset
-from model.data.tables import ADS
 from model.evaluation.quality import quality
 from model.evaluation.recall import RecallQueries
 from model.evaluation.served_quality import served_quality
@@ -53,7 +50,7 @@ def configurations(data: Path, small: bool) -> list[tuple[str, str, dict[str, An
     common = monn_runs.settings(data, small)
     tiny = common.pop("model", {})
     if not small:
-        common["branching"] = list(default_branching(pq.read_metadata(data / ADS).num_rows))
+        common["branching"] = list(default_branching(monn_runs.number_of_ads(data)))
     finest = len(common["branching"])
 
     def shape(model: MoNNConfig) -> dict[str, Any]:

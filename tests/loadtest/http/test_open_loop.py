@@ -6,9 +6,11 @@ import socket
 import threading
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from loadtest.http import open_loop
+from tests.model.data.logs import as_spark
 from tests.service.service_process import ServiceProcess
 
 
@@ -118,3 +120,18 @@ def test_request_counts_as_unanswered_when_the_other_side_hangs_up(tiny_bundle, 
     assert status == 0
     assert report["rates"][0]["statuses"] == {"0": 10}
     assert report["rates"][0]["goodput"] == 0
+
+
+def test_users_are_read_when_they_are_numbers_in_a_folder_of_part_files(service, patient, tmp_path, capsys):
+    as_spark(pa.table({"user_id": [7, 8, 9]}), tmp_path / "users.parquet", 2)
+    status, report, _ = run(capsys, "--url", service.http.base_url, "--data", tmp_path, "--rates", "20", "--seconds",
+                            "0.5")
+    assert status == 0
+    assert report["rates"][0]["statuses"] == {"200": 10}
+
+
+def test_row_is_named_when_a_user_has_no_id(tmp_path, capsys):
+    as_spark(pa.table({"user_id": ["a", None]}), tmp_path / "users.parquet", 1)
+    status, _, printed = run(capsys, "--url", "http://127.0.0.1:1", "--data", tmp_path)
+    assert status == open_loop.CANNOT
+    assert "column 'user_id', row 1: value None is null" in printed

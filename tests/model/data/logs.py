@@ -1,6 +1,7 @@
 """Ways in which a test brings the tiny log in, damages it, or judges labels."""
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.data.load import load_dataset
@@ -22,6 +23,12 @@ def as_spark(table, folder, parts):
         pq.write_table(table.slice(part * size, size), folder / name)
         (folder / f".{name}.crc").write_bytes(b"crc")
     (folder / "_SUCCESS").touch()
+
+
+def latin_1(values):
+    """A string array of bytes that need not be UTF-8."""
+    raw = pa.array(values, pa.binary())
+    return pa.Array.from_buffers(pa.string(), len(raw), raw.buffers(), raw.null_count)
 
 
 def damage(path, column):

@@ -4,15 +4,9 @@ import pyarrow as pa
 import pytest
 
 from model.data.tables import DataError
-from tests.model.data.logs import brought_in
+from tests.model.data.logs import brought_in, latin_1
 
 NOT_UTF8 = b"caf\xe9"
-
-
-def latin_1(values):
-    """A string array of bytes that need not be UTF-8."""
-    raw = pa.array(values, pa.binary())
-    return pa.Array.from_buffers(pa.string(), len(raw), raw.buffers(), raw.null_count)
 
 
 @pytest.mark.parametrize(("table", "column", "values", "row"), [
@@ -46,4 +40,33 @@ def test_lists_of_nothing_are_read_as_empty(tiny, tmp_path):
     assert data.items.multi[0].indptr.tolist() == [0, 0, 0, 0, 0]
     tiny.change("ads", "tags", pa.array([[], None, [None], []], pa.list_(pa.null())))
     with pytest.raises(DataError, match=r"column 'tags', row 2: value None is null; drop it from the list"):
+        brought_in(tiny, tmp_path)
+
+
+def test_string_views_are_read_as_text(tiny, tmp_path):
+    tiny.change("ads", "brand", pa.array(["x", "y", None, "x"], pa.string_view()))
+    tiny.change("ads", "tags", pa.array([["new"], ["sale", "new"], None, []], pa.list_(pa.string_view())))
+    data = brought_in(tiny, tmp_path)
+    assert data.encoder.vocabularies["item.brand"].tolist() == [b"x", b"y"]
+    assert data.items.categorical[:, 0].tolist() == [2, 1, 0, 1]
+    assert [data.items.multi[0].row(row).tolist() for row in range(4)] == [[2, 1], [1], [], []]
+
+
+def test_a_string_view_that_is_not_utf8_is_refused_with_its_row(tiny, tmp_path):
+    raw = pa.array([b"x", NOT_UTF8, b"x", None], pa.binary_view())
+    tiny.change("ads", "brand", pa.Array.from_buffers(pa.string_view(), 4, raw.buffers(), 1))
+    with pytest.raises(DataError, match=r"ads.parquet: column 'brand', row 1: .*xe9' is not UTF-8; write it as UTF-8"):
+        brought_in(tiny, tmp_path)
+
+
+def test_lists_of_a_fixed_size_are_read(tiny, tmp_path):
+    tiny.change("ads", "tags", pa.array([["new", "hot"], None, ["sale", "new"], None], pa.list_(pa.string(), 2)))
+    data = brought_in(tiny, tmp_path)
+    assert data.encoder.vocabularies["item.tags"].tolist() == [b"hot", b"new", b"sale"]
+    assert [data.items.multi[0].row(row).tolist() for row in range(4)] == [[], [2, 1], [3, 2], []]
+
+
+def test_booleans_are_labels_and_not_times(tiny, tmp_path):
+    tiny.change("events", "timestamp", pa.array([True, False, True, True, False]))
+    with pytest.raises(DataError, match="'timestamp' has type bool, which cannot be read as int64; convert it"):
         brought_in(tiny, tmp_path)

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -156,3 +158,26 @@ def test_a_table_is_refused_when_it_is_empty(tiny, tmp_path):
     with pytest.raises(DataError, match="holds no row"):
         load_dataset(tiny.save(tmp_path))
     assert pq.read_metadata(tmp_path / "ads.parquet").num_rows == 0
+
+
+def test_loading_holds_the_features_of_a_side_once(tmp_path):
+    rows, columns = 20_000, 100
+    names = [f"f{column}" for column in range(columns)]
+    spec = FeatureSpec(user_fields=tuple(FieldSpec(name, "categorical" if at % 2 else "dense")
+                                         for at, name in enumerate(names)),
+                       item_fields=(), tasks=(TaskSpec("click"),), negatives="sampled",
+                       key_families=(KeyFamily("same_ad", "ad_id", "match"),))
+    ids = pa.array([f"u{row}" for row in range(rows)])
+    values = {name: pa.array((np.arange(rows) + at) % 7) for at, name in enumerate(names)}
+    write_folder(tmp_path, spec, pa.table({"user_id": ids, **values}), pa.table({"ad_id": ["a"]}),
+                 pa.table({"user_id": ["u0"], "ad_id": ["a"], "timestamp": [0], "click": [1]}))
+    load_dataset(tmp_path)  # imports and caches
+    tracemalloc.start()
+    try:
+        data = load_dataset(tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    held = data.users.dense.nbytes + data.users.categorical.nbytes
+    assert held == 4 * rows * columns
+    assert peak < 1.4 * held  # with the columns kept beside the matrices: twice

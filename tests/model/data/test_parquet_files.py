@@ -10,7 +10,7 @@ from model.data.load import load_dataset
 from model.data.parquet_files import open_parquet, read_columns
 from model.data.tables import DataError
 from model.sources import parquet
-from tests.model.data.logs import as_spark, brought_in, damage
+from tests.model.data.logs import as_spark, brought_in, damage, latin_1
 
 
 def test_folders_of_part_files_are_read_as_one_table(tiny, tmp_path):
@@ -81,6 +81,23 @@ def test_a_folder_without_part_files_is_refused(tiny, tmp_path):
         parquet.write(source, tmp_path / "out")
 
 
+def test_a_file_in_a_folder_that_is_not_part_of_the_table_is_to_be_removed(tiny, tmp_path):
+    source = tiny.save(tmp_path / "log")
+    (source / "ads.parquet").unlink()
+    as_spark(tiny.tables["ads"], source / "ads.parquet", 2)
+    stray = source / "ads.parquet" / "README.md"
+    stray.write_text("Ads of May, made by the job `ads`.")
+    with pytest.raises(DataError, match=r"README.md is not a Parquet file: .* remove it from the folder or let its "
+                                        "name begin with _"):
+        parquet.write(source, tmp_path / "out")
+    stray.rename(stray.with_name("_README.md"))
+    parquet.write(source, tmp_path / "out")
+    stray = source / "events.parquet"
+    stray.write_text("clicks")
+    with pytest.raises(DataError, match=r"events.parquet is not a Parquet file: .*; write it again$"):
+        parquet.write(source, tmp_path / "out")
+
+
 @pytest.mark.parametrize(("table", "column"), [("users", "age"), ("ads", "brand"), ("events", "click")])
 def test_a_damaged_page_is_refused_with_file_and_column(tiny, tmp_path, table, column):
     source = tiny.save(tmp_path / "log")
@@ -108,3 +125,20 @@ def test_columns_of_an_open_file_name_their_damage(tmp_path):
     damage(path, "b")
     with open_parquet(path) as file, pytest.raises(DataError, match="column 'b' cannot be read"):
         read_columns(path, file, ["a", "b"])
+
+
+@pytest.mark.parametrize("index", [pa.int8(), pa.int16(), pa.int32()])
+@pytest.mark.parametrize(("table", "column", "codes"), [("ads", "brand", [0, None, 1, 0]),
+                                                        ("events", "ad_id", [0, 0, 1, 0, 0])])
+def test_text_that_is_not_utf8_is_named_by_its_row_in_a_dictionary(tiny, tmp_path, table, column, codes, index):
+    values = latin_1([b"a", b"caf\xe9"])
+    tiny.change(table, column, pa.DictionaryArray.from_arrays(pa.array(codes, index), values))
+    with pytest.raises(DataError, match=rf"{table}.parquet: column '{column}', row 2: .*xe9' is not UTF-8; write it"):
+        brought_in(tiny, tmp_path)
+
+
+def test_text_that_is_not_utf8_is_named_by_its_row_in_lists_of_a_dictionary(tiny, tmp_path):
+    words = pa.DictionaryArray.from_arrays(pa.array([0, 0, 1], pa.int8()), latin_1([b"new", b"caf\xe9"]))
+    tiny.change("ads", "tags", pa.ListArray.from_arrays(pa.array([0, 1, 1, 3, 3], pa.int32()), words))
+    with pytest.raises(DataError, match=r"ads.parquet: column 'tags', row 2: .*xe9' is not UTF-8; write it as UTF-8"):
+        brought_in(tiny, tmp_path)

@@ -1,9 +1,13 @@
 """Table 1 from planted results, and its cheapest row from a log."""
 
+import shutil
+
+import pyarrow.parquet as pq
 import pytest
 
 from model.experiments.cells import Cell
 from model.experiments.table1 import ROWS, configurations, report, run
+from tests.model.data.logs import as_spark
 from tests.model.experiments.tables import done
 
 
@@ -43,3 +47,10 @@ def test_a_row_is_trained_exported_and_asked_through_its_beam(log, tmp_path):
     assert result["quality"]["ebr"]
     rows = report(done({name: [result] for name in ROWS})).data["rows"]
     assert {row["ne_change"]["mean"] for row in rows if row["name"] != "EBR"} == {0.0}
+
+
+def test_the_rows_are_the_same_for_a_folder_of_ads_as_for_a_file(tmp_path, log):
+    shutil.copytree(log, tmp_path / "log")
+    (tmp_path / "log" / "ads.parquet").unlink()
+    as_spark(pq.read_table(log / "ads.parquet"), tmp_path / "log" / "ads.parquet", 3)
+    assert configurations(tmp_path / "log", False) == configurations(log, False)
