@@ -1,4 +1,4 @@
-"""Encodes the user of a query: the stored features, those that the request replaces, and what targeting reads."""
+"""User encoder: a user's stored features, those that the request replaces, and the attributes that targeting reads."""
 
 from __future__ import annotations
 
