@@ -91,7 +91,7 @@ def run(cell: Cell, data: Path, work: Path, teacher: str = "") -> Mapping[str, A
 
 
 def entropy(result: Mapping[str, Any]) -> float:
-    """NE of the first task on the test events; on a log of positives the sampled one.
+    """NE of the first task on the test events; on a log of positives with sampled negatives.
 
     Raises:
         ConfigError: it is undefined.

@@ -1,4 +1,4 @@
-"""ONNX graphs of the dense layers, and these graphs as functions that a search can call."""
+"""ONNX graphs of the dense layers: their export, and functions that run them in a search."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def onnx_user_tower(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.fl
 
 
 class _Part(nn.Module):
-    """The towers of one side, of all layers, followed by the part of the folded network that depends on them alone."""
+    """One side's towers, of all layers, followed by the part of the folded network that depends on them alone."""
 
     def __init__(self, model: MoNN, folded: FoldedNetwork, side: Literal["user", "item"]) -> None:
         super().__init__()
