@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     user_cache: bool = Field(default=True, description="whether user embeddings are cached, here and in Redis")
     user_cache_entries: int = Field(default=50_000, ge=1, description="embeddings that each worker keeps in memory")
     redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL",
-                                        description="the shared cache; without it each worker's own cache serves alone")
+                                        description="the shared cache; without it each worker has only its own cache")
     redis_password_file: Path | None = Field(default=None, description="file with the password of Redis, read for "
                                                                        "every new connection")
     redis_timeout_ms: float = Field(default=20.0, gt=0, description="time that a request waits for Redis at most; one "
@@ -178,7 +178,7 @@ def read_settings(overrides: Mapping[str, Any]) -> Settings:
     names, links = {variable(name) for name in Settings.model_fields}, service_links(os.environ)
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name not in names | links:
-            raise SettingsError(f"{name} is set, but there is no such setting; there are {', '.join(sorted(names))}")
+            raise SettingsError(f"{name} is set, but is not a setting; correct it to one of {', '.join(sorted(names))}")
     defaults = {name: field.default for name, field in Settings.model_fields.items() if variable(name) in links}
     try:
         return Settings(**defaults | {name: value for name, value in overrides.items() if value is not None})

@@ -170,7 +170,7 @@ class FeatureSpec:
         """Reads a declaration from decoded JSON.
 
         Raises:
-            FeatureError: a key is missing or unknown, or its value is unfit.
+            FeatureError: a key is missing or unknown, or its value is invalid.
         """
         return read_declaration(cls, data)
 

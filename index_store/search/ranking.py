@@ -86,7 +86,7 @@ class SearchRun(Generic[Query]):
         top_k: most items to return.
         task_weights: (tasks,) float32 weights of the task logits in the score.
         eligible: items that may be returned; None for all.
-        deadline: when to be done; None if there is no hurry.
+        deadline: when to be done; None for no deadline.
         log: of this search.
     """
 

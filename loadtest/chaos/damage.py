@@ -74,7 +74,7 @@ def damages(source: Path, other: Path) -> Iterator[tuple[str, str]]:
 def write_damaged(source: Path, other: Path, target: Path, file: str, way: str) -> None:
     """Writes a copy of a bundle with one file damaged; unchanged files are links to those of the source.
 
-    A bundle with a newer file is sealed again, so that its checksums match; other damages leave the manifest as it is.
+    A bundle with a newer file is sealed again, so that its checksums match; otherwise the manifest is not changed.
     """
     content = (source / file).read_bytes()
     if way == "newer" and file != MANIFEST:

@@ -191,7 +191,7 @@ class Retriever:
         """Scores of named ads (N,) float32 for the user of a query, whether or not a search would return them.
 
         Raises:
-            FeatureError: an ad is not in the bundle, or a feature of the query is unfit.
+            FeatureError: an ad is not in the bundle, or a feature of the query is invalid.
         """
         if not ad_ids:
             return np.empty(0, np.float32)
@@ -216,7 +216,7 @@ class Retriever:
             queue: in which the search waits for a thread; None for none.
 
         Raises:
-            FeatureError: a feature, a context field or an id of the query is unfit.
+            FeatureError: a feature, a context field or an id of the query is invalid.
             PredicateError: its targeting is malformed.
             DeadlinePassedError: without a queue, the deadline had passed before the search.
         """

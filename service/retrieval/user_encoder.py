@@ -27,7 +27,7 @@ class UserEncoder:
         """The user's features: those of the bundle's user table, replaced field by field by those of the query.
 
         Raises:
-            FeatureError: a feature or context field of the query is unknown or unfit.
+            FeatureError: a feature or context field of the query is unknown or invalid.
             PredicateError: its targeting is malformed.
         """
         row = self._users.row(query.user_id)

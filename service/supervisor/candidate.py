@@ -120,7 +120,7 @@ def _check(folder: Path, incumbent: Incumbent | None, sender: Connection) -> Non
 
 
 async def fault_of(folder: Path) -> Rejected | None:
-    """Why a bundle cannot serve by itself: it does not open, or answers its golden requests wrongly."""
+    """Why a bundle cannot serve at all: it does not open, or answers its golden requests wrongly."""
     from index_store.bundle.bundle import Bundle
     from index_store.bundle.manifest import BundleError
     from service.bundles.bundle_host import warming_problem

@@ -76,7 +76,7 @@ class Promotion:
     """Decides which bundle one replica serves.
 
     Args:
-        store: folder of bundles; None where a single bundle is served for good.
+        store: folder of bundles; None if a single bundle is served.
         first: what the workers start with.
         workers: of this replica.
         spawn: makes the processes of checks.
@@ -202,7 +202,7 @@ class Promotion:
     def _called(self, worker: Worker, call: Call) -> None:
         if self._store is None:
             raise RefusedError(ErrorType.NO_BUNDLE_STORE, f"this service was started with the single bundle "
-                               f"{self.target.folder}, which it serves for good",
+                               f"{self.target.folder} and cannot switch",
                                "start it with a folder of bundles, see `python -m index_store promote`")
         if call.action == "list":
             loading = None if self._check is None else self._check.release.name

@@ -19,7 +19,7 @@ from service.telemetry.request_log import log, log_libraries
 from service.telemetry.shared_values import SharedMemory, attach
 
 START_FAILED = 3
-"""Exit status of a worker that could not start, as the next one could not either."""
+"""Exit status of a worker that could not start, as a replacement would fail too."""
 
 
 def run(release: Release, settings: Settings, listening: socket, control: socket, metrics: SharedMemory,

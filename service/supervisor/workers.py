@@ -110,7 +110,7 @@ class Workers:
             ready: those of `sources` that are ready.
 
         Raises:
-            StartFailedError: a worker has ended with the exit status that says so.
+            StartFailedError: a worker has ended with exit status `worker.START_FAILED`.
         """
         for member in list(self._all):
             if member.heard and member.end.connection in ready:

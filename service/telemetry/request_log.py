@@ -92,7 +92,7 @@ def log(event: str, **fields: Any) -> None:
 
 
 def flush() -> None:
-    """Waits a moment for the last lines; runs by itself at the end of the interpreter."""
+    """Waits a moment for the last lines; runs automatically when the interpreter exits."""
     _writer.flush(_FLUSH_SECONDS)
 
 
