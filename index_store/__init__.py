@@ -1,4 +1,4 @@
-"""The code that the offline job and the service share: features, tree, targeting, search and the bundle.
+"""Code shared by the offline job and the service: features, tree, targeting, search and the bundle.
 
 Imports numpy and the standard library only; a test in a fresh interpreter checks it.
 """

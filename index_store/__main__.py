@@ -15,12 +15,12 @@ from index_store.bundle.pointer import BundleNameError, Pointer, PointerError
 
 
 def main() -> int:
-    """Exit status: 0 if all is well, 1 if the bundle is broken or the pointer cannot be set, 2 for wrong usage."""
+    """Exit status: 0 if all is well, 1 if the bundle is broken or the pointer cannot be set, 2 for a usage error."""
     parser = argparse.ArgumentParser(prog="python -m index_store",
                                      description="Inspect, verify and promote sealed bundles.")
     commands = parser.add_subparsers(dest="command", required=True)
     inspect = commands.add_parser("inspect", help="print the manifest, without checking the contents")
-    verify = commands.add_parser("verify", help="check every byte and array; exit 1 with the reason if one is wrong")
+    verify = commands.add_parser("verify", help="verify checksums and arrays; exit 1 with the reason if one is wrong")
     for command in (inspect, verify):
         command.add_argument("bundle", type=Path, help="folder written by `python -m model export`")
     promoted = commands.add_parser("promote", help="verify a bundle and point its folder's `current` at it")

@@ -1,4 +1,4 @@
-"""Measurements and fault injection: the bench, HTTP load, chaos and the demo. `python -m loadtest --help`."""
+"""Measurements and fault injection: the bench, HTTP load, chaos and the demo. See `python -m loadtest --help`."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""`python -m loadtest COMMAND`: speed is never reported without quality."""
+"""`python -m loadtest COMMAND`: measures searches and a running service, injects faults, runs the demo."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import sys
 COMMANDS = {
     "bench": ("loadtest.bench.bench", "beam against exhaustive search and baselines: quality, pairs, latency"),
     "grow": ("loadtest.growth.grow", "the bench on ever larger synthetic worlds"),
-    "targeting": ("loadtest.bench.targeting", "searches where few ads may be shown, against those of all"),
-    "kernel": ("loadtest.bench.kernel", "the scorer's arithmetic against the machine's peak"),
+    "targeting": ("loadtest.bench.targeting", "searches when few ads are eligible, against untargeted ones"),
+    "kernel": ("loadtest.bench.kernel", "the scorer's FLOPS against the machine's peak"),
     "opening": ("loadtest.growth.opening", "time to open a bundle, memory of a further worker"),
     "http": ("loadtest.http.open_loop", "a running service at given rates: goodput, percentiles"),
     "chaos": ("loadtest.chaos.command", "faults under load: failed requests, added latency, recovery"),
-    "fuzz": ("loadtest.http.fuzz", "random requests by the OpenAPI document: replies that it does not allow"),
+    "fuzz": ("loadtest.http.fuzz", "random requests from the OpenAPI document: undocumented replies"),
     "demo": ("loadtest.demo.demo", "from a log to answered requests"),
 }
 """Command -> its module and one line of help. Only the module of the command that runs is imported, because each

@@ -1,4 +1,4 @@
-"""The offline job: tables, MoNN, the HILL tree, training, evaluation and export. Never imports the service."""
+"""The offline job: data, MoNN, the HILL tree, training, evaluation and export. Never imports `service`."""
 
 import os
 

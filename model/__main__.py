@@ -18,7 +18,7 @@ DESCRIPTION = """From an ad log to a sealed bundle, in three steps:
 
 
 class Command(NamedTuple):
-    """A command by the names of its module and functions, so that only the one that is run is imported.
+    """A command, given by the names of its module and functions, so that only the one that runs is imported.
 
     Attributes:
         module: to import.
@@ -34,8 +34,8 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "data": Command("model.sources.cli", "add_arguments", "run", "bring a log into the table format"),
-    "train": Command("model.commands", "add_train_arguments", "train", "train MoNN and learn the tree"),
+    "data": Command("model.sources.cli", "add_arguments", "run", "convert a log into the table format"),
+    "train": Command("model.commands", "add_train_arguments", "train", "train MoNN and learn its tree"),
     "experiment": Command("model.experiments.cli", "add_arguments", "run",
                           "one of the paper's tables on a data folder"),
     "evaluate": Command("model.commands", "add_evaluate_arguments", "evaluate",
@@ -51,7 +51,7 @@ def main(words: Sequence[str] | None = None) -> int:
         words: of the command line; None for those of this process.
 
     Returns:
-        Exit status: 0 fine, 1 something a person can mend (told on stderr), 130 interrupted (checkpoint kept).
+        Exit status: 0 fine, 1 an error that a user can fix (printed to stderr), 130 interrupted (checkpoint kept).
     """
     if find_spec("torch") is None or find_spec("pyarrow") is None:
         print("error: the offline job needs the train extra; install it with `pip install 'monn-hill[train]'`",

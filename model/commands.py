@@ -82,7 +82,7 @@ def _settings(args: argparse.Namespace) -> tuple[TrainConfig, Path]:
 
 
 def _pairs(args: argparse.Namespace, start_from: Path | None) -> PairsConfig | None:
-    """Settings of test-time training, if any flag asks for it.
+    """Settings of test-time training; None if no flag asks for it.
 
     Raises:
         ConfigError: some of its flags are given, but no thresholds and beams, or not the run.
@@ -92,10 +92,10 @@ def _pairs(args: argparse.Namespace, start_from: Path | None) -> PairsConfig | N
     values = given(args, PairsConfig)
     if not {"phi", "beams"} & set(values):
         for name in values:
-            raise ConfigError(f"--{name} belongs to test-time training; give --phi with it, such as --phi 0.8,0.4")
+            raise ConfigError(f"--{name} is a flag of test-time training; give --phi with it, such as --phi 0.8,0.4")
         return None
     if start_from is None:
-        raise ConfigError("--phi and --beams train a run that has a tree; name it with --from")
+        raise ConfigError("--phi and --beams fine-tune a run that has a tree; name it with --from")
     levels = len(RunFolder(start_from).config()[0].branching)
     defaults: dict[str, Any] = {"phi": DEFAULT_PHI[:levels], "interest": "beam" if "beams" in values else "history"}
     return PairsConfig(**defaults | values)

@@ -16,7 +16,7 @@ Size = Literal["small", "medium", "large"]
 
 
 class ConfigError(ValueError):
-    """A setting that cannot work; the message names it, its value and what to do."""
+    """A setting that cannot work; the message has its name, its value and what to do."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Flag:
 
 
 def flag(help: str, **options: Any) -> dict[str, Flag]:
-    """Metadata of a field that has a flag; arguments as those of `Flag`."""
+    """Metadata of a field that has a flag; arguments as for `Flag`."""
     return {"flag": Flag(help, **options)}
 
 
 def like(example: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A parser that refuses what `read` cannot read, and shows an example instead."""
+    """A parser that shows an example when `read` cannot read the text."""
     def parse(text: str) -> Any:
         try:
             return read(text)
@@ -167,7 +167,7 @@ class HillConfig:
 
 @dataclass(frozen=True)
 class PairsConfig:
-    """Pairs of users and index nodes that a run learns in addition to the log: test-time training (Section 3.6).
+    """Settings of test-time training (Section 3.6): the node pairs that a run learns in addition to the log.
 
     Attributes:
         phi: least phi_IR of each level, from the leaf nodes upwards; their number is phi_DEP.
@@ -177,27 +177,27 @@ class PairsConfig:
     """
 
     phi: tuple[float, ...] = field(default=(), metadata=flag(
-        "test-time training of RUN: learn also index nodes of whose children a user is interested in at least this "
-        "share, from the leaf nodes upwards; the tree and all settings but the epochs are RUN's, the learning rates a "
-        "tenth (default with --beams: 0.8,0.4)", metavar="0.8,0.4",
+        "test-time training of RUN: also learn node pairs in which the user is interested in at least this share of "
+        "the node's children, one share per level from the leaf nodes upwards; the tree and all settings but the "
+        "epochs are RUN's, the learning rates a tenth (default with --beams: 0.8,0.4)", metavar="0.8,0.4",
         parse=like("0.8,0.4", lambda text: tuple(map(float, text.split(","))))))
     interest: Literal["history", "beam", "union"] = field(default="history", metadata=flag(
-        "what a user of --phi is interested in (default: beam with --beams, else history)"))
+        "where --phi takes a user's interests from (default: beam with --beams, else history)"))
     beams: tuple[str, ...] = field(default=(), metadata=flag(
         "beams that the service recorded with a bundle of RUN", metavar="FILE", parse=absolute,
         many=True))
     control: Literal["", "real", "random"] = field(default="", metadata=flag(
-        "the controls of --phi: the same epochs on the log alone, or with random nodes"))
+        "a control of --phi: the same epochs on the log alone, or on as many pairs with random nodes"))
 
     def __post_init__(self) -> None:
         if bool(self.beams) != (self.interest != "history"):
             raise ConfigError(f"the interest is {self.interest} and {len(self.beams)} files of beams are given; give "
-                              "files with beam and union, and none with history")
+                              "files with beam or union, and none with history")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a run learns. Fields with a flag are described by its help; the attributes below need more words.
+    """Settings of a run. A field with a flag is described by its help; the attributes below need more words.
 
     Attributes:
         model: shape of the network, in a stack that of the layer that scores the items.
@@ -211,11 +211,11 @@ class TrainConfig:
             codes at the start of a round; `posthoc` trains as many epochs without a tree.
         start_from: the run whose weights and tree this one started from (Section 3.5, small updates between two
             windows); empty for none. All epochs then have a tree.
-        pairs: of users and index nodes, for a run that starts from another and keeps its tree.
+        pairs: test-time training on node pairs, for a run that starts from another and keeps its tree.
         node_features: interaction features of an index node (Section 4.6).
-        index_weight: weight of the `<user, index node>` loss after its warm-up.
+        index_weight: weight of the loss on index nodes after its warm-up.
         index_warm_up: epochs with a tree until that weight is reached, on a straight line from 0; 0 = no warm-up.
-        teacher: a run whose predictions on unlabeled pairs are learned (Equation 3).
+        teacher: a run whose predictions on unlabelled pairs are learned (Equation 3).
         negative_pool: items drawn for a batch, from which each example draws its negatives.
         uniform_share: share of the pool that is drawn uniformly, the rest by popularity.
         unknown_share: share of example groups whose user is trained as unknown: without fields, without a history.
@@ -226,25 +226,25 @@ class TrainConfig:
 
     model: MoNNConfig = field(default_factory=MoNNConfig)
     stack: tuple[StackedLayer, ...] = field(default=(), metadata=flag(
-        "layers above that of the ads, coarse to fine, each a MoNN of a size for a level of the tree, 1 the "
-        "coarsest; --size and --over-arch are then those of the ads' layer", metavar="large@1[,medium@2]",
+        "layers above that of the ads, coarse to fine, each a MoNN size at a level of the tree, 1 being the "
+        "coarsest; --size and --over-arch then apply to the ads' layer", metavar="large@1[,medium@2]",
         parse=like(f"large@1 or large@1,medium@2; sizes are {', '.join(SIZES)}", _read_stack)))
     lower_share: float = field(default=0.98, metadata=flag(
-        "in a stack, share of the log that trains its layers; the rest weighs them in the ensemble",
+        "share of the log that trains the layers of a stack; the rest fits their weights in the ensemble",
         metavar="SHARE"))
     branching: tuple[int, ...] = field(default=(), metadata=flag(
         "children of a node at each level (default: by the number of ads)", metavar="24x10x8",
         parse=like("24x10x8", lambda text: tuple(map(int, text.split("x"))))))
     tree: Literal["em", "joint", "posthoc"] = field(default="em", metadata=flag(
         "learn the tree by k-means between epochs, jointly with the model, or by k-means on the finished item "
-        "embeddings, the control"))
+        "embeddings (the control)"))
     hill: HillConfig = field(default_factory=HillConfig)
     epochs: int = field(default=1, metadata=flag("epochs before the first tree"))
     rounds: int = field(default=2, metadata=flag("EM rounds: learn the tree, then train with it"))
-    round_epochs: int = field(default=1, metadata=flag("epochs of a round"))
+    round_epochs: int = field(default=1, metadata=flag("epochs per round"))
     start_from: str = field(default="", metadata=flag(
         "start from the weights and the tree of RUN, on its data or newer; size, over-arch and kind of tree are "
-        "RUN's, all epochs have a tree, and the log tells how many ads moved", name="from", metavar="RUN",
+        "RUN's, all epochs have a tree, and the log reports how many ads moved", name="from", metavar="RUN",
         parse=absolute))
     pairs: PairsConfig | None = None
     node_features: Literal["maximum", "representative"] = field(default="maximum", metadata=flag(
@@ -256,26 +256,26 @@ class TrainConfig:
         parse=like("click=1,conversion=0.5", lambda text: {
             name: float(weight) for name, weight in (part.split("=") for part in text.split(","))})))
     teacher: str = field(default="", metadata=flag(
-        "learn also the predictions of this run on the same data for unlabeled pairs", metavar="RUN",
+        "also learn this run's predictions for unlabelled pairs; it must be trained on the same data", metavar="RUN",
         parse=absolute))
     teacher_file: str = field(default="", metadata=flag(
-        "learn also these soft labels: Parquet with user_id, ad_id and a column for each task", metavar="FILE",
+        "also learn these soft labels: Parquet with user_id, ad_id and a column for each task", metavar="FILE",
         parse=absolute))
     batch_users: int = field(default=512, metadata=flag(
-        "groups of examples in a batch, each of one user and one history; logs of impressions take more"))
-    negatives: int = field(default=96, metadata=flag("sampled negatives an example, for logs of positives"))
+        "groups of examples in a batch, each of one user and one history; logs of impressions can use more"))
+    negatives: int = field(default=96, metadata=flag("sampled negatives per example, for logs of positives"))
     negative_pool: int = 2048
     uniform_share: float = 0.25
     unknown_share: float = 0.02
     forget_share: float = field(default=0.1, metadata=flag(
-        "share of ad ids trained as unknown; near 1 where the ads' fields say most and an ad has few clicks",
+        "share of ad ids trained as unknown; near 1 if ads have few clicks and their fields carry most of the signal",
         metavar="SHARE"))
     learning_rate: float = 2e-3
     table_learning_rate: float = 4e-3
     weight_decay: float = 0.01
     holdout: float = field(default=0.0, metadata=flag(
-        "hold out a share of the train events to choose settings by; test stays unseen", metavar="SHARE"))
-    seed: int = field(default=0, metadata=flag("of everything random"))
+        "hold out a share of the train events for choosing settings; test events stay unseen", metavar="SHARE"))
+    seed: int = field(default=0, metadata=flag("seed of all random numbers"))
 
     def __post_init__(self) -> None:
         self._check_numbers()
@@ -305,7 +305,7 @@ class TrainConfig:
             raise ConfigError(f"epochs is {self.epochs}, but a run that starts from another has a tree from the first "
                               "epoch on; leave it at 0 and set rounds and round_epochs")
         if self.pairs and not self.start_from:
-            raise ConfigError("pairs of users and index nodes refer to the tree of another run; name it with --from")
+            raise ConfigError("node pairs refer to the tree of another run; name it with --from")
 
     def _check_stack(self) -> None:
         if not self.stack:

@@ -1,4 +1,4 @@
-"""The online half: opens a sealed bundle and answers POST /retrieve. Never imports torch or anything of `model`."""
+"""The online service: opens a sealed bundle and answers POST /retrieve. Never imports torch or `model`."""
 
 import os
 

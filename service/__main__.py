@@ -1,6 +1,6 @@
 """`python -m service BUNDLE`: serve a bundle, check it, or print the OpenAPI document.
 
-What only one of them needs is imported there, so that a refusal comes at once and the supervisor stays small.
+Each of the three imports what it needs itself, so that a refusal is immediate and the supervisor stays small.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ All other settings are environment variables (RETRIEVAL_...): see docs/operation
 
 
 def main() -> int:
-    """Exit status: 0 fine, 1 the bundle or the address cannot be used, 2 wrong usage or settings."""
+    """Exit status: 0 fine, 1 the bundle or the address cannot be used, 2 a usage error or wrong settings."""
     parser = argparse.ArgumentParser(
         prog="python -m service", description="Answers POST /retrieve with the best ads of a sealed bundle.",
         epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path, nargs="?",
-                        help="folder written by `python -m model export`, or folder of such ones with a pointer")
+                        help="folder written by `python -m model export`, or a folder of bundles with a pointer")
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1; 0.0.0.0 for all)")
     parser.add_argument("--port", type=int, help="port to listen on (default 8080; 0 lets the system choose)")
-    parser.add_argument("--workers", type=int, help="processes that answer requests (default 1; one a core is usual)")
+    parser.add_argument("--workers", type=int, help="processes that answer requests (default 1; usually one per core)")
     parser.add_argument("--check", action="store_true", help="do not serve: verify the bundle and replay golden.json")
     parser.add_argument("--openapi", action="store_true", help="do not serve: print the OpenAPI document")
     args = parser.parse_args()
@@ -68,7 +68,7 @@ def main() -> int:
 
 
 def openapi() -> str:
-    """The document of docs/openapi.json: the contract, whatever the bundle and the settings."""
+    """The OpenAPI document, as in docs/openapi.json; it does not depend on bundle or settings."""
     from service.http.app import VERSION, Api
     from service.http.openapi import document
 
@@ -76,7 +76,7 @@ def openapi() -> str:
 
 
 async def check(folder: Path) -> int:
-    """Verifies a bundle and replays its golden requests, a line each; returns the exit status."""
+    """Verifies a bundle and replays its golden requests, printing a line for each; returns the exit status."""
     from service.bundles.golden import replay
     from service.retrieval.retriever import Retriever
 

@@ -17,7 +17,7 @@ PREFIX = "RETRIEVAL_"
 
 
 class SettingsError(Exception):
-    """A setting cannot be used; the message names the variable, its value and what to do."""
+    """A setting cannot be used; the message has the variable, its value and what to do."""
 
 
 class Settings(BaseSettings):
@@ -63,25 +63,26 @@ class Settings(BaseSettings):
     user_cache: bool = Field(default=True, description="whether user embeddings are cached, here and in Redis")
     user_cache_entries: int = Field(default=50_000, ge=1, description="embeddings that each worker keeps in memory")
     redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL",
-                                        description="the shared cache; without it each worker's own cache serves alone")
+                                        description="the shared cache; without it each worker has only its own cache")
     redis_password_file: Path | None = Field(default=None, description="file with the password of Redis, read for "
                                                                        "every new connection")
     redis_timeout_ms: float = Field(default=20.0, gt=0, description="time that a request waits for Redis at most; one "
                                                                     "with a deadline waits half of what is left until "
                                                                     "it")
     redis_ttl_seconds: int = Field(default=86_400, ge=1, description="time that an embedding stays in Redis")
-    redis_pause_seconds: float = Field(default=1.0, ge=0, description="time that Redis is left alone after a failure")
-    redis_pending_writes: int = Field(default=1_000, ge=1, description="writes that may wait; more are dropped")
+    redis_pause_seconds: float = Field(default=1.0, ge=0, description="time that requests skip Redis after a failure")
+    redis_pending_writes: int = Field(default=1_000, ge=1,
+                                      description="writes that may be pending; further ones are dropped")
 
-    admin_token: SecretStr | None = Field(default=None, description="what calls of /admin/ must bear; without it all "
-                                                                    "of them are refused")
-    pointer_poll_seconds: float = Field(default=0.5, gt=0, le=60, description="time between two looks at the pointer")
+    admin_token: SecretStr | None = Field(default=None, description="bearer token for /admin/; without it all admin "
+                                                                    "calls are refused")
+    pointer_poll_seconds: float = Field(default=0.5, gt=0, le=60, description="polling interval for the pointer")
     load_seconds: float = Field(default=120.0, gt=0, description="time that loading a bundle may take")
 
     @field_validator("host")
     @classmethod
     def _is_not_empty(cls, value: str) -> str:
-        """Refuses an empty address: the operating system takes it for all addresses, and a variable may be unset."""
+        """Refuses an empty address, often an unset variable, which the operating system reads as all addresses."""
         host = value.strip()
         host = host[1:-1] if host.startswith("[") and host.endswith("]") else host  # as in a URL
         if not host:
@@ -91,7 +92,7 @@ class Settings(BaseSettings):
     @field_validator("admin_token")
     @classmethod
     def _is_no_empty_token(cls, value: SecretStr | None) -> SecretStr | None:
-        """An empty token means none, as an unset variable of a compose file does, and never one that anybody has."""
+        """Reads an empty token, which an unset variable of a compose file leaves, as none: nothing matches it."""
         token = "" if value is None else value.get_secret_value().strip()
         return SecretStr(token) if token else None
 
@@ -106,7 +107,7 @@ class Settings(BaseSettings):
     @field_validator("beam_folder", "redis_password_file", mode="before")
     @classmethod
     def _is_no_empty_path(cls, value: Any) -> Any:
-        """An empty path means none, as an unset variable of a compose file does."""
+        """Reads an empty path, which an unset variable of a compose file leaves, as none."""
         return None if isinstance(value, str) and not value.strip() else value
 
     @field_validator("beam_folder")
@@ -120,7 +121,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_no_empty_url(cls, value: SecretStr | None) -> SecretStr | None:
-        """An empty URL means none; `service.cache.redis_connection` checks the others."""
+        """Reads an empty URL as none; `service.cache.redis_connection` checks the others."""
         return None if value is None or not value.get_secret_value().strip() else value
 
 
@@ -177,7 +178,7 @@ def read_settings(overrides: Mapping[str, Any]) -> Settings:
     names, links = {variable(name) for name in Settings.model_fields}, service_links(os.environ)
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name not in names | links:
-            raise SettingsError(f"{name} is set, but there is no such setting; there are {', '.join(sorted(names))}")
+            raise SettingsError(f"{name} is set, but is not a setting; correct it to one of {', '.join(sorted(names))}")
     defaults = {name: field.default for name, field in Settings.model_fields.items() if variable(name) in links}
     try:
         return Settings(**defaults | {name: value for name, value in overrides.items() if value is not None})

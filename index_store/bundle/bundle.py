@@ -1,4 +1,4 @@
-"""A whole bundle: its content, ready to search, and how it is written and opened.
+"""A whole bundle: its content, ready to search, and the code that writes and opens it.
 
 `BundleContent` is what the offline job writes and the service reads. It holds arrays, but no session and no model.
 """
@@ -77,7 +77,7 @@ class BundleContent:
 
     @cached_property
     def item_keys(self) -> dict[str, Ragged]:
-        """Ids of each item field by item row, as towers and key families read them."""
+        """Ids of each item field by item row, as the towers and key families read them."""
         return all_item_keys(self.encoder.spec, self.items)
 
     def scorer(self, layers: Sequence[DenseLayers]) -> TowerScorer:
@@ -253,7 +253,7 @@ def _read_features(files: BundleFiles, prefix: str, spec: FeatureSpec, side: Lit
 
 
 def describe(manifest: Manifest) -> dict[str, Any]:
-    """The manifest without its list of files, plus their total size in bytes."""
+    """The manifest without its list of files, plus the total size of the files in bytes."""
     entries = asdict(manifest)
     files = entries.pop("files")
     return entries | {"total_bytes": sum(entry["bytes"] for entry in files.values())}

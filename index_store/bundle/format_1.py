@@ -1,4 +1,4 @@
-"""Format version 1: reads interaction features from bundles that kept the postings of each key family apart."""
+"""Format version 1: reads the key index of bundles that stored the postings of each key family separately."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from index_store.tree.tree import Tree
 
 def read_index(files: BundleFiles, encoder: FeatureEncoder, tree: Tree,
                item_fields: Mapping[str, Ragged]) -> tuple[KeyIndex, ItemKeys, tuple[Ragged, ...]]:
-    """The index that later versions map from files, joined in the memory of this process."""
+    """The key index, joined in memory; later versions map it from files."""
     families = encoder.spec.key_families
     index = KeyIndex.of(families, [_reach(files, family, encoder) for family in families])
     item_keys = ItemKeys.of(families, index.starts, item_fields)

@@ -41,7 +41,7 @@ def level_array(kind: str, level: int) -> str:
 
 
 def level_postings(level: int) -> str:
-    """Lists of nodes that hold each key."""
+    """Postings of one level: the nodes that hold each key."""
     return f"postings/level_{level}"
 
 

@@ -101,7 +101,7 @@ class Manifest:
         return tuple(entry.level for entry in self.levels[:-1] if entry.ensemble)
 
     def fingerprint(self, files: Iterable[str]) -> str:
-        """Hash of some of the files' contents, from their checksums."""
+        """Hash of the contents of some files, from their checksums."""
         digest = hashlib.sha256()
         for name in sorted(files):
             digest.update(f"{name} {self.files[name]['sha256']}\n".encode())

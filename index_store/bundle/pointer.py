@@ -3,8 +3,8 @@
     bundles/current      {"bundle": "2026-11-24", "previous": "2026-11-23"}
     bundles/2026-11-24/  a sealed bundle; bundles/2026-11-23/ another
 
-Whoever serves from the folder follows the pointer; whoever promotes a bundle replaces it, atomically. This module reads
-and writes the pointer alone: it opens no bundle and does not check that one is sound.
+The service follows the pointer; promoting a bundle replaces it atomically. This module only reads and writes the
+pointer: it does not open bundles or check that they are sound.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ Stamp = tuple[int, int, int]
 
 
 class BundleNameError(ValueError):
-    """The name cannot be that of a bundle in a bundle folder."""
+    """The name is not a valid bundle name."""
 
 
 class PointerChangedError(PointerError):
-    """The pointer was replaced by someone else in the meantime."""
+    """Another process has replaced the pointer in the meantime."""
 
 
 @dataclass(frozen=True)
 class Pointer:
-    """The content of the file: names of folders beside it.
+    """The pointer's content: names of folders beside it.
 
     Attributes:
         bundle: the bundle to serve.
@@ -81,7 +81,7 @@ def is_bundle_folder(folder: Path) -> bool:
 
 
 def served_bundle(folder: Path) -> Path:
-    """The bundle that a path stands for: the one that its pointer names, or the folder itself.
+    """The bundle to serve from a path: the one that its pointer names, or the folder itself.
 
     Raises:
         PointerError: it is a bundle folder whose pointer is missing or unreadable.
@@ -90,7 +90,7 @@ def served_bundle(folder: Path) -> Path:
 
 
 def check_name(name: str) -> str:
-    """Returns the name if it can be that of a bundle in a bundle folder: one path component, not hidden.
+    """Returns the name if it is a valid bundle name: one path component, not hidden.
 
     Raises:
         BundleNameError: it cannot; the message says what can.
@@ -149,7 +149,7 @@ def read_if_any(folder: Path) -> Pointer | None:
 
 
 def stamp(folder: Path) -> Stamp | None:
-    """Changes whenever the pointer is replaced, even by the same content; None while there is none."""
+    """A value that changes whenever the pointer is replaced, even by the same content; None if there is no pointer."""
     try:
         return _stamp((folder / POINTER).stat())
     except OSError:
@@ -195,12 +195,12 @@ def replace(folder: Path, pointer: Pointer, expected: Pointer | None) -> Stamp:
         return written
     except OSError as error:
         raise PointerError(path, f"cannot be written ({error.strerror})",
-                           "make the folder writable for whoever promotes bundles") from error
+                           "make the folder writable for the user that promotes bundles") from error
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keeps others from looking and replacing meanwhile, and flushes the folder itself to disk at the end."""
+    """Locks out other writers for the length of the block, and flushes the folder itself to disk at the end."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

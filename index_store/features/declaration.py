@@ -1,4 +1,4 @@
-"""Declarations: dataclasses read from decoded JSON, with errors that name the key and what to give."""
+"""Declarations: dataclasses read from decoded JSON, with errors that name the key and what to write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WANTED = {str: "a string", int: "an integer", float: "a number", bool: "true or
 
 
 def read_declaration(kind: type[T], raw: object, path: str = "") -> T:
-    """Reads a dataclass, and those inside its tuples, from decoded JSON. Choices are left to `kind` to check.
+    """Reads a dataclass, and those inside its tuples, from decoded JSON. `kind` checks the choices itself.
 
     Args:
         kind: a dataclass whose fields are strings, numbers, truth values, literals, or tuples of such dataclasses.

@@ -76,7 +76,7 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """The declaration in `features.json` that goes from the log through training into the bundle.
+    """The declaration in `features.json`, passed from the log through training into the bundle.
 
     Attributes:
         user_fields, item_fields: columns of the two tables, besides the ids.
@@ -153,12 +153,12 @@ class FeatureSpec:
 
     @property
     def audience_kinds(self) -> dict[str, Kind]:
-        """Kinds of the fields that the predicates of ads read: those of users and of the context."""
+        """Kinds of the fields that ads' predicates may read: user fields and context fields."""
         return {f.name: f.kind for f in (*self.user_fields, *self.context_fields)}
 
     @property
     def ad_kinds(self) -> dict[str, Kind]:
-        """Kinds of the fields that the predicates of requests read: those of ads, and their id."""
+        """Kinds of the fields that requests' predicates may read: item fields, and the ad's id."""
         id_kind: dict[str, Kind] = {ITEM_ID: "categorical"}
         return id_kind | {f.name: f.kind for f in self.item_fields}
 
@@ -170,7 +170,7 @@ class FeatureSpec:
         """Reads a declaration from decoded JSON.
 
         Raises:
-            FeatureError: a key is missing or unknown, or its value is unfit.
+            FeatureError: a key is missing or unknown, or its value is invalid.
         """
         return read_declaration(cls, data)
 
@@ -212,17 +212,17 @@ class FeatureEncoder:
     item_ids: NDArray[np.bytes_] = field(repr=False)
 
     def vocabulary_size(self, side: Literal["user", "item"], name: str) -> int:
-        """Number of ids of a field, the unknown id included."""
+        """Number of ids of a field, including the unknown id."""
         return len(self.vocabularies[f"{side}.{name}"]) + 1
 
     def keys_of_family(self, family: KeyFamily) -> int:
-        """Number of distinct keys of a family, the unknown one included: items are keyed by row + 1."""
+        """Number of distinct keys of a family, including the unknown one; an item's own key is its row + 1."""
         if family.item_field == ITEM_ID:
             return len(self.item_ids) + 1
         return self.vocabulary_size("item", family.item_field)
 
     def sources_of_family(self, family: KeyFamily) -> int:
-        """Number of distinct sources of a family, the unknown one included: the values that reach its keys."""
+        """Number of distinct sources of a family, the values that reach its keys, including the unknown one."""
         return self.vocabulary_size("user", family.user_field) if family.user_field else self.keys_of_family(family)
 
     def key_starts(self) -> NDArray[np.int64]:
@@ -238,7 +238,7 @@ class FeatureEncoder:
         return np.concatenate([[UNKNOWN], look_up(keys, values) + 1]).astype(np.int32)
 
     def encode_values(self, side: Literal["user", "item"], name: str, keys: NDArray[np.bytes_]) -> NDArray[np.int32]:
-        """Vocabulary ids (N,) int32 of canonical values (N,), UNKNOWN where a value is not in the vocabulary."""
+        """Vocabulary ids (N,) int32 of canonical values (N,); UNKNOWN for a value that is not in the vocabulary."""
         return (look_up(self.vocabularies[f"{side}.{name}"], keys) + 1).astype(np.int32)
 
     def encode_user(self, raw: Mapping[str, object]) -> Features:

@@ -1,8 +1,8 @@
 """Interaction features of candidates (Section 2, I2IF): a user's keys against the keys of items and nodes.
 
 The features of a candidate are, per family and value, the maximum over the user's keys that it holds. A node holds the
-keys of all its members, so its features are the maximum over its members: an upper bound, as in a heap. The cost is the
-postings touched, never users x items.
+keys of all its members, so its features are the maximum over its members: an upper bound, as in a heap. The cost is
+proportional to the postings read, not to users x items.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def item_features(hits: KeyHits, item_keys: ItemKeys, items: NDArray[np.integer]
 
 
 def _listed(item_keys: ItemKeys, slots: NDArray[np.int32], values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Maximum of `values` over each list of keys of C items: (C, F)."""
+    """Maximum of `values` over each item's keys, for C items: (C, F)."""
     lists = item_keys.lists
     found = values.take(slots.take(lists.values), axis=0)
     result = np.zeros((len(lists), values.shape[1]), np.float32)

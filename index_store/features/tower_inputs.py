@@ -1,6 +1,6 @@
 """Inputs of the user and item towers: dense values, and a pooled bag of embedding-table rows for each sparse input.
 
-The bags are the same for numpy (serving) and torch (training); only the pooling is written twice. A bag's rows are
+Numpy (serving) and torch (training) share the bags; only the pooling is written twice. A bag's rows are
 summed and divided by the square root of their number, so that its norm grows with its size.
 """
 

@@ -81,7 +81,7 @@ def user_keys(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragg
 
 def _sources(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragged, item_fields: Mapping[str, Ragged]
              ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Sources of B users in all families, with the user and the recency of each: three (S,)."""
+    """Sources of B users in all families: three arrays (S,) of sources, their users and their recency."""
     lengths = history.lengths
     of_history = np.repeat(np.arange(len(lengths)), lengths)
     recency = np.reciprocal(np.arange(1.0, len(of_history) + 1) - history.indptr.take(of_history)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The beam curve that `model export` measured: which beam reaches a given overlap, or fits into a given time."""
+"""The beam curve that `model export` measured: which beam reaches a given overlap, or fits a given budget."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class BeamCurve:
         return cls(tuple(points), alike[0] if alike else Beam(tuple(default), None))
 
     def for_overlap(self, target: float) -> Beam:
-        """The cheapest beam that reaches the target, interpolated between points; the widest if none does."""
+        """The cheapest beam that reaches the target, interpolated between points; the widest one if none does."""
         if not self.points:
             return self.default
         reached = next((n for n, point in enumerate(self.points) if point.overlap >= target), None)
@@ -78,7 +78,7 @@ class BeamCurve:
         return BeamPoint(widths, target, below.pairs + share * (above.pairs - below.pairs))
 
     def for_pairs(self, affordable: float) -> Beam:
-        """The widest beam that takes no more pairs than these; the narrowest if none does."""
+        """The widest beam that takes at most this many pairs; the narrowest one if none does."""
         if not self.points:
             return self.default
         return next((point for point in reversed(self.points) if point.pairs <= affordable), self.points[0])

@@ -21,7 +21,7 @@ MOST_WIDENED = 2.0
 
 
 def widening(tree: Tree, eligible: Eligible | None) -> float:
-    """Factor of the beam under targeting: a node holds fewer eligible items, so more nodes are worth scoring."""
+    """Factor by which targeting widens the beam: a node holds fewer eligible items, so more nodes are worth scoring."""
     return min(MOST_WIDENED, tree.n_items / eligible.total) if eligible is not None and eligible.total else 1.0
 
 
@@ -32,7 +32,7 @@ class BeamSearch(Generic[Query]):
     A level whose candidates fit into the beam is not scored, and nodes without an eligible item never are. The beam
     widens, in order of score, until the kept nodes hold top_k eligible items, so a result holds min(top_k, eligible)
     items. Where scoring all eligible items takes no more pairs than such a beam without targeting would, they are
-    scored directly: their nodes tell little about the few that are left, and the cost is bounded all the same.
+    scored directly: their nodes say little about the few that are left, and the cost is bounded all the same.
     """
 
     tree: Tree
@@ -105,7 +105,7 @@ class _Beam(Generic[Query]):
         return run.rank(nodes)
 
     def _scores_directly(self, eligible: Eligible) -> bool:
-        """Whether all eligible items are to be scored: it takes no more pairs than the beam, and the time is there."""
+        """Whether to score all eligible items directly: that takes no more pairs than the beam, and fits the time."""
         run, tree, deadline = self._run, self._tree, self._run.deadline
         plan = {level: float(min(eligible.total, tree.size(level))) for level in (*self._ensemble, tree.depth)}
         pairs = sum(plan.values())
@@ -117,7 +117,7 @@ class _Beam(Generic[Query]):
         return False
 
     def _cut(self, level: int, nodes: NDArray[np.int64], held: NDArray[np.int64] | None) -> NDArray[np.int64]:
-        """Scores the candidates of a level and keeps the best, as many as the beam, the time and top_k ask for.
+        """Scores the candidates of a level and keeps the best, as many as beam width, time left and top_k allow.
 
         Args:
             level: above the items.

@@ -1,4 +1,4 @@
-"""Deadlines: the time left for a search, and what its pairs will cost, learned from earlier searches."""
+"""Deadlines: the time left for a search, and the cost of its pairs, learned from earlier searches."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SearchCost:
         return sum(pairs * self.seconds_per_pair(level) for level, pairs in plan.items())
 
     def observe(self, level: int, pairs: int, seconds: float) -> None:
-        """Takes a search's `pairs` > 0 pairs at a level into the averages, where large searches count for more."""
+        """Adds a search's time for `pairs` > 0 pairs at a level to the averages; large searches count for more."""
         if level not in self._means:
             self._means[level] = (MovingAverage(_NEWEST, pairs * self._guess), MovingAverage(_NEWEST, pairs))
         mean_seconds, mean_pairs = self._means[level]
@@ -49,7 +49,7 @@ class SearchCost:
 
 @dataclass(frozen=True)
 class Deadline:
-    """A moment by which a search should have ended.
+    """The moment by which a search should end.
 
     Attributes:
         at: in seconds of `time.perf_counter()`.

@@ -1,4 +1,4 @@
-"""Exhaustive search: scores every eligible item. The truth that all recall figures refer to."""
+"""Exhaustive search: scores every eligible item. The ground truth for every overlap figure."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class Explainer:
 
 @dataclass(frozen=True)
 class _Choice:
-    """A Step with what ranks and margins need; `ordered` holds its negated scores, best first."""
+    """A Step, prepared for ranks and margins; `ordered` holds its negated scores, best first."""
 
     traced: Step
     ordered: NDArray[np.float32]

@@ -1,10 +1,10 @@
-"""Moving average: an exponentially weighted mean, which follows what is measured as it changes."""
+"""Moving average: an exponentially weighted mean that follows a changing measurement."""
 
 from __future__ import annotations
 
 
 class MovingAverage:
-    """An exponentially weighted mean of numbers, and their mean absolute deviation from it. Not locked.
+    """An exponentially weighted mean of numbers, and their mean absolute deviation from it. Not thread-safe.
 
     Args:
         newest: share of the newest number, from 0 to 1; about 1 / newest numbers make up the mean.

@@ -1,4 +1,4 @@
-"""What beam and exhaustive search share: the scorer interface, one search under way, results, and taking the best."""
+"""What beam and exhaustive search share: the scorer interface, the state of a search, results, and selection."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ class SearchResult:
         return self.coverage < 1.0
 
     def overlap(self, truth: SearchResult) -> float:
-        """Share of another result's items that this one holds too; 1 if the other is empty."""
+        """Share of another result's items that this one contains; 1 if the other is empty."""
         return float(np.isin(truth.rows, self.rows).mean()) if len(truth.rows) else 1.0
 
 
 @dataclass
 class SearchRun(Generic[Query]):
-    """One search under way: what was asked, and the log of what was done.
+    """The state of one search: its query and limits, and the log of what was scored.
 
     Attributes:
         tree, scorer: what is searched.
@@ -86,7 +86,7 @@ class SearchRun(Generic[Query]):
         top_k: most items to return.
         task_weights: (tasks,) float32 weights of the task logits in the score.
         eligible: items that may be returned; None for all.
-        deadline: when to be done; None if there is no hurry.
+        deadline: when to be done; None for no deadline.
         log: of this search.
     """
 
@@ -110,7 +110,7 @@ class SearchRun(Generic[Query]):
         return scores
 
     def rank_all(self) -> SearchResult:
-        """Ranks all eligible items; under a deadline, as many of the first positions as fit before it.
+        """Ranks all eligible items; under a deadline, only as many of the first positions as fit before it.
 
         Of the nodes above, only those are scored whose logits are part of these items' logits.
         """
@@ -143,7 +143,7 @@ class SearchRun(Generic[Query]):
                             log.coverage, tuple(log.steps))
 
     def _that_fit(self, positions: NDArray[np.int64], deadline: Deadline) -> NDArray[np.int64]:
-        """As many of the first positions (N,), ascending, as can be scored with the nodes above them in time."""
+        """The first of these positions (N,), ascending: as many as can be scored in time, with the nodes above them."""
         plan = _cumulative_pairs(self.tree, self.scorer.ensemble, positions)
         seconds = sum(pairs * deadline.cost.seconds_per_pair(level) for level, pairs in plan.items())
         fit = max(LEAST_BLOCK, int(np.searchsorted(seconds, deadline.left(), side="right")))
@@ -152,7 +152,7 @@ class SearchRun(Generic[Query]):
         return positions[:fit]
 
     def _item_logits(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Task logits of the positions, or of as many of the first as fit before the deadline, but at least some."""
+        """Task logits of the positions, or of as many of the first ones as fit before the deadline, at least a few."""
         depth, deadline = self.tree.depth, self.deadline
         if not len(positions):
             return np.empty((0, len(self.task_weights)), np.float32)
@@ -173,7 +173,7 @@ class SearchRun(Generic[Query]):
 
 def _cumulative_pairs(tree: Tree, ensemble: Sequence[int],
                       positions: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
-    """For each level scored, the pairs that the first 1, 2, ... N of ascending positions (N,) take: (N,) each."""
+    """For each level scored, the pairs needed for the first 1, 2, ... N of ascending positions (N,): (N,) each."""
     pairs = {tree.depth: np.arange(1, len(positions) + 1)}
     for level in ensemble:
         nodes = tree.ancestors(tree.depth, positions, level)
@@ -182,7 +182,7 @@ def _cumulative_pairs(tree: Tree, ensemble: Sequence[int],
 
 
 def first_task_weights(tasks: int) -> NDArray[np.float32]:
-    """Weights (tasks,) float32 that rank by the first task alone, as for a request that names no weights."""
+    """Weights (tasks,) float32 that rank by the first task alone, the default of a request without weights."""
     weights = np.zeros(tasks, np.float32)
     weights[0] = 1.0
     return weights

@@ -92,7 +92,7 @@ class TowerScorer:
         object.__setattr__(self, "_slots", _Slots(max(self.n_keys, *map(len, self.embeddings))))
 
     def score(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Task logits of distinct nodes (C,) of a level, those of the layers above included: (C, tasks) float32."""
+        """Task logits of distinct nodes (C,) of a level, including those of the layers above: (C, tasks) float32."""
         layer = layer_of_level(self.ensemble, level)
         if level in self.ensemble:
             return self._carried(query, layer, nodes)

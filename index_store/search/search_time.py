@@ -17,7 +17,7 @@ _LEAST_SLOPE = 0.1
 
 
 class SearchTime:
-    """A line fitted through recent searches, seconds against pairs: part of the time is the same for every beam.
+    """A line fitted through recent searches, seconds against pairs; its intercept is the time that every beam takes.
 
     Where all searches were about the same size no line can be fitted; time is then taken to grow in proportion to
     pairs. Threads may share it.
@@ -28,7 +28,7 @@ class SearchTime:
         self._pairs, self._seconds, self._squares, self._products = (MovingAverage(_NEWEST) for _ in range(4))
 
     def observe(self, pairs: int, seconds: float) -> None:
-        """Takes a finished search of `pairs` > 0 pairs into account."""
+        """Adds a finished search of `pairs` > 0 pairs to the fit."""
         with self._lock:
             self._pairs.observe(pairs)
             self._seconds.observe(seconds)
@@ -36,7 +36,7 @@ class SearchTime:
             self._products.observe(pairs * seconds)
 
     def pairs_within(self, seconds: float) -> float:
-        """Pairs of a search that takes this long; 0 or less if no search is that short, infinite before the first."""
+        """Pairs of a search that takes this long; 0 or less if none is that short, infinite before the first one."""
         with self._lock:
             if not self._pairs.count:
                 return float("inf")

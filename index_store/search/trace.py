@@ -56,7 +56,7 @@ class SearchLog:
 
     @property
     def pairs(self) -> int:
-        """Pairs scored so far."""
+        """Number of pairs scored so far."""
         return sum(level.scored for level in self.levels)
 
     @property

@@ -1,7 +1,7 @@
-"""Ad filter: predicates over ad fields, evaluated for all ads at once, as a request's `targeting` asks for.
+"""Ad filter: evaluates a request's `targeting`, a predicate over ad fields, for all ads at once.
 
-Each field that a request has named is indexed once: its positions sorted by value. A clause then costs as much as it
-has matches, a connective one pass over packed bits.
+Each field that a request names is indexed once: its positions sorted by value. A clause then costs time in proportion
+to its matches, a connective one pass over packed bits.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class AdFilter:
         return bool((self._matches(clause) == position).any())
 
     def _matches(self, clause: Clause) -> NDArray[np.int32]:
-        """Positions of the ads for which a clause holds, in no order, perhaps more than once."""
+        """Positions of the ads for which a clause holds, in any order and possibly repeated."""
         if isinstance(clause, Within):
             lower, upper = encoded_bounds(self.encoder, "item", clause)
             index = self._index(clause.field)

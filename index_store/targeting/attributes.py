@@ -1,4 +1,4 @@
-"""Attributes: the values of one request's user and context that the ads' predicates read, in comparable form.
+"""Attributes: the user and context values of one request that the ads' predicates read, in comparable form.
 
 Stored users and ads exist only in encoded form, so dense fields are compared as `standardised` encodes them, bounds
 like values. Categorical and multi-valued fields are compared as text, so that a predicate can name a value that no user
@@ -66,7 +66,7 @@ def check_context(encoder: FeatureEncoder, context: Mapping[str, Any]) -> None:
 
 
 def encoded_bounds(encoder: FeatureEncoder, side: Literal["user", "item"], clause: Within) -> tuple[float, float]:
-    """Encoded bounds of a clause, infinite where it has none; fields of the context (side `user`) are not scaled."""
+    """Encoded bounds of a clause, infinite where it has none; context fields (side `user`) are not scaled."""
     lower, upper = clause.at_least, clause.at_most
     return (-np.inf if lower is None else _encoded(encoder, f"{side}.{clause.field}", lower),
             np.inf if upper is None else _encoded(encoder, f"{side}.{clause.field}", upper))

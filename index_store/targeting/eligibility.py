@@ -53,7 +53,7 @@ class PositionBitmap:
         return int(self.ranks[-1])
 
     def rank(self, ends: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Members below each end (C,) of 0 .. n."""
+        """Number of members below each end (C,) of 0 .. n."""
         word, bit = ends >> 6, (ends & 63).astype(np.uint64)
         below = self.words.take(word) & ((_ONE << bit) - _ONE)
         counts = self.ranks.take(word).astype(np.int64)
@@ -67,7 +67,7 @@ class PositionBitmap:
         return members
 
     def positions(self) -> NDArray[np.int64]:
-        """All members, ascending; the cost is that of the words with a member."""
+        """All members, ascending; the cost grows with the words that have a member."""
         filled = np.flatnonzero(self.words)
         bits = np.unpackbits(self.words[filled].view(np.uint8), bitorder="little")
         at = np.flatnonzero(bits)

@@ -31,7 +31,7 @@ ALWAYS = 0
 
 
 class ProgramError(ValueError):
-    """The arrays do not make up a program; `part` names the one at fault."""
+    """The arrays do not form a program; `part` names the one at fault."""
 
     def __init__(self, part: str, fact: str) -> None:
         super().__init__(f"{part}: {fact}")

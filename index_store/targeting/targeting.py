@@ -1,4 +1,4 @@
-"""Targeting: the predicates of all ads and the predicate of one request become one bitmap of eligible positions.
+"""Targeting: turns the predicates of all ads and that of one request into one bitmap of eligible positions.
 
 A bitmap depends on its signature: the truth of every distinct predicate of the ads, and the request's own predicate.
 Requests share few signatures, so bitmaps are kept in a bounded cache.
@@ -33,12 +33,12 @@ them at 1 M ads); with more, one gather over all positions is faster and smaller
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 NO_PREDICATE = 0
-"""Number that stands for no predicate: everyone may see the ad."""
+"""Number of an ad without a predicate: every user may see it."""
 
 
 @dataclass(frozen=True)
 class AdTargeting:
-    """The predicates of a catalogue, numbered from 1; 0 stands for none, which always holds.
+    """The predicates of a catalogue, numbered from 1; 0 means no predicate, which always holds.
 
     Attributes:
         of_position: (n_items,) int32 number of the predicate of the ad at each position.
@@ -92,7 +92,7 @@ class SignatureCache:
         return len(self._kept)
 
     def get(self, key: bytes, make: Callable[[], PositionBitmap]) -> PositionBitmap:
-        """The bitmap of a key, made if it is not there; two threads may both make it."""
+        """The bitmap of a key, computed if it is not cached; two threads may both compute it."""
         with self._lock:
             found = self._kept.get(key)
             if found is not None:
@@ -108,7 +108,7 @@ class SignatureCache:
 
 @dataclass(frozen=True)
 class RequestTargeting:
-    """What targeting reads of one request.
+    """The part of a request that targeting reads.
 
     Attributes:
         attributes: of user and context; the ads' predicates read them.
@@ -161,7 +161,7 @@ class Targeting:
 
     def eligible(self, request: RequestTargeting,
                  excluded_rows: NDArray[np.integer] | None = None) -> Eligible | None:
-        """The positions that a request may be answered with; None for all.
+        """The positions that may be returned for a request; None for all.
 
         Args:
             request: with the attributes that `attributes` returned.

@@ -1,1 +1,1 @@
-"""The HILL tree as flat arrays, what its nodes contain, and the format of recorded beams."""
+"""The HILL tree as flat arrays, the content of its nodes, and the format of recorded beams."""

@@ -36,7 +36,7 @@ def level_column(level: int) -> str:
 
 
 def columns(depth: int) -> list[str]:
-    """All columns of a file for a tree of `depth` levels, the items' included."""
+    """All columns of a file for a tree of `depth` levels, including the items'."""
     return [DENSE, CATEGORICAL, MULTI, HISTORY, *(level_column(level) for level in range(1, depth + 1))]
 
 
@@ -59,13 +59,13 @@ class RecordedBeams:
 
     @property
     def numbers(self) -> int:
-        """Total count of numbers held, of 4 bytes each."""
+        """Total count of numbers, 4 bytes each."""
         lists = (*self.features.multi, self.history, *self.kept)
         return self.features.dense.size + self.features.categorical.size + sum(len(one.values) for one in lists)
 
     @classmethod
     def joined(cls, parts: Sequence[RecordedBeams]) -> RecordedBeams:
-        """The users of all parts in order; there is at least one part, and all share one tree and spec."""
+        """The users of all parts in order. There must be at least one part, and all must share one tree and spec."""
         features = [part.features for part in parts]
         return cls(Features(np.concatenate([one.dense for one in features]),
                             np.concatenate([one.categorical for one in features]),

@@ -17,7 +17,7 @@ from index_store.features.ragged import expand_ranges
 
 
 class TreeError(ValueError):
-    """The arrays do not make up a tree; the message names the array and level."""
+    """The arrays do not form a tree; the message names the array and level."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Tree:
 
     @property
     def depth(self) -> int:
-        """Number of levels, the items' included."""
+        """Number of levels, including the items'."""
         return len(self.offsets) + 1
 
     @property

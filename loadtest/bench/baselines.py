@@ -83,7 +83,7 @@ class Ivf:
 
 
 def nearest(index: Any, request: SearchRequest, most: int, parameters: Any) -> NDArray[np.int64]:
-    """Positions of the nearest eligible items, at most `most`; the index is asked for the ineligible ones as well.
+    """Positions of the nearest eligible items, at most `most`; the index returns enough to make up for ineligible ones.
 
     Raises:
         TypeError: the request has no query vector of the two towers.

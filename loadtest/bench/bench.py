@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a table, then one JSON object on the last line. Exit status: 0 fine, 1 bundle or data cannot be used."""
+    """Prints a table, then one JSON object. Exit status: 0 fine, 1 the bundle or the data cannot be used."""
     try:
         report = bench(args.bundle, args.data, two_tower=args.two_tower, queries=args.queries, users=args.users,
                        seed=args.seed)
@@ -91,7 +91,7 @@ def bench(folder: Path, data: Path, *, two_tower: Path | None, queries: int, use
 
 def compare(opened: Bundle, towers: TwoTower | None, query_set: QuerySet, *, queries: int, seed: int,
             sweep: Sweep) -> dict[str, Any]:
-    """Runs every search of a sweep on the same queries; arguments and result as those of `bench`."""
+    """Runs every search of a sweep on the same queries; arguments and result as for `bench`."""
     searches = sweep.searches(opened, towers)
     comparison = Comparison(opened, towers, query_set)
     quality = comparison.quality(searches)

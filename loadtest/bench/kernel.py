@@ -149,7 +149,7 @@ def _moved(small: Work, large: Work) -> float:
 
 
 def _medians(calls: Sequence[Callable[[], object]], seconds: float) -> list[float]:
-    """Median seconds of each call; they take turns, so that a slow moment of the machine affects all alike.
+    """Median seconds of each call; they alternate, so that a slow moment of the machine affects all alike.
 
     Each is first called once untimed, so that none pays for caches that another one filled.
     """

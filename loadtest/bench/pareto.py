@@ -1,4 +1,4 @@
-"""Pareto fronts of a bench: rows of each kind of search compared at equal overlap."""
+"""Pareto fronts of a bench: compares the rows of each kind of search at equal overlap."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def cost_at(rows: Sequence[Row], overlap: float, cost: str = P50) -> float | Non
 def summary(report: Mapping[str, Any], overlap: float = TARGET) -> dict[str, Any]:
     """The beam against the exhaustive search and the best baseline, at one overlap.
 
-    The keys that say `rival` mean the baselines; programs read them, so they keep their names.
+    Keys with `rival` refer to the baselines; they keep their names, because programs read them.
 
     Returns:
         `overlap`; `beam`: the row with the lowest p50 that reaches it, or None; `beam_p50_ms`, `beam_pairs`:
@@ -81,7 +81,7 @@ def in_words(report: Mapping[str, Any]) -> str:
 
 
 def compared(speed_up: float, digits: int = 1) -> str:
-    """A speed-up as words that fit before what it is compared with, such as `2.0 times slower than`."""
+    """A speed-up in words, to be followed by what it is compared with, such as `2.0 times slower than`."""
     faster, slower = f"{speed_up:.{digits}f}", f"{1 / speed_up:.{digits}f}"
     if float(faster) == 1.0 or float(slower) == 1.0:
         return "as fast as"

@@ -68,7 +68,7 @@ def draw_queries(dataset: Dataset, opened: Bundle, most: int, seed: int,
 
 def check_same_world(opened: Bundle, item_ids: NDArray[np.bytes_], user_ids: NDArray[np.bytes_], what: str,
                      remedy: str) -> None:
-    """Checks that something has the same ads and users as the bundle.
+    """Checks that another bundle or data folder has the same ads and users as the bundle.
 
     Args:
         opened: the bundle.

@@ -1,6 +1,6 @@
-"""Searches of a bench behind one interface: each finds the top ads of a user with the scorer that it is given.
+"""Searches of a bench behind one interface: each finds the top ads of a user with a given scorer.
 
-The scorer is the bundle's own where time is measured, and precomputed scores where only the answer matters.
+The scorer is the bundle's own where time is measured, and a table of precomputed scores where only the answer matters.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def ranked(tree: Tree, positions: NDArray[np.int64], scores: NDArray[np.float32]
 
 @dataclass
 class PairCounter:
-    """A scorer that counts the pairs which another scorer computes for one user.
+    """A scorer that counts the pairs that another scorer computes for one user.
 
     In a stack an item's score includes those of nodes above it. The scorer computes each of them once, whether or not
     the search visits that level, so they are counted too.

@@ -1,4 +1,4 @@
-"""Item and query vectors of a two-tower bundle, trained with `--over-arch dot`: its scores as plain inner products.
+"""Item and query vectors of a two-tower bundle, trained with `--over-arch dot`: its scores as inner products.
 
 The bundle's scorer is bilinear in the user and item embeddings, so scoring all unit vectors once yields its matrix; a
 user's query vector is the user embedding times that matrix. Nothing else about the scorer is used.
@@ -26,7 +26,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class TwoTower:
-    """Vectors of two towers, in the order of another bundle's tree.
+    """Item and query vectors of two towers, items in the order of another bundle's tree.
 
     Attributes:
         retriever: of the two-tower bundle.

@@ -1,1 +1,1 @@
-"""Fault injection under load: real processes, Redis and HTTP, every reply compared with the expected answer."""
+"""Fault injection under load, with real processes, Redis and HTTP; every reply is compared with the expected answer."""

@@ -1,4 +1,4 @@
-"""Requests and the answer that each bundle gives to them, to check that a reply is complete and of one bundle.
+"""Requests and each bundle's answers to them, to check that a reply is complete and comes from one bundle.
 
 The expected answers are computed in this process by the retriever alone, without caches, Redis or another bundle.
 """
@@ -36,7 +36,7 @@ class Expected:
     scores: list[float]
 
     def problem(self, reply: Mapping[str, Any]) -> str | None:
-        """What is wrong with a reply; None if it is as expected."""
+        """What is wrong with a reply; None if nothing is."""
         ads, scores = [ad["ad_id"] for ad in reply["ads"]], [ad["score"] for ad in reply["ads"]]
         if ads != self.ads:
             return f"has the ads {ads[:3]}…, {self.ads[:3]}… were expected"

@@ -52,7 +52,7 @@ def _names(text: str) -> Mapping[str, Scenario]:
     try:
         return {name: SCENARIOS[name] for name in text.split(",")}
     except KeyError as error:
-        raise argparse.ArgumentTypeError(f"there is no scenario {error.args[0]!r}; there are "
+        raise argparse.ArgumentTypeError(f"{error.args[0]!r} is not a scenario; choose from "
                                          + ", ".join(SCENARIOS)) from None
 
 

@@ -25,7 +25,7 @@ _NPY_VERSION_AT = 6
 
 
 def damage(testbed: Testbed) -> list[Result]:
-    """Asks the service to load each damaged bundle, by force; each must be refused with a reason."""
+    """Loads each damaged bundle with `force`; each must be refused with a reason."""
     store = testbed.store(FIRST)
     replica = testbed.replica(store)
     cases = list(damages(testbed.bundles / FIRST, testbed.bundles / SECOND))
@@ -56,7 +56,7 @@ def damage(testbed: Testbed) -> list[Result]:
 
 
 def damages(source: Path, other: Path) -> Iterator[tuple[str, str]]:
-    """File and way of every possible damage.
+    """Every combination of a file and a kind of damage.
 
     A file that is identical in the other bundle cannot be `foreign`. `newer` is for files that have a version and are
     read by the service: the manifest, arrays, and graphs except the item tower.
@@ -74,7 +74,7 @@ def damages(source: Path, other: Path) -> Iterator[tuple[str, str]]:
 def write_damaged(source: Path, other: Path, target: Path, file: str, way: str) -> None:
     """Writes a copy of a bundle with one file damaged; unchanged files are links to those of the source.
 
-    A bundle with a newer file is sealed again, so that its checksums match; other damages leave the manifest as it is.
+    A bundle with a newer file is sealed again, so that its checksums match; otherwise the manifest is not changed.
     """
     content = (source / file).read_bytes()
     if way == "newer" and file != MANIFEST:

@@ -1,4 +1,4 @@
-"""Redis killed, restarted, paused, filled with garbage, and full, under load: no request may fail because of it.
+"""Redis killed, restarted, paused, filled with garbage, and full, under load: no request may fail.
 
 Each worker keeps one embedding in memory, so that nearly every request goes to Redis: the worst case.
 """

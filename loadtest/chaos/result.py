@@ -76,7 +76,7 @@ def no_answer(one: Outcome) -> bool:
 
 def judged(scenario: str, phases: Mapping[str, Sequence[Outcome]], facts: Mapping[str, Any],
            problems: Sequence[str] = (), fails: Callable[[Outcome], bool] = no_answer) -> Result:
-    """Figures of each phase; failed requests, wrong replies and phases without an answer are broken guarantees.
+    """Figures of each phase; failed requests, wrong replies and phases without an answer count as broken guarantees.
 
     Args:
         scenario: its name.
@@ -105,7 +105,7 @@ def percentiles(ms: Sequence[float]) -> dict[str, float]:
 
 
 def _figures(outcomes: Sequence[Outcome], fails: Callable[[Outcome], bool]) -> dict[str, Any]:
-    """`failed` counts requests that failed in the end, `failed_first` those that would have without a retry."""
+    """`failed` counts requests that failed in the end, `failed_first` those that failed at the first try."""
     tries = [status for one in outcomes for status in one.failures]
     row: dict[str, Any] = {
         "requests": len(outcomes), "failed": sum(map(fails, outcomes)),

@@ -1,4 +1,4 @@
-"""Fuzzing: thousands of valid and invalid requests by the OpenAPI document, admin calls among them."""
+"""Fuzzing: thousands of valid and invalid requests from the OpenAPI document, including admin calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CASES = 5_000
 
 
 def schema(testbed: Testbed) -> list[Result]:
-    """No reply may be a 5xx or undocumented. The short form is tests/service/http/test_schema.py."""
+    """No reply may be a 5xx or undocumented. tests/service/http/test_schema.py is the short form."""
     replica = testbed.replica(testbed.store(FIRST))
     found = fuzz(replica.url, _CASES, TOKEN)
     replica.stop()

@@ -1,4 +1,4 @@
-"""Bundle swaps and rollbacks under load: every reply is of one bundle, and of the new one once a swap is done."""
+"""Bundle swaps and rollbacks under load: every reply comes from one bundle, after a swap from the new one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def swaps(testbed: Testbed) -> list[Result]:
 
 
 def swap(replica: ServiceProcess, bundle: str | None) -> None:
-    """Loads a bundle, by force whatever the promotion gate says; None rolls back.
+    """Loads a bundle with `force`, past the promotion gate; None rolls back.
 
     Raises:
         SwapError: it was refused.
@@ -67,7 +67,7 @@ def swap(replica: ServiceProcess, bundle: str | None) -> None:
 
 
 def _of_another_bundle(outcomes: Sequence[Outcome], done: Sequence[tuple[float, float, str]]) -> int:
-    """Number of replies to requests between two swaps that name another bundle than the one being served."""
+    """Number of replies, to requests between two swaps, that name a bundle other than the one being served."""
     ends, count = [end for _, end, _ in done], 0
     for one in outcomes:
         last = bisect_right(ends, one.at) - 1

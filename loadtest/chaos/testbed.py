@@ -63,7 +63,7 @@ class Testbed:
 
     Raises:
         BundleError: a bundle cannot be opened.
-        SameAnswersError: the bundles cannot be told apart.
+        SameAnswersError: both bundles give the same answers.
     """
 
     def __init__(self, first: Path, second: Path, folder: Path, children: Children, scale: Scale) -> None:
@@ -76,11 +76,11 @@ class Testbed:
 
     @property
     def bundle(self) -> Path:
-        """The first bundle, for a service that swaps none."""
+        """The first bundle, for a service without swaps."""
         return self.bundles / FIRST
 
     def store(self, current: str) -> Path:
-        """The bundle store, with its pointer set to one of the bundles."""
+        """The folder of bundles, with its pointer set to one of them."""
         pointer.replace(self.bundles, Pointer(current), pointer.read_if_any(self.bundles))
         return self.bundles
 

@@ -55,7 +55,7 @@ class Traffic:
         self._raise()
 
     def phase(self, name: str) -> None:
-        """Starts a phase, to which requests belong from now on."""
+        """Starts a phase; requests sent from now on belong to it."""
         self._marks.append((name, time.perf_counter()))
 
     def spend(self, seconds: float) -> None:

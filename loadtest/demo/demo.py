@@ -1,10 +1,10 @@
-"""`python -m loadtest demo`: from an ad log to answered requests, with every step as a command of its own.
+"""`python -m loadtest demo`: from an ad log to answered requests, with each step as a separate command.
 
     python -m loadtest demo
     python -m loadtest demo --data taobao-ad --source DIR --folder demo --port 8080
 
 Makes the tables, trains, exports, starts the service and sends it three requests for one user. It runs until Ctrl-C and
-leaves no process behind. Its results are in FOLDER/DATA and are reused by the next run.
+leaves no process behind. Its results stay in FOLDER/DATA and are reused by the next run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", choices=["synthetic", "taobao-ad"], default="synthetic",
                         help="the log: a synthetic world, or real ads from --source (default %(default)s)")
     parser.add_argument("--source", type=Path, help="folder of the real log; required with --data taobao-ad only")
-    parser.add_argument("--folder", type=Path, default=Path("demo"), help="folder for the results (default %(default)s)")
+    parser.add_argument("--folder", type=Path, default=Path("demo"), help="folder of the results (default %(default)s)")
     parser.add_argument("--port", type=_port, default=8080, help="port of the service (default %(default)s)")
 
 

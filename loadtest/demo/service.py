@@ -1,4 +1,4 @@
-"""The online half of the demo: a Redis, if one can be had, and the service as a process."""
+"""The online half of the demo: a Redis, if one is available, and the service as a process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_port(port: int) -> None:
         socket.create_server((HOST, port)).close()
     except OSError as error:
         why = os.strerror(error.errno or 0)  # without the address that Python adds
-        raise DemoError(f"the service cannot listen on {HOST}:{port} ({why}); end what listens there, or name another "
+        raise DemoError(f"the service cannot listen on {HOST}:{port} ({why}); stop what listens there, or name another "
                         "port: python -m loadtest demo --port PORT") from error
 
 
@@ -83,7 +83,7 @@ class DemoService:
             raise DemoError(str(error)) from error
 
     def stop(self) -> None:
-        """Ends the process, which first writes to Redis what is pending.
+        """Ends the process, which first flushes its pending writes to Redis.
 
         Raises:
             DemoError: it does not end.

@@ -1,4 +1,4 @@
-"""Steps from a log to a bundle: log -> data folder -> run -> bundle, each a command that a user would run.
+"""Steps from a log to a bundle: log -> data folder -> run -> bundle, each run as the command that a user would type.
 
 A step whose result exists is skipped; an interrupted training resumes from its checkpoint.
 """

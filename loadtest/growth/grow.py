@@ -3,7 +3,7 @@
     python -m loadtest grow --out growth --sizes 10000,100000
 
 For each size, makes a synthetic world, a model with its tree, two towers trained the same way and both bundles, then
-measures opening and bench, each with the command that a user would run. Finished parts are kept: run it again to
+measures opening and bench, each with the command that a user would type. Finished parts are kept: run it again to
 continue. docs/benchmarks.md says what is measured.
 """
 

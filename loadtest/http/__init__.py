@@ -1,1 +1,1 @@
-"""Load over HTTP: open-loop rates, locust users, fuzzing by the OpenAPI document."""
+"""Load over HTTP: open-loop rates, locust users, fuzzing from the OpenAPI document."""

@@ -1,6 +1,6 @@
 """Open-loop HTTP client: sends requests on a schedule over kept-alive connections, regardless of outstanding replies.
 
-It transfers bytes and takes times; what the requests say is up to the caller. With several addresses it acts like a
+It transfers bytes and measures times; the caller provides the requests. With several addresses it acts like a
 proxy: requests go round-robin, and one without a reply, or with a 503, may be retried at the next address.
 """
 
@@ -182,7 +182,7 @@ class _Pool:
         self.send_anew(exchange)
 
     def send_anew(self, exchange: Exchange) -> None:
-        """Sends on a new connection: other idle ones may be as dead as the one just tried."""
+        """Sends on a new connection, since other idle ones may be as dead as the one just tried."""
         self._waiting.append(exchange)
         self._open_another()
 

@@ -190,7 +190,7 @@ def seed_population(environment: Environment, **_: Any) -> None:
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
 def judge(environment: Environment, **_: Any) -> None:
-    """Prints whether the run was within its budget, and sets the exit status; the master does so for its workers."""
+    """Prints whether the run was within its budget, and sets the exit status; a master judges for its workers."""
     options, runner = environment.parsed_options, environment.runner
     if options is None or runner is None or isinstance(runner, WorkerRunner):
         return

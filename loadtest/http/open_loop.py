@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit status: 0 fine, 1 no such service, bundle, data or process, 2 a rate is not reported for lag."""
+    """Exit status: 0 fine, 1 service, bundle, data or process not found, 2 a rate was not reported because of lag."""
     try:
         users = _users(args.bundle, args.data)
         address, path = _target(args.url)

@@ -98,7 +98,7 @@ def _percentiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def _finite(figures: dict[str, float]) -> dict[str, float | None]:
-    """The same with None for infinity, which JSON cannot express: the lag of requests that were never sent."""
+    """The value, or None if it is infinite, the lag of requests that were never sent, since JSON has no infinity."""
     return {name: value if np.isfinite(value) else None for name, value in figures.items()}
 
 

@@ -1,4 +1,4 @@
-"""Child processes of a `with` block, none of which outlives it."""
+"""Child processes of a `with` block; none outlives it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Children:
 
     @contextmanager
     def _uninterrupted(self) -> Iterator[None]:
-        """Defers an interruption, which between a child's start and its entry in the list would leave it behind."""
+        """Defers an interruption that would leave a child behind, between its start and its entry in the list."""
         self._held = True
         try:
             yield

@@ -61,7 +61,7 @@ class LoggedProcess:
         return self._lines
 
     def wait_until(self, condition: Callable[[], _Found], what: str = "its condition holds") -> _Found:
-        """What a condition returns, once that is true.
+        """Waits until a condition is true, and returns its value.
 
         Raises:
             ProcessEndedError: the process ended first.
@@ -82,7 +82,7 @@ class LoggedProcess:
         return self.process.poll() is not None
 
     def ended(self) -> ProcessEndedError:
-        """What to raise when the process has ended by itself."""
+        """The error to raise when the process has ended by itself."""
         return ProcessEndedError(f"{shlex.join(self._command)} ended by itself with exit status "
                                  f"{self.process.wait()}; {self._end_of_log()}")
 

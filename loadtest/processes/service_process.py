@@ -26,7 +26,7 @@ _http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def service_environment(**settings: str) -> dict[str, str]:
-    """This process's environment without settings of a service, then an admin token and the settings given."""
+    """This process's environment without settings of the service, plus an admin token and the given settings."""
     kept = {name: value for name, value in os.environ.items()
             if not name.startswith("RETRIEVAL_") and name != "REDIS_URL"}
     return {**kept, "RETRIEVAL_ADMIN_TOKEN": TOKEN, **settings}
@@ -68,7 +68,7 @@ class ServiceProcess(LoggedProcess):
         return [json.loads(line) for line in self.lines if line.startswith("{") and f'"event":"{name}"' in line]
 
     def wait_for_event(self, name: str, count: int = 1) -> dict[str, Any]:
-        """The count-th line with this event, once the log has it.
+        """Waits for the count-th line with this event, and returns it.
 
         Raises:
             ProcessEndedError: the service has ended.
@@ -82,15 +82,15 @@ class ServiceProcess(LoggedProcess):
         self.wait_for_event("bundle_ready", self.workers)
 
     def worker_ids(self) -> list[int]:
-        """Process ids of all workers that ever got ready, the oldest first."""
+        """Process ids of all workers that ever became ready, oldest first."""
         return list(dict.fromkeys(int(event["process_id"]) for event in self.events_named("bundle_ready")))
 
     def live_worker_ids(self) -> list[int]:
-        """Process ids of the workers that got ready and are still there."""
+        """Process ids of the workers that became ready and are still running."""
         return [pid for pid in self.worker_ids() if psutil.pid_exists(pid)]
 
     def kill_worker(self, pid: int) -> None:
-        """Ends one of its workers as the kernel does when memory is short."""
+        """Kills one of its workers with SIGKILL, as the kernel does when memory runs out."""
         os.kill(pid, signal.SIGKILL)
 
     def call(self, path: str, body: Any = None, *, token: str = TOKEN) -> tuple[int, Any]:
@@ -119,6 +119,6 @@ class ServiceProcess(LoggedProcess):
             self.process.stdout.close()
 
     def _is_closed(self, seconds: float) -> bool:
-        """Whether the last process that holds the pipe of standard output ends within some seconds."""
+        """Whether every process that holds the pipe of standard output ends within some seconds."""
         pipe = self.process.stdout
         return pipe is None or pipe.closed or bool(select.select([pipe], [], [], seconds)[0])

@@ -1,7 +1,7 @@
 """Beam search for the backbone through a HILL tree, whose nodes and items are scored by the same over-arch.
 
 The index is the EM version (Section 3.5) over the towers' item vectors. A node's features are maxima over its members
-(a segment maximum over the hits of the postings), so a node's features are at least those of each of its members.
+(a segment maximum over the hits of the postings), so each is at least as large as that of any member.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The public benchmark: all variants in one pass over the users, so that they share the costly neighbour terms."""
+"""The public benchmark: all variants are measured in one pass over the users and share the costly neighbour terms."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Row:
 
 
 def users_of(test: Matrix) -> NDArray[np.int64]:
-    """Rows with test items, which count in the mean."""
+    """Rows of the users with test items, over whom means are taken."""
     return np.flatnonzero(lengths(test)).astype(np.int64)
 
 

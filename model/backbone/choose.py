@@ -63,7 +63,7 @@ def judge(train: Matrix, trials: Sequence[BackboneConfig], shape: str, users: in
 
 
 def trial(text: str) -> tuple[str, Mapping[str, Any]]:
-    """`rate=0.01,epochs=8` -> itself, and the hyperparameters that it changes.
+    """Parses a trial such as `rate=0.01,epochs=8`: its name, and the hyperparameters that it changes.
 
     Raises:
         ConfigError: there is no such hyperparameter, or its value cannot be read.
@@ -72,11 +72,11 @@ def trial(text: str) -> tuple[str, Mapping[str, Any]]:
     for part in text.split(","):
         name, _, value = part.partition("=")
         if name not in defaults:
-            raise ConfigError(f"the backbone has no knob {name!r}; it has {', '.join(defaults)}")
+            raise ConfigError(f"the backbone has no hyperparameter {name!r}; it has {', '.join(defaults)}")
         try:
             changes[name] = type(defaults[name])(value)
         except ValueError as error:
-            raise ConfigError(f"{name} is {value!r}; it takes a value like {defaults[name]}") from error
+            raise ConfigError(f"{name} is {value!r}; give a value like {defaults[name]}") from error
     return text, changes
 
 
@@ -84,11 +84,11 @@ def main() -> None:
     """Prints Recall@20 / NDCG@20 of every trial on every hold-out, and their means."""
     parser = argparse.ArgumentParser(prog="python -m model.backbone.choose", description=__doc__)
     parser.add_argument("trials", nargs="*", metavar="KNOB=VALUE[,KNOB=VALUE]",
-                        help="what a trial changes of the defaults; none: the defaults themselves")
+                        help="hyperparameters that a trial changes; none: the defaults")
     parser.add_argument("--data", type=Path, required=True, help="folder with train.npz and test.npz")
     parser.add_argument("--users", type=int, default=3000, metavar="N", help="users to rank for (default %(default)s)")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=SHAPES, help="hold-outs (default: all)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default %(default)s)")
     args = parser.parse_args()
     if args.users < 1:
         parser.error(f"--users is {args.users}; at least 1 is needed")

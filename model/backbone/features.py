@@ -1,4 +1,4 @@
-"""Inputs of the over-arch: tower scores at several ranks, neighbour terms, popularity, length of history.
+"""Inputs of the over-arch: tower scores at several ranks, neighbour terms, popularity, length of the history.
 
 Scores of one kind are comparable within a user only, so each is given relative to the user's own scale as well. A
 scale needs no pass over all items: for the towers it is the best score among the user's own items, for a neighbour
@@ -52,7 +52,7 @@ class Block:
         return self.inputs_of(self.scores[:, users, items], self.scales, users, items)
 
     def inputs_of(self, raw: Array, scales: Array, users: NDArray[np.integer], items: NDArray[np.integer]) -> Array:
-        """The same with other scores (SCORES, P) and scales (SCORES, B)."""
+        """`inputs` with other scores (SCORES, P) and scales (SCORES, B)."""
         return np.concatenate([raw / scales[:, users], raw, self.popularity[None, items], self.history[None, users]]).T
 
 
@@ -93,7 +93,7 @@ class PairFeatures:
 
     def inputs(self, block: Block, users: NDArray[np.integer], rows: NDArray[np.integer],
                items: NDArray[np.integer]) -> Array:
-        """Inputs of P pairs, with the scores of these towers and the neighbour terms of another block.
+        """Inputs of P pairs, with the scores of these towers and another block's neighbour terms.
 
         Args:
             block: of `users`.
@@ -119,7 +119,7 @@ class PairFeatures:
         return result
 
     def _scores(self, users: NDArray[np.integer]) -> Iterator[Array]:
-        """One (B, items) a score; each is overwritten when the next one is requested."""
+        """One (B, items) for each score; each is overwritten when the next one is requested."""
         own, vectors = self.users[users], self.towers.vectors
         total = np.zeros((len(users), len(vectors)), np.float32)
         first = 0

@@ -1,8 +1,8 @@
 """Hold-outs of the train pairs for the choice of hyperparameters: at random, and skewed in four ways.
 
 The items of a test set may be more or less popular than those of train, or nearer to or farther from a user's other
-items. In which way is unknown when hyperparameters are chosen, so there is a hold-out for each, and a change that helps
-on all of them is likely to help on the test set. They are made of the train pairs alone.
+items. Which of these holds is unknown when hyperparameters are chosen, so there is a hold-out for each, and a change
+that helps on all of them is likely to help on the test set. They are drawn from the train pairs alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SHAPES = ("random", "popular", "rare", "near", "far")
 
 
 def shaped(train: Matrix, shape: str, share: float, seed: int) -> Split:
-    """Holds a share of each user's pairs out.
+    """Holds out a share of each user's pairs.
 
     Args:
         train: (users, items) CSR.
@@ -52,7 +52,7 @@ def _nearness(train: Matrix, rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _place_within(values: NDArray[np.float32], counts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Rank of each value among its user's, from 0 for the lowest to 1 for the highest: (pairs,)."""
+    """Rank of each value among those of its user, from 0 for the lowest to 1 for the highest: (pairs,)."""
     owners = np.repeat(np.arange(len(counts)), counts)
     order = np.lexsort((values, owners))
     place = np.empty(len(values), np.float32)

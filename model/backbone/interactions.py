@@ -1,4 +1,4 @@
-"""A split of users x items as sparse matrices: reading, checking, and holding out a part of the train pairs."""
+"""A split of users x items as sparse matrices: reading it, checking it, and holding out a part of the train pairs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read_split(folder: Path) -> Split:
 
 def hold_out(train: Matrix, share: float, rng: np.random.Generator,
              chances: NDArray[np.float32] | None = None) -> Split:
-    """Takes a share of each user's pairs away, at least one of a user with two or more.
+    """Holds out a share of each user's pairs, at least one for a user with two or more.
 
     Args:
         train: (users, items) CSR.
@@ -74,7 +74,7 @@ def hold_out(train: Matrix, share: float, rng: np.random.Generator,
 
 
 def matrix(users: NDArray[np.integer], items: NDArray[np.integer], shape: tuple[int, int]) -> Matrix:
-    """Pairs (P,), (P,) as a CSR of float32 ones, whichever their order and however often a pair occurs."""
+    """Pairs (P,), (P,) in any order, with or without repeats, as a CSR of float32 ones."""
     content = sparse.csr_array((np.ones(len(users), np.float32), (users, items)), shape=shape)
     content.sum_duplicates()
     content.data[:] = 1
@@ -82,13 +82,13 @@ def matrix(users: NDArray[np.integer], items: NDArray[np.integer], shape: tuple[
 
 
 def lengths(rows: Matrix) -> NDArray[np.int64]:
-    """(users,) pairs of each row."""
+    """Number of pairs of each row: (users,)."""
     counts: NDArray[np.int64] = np.diff(rows.indptr).astype(np.int64)
     return counts
 
 
 def degrees(rows: Matrix) -> NDArray[np.float32]:
-    """(items,) float32 pairs of each column, at least 1, for they divide."""
+    """Number of pairs of each column, at least 1 because it divides: (items,) float32."""
     return np.maximum(np.bincount(rows.indices, minlength=rows.shape[1]), 1).astype(np.float32)
 
 

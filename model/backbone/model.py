@@ -161,7 +161,7 @@ def rank(head: Head, block: Block, rows: NDArray[np.integer], items: NDArray[np.
 
 def top_of(scores: NDArray[np.float32], shape: tuple[int, int], rows: NDArray[np.integer], items: NDArray[np.integer],
            cut: int = ranking.CUT) -> NDArray[np.int64]:
-    """The same for pairs that have scores (P,) already, out of (B, N)."""
+    """`rank` for pairs that already have scores (P,), out of (B, N)."""
     dense = np.full(shape, -np.inf, np.float32)
     dense[rows, items] = scores
     return ranking.shown(dense, cut)

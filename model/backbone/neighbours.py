@@ -1,7 +1,7 @@
 """Interaction features from ids: sums over the neighbours of a user's items, and over the items of similar users.
 
-Both are walks over postings (user -> item -> user -> item), sharpened by a power of the similarity. A term is a score
-of every item for each user of a block.
+Both are walks over postings (user -> item -> user -> item), sharpened by a power of the similarity. A term gives
+every item a score for each user of a block.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ USER_TERMS = (UserTerm(0.5, 1.0), UserTerm(0.5, 2.0), UserTerm(0.25, 2.0))
 
 
 class Neighbours:
-    """The terms of one matrix of train pairs.
+    """The neighbour terms of one matrix of train pairs.
 
     Args:
         train: (users, items) CSR.

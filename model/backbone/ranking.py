@@ -1,4 +1,4 @@
-"""Recall@K and NDCG@K of the public benchmark: all items but the user's train items are ranked; mean over users."""
+"""Recall@K and NDCG@K of the public benchmark: ranks all items but the user's train items; means over users."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
 
 
 def shown(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """The same with -1 where fewer than `count` columns are above minus infinity, such as those that `hide` leaves."""
+    """`best`, but -1 in place of columns at minus infinity, such as those that `hide` masks."""
     top = best(scores, count)
     return np.where(np.isneginf(np.take_along_axis(scores, top, axis=1)), -1, top)
 
 
 def hide(scores: NDArray[np.float32], own: Matrix) -> None:
-    """Ranks the items that a user has already, `own` (B, items), below all others; in place."""
+    """Masks the items that a user already has, `own` (B, items), so that they rank below all others; in place."""
     scores[np.repeat(np.arange(own.shape[0]), lengths(own)), own.indices] = -np.inf
 
 

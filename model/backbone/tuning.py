@@ -28,7 +28,7 @@ def history_pairs(train: Matrix, tree: Tree, phi: Sequence[float]) -> list[Index
 
 def tuned(train: Matrix, towers: Towers, tree: Tree, pairs: Sequence[IndexPairs], iterations: int,
           rng: np.random.Generator) -> Towers:
-    """Towers after a few more iterations on real pairs and those of nodes.
+    """The towers after a few more iterations on real pairs and node pairs.
 
     Args:
         train: (users, items) CSR.

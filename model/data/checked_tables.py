@@ -1,4 +1,4 @@
-"""The users, ads and events of a folder, read once and checked on the way.
+"""The users, ads and events of a folder, checked while they are read.
 
 `data parquet` writes what it reads here, and `load_dataset` encodes it, so that both refuse the same values.
 """

@@ -1,6 +1,6 @@
-"""What the values of a data folder must be: keys, numbers, lists, labels and ids of other tables.
+"""Checks of the values in a data folder: keys, numbers, lists, labels and ids of other tables.
 
-Every refusal names file, column, row and value, and says what to do. Rows count from 0 in the order of the table.
+Every error names file, column, row and value, and says what to do. Rows count from 0 in the order of the table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def check_keys(table: ParquetTable, column: str, keys: pa.Array, *, nullable: bo
         table: that the keys are from.
         column: its name.
         keys: string array.
-        nullable: whether null stands for unknown.
+        nullable: whether null means unknown.
         rows: row of each key, for the flattened values of lists; None for one key a row.
     """
     def fail(bad: pa.Array, fact: str, remedy: str) -> None:
@@ -44,7 +44,7 @@ def check_keys(table: ParquetTable, column: str, keys: pa.Array, *, nullable: bo
 
 
 def check_unique(table: ParquetTable, column: str, ids: pa.Array) -> None:
-    """Ids of a table: each once."""
+    """Ids of a table: no duplicates."""
     if pc.count_distinct(ids).as_py() == len(ids):
         return
     codes = pc.dictionary_encode(ids).indices.to_numpy()
@@ -125,5 +125,5 @@ def rows_of(table: ParquetTable, column: str, keys: pa.Array, ids: pa.Array, own
 
 
 def first_true(mask: pa.Array) -> int:
-    """Index of the first true entry, -1 if there is none; nulls are false."""
+    """Index of the first true entry, -1 if there is none; nulls count as false."""
     return int(pc.index(pc.fill_null(mask, False), True).as_py())

@@ -1,6 +1,6 @@
-"""Columns as users bring them, cast to the types of the format.
+"""Column types: casts the columns of a user's tables to the types of the format.
 
-Beside the format's own types a column may hold integers for ids and values, integers for dense fields, booleans and
+Besides the format's own types, a column may hold integers for ids and values, integers for dense fields, booleans and
 integers of any width for labels, and lists of nulls for multi-valued fields.
 """
 

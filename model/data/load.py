@@ -76,7 +76,7 @@ def load_dataset(folder: Path) -> Dataset:
     """Reads and checks a data folder.
 
     Raises:
-        DataError: a file, column or value is not what the format wants.
+        DataError: a file, column or value does not fit the format.
     """
     spec = read_spec(folder)
     users = _load_side(SideTable.open(folder, spec, "user"), "user")
@@ -106,7 +106,7 @@ def _load_events(events: EventTable, user_ids: pa.Array, item_ids: pa.Array) -> 
 
 
 def as_bytes(keys: pa.Array) -> NDArray[np.bytes_]:
-    """A string array without nulls as fixed-width bytes (N,), without a Python object a value."""
+    """A string array without nulls as fixed-width bytes (N,), without a Python object per value."""
     binary = keys.cast(pa.large_binary())
     _, offsets, data = binary.buffers()
     ends = np.frombuffer(offsets, np.int64)[binary.offset : binary.offset + len(binary) + 1]
@@ -121,7 +121,7 @@ def as_bytes(keys: pa.Array) -> NDArray[np.bytes_]:
 
 @dataclass
 class _Side:
-    """Users or ads of a folder: sorted ids, encoded features, and what was fitted to them."""
+    """Users or ads of a folder: sorted ids, encoded features, fitted vocabularies and scales."""
 
     ids: pa.Array
     features: Features

@@ -1,7 +1,7 @@
-"""Parquet files of a table: a single one, or the part files of a folder, opened so that damage is named.
+"""Parquet files of a table: a single one, or the part files of a folder, with errors that name damaged pages.
 
-A folder is what Spark, Dask or Hive write: part files, `_SUCCESS` and other names that begin with `_` or `.`, and
-`key=value` folders whose keys are columns.
+A folder has the form that Spark, Dask or Hive write: part files, `_SUCCESS` and other names that begin with `_` or `.`,
+and `key=value` folders whose keys are columns.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Part:
     int96: frozenset[str] = frozenset()
 
     def type_of(self, name: str) -> pa.DataType:
-        """Type of a column, dictionary-encoded or not; that of a folder's key is string."""
+        """Type of a column's values, whether or not they are dictionary-encoded; a folder's key is a string."""
         if name not in self.schema.names:
             return pa.string()
         found = self.schema.field(name).type
@@ -53,7 +53,7 @@ class Part:
 
 
 def refuse(path: Path, column: str, row: int, value: object, fact: str, remedy: str) -> NoReturn:
-    """Raises the DataError of one bad value in a file."""
+    """Raises the DataError for one bad value in a file."""
     raise DataError(f"{path}: column {column!r}, row {row}: value {value!r:.80} {fact}; {remedy}")
 
 
@@ -112,7 +112,7 @@ def part_files(path: Path, columns: Sequence[str]) -> list[tuple[Path, dict[str,
 
 
 def _open_part(path: Path, keys: Mapping[str, str | None], remedy: str) -> Part:
-    """Reads the footer of one file; a column that both it and its folders have is the file's."""
+    """Reads the footer of one file; its own columns take precedence over those that its folders name."""
     with open_parquet(path, remedy=remedy) as file:
         own = {name: value for name, value in keys.items() if name not in file.schema_arrow.names}
         old = frozenset(column.name for column in file.schema if column.physical_type == "INT96")
@@ -144,7 +144,7 @@ def read_columns(path: Path, file: pq.ParquetFile, columns: Sequence[str]) -> pa
 
 
 def damage(path: Path, file: pq.ParquetFile, columns: Sequence[str], error: Exception) -> DataError:
-    """The error of pages that cannot be decoded, with the first column that has any.
+    """The error for pages that cannot be decoded, naming the first column that has any.
 
     Raises:
         DataError: the pages are sound, but hold text that is not UTF-8.
@@ -195,5 +195,5 @@ def is_list(found: pa.DataType) -> bool:
 
 
 def one_line(error: Exception) -> str:
-    """The text of an error that may have several lines."""
+    """The text of an error, which may have several lines, as one line."""
     return " ".join(str(error).split())

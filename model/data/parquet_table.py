@@ -77,12 +77,12 @@ class ParquetTable:
                     start, row = start + len(batch), row + len(batch)
 
     def refuse(self, column: str, row: int, value: object, fact: str, remedy: str) -> NoReturn:
-        """Raises the DataError of one bad value; `row` counts through the whole table."""
+        """Raises the DataError for one bad value; `row` counts through the whole table."""
         part, within = self._locate(row)
         refuse(part.path, column, within, value, fact, remedy)
 
     def place(self, row: int) -> str:
-        """A row as messages name it: `row 3`, with the part file where there are several."""
+        """A row as messages name it: `row 3`, with the part file if there are several."""
         part, within = self._locate(row)
         return f"row {within}" if len(self.parts) == 1 else f"row {within} of {part.path}"
 

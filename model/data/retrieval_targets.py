@@ -1,4 +1,4 @@
-"""Who is asked for recall: the ads that a user clicked in the test events, and those of training, which are masked."""
+"""Targets of recall: the ads that each user clicked in the test events, and the masked ones clicked in training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from model.data.load import Events
 
 
 def retrieval_targets(train: Events, test: Events, users: int) -> tuple[Ragged, Ragged]:
-    """The items to find and the masked items of every user, by the positives of the first task.
+    """The items to find and the masked items of every user: the positives of the first task.
 
     A masked item is never returned, so a repeated click would be a certain miss: it is not a target either.
 

@@ -1,6 +1,6 @@
 """The table format of a data folder: file names, column types, and how a source writes them.
 
-`checks.py` says what the values must be, `checked_tables.py` reads them, `load.py` turns a folder into arrays.
+`checks.py` checks the values, `checked_tables.py` reads them, `load.py` turns a folder into arrays.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TEST_EVENTS = "test_events.parquet"
 TRUTH = "truth"
 BASELINE = "baseline.json"
 TARGETING = "targeting"
-"""Column of `ads.parquet` that may be there: a predicate as JSON, or null."""
+"""Optional column of `ads.parquet`: a predicate as JSON, or null."""
 
 Side = Literal["user", "item"]
 
@@ -72,7 +72,7 @@ def read_spec(folder: Path) -> FeatureSpec:
 
 
 def prepare(folder: Path) -> None:
-    """Makes the folder and removes the data of an earlier run, so that no file of another source stays behind.
+    """Creates the folder and removes earlier data, so that no file of another source stays behind.
 
     Raises:
         DataError: a table in it is a folder of part files, which none of these commands wrote.
@@ -89,7 +89,7 @@ def prepare(folder: Path) -> None:
 
 
 def seal(folder: Path, spec: FeatureSpec) -> None:
-    """Writes `features.json`, last: a folder without it, as an interrupted run leaves it, is not data."""
+    """Writes `features.json` last: a folder without it, left by an interrupted run, is not a data folder."""
     (folder / SPEC).write_text(json.dumps(spec.to_json(), indent=1, allow_nan=False) + "\n")
 
 

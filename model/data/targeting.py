@@ -29,7 +29,7 @@ class AdPredicates:
 
 
 def read_predicates(path: Path, ids: pa.Array, texts: pa.Array, spec: FeatureSpec) -> AdPredicates | None:
-    """Parses the predicates of ads; None where no ad has one.
+    """Parses the predicates of ads; None if no ad has one.
 
     Args:
         path: named by errors.

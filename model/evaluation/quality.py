@@ -75,7 +75,7 @@ def _measured(run: Run, test: Events, users: int) -> dict[str, Any]:
 
 
 def against_truth(run: Run, world: TrueWorld, test: Events) -> dict[str, Any]:
-    """What a synthetic world knows: the Bayes NE by task, and how much of its true top 100 the model's holds."""
+    """Comparison with a synthetic world's truth: the Bayes NE by task, and the share of the true top 100 found."""
     most = int(np.clip(TRUTH_PAIRS // len(run.dataset.items), 1, TRUTH_USERS))
     users = np.random.default_rng([run.config.seed, 9]).permutation(len(run.dataset.user_ids))[:most]
     targets, nothing = Ragged.of([world.top_k(user, 100) for user in users]), Ragged.of([[] for _ in users])
@@ -86,7 +86,7 @@ def against_truth(run: Run, world: TrueWorld, test: Events) -> dict[str, Any]:
 
 def defined(name: str, figures: Mapping[str, float | None], tasks: Sequence[str],
             test: Events) -> dict[str, float | None]:
-    """The figures by task, with a line to standard error for each that is None.
+    """The figures by task; prints a line to standard error for each that is None.
 
     Args:
         name: of the figure.

@@ -1,4 +1,4 @@
-"""Recall of the exhaustive search: which users are asked, and what share of their later clicks it finds."""
+"""Recall of the exhaustive search: draws the users to measure, and the share of their later clicks that it finds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from model.tree.item_scores import ItemScores
 
 @dataclass(frozen=True)
 class RecallQueries:
-    """Queries with known answers: one a user.
+    """Queries with known answers, one per user.
 
     Attributes:
         users: (N,) rows, in random order.
@@ -34,7 +34,7 @@ class RecallQueries:
 
     @classmethod
     def draw(cls, train: Events, test: Events, users: int, most: int, seed: int) -> RecallQueries:
-        """Draws users who have something to find.
+        """Draws users who have targets.
 
         Args:
             train, test: events, judged by the first task.
@@ -48,7 +48,7 @@ class RecallQueries:
         return cls(drawn, targets.take(drawn), masked.take(drawn))
 
     def recall_of(self, found: Sequence[NDArray[np.integer]]) -> float | None:
-        """Mean share of the targets among the items found for the first users; None where no user was asked."""
+        """Mean share of the targets among the items found for the first users; None without users."""
         return float(np.mean([np.isin(self.targets.row(place), own).mean() for place, own in enumerate(found)])
                      ) if len(found) else None
 

@@ -34,7 +34,7 @@ EXHAUSTIVE_USERS = 300
 
 
 def served_quality(folder: Path, queries: RecallQueries) -> dict[str, Any]:
-    """Asks an exported run for what its users clicked later.
+    """Recall and cost of an exported run, on what its users clicked later.
 
     Args:
         folder: the bundle.
@@ -98,7 +98,7 @@ class _Searches:
 
 
 def flops_per_pair(opened: Bundle) -> list[float]:
-    """Floating-point operations a pair at each level of a bundle, coarse to fine: of the graph that scores it."""
+    """Floating-point operations per pair at each level of a bundle, coarse to fine, by the graph that scores it."""
     dims, dtype = opened.manifest.dims, opened.content.embeddings[-1].dtype
 
     def work(scorer: str, width: int, pairs: int) -> int:

@@ -2,7 +2,7 @@
 
 Three trees are compared: the run's own, a k-means tree on score profiles (the E-step), and a k-means tree on the item
 tower's outputs, the control that any trained model gives for free. Each has two curves, with nodes scored by the model
-and by an oracle that knows the score of their best member: what the oracle misses is due to the tree.
+and by an oracle that scores a node by its best member: what the oracle misses is due to the tree.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SHARES = (0.01, 0.02, 0.05)
 
 @dataclass(frozen=True)
 class TreeCurves:
-    """What beams find by one tree.
+    """Overlap of beams on one tree.
 
     Attributes:
         nodes: of each level above the items.
@@ -98,7 +98,7 @@ def _at_shares(points: Sequence[BeamPoint], items: int) -> dict[str, float | Non
 
 
 def at_pairs(curve: Sequence[Sequence[float]], pairs: float) -> float | None:
-    """Overlap at some pairs, on straight lines between the points (pairs, overlap); None where no beam is as cheap.
+    """Overlap at some pairs, on straight lines between the points (pairs, overlap); None if no beam is as cheap.
 
     A beam has to reach the 100 items that it returns, by a first level that is scored whole.
     """

@@ -1,1 +1,1 @@
-"""Training examples: histories without leaks, co-click counts, negatives, and the tensors of a batch."""
+"""Training examples: leak-free histories, co-click counts, negatives, and the tensors of a batch."""

@@ -1,7 +1,7 @@
 """Tensors of a batch: MoNN's inputs of users, items, index nodes and pairs.
 
-Features are computed by `index_store`, as they are at serving. Training differs only in the histories and the co-click
-counts that it passes in, which leave out the example's own click.
+Features are computed by `index_store`, as at serving. Training differs only in the histories and co-click counts that
+it passes in, which leave out the example's own click.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from model.network.monn import MoNN
 
 @dataclass(frozen=True)
 class IdDropout:
-    """Replaces a share of item ids by the unknown id, so that the towers learn what an item is apart from its id.
+    """Replaces a share of item ids by the unknown id, so that the towers learn from an item's fields too.
 
     It keeps rare ads from being memorised, and trains the table row that a new ad gets.
     """
@@ -73,7 +73,7 @@ class BatchReader:
 
     @contextmanager
     def using_nodes(self, nodes: TreeReader | None) -> Iterator[None]:
-        """Scores items by the whole stack within the block, with these nodes; None for the items' layer alone."""
+        """Within the block, scores items by the whole stack, with these nodes; by the items' layer alone if None."""
         self.nodes = nodes
         try:
             yield
@@ -149,7 +149,7 @@ class BatchReader:
 
 
 def as_unknown(features: Features, history: Ragged, chosen: NDArray[np.bool_]) -> tuple[Features, Ragged]:
-    """The batch with the chosen users made unknown: without fields and without a history."""
+    """The batch with the chosen users replaced by unknown ones, without fields or a history."""
     keep = ~chosen
     multi = tuple(_emptied(lists, keep) for lists in features.multi)
     return (Features(features.dense * keep[:, None].astype(np.float32),
@@ -161,7 +161,7 @@ def _emptied(lists: Ragged, keep: NDArray[np.bool_]) -> Ragged:
 
 
 class TreeReader(ABC):
-    """A tree in training: embeddings and features of the nodes that a batch scores.
+    """The tree in training: embeddings and features of the nodes that a batch scores.
 
     Attributes:
         soft: whether `score_holding` scores a mixture of nodes, whose logits cannot be compared with those of nodes.
@@ -193,7 +193,7 @@ class TreeReader(ABC):
                                                 self.tree.size(level), nodes))
 
     def advance(self, share: float) -> None:
-        """Sets the share of the training with a tree that is done, from 0 to 1; without effect on fixed codes."""
+        """Sets the progress of the training with a tree, from 0 to 1; no effect on fixed codes."""
         del share
 
     @abstractmethod
@@ -210,7 +210,7 @@ class TreeReader(ABC):
         return self.reader.model.score(users.embeddings, embeddings, self.features(users, level, nodes), level=level)
 
     def penalty(self, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
-        """The index's own loss on a batch, called once a batch, down to a level; zero for fixed codes.
+        """The index's own loss on a batch, down to a level, called once per batch; zero for fixed codes.
 
         Arguments as those of `score_holding`.
         """

@@ -1,8 +1,8 @@
 """The clicks of every user, and the histories that a training example may see.
 
-A history never shows the label. In a log of impressions an example sees the clicks before its own timestamp. A log of
-positives has no other point in time to ask about, so an example sees all clicks of its user except those on its own
-item, and so do the negatives that are drawn for it.
+A history never shows the label. In a log of impressions, an example sees the clicks before its own timestamp. A log of
+positives has no such point in time, so an example, and the negatives drawn for it, see all clicks of its user except
+those on its own item.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def co_click(histories: Ragged, item_keys: Ragged, n_keys: int,
 
 
 def _user_by_key(histories: Ragged, item_keys: Ragged, n_keys: int) -> tuple[_Matrix, NDArray[np.float32]]:
-    """A matrix of ones (users, keys) where a user clicked a key; and for each key the users who clicked it twice."""
+    """A matrix (users, keys) with ones where a user clicked a key; and for each key the users who clicked it twice."""
     of_items = item_keys.take(histories.values)
     owner = np.repeat(np.repeat(np.arange(len(histories)), histories.lengths), of_items.lengths)
     has_value = of_items.values != UNKNOWN
@@ -71,7 +71,7 @@ def _user_by_key(histories: Ragged, item_keys: Ragged, n_keys: int) -> tuple[_Ma
 
 
 def _co_counts(clicks: _Matrix, repeated: NDArray[np.float32]) -> Iterator[tuple[NDArray[np.integer], ...]]:
-    """Pairs of keys and the users who clicked both: (a, b, count), block by block of ascending a, to bound memory."""
+    """Pairs of keys and how many users clicked both: (a, b, count), in blocks of ascending a, to bound memory."""
     n_keys, by_key = clicks.shape[1], clicks.T.tocsr()
     pairs_of_key = np.asarray(by_key @ np.diff(clicks.indptr)).ravel()
     start = 0

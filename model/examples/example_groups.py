@@ -17,7 +17,7 @@ from model.examples.folds import FOLDS
 
 @dataclass(frozen=True)
 class ExampleGroups:
-    """Events of a log, grouped by the history that they share.
+    """Events of a log, grouped by shared history.
 
     In a log of positives every event is a group of its own. In a log of impressions the events of a user between two
     clicks form a group, so that the user's features are computed once for all of them.
@@ -35,7 +35,7 @@ class ExampleGroups:
 
     @classmethod
     def of(cls, spec: FeatureSpec, events: Events, clicks: Clicks, most: int) -> ExampleGroups:
-        """Groups the events of a log, at most `most` events to a group."""
+        """Groups the events of a log, at most `most` events per group."""
         n = len(events.users)
         if spec.negatives == "sampled":
             return cls(events.users, None, Ragged.singles(np.arange(n, dtype=np.int32)))

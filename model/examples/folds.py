@@ -1,6 +1,6 @@
 """Folds of users: an example reads co-click counts of the users outside its own fold.
 
-If the counts included the example's own click, a count higher by one would give the positive away.
+If the counts included the example's own click, a count higher by one would reveal the positive.
 """
 
 from __future__ import annotations

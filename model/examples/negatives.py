@@ -1,8 +1,8 @@
 """Sampled negatives for logs of positives, with their log-Q correction.
 
-A batch draws a pool of items from Q, a mixture of uniform and popularity, and every example draws its negatives from
+A batch draws a pool of items from Q, a mixture of uniform and popularity, and each example draws its negatives from
 the pool: a batch has many distinct negatives, and each is embedded once. Draws are independent and with replacement, so
-one of an example's n draws stands for 1 / (n Q) items of the catalogue: its logit gets -log(n Q) in training, and no
+one of an example's n draws represents 1 / (n Q) items of the catalogue: its logit gets -log(n Q) in training, and no
 correction at serving. The positive itself is counted exactly. A node's Q is the sum over its members (Section 3.5).
 """
 

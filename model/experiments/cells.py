@@ -90,7 +90,7 @@ class Experiment:
 
 
 class Results:
-    """The folder of results on one data set: `cells/*.json`, and for each table Markdown, JSON and plot.
+    """The folder of results for one data set: `cells/*.json`, and for each table Markdown, JSON and plot.
 
     Args:
         path: the folder; it need not exist.

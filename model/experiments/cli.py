@@ -1,4 +1,4 @@
-"""One of the paper's tables on a data folder: runs its missing cells, then writes the table."""
+"""`python -m model experiment`: runs the missing cells of one of the paper's tables, then writes the table."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="; ".join(f"{e.name}: {e.about}" for e in EXPERIMENTS.values()))
     parser.add_argument("--data", type=Path, required=True, help="data folder")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N - 1 (default %(default)s)")
-    parser.add_argument("--out", type=Path, help="folder of the results on this data: finished cells, which are never "
-                                                 f"run again, and tables (default: {RESULTS}/NAME OF THE DATA FOLDER)")
-    parser.add_argument("--small", action="store_true", help="tiny settings: whether it runs, not what it finds")
+    parser.add_argument("--out", type=Path, help="folder of results on this data: tables, and finished cells, which "
+                                                 f"are never run again (default: {RESULTS}/NAME OF THE DATA FOLDER)")
+    parser.add_argument("--small", action="store_true",
+                        help="tiny settings, to check that it runs; the figures mean nothing")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
     """
     experiment = EXPERIMENTS.get(args.name)
     if experiment is None:
-        raise ConfigError(f"there is no experiment {args.name!r}; there are {', '.join(EXPERIMENTS)}")
+        raise ConfigError(f"{args.name!r} is not an experiment; choose from {', '.join(EXPERIMENTS)}")
     if args.seeds < 1:
         raise ConfigError(f"--seeds is {args.seeds}; at least 1 is needed")
     if not args.data.is_dir():

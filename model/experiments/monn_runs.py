@@ -100,7 +100,7 @@ def run(cell: Cell, data: Path, work: Path, teacher: str = "") -> Mapping[str, A
 
 
 def entropy(result: Mapping[str, Any]) -> float | None:
-    """NE of the first task on the test events, on a log of positives the sampled one; None where it is undefined."""
+    """NE of the first task on the test events, on a log of positives with sampled negatives; None if undefined."""
     measured = result["quality"]
     value: float | None = next(iter(measured.get("ne", measured.get("sampled_ne")).values()))
     return value

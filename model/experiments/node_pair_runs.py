@@ -1,4 +1,4 @@
-"""Test-time training of MoNN: pairs of users and index nodes against its two controls, from the same weights."""
+"""Test-time training of MoNN: node pairs against two controls, from the same weights."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _trained(data: Path, config: TrainConfig, out: Path) -> Trainer:
 
 
 def report(done: Sequence[Done]) -> Report:
-    """Quality of each arm, and what the pairs gain over each of the others, seed by seed."""
+    """Quality of each arm, and the gain of node pairs over each of the others, seed by seed."""
     results = [result for _, result in done]
     values = {arm: {figure: [_figure(result[arm], figure) for result in results] for figure in FIGURES}
               for arm in NAMES}
@@ -77,7 +77,7 @@ def report(done: Sequence[Done]) -> Report:
                       *(text(gains[figure], "+.2f") + " %" if figure in gains else "" for figure in FIGURES)])
     found = "; ".join(", ".join(f"{n:,} at {level}" for level, n in result["found"].items()) for result in results)
     header = ["after one epoch more", "NE", "Recall@20", "Recall@100",
-              *(f"the pairs' change of it: {figure}" for figure in ("NE", "Recall@20", "Recall@100"))]
+              *(f"change by node pairs: {figure}" for figure in ("NE", "Recall@20", "Recall@100"))]
     note = (f"\nMean over {len(results)} seed(s) ± sample standard deviation; changes are means over arms of the same "
             f"seed. Pairs found, seed by seed: {found}.\n")
     return Report(table(header, lines) + note, {"seeds": len(results), "rows": rows,

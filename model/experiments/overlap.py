@@ -34,8 +34,8 @@ def report(done: Sequence[Done]) -> Report:
     header = ["model", "tree", "nodes scored by", *(f"{share:.0%} of the pairs" for share in SHARES)]
     seeds = len(next(iter(results.values())))
     note = (f"\nOverlap@100 with the exhaustive search of the same model; mean over {seeds} seed(s) ± sample standard "
-            "deviation. The oracle knows the best score below a node: what it misses is the tree's fault, the rest the "
-            "node scorer's. A dash: no beam is as cheap.\n")
+            "deviation. The oracle knows the best score below a node: what it misses is due to the tree, the rest to "
+            "the node scorer. A dash: no beam is as cheap.\n")
     return Report(table(header, lines) + note, {"seeds": seeds, "rows": rows},
                   lambda path: _draw(results, path))
 

@@ -51,7 +51,7 @@ def by_controls(data: Path, small: bool) -> list[tuple[str, str, dict[str, Any]]
 
 
 def by_phi(data: Path, small: bool) -> list[tuple[str, str, dict[str, Any]]]:
-    """Tables 6 and 7: one cell a seed for both, with test-time training by every phi."""
+    """Tables 6 and 7: one cell a seed for both, with test-time training at every phi."""
     return [_configuration(small, "phi", tuple(dict.fromkeys((*DEPTHS, *RATES))))]
 
 

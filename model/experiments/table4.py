@@ -50,5 +50,5 @@ def report(done: Sequence[Done]) -> Report:
     return Report(table(header, lines) + note, {"seeds": len(everything), "rows": rows})
 
 
-TABLE = Experiment("table4", "the joint index without each of its three tricks", monn_runs.check_log, configurations,
+TABLE = Experiment("table4", "the joint index without each of its techniques", monn_runs.check_log, configurations,
                    monn_runs.run, report)

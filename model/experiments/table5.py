@@ -1,4 +1,4 @@
-"""Table 5: HILL, its EM version, and as a control that the paper lacks k-means on a finished model."""
+"""Table 5: HILL, its EM version, and a control that the paper lacks: k-means on a finished model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAPER = {"em": "-0.11 %", "joint": "-0.15 %"}
 
 
 def configurations(data: Path, small: bool) -> list[tuple[str, str, dict[str, Any]]]:
-    """One row a kind of tree; the control's model trains as long, but without a tree."""
+    """One row per kind of tree; the control's model trains as long, but without a tree."""
     return [(monn_runs.KIND, f"monn-{tree}", monn_runs.settings(data, small, tree=tree)) for tree in TREES]
 
 

@@ -1,4 +1,4 @@
-"""Choices of the model, one at a time: over-archs, node features, distillation, settings of the joint index."""
+"""Design choices, one at a time: over-archs, node features, distillation, settings of the joint index."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def report(done: Sequence[Done]) -> Report:
                       *(text(figures[key], ".3f") for key in ("overlap_scorer", "overlap_oracle"))])
     header = ["choice", "NE", "against the first", "Recall@20", "Recall@100",
               f"overlap@100 at {SHARE:.0%} of the pairs", "by the oracle"]
-    note = (f"\nMean over {len(first)} seeds ± sample standard deviation; each row changes one thing of the first. NE, "
-            "Recall: exhaustive search on the test events.\n")
+    note = (f"\nMean over {len(first)} seeds ± sample standard deviation; each row changes one setting of the first. "
+            "NE, Recall: exhaustive search on the test events.\n")
     return Report(table(header, lines) + note, {"seeds": len(first), "rows": rows})
 
 

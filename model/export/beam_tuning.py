@@ -1,6 +1,6 @@
-"""Tuning of the beam: widths of each level chosen on some users, their overlap measured on others.
+"""Beam tuning: chooses the widths of each level on some users and measures their overlap on others.
 
-All nodes and items are scored once for each user of a sample; after that a beam costs no scoring, so that many can be
+All nodes and items are scored once for each user of a sample; after that a beam costs no scoring, so many can be
 tried. The oracle scores a node by its best member's true score, which shows the limit that the tree itself sets.
 """
 
@@ -68,7 +68,7 @@ class ScoredUser:
         return self.scores[level - 1].take(nodes)[:, None]
 
     def by_oracle(self) -> ScoredUser:
-        """The same user with nodes scored by the oracle."""
+        """This user with nodes scored by the oracle."""
         return replace(self, scores=self.oracle)
 
 

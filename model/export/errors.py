@@ -2,4 +2,4 @@
 
 
 class ParityError(Exception):
-    """The exported graphs compute other logits than the torch model; nothing was written."""
+    """The logits of the exported graphs differ from the torch model's; nothing was written."""

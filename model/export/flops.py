@@ -68,7 +68,7 @@ def _flops(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 
 def _einsum_terms(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Products that an Einsum forms: the size of all its indices together."""
+    """Number of products that an Einsum forms: the product of the sizes of all its indices."""
     equation = next(entry.s for entry in node.attribute if entry.name == "equation").decode().replace(" ", "")
     size: dict[str, int] = {}
     for letters, name in zip(equation.split("->")[0].split(","), node.input, strict=True):
@@ -78,7 +78,7 @@ def _einsum_terms(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -
 
 
 def _shapes(model: onnx.ModelProto, inputs: Mapping[str, NDArray[Any]]) -> dict[str, tuple[tuple[int, ...], int]]:
-    """Shape and bytes of an element of every array in the graph, by running it with all of them as outputs."""
+    """Shape and bytes of an element of every array in the graph, found by running it with all of them as outputs."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     names = [name for node in model.graph.node for name in node.output if name]

@@ -1,4 +1,4 @@
-"""ONNX graphs of the dense layers, and these graphs as functions that a search can call."""
+"""ONNX graphs of the dense layers: their export, and functions that run them in a search."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _one_operator_library() -> Iterator[None]:
 
 
 class _Part(nn.Module):
-    """The towers of one side, of all layers, followed by the part of the folded network that depends on them alone."""
+    """One side's towers, of all layers, followed by the part of the folded network that depends on them alone."""
 
     def __init__(self, model: MoNN, folded: FoldedNetwork, side: Literal["user", "item"]) -> None:
         super().__init__()

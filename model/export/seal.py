@@ -1,4 +1,4 @@
-"""Export of a run into a sealed bundle, after a proof that the exported graphs equal the torch model."""
+"""Export of a run into a sealed bundle, after a check that the exported graphs match the torch model."""
 
 from __future__ import annotations
 

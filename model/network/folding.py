@@ -1,8 +1,8 @@
-"""Folding: the trained scorer in the form that is served, with the parts of user and item computed in advance.
+"""Folding: the trained scorer in its serving form, with the parts of user and item computed in advance.
 
-What is linear in user, item and pair is split into three parts. The user part is computed once a request, at the end of
-the user tower's graph; the item part once a node, and stored in the bundle; only the rest is computed for every pair.
-The logits are those of `MoNN.score`; `docs/kernel.md` counts their cost.
+Whatever is linear in user, item and pair is split into three parts. The user part is computed once per request, at the
+end of the user tower's graph; the item part once per node, and stored in the bundle; only the rest is computed for
+every pair. The logits are those of `MoNN.score`; `docs/kernel.md` counts their cost.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class FoldedNetwork(nn.Module):
 
 
 class _OfStack(nn.Module):
-    """A layer of a stack: takes its own user part out of all of them, and applies its weight."""
+    """A layer of a stack: selects its own user part from those of all layers, and applies its weight."""
 
     weight: Tensor
 
@@ -274,7 +274,7 @@ def _linear(layer: nn.Module) -> nn.Linear:
 
 
 def torch_layers(scorers: Sequence[nn.Module], device: torch.device | None = None) -> list[DenseLayers]:
-    """Torch modules of (user (1, Du), items (C, Di), interaction (C, F)) as functions of arrays."""
+    """Torch modules that take (user (1, Du), items (C, Di), interaction (C, F)), as functions of arrays."""
     def function(scorer: nn.Module) -> DenseLayers:
         def run(user: NDArray[np.float32], items: Storage, interaction: NDArray[np.float32]) -> NDArray[np.float32]:
             parts = (torch.from_numpy(part).to(device) for part in (user, items, interaction))

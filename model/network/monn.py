@@ -31,7 +31,7 @@ class Layer(nn.Module):
         pair: width of the interaction features.
         config: shape.
         tasks: logits of the main head.
-        auxiliary: whether the over-arch has a second head for each task, which learns a teacher's labels of unlabeled
+        auxiliary: whether the over-arch has a second head for each task, which learns a teacher's labels of unlabelled
             pairs and shares all but its own weights with the main one. It is never served.
     """
 

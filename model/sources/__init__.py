@@ -1,1 +1,1 @@
-"""Sources: every log becomes the tables and the declaration of `model.data`; the synthetic world and its truth."""
+"""Sources: convert logs to the tables and the declaration of `model.data`; the synthetic world and its truth."""

@@ -2,7 +2,7 @@
 
 Each line of `cart_train.txt`, `buy_train.txt` and `buy_test.txt` is `user item …`. 62 % of the test buys are also in
 `cart_train`, put there by the very purchase that is to be predicted, so these pairs are removed from the carts.
-`baseline.json` keeps the recall that this leak would have given, to be printed beside every result.
+`baseline.json` holds the recall that this leak would have given, to be printed next to every result.
 
 Rows are the union of cart and buy pairs with labels `buy` and `cart`. Only train buys are masked at evaluation. Lines
 are sorted by item id, and a user's test item tends to have a high one: of the carted, not bought items, the ten with

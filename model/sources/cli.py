@@ -1,4 +1,4 @@
-"""`python -m model data SOURCE`: turns a source into a data folder."""
+"""`python -m model data SOURCE`: converts a source into a data folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     world.add_argument("--ads", type=int, default=20_000, help="ads of the world (default %(default)s)")
     world.add_argument("--users", type=int, default=50_000, help="users of the world (default %(default)s)")
     world.add_argument("--events", type=int, default=1_000_000, help="impressions (default %(default)s)")
-    world.add_argument("--seed", type=int, default=0, help="another seed, another world (default %(default)s)")
+    world.add_argument("--seed", type=int, default=0, help="seed of the world (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Your own log: a folder of Parquet tables and `features.json`, checked and brought into the format's types."""
+"""Your own log: a folder of Parquet tables and `features.json`, checked and converted to the format's types."""
 
 from __future__ import annotations
 

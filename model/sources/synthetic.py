@@ -1,6 +1,6 @@
 """The synthetic log: users see ads that a logging policy picks, and click and convert with the world's probabilities.
 
-It is written a chunk of users at a time, and does not depend on the size of the chunk; the ground truth (`truth.py`) is
+It is written in chunks of users, and does not depend on their size; the ground truth (`truth.py`) is
 stored beside the tables. Everything that the true logits read can be observed: plainly, with noise, or in the clicks.
 """
 

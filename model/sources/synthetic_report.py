@@ -1,4 +1,4 @@
-"""`python -m model.sources.synthetic_report DATA`: how hard a synthetic world is for a model, by its ground truth.
+"""`python -m model.sources.synthetic_report DATA`: how hard a synthetic world is for a model, from its ground truth.
 
 Prints how the variance of the click logit splits into users, ads and their crossing; how many of the true top 100 the
 best rank-32 dot product finds; and the Bayes NE of the test impressions.
@@ -53,7 +53,7 @@ def rank_overlap(logits: NDArray[np.float32], rank: int, top: int) -> float:
     Best in squared error, by a truncated SVD of the crossing. The ads' main effect is added to the product at no cost
     in rank; the users' does not rank. On the default world the SVD of the click probabilities finds fewer (0.37 against
     0.41), while 32 free numbers a user and an ad, fitted by softmax to the true top 100 itself, hold most of it (0.79
-    for 8,000 users): the figure bounds a product that approximates the logits, not one that is told the answer.
+    for 8,000 users): the figure bounds a product that approximates the logits, not one that is fitted to the answer.
     """
     _, ad, crossing = _effects(logits)
     directions = np.linalg.eigh(crossing @ crossing.T)[1][:, -rank:]

@@ -25,7 +25,7 @@ _PAIRS = 1 << 22
 
 
 class TruthWriter:
-    """Writes what the true logits read, user rows in chunks."""
+    """Writes the inputs of the true logits, user rows in chunks."""
 
     def __init__(self, folder: Path, ads: Ads, users: int) -> None:
         self._folder = folder / TRUTH
@@ -36,7 +36,7 @@ class TruthWriter:
             np.save(self._folder / f"ads.{field.name}.npy", getattr(ads, field.name))
 
     def write(self, start: int, users: Users) -> None:
-        """Puts users at the rows from `start` on."""
+        """Writes users to the rows from `start` on."""
         for field in fields(users):
             part = getattr(users, field.name)
             if field.name not in self._arrays:
@@ -60,8 +60,8 @@ class TrueWorld:
             DataError: the folder holds no truth.
         """
         if not (folder / TRUTH).is_dir():
-            raise DataError(f"{folder / TRUTH} does not exist; the truth is known of data from "
-                            "`python -m model data synthetic` only")
+            raise DataError(f"{folder / TRUTH} does not exist; only data from `python -m model data "
+                            "synthetic` has a truth")
         users, ads = ({f.name: np.load(folder / TRUTH / f"{side}.{f.name}.npy", mmap_mode="r") for f in fields(rows)}
                       for side, rows in (("users", Users), ("ads", Ads)))
         return cls(Users(**users), Ads(**ads))
@@ -85,7 +85,7 @@ class TrueWorld:
         return _task_logits(self.users.take(user_rows), self.ads.take(item_rows))
 
     def bayes_ne(self, events: Events) -> dict[str, float | None]:
-        """Normalised entropy of the true probabilities on test impressions, by task: no model can expect less.
+        """Normalized entropy of the true probabilities on test impressions, by task: no model can expect less.
 
         None for a task whose labels are all the same.
         """
@@ -102,7 +102,7 @@ class TrueWorld:
 
 
 def normalised_entropy(probabilities: NDArray[np.float64], labels: NDArray[np.integer]) -> float:
-    """NE (Equation 9): mean log loss over the entropy of the labels' mean; nan where all labels are the same."""
+    """NE (Equation 9): mean log loss over the entropy of the labels' mean; NaN if all labels are the same."""
     p = np.clip(probabilities, 1e-7, 1 - 1e-7)
     rate = float(labels.mean())
     if rate in (0.0, 1.0):

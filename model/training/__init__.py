@@ -1,1 +1,1 @@
-"""Training: runs, the trainer, its objective and losses, checkpoints, warm starts, distillation, node pairs."""
+"""Training: runs, the trainer, its objective and losses, checkpoints, warm starts, distillation, node-pair loss."""

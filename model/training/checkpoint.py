@@ -2,7 +2,7 @@
 
 run/config.json          TrainConfig and the data folder
 run/weights.safetensors  model, index, optimizers and codes of the tree; progress in its metadata
-run/log.jsonl            one JSON object a report
+run/log.jsonl            one JSON object per report
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WEIGHTS = "weights.safetensors"
 
 @dataclass(frozen=True)
 class Progress:
-    """Epochs that a run has finished, and batches of the next one."""
+    """Epochs that a run has finished, and batches done of the next one."""
 
     epoch: int = 0
     batch: int = 0
@@ -49,7 +49,7 @@ class RunFolder:
             ConfigError: the folder holds a checkpoint already.
         """
         if self.has_checkpoint:
-            raise ConfigError(f"{self.path} holds a run already; add --resume to go on with it, or name another --out")
+            raise ConfigError(f"{self.path} already holds a run; add --resume to continue it, or name another --out")
         self.path.mkdir(parents=True, exist_ok=True)
         content = {"data": str(Path(data).resolve()), "train": config.to_json()}
         _replace(self.path / "config.json", json.dumps(content, indent=1, allow_nan=False).encode())
@@ -69,7 +69,7 @@ class RunFolder:
             raise ConfigError(f"{self.path}/config.json is not readable ({error!r}); train again") from error
 
     def log(self, entry: Mapping[str, Any]) -> None:
-        """Appends a report to the log. Numbers that are not finite become null, for JSON has none."""
+        """Appends a report to the log. Numbers that are not finite become null, since JSON cannot hold them."""
         with (self.path / "log.jsonl").open("a") as file:
             file.write(json.dumps(_finite(entry), allow_nan=False) + "\n")
 
@@ -118,7 +118,7 @@ class RunFolder:
             return file.get_tensor("codes").numpy() if "codes" in file.keys() else None  # noqa: SIM118
 
     def load_optimizers(self, optimizers: Mapping[str, torch.optim.Optimizer]) -> Progress:
-        """Restores optimizers, and returns the progress; arguments and errors as those of `load_modules`."""
+        """Restores optimizers, and returns the progress; arguments and errors as for `load_modules`."""
         states: dict[str, dict[int, dict[str, Any]]] = {prefix: {} for prefix in optimizers}
         with self._checkpoint() as file:
             for name in file.keys():  # noqa: SIM118
@@ -137,7 +137,7 @@ class RunFolder:
 
     @contextmanager
     def _checkpoint(self) -> Iterator[Any]:
-        """The open checkpoint; errors within the block are reported as errors of the file."""
+        """The open checkpoint; errors within the block are raised as errors of the file."""
         path = self.path / WEIGHTS
         if not path.exists():
             raise ConfigError(f"{self.path} holds no checkpoint yet; run `python -m model train` first")
@@ -151,7 +151,7 @@ class RunFolder:
 
 
 def _finite(value: Any) -> Any:
-    """The value with null in the place of numbers that are not finite."""
+    """The value with None in place of numbers that are not finite."""
     if isinstance(value, Mapping):
         return {key: _finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Distillation: soft labels of unlabeled pairs, which the auxiliary head learns (Equation 3; ExFM's auxiliary head).
+"""Distillation: soft labels of unlabelled pairs, which the auxiliary head learns (Equation 3; ExFM's auxiliary head).
 
 A teacher is another run on the same data, usually of a larger MoNN, or a file of soft labels from any source.
 """
@@ -32,10 +32,10 @@ from model.training.losses import impression_loss, listwise_loss
 from model.tree.k_means import default_branching
 
 UNLABELED_PAIRS = 16
-"""Unlabeled pairs of a group of examples: about two an impression, few enough that a large teacher stays cheap."""
+"""Unlabeled pairs of a group of examples: about two per impression, few enough to keep a large teacher cheap."""
 
 POOL = 1024
-"""Items that a batch draws its unlabeled pairs from."""
+"""Items that a batch draws its unlabelled pairs from."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class UserInputs:
 
 @dataclass(frozen=True)
 class SoftLabels:
-    """A teacher's labels of a batch's unlabeled pairs.
+    """A teacher's labels of a batch's unlabelled pairs.
 
     Attributes:
         rows: (B, M) int64 items.
@@ -76,7 +76,7 @@ class SoftLabels:
 
 
 class Teacher(ABC):
-    """Gives soft labels of unlabeled pairs."""
+    """A source of soft labels for unlabelled pairs."""
 
     @abstractmethod
     def label(self, inputs: UserInputs, rng: np.random.Generator) -> SoftLabels:
@@ -106,7 +106,7 @@ class RunTeacher(Teacher):
 
 
 class FileTeacher(Teacher):
-    """Soft labels of a file.
+    """A file of soft labels.
 
     Args:
         items: (N,) item rows of the pairs, sorted by user.
@@ -136,7 +136,7 @@ def open_teacher(config: TrainConfig, data: Path, student: BatchReader, sampler:
         config: of the student.
         data: its data folder.
         student: reads the student's data.
-        sampler: draws unlabeled items.
+        sampler: draws unlabelled items.
 
     Raises:
         ConfigError: the folder holds no run, or one without a checkpoint, of a stack, or of other data.
@@ -153,8 +153,8 @@ def open_teacher(config: TrainConfig, data: Path, student: BatchReader, sampler:
                           "teacher of the same data")
     if config.holdout and (settings.holdout, settings.seed) != (config.holdout, config.seed):
         raise ConfigError(f"the teacher {config.teacher} held out {settings.holdout} of the events by seed "
-                          f"{settings.seed}, this run {config.holdout} by seed {config.seed}, so it knows events that "
-                          "this run is judged by; name a teacher with the same --holdout and --seed")
+                          f"{settings.seed}, this run {config.holdout} by seed {config.seed}, so it has seen events "
+                          "that this run is evaluated on; name a teacher with the same --holdout and --seed")
     if settings.stack:
         raise ConfigError(f"the teacher {config.teacher} is a stack, whose logits of an item need its tree; name a run "
                           "of one layer, such as its largest one trained alone")

@@ -1,10 +1,10 @@
 """Weights of a stack's layers in the ensemble, fitted on withheld examples (Sections 4.4 and 4.6).
 
-A layer is more confident about its training examples than about new ones, the more so the larger it is. A log of
-positives widens the gap: in training no item that a user clicked is ever the user's negative, while the ads of future
-clicks, and the nodes that hold them, are, over and over. So the layers, the lower level, are trained on most of the log
-as if the remaining clicks had not happened, and the weights are fitted on the withheld rest. Only the co-click counts
-are over all clicks of the other folds' users, as they are at serving.
+A layer is more confident about its training examples than about new ones, and more so the larger it is. A log of
+positives widens the gap: in training, an item that a user clicked is never drawn as a negative for the user, while the
+ads of future clicks, and the nodes that hold them, are drawn again and again. So the layers (the lower level) are
+trained on most of the log as if the remaining clicks had not happened, and the weights are fitted on the withheld rest.
+Only the co-click counts are over all clicks of the other folds' users, as at serving.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LEAST = 0.01
 
 
 def withhold(dataset: Dataset, share: float) -> tuple[Events, Events]:
-    """Splits the train events into the part that the layers learn from, and the part that their weights are fitted on.
+    """Splits the train events into a part that the layers learn from and a part that their weights are fitted on.
 
     The ids of a user and an ad alone decide whether the pair is withheld: all of its events go the same way, and they
     go the same way in runs that start from this one.
@@ -56,7 +56,7 @@ def withhold(dataset: Dataset, share: float) -> tuple[Events, Events]:
                     for ids in (dataset.user_ids, dataset.encoder.item_ids))
     pairs = users[events.users] << np.uint64(32) | items[events.items]
     layers = Draws(0).uniform("layers of a stack", pairs) < share
-    for chosen, purpose in ((layers, "for the layers to learn from"), (~layers, "to weigh the layers by")):
+    for chosen, purpose in ((layers, "for the layers to learn from"), (~layers, "to fit their weights on")):
         if not events.labels[chosen].any():
             raise ConfigError(f"lower_share {share} of {len(events):,} events leaves no positive {purpose}; a stack "
                               "needs a longer log or another share")
@@ -82,7 +82,7 @@ class EnsembleWeights:
         self._groups = ExampleGroups.of(objective.reader.spec, withheld, objective.clicks, 1)
 
     def fit(self, nodes: TreeReader) -> None:
-        """Sets the weights and the intercept of a model in eval mode to those of least loss, and reports them.
+        """Sets the weights and the intercept of a model in eval mode to those with the least loss, and reports them.
 
         Args:
             nodes: of the tree as it would be served.
@@ -101,7 +101,7 @@ class EnsembleWeights:
             ", ".join(f"{weight:.3f}" for weight in layer) for layer in model.weights.tolist()))
 
     def _minimum(self, loss: Callable[[Tensor], Tensor], labels: Tensor) -> Tensor:
-        """Weights and intercept (layers + 1, tasks) of least loss, which is convex in them.
+        """Weights and intercept (layers + 1, tasks) with the least loss, which is convex in them.
 
         A prior worth one positive, around equal weights, keeps them finite where the layers make no mistake. A log of
         positives does not determine the intercept, which stays at 0.
@@ -120,7 +120,7 @@ class EnsembleWeights:
         bounds = [(LEAST, None)] * model.weights.numel() + [(None, None)] * model.tasks
         found = minimize(penalised, start.cpu().numpy().ravel(), jac=True, method="L-BFGS-B", bounds=bounds)
         if not np.isfinite(found.fun):
-            raise ConfigError(f"the loss of the ensemble is {found.fun}, so its layers cannot be weighed; the "
+            raise ConfigError(f"the loss of the ensemble is {found.fun}, so the layers' weights cannot be fitted; the "
                               "checkpoint before the epoch is kept: resume with a lower learning rate")
         return torch.from_numpy(found.x).reshape(start.shape)
 

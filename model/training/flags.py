@@ -37,7 +37,7 @@ def _add(parser: argparse.ArgumentParser, field: Field[Any], kind: Any) -> None:
 
 
 def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """The parser with the error that argparse shows as it is."""
+    """The field's parser, with errors of the kind that argparse shows unchanged."""
     def read(text: str) -> Any:
         try:
             return parse(text)
@@ -48,7 +48,7 @@ def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def train_config(args: argparse.Namespace) -> TrainConfig:
-    """The settings that the flags give, for a run that does not start from another."""
+    """The settings given by the flags, for a run that does not start from another."""
     values = given(args, TrainConfig)
     values.pop("start_from", None)
     return TrainConfig(**values, model=replace(SIZES[args.size], **given(args, MoNNConfig)),
@@ -56,6 +56,6 @@ def train_config(args: argparse.Namespace) -> TrainConfig:
 
 
 def given(args: argparse.Namespace, config: type) -> dict[str, Any]:
-    """The fields of a class of settings that are on the command line."""
+    """The fields of a settings class that were given on the command line."""
     values = {field.name: getattr(args, field.name) for field in fields(config) if field.name in args}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

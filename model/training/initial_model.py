@@ -29,7 +29,7 @@ def initial_model(dataset: Dataset, config: TrainConfig) -> MoNN:
     if config.stack and config.stack[-1].level > len(branching):
         raise ConfigError(f"the stack has a layer for level {config.stack[-1].level}, but the tree of branching "
                           f"{'x'.join(map(str, branching))} has {len(branching)} above the items; name one of those, "
-                          "or give the tree more levels by --branching")
+                          "or give the tree more levels with --branching")
     torch.manual_seed(config.seed)
     model = MoNN(dataset.encoder, config.model, len(branching), stack=config.stack, auxiliary=config.distilled)
     if dataset.spec.negatives == "impressions":

@@ -1,6 +1,6 @@
 """Losses of Section 2: task-weighted cross-entropy on impressions (Equation 2), and its sampled form on positives.
 
-Labels may be soft: with a teacher's probabilities instead, the same functions are the loss of Equation 3.
+Labels may be soft: with a teacher's probabilities, the same functions compute the loss of Equation 3.
 """
 
 from __future__ import annotations

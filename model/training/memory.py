@@ -1,4 +1,4 @@
-"""Keeps freed memory in the process for the next training step.
+"""Memory: keeps what a training step frees in the process, for the next step.
 
 By default glibc returns large blocks to the system at once, so every step faults in the pages of all its tensors again:
 a fifth of the processor time of training a large model on two cores (docs/experiments.md, 2026-11-25).
@@ -12,7 +12,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> None:
-    """Makes this process keep what it frees; does nothing with another C library."""
+    """Makes this process keep memory that it frees; does nothing if the C library is not glibc."""
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_MAX, 0)

@@ -1,4 +1,4 @@
-"""Test-time training of MoNN (Section 3.6): the loss of `<user, index node>` pairs, added to that of the log.
+"""Test-time training of MoNN (Section 3.6): the loss of node pairs, added to that of the log.
 
 The tree stays that of the run that is fine-tuned. A pair is a positive against other nodes of its level, in the loss of
 a log of positives, on logs of impressions too (docs/decisions/0013). The clicks that made a pair are left out of the
@@ -35,7 +35,7 @@ from model.tree.recorded_beams import read_beams
 
 
 class FixedTreeReader(HardTreeReader):
-    """The tree of a run that does not learn another one; its nodes' embeddings follow the item tower.
+    """A tree that is not learned further; its nodes' embeddings follow the item tower.
 
     Args:
         reader: of the run's model, in eval mode.
@@ -50,7 +50,7 @@ class FixedTreeReader(HardTreeReader):
         super().__init__(reader, tree, index, node_features, virtual)
 
     def refresh(self) -> None:
-        """Recomputes representatives and virtual embeddings, whichever kind of tree it is."""
+        """Recomputes representatives and virtual embeddings, for any kind of tree."""
         tree, virtual = self._learned.build(self.reader.all_items())
         self.use(tree)
         self._virtual = [self.reader.tensor(level) for level in virtual]
@@ -58,7 +58,7 @@ class FixedTreeReader(HardTreeReader):
 
 @dataclass(frozen=True)
 class PairUsers:
-    """The N users of pairs: rows of the log, or users of recorded beams.
+    """The N users of node pairs: rows of the log, or users of recorded beams.
 
     Attributes:
         features: of the N users.
@@ -72,7 +72,7 @@ class PairUsers:
 
 
 class PairLoss:
-    """Draws pairs for each batch and computes their loss.
+    """Draws node pairs for each batch and computes their loss.
 
     An epoch draws about as many pairs as there are, at most one for each group of examples; a pair weighs as much as a
     group.
@@ -147,7 +147,7 @@ class PairLoss:
 
 def open_pairs(objective: Objective, tree: Tree, fold: NDArray[np.integer],
                log: Callable[[Mapping[str, Any]], None]) -> PairLoss | None:
-    """Finds the pairs that a run is to learn, or those of its control, and logs how many there are.
+    """Finds the node pairs that a run is to learn, or those of its control, and logs how many there are.
 
     Args:
         objective: of the run, whose settings name pairs.
@@ -182,7 +182,7 @@ def _report(settings: PairsConfig, pairs: Sequence[IndexPairs], users: int,
     found = {f"level {level.level}": len(level) for level in pairs}
     log({"pairs": found, "phi": settings.phi, "interest": settings.interest, "control": settings.control,
          "users": len(np.unique(np.concatenate([level.users for level in pairs])))})
-    tqdm.write(f"pairs of users and index nodes: {', '.join(f'{n:,} at {level}' for level, n in found.items())}"
+    tqdm.write(f"node pairs: {', '.join(f'{n:,} at {level}' for level, n in found.items())}"
                + (f"; control: {settings.control} pairs" if settings.control else ""))
     if not sum(found.values()):
         raise ConfigError(f"phi {', '.join(map(str, settings.phi))} finds no pair in the {settings.interest} of "

@@ -32,7 +32,7 @@ class NormalizedEntropy:
         self.samples += len(labels)
 
     def values(self) -> list[float | None]:
-        """NE of each task; None where all labels are the same, for their rate has no entropy."""
+        """NE of each task; None where all labels are the same, since their entropy is 0."""
         rate = self._positives / max(1, self.samples)
         varied = (rate > 0) & (rate < 1)
         p = np.where(varied, rate, 0.5)
@@ -69,7 +69,7 @@ def impression_ne(reader: BatchReader, clicks: Clicks, index: KeyIndex,
 
 def sampled_ne(reader: BatchReader, clicks: Clicks, index: KeyIndex, events: Events, among: NDArray[np.integer],
                seed: int, *, leave_out: bool, task: int = 0, most: int = 4_000) -> float | None:
-    """NE of a task on its positives with NE_NEGATIVES uniform negatives each, for a log that holds only positives.
+    """NE of a task on its positives with NE_NEGATIVES uniform negatives each, for a log of positives.
 
     Sampled training fixes logits up to a constant, so one intercept is fitted to the sample itself.
 

@@ -1,4 +1,4 @@
-"""The loss of a batch: on items, and on the index nodes that hold them (Algorithm 1, line 10)."""
+"""Objective: the loss of a batch on items, and on the index nodes that hold them (Algorithm 1, line 10)."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Objective:
 
     def _cross_entropy(self, positive: Tensor, negative: Tensor, labels: Tensor, candidates: Candidates,
                        clicked: Ragged, n: int) -> Tensor:
-        """The sampled loss, without candidates that the user clicked or that hold an item that the user clicked."""
+        """The sampled loss, without candidates that the user clicked or that hold an item the user clicked."""
         excluded = torch.from_numpy(known_positives(candidates.ids, n, clicked)).to(self.reader.device)
         return sampled_loss(positive, negative, labels, self.reader.tensor(candidates.correction), excluded,
                             self.task_weights)
@@ -151,13 +151,13 @@ class Objective:
         return loss, torch.stack([layers[-1][valid].detach(), labels])
 
     def _unsupervised(self, users: UserBatch, soft: SoftLabels, rng: np.random.Generator) -> Tensor:
-        """The loss of the auxiliary head on unlabeled pairs (Equation 3)."""
+        """The loss of the auxiliary head on unlabelled pairs (Equation 3)."""
         items = self.reader.items(soft.rows, self._id_dropout(rng))
         logits = self.reader.score_items(users, soft.rows, items, auxiliary=True)
         return soft.loss(logits, self.task_weights)
 
     def _clicked(self, chosen: NDArray[np.int64]) -> Ragged:
-        """All items that the users of the chosen groups clicked, each example's own among them."""
+        """All items that the users of the chosen groups clicked, including each example's own."""
         return self.clicks.by_user.take(self.groups.users[chosen])
 
     def _summed_q(self, tree: TreeReader, level: int) -> NDArray[np.float64]:

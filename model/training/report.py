@@ -1,4 +1,4 @@
-"""Reports of an epoch, into the log of the run and onto the terminal."""
+"""Reports of an epoch, to the run's log and the terminal."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class EpochReport:
         return self._write(batch, self.losses[-REPORT_BATCHES:], figures)
 
     def whole(self, batches: int, figures: Mapping[str, Any]) -> dict[str, str]:
-        """Reports the epoch; arguments and result as those of `recent`."""
+        """Reports the epoch; arguments and result as for `recent`."""
         return self._write(batches, self.losses, figures)
 
     def _write(self, batch: int, losses: Sequence[float], figures: Mapping[str, Any]) -> dict[str, str]:
@@ -55,7 +55,7 @@ class EpochReport:
 
 
 def _text(value: float | None) -> str:
-    """A figure for people; an entropy is None where all labels are the same."""
+    """A figure as text; None, the entropy of equal labels, as well."""
     if value is None:
         return "undefined"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""A run: its settings, its log, its model and its tree, as training, evaluation and export open it."""
+"""A run: settings, data set, model and tree, opened by training, evaluation and export alike."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Run:
 
     @property
     def data(self) -> Path:
-        """The data folder that the log was read from."""
+        """The data folder that the events were read from."""
         return self.folder.config()[1]
 
     @cached_property
@@ -103,7 +103,7 @@ class Run:
 
 
 def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
-    """Replaces the test set by a share of the train events: the latest of each user, or random ones without an order.
+    """Replaces the test set by a share of the train events: each user's latest, or random ones if the log has no order.
 
     Args:
         dataset: the log.

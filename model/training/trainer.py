@@ -38,7 +38,7 @@ GROUP_EVENTS = 8
 """Most events of a group of examples."""
 
 REFRESHES = 4
-"""How often an epoch with a tree refreshes the nodes' embeddings."""
+"""How many times an epoch with a tree refreshes the nodes' embeddings."""
 
 
 class Trainer:
@@ -67,7 +67,7 @@ class Trainer:
         self._figures: dict[str, float | None] = {}
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """By the prefix of their tensors in a checkpoint; the schedule sets the learning rates."""
+        """Optimizers by the prefix of their tensors in a checkpoint; the schedule sets the learning rates."""
         model = self.run.model
         found: dict[str, torch.optim.Optimizer] = {
             "dense": torch.optim.AdamW(model.dense_parameters(), weight_decay=self.config.weight_decay),
@@ -77,7 +77,7 @@ class Trainer:
         return found
 
     def _learner(self, clicks: Clicks) -> TreeLearner:
-        """The tree is learned from the users of fold 0, so that no count includes their own clicks."""
+        """The tree's learner; it learns from the users of fold 0, with counts that exclude their own clicks."""
         run = self.run
         users = ProfileUsers(clicks, self.folds[0], np.flatnonzero(run.fold_of_user == 0))
         return LEARNERS[self.config.tree](run.tree, run.reader, users, self.config, run.folder.log)
@@ -115,14 +115,14 @@ class Trainer:
             raise
 
     def _warn_of_single_classes(self) -> None:
-        """Tells which tasks have nothing to learn from a log of impressions, because their labels are all the same."""
+        """Warns of tasks with nothing to learn in a log of impressions, because their labels are all the same."""
         spec, labels = self.run.dataset.spec, self.objective.events.labels
         if spec.negatives != "impressions":
             return
         for task, rate in zip(spec.tasks, labels.mean(axis=0), strict=True):
             if rate in (0, 1):
                 tqdm.write(f"warning: task {task.name} has the label {int(rate)} in all {len(labels):,} train "
-                           "impressions, so there is nothing to tell ads apart by and its normalized entropy is "
+                           "impressions, so it teaches nothing about the ads and its normalized entropy is "
                            "undefined; " + ("declare negatives \"sampled\" in features.json if the log holds positives "
                                             "only" if rate else "give events in which the task has positives"))
 
@@ -222,7 +222,7 @@ class Trainer:
         return nodes
 
     def _measure(self, nodes: TreeReader | None) -> None:
-        """Takes the NE of train events, on a log of positives; a log of impressions has it from the training."""
+        """Measures the NE of train events on a log of positives; on a log of impressions, training yields it."""
         run, objective = self.run, self.objective
         if run.dataset.spec.negatives != "sampled":
             return
@@ -233,7 +233,7 @@ class Trainer:
 
 
 def new_trainer(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *, resume: bool) -> Trainer:
-    """A trainer of a new run, or of one that goes on.
+    """A trainer for a new run, or for one that is resumed.
 
     Args:
         data: the folder that `dataset` was read from; remembered for evaluation and export.

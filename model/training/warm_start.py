@@ -1,8 +1,8 @@
 """Warm start: a run that starts from another one, weights by name and value, codes by item (Section 3.5).
 
-The new log may have other users, ads and values. A value of both logs keeps its table row; a new one starts as the
-unknown value, whose row training has prepared for it. Dense fields are standardised by the new log. Test-time training
-keeps the tree as well, and therefore needs the same ads.
+The new log may have other users, ads and values. A value of both logs keeps its table row; a new one starts from the
+row of the unknown value, which has been trained for that. Dense fields are standardised by the new log. Test-time
+training keeps the tree as well, and therefore needs the same ads.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FINE_TUNING = 0.1
 
 
 def continued(config: TrainConfig, run: Path) -> TrainConfig:
-    """Settings of a run that starts from another: shape of the network, split of a stack and kind of tree stay.
+    """Settings of a run that starts from another: the network's shape, a stack's split and the kind of tree stay.
 
     Raises:
         ConfigError: there is no such run, or the settings name another shape or kind.
@@ -52,7 +52,7 @@ def continued(config: TrainConfig, run: Path) -> TrainConfig:
 
 
 def start_from(run: Run, path: Path) -> None:
-    """Gives a new run the weights and codes of another one.
+    """Copies the weights and codes of another run into a new one.
 
     Args:
         run: the new one.
@@ -76,7 +76,7 @@ def start_from(run: Run, path: Path) -> None:
         raise ConfigError(f"{path} has a tree over {len(before.items)} ads, the data has {len(now.items)}, {new} of "
                           "them new; test-time training keeps the tree, so give it the same ads, or leave --phi out")
     if other.tree.codes is None:
-        raise ConfigError(f"{path} has no tree yet; resume it until it learned one")
+        raise ConfigError(f"{path} has no tree yet; resume it until it has learned one")
     _take_weights(run, other)
     if keeps_tree:
         for name, module in run.tree.modules.items():

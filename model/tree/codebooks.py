@@ -25,7 +25,7 @@ COMMITMENT = 0.25
 """Weight of the half of the reconstruction loss that moves the items towards their codes, as in RQ-VAE."""
 
 FEWEST_USED = 0.1
-"""A level collapsed if its items spread over less than this share of its codes, by the entropy of the assignment."""
+"""Smallest share of a level's codes, by the entropy of the assignment, that its items must spread over."""
 
 EMBEDDING_SHARE = 0.1
 """Length of an average item embedding in `r`, beside profiles of length one or more."""
@@ -96,7 +96,7 @@ class Codebooks(nn.Module):
         return torch.cat([embeddings / self.embedding_scale, cast(Tensor, self.profiles)[rows]], dim=1)
 
     def item_space(self, quantized: Tensor) -> Tensor:
-        """The part of (N, D) that stands for item embeddings: (N, Di)."""
+        """The part of (N, D) in the space of item embeddings: (N, Di)."""
         return quantized[:, :self.embedding] * self.embedding_scale
 
     @torch.no_grad()
@@ -239,7 +239,7 @@ class Codebooks(nn.Module):
 
 
 def check_collapse(report: Sequence[LevelHealth], planned: Sequence[int]) -> None:
-    """Raises ConfigError where a level's items crowd on a few of its codes.
+    """Raises ConfigError if a level's items collapse onto a few of its codes.
 
     Args:
         report: health of the hard assignment.
@@ -248,6 +248,6 @@ def check_collapse(report: Sequence[LevelHealth], planned: Sequence[int]) -> Non
     for level, most in zip(report, planned, strict=True):
         used = level.nodes**level.entropy
         if used < FEWEST_USED * most:
-            raise ConfigError(f"the index collapsed at level {level.level}: its items spread over {used:.1f} of {most} "
-                              f"nodes, {level.nodes} of them not empty; raise balance_weight or lower the codes' "
-                              "learning rate, then train again")
+            raise ConfigError(f"the index has collapsed at level {level.level}: its items spread over {used:.1f} of "
+                              f"{most} nodes, {level.nodes} of them not empty; raise balance_weight or lower the "
+                              "codes' learning rate, then train again")

@@ -1,4 +1,4 @@
-"""Scores of all items, user by user, so that memory holds one user's scores at a time."""
+"""Scores of all items, one user at a time, to bound memory."""
 
 from __future__ import annotations
 

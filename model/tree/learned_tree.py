@@ -35,7 +35,7 @@ class LearnedTree:
             ConfigError: no tree has been learned yet.
         """
         if self.codes is None:
-            raise ConfigError("the run has no tree yet; resume the training until it learned one")
+            raise ConfigError("the run has no tree yet; resume the training until it has learned one")
         return self.codes
 
     def build(self, embeddings: NDArray[np.float32]) -> tuple[Tree, list[NDArray[np.float32]]]:

@@ -66,7 +66,7 @@ class TreeLearner:
 
     @property
     def _shared_codes(self) -> bool:
-        """Whether a code means the same under every parent."""
+        """Whether a code has the same meaning under every parent."""
         return False
 
     def _vectors(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -121,14 +121,14 @@ class JointLearner(TreeLearner):
         return codes
 
     def tree_reader(self) -> TreeReader | None:
-        """The tree that the next batches train with, for a model in eval mode; it makes snapshots of itself."""
+        """The tree that the next batches train with, for a model in eval mode; it takes its own snapshots."""
         if self.tree.codes is None:
             return None
         return SoftTreeReader(self.reader, self.tree.codebooks, self.users.index, self.config.node_features,
                               self._take_snapshot)
 
     def _take_snapshot(self, codes: NDArray[np.int32], tree: Tree, gap: float) -> None:
-        """Makes a snapshot of the codebooks the tree of the run, and reports its balance.
+        """Takes a snapshot of the codebooks as the run's tree, and reports its balance.
 
         Raises:
             ConfigError: a level collapsed.
@@ -144,6 +144,6 @@ LEARNERS: dict[str, type[TreeLearner]] = {"em": TreeLearner, "joint": JointLearn
 
 
 def moves(before: NDArray[np.int32], codes: NDArray[np.int32]) -> dict[str, int]:
-    """How many items changed their leaf (`moved`), among those that had one (`of`)."""
+    """How many items changed their leaf node (`moved`), out of those that had one (`of`)."""
     placed = before[:, 0] >= 0
     return {"moved": int((before[placed] != codes[placed]).any(axis=1).sum()), "of": int(placed.sum())}

@@ -1,4 +1,4 @@
-"""Pairs of users and index nodes for test-time training (Section 3.6).
+"""Node pairs, of a user and an index node, for test-time training (Section 3.6).
 
 A user is paired with a node if interested in enough of its children. Levels are climbed from the leaf nodes, directly
 above the items; the root has no level here and is never used. `node_pair_loss` trains MoNN with the pairs.
@@ -50,7 +50,7 @@ class Interest:
 
 @dataclass(frozen=True)
 class IndexPairs:
-    """The pairs of one level.
+    """The node pairs of one level.
 
     Attributes:
         level: of the tree, 1 is the coarsest.
@@ -81,7 +81,7 @@ def check_phi(tree: Tree, phi: Sequence[float]) -> None:
     # A level of one node is the root by another name.
     levels = sum(tree.size(level) > 1 for level in range(1, tree.depth))
     if not phi:
-        raise ConfigError("phi names no threshold; give one for each level to climb, such as 0.8,0.4")
+        raise ConfigError("phi has no threshold; give one for each level to climb, such as 0.8,0.4")
     if len(phi) > levels:
         raise ConfigError(f"phi has {len(phi)} thresholds ({', '.join(map(str, phi))}), but the tree has {levels} "
                           f"levels between items and root; give at most {levels}")
@@ -92,7 +92,7 @@ def check_phi(tree: Tree, phi: Sequence[float]) -> None:
 
 
 def index_pairs(tree: Tree, interest: Interest, phi: Sequence[float], carried: Carried = "passed") -> list[IndexPairs]:
-    """The `<user, index node>` pairs of the users whose interest lies mostly below the node.
+    """The node pairs whose user is interested in most of the node's children.
 
     `phi_IR(u, i) = |Int(u, n - 1) ∩ Child(i)| / |Child(i)|` (Equation 8); a pair needs the threshold of its level and
     at least FEWEST_CHILDREN children. A node with one child makes no pair but hands its interest on. Interest in nodes
@@ -134,7 +134,7 @@ def index_pairs(tree: Tree, interest: Interest, phi: Sequence[float], carried: C
 
 
 def random_pairs(tree: Tree, pairs: IndexPairs, rng: np.random.Generator) -> IndexPairs:
-    """The control: for each user as many distinct nodes of the level, drawn uniformly from those that could be paired.
+    """The control: as many distinct nodes of the level for each user, drawn uniformly from those that could be paired.
 
     Args:
         tree: the index.

@@ -1,7 +1,7 @@
 """Score profiles: the vectors that k-means clusters into a tree.
 
 Two items belong under one node if the same users score both highly, by the whole of MoNN and not by the item tower
-alone: interaction features carry much of the score. A sample of users cannot tell apart keys that none of them holds,
+alone: interaction features carry much of the score. A sample of users cannot distinguish keys that none of them holds,
 so a signature of the item's keys is appended to its profile. `docs/experiments.md` compares k-means on other inputs.
 """
 
@@ -35,7 +35,7 @@ TOP = 100
 
 @dataclass(frozen=True)
 class ProfileUsers:
-    """Users from whom the sample is drawn.
+    """Users to draw the sample from.
 
     Attributes:
         clicks: of all users; users without any are not drawn.
@@ -59,7 +59,7 @@ def profile_width(spec: FeatureSpec) -> int:
 
 
 def score_profiles(reader: BatchReader, users: ProfileUsers, seed: int) -> NDArray[np.float32]:
-    """The vectors of all items that are to be clustered.
+    """The vectors of all items, to be clustered.
 
     First an item's profile, of unit length: how highly each user of a sample ranks it, compressed. The value of
     (item, user) is -log(rank / n_items) by the first task's logit, which stresses the top of a ranking. Then, for each

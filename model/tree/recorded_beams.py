@@ -1,4 +1,4 @@
-"""Reads the beams that a service recorded (docs/operations.md), for training."""
+"""Recorded beams: reads the files that a service wrote (docs/operations.md), for training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The joint index in training: soft assignments for the items of a batch, hard codes where nodes are named.
+"""The joint index in training: soft assignments for the items of a batch, hard codes for its nodes.
 
 A snapshot of the hard codes gives the nodes, their interaction features and the nodes above a user's clicks; it is
 taken a few times an epoch. The embedding of an example's own node is the soft mixture, so the loss of `(y, (u, c~))`
@@ -23,7 +23,7 @@ from model.tree.learned_tree import snapshot_tree
 
 
 class SoftTreeReader(TreeReader):
-    """A tree that is being learned together with the model.
+    """A tree that is learned together with the model.
 
     Args:
         reader: reads the data set.

@@ -1,1 +1,1 @@
-"""Bundles inside a worker: hosting, swapping and replaying golden requests; the channel to the supervisor."""
+"""Bundles in a worker: hosting, swapping, replaying golden requests; the channel to the supervisor."""

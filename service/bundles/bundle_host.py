@@ -1,4 +1,4 @@
-"""An opened bundle of a worker: opens, warms up and closes without blocking the event loop that serves another."""
+"""Bundle host: opens, warms up and closes a worker's bundle without blocking the event loop that serves another one."""
 
 from __future__ import annotations
 
@@ -63,19 +63,19 @@ class BundleHost:
 
     @property
     def retriever(self) -> Retriever:
-        """Raises ServiceError `not_ready` until `warm` has finished, and for good if a golden answer was wrong."""
+        """Raises ServiceError `not_ready` until `warm` has finished, and from then on if a golden answer was wrong."""
         if self.problem is not None:
             raise self.not_ready()
         return self._retriever
 
     def not_ready(self) -> ServiceError:
-        """The refusal while there is a `problem`."""
+        """The error to raise while the bundle has a `problem`."""
         return ServiceError(ErrorType.NOT_READY, f"bundle {self.manifest.bundle_id} does not serve: {self.problem}",
                             self._help)
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """Keeps the bundle open while a request runs on it; for the event loop."""
+        """Keeps the bundle open while a request runs on it; called in the event loop."""
         self._running += 1
         self._idle.clear()
         try:
@@ -86,7 +86,7 @@ class BundleHost:
                 self._idle.set()
 
     async def warm(self, requests: Sequence[bytes] = ()) -> None:
-        """Warms up on the golden requests and on `requests`; then the bundle serves, unless a score was wrong."""
+        """Warms up on the golden requests and on `requests`; then the bundle serves unless a score was wrong."""
         if self.cache is not None:
             await self.cache.connect()
         # In an event loop and thread of its own, so that encoding and comparing are kept out of the serving loop too.
@@ -95,7 +95,7 @@ class BundleHost:
             self._help = "run `python -m service BUNDLE --check` on this machine and export the bundle again"
 
     async def close(self) -> None:
-        """Lets running requests finish, and the search threads end."""
+        """Waits for running requests and ends the search threads."""
         await self._idle.wait()
         await asyncio.to_thread(self._retriever.close)
 

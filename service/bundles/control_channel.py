@@ -37,7 +37,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Serve:
-    """To a worker: open this bundle, whose check it has passed, and serve it from then on."""
+    """To a worker: open this bundle, which has passed its check, and serve it from then on."""
 
     release: Release
 
@@ -56,7 +56,7 @@ class Serving:
 
 @dataclass(frozen=True)
 class Failed:
-    """From a worker: it cannot serve this bundle, and keeps the one that it had."""
+    """From a worker: it cannot serve this bundle and keeps serving the one that it had."""
 
     release: Release
     reason: str
@@ -113,7 +113,7 @@ class Inbox:
     _bytes: bytearray = field(default_factory=bytearray)
 
     def take(self, data: bytes) -> Iterator[Message]:
-        """Takes more bytes; yields the messages that are complete now."""
+        """Adds bytes; yields the messages that are now complete."""
         self._bytes += data
         while len(self._bytes) >= _LENGTH.size:
             end = _LENGTH.size + _LENGTH.unpack_from(self._bytes)[0]
@@ -180,13 +180,13 @@ class WorkerEnd(asyncio.Protocol):
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=connection)
 
     def send(self, message: Message) -> None:
-        """Sends as soon as the supervisor reads; does nothing once it is gone."""
+        """Sends as soon as the supervisor reads; does nothing if the supervisor is gone."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(packed(message))
 
     async def call(self, action: Literal["list", "load", "rollback"], bundle: str = "", *, force: bool = False,
                    requests: Sequence[bytes] = ()) -> dict[str, Any]:
-        """Makes a call of the supervisor, which always answers.
+        """Sends a call to the supervisor, which always answers.
 
         Raises:
             ServiceError: its refusal.

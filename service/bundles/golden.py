@@ -15,7 +15,7 @@ from service.retrieval.retriever import Retriever
 
 @dataclass(frozen=True)
 class Replay:
-    """One golden request: its number from 1, the ads returned, the largest difference of a score, and any problem."""
+    """One golden request: its number from 1, the number of ads returned, the largest score difference, any problem."""
 
     number: int
     ads: int

@@ -20,7 +20,7 @@ from service.telemetry.request_log import log
 
 
 class HostedBundles:
-    """Opens the bundle that the supervisor names beside the current one, and swaps once it is warm.
+    """Opens the bundle that the supervisor names while the current one serves, and swaps once it is warm.
 
     A request reads `current` once and keeps what it has read, so no reply mixes two bundles. For one event loop.
 
@@ -45,7 +45,7 @@ class HostedBundles:
         self.started = False
 
     async def open(self, release: Release) -> None:
-        """Opens the first bundle; it warms up in the background, while /livez answers already.
+        """Opens the first bundle; it warms up in the background while /livez already answers.
 
         Raises:
             BundleError: the bundle is broken.
@@ -54,11 +54,11 @@ class HostedBundles:
         self._in_background(self._warm_first())
 
     def follow(self, release: Release) -> None:
-        """Serves another bundle as soon as it is warm."""
+        """Switches to another bundle as soon as it is warm."""
         self._in_background(self._swap(release))
 
     async def close(self) -> None:
-        """Lets running requests finish and writes out the caches."""
+        """Waits for running requests and flushes the caches."""
         for task in self._tasks:
             task.cancel()
         await self.current.close()
@@ -82,7 +82,7 @@ class HostedBundles:
             began = time.perf_counter()
             try:
                 host = await self._open_beside(release)
-            except Exception as error:  # whatever it is, the current bundle goes on serving
+            except Exception as error:  # whatever it is, the current bundle keeps serving
                 self._refused(release, str(error) if isinstance(error, BundleError)
                               else f"{type(error).__name__}: {error}")
                 return
@@ -100,7 +100,7 @@ class HostedBundles:
             self._now_serving(host)
 
     async def _open_beside(self, release: Release) -> BundleHost:
-        """The bundle, warm: one that is still open, or a newly opened one."""
+        """The warm bundle: one that is still open, or a newly opened one."""
         for host in (self.current, self._previous):
             if host is not None and host.release == release and host.problem is None:
                 return host

@@ -1,4 +1,4 @@
-"""Circuit breaker: skips a failing dependency for a while, so that a dead one costs nothing."""
+"""Circuit breaker: skips a failing dependency for a while, so that requests do not wait for it."""
 
 from __future__ import annotations
 

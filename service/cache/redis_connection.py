@@ -49,7 +49,7 @@ _Flag = Annotated[str, Field(pattern="(?i)^(true|false|yes|no|1|0)$")]
 
 
 class _Options(BaseModel):
-    """Options that may follow the `?` of the URL. The others of redis-py would change what the service relies on."""
+    """Options that may follow the `?` of the URL. Other options of redis-py would change what the service relies on."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -106,7 +106,7 @@ class PasswordFile(CredentialProvider):
 
 
 def open_pool(settings: Settings, timeout: float) -> BlockingConnectionPool:
-    """Makes the connection pool of `REDIS_URL`; connects to nothing yet.
+    """Creates the connection pool for `REDIS_URL`, without connecting.
 
     Args:
         settings: `redis_url`, which must be set, and `redis_password_file`.
@@ -128,7 +128,7 @@ def open_pool(settings: Settings, timeout: float) -> BlockingConnectionPool:
 
 
 def check_redis(settings: Settings) -> None:
-    """Checks at start what could never work later. A Redis that does not answer is no reason to refuse.
+    """Checks at start for what can never work. A Redis that does not answer is no reason to refuse.
 
     Raises:
         SettingsError: the URL, one of its options, a certificate or the password file cannot be used, or the server
@@ -155,7 +155,7 @@ def check_redis(settings: Settings) -> None:
 
 
 def failure_reason(error: Exception) -> FailureReason:
-    """Tells failures that somebody has to mend apart from those that pass, such as timeouts."""
+    """Separates failures that an operator has to fix from those that pass, such as timeouts."""
     if isinstance(error, _AUTHENTICATION_ERRORS):
         return "authentication"
     redirected = isinstance(error, AskError) or (isinstance(error, ClusterDownError)
@@ -167,7 +167,7 @@ def failure_reason(error: Exception) -> FailureReason:
 
 
 async def _cluster_problem(pool: BlockingConnectionPool) -> str | None:
-    """Why a Redis Cluster cannot be the cache; None if it is none or silent, or if one master holds all keys."""
+    """Why a Redis Cluster cannot be the cache; None if it is none, does not answer, or has one master for all keys."""
     redis = Redis(connection_pool=pool)
     try:
         async with asyncio.timeout(_START_SECONDS):
@@ -183,7 +183,7 @@ async def _cluster_problem(pool: BlockingConnectionPool) -> str | None:
 
 
 def _parsed(url: str) -> dict[str, Any]:
-    """Arguments of the connection pool, parsed by redis-py after all that it would pass over has been checked."""
+    """Arguments of the connection pool, parsed by redis-py after a check of all that it would ignore."""
     try:
         parts = urlsplit(url)
         port_is_sound = parts.port is None or parts.port > 0

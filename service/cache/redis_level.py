@@ -62,7 +62,7 @@ class RedisLevel:
         self._asked: set[asyncio.Task[_Reply | None]] = set()
 
     async def connect(self) -> None:
-        """Opens a connection ahead of the first request, which may not wait as long as connecting takes."""
+        """Opens a connection before the first request, which may have less time than connecting takes."""
         for _ in range(_CONNECT_ATTEMPTS):
             with contextlib.suppress(Exception):  # the first request counts and reports what is wrong
                 await self._redis.ping()

@@ -11,8 +11,8 @@ class LoadRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     bundle: str = Field(description="name of the bundle's folder beside the pointer, as GET /admin/bundles lists it")
-    force: bool = Field(default=False, description="load it although it is worse than the one that serves; one that is "
-                                                   "broken is refused all the same")
+    force: bool = Field(default=False, description="load it even if it is worse than the current one; a broken bundle "
+                                                   "is still refused")
 
 
 class StoredBundle(BaseModel):
@@ -34,7 +34,7 @@ class WorkerBundle(BaseModel):
     worker_id: int = Field(description="its process id")
     bundle: str | None = Field(description="null before it is ready")
     bundle_id: str | None
-    problem: str | None = Field(description="why it does not serve what it was told to")
+    problem: str | None = Field(description="why it does not serve the bundle that it was assigned")
 
 
 class BundlesReply(BaseModel):

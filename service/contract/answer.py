@@ -19,7 +19,7 @@ DegradedReason = Literal["redis", "deadline"]
 
 @dataclass(frozen=True)
 class CacheLookup:
-    """Result of a cache lookup: the embedding (1, Du) float32 or None, where it was, and which levels failed."""
+    """Result of a cache lookup: the embedding (1, Du) float32 or None, where it was found, and which levels failed."""
 
     embedding: NDArray[np.float32] | None
     use: CacheUse
@@ -28,7 +28,7 @@ class CacheLookup:
 
 @dataclass(frozen=True, kw_only=True)
 class StageTimes:
-    """Seconds that each stage of one request took; those of the levels are in its SearchResult."""
+    """Seconds that each stage of one request took; the times of the levels are in its SearchResult."""
 
     features: float
     cache: float
@@ -40,7 +40,7 @@ class StageTimes:
 
 @dataclass(frozen=True)
 class AdExplanation:
-    """What became of the ad that a query named.
+    """What happened to the ad that a query asks about.
 
     Attributes:
         refusal: the clause of targeting that keeps it from being eligible, if any.

@@ -1,4 +1,4 @@
-"""The closed list of errors that a reply can name, and the mapping of other layers' errors to it.
+"""Errors: the closed list of types that a reply can name, and the mapping of other layers' errors to it.
 
 Every refusal says who is at fault (4xx: the request, 5xx: the service), what was found, and what to do.
 """
@@ -18,7 +18,7 @@ from index_store.targeting.predicates import PredicateError
 
 
 class ErrorType(StrEnum):
-    """What can be wrong. `STATUS` has the HTTP status of each, and docs/operations.md a row for each."""
+    """The error types. `STATUS` has the HTTP status of each; docs/operations.md has a row for each."""
 
     MALFORMED_JSON = "malformed_json"
     NOT_FOUND = "not_found"
@@ -135,9 +135,9 @@ class ServiceError(Exception):
 
 
 def internal_error() -> ServiceError:
-    """The reply to a caller who met a defect: without details, which are in the log under the same request id."""
+    """The reply to a request that hit a defect: without details, which are in the log under the same request id."""
     return ServiceError(ErrorType.INTERNAL, "the service failed; the request is not at fault",
-                        "try again; if it fails again, give the X-Request-ID of this reply to whoever runs the service")
+                        "try again; if it fails again, give the X-Request-ID of this reply to the service's operators")
 
 
 def from_feature_error(error: FeatureError, user_fields: frozenset[str]) -> ServiceError:
@@ -158,7 +158,7 @@ def from_predicate_error(error: PredicateError) -> ServiceError:
 
 
 def from_validation_error(error: ValidationError, model: type[BaseModel]) -> ServiceError:
-    """The most informative of the errors that pydantic found in a request body."""
+    """The reply for the most informative of the errors that pydantic found in a request body."""
     found = error.errors(include_url=False, include_context=False)
     # For a field of several types pydantic reports one error for each; the one that is not about the type says more.
     first = next((entry for entry in found if not entry["type"].endswith("_type")), found[0])
@@ -181,7 +181,7 @@ def from_validation_error(error: ValidationError, model: type[BaseModel]) -> Ser
 
 
 def shown(value: Any) -> str:
-    """A value of a request as JSON, cut to a length that can be read."""
+    """A value of a request as JSON, cut to a readable length."""
     try:
         text = orjson.dumps(value).decode()
     except orjson.JSONEncodeError:  # nested deeper than orjson writes, though not deeper than it reads

@@ -37,11 +37,11 @@ class Limits:
 
 
 UNLIMITED = Limits(max_top_k=sys.maxsize, max_beam_width=sys.maxsize, max_excluded=sys.maxsize, min_timeout_ms=0.0)
-"""For requests that the service makes itself, such as golden ones."""
+"""For requests that the service makes itself, such as golden requests."""
 
 
 def parse_body(body: bytes, schema: type[Schema] = RetrieveRequest) -> Schema:  # type: ignore[assignment]
-    """Raises ServiceError if the body is not valid JSON or not of the schema."""
+    """Raises ServiceError if the body is not valid JSON or does not match the schema."""
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -51,7 +51,7 @@ def parse_body(body: bytes, schema: type[Schema] = RetrieveRequest) -> Schema:  
 
 
 def parse_request(content: Any, schema: type[Schema] = RetrieveRequest) -> Schema:  # type: ignore[assignment]
-    """Raises ServiceError if decoded JSON is not of the schema."""
+    """Raises ServiceError if decoded JSON does not match the schema."""
     try:
         return schema.model_validate(content)
     except ValidationError as error:
@@ -83,7 +83,7 @@ def to_query(request: RetrieveRequest, manifest: Manifest, limits: Limits) -> Qu
 
 
 def _one_extent(request: RetrieveRequest) -> None:
-    """Refuses a request that says in two ways how much is to be searched."""
+    """Refuses a request that sets the extent of the search in two ways."""
     given = [name for name in ("beam_width", "target_overlap", "budget_ms") if getattr(request, name) is not None]
     if request.exact:
         given.append("exact")
@@ -92,7 +92,7 @@ def _one_extent(request: RetrieveRequest) -> None:
         if given == ["beam_width", "exact"]:
             return
         raise ServiceError(ErrorType.INVALID_VALUE,
-                           f"{' and '.join(given)} are given, and each says how much is to be searched",
+                           f"{' and '.join(given)} are given, but each sets the extent of the search",
                            "send one of them")
 
 

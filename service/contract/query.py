@@ -19,7 +19,7 @@ UserKind = Literal["known", "inline", "unknown"]
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """A request that was checked against the bundle; its features, ids, context and targeting are still raw.
+    """A request checked against the bundle; its features, ids, context and targeting are still raw.
 
     At most one of `beam_width`, `target_overlap`, `budget_ms` and `exact` says how much is searched; without any, the
     bundle's default holds.
@@ -66,7 +66,7 @@ class SearchOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryCount:
-    """Ids of an inline history that the bundle knows, and those that it does not."""
+    """How many ids of an inline history the bundle knows, and how many it does not."""
 
     known: int
     unknown: int
@@ -74,7 +74,7 @@ class HistoryCount:
 
 @dataclass(frozen=True)
 class EncodedUser:
-    """A user as towers and targeting read it: features of one row, history (M,) of item rows, most recent first.
+    """A user as towers and targeting read it: one row of features, and a history (M,) of item rows, most recent first.
 
     `history_count` is there where the request gave the history.
     """

@@ -1,4 +1,4 @@
-"""Bodies and headers of answers, built as plain dicts, which costs less than the schemas that document them."""
+"""Bodies and headers of answers, built as plain dicts, which is faster than the schemas that document them."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
 class RetrieveRequest(BaseModel):
-    """Body of POST /retrieve. A field that is null counts as absent; a field that is not listed is refused."""
+    """Body of POST /retrieve. A field that is null counts as absent; an unlisted field is refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -33,29 +33,30 @@ class RetrieveRequest(BaseModel):
     beam_width: Positive | list[Positive] | None = Field(
         default=None,
         description="nodes to keep at each level above the ads, an integer from 1 to limits.max_beam_width of "
-                    "GET /info, or a list of one a level; default: the bundle's")
+                    "GET /info, or a list with one per level; default: the bundle's")
     target_overlap: Share | None = Field(
         default=None,
         description="share of the exhaustive answer that the beam should find on average, above 0 up to 1: picks the "
                     "beam from the bundle's curve; not together with beam_width, budget_ms or exact")
     budget_ms: PositiveNumber | None = Field(
         default=None,
-        description="milliseconds above 0 that the work of the request may take, waiting apart: picks the widest beam "
-                    "of the bundle's curve that fits; not together with beam_width, target_overlap or exact")
+        description="processing time in milliseconds, above 0, excluding time in the queue: picks the widest beam of "
+                    "the bundle's curve that fits; not together with beam_width, target_overlap or exact")
     timeout_ms: PositiveNumber | None = Field(
         default=None,
         description="deadline in milliseconds from the arrival of the request, at least limits.min_timeout_ms of "
-                    "GET /info: the search narrows to keep it; default: the service's")
+                    "GET /info: the search narrows to meet it; default: the service's")
     explain: bool = Field(default=False, description="true adds to each ad its path through the tree")
-    exact: bool = Field(default=False, description="true scores every ad instead of walking the tree; slow, the truth")
+    exact: bool = Field(default=False,
+                        description="true scores every ad instead of searching the tree: slow, the ground truth")
     task_weights: dict[str, Weight] | None = Field(
         default=None,
         description="an object of task name -> weight, a number from 0 to 1000000, at least one above 0; tasks that it "
                     "leaves out weigh 0; default: 1 for the first task")
     targeting: dict[str, Any] | None = Field(
         default=None,
-        description='an object, a predicate over ad fields that the returned ads fulfil, such as {"field": "category", '
-                    '"in": ["shoes"]}; docs/service.md has the grammar, GET /info lists the ad fields')
+        description='an object, a predicate over ad fields that every returned ad satisfies, such as {"field": '
+                    '"category", "in": ["shoes"]}; docs/service.md has the grammar, GET /info lists the ad fields')
     context: dict[str, Any] | None = Field(
         default=None,
         description="an object of context fields that the ads' own predicates read; GET /info lists them")
@@ -77,9 +78,11 @@ class PathLevel(BaseModel):
 
     level: int
     node: int = Field(description="number within its level; at the last level the ad's position")
-    score: float | None = Field(description="null where it was not scored: all fitted, or it was not reached")
+    score: float | None = Field(description="null if it was not scored: all candidates fitted into the beam, or the "
+                                            "level was not reached")
     rank: int | None = Field(description="from 1, among the candidates that were scored")
-    margin: float | None = Field(description="score above the best that was dropped, or below the lowest that was kept")
+    margin: float | None = Field(description="distance to the best candidate that was dropped, or to the lowest that "
+                                             "was kept")
 
 
 class Ad(BaseModel):
@@ -90,8 +93,8 @@ class Ad(BaseModel):
     ad_id: str
     score: float = Field(description="sum over tasks of weight x logit")
     probabilities: dict[str, float] | None = Field(
-        default=None, description="task -> probability; absent where the tasks were not trained on impressions")
-    path: list[PathLevel] | None = Field(default=None, description="only where `explain` asked for it")
+        default=None, description="task -> probability; only if the tasks were trained on impressions")
+    path: list[PathLevel] | None = Field(default=None, description="only if the request sets `explain`")
 
 
 class Level(BaseModel):
@@ -101,7 +104,7 @@ class Level(BaseModel):
 
     level: int = Field(description="1 is the coarsest, the last holds the ads")
     candidates: int
-    scored: int = Field(description="0 where all candidates fit into the beam")
+    scored: int = Field(description="0 if all candidates fit into the beam")
     ms: float
 
 
@@ -121,13 +124,12 @@ class Latency(BaseModel):
 
 
 class HistoryCount(BaseModel):
-    """Ids of the inline history that the bundle knows, and those that it does not, which count for nothing."""
+    """How many ids of the inline history the bundle knows, and how many it does not; the latter count for nothing."""
 
     model_config = ConfigDict(extra="forbid")
 
-    known: int = Field(description="of them, the most recent history_length are read")
-    unknown: int = Field(description="ids of no ad of the bundle; a client that sends only these asks as a user "
-                                     "without a history")
+    known: int = Field(description="ids that the bundle has; the most recent history_length of them are read")
+    unknown: int = Field(description="ids that the bundle does not have; a history of only these is answered like none")
 
 
 class RetrieveReply(BaseModel):
@@ -139,15 +141,15 @@ class RetrieveReply(BaseModel):
     bundle_id: str
     ads: list[Ad] = Field(description="best first; min(top_k, eligible)")
     user: Literal["known", "inline", "unknown"]
-    history: HistoryCount | None = Field(description="of the history in user_features; null where the request has none")
+    history: HistoryCount | None = Field(description="of the history in user_features; null if the request has none")
     user_cache: Literal["local", "redis", "miss", "bypass"]
-    coverage: float = Field(description="share of the planned pairs that was scored; 1.0 unless cut short")
+    coverage: float = Field(description="share of the planned pairs that was scored; below 1 only under a deadline")
     estimated_overlap: float | None = Field(
-        description="share of the exhaustive answer that this beam finds on average, by the bundle's curve; null where "
-                    "the curve does not hold the beam, and under targeting; 1 for exact")
+        description="share of the exhaustive answer that this beam finds on average, by the bundle's curve; null if "
+                    "the beam is not on the curve, and under targeting; 1 for exact")
     degraded: list[Literal["redis", "deadline"]] = Field(
-        description="what was done without: Redis, or pairs that did not fit before the deadline")
-    eligible: int = Field(description="ads that targeting and exclusions leave")
+        description="what the answer had to do without: Redis, or pairs that did not fit before the deadline")
+    eligible: int = Field(description="number of ads that pass targeting and exclusions")
     pairs_scored: int
     latency_ms: Latency
 
@@ -157,7 +159,7 @@ class RefusedBy(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: Literal["ad", "request", "exclude_ad_ids"] = Field(description="whose predicate says so")
+    by: Literal["ad", "request", "exclude_ad_ids"] = Field(description="whose predicate rejects the ad")
     path: str = Field(description="of the clause in that predicate, such as targeting.all[1]")
     clause: dict[str, Any] | None = Field(description="the clause itself; null for exclude_ad_ids")
 
@@ -172,8 +174,8 @@ class ExplainReply(BaseModel):
     ad_id: str
     outcome: Literal["returned", "outscored", "pruned", "cut_short", "filtered"]
     eligible: bool
-    refused_by: RefusedBy | None = Field(description="where the outcome is filtered")
-    level: int | None = Field(description="of the tree, where it was decided; null where filtered")
+    refused_by: RefusedBy | None = Field(description="if the outcome is filtered")
+    level: int | None = Field(description="of the tree, where the outcome was decided; null if filtered")
     score: float | None = Field(description="of the ad or its node there")
     rank: int | None
     margin: float | None
@@ -186,11 +188,11 @@ class ExplainReply(BaseModel):
 
 
 class ErrorReply(BaseModel):
-    """Answer of every request that is refused."""
+    """Body of every error reply."""
 
     model_config = ConfigDict(extra="forbid")
 
     error_type: str = Field(description="one of the closed list in docs/operations.md")
     message: str = Field(description="the fact, with the value found")
     help: str = Field(description="what to do")
-    details: str | None = Field(default=None, description="more to read, of several lines; only where there is more")
+    details: str | None = Field(default=None, description="further text of several lines, only if there is any")

@@ -18,10 +18,10 @@ from service.sampling.recent_requests import RecentRequests
 from service.settings import Settings, variable
 
 _REFUSALS = {400: "the body is not valid JSON", 401: "the token is missing or wrong",
-             403: "this service has no admin token", 404: "there is no such bundle",
+             403: "this service has no admin token", 404: "the bundle does not exist",
              408: "the body did not arrive in time", 409: "refused, and why; nothing has changed",
-             413: "the body is too large", 415: "the body is not declared as plain JSON", 422: "a field is unfit",
-             500: "the service failed", 503: "about to end, or not done; see the message"}
+             413: "the body is too large", 415: "the body is not declared as plain JSON", 422: "a field is invalid",
+             500: "the service failed", 503: "shutting down, or not done; see the message"}
 
 
 class AdminApi:
@@ -50,12 +50,12 @@ class AdminApi:
                   refusals=_REFUSALS, admin=True)]
 
     async def bundles(self, request: Request) -> Response:
-        """The bundles beside the pointer, what it says, and what each worker of this replica serves."""
+        """The bundles beside the pointer, the pointer's content, and what each worker of this replica serves."""
         self._authorise(request)
         return json_reply(await self._supervisor.call("list"))
 
     async def load(self, request: Request) -> Response:
-        """Checks a bundle, compares it with the one that serves, points at it, and answers once every worker serves it.
+        """Checks a bundle, compares it with the current one, sets the pointer, and answers once every worker serves it.
 
         It waits for the workers of this replica; the others follow the pointer by themselves.
         """
@@ -65,7 +65,7 @@ class AdminApi:
                                                        requests=self._recent.bodies()))
 
     async def rollback(self, request: Request) -> Response:
-        """Points at the previous bundle, and answers once every worker of this replica serves it."""
+        """Sets the pointer to the previous bundle, and answers once every worker of this replica serves it."""
         self._authorise(request)
         return json_reply(await self._supervisor.call("rollback"))
 
@@ -73,7 +73,7 @@ class AdminApi:
         token = self._settings.admin_token
         if token is None:
             raise ServiceError(ErrorType.ADMIN_DISABLED, "this service was started without an admin token, so it "
-                               "takes no admin calls", f"start it with {variable('admin_token')}")
+                               "accepts no admin calls", f"start it with {variable('admin_token')}")
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         # Takes the same time wherever the first difference is.
         right = hmac.compare_digest(given.strip().encode("latin-1"), token.get_secret_value().encode())

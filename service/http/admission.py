@@ -1,8 +1,8 @@
 """Admission control: a bounded queue per worker in front of its search threads.
 
 A request is refused as soon as it is clear that it cannot be served: the queue is full, or the requests ahead of it
-take longer than its deadline leaves. A refusal costs a fraction of a search, so that goodput holds under twice the
-load that a worker can bear. docs/decisions/0006-admission.md has the reasons and the measurements.
+take longer than its deadline allows. A refusal costs a fraction of a search, so goodput holds at twice the load that a
+worker can handle. docs/decisions/0006-admission.md has the reasons and the measurements.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _CAUTION = 3.0
 
 
 class ClientLeftError(Exception):
-    """The client has disconnected, so the answer is of no use."""
+    """The client has disconnected, so the request is dropped."""
 
 
 class Admission:
-    """The queue of one worker, for its event loop.
+    """The queue of one worker; used in its event loop only.
 
     Args:
         threads: search threads.
@@ -107,7 +107,7 @@ class Admission:
             self._leave_slot()
 
     def observe_reply(self, seconds: float) -> None:
-        """Takes the time from the end of a search to its written reply into account."""
+        """Adds the time from the end of a search to its written reply to the average."""
         self._reply.observe(seconds)
 
     def _too_late(self, left: float, wait: float) -> ServiceError:
@@ -118,18 +118,18 @@ class Admission:
             retry_after=self._retry_after())
 
     def _wait(self) -> float:
-        """Seconds until a thread would take up a request that came now; a running search is half done on average."""
+        """Seconds until a thread would start on a request arriving now; a running search is half done on average."""
         ahead = len(self._waiting) + self._taken
         if ahead < self._threads:
             return 0.0
         return self._service.mean * (ahead - self._threads / 2) / self._threads
 
     def _retry_after(self) -> int:
-        """Whole seconds, at least one, until the queue as it is has been served."""
+        """Whole seconds, at least one, until the current queue has been served."""
         return max(1, math.ceil(self._wait()))
 
     async def _take_slot(self, answer_by: float | None) -> bool:
-        """Takes a slot, and waits for one if need be; returns whether the request had to wait."""
+        """Takes a slot, waiting for one if necessary; returns whether the request had to wait."""
         if self._taken < self._slots:
             self._taken += 1
             return False
@@ -167,7 +167,7 @@ class Admission:
 
 @dataclass
 class _Place:
-    """A place in the queue; `granted` gets a result when a slot is free, or the refusal when it is too late."""
+    """A place in the queue; `granted` gets a result when a slot is free, or the refusal once it is too late."""
 
     answer_by: float | None
     granted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())

@@ -39,8 +39,8 @@ from service.telemetry import metrics
 VERSION = version("monn-hill")
 
 _REFUSALS = {400: "the body is not valid JSON", 408: "the body did not arrive in time", 413: "the body is too large",
-             415: "the body is not declared as plain JSON", 422: "a field is missing, unknown or unfit",
-             429: "too much to do, see Retry-After", 500: "the service failed", 503: "not ready yet, or about to end"}
+             415: "the body is not declared as plain JSON", 422: "a field is missing, unknown or invalid",
+             429: "overloaded, see Retry-After", 500: "the service failed", 503: "not ready yet, or shutting down"}
 
 
 class Api:
@@ -83,7 +83,7 @@ class Api:
 
     @asynccontextmanager
     async def serving(self, release: Release, control: socket) -> AsyncIterator[None]:
-        """Opens the first bundle before the first request, and follows the supervisor from then on."""
+        """Opens the first bundle before the first request, then follows the supervisor."""
         await self._supervisor.connect(control)
         self.meter = QualityMeter(self._settings.quality_sample_rate)
         self.beams = BeamRecorder(self._settings.beam_sample_rate, self._settings.beam_folder)
@@ -100,9 +100,9 @@ class Api:
             self.draining = True
 
     def _refuse_if_draining(self) -> None:
-        """Raises ServiceError `draining` once this service has been told to end."""
+        """Raises ServiceError `draining` once the service is shutting down."""
         if self.draining:
-            raise ServiceError(ErrorType.DRAINING, "this service ends soon and takes no more requests",
+            raise ServiceError(ErrorType.DRAINING, "this service is shutting down and accepts no more requests",
                                "ask another replica, or this address again in a moment", retry_after=1)
 
     async def retrieve(self, request: Request) -> Response:
@@ -124,20 +124,20 @@ class Api:
             return reply
 
     async def explain(self, request: Request) -> Response:
-        """Why an ad was returned to a user, or was not."""
+        """Why an ad was or was not returned to a user."""
         entry = entry_of(request)
         with self._running() as host:
             answer = await self._answer(request, entry, host, ExplainRequest)
             explained = answer.explanation
             if explained is None:
-                raise RuntimeError("the retriever explained nothing, though an ad was named")
+                raise RuntimeError("the retriever returned no explanation although an ad was named")
             entry.details = {"bundle_id": host.manifest.bundle_id, "outcome": explained.of_search.outcome}
             self._admission.observe_reply(time.perf_counter() - answer.ended)
             return Response(explanation_body(explained, answer, host.manifest, entry.request_id), media_type=JSON)
 
     @contextmanager
     def _running(self) -> Iterator[BundleHost]:
-        """The current bundle, which answers the whole request whatever is swapped meanwhile."""
+        """The current bundle, which answers the whole request even if it is swapped out meanwhile."""
         host = self.bundles.current
         metrics.IN_FLIGHT.inc()
         try:
@@ -148,7 +148,7 @@ class Api:
 
     async def _answer(self, request: Request, entry: AccessEntry, host: BundleHost,
                       schema: type[RetrieveRequest]) -> Answer:
-        """Reads a body of this schema, and searches once admission control lets the request in."""
+        """Reads a body of this schema, and searches once admission control admits the request."""
         retriever = host.retriever
         self._admission.refuse_if_full()  # before the body is read: a refusal has to be cheap
         body = await read_body(request, self._settings)
@@ -157,7 +157,7 @@ class Api:
             query = to_query(parse_body(body, schema), host.manifest, self._limits)
             if query.explain_ad is not None and not retriever.knows(query.explain_ad):
                 raise ServiceError(ErrorType.UNKNOWN_AD,
-                                   f"ad_id is {shown(query.explain_ad)}, the bundle has no such ad",
+                                   f"ad_id is {shown(query.explain_ad)}, which the bundle does not have",
                                    "name an ad of the catalogue that the bundle was exported from")
             answer_by = self._answer_by(entry, query)
             self._admission.refuse_if_late(answer_by)
@@ -174,7 +174,7 @@ class Api:
         return answer
 
     def _answer_by(self, entry: AccessEntry, query: Query) -> float | None:
-        """The deadline, which counts from the arrival of the headers."""
+        """The deadline, counted from the arrival of the headers."""
         timeout_ms = self._settings.default_timeout_ms if query.timeout_ms is None else query.timeout_ms
         return entry.started + timeout_ms / 1000 if timeout_ms else None
 

@@ -70,7 +70,7 @@ class Connection(HttpToolsProtocol):
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
     def head(self) -> bytes:
-        """The request line and the headers as they came, but for an offer to upgrade."""
+        """The request line and the headers as received, without any offer to upgrade."""
         lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + self.parser.get_http_version().encode(),
                  *(name + b": " + value for name, value in self.headers if name != b"upgrade")]
         return b"\r\n".join(lines) + b"\r\n\r\n"
@@ -95,7 +95,7 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
     def _refuse(self) -> None:
-        """Replies 408 to a request whose headers are not complete."""
+        """Replies 408 to a request whose headers are incomplete."""
         entry = AccessEntry(new_id(), time.perf_counter() - self._header_seconds, status=408,
                                error_type=ErrorType.REQUEST_TIMEOUT)
         error = ServiceError(ErrorType.REQUEST_TIMEOUT, f"the headers of the request were not complete after "

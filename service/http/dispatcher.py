@@ -1,7 +1,7 @@
 """The innermost ASGI layer: finds the endpoint of a request by its exact path, and turns errors into replies.
 
 The routing of a web framework would cost as much as refusing a request does (docs/decisions/0006-admission.md). No path
-has parameters, so a dictionary is all that it takes.
+has parameters, so a dictionary is enough.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One endpoint, and what the OpenAPI document says of it.
+    """One endpoint, and its entry in the OpenAPI document.
 
     Attributes:
         body: schema of its request body; None where it reads none.
@@ -80,11 +80,11 @@ class Dispatcher:
         path, method = request.scope["path"], request.scope["method"]
         route = self._routes.get(path)
         if route is None:
-            raise ServiceError(ErrorType.NOT_FOUND, f"there is no {path[:100]!r} here",
+            raise ServiceError(ErrorType.NOT_FOUND, f"there is no path {path[:100]!r}",
                                "use POST /retrieve or /explain, or GET /livez, /readyz, /startupz, /metrics, /info, "
                                "/openapi.json, or the admin calls of docs/service.md")
         if route.method != method:
-            refusal = ServiceError(ErrorType.METHOD_NOT_ALLOWED, f"{path} was asked with {method}",
+            refusal = ServiceError(ErrorType.METHOD_NOT_ALLOWED, f"{path} does not support {method}",
                                    f"use {route.method}")
             response = _refusal(request, refusal)
             response.headers["allow"] = route.method

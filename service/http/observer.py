@@ -1,4 +1,4 @@
-"""The outermost ASGI layer: gives each request an id, counts it and logs one line, and takes HEAD for GET."""
+"""The outermost ASGI layer: gives each request an id, counts it, logs one line, and answers HEAD like GET."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from service.http.requests import JSON
 
 
 def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
-    """The document of these endpoints, as JSON can hold it."""
+    """The document of these endpoints, as plain JSON values."""
     app = FastAPI(title="Ad retrieval", version=version, description="MoNN scores, the HILL tree prunes.")
     for route in routes:
         if route.documented:

@@ -1,4 +1,4 @@
-"""What endpoints share: the access entry of a request, its body within limits, JSON replies."""
+"""Requests and replies of the endpoints: access entries, bodies read within limits, JSON replies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def json_reply(content: Any) -> Response:
 
 
 async def read_body(request: Request, settings: Settings) -> bytes:
-    """The body of a request that declares plain JSON, within the limits on its size and on the time it takes.
+    """The body of a request that declares plain JSON, read within the limits on its size and time.
 
     Raises:
         ServiceError: `unsupported_media_type`, `body_too_large` or `request_timeout`.
@@ -48,7 +48,7 @@ async def read_body(request: Request, settings: Settings) -> bytes:
                     raise too_large
                 parts.append(part)
     except TimeoutError as error:
-        raise ServiceError(ErrorType.REQUEST_TIMEOUT, f"{size} bytes of the body have come, and not the rest, after "
+        raise ServiceError(ErrorType.REQUEST_TIMEOUT, f"{size} bytes of the body have arrived, but not the rest, after "
                            f"{seconds:g} s", f"send the body at once, or raise {variable('body_seconds')}") from error
     return b"".join(parts)
 

@@ -1,4 +1,4 @@
-"""How wide a beam a request gets: as it says, as the bundle's curve says, or the bundle's default."""
+"""Beam choice: the width that a request gives, one from the bundle's curve, or the bundle's default."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NEWEST = 0.05
 
 
 class BeamChoice:
-    """Chooses beams for one bundle, and learns from the searches that were done what fits into `budget_ms`.
+    """Chooses beams for one bundle, and learns from finished searches what fits into `budget_ms`.
 
     Raises:
         BundleError: the bundle's curve is malformed.
@@ -27,7 +27,7 @@ class BeamChoice:
         self._search_time, self._overhead = SearchTime(), MovingAverage(_NEWEST, start=0.0)
 
     def of(self, query: Query, eligible: Eligible | None) -> Beam:
-        """The beam of a query, and the overlap that the curve gives for it; the curve was measured without targeting.
+        """The beam of a query, and its overlap by the curve, which was measured without targeting.
 
         Args:
             query: what it asks for.
@@ -45,12 +45,12 @@ class BeamChoice:
         return self._curve.default
 
     def observe_search(self, pairs: int, seconds: float) -> None:
-        """Takes the time of a finished search of `pairs` pairs into account; thread-safe."""
+        """Adds the time of a finished search of `pairs` pairs to the fit; thread-safe."""
         if pairs:
             self._search_time.observe(pairs, seconds)
 
     def observe_overhead(self, seconds: float) -> None:
-        """Takes the time that a request spent outside of search and queue into account; for the event loop."""
+        """Adds the time that a request spent outside of search and queue to the average; called in the event loop."""
         self._overhead.observe(seconds)
 
 

@@ -44,7 +44,7 @@ class EmbeddingCache(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class _PreparedQuery:
-    """What the event loop hands to a search thread.
+    """The input of a search thread, prepared by the event loop.
 
     Attributes:
         flight: computes the embedding once for all concurrent requests with the same tower input.
@@ -62,7 +62,7 @@ class _PreparedQuery:
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """What a search thread hands back; a TimedSearch. Times are in seconds of `time.perf_counter()`.
+    """The result of a search thread; a TimedSearch. Times are in seconds of `time.perf_counter()`.
 
     Attributes:
         computed: whether this search ran the user tower.
@@ -191,14 +191,14 @@ class Retriever:
         """Scores of named ads (N,) float32 for the user of a query, whether or not a search would return them.
 
         Raises:
-            FeatureError: an ad is not in the bundle, or a feature of the query is unfit.
+            FeatureError: an ad is not in the bundle, or a feature of the query is invalid.
         """
         if not ad_ids:
             return np.empty(0, np.float32)
         rows = look_up(self._content.encoder.item_ids, np.array([as_key(ad, "ad_id") for ad in ad_ids]))
         if (rows < 0).any():
             raise FeatureError("ad_id", f"ad {ad_ids[int(rows.argmin())]!r} is not in the bundle",
-                               "name ads that are")
+                               "name ads of the bundle")
         tree = self._content.tree
         positions = tree.position_of_row[rows].astype(np.int64)
         logits = self.scorer.score(self.query(self.encode(query)), tree.depth, positions)
@@ -216,7 +216,7 @@ class Retriever:
             queue: in which the search waits for a thread; None for none.
 
         Raises:
-            FeatureError: a feature, a context field or an id of the query is unfit.
+            FeatureError: a feature, a context field or an id of the query is invalid.
             PredicateError: its targeting is malformed.
             DeadlinePassedError: without a queue, the deadline had passed before the search.
         """
@@ -252,7 +252,7 @@ class Retriever:
         return await queue.run(search)
 
     def _find(self, prepared: _PreparedQuery, search_by: float | None) -> _Found:
-        """All that a search thread does for one query."""
+        """The work of a search thread on one query."""
         began = time.perf_counter()
         if prepared.answer_by is not None and began >= prepared.answer_by:
             raise DeadlinePassedError
@@ -280,7 +280,7 @@ class Retriever:
         return _Found(
             result=result, ad_ids=ad_ids, embedding=embedding, computed=computed, began=began, embedded=embedded,
             searched=searched, ended=time.perf_counter(), scorer_seconds=user_query.kernel_seconds,
-            # A whole exhaustive search tells nothing about how long the next request will take.
+            # A whole exhaustive search says nothing about how long the next request will take.
             coverage=1.0 if query.exact else result.coverage,
             estimated_overlap=None if targeted else beam.overlap, paths=paths, explanation=explanation)
 

@@ -28,7 +28,7 @@ Timed = TypeVar("Timed", bound=TimedSearch)
 
 
 class DeadlinePassedError(Exception):
-    """A search thread took up a search whose answer was due already."""
+    """The deadline of a search had already passed when a thread started on it."""
 
 
 class SearchQueue(Protocol):
@@ -45,7 +45,7 @@ class SearchQueue(Protocol):
 
 
 class NoQueue:
-    """Runs every search at once and without a deadline: for callers that are not under load."""
+    """Runs every search at once and without a deadline, for callers without load."""
 
     async def run(self, search: Callable[[float | None], Awaitable[Timed]]) -> Timed:
         return await search(None)

@@ -35,7 +35,7 @@ class SingleFlight(Generic[Value]):
 
     @contextmanager
     def join(self, key: bytes) -> Iterator[Flight[Value]]:
-        """The flight of a key, which ends when its last request leaves this block."""
+        """The flight of a key; it ends when its last request leaves this block."""
         flight = self._flights.setdefault(key, Flight())
         flight.members += 1
         try:

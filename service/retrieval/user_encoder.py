@@ -1,4 +1,4 @@
-"""Encodes the user of a query: the stored features, those that the request replaces, and what targeting reads."""
+"""User encoder: a user's stored features, those that the request replaces, and the attributes that targeting reads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class UserEncoder:
         """The user's features: those of the bundle's user table, replaced field by field by those of the query.
 
         Raises:
-            FeatureError: a feature or context field of the query is unknown or unfit.
+            FeatureError: a feature or context field of the query is unknown or invalid.
             PredicateError: its targeting is malformed.
         """
         row = self._users.row(query.user_id)

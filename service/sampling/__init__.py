@@ -1,1 +1,1 @@
-"""Samples of requests: recent ones for a new bundle, and those that the quality meter and the beam recorder take."""
+"""Samples of requests: recent ones to try a new bundle on, and those of the quality meter and the beam recorder."""

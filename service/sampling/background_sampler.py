@@ -31,7 +31,7 @@ _CLOSE_SECONDS = 5.0
 
 
 class BackgroundSampler(ABC, Generic[Sample]):
-    """One thread at the lowest priority, and a bounded queue of samples; more are dropped and counted.
+    """One thread at the lowest priority, and a bounded queue of samples; further ones are dropped and counted.
 
     Args:
         name: of the thread.
@@ -48,7 +48,7 @@ class BackgroundSampler(ABC, Generic[Sample]):
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def close(self) -> None:
-        """Ends the thread, in the middle of a sample if there is one."""
+        """Ends the thread, even in the middle of a sample."""
         self._closed.set()
         with suppress(Full):
             self._waiting.put_nowait(None)
@@ -119,7 +119,7 @@ class Pauses:
     since: float = 0.0
 
     def begin(self) -> None:
-        """Counts from here."""
+        """Starts measuring."""
         self.since = time.thread_time()
 
     def pause(self) -> None:

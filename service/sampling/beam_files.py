@@ -31,11 +31,11 @@ _VARIABLE = "RETRIEVAL_BEAM_FOLDER"
 
 
 class BeamFolderError(Exception):
-    """The folder cannot be written; the message says which and why."""
+    """The folder cannot be written; the message has the folder and the reason."""
 
 
 def check_folder(folder: Path) -> None:
-    """Makes the folder if it is missing, and tries to write a file in it.
+    """Creates the folder if it is missing, and tries to write a file in it.
 
     Raises:
         BeamFolderError: the folder cannot be made or written.
@@ -61,7 +61,7 @@ def load_parquet() -> None:
 
 
 def write_beams(path: Path, beams: RecordedBeams, bundle_id: str, tree: str) -> None:
-    """Writes a file under a temporary name and renames it, so that no reader finds a part of it.
+    """Writes a file under a temporary name and renames it, so that readers never see a partial file.
 
     Args:
         path: the file.

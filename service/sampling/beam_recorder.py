@@ -40,7 +40,7 @@ class BeamRecorder(BackgroundSampler[_Sample]):
 
     The search is repeated in the background with the beam width of the request, but over all ads: targeting and
     exclusions are left out. Test-time training needs to know in which share of a node's children a user is interested
-    (Section 3.6), and a child that no advertiser offered to the user tells nothing about that. Requests with targeting
+    (Section 3.6), and a child that no advertiser offered to the user says nothing about that. Requests with targeting
     are recorded too, since where ads have predicates every request is under targeting.
 
     Not recorded are requests to /explain, `exact` ones, those that a deadline narrowed, and those whose task weights
@@ -64,14 +64,14 @@ class BeamRecorder(BackgroundSampler[_Sample]):
             self._thread.start()
 
     def offer(self, retriever: Retriever, query: Query, answer: Answer) -> None:
-        """Samples an answered request, or not; never waits."""
+        """Samples an answered request with the set probability; never waits."""
         if random.random() >= self._sample_rate or query.exact or query.explain_ad is not None:
             return
         if not answer.found.narrowed and not query.task_weights[1:].any():
             self._take(_Sample(retriever, query))
 
     def close(self) -> None:
-        """Ends the thread and writes what it has recorded so far."""
+        """Ends the thread and writes the beams recorded so far."""
         super().close()
         if not self._thread.is_alive():
             self._write()
@@ -103,7 +103,7 @@ class BeamRecorder(BackgroundSampler[_Sample]):
             self._write()
 
     def _write(self) -> None:
-        """Writes the rows, or drops them: they must not pile up where the disk is full."""
+        """Writes the rows, or drops them on failure, since they must not pile up when the disk is full."""
         rows, self._rows, self._numbers = self._rows, [], 0
         if not rows or self._folder is None:
             return

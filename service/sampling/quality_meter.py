@@ -39,7 +39,7 @@ class QualityMeter(BackgroundSampler[_Sample]):
             self._thread.start()
 
     def offer(self, retriever: Retriever, query: Query, answer: Answer) -> None:
-        """Samples an answer, or not; never waits."""
+        """Samples an answer with the set probability; never waits."""
         if random.random() < self._sample_rate and not query.exact:
             self._take(_Sample(retriever, query, answer))
 

@@ -28,7 +28,7 @@ class RecentRequests:
         self._next = 0.0
 
     def add(self, body: bytes) -> None:
-        """Takes a body into the sample, or not; costs less than a microsecond."""
+        """Offers a body to the sample; costs less than a microsecond."""
         if len(self._bodies) < self._entries:
             self._bodies.append(body)
             return

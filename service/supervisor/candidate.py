@@ -1,4 +1,4 @@
-"""A candidate bundle and its check, which runs in a process of its own at low priority while another bundle serves."""
+"""A candidate bundle and its check, which runs in a separate low-priority process while another bundle serves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Fault = Literal["broken", "golden", "worse", "check", "pointer"]
 
 @dataclass(frozen=True)
 class Incumbent:
-    """The bundle that serves, to which the candidate is compared.
+    """The bundle that serves, with which the candidate is compared.
 
     Attributes:
         folder: of the bundle.
@@ -40,7 +40,7 @@ class Incumbent:
 
 @dataclass(frozen=True)
 class Accepted:
-    """The candidate may serve; `comparison` is the table of both bundles, empty where there was no incumbent."""
+    """The candidate may serve; `comparison` is the table of both bundles, empty without an incumbent."""
 
     comparison: str = ""
 
@@ -72,7 +72,7 @@ _VERDICT: TypeAdapter[Verdict] = TypeAdapter(Rejected | Accepted)
 
 
 class Candidate:
-    """The supervisor's end of a check that runs.
+    """The supervisor's end of a running check.
 
     Args:
         spawn: makes the process.
@@ -90,18 +90,18 @@ class Candidate:
         sender.close()
 
     def result(self) -> Verdict:
-        """The verdict; call it once `verdict` is readable."""
+        """The verdict; call this once `verdict` is readable."""
         try:
             result = _VERDICT.validate_json(self.verdict.recv_bytes())
         except EOFError:  # it was killed, perhaps because memory ran short
             self._process.join()
             result = Rejected("check", f"the check ended with exit status {self._process.exitcode}",
-                              "look for the reason in the log, and load the bundle again")
+                              "look for the reason in the log, then load the bundle again")
         self.end()
         return result
 
     def end(self) -> None:
-        """Ends the check, if it still runs."""
+        """Ends the check if it is still running."""
         self._process.kill()
         self._process.join()
         self._process.close()
@@ -120,7 +120,7 @@ def _check(folder: Path, incumbent: Incumbent | None, sender: Connection) -> Non
 
 
 async def fault_of(folder: Path) -> Rejected | None:
-    """Why a bundle cannot serve by itself: it does not open, or answers its golden requests wrongly."""
+    """Why a bundle cannot serve at all: it does not open, or answers its golden requests wrongly."""
     from index_store.bundle.bundle import Bundle
     from index_store.bundle.manifest import BundleError
     from service.bundles.bundle_host import warming_problem
@@ -150,5 +150,5 @@ def compared(folder: Path, incumbent: Incumbent | None) -> Verdict:
     if comparison.passed:
         return Accepted(comparison.text())
     worse = ", ".join(measure.name for measure in comparison.measures if not measure.passed)
-    return Rejected("worse", f"bundle {folder} is worse than {incumbent.folder.name}, which serves, in: {worse}",
-                    "see the details for both values, or load it with force: true", comparison.text())
+    return Rejected("worse", f"bundle {folder} is worse than {incumbent.folder.name}, which serves now, in: {worse}",
+                    "compare the values in details, or load it with force: true", comparison.text())

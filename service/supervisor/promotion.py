@@ -1,7 +1,7 @@
-"""Promotion: follows the pointer of the folder of bundles, and moves it for the admin calls.
+"""Promotion: follows the pointer of the folder of bundles, and sets it for admin calls.
 
-One bundle at a time is checked, in a process of its own. The workers are told to serve what passes; what does not is
-refused once, and the current bundle goes on serving. docs/decisions/0009-bundle-life.md has the reasons.
+One bundle at a time is checked, in a separate process. If it passes, the workers switch to it; if not, it is refused
+once and the current bundle keeps serving. docs/decisions/0009-bundle-life.md has the reasons.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from service.telemetry import metrics
 from service.telemetry.request_log import log
 
 _RETRY_SECONDS = 30.0
-"""After this time a worker that could not open a sound bundle is told again."""
+"""After this time a worker that could not open a sound bundle is asked again."""
 
 
 @dataclass
 class _Load:
-    """An admin call under way.
+    """An admin call in progress.
 
     Attributes:
         caller: the worker that forwarded it.
@@ -53,7 +53,7 @@ class _Load:
 
 @dataclass
 class _Check:
-    """A check under way, when it is due, and the call that asked for it; None where the pointer named the bundle."""
+    """A running check, its due time, and the admin call that asked for it; None if the pointer named the bundle."""
 
     release: Release
     candidate: Candidate
@@ -61,11 +61,11 @@ class _Check:
     load: _Load | None
 
 
-_LOOK = "GET /admin/bundles shows what the pointer says and what each worker serves"
+_LOOK = "GET /admin/bundles shows the pointer and what each worker serves"
 
 
 class RefusedError(Exception):
-    """An admin call cannot be followed."""
+    """An admin call is refused."""
 
     def __init__(self, error_type: ErrorType, message: str, remedy: str, details: str = "") -> None:
         super().__init__(message)
@@ -76,7 +76,7 @@ class Promotion:
     """Decides which bundle one replica serves.
 
     Args:
-        store: folder of bundles; None where a single bundle is served for good.
+        store: folder of bundles; None if a single bundle is served.
         first: what the workers start with.
         workers: of this replica.
         spawn: makes the processes of checks.
@@ -100,7 +100,7 @@ class Promotion:
 
     @property
     def sources(self) -> list[Any]:
-        """What to wait for beside the workers."""
+        """What to wait on besides the workers."""
         return [] if self._check is None else [self._check.candidate.verdict]
 
     def heard(self, worker: Worker, message: Message) -> None:
@@ -120,7 +120,7 @@ class Promotion:
             worker.failure, worker.failed_at = message.reason, time.monotonic()
 
     def tick(self) -> None:
-        """Does what is due: looks at the pointer, takes a verdict, answers calls."""
+        """Does what is due: polls the pointer, collects a verdict, answers calls."""
         now = time.monotonic()
         if self._store is not None:
             self._look(self._store)
@@ -144,13 +144,13 @@ class Promotion:
             check.candidate.end()
             self._decided(check, Rejected(
                 "check", f"the check of bundle {check.release} has taken {self._settings.load_seconds:g} s",
-                f"have {variable('load_seconds')} raised, and load it again"))
+                f"raise {variable('load_seconds')}, then load it again"))
 
     def end(self) -> None:
-        """Stops a check that runs and answers the call that waits for it; at the end of the service."""
+        """Stops a running check and answers the call that waits for it, at the end of the service."""
         if self._load is not None:
             self._reply(self._load, Refusal(ErrorType.DRAINING, "the service ends before the bundle is loaded",
-                                            "ask another replica; this one starts with what the pointer says"))
+                                            "ask another replica; at its next start this one follows the pointer"))
         if self._check is not None:
             self._check.candidate.end()
             self._check = None
@@ -158,7 +158,7 @@ class Promotion:
     # The pointer.
 
     def _look(self, store: Path) -> None:
-        """Reads the pointer if it was replaced; a check that is under way was then for an older pointer."""
+        """Reads the pointer if it was replaced; a running check was then for an older pointer."""
         stamp = pointer.stamp(store)
         if stamp == self._stamp:
             return
@@ -189,7 +189,7 @@ class Promotion:
             self._start_check(release)
 
     def _give_up(self, why: str) -> None:
-        """Ends what an older pointer or call has started."""
+        """Cancels what an older pointer or call has started."""
         load = self._load
         if self._check is not None:
             self._check.candidate.end()
@@ -202,7 +202,7 @@ class Promotion:
     def _called(self, worker: Worker, call: Call) -> None:
         if self._store is None:
             raise RefusedError(ErrorType.NO_BUNDLE_STORE, f"this service was started with the single bundle "
-                               f"{self.target.folder}, which it serves for good",
+                               f"{self.target.folder} and cannot switch",
                                "start it with a folder of bundles, see `python -m index_store promote`")
         if call.action == "list":
             loading = None if self._check is None else self._check.release.name
@@ -245,7 +245,7 @@ class Promotion:
             raise self._refuse(name, Rejected("broken", error.fact, error.remedy)) from error
 
     def _promote(self, store: Path, load: _Load) -> None:
-        """Writes the pointer, and tells the workers."""
+        """Writes the pointer and notifies the workers."""
         name = load.release.name
         moved = Pointer(name, self.target.name if self.target.name != name else None) if load.before is None \
             else load.before.to(name)
@@ -275,8 +275,8 @@ class Promotion:
                 reasons.append("a worker is being replaced")
             self._reply(load, Refusal(
                 ErrorType.LOAD_INCOMPLETE, f"{len(reasons)} of {self._settings.workers} workers do not serve bundle "
-                f"{load.release} after {now - load.began:.1f} s, though the pointer says so; {'; '.join(reasons)}",
-                f"{_LOOK}; workers that lag go on trying"))
+                f"{load.release} after {now - load.began:.1f} s, although the pointer names it; {'; '.join(reasons)}",
+                f"{_LOOK}; lagging workers keep trying"))
 
     def _reply(self, load: _Load, outcome: dict[str, Any] | Refusal) -> None:
         self._load = None
@@ -316,7 +316,7 @@ class Promotion:
         metrics.BUNDLE_REFUSED.labels(why.fault).inc()
         log("bundle_refused", bundle=name, reason=why.reason, fault=why.fault, details=why.details or None)
         return RefusedError(ErrorType.BUNDLE_REFUSED, why.fact,
-                            f"{why.remedy}; bundle {self.target} goes on serving", why.details)
+                            f"{why.remedy}; bundle {self.target} keeps serving", why.details)
 
     def _mismatch(self) -> int:
         if self._pointer is None or self._pointer.bundle != self.target.name or self._problem is not None:

@@ -1,6 +1,6 @@
 """The promotion gate: compares a candidate bundle with the one that serves, on the same requests.
 
-It opens both bundles and computes for seconds, so it runs in a process of its own at low priority. The files of the
+It opens both bundles and computes for seconds, so it runs in a separate low-priority process. The files of the
 candidate must have been verified before.
 """
 
@@ -85,7 +85,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All measures; `basis` says in words what was replayed, `refusals` counts the candidate's by error type."""
+    """All measures; `basis` describes what was replayed, `refusals` counts those of the candidate by error type."""
 
     measures: tuple[Measure, ...]
     basis: str
@@ -96,7 +96,7 @@ class Comparison:
         return all(measure.passed for measure in self.measures)
 
     def text(self) -> str:
-        """All measures as an aligned table, those that do not pass marked."""
+        """All measures as an aligned table, with failed ones marked."""
         cells = [("measure", "current", "candidate", "allowed", "")]
         cells += [(row.name, _shown(row.current), "none" if row.candidate is None else _shown(row.candidate),
                    ("at least " if row.better == "higher" else "at most ") + _shown(row.allowed),
@@ -148,7 +148,7 @@ class _OpenBundle:
         self._retriever.close()
 
     def prepare(self, body: bytes) -> _PreparedSearch | ErrorType:
-        """The search that a request asks for, or why this bundle refuses it."""
+        """The prepared search of a request, or the error type with which this bundle refuses it."""
         retriever = self._retriever
         try:
             query = replace(to_query(parse_body(body), self.opened.manifest, UNLIMITED), exact=False, budget_ms=None)
@@ -168,7 +168,7 @@ class _OpenBundle:
 
 @dataclass(frozen=True)
 class _PreparedSearch:
-    """A request parsed and encoded by one bundle, ready to be searched for."""
+    """A request parsed and encoded by one bundle, ready for its search."""
 
     retriever: Retriever
     user: EncodedUser
@@ -179,7 +179,7 @@ class _PreparedSearch:
         return self.retriever.search(self.user, replace(self.options, exact=exact), self.embedding)
 
     def seconds(self) -> float:
-        """Processor time of one search, which other processes disturb less than wall time."""
+        """Processor time of one search, which varies less with other load than wall time."""
         start = time.thread_time()
         self.search()
         return time.thread_time() - start
@@ -226,7 +226,7 @@ def _answered(bundle: _OpenBundle, bodies: Sequence[bytes]) -> list[tuple[bytes,
 
 
 def _replayed(pairs: Sequence[_Pair], limits: GateLimits) -> tuple[list[Measure], int]:
-    """What replaying requests measures, and how many of them were searched exhaustively."""
+    """The measures of the replay, and how many requests were searched exhaustively."""
     overlaps, returned = _overlaps(pairs, limits.seconds)
     overlap, new_overlap = (fmean(values) for values in zip(*overlaps, strict=True))
     ms, new_ms = (median(times) * 1000 for times in zip(*_seconds(pairs), strict=True))
@@ -237,7 +237,7 @@ def _replayed(pairs: Sequence[_Pair], limits: GateLimits) -> tuple[list[Measure]
 
 
 def _overlaps(pairs: Sequence[_Pair], seconds: float) -> tuple[list[tuple[float, float]], tuple[int, int]]:
-    """Overlaps of as many requests as fit into the time, the first in any case, and distinct ads returned by all."""
+    """Overlaps of as many requests as fit into the time, at least one, and the distinct ads returned by all."""
     stop = time.monotonic() + seconds
     overlaps: list[tuple[float, float]] = []
     returned: tuple[set[int], set[int]] = (set(), set())
@@ -257,7 +257,7 @@ def _standard_error(overlaps: Sequence[tuple[float, float]]) -> float:
 
 
 def _seconds(pairs: Sequence[_Pair]) -> list[tuple[float, float]]:
-    """Fastest search of each request in both bundles, which take turns, so that noise affects both alike."""
+    """Fastest search of each request in both bundles, alternating so that noise affects both alike."""
     times: list[tuple[list[float], list[float]]] = [([], []) for _ in pairs]
     for _ in range(_ROUNDS):
         for pair, (now, new) in zip(pairs, times, strict=True):

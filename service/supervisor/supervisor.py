@@ -80,7 +80,7 @@ def serve(folder: Path, settings: Settings) -> int:
 
 
 def _run(workers: Workers, promotion: Promotion, stop: int, settings: Settings) -> None:
-    """Keeps the workers alive and on the right bundle until a stop signal, then drains."""
+    """Keeps workers running and on the right bundle until a stop signal, then drains."""
     drained_at: float | None = None
     while drained_at is None or time.monotonic() < drained_at:
         if drained_at is None:
@@ -105,7 +105,7 @@ def _run(workers: Workers, promotion: Promotion, stop: int, settings: Settings) 
 
 
 def _first(store: Path | None, folder: Path) -> Release:
-    """The bundle to start with, every file of it verified, so that the workers need not do it again."""
+    """The bundle to start with, all of its files verified, so that workers need not verify them again."""
     if store is None:
         return _sound(folder.resolve())
     current = pointer.read(store)

@@ -19,12 +19,12 @@ from service.telemetry.request_log import log, log_libraries
 from service.telemetry.shared_values import SharedMemory, attach
 
 START_FAILED = 3
-"""Exit status of a worker that could not start, as the next one could not either."""
+"""Exit status of a worker that could not start, as a replacement would fail too."""
 
 
 def run(release: Release, settings: Settings, listening: socket, control: socket, metrics: SharedMemory,
         region: int) -> None:
-    """Serves until SIGTERM or SIGINT, or until the supervisor is gone.
+    """Serves until SIGTERM or SIGINT, or until the supervisor has died.
 
     Args:
         release: the bundle to start with.
@@ -39,7 +39,7 @@ def run(release: Release, settings: Settings, listening: socket, control: socket
     attach(metrics, region)
     try:
         _serve(release, settings, listening, control)
-    except Exception:  # multiprocessing would print it, and wait for whoever does not read stderr
+    except Exception:  # multiprocessing would print it, and block if stderr is not read
         log("worker_failed", traceback=traceback.format_exc())
         sys.exit(1)
 
@@ -65,7 +65,7 @@ def _serve(release: Release, settings: Settings, listening: socket, control: soc
 
 
 def _end(*_: Any) -> None:
-    """Ends in order, so that the last lines of the log are written; uvicorn, once it runs, calls this at its end."""
+    """Exits cleanly, so that the last log lines are written; once uvicorn runs, it calls this at its end."""
     sys.exit(0)
 
 

@@ -20,7 +20,7 @@ _KILL_MARGIN_SECONDS = 5
 
 
 class StartFailedError(Exception):
-    """A worker could not start, and the next one could not either."""
+    """A worker could not start, and a replacement would fail too."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Worker:
     Attributes:
         region: index of its region in the shared memory of the metrics.
         serving: the bundle that it last reported to serve; None until it is ready.
-        failure: why it does not serve the bundle that it was last told to.
+        failure: why it does not serve the bundle that it was last assigned.
         failed_at: when it reported that, in seconds of `time.monotonic()`.
         heard: whether its end of the channel is open.
     """
@@ -55,7 +55,7 @@ class Worker:
 
 
 class Workers:
-    """All workers of this service.
+    """All workers of this replica.
 
     Args:
         spawn: starts the processes.
@@ -76,12 +76,12 @@ class Workers:
 
     @property
     def complete(self) -> bool:
-        """Whether as many workers run as should."""
+        """Whether all workers are running."""
         return len(self._all) == self._settings.workers
 
     @property
     def sources(self) -> list[Any]:
-        """What to wait on: messages of workers, and their ends."""
+        """What to wait on: messages from workers, and their exits."""
         return [*(member.process.sentinel for member in self._all),
                 *(member.end.connection for member in self._all if member.heard)]
 
@@ -110,7 +110,7 @@ class Workers:
             ready: those of `sources` that are ready.
 
         Raises:
-            StartFailedError: a worker has ended with the exit status that says so.
+            StartFailedError: a worker has ended with exit status `worker.START_FAILED`.
         """
         for member in list(self._all):
             if member.heard and member.end.connection in ready:
@@ -127,7 +127,7 @@ class Workers:
             member.send(message)
 
     def end(self) -> None:
-        """Lets the workers finish their requests, and kills those that take too long."""
+        """Waits for the workers to finish their requests, and kills those that take too long."""
         seconds = self._settings.shutdown_seconds
         for member in self._all:
             member.process.terminate()

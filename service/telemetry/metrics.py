@@ -1,6 +1,6 @@
 """Prometheus metrics of a service with several processes; docs/operations.md has a row for each.
 
-Every process counts in a part of shared memory, and whichever worker is scraped adds up the parts of all.
+Every process counts in its own part of shared memory; the worker that is scraped adds up the parts of all.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ LEVEL_SECONDS = Histogram("retrieval_level_seconds", "Time of the search by leve
                           buckets=_BUCKETS)
 PAIRS_SCORED = Counter("retrieval_pairs_scored", "Pairs of user and node or ad that were scored, by level", ["level"])
 USER_CACHE = Counter("retrieval_user_cache", "Answered requests by where the user embedding came from", ["result"])
-BAD_VALUES = Counter("retrieval_user_cache_bad_values", "Values in Redis that were not what was asked for")
-DEGRADED = Counter("retrieval_degraded", "Answered requests that went without something", ["reason"])
+BAD_VALUES = Counter("retrieval_user_cache_bad_values", "Values in Redis that failed the layout or checksum test")
+DEGRADED = Counter("retrieval_degraded", "Answered requests that were degraded, by reason", ["reason"])
 REDIS_FAILURES = Counter("retrieval_redis_failures", "Failed round trips to Redis, timeouts included",
                          ["operation", "reason"])
 DROPPED_WRITES = Counter("retrieval_redis_dropped_writes", "Embeddings not written to Redis: no room, or paused")
-REFUSED = Counter("retrieval_admission_refused", "Requests that were not searched for, by reason", ["reason"])
-QUEUED = Gauge("retrieval_queue_length", "Requests that wait for a search thread now", multiprocess_mode="livesum")
+REFUSED = Counter("retrieval_admission_refused", "Requests turned away before their search, by reason", ["reason"])
+QUEUED = Gauge("retrieval_queue_length", "Requests now waiting for a search thread", multiprocess_mode="livesum")
 QUEUE_LIMIT = Gauge("retrieval_queue_limit", "Requests that may wait for a search thread", multiprocess_mode="livesum")
 SEARCH_THREADS = Gauge("retrieval_search_threads", "Threads that search", multiprocess_mode="livesum")
 IN_FLIGHT = Gauge("retrieval_in_flight", "Requests for ads that are being answered now, those that wait included",
@@ -43,16 +43,17 @@ IN_FLIGHT = Gauge("retrieval_in_flight", "Requests for ads that are being answer
 COVERAGE = Histogram("retrieval_coverage", "Share of the planned pairs that was scored", buckets=_SHARES)
 BUNDLE_ACTIVE = Gauge("retrieval_bundle_active", "Live workers that serve this bundle", ["bundle_id"],
                       multiprocess_mode="livesum")
-BUNDLE_SWAPS = Counter("retrieval_bundle_swaps", "Times that a worker went over to another bundle")
-BUNDLE_REFUSED = Counter("retrieval_bundle_refused", "Bundles that were not taken, by reason", ["reason"])
+BUNDLE_SWAPS = Counter("retrieval_bundle_swaps", "Switches of a worker to another bundle")
+BUNDLE_REFUSED = Counter("retrieval_bundle_refused", "Refused bundles, by reason", ["reason"])
 POINTER_MISMATCH = Gauge("retrieval_bundle_pointer_mismatch", "1 while a worker serves another bundle than the pointer "
                                                               "names, or the pointer cannot be read",
                          multiprocess_mode="livemax")
 LIVE_OVERLAP = Histogram("retrieval_live_overlap", "Share of the exhaustive answer that sampled answers hold, by "
                          "whether a deadline narrowed the search", ["bundle_id", "narrowed"], buckets=_SHARES)
-QUALITY_SKIPPED = Counter("retrieval_quality_skipped", "Sampled answers not searched for again: one waited already")
+QUALITY_SKIPPED = Counter("retrieval_quality_skipped", "Sampled answers not measured: one was already waiting")
 BEAMS_RECORDED = Counter("retrieval_beams_recorded", "Sampled requests whose beam was recorded")
-BEAMS_DROPPED = Counter("retrieval_beams_dropped", "Sampled requests whose beam was not recorded: too many waited")
+BEAMS_DROPPED = Counter("retrieval_beams_dropped",
+                        "Sampled requests whose beam was not recorded: too many were waiting")
 BEAMS_FAILED = Counter("retrieval_beams_failed", "Beams that were lost: their search or their file failed")
 LOG_LINES_DROPPED = Counter("retrieval_log_lines_dropped", "Lines of the log that were lost: stderr took no more")
 

@@ -85,14 +85,14 @@ _writer = _Writer(_STDERR, _ROOM)
 
 
 def log(event: str, **fields: Any) -> None:
-    """Logs one line; never waits for whoever reads it."""
+    """Logs one line; never waits for a reader."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     _writer.write(orjson.dumps({"time": now, "process_id": os.getpid(), "event": event, **fields}, default=str,
                                option=orjson.OPT_APPEND_NEWLINE))
 
 
 def flush() -> None:
-    """Waits a moment for the last lines; runs by itself at the end of the interpreter."""
+    """Waits a moment for the last lines; runs automatically when the interpreter exits."""
     _writer.flush(_FLUSH_SECONDS)
 
 
@@ -110,7 +110,7 @@ class _LibraryHandler(logging.Handler):
 
 
 def log_libraries() -> None:
-    """Sends to this log what libraries log or warn of, and errors that nobody catches, which Python would print."""
+    """Sends to this log what libraries log or warn about, and uncaught errors, which Python would print."""
     logging.captureWarnings(True)
     logging.basicConfig(handlers=[_LibraryHandler()], level=logging.WARNING, force=True)
     python = logging.getLogger("python")

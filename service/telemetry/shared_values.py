@@ -24,7 +24,7 @@ _HEAD = struct.Struct("=dQ")  # of an entry: the value, the length of the key; t
 
 
 class Region:
-    """The values of one process. That process alone writes them, every other may read them at any time.
+    """The values of one process, which alone writes them; every other process may read them at any time.
 
     The first word is the number of bytes in use; then come the entries, see `_HEAD`. It grows with the entries.
 
@@ -105,7 +105,7 @@ def _received(files: Sequence[Any]) -> SharedMemory:
 
 
 class _Process:
-    """Where this process keeps its values, and the memory of all; its own alone until it is told of others."""
+    """Where this process keeps its values, and the shared memory; before `attach`, a region of this process alone."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -166,7 +166,7 @@ def attach(memory: SharedMemory, region: int) -> None:
 
 
 class SharedValues:
-    """A collector for prometheus_client: the values of all processes, added up or, for gauges of that mode, maxima."""
+    """A collector for prometheus_client: values of all processes, summed or, for gauges of that mode, the maximum."""
 
     def collect(self) -> Iterator[Metric]:
         totals: dict[bytes, float] = {}

@@ -30,7 +30,7 @@ def test_serving_never_loads_torch_or_the_offline_job_when_imported():
     assert not loaded & {"torch", "model", "onnx", "pyarrow", "faiss", "scipy", "loadtest"}
 
 
-def test_common_ground_needs_numpy_alone_when_imported():
+def test_shared_code_needs_numpy_only_when_imported():
     loaded = loaded_by("index_store")
     foreign = {name for name in loaded - set(sys.stdlib_module_names) if not name.startswith(("_", "sitecustomize"))}
     assert foreign <= {"index_store", "numpy"}

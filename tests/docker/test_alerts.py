@@ -39,11 +39,11 @@ def test_rules_are_sound_when_promtool_reads_them():
     promtool("check", "rules", DOCKER / "prometheus" / "rules.yml")
 
 
-def test_alerts_fire_in_their_worlds_and_in_no_other_when_promtool_plays_them():
+def test_alerts_fire_in_their_scenarios_only_when_promtool_runs_them():
     promtool("test", "rules", WORLDS)
 
 
-def test_every_alert_has_a_world_where_it_fires_and_one_where_none_does_when_counted():
+def test_every_alert_has_a_scenario_in_which_it_fires_and_one_in_which_it_does_not():
     fired = [firing(world) for world in yaml.safe_load(WORLDS.read_text())["tests"]]
     assert set().union(*fired) == set(ALERTS)
     assert set() in fired

@@ -158,7 +158,7 @@ def scrapes(name):
     return next(job for job in jobs if job["job_name"] == "retrieval")
 
 
-def test_nginx_speaks_of_errors_as_the_service_does():
+def test_nginx_reports_errors_in_the_services_format():
     text = (DOCKER / "nginx" / "nginx.conf").read_text()
     replies = re.findall(r"return (\d+) '\{\"error_type\":\"(\w+)\",\"message\":\"[^\"]+\",\"help\":\"[^\"]+\"\}'",
                          text)
@@ -195,7 +195,7 @@ def test_image_of_the_service_is_not_built_when_torch_can_be_imported(tmp_path):
         assert (done.returncode, "torch is importable" in done.stderr) == (status, bool(status))
 
 
-def test_image_asks_its_own_health_without_further_programs():
+def test_image_checks_its_own_health_without_further_programs():
     (health,) = [line for line in stages("service.Dockerfile")[-1] if line.startswith("HEALTHCHECK ")]
     assert "curl" not in health
     assert "/readyz" in health

@@ -36,7 +36,7 @@ def test_base_lists_every_file_when_built():
     assert len(RESOURCES) == len(listed)
 
 
-def test_all_mean_the_same_pods_when_they_select():
+def test_all_selectors_match_the_same_pods():
     labels = POD["metadata"]["labels"]
     for kind in ("Deployment", "Service", "PodDisruptionBudget"):
         selector = RESOURCES[kind]["spec"]["selector"]
@@ -48,13 +48,13 @@ def test_all_mean_the_same_pods_when_they_select():
     assert claims == [RESOURCES["PersistentVolumeClaim"]["metadata"]["name"]]
 
 
-def test_probes_ask_three_endpoints_that_there_are_when_the_pod_runs():
+def test_pod_probes_use_three_existing_endpoints():
     asked = [CONTAINER[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")]
     assert len(set(asked)) == 3
     assert set(asked) <= set(json.loads((DOCKER.parent / "docs" / "openapi.json").read_text())["paths"])
 
 
-def test_environment_has_only_settings_that_there_are_when_the_pod_starts():
+def test_pod_environment_has_only_existing_settings():
     assert {entry["name"] for entry in CONTAINER["env"]} <= {variable(name) for name in Settings.model_fields}
 
 

@@ -107,7 +107,7 @@ def test_every_panel_has_data_when_requests_were_answered(stack):
     wait_until(lambda: not without_data())
 
 
-def test_operators_paths_are_closed_to_the_public_when_asked_at_nginx(stack):
+def test_admin_paths_are_closed_on_the_public_port_of_nginx(stack):
     for path in ("/metrics", "/admin/bundles"):
         refused = stack.http.get(f"{PUBLIC}{path}")
         assert (refused.status_code, refused.json()["error_type"]) == (404, "not_found")

@@ -38,7 +38,7 @@ def test_lock_has_what_its_extras_ask_for_when_compared_with_pyproject(name, ext
 
 
 @pytest.mark.parametrize("lock", EXTRAS)
-def test_lock_leaves_torch_and_its_gigabytes_out_when_read(lock):
+def test_lock_of_the_service_excludes_torch(lock):
     assert not {name for name in pins(lock) if name == "torch" or name.startswith(("nvidia", "cuda", "triton"))}
 
 

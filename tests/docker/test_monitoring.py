@@ -43,7 +43,7 @@ def test_expression_names_what_the_service_exports_when_parsed(place, expression
                                                ("reason", "retrieval_admission_refused_total"),
                                                ("reason", "retrieval_degraded_total"),
                                                ("reason", "retrieval_redis_failures_total")])
-def test_expression_asks_for_values_that_there_are_when_the_list_is_closed(label, metric, exported):
+def test_expression_uses_only_label_values_of_closed_lists(label, metric, exported):
     asked = {value for text in expressions().values() for name, matchers in selectors(text)
              if name.rpartition("_")[0] == metric.rpartition("_")[0]
              for value in matchers.get(label, "").split("|") if value}

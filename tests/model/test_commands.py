@@ -28,8 +28,8 @@ def test_a_run_starts_from_another_with_its_shape_and_its_tree(tiny_run, tmp_pat
 
 @pytest.mark.parametrize(("words", "said"), [
     ([], "train needs --data"),
-    (["--data", "d", "--interest", "history"], "--interest belongs to test-time training"),
-    (["--data", "d", "--control", "real"], "--control belongs to test-time training"),
+    (["--data", "d", "--interest", "history"], "--interest is a flag of test-time training"),
+    (["--data", "d", "--control", "real"], "--control is a flag of test-time training"),
     (["--data", "d", "--phi", "0.5"], "name it with --from")])
 def test_flags_that_lack_another_are_refused(tmp_path, words, said):
     with pytest.raises(ConfigError, match=said):

@@ -37,7 +37,7 @@ def test_settings_survive_json(config):
     assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
-def test_settings_of_a_run_that_knew_fewer_of_them_are_read():
+def test_settings_of_an_older_run_with_fewer_fields_are_read():
     content = {name: value for name, value in TINY.to_json().items() if name not in ("stack", "pairs", "hill")}
     assert TrainConfig.from_json(json.loads(json.dumps(content))) == TINY
 

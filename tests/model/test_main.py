@@ -36,7 +36,7 @@ def test_every_command_has_help(name):
     assert f"usage: python -m model {name}" in command("model", name, "--help")
 
 
-def test_what_a_person_can_mend_is_told_without_a_traceback(tmp_path):
+def test_an_error_that_a_user_can_fix_is_printed_without_a_traceback(tmp_path):
     said = command("model", "evaluate", "--run", tmp_path / "nowhere", code=1)
     assert said == f"error: {tmp_path}/nowhere holds no run; name the --out of `python -m model train`\n"
 

@@ -18,7 +18,7 @@ def test_pointer_says_what_was_written_when_read(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["current"]
 
 
-def test_pointer_of_somebody_else_stays_when_it_came_between(tmp_path):
+def test_pointer_set_by_another_process_meanwhile_is_kept(tmp_path):
     pointer.replace(tmp_path, Pointer("theirs"), None)
     with pytest.raises(PointerChangedError, match="theirs"):
         pointer.replace(tmp_path, Pointer("ours"), None)

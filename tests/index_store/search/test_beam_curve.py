@@ -34,7 +34,7 @@ def test_overlap_of_the_default_is_known_when_the_curve_holds_it(default, overla
     assert curve(default=default).default.overlap == overlap
 
 
-def test_one_number_stands_for_all_levels_when_the_bundle_is_old():
+def test_one_width_applies_to_all_levels_when_the_bundle_is_old():
     points = curve([{"beam_width": 8, "overlap": 0.5, "pairs": 10}], (6, 8)).points
     assert points == (BeamPoint((8, 8), 0.5, 10.0),)
 

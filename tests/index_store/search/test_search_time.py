@@ -36,6 +36,6 @@ def test_everything_fits_when_nothing_was_timed():
     assert SearchTime().pairs_within(0.001) == float("inf")
 
 
-def test_little_time_is_little_time_when_noise_made_wide_searches_seem_the_faster():
+def test_few_pairs_fit_little_time_when_noise_made_wide_searches_seem_faster():
     searches = after([(100, 1.0), (2000, 0.1)] * 20)
     assert searches.pairs_within(0.001) < 0 < searches.pairs_within(10.0)

@@ -10,7 +10,7 @@ from index_store.tree.tree import build_tree
 from tests.index_store.search.fake_scorer import WEIGHTS, FakeScorer
 
 
-def test_choices_are_told_when_they_are_asked_for():
+def test_choices_are_listed_in_errors():
     random = np.random.default_rng(1)
     tree = build_tree(random.integers(0, 6, (300, 2)), random.normal(size=(300, 2)).astype(np.float32))
     logits = [random.normal(size=(tree.size(level), 2)).astype(np.float32) for level in (1, 2, 3)]

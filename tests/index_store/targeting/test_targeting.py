@@ -48,7 +48,7 @@ def test_predicates_are_kept_as_written_when_they_are_compiled():
     assert [ads.predicate(number, encoder) for number in (1, 2)] == parsed
 
 
-def test_nothing_is_searched_for_when_nobody_targets():
+def test_nothing_is_evaluated_without_targeting():
     encoder, _, features, tree = catalogue(0, 30)
     targeting = Targeting(encoder, features, tree, None)
     assert targeting.eligible(RequestTargeting()) is None

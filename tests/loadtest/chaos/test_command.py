@@ -20,7 +20,7 @@ def parsed(*arguments):
 def test_scenarios_are_chosen_by_name():
     assert tuple(parsed("--out", "x").only) == DEFAULT
     assert list(parsed("--out", "x", "--only", "swaps,soak").only) == ["swaps", "soak"]
-    with pytest.raises(argparse.ArgumentError, match="there is no scenario 'flood'; there are redis,"):
+    with pytest.raises(argparse.ArgumentError, match="'flood' is not a scenario; choose from redis,"):
         parsed("--out", "x", "--only", "flood")
 
 

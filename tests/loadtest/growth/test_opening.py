@@ -13,7 +13,7 @@ def test_figures_of_an_opened_bundle_are_plausible(grown):
     assert found["private_share"] == found["private_bytes"] / found["bundle_bytes"]
 
 
-def test_words_have_the_figures_in_mebibytes():
+def test_sentence_gives_the_figures_in_mebibytes():
     mib = 2**20
     assert in_words({"bundle_bytes": 100 * mib, "private_bytes": 30 * mib, "interpreter_bytes": 20 * mib,
                      "private_share": 0.3, "verify_seconds": 1.5, "open_seconds": 0.25}) == (

@@ -23,7 +23,7 @@ def test_latency_counts_from_the_schedule_when_the_request_left_late():
     assert (row["narrowed"], row["coverage"]) == (1.0, 0.5)
 
 
-def test_answer_is_no_goodput_when_it_comes_five_milliseconds_after_its_deadline():
+def test_answer_is_not_goodput_when_it_comes_five_milliseconds_after_its_deadline():
     exchanges = [answered(1.0, 24.9, 24.0), answered(1.0, 25.1, 24.0), answered(1.0, 40.0, 26.0)]
     row = report_of_rate(3, 1.0, exchanges, 20.0, None)
     assert row["goodput"] == 1

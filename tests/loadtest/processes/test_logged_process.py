@@ -46,7 +46,7 @@ def test_wait_names_what_it_waited_for_when_its_time_is_over(tmp_path):
         process.patience = 10
 
 
-def test_block_stops_the_process_and_a_deaf_one_is_an_error(tmp_path):
+def test_block_stops_the_process_and_raises_when_it_ignores_the_signal(tmp_path):
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); time.sleep(60)"
     with started(tmp_path, code) as process:
         process.wait_until(lambda: process.lines)

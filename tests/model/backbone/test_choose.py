@@ -1,4 +1,4 @@
-"""Choosing knobs on hold-outs of train pairs: what each hold-out takes, and that a trial is the backbone as it is."""
+"""Choice of hyperparameters on hold-outs of train pairs: what each holds out, and what a trial measures."""
 
 from dataclasses import replace
 
@@ -80,13 +80,13 @@ def test_the_command_prints_every_trial_on_every_hold_out(tmp_path):
     assert [line.split(" | ")[0] for line in table[2:]] == ["| epochs=1,rate=0.001", "| hidden=8"]
 
 
-@pytest.mark.parametrize(("text", "says"), [("depth=3", "no knob 'depth'"), ("rate=fast", "rate is 'fast'")])
-def test_what_is_no_trial_is_refused(text, says):
+@pytest.mark.parametrize(("text", "says"), [("depth=3", "no hyperparameter 'depth'"), ("rate=fast", "rate is 'fast'")])
+def test_a_malformed_trial_is_refused(text, says):
     with pytest.raises(ConfigError, match=says):
         choose.trial(text)
 
 
-def test_what_cannot_be_tried_is_told(tmp_path):
+def test_a_trial_that_cannot_run_is_refused_with_a_reason(tmp_path):
     assert "train.npz does not exist" in command("model.backbone.choose", "--data", tmp_path, code=2)
     assert "--users is 0" in command("model.backbone.choose", "--data", tmp_path, "--users", 0, code=2)
 

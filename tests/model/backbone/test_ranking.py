@@ -23,7 +23,7 @@ def test_recall_and_ndcg_are_those_of_a_brute_force():
     assert found.ndcg == pytest.approx(np.mean(ndcgs))
 
 
-def test_places_without_an_item_are_no_hits():
+def test_empty_places_are_not_hits():
     wanted = matrix(np.array([0]), np.array([9]), (1, 10))
     assert ranking.quality(np.array([[-1, 3]]), wanted).recall == 0
     assert ranking.quality(np.array([[-1, 9]]), wanted).recall == 1

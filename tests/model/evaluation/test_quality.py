@@ -41,7 +41,7 @@ def measured(tmp_path, data, **changes):
     ([(0, 1, 1, 0)], set(), "ne of click is null: 1 of the 1 test events"),
     ([(0, 1, 0, 0), (1, 2, 0, 1)], {"buy"}, "recall is null: no user has a test event with label 1 of click"),
 ])
-def test_a_figure_that_the_test_events_do_not_define_is_null_and_told(tmp_path, capsys, rows, ne, line):
+def test_a_figure_that_the_test_events_do_not_define_is_null_with_a_reason(tmp_path, capsys, rows, ne, line):
     found = measured(tmp_path, two_tasks("impressions", rows))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert {task for task, value in found["ne"].items() if value is not None} == ne

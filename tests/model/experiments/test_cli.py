@@ -56,7 +56,7 @@ def test_finished_cells_are_never_run_again_and_shared_by_tables(log, out):
     assert len(after) == 6  # of table 4's four rows, one is a row of table 5
 
 
-def test_what_a_finished_cell_says_is_what_the_table_says(log, out):
+def test_a_table_shows_the_figures_of_its_cells(log, out):
     """Even if the code would now find something else: a result is a record."""
     experiment("table5", "--data", log, "--seeds", 1, "--out", out, "--small")
     (file,) = (out / "cells").glob("monn-em-seed0-*.json")
@@ -67,7 +67,7 @@ def test_what_a_finished_cell_says_is_what_the_table_says(log, out):
 
 
 def test_what_cannot_work_is_told(tmp_path, log, out):
-    assert "there is no experiment 'table9'; there are table1" in experiment_fails("table9", "--data", log)
+    assert "'table9' is not an experiment; choose from table1" in experiment_fails("table9", "--data", log)
     assert "--seeds is 0; at least 1" in experiment_fails("table5", "--data", log, "--seeds", 0)
     assert "is not a folder" in experiment_fails("table5", "--data", tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()

@@ -68,7 +68,7 @@ def test_answers_are_the_best_ads_of_the_torch_model(exported):
         assert found.scores[0] == pytest.approx(scores[0], abs=1e-5)
 
 
-def test_parity_is_nothing_between_the_model_and_itself_and_fails_for_another_tower(exported, tolerance=1e-5):
+def test_parity_gap_is_zero_for_the_model_itself_and_fails_for_another_tower(exported, tolerance=1e-5):
     model, content = exported
     users, scorers = golden_users(content), torch_scorers(model)
     assert check_parity(content, content, model, tower_of(model), scorers, users) <= tolerance

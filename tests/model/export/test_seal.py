@@ -48,7 +48,7 @@ def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
     report = json.loads(command("loadtest", "bench", "--bundle", out, "--data", data, "--queries", 20).splitlines()[-1])
     check_bench(report, quality)
     assert "already exists" in command("model", "export", "--run", run, "--out", out, code=1)
-    assert "holds a run already" in command("model", "train", "--data", data, "--out", run, code=1)
+    assert "already holds a run" in command("model", "train", "--data", data, "--out", run, code=1)
 
 
 def test_a_bundle_holds_what_the_run_learned(tiny_run, exported, tolerance=1e-5):

@@ -31,7 +31,7 @@ def test_shared_candidates_score_as_own_candidates_do(over_arch, tolerance=1e-5)
     assert torch.allclose(shared[2, 4], one[0, 0], atol=tolerance)
 
 
-def test_dot_product_is_blind_to_the_pair():
+def test_dot_product_ignores_the_pair():
     net = DotProduct(2, 2, 4, 1)
     user, item = torch.randn(3, 2, 4), torch.randn(5, 2, 4)
     assert torch.equal(net(user, item, torch.zeros(3, 5, 4)), net(user, item, torch.ones(3, 5, 4)))

@@ -60,7 +60,7 @@ BAD_TYPES = {
 
 
 @pytest.mark.parametrize(("table", "column", "values", "says"), BAD_TYPES.values(), ids=BAD_TYPES)
-def test_a_type_that_stands_for_nothing_is_refused(tiny, tmp_path, table, column, values, says):
+def test_a_type_without_a_counterpart_is_refused(tiny, tmp_path, table, column, values, says):
     tiny.change(table, column, values)
     with pytest.raises(DataError, match=re.escape(says)):
         parquet.write(tiny.save(tmp_path / "log"), tmp_path / "out")

@@ -61,7 +61,7 @@ def test_logits_of_all_pairs_are_those_of_single_pairs(world):
 
 
 def test_truth_is_refused_when_the_data_is_not_synthetic(tmp_path):
-    with pytest.raises(DataError, match="is known of data from"):
+    with pytest.raises(DataError, match="has a truth"):
         TrueWorld.open(tmp_path)
 
 

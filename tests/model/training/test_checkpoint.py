@@ -13,7 +13,7 @@ from tests.model.worlds import positives
 
 
 def test_an_existing_run_is_not_overwritten(tiny_run):
-    with pytest.raises(ConfigError, match="holds a run already; add --resume"):
+    with pytest.raises(ConfigError, match="already holds a run; add --resume"):
         RunFolder(tiny_run.folder.path).create(TINY, tiny_run.data)
 
 

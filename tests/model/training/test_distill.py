@@ -81,7 +81,7 @@ def test_only_users_of_the_file_have_pairs_and_theirs_are_those_of_the_file(tmp_
     assert torch.allclose(found.values[2, :, 0], torch.from_numpy(np.where(found.rows[2] == 3, 0.9, 0.1)).float())
 
 
-def test_unlabeled_loss_equals_equation_3(tolerance=1e-6):
+def test_unlabelled_loss_equals_equation_3(tolerance=1e-6):
     logits, values = torch.tensor([[[0.5], [-1.0]]]), torch.tensor([[[0.7], [0.2]]])
     known = np.array([[True, False]])
     soft = SoftLabels(np.zeros((1, 2), np.int64), known, values, listwise=False)

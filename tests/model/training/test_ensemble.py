@@ -59,7 +59,7 @@ def loss_of(trainer, weights):
     return total / len(spared) + float(((weights - 0.5) ** 2 / torch.from_numpy(spared.labels.sum(0))).sum())
 
 
-def test_no_other_weights_serve_the_spared_part_better(trained, noise=2e-3):
+def test_no_other_weights_fit_the_withheld_part_better(trained, noise=2e-3):
     """The fit sees sampled negatives; against all ads its weights are still the best of those around them."""
     fitted = trained.run.model.weights.clone()
     best = loss_of(trained, fitted)
@@ -68,7 +68,7 @@ def test_no_other_weights_serve_the_spared_part_better(trained, noise=2e-3):
     assert loss_of(trained, torch.full_like(fitted, 0.5)) > best + 10 * noise
 
 
-def test_predictions_are_calibrated_on_the_spared_part(trained, within=0.5):
+def test_predictions_are_calibrated_on_the_withheld_part(trained, within=0.5):
     """As many clicks are foretold as there are, but for the prior: where the loss does not fall, its slope is this."""
     spared, intercept = trained.ensemble.withheld, trained.run.model.intercept
     if trained.run.dataset.spec.negatives == "sampled":  # a log of positives knows no rates
@@ -79,7 +79,7 @@ def test_predictions_are_calibrated_on_the_spared_part(trained, within=0.5):
     assert np.abs(foretold - found + 2 * intercept.numpy() * len(spared) / found).max() < within
 
 
-def test_a_layer_that_knows_nothing_weighs_next_to_nothing(trained, at_most=0.05):
+def test_a_useless_layer_gets_a_weight_near_zero(trained, at_most=0.05):
     """But it keeps the order of its nodes, by which the beam goes."""
     weights, intercept = trained.run.model.weights.clone(), trained.run.model.intercept.clone()
     head = trained.run.model.layer(0).over_arch.head.weight
@@ -98,7 +98,7 @@ def test_a_layer_that_knows_nothing_weighs_next_to_nothing(trained, at_most=0.05
     assert float(noise.max()) < at_most < float(own.min())
 
 
-def test_the_layers_know_nothing_of_what_weighs_them(trained):
+def test_the_layers_do_not_see_the_withheld_events(trained):
     objective, spared, whole = trained.objective, trained.ensemble.withheld, trained.run.dataset.train
     told, kept = (set(zip(part.users.tolist(), part.items.tolist(), strict=True))
                   for part in (objective.events, spared))
@@ -111,7 +111,7 @@ def test_the_layers_know_nothing_of_what_weighs_them(trained):
     assert len(trained.run.clicks.rows) == int(whole.labels[:, 0].sum())  # serving knows all of them
 
 
-def test_the_log_tells_the_weights(trained):
+def test_the_log_reports_the_weights(trained):
     entries = [json.loads(line) for line in (trained.run.folder.path / "log.jsonl").read_text().splitlines()]
     last = [entry for entry in entries if "ensemble_weights" in entry][SPARING.rounds - 1]
     assert np.allclose(last["ensemble_weights"], trained.run.model.weights)
@@ -144,7 +144,7 @@ def pairs_of(dataset, events):
                    strict=True))
 
 
-def test_a_pair_is_spared_whoever_else_is_in_the_log():
+def test_a_pair_is_withheld_regardless_of_other_users():
     whole = positives(users=200)
     fewer = np.isin(whole.train.users, np.arange(0, 200, 3))
     ids = whole.user_ids[np.unique(whole.train.users[fewer])]
@@ -171,13 +171,13 @@ def test_the_share_is_that_of_the_layers():
 
 
 @pytest.mark.parametrize(("share", "purpose"), [(1e-9, "for the layers to learn from"),
-                                                (1 - 1e-9, "to weigh the layers by")])
+                                                (1 - 1e-9, "to fit their weights on")])
 def test_a_log_too_short_for_its_share_is_refused(share, purpose):
     with pytest.raises(ConfigError, match=rf"of 360 events leaves no positive {purpose}; a stack needs a longer log"):
         withhold(positives(), share)
 
 
-def test_a_run_that_starts_from_a_stack_spares_what_that_one_spared(trained):
+def test_a_run_that_starts_from_a_stack_withholds_the_same_events(trained):
     assert continued(TINY, trained.run.folder.path).lower_share == SPARING.lower_share
     with pytest.raises(ConfigError, match=r"lower_share is 0.5, but .* has 0.7"):
         continued(replace(STACK, lower_share=0.5), trained.run.folder.path)

@@ -62,7 +62,7 @@ def test_flags_reach_their_settings():
         holdout=0.2, seed=9, hill=HillConfig(codebooks="shared", gradient="joint"))
 
 
-def test_settings_of_test_time_training_are_those_that_are_given():
+def test_settings_of_test_time_training_are_the_given_ones():
     values = given(parsed("--phi", "0.8,0.4", "--beams", "/a", "/b", "--interest", "union"), PairsConfig)
     assert values == {"phi": (0.8, 0.4), "beams": ("/a", "/b"), "interest": "union"}
     assert PairsConfig(**values).control == ""
@@ -81,7 +81,7 @@ def test_paths_do_not_depend_on_the_working_directory(tmp_path, monkeypatch):
     (("--epochs", "many"), "invalid int value: 'many'"),
     (("--tree", "oak"), "invalid choice: 'oak'"),
 ])
-def test_a_value_that_cannot_be_read_is_told_with_an_example(words, said, capsys):
+def test_a_value_that_cannot_be_read_is_refused_with_an_example(words, said, capsys):
     with pytest.raises(SystemExit):
         parsed(*words)
     assert said in capsys.readouterr().err

@@ -147,7 +147,7 @@ def test_the_controls_see_the_same_batches(tmp_path, run, log):
     assert losses[0].item() == losses[1].item()
 
 
-def test_what_made_a_pair_is_hidden_from_its_features(tmp_path, run, log):
+def test_clicks_that_made_a_pair_are_hidden_from_its_features(tmp_path, run, log):
     trainer = fine_tuned(run, log, tmp_path / "out")
     pairs: PairLoss = trainer.pairs
     tree = fixed_tree(trainer)
@@ -197,14 +197,14 @@ def test_the_command_takes_data_and_settings_of_the_run(tmp_path, log):
     model("export", "--run", tmp_path / "b", "--out", tmp_path / "bundle")
     assert command("service", tmp_path / "bundle", "--check").count("ok") >= 10
     again = ("train", "--out", tmp_path / "c", "--data", log)
-    assert "--control belongs to test-time training" in model(*again, "--control", "real", code=1)
+    assert "--control is a flag of test-time training" in model(*again, "--control", "real", code=1)
     assert "name it with --from" in model(*again, "--phi", "0.5", code=1)
     assert "phi has 3 thresholds (0.8, 0.4, 0.2), but the tree has 2 levels" in model(
         *again, "--from", tmp_path / "a", "--phi", "0.8,0.4,0.2", code=1)
     assert "seed is 4, but" in model(*again, "--from", tmp_path / "a", "--phi", "0.8", "--seed", 4, code=1)
 
 
-def test_what_cannot_work_is_told_before_training(tmp_path, run, log):
+def test_settings_that_cannot_work_are_refused_before_training(tmp_path, run, log):
     before = started(run, log, tmp_path / "before").run
     nothing = RecordedBeams(before.dataset.users.take(np.arange(3)), lists([[]] * 3), (lists([[0]] * 3),
                             lists([[0]] * 3), lists([[]] * 3)))

@@ -28,7 +28,7 @@ def test_task_weights_scale_the_loss(tmp_path, tolerance=1e-6):
     assert losses[1] == pytest.approx(3 * losses[0], rel=tolerance)
 
 
-def test_the_index_is_paid_for_once_a_batch(tmp_path):
+def test_the_index_penalty_is_added_once_per_batch(tmp_path):
     """The layers of a stack both read the joint index, yet its pool takes one usage a batch."""
     deeper = replace(STACK, tree="joint", branching=(3, 2, 2), stack=(StackedLayer(2, LARGER),))
     trainer = trainer_of(tmp_path, deeper)

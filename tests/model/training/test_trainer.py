@@ -53,7 +53,7 @@ def test_the_log_holds_loss_and_entropy_of_every_epoch(tiny_run):
 
 
 @pytest.mark.parametrize(("label", "advice"), [(1, 'declare negatives "sampled"'), (0, "the task has positives")])
-def test_a_task_with_labels_of_one_class_is_told_and_logged_as_json(tmp_path, capsys, label, advice):
+def test_a_task_with_labels_of_one_class_is_reported_and_logged_as_json(tmp_path, capsys, label, advice):
     log = impressions()
     log.train.labels[:, 1] = label
     trainer_of(tmp_path, data=log).fit()

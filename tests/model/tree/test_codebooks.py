@@ -109,7 +109,7 @@ def test_flops_regulariser_is_the_squared_mean_usage_of_the_pooled_batches(toler
 def test_a_collapsed_level_is_named():
     healthy, crowded = LevelHealth(1, 10, 0.95, 2.0, 0), LevelHealth(2, 3, 0.4, 30.0, 97)
     check_collapse([healthy], [10])
-    with pytest.raises(ConfigError, match=r"the index collapsed at level 2: .* 1\.6 of 100 nodes, 3 of them not empty"):
+    with pytest.raises(ConfigError, match=r"has collapsed at level 2: .* 1\.6 of 100 nodes, 3 of them not empty"):
         check_collapse([healthy, crowded], [10, 100])
 
 

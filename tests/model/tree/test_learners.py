@@ -66,7 +66,7 @@ def test_training_stops_when_the_index_collapses(tmp_path):
     trainer = trainer_of(tmp_path, replace(TINY, tree="joint", branching=(16,)))
     collapse = trainer.run.tree.codebooks.snapshot
     trainer.run.tree.codebooks.snapshot = lambda read: (np.zeros_like(collapse(read)[0]), 0.0)
-    with pytest.raises(ConfigError, match="the index collapsed at level 1"):
+    with pytest.raises(ConfigError, match="the index has collapsed at level 1"):
         trainer.fit()
 
 

@@ -38,7 +38,7 @@ def test_planted_interest_is_found_level_by_level():
     assert index_pairs(FIVES, Interest(history), (0.8,))[0].touched.row(1).tolist() == [8]
 
 
-def test_touched_nodes_are_handed_on_without_having_passed():
+def test_touched_nodes_carry_interest_upwards_without_passing():
     history = lists([[0, 5]])
     assert not pairs_of(index_pairs(FIVES, Interest(history), (0.8, 0.5)))
     assert pairs_of(index_pairs(FIVES, Interest(history), (0.8, 0.5), carried="touched")) == [(1, 0, 0)]
@@ -59,7 +59,7 @@ def test_union_adds_what_each_of_the_two_lacks():
             for name in ("history", "beam", "union")] == [[], [], [(2, 0, 0), (1, 0, 0)]]
 
 
-def test_a_node_with_one_child_makes_no_pair_but_hands_its_interest_on():
+def test_a_node_with_one_child_makes_no_pair_but_passes_its_interest_on():
     tree = tree_of([(0, 0), (0, 1), (1, 0), (1, 1)])  # every leaf node holds one item
     assert pairs_of(index_pairs(tree, Interest(lists([[0, 1]])), (0.5, 0.9))) == [(1, 0, 0)]
 
@@ -139,7 +139,7 @@ def test_parents_hold_their_children():
 
 
 @pytest.mark.parametrize(("phi", "message"), [
-    ((), "phi names no threshold"),
+    ((), "phi has no threshold"),
     ((0.8, 0.4, 0.2), r"phi has 3 thresholds \(0.8, 0.4, 0.2\), but the tree has 2 levels"),
     ((0.8, 0.0), r"phi is 0.0 at level 2 above the items; give a share in \(0, 1\]"),
     ((1.5,), r"phi is 1.5 at level 1 above the items"),
@@ -150,7 +150,7 @@ def test_thresholds_that_cannot_work_are_refused(phi, message):
         check_phi(FIVES, phi)
 
 
-def test_a_root_that_is_stored_as_a_level_is_no_level():
+def test_a_root_stored_as_a_level_is_not_counted():
     under_one = Tree(FIVES.rows, (np.array([0, 60], np.int32), *FIVES.offsets),
                      (np.array([0], np.int32), *FIVES.representatives))
     check_phi(under_one, (0.8, 0.4))

@@ -26,7 +26,7 @@ def test_the_index_loss_reaches_the_item_tower_only_if_asked(tmp_path, gradient,
     assert trainer.run.tree.codebooks.tables[0].grad.abs().sum() > 0
 
 
-def test_nothing_but_what_it_says_of_an_item_sets_a_positive_apart_from_negatives(tmp_path, tolerance=1e-5):
+def test_equal_mixtures_give_a_levels_offset_no_gradient(tmp_path, tolerance=1e-5):
     """Under all but uniform attention and without interaction features every mixture of a level is the same.
 
     A softmax over equal logits gives nothing to what shifts all of them, the level's offset.

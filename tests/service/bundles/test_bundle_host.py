@@ -58,7 +58,7 @@ def test_bundle_never_answers_when_a_golden_answer_is_wrong(tiny_bundle, tmp_pat
     asyncio.run(run())
 
 
-def test_problem_is_told_when_a_golden_request_cannot_be_answered(tiny_bundle, tmp_path):
+def test_problem_is_reported_when_a_golden_request_cannot_be_answered(tiny_bundle, tmp_path):
     reseal(tiny_bundle, tmp_path / "odd", lambda writer: writer.json("golden.json", [{"request": {}, "ads": []}]))
     retriever = Retriever(Bundle.open(tmp_path / "odd"))
     problem = asyncio.run(warming_problem(retriever))

@@ -1,20 +1,20 @@
 from service.cache.circuit_breaker import CircuitBreaker
 
 
-def test_everybody_may_try_when_nothing_has_failed():
+def test_calls_are_allowed_before_any_failure():
     breaker = CircuitBreaker(pause=1000)
     assert all(breaker.allows() for _ in range(3))
     assert not breaker.success()
 
 
-def test_nobody_may_try_when_it_has_just_failed():
+def test_calls_are_refused_right_after_a_failure():
     breaker = CircuitBreaker(pause=1000)
     assert breaker.failure()
     assert not breaker.failure()  # it was open already
     assert not any(breaker.allows() for _ in range(3))
 
 
-def test_one_may_try_when_the_pause_is_over(monkeypatch):
+def test_one_call_is_allowed_when_the_pause_is_over(monkeypatch):
     now = 100.0
     monkeypatch.setattr("service.cache.circuit_breaker.time.monotonic", lambda: now)
     breaker = CircuitBreaker(pause=5)

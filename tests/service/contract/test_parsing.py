@@ -38,7 +38,7 @@ def test_every_field_lands_at_its_place_when_all_are_given(manifest):
 
 
 @pytest.mark.parametrize(("field", "value"), [("budget_ms", 3.5), ("target_overlap", 0.75), ("exact", True)])
-def test_what_says_how_much_is_searched_stays_apart_from_the_deadline(manifest, field, value):
+def test_extent_of_the_search_and_deadline_are_separate_fields(manifest, field, value):
     query = to_query(parse_request({"user_id": "u", field: value, "timeout_ms": 9}), manifest, UNLIMITED)
     assert getattr(query, field) == value
     assert query.timeout_ms == 9

@@ -169,7 +169,7 @@ def test_client_is_not_asked_about_when_its_request_need_not_wait():
     in_queue(check, 64)
 
 
-def test_place_is_passed_on_when_whoever_waits_is_cancelled():
+def test_place_is_passed_on_when_a_waiting_request_is_cancelled():
     async def check(desk):
         await desk.start("a", "b", "c", "d")
         desk.tasks[2].cancel()

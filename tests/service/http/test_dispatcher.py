@@ -88,12 +88,12 @@ def test_refusal_has_status_body_and_headers_when_an_endpoint_raises_it():
 
 
 @pytest.mark.parametrize("path", ["/gone", "/left"])
-def test_status_tells_that_the_client_left_when_it_has(path):
+def test_status_is_499_when_the_client_has_left(path):
     sent = Sent("GET", path)
     assert (sent.status, sent.entry.error_type, sent.error) == (499, "", None)
 
 
-def test_caller_learns_nothing_and_the_observer_everything_when_an_endpoint_has_a_defect():
+def test_caller_gets_no_details_but_the_observer_does_when_an_endpoint_has_a_defect():
     sent = Sent("GET", "/defect")
     assert (sent.status, sent.entry.error_type) == (500, "internal")
     assert b"secret" not in sent.body

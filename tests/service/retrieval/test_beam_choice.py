@@ -37,7 +37,7 @@ def test_beam_is_the_one_asked_for(beams, asked, width, overlap):
     assert (beam.beam_width, beam.overlap) == (width, overlap)
 
 
-def test_budget_buys_a_narrower_beam_when_searches_and_the_rest_take_long(beams):
+def test_budget_gives_a_narrower_beam_when_searches_and_overhead_take_long(beams):
     for _ in range(200):
         for pairs in (30, 60, 120):
             beams.observe_search(pairs, pairs * 1e-4)  # so 120 pairs take 12 ms

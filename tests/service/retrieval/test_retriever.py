@@ -67,7 +67,7 @@ def test_ads_are_scored_by_name_when_asked(retriever):
     answer = asyncio.run(retriever.retrieve(query()))
     np.testing.assert_allclose(retriever.score_ads(query(), answer.ad_ids), answer.found.scores, rtol=1e-5)
     assert retriever.score_ads(query(), []).shape == (0,)
-    with pytest.raises(FeatureError, match="'none' is not in the bundle; name ads that are"):
+    with pytest.raises(FeatureError, match="'none' is not in the bundle; name ads of the bundle"):
         retriever.score_ads(query(), ["ad-0001", "none"])
 
 

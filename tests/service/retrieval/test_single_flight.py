@@ -43,7 +43,7 @@ def test_next_one_computes_when_the_first_fails():
         assert flight.value(compute) == ("value", True)
 
 
-def test_flight_ends_when_the_last_rider_leaves():
+def test_flight_ends_when_its_last_request_leaves():
     flights = SingleFlight()
     with flights.join(b"key") as first:
         with flights.join(b"key") as second, flights.join(b"other") as other:

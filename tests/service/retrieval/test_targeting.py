@@ -90,7 +90,7 @@ def test_answer_is_empty_and_says_so_when_targeting_contradicts_itself(targeted,
         assert (reply["ads"], reply["eligible"], reply["pairs_scored"]) == ([], 0, 0)
 
 
-def test_everything_is_eligible_when_nobody_targets(service):
+def test_everything_is_eligible_without_targeting(service):
     assert service.retrieve(user_id="user-03")["eligible"] == 300
     assert service.retrieve(user_id="user-03", targeting=None, context=None)["eligible"] == 300
     assert service.retrieve(user_id="user-03", targeting={"all": []}, context={})["eligible"] == 300

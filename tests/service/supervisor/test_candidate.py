@@ -48,7 +48,7 @@ def test_bundle_is_rejected_with_both_values_when_it_is_worse_than_the_incumbent
     write_tiny_bundle(tmp_path / "fewer", n_items=250)
     rejected = compared(tmp_path / "fewer", Incumbent(tiny_bundle, REQUESTS, SETTINGS))
     assert rejected.fault == "worse"
-    assert "is worse than tiny, which serves, in: " in rejected.fact
+    assert "is worse than tiny, which serves now, in: " in rejected.fact
     assert "ads in the index" in rejected.fact
     assert "force" in rejected.remedy
     assert "300" in rejected.details

@@ -70,7 +70,7 @@ def test_request_whose_body_is_still_coming_is_refused_in_order_when_the_service
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]])
-def test_drain_is_left_out_when_somebody_does_not_want_to_wait(tiny_bundle, signals):
+def test_drain_is_skipped_when_a_stop_signal_asks_for_it(tiny_bundle, signals):
     with ServiceProcess(tiny_bundle, RETRIEVAL_DRAIN_SECONDS="300") as process:
         for number in signals:
             process.process.send_signal(number)

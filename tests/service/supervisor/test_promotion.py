@@ -94,7 +94,7 @@ def test_refusal_tells_fact_and_remedy_apart_when_a_bundle_is_broken(store, repl
     assert refusal.message.startswith(f"bundle {store.folder / 'torn'}: tree/rows.npy: ")
     assert ";" not in refusal.message
     assert refusal.remedy == ("restore the bundle from its source or export it again; "
-                              f"bundle red ({store.ids['red']}) goes on serving")
+                              f"bundle red ({store.ids['red']}) keeps serving")
     assert store.named() == Pointer("red")
 
 

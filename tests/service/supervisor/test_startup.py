@@ -80,7 +80,7 @@ def test_service_ends_when_a_graph_does_not_fit(tiny_bundle, tmp_path, change, s
 @pytest.mark.parametrize(("environment", "said"), [
     ({"RETRIEVAL_PORT": "http"}, "RETRIEVAL_PORT 'http' cannot be used"),
     ({"RETRIEVAL_MAX_TOP_K": "0"}, "RETRIEVAL_MAX_TOP_K '0' cannot be used"),
-    ({"RETRIEVAL_MAX_TOPK": "5"}, "RETRIEVAL_MAX_TOPK is set, but there is no such setting"),
+    ({"RETRIEVAL_MAX_TOPK": "5"}, "RETRIEVAL_MAX_TOPK is set, but is not a setting"),
     ({"REDIS_URL": "http://:hunter2@localhost"}, "REDIS_URL as given cannot be used"),
 ])
 def test_service_refuses_to_start_when_a_setting_is_bad(tiny_bundle, environment, said):
@@ -111,7 +111,7 @@ def test_service_never_gets_ready_when_a_golden_answer_differs(tiny_bundle, tmp_
             assert "golden request" in response.json()["message"]
 
 
-def test_caller_learns_no_details_when_the_service_has_a_defect(tiny_bundle, tmp_path):
+def test_caller_gets_no_details_when_the_service_has_a_defect(tiny_bundle, tmp_path):
     def broken_histories(writer):
         writer.array("users/history.values.npy", np.load(writer.path("users/history.values.npy")) + np.int32(1000))
         writer.json("golden.json", [])
