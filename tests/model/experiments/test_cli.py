@@ -66,7 +66,7 @@ def test_a_table_shows_the_figures_of_its_cells(log, out):
     assert "| 0.4321 |" in experiment("table5", "--data", log, "--seeds", 1, "--out", out, "--small")
 
 
-def test_what_cannot_work_is_told(tmp_path, log, out):
+def test_settings_that_cannot_work_are_refused(tmp_path, log, out):
     assert "'table9' is not an experiment; choose from table1" in experiment_fails("table9", "--data", log)
     assert "--seeds is 0; at least 1" in experiment_fails("table5", "--data", log, "--seeds", 0)
     assert "is not a folder" in experiment_fails("table5", "--data", tmp_path / "nowhere")
