@@ -118,6 +118,13 @@ class Settings(BaseSettings):
                              "recorded beams has to be named")
         return value
 
+    @field_validator("redis_password_file")
+    @classmethod
+    def _has_a_redis(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and info.data.get("redis_url") is None:
+            raise ValueError("REDIS_URL is not set, so the password would never be used; set it, or remove this one")
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _is_no_empty_url(cls, value: SecretStr | None) -> SecretStr | None:

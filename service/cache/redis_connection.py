@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+import threading
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -45,6 +46,7 @@ _START_SECONDS = 1.0
 _EXAMPLE = "redis://:PASSWORD@HOST:6379/0"
 _AUTHENTICATION_ERRORS = (AuthenticationError, AuthorizationError, AuthenticationWrongNumberOfArgsError,
                           NoPermissionError)
+_NO_CLUSTER = "name a Redis without cluster mode, or a proxy in front of the cluster, with database 0"
 _Flag = Annotated[str, Field(pattern="(?i)^(true|false|yes|no|1|0)$")]
 
 
@@ -56,7 +58,7 @@ class _Options(BaseModel):
     db: NonNegativeInt = 0
     username: str = ""
     password: str = ""
-    client_name: str = ""
+    client_name: str = Field(default="", pattern="^[!-~]*$")  # all that CLIENT SETNAME takes
     max_connections: PositiveInt = _CONNECTIONS
     socket_timeout: PositiveFloat = 1
     socket_connect_timeout: PositiveFloat = 1
@@ -132,7 +134,7 @@ def check_redis(settings: Settings) -> None:
 
     Raises:
         SettingsError: the URL, one of its options, a certificate or the password file cannot be used, or the server
-            answers that it is one of several in a Redis Cluster.
+            refuses the database or the client name, or answers that it is one of several in a Redis Cluster.
     """
     pool = open_pool(settings, _START_SECONDS)
     connection = pool.make_connection()  # type: ignore[no-untyped-call]
@@ -148,10 +150,13 @@ def check_redis(settings: Settings) -> None:
     except AuthenticationError as error:
         raise SettingsError(f"{variable('redis_password_file')} cannot be used: {error}; write the password of Redis "
                             "there") from error
-    problem = asyncio.run(_cluster_problem(pool))
-    if problem:
-        raise _refusal(f"{problem}; name a Redis without cluster mode, or a proxy in front of the cluster, with "
-                       "database 0")
+    problems: list[str | None] = []
+    # Not in this thread: asyncio waits for a name to be resolved, however long that takes.
+    asking = threading.Thread(target=lambda: problems.append(asyncio.run(_server_problem(pool))), daemon=True)
+    asking.start()
+    asking.join(_START_SECONDS)
+    if problems and problems[0]:
+        raise _refusal(problems[0])
 
 
 def failure_reason(error: Exception) -> FailureReason:
@@ -166,20 +171,38 @@ def failure_reason(error: Exception) -> FailureReason:
     return "other"
 
 
-async def _cluster_problem(pool: BlockingConnectionPool) -> str | None:
-    """Why a Redis Cluster cannot be the cache; None if it is none, does not answer, or has one master for all keys."""
-    redis = Redis(connection_pool=pool)
+async def _server_problem(pool: BlockingConnectionPool) -> str | None:
+    """Why this server can never be the cache, and what to do; None if it can, or does not say."""
     try:
         async with asyncio.timeout(_START_SECONDS):
-            info = await redis.execute_command("CLUSTER INFO")  # type: ignore[no-untyped-call]
-            masters = int(info["cluster_size"])
-        return f"it names a node of a Redis Cluster with {masters} masters, each with a part of the keys" \
-            if masters > 1 else None
-    except Exception as error:  # absent, silent, no Redis at all: the service starts without it
-        return "it names a node of a Redis Cluster and a database other than 0" \
-            if failure_reason(error) == "cluster" else None
+            return await _handshake_problem(pool) or await _cluster_problem(pool)
+    except Exception:  # absent, silent, no Redis at all, no right to ask: the service starts without it
+        return None
     finally:
         await pool.aclose()
+
+
+async def _handshake_problem(pool: BlockingConnectionPool) -> str | None:
+    """Why the server refuses every connection; raises what may pass, such as a wrong password or a long script."""
+    try:
+        await pool.release(await pool.get_connection())  # type: ignore[no-untyped-call]
+    except ResponseError as error:
+        reason = failure_reason(error)
+        if reason == "authentication" or str(error).startswith("BUSY "):
+            raise
+        if reason == "cluster":
+            return f"it names a node of a Redis Cluster and a database other than 0; {_NO_CLUSTER}"
+        said = str(error).partition(", with args")[0]  # after this it quotes what it was sent, a password too
+        return f"the server refuses the connection ({said}); name a database that it has, and options that it takes"
+    return None
+
+
+async def _cluster_problem(pool: BlockingConnectionPool) -> str | None:
+    """Why a Redis Cluster cannot be the cache; None if one master holds all keys; raises if it is not a cluster."""
+    info = await Redis(connection_pool=pool).execute_command("CLUSTER INFO")  # type: ignore[no-untyped-call]
+    masters = int(info["cluster_size"])
+    return (f"it names a node of a Redis Cluster with {masters} masters, each with a part of the keys; {_NO_CLUSTER}"
+            if masters > 1 else None)
 
 
 def _parsed(url: str) -> dict[str, Any]:
@@ -194,8 +217,8 @@ def _parsed(url: str) -> dict[str, Any]:
     if not port_is_sound or "@" in parts.query or parts.fragment:
         raise _refusal(f"it is not a URL such as {_EXAMPLE}; characters of the password like / ? # [ ] @ % must be "
                        "percent-encoded: python -c 'import urllib.parse as u; print(u.quote(input(), \"\"))'")
-    if parts.scheme == "unix" and not parts.path.strip("/"):
-        raise _refusal("it names no socket; write unix:///PATH")
+    if parts.scheme == "unix" and (parts.netloc.rpartition("@")[2] or not parts.path.strip("/")):
+        raise _refusal("it does not give the whole path of a socket; write unix:///PATH")
     if parts.scheme != "unix" and not re.fullmatch(r"/?|/\d+", parts.path):
         raise _refusal(f"after the host comes something other than the number of a database; write {_EXAMPLE}")
     _check_options(parts.scheme, parts.query)
@@ -214,6 +237,8 @@ def _check_options(scheme: str, query: str) -> None:
             raise _refusal(f"its option {name} has a wrong value: {first['msg']}") from None
         why = "needs rediss://" if name in _TlsOptions.model_fields else "is not one of those that can be used"
         raise _refusal(f"its option {name} {why}: {', '.join(allowed.model_fields)}") from None
+    if given.get("ssl_keyfile") and not given.get("ssl_certfile"):
+        raise _refusal("its option ssl_keyfile needs ssl_certfile, the file with the certificate of this key")
 
 
 def _refusal(why: str) -> SettingsError:

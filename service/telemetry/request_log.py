@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import select
 import sys
 import threading
 from datetime import UTC, datetime
@@ -63,16 +64,27 @@ class _Writer:
                 self._thread.start()
 
     def _run(self) -> None:
+        last = b"\n"  # byte that was written
         while True:
             line = self._lines.get()
             if isinstance(line, threading.Event):
                 line.set()
                 continue
+            if last != b"\n":  # the line before was cut off
+                line = b"\n" + line
             try:
                 while line:  # one call writes a line of up to 4 KiB in one piece, between those of other processes
-                    line = line[os.write(self._file, line):]
+                    written = self._write_some(line)
+                    last, line = line[written - 1:written], line[written:]
             except OSError:  # stderr was closed, or its disk is full
                 _count_dropped()
+
+    def _write_some(self, line: bytes) -> int:
+        while True:
+            try:
+                return os.write(self._file, line)
+            except BlockingIOError:  # another process that shares the file has set it to O_NONBLOCK
+                select.select([], [self._file], [])
 
 
 def _count_dropped() -> None:

@@ -132,3 +132,12 @@ def test_limit_is_refused_when_it_would_be_none(monkeypatch, name, value):
                                              ("0.0.0.0", "0.0.0.0")])
 def test_address_is_read_as_people_write_it(given, host):
     assert read_settings({"host": given}).host == host
+
+
+def test_password_file_is_refused_when_there_is_no_redis(environment):
+    environment({"RETRIEVAL_REDIS_PASSWORD_FILE": "/run/redis/password", "REDIS_URL": ""})
+    with pytest.raises(SettingsError, match=r"^RETRIEVAL_REDIS_PASSWORD_FILE '/run/redis/password' cannot be used: .*"
+                                            r"REDIS_URL is not set"):
+        read_settings({})
+    environment({"REDIS_URL": "redis://127.0.0.1:6379/0"})
+    assert str(read_settings({}).redis_password_file) == "/run/redis/password"

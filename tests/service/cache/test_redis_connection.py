@@ -6,6 +6,7 @@ import socket
 import socketserver
 import ssl
 import threading
+import time
 from urllib.parse import quote
 
 import pytest
@@ -126,6 +127,15 @@ def answers(url, **others):
     return asyncio.run(ask())
 
 
+def complaint_of(server):
+    """What the server says to a command of no consequence; empty if it answers."""
+    try:
+        server.client.select(1)
+    except ResponseError as error:
+        return str(error)
+    return ""
+
+
 @pytest.mark.parametrize("character", "/?#[]")
 def test_url_is_refused_and_the_password_is_not_shown_when_it_has_to_be_encoded(character):
     said = problem(f"redis://:hun{character}ter2@127.0.0.1:6379/0")
@@ -155,6 +165,8 @@ def test_redis_answers_when_the_password_is_percent_encoded(own_redis):
     ("/first", "other than the number of a database"),
     ("/0/1", "other than the number of a database"),
     ("?client_name=a@b", "must be percent-encoded"),
+    ("?client_name=a%20b", "its option client_name has a wrong value"),
+    ("?client_name=%C3%BC", "its option client_name has a wrong value"),
 ])
 def test_url_is_refused_when_redis_could_never_be_used_with_it(rest, said):
     complaint = problem(f"redis://:hunter2@127.0.0.1:6379{rest}")
@@ -163,7 +175,8 @@ def test_url_is_refused_when_redis_could_never_be_used_with_it(rest, said):
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1", "redis+cluster://127.0.0.1:6379", "redis://127.0.0.1:66000",
-                                 "redis://127.0.0.1:0", "127.0.0.1:6379", "unix://"])
+                                 "redis://127.0.0.1:0", "127.0.0.1:6379", "unix://", "unix://run/redis.sock",
+                                 "unix://:hunter2@run/redis.sock", "unix://:6379/redis.sock"])
 def test_url_is_refused_when_it_is_not_one_of_redis(url):
     assert problem(url)
 
@@ -178,6 +191,7 @@ def test_url_is_refused_when_it_is_not_one_of_redis(url):
       "health_check_interval": 30}),
     ("rediss://127.0.0.1?ssl_cert_reqs=none&ssl_check_hostname=false&ssl_ca_certs=/a.pem",
      {"ssl_cert_reqs": "none", "ssl_check_hostname": False, "ssl_ca_certs": "/a.pem"}),
+    ("unix://ads:p%40w@/run/redis.sock", {"path": "/run/redis.sock", "username": "ads", "password": "p@w"}),
     ("unix:///run/redis.sock?db=1&password=p%40w", {"path": "/run/redis.sock", "db": 1, "password": "p@w"}),
 ])
 def test_connections_have_the_options_of_the_url_when_all_are_sound(url, options):
@@ -185,6 +199,54 @@ def test_connections_have_the_options_of_the_url_when_all_are_sound(url, options
     found = pool.connection_kwargs
     assert {name: found[name] for name in options} == options
     assert pool.make_connection()
+
+
+def test_start_is_refused_when_a_key_has_no_certificate():
+    assert "ssl_keyfile needs ssl_certfile" in problem("rediss://127.0.0.1:6379/0?ssl_keyfile=/key.pem")
+    assert "ssl_keyfile needs ssl_certfile" in problem("rediss://127.0.0.1:6379/0?ssl_keyfile=/key.pem&ssl_certfile=")
+
+
+def test_start_is_refused_when_the_server_has_no_such_database(own_redis):
+    check_redis(set_up(f"redis://127.0.0.1:{own_redis.port}/15?client_name=ads"))
+    said = problem_at_start(f"redis://127.0.0.1:{own_redis.port}/16")
+    assert "the server refuses the connection (DB index is out of range); name a database that it has" in said
+
+
+def test_refused_start_does_not_show_the_password_when_the_server_repeats_it(tmp_path):
+    with RedisServer.start(tmp_path, "--rename-command", "AUTH", "") as server:
+        said = problem_at_start(f"redis://:hunter2@127.0.0.1:{server.port}/0")
+        assert "the server refuses the connection (unknown command" in said
+        assert "hunter2" not in said
+
+
+def test_start_goes_on_when_what_the_server_refuses_may_pass(locked_redis):
+    check_redis(set_up(f"redis://:another@127.0.0.1:{locked_redis.port}/1"))
+    locked_redis.client.execute_command("ACL", "SETUSER", "ads", "on", ">hunter2", "~*", "+get", "+set")
+    check_redis(set_up(f"redis://ads:hunter2@127.0.0.1:{locked_redis.port}/1"))  # may neither SELECT nor CLUSTER INFO
+
+
+def test_start_goes_on_when_the_server_is_busy_with_a_script(own_redis):
+    own_redis.client.config_set("lua-time-limit", 1)
+    with own_redis.client.client() as client:
+        client.connection.send_command("EVAL", "while true do end", 0)
+        while "BUSY" not in complaint_of(own_redis):
+            pass
+        check_redis(set_up(f"redis://127.0.0.1:{own_redis.port}/1"))
+        own_redis.client.script_kill()
+
+
+def test_start_goes_on_within_a_second_when_the_name_is_not_resolved(monkeypatch):
+    resolved = threading.Event()
+
+    def resolve(*_, **__):
+        resolved.wait(10)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    began = time.monotonic()
+    check_redis(set_up("redis://redis.invalid:6379/0"))
+    assert time.monotonic() - began < 2
+    resolved.set()
 
 
 def test_service_refuses_to_start_when_an_option_is_unknown(tiny_bundle):

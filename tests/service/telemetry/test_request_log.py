@@ -129,6 +129,41 @@ def test_every_line_is_written_or_counted_when_the_queue_is_full():
     os.close(writer)
 
 
+def test_every_line_is_written_when_the_file_does_not_block_and_its_reader_is_late():
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)
+    log, before = _Writer(writer, 100), metrics.LOG_LINES_DROPPED._value.get()
+    lines = [b"%03d %s\n" % (number, b"x" * (500 if number % 2 else 9000)) for number in range(40)]
+    for line in lines:
+        log.write(line)
+    log.flush(0.3)
+    found = b""
+    while found.count(b"\n") < len(lines):
+        assert metrics.LOG_LINES_DROPPED._value.get() == before
+        found += os.read(reader, 65536)
+    assert found.splitlines(keepends=True) == lines
+    os.close(reader)
+    os.close(writer)
+
+
+def test_next_line_begins_on_its_own_when_one_was_cut_off(tmp_path):
+    """The limit of a file's size stands for a disk that is full for a while."""
+    program = ("import resource\n"
+               "from service.telemetry import metrics  # its shared memory would be limited too\n"
+               "from service.telemetry.request_log import log, flush\n"
+               "unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
+               "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, unlimited[1]))\n"
+               "log('cut off', text='x' * 2000); log('lost'); flush()\n"
+               "resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)\n"
+               "log('first'); log('second'); flush()")
+    with (tmp_path / "log").open("wb") as file:
+        subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=file, timeout=60, check=True)
+    cut_off, *whole = (tmp_path / "log").read_text().splitlines()
+    assert len(cut_off) == 1000
+    assert [json.loads(line)["event"] for line in whole] == ["first", "second"]
+
+
 @pytest.mark.parametrize(("program", "event", "said"), [
     ("log('draining', seconds=1)", "draining", ""),
     ("raise ValueError('nobody catches this')", "library", "ValueError: nobody catches this"),
