@@ -92,9 +92,16 @@ def test_many_requests_in_one_piece_are_answered_when_each_offers_an_upgrade(ser
 
 @pytest.mark.parametrize("target", [b"example.org:443", b"h://a/b", b"*"])
 def test_tunnel_is_refused_when_a_client_asks_for_one(service, target):
+    """At once: it takes no parsing of what follows, and starts no request."""
+    def requests():
+        return sum(count for name, count in service.metrics().items()
+                   if name.startswith('retrieval_requests_total{endpoint="other"'))
+
+    before = requests()
     with connected(service) as connection:
         connection.sendall(b"CONNECT " + target + b" HTTP/1.1\r\nHost: here\r\n\r\n" + b"x" * 60_000)
         assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+    assert requests() == before
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
