@@ -11,7 +11,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.contract.errors import ErrorType, ServiceError
-from service.http.observer import CLIENT_LEFT, ID_HEADER, AccessEntry, new_id, note
+from service.http.observer import CLIENT_GONE, ID_HEADER, AccessEntry, new_id, note
 from service.http.requests import JSON
 from service.settings import variable
 
@@ -44,7 +44,9 @@ class Connection(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
-            cycle.scope[CLIENT_LEFT] = True  # type: ignore[literal-required]
+            entry = cycle.scope.get("access_entry")
+            if isinstance(entry, AccessEntry) and entry.status:  # its reply has begun
+                entry.status = CLIENT_GONE
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

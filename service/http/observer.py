@@ -17,9 +17,7 @@ from service.telemetry.request_log import log
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 ID_HEADER = b"x-request-id"
 CLIENT_GONE = 499
-"""Status in log and metrics of a request whose client disconnected before its reply was complete."""
-CLIENT_LEFT = "client_left"
-"""Key that the connection sets in the scope of such a request."""
+"""Status in log and metrics of a request whose client left while sending its body, while waiting, or in the reply."""
 
 
 @dataclass
@@ -65,8 +63,6 @@ class Observer:
         except Exception:  # a defect of the service, which the application has replied to already
             entry.details["traceback"] = traceback.format_exc()
         finally:
-            if CLIENT_LEFT in scope:
-                entry.status = CLIENT_GONE
             note(entry)
 
 
