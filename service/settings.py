@@ -33,13 +33,15 @@ class Settings(BaseSettings):
     header_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False,
                                   description="time for the headers of a request")
     body_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False, description="time for the body of a request")
-    drain_seconds: float = Field(default=5.0, ge=0, description="time after SIGTERM in which new requests are refused")
+    drain_seconds: float = Field(default=5.0, ge=0, allow_inf_nan=False,
+                                 description="time after SIGTERM in which new requests are refused")
     shutdown_seconds: int = Field(default=10, ge=1, description="time that running requests get to finish at shutdown")
     search_threads: int = Field(default=1, ge=1, le=64, description="searches that one worker runs at the same time")
     onnx_threads: int = Field(default=1, ge=1, le=64, description="threads of one scorer call")
     max_queue: int = Field(default=64, ge=0, description="requests that may wait for a search thread of one worker")
     default_timeout_ms: float = Field(default=0.0, ge=0, description="deadline of a request that names none; 0 is none")
-    min_timeout_ms: float = Field(default=2.0, gt=0, description="smallest timeout_ms that a request may ask for")
+    min_timeout_ms: float = Field(default=2.0, gt=0, allow_inf_nan=False,
+                                  description="smallest timeout_ms that a request may ask for")
     max_top_k: int = Field(default=1_000, ge=1, description="largest top_k that a request may ask for")
     max_beam_width: int = Field(default=10_000, ge=1, description="largest beam_width that a request may ask for")
     max_excluded: int = Field(default=10_000, ge=0, description="most ad ids in exclude_ad_ids")
@@ -66,9 +68,9 @@ class Settings(BaseSettings):
                                         description="the shared cache; without it each worker has only its own cache")
     redis_password_file: Path | None = Field(default=None, description="file with the password of Redis, read for "
                                                                        "every new connection")
-    redis_timeout_ms: float = Field(default=20.0, gt=0, description="time that a request waits for Redis at most; one "
-                                                                    "with a deadline waits half of what is left until "
-                                                                    "it")
+    redis_timeout_ms: float = Field(default=20.0, gt=0, allow_inf_nan=False,
+                                    description="time that a request waits for Redis at most; one with a deadline "
+                                                "waits half of what is left until it")
     redis_ttl_seconds: int = Field(default=86_400, ge=1, description="time that an embedding stays in Redis")
     redis_pause_seconds: float = Field(default=1.0, ge=0, description="time that requests skip Redis after a failure")
     redis_pending_writes: int = Field(default=1_000, ge=1,
@@ -77,7 +79,8 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = Field(default=None, description="bearer token for /admin/; without it all admin "
                                                                     "calls are refused")
     pointer_poll_seconds: float = Field(default=0.5, gt=0, le=60, description="polling interval for the pointer")
-    load_seconds: float = Field(default=120.0, gt=0, description="time that loading a bundle may take")
+    load_seconds: float = Field(default=120.0, gt=0, allow_inf_nan=False,
+                                description="time that loading a bundle may take")
 
     @field_validator("host")
     @classmethod

@@ -83,11 +83,12 @@ class Dispatcher:
             raise ServiceError(ErrorType.NOT_FOUND, f"there is no path {path[:100]!r}",
                                "use POST /retrieve or /explain, or GET /livez, /readyz, /startupz, /metrics, /info, "
                                "/openapi.json, or the admin calls of docs/service.md")
-        if route.method != method:
+        allowed = ("GET", "HEAD") if route.method == "GET" else (route.method,)  # the server drops the body for HEAD
+        if method not in allowed:
             refusal = ServiceError(ErrorType.METHOD_NOT_ALLOWED, f"{path} does not support {method}",
-                                   f"use {route.method}")
+                                   f"use {' or '.join(allowed)}")
             response = _refusal(request, refusal)
-            response.headers["allow"] = route.method
+            response.headers["allow"] = ", ".join(allowed)
             return response
         entry_of(request).endpoint = path
         return await route.endpoint(request)

@@ -1,4 +1,4 @@
-"""The outermost ASGI layer: gives each request an id, counts it, logs one line, and answers HEAD like GET."""
+"""The outermost ASGI layer: gives each request an id, counts it and logs one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.telemetry.request_log import log
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 ID_HEADER = b"x-request-id"
 CLIENT_GONE = 499
-"""Status in log and metrics of a request whose client disconnected while sending its body or while waiting."""
+"""Status in log and metrics of a request whose client left while sending its body, while waiting, or in the reply."""
 
 
 @dataclass
@@ -50,8 +50,6 @@ class Observer:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if scope["method"] == "HEAD":  # the server, which keeps its own scope, leaves out the body of the reply
-            scope = {**scope, "method": "GET"}
         entry = scope["access_entry"] = AccessEntry(_request_id(scope), time.perf_counter())
 
         async def send_and_note(message: Message) -> None:

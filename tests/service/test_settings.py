@@ -128,6 +128,14 @@ def test_limit_is_refused_when_it_would_be_none(monkeypatch, name, value):
         read_settings({})
 
 
+@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("name", ["drain_seconds", "load_seconds", "min_timeout_ms", "redis_timeout_ms"])
+def test_time_is_refused_when_it_is_not_finite(monkeypatch, name, value):
+    monkeypatch.setenv(variable(name), value)
+    with pytest.raises(SettingsError, match=variable(name)):
+        read_settings({})
+
+
 @pytest.mark.parametrize(("given", "host"), [("::1", "::1"), ("[::1]", "::1"), (" localhost ", "localhost"),
                                              ("0.0.0.0", "0.0.0.0")])
 def test_address_is_read_as_people_write_it(given, host):

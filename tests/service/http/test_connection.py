@@ -1,10 +1,11 @@
-"""Connections as raw bytes: offers to upgrade are ignored, and slow clients are cut off in time."""
+"""Connections as raw bytes: offers to upgrade are ignored, and clients slow to send or to read are cut off in time."""
 
 import json
 import shutil
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -67,10 +68,40 @@ def test_probe_is_answered_when_it_offers_an_upgrade(service, offered):
             assert reply(connection)[0] == 200
 
 
-def test_tunnel_is_refused_when_a_client_asks_for_one(service):
+@pytest.mark.parametrize("request_", [
+    b"GET /livez HTTP/1.1\r\nHost: here\r\nConnection: close, Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    b"GET /livez HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    HEAD.replace(b"1.1", b"1.0") + b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n" + BODY,
+    HEAD + b"Connection: close, upgrade\r\nUpgrade: h2c\r\n\r\n" + BODY])
+def test_last_request_is_answered_when_it_offers_an_upgrade(service, request_):
+    """It ends the connection: `Connection: close`, or HTTP/1.0, which nginx speaks unless told otherwise."""
     with connected(service) as connection:
-        connection.sendall(b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n")
+        connection.sendall(request_)
+        status, headers, _ = reply(connection)
+        assert (status, headers["connection"]) == (200, "close")
+        assert connection.recv(1) == b""
+
+
+def test_many_requests_in_one_piece_are_answered_when_each_offers_an_upgrade(service):
+    """More than a recursion would bear."""
+    with connected(service) as connection:
+        connection.sendall((LIVEZ[:-2] + OFFER + b"\r\n") * 1500)
+        for _ in range(1500):
+            assert reply(connection)[0] == 200
+
+
+@pytest.mark.parametrize("target", [b"example.org:443", b"h://a/b", b"*"])
+def test_tunnel_is_refused_when_a_client_asks_for_one(service, target):
+    """At once: it takes no parsing of what follows, and starts no request."""
+    def requests():
+        return sum(count for name, count in service.metrics().items()
+                   if name.startswith('retrieval_requests_total{endpoint="other"'))
+
+    before = requests()
+    with connected(service) as connection:
+        connection.sendall(b"CONNECT " + target + b" HTTP/1.1\r\nHost: here\r\n\r\n" + b"x" * 60_000)
         assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+    assert requests() == before
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -162,6 +193,48 @@ def test_connection_is_closed_when_the_body_of_an_answered_request_never_comes(h
         assert reply(connection)[0] == 200
         connection.sendall(b"y")
         closes_after(connection, 0.0)
+
+
+@pytest.mark.parametrize("pieces_", [[b"hello"], [b"hel", b"lo"], [b"hello", b"\r\n"]])
+def test_connection_is_closed_when_the_body_comes_after_the_reply(hasty, pieces_):
+    with connected(hasty) as connection:
+        connection.sendall(b"POST /nope HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\n\r\n")
+        assert reply(connection)[0] == 404
+        for piece in pieces_:
+            connection.sendall(piece)
+            time.sleep(0.1)
+        closes_after(connection, 0.7)
+
+
+def test_request_is_answered_when_the_body_of_the_one_before_came_after_its_reply(hasty):
+    with connected(hasty) as connection:
+        connection.sendall(b"POST /nope HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\n\r\n")
+        assert reply(connection)[0] == 404
+        connection.sendall(b"hello" + LIVEZ)
+        assert reply(connection)[0] == 200
+
+
+def established(connection):
+    """Whether the service's end of a connection is open."""
+    (_, server), (_, client) = connection.getpeername(), connection.getsockname()
+    ends = [line.split()[1:4] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(state == "01" and local.endswith(f":{server:04X}") and remote.endswith(f":{client:04X}")
+               for local, remote, state in ends)
+
+
+def test_connection_is_closed_when_its_client_reads_nothing(hasty):
+    """The replies fill the buffers of both systems, then the service's own. The log takes it for a client that left."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((hasty.http.base_url.host, hasty.http.base_url.port))
+        connection.settimeout(20)
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: here\r\nX-Request-ID: unread\r\n\r\n" * 500)
+        began = time.monotonic()
+        hasty.wait_until(lambda: not established(connection))
+        assert time.monotonic() - began > 0.9
+    unread = {"request_id": "unread", "endpoint": "/openapi.json", "status": 499, "error_type": None}
+    hasty.wait_until(lambda: [event for event in hasty.events if unread.items() <= event.items()])
+    assert not any("traceback" in event for event in hasty.events)
 
 
 def test_connection_stays_open_when_requests_come_whole(hasty):

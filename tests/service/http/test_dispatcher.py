@@ -72,16 +72,18 @@ def test_reply_is_not_found_when_there_is_no_such_path(path):
     assert len(sent.body) < 500
 
 
-@pytest.mark.parametrize(("method", "path", "allowed"), [("GET", "/hello", b"POST"), ("POST", "/refused", b"GET"),
-                                                         ("BREW", "/hello", b"POST")])
+@pytest.mark.parametrize(("method", "path", "allowed"), [("GET", "/hello", b"POST"), ("POST", "/refused", b"GET, HEAD"),
+                                                         ("BREW", "/hello", b"POST"), ("HEAD", "/hello", b"POST")])
 def test_reply_names_the_method_when_the_path_has_another(method, path, allowed):
     sent = Sent(method, path)
     assert (sent.status, sent.headers[b"allow"]) == (405, allowed)
+    assert f"does not support {method}".encode() in sent.body
     assert (sent.entry.endpoint, sent.entry.error_type) == ("other", "method_not_allowed")
 
 
-def test_refusal_has_status_body_and_headers_when_an_endpoint_raises_it():
-    sent = Sent("GET", "/refused")
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_refusal_has_status_body_and_headers_when_an_endpoint_raises_it(method):
+    sent = Sent(method, "/refused")
     assert (sent.status, sent.body, sent.headers[b"retry-after"]) == (429, REFUSED.body(), b"3")
     assert sent.headers[b"content-type"] == b"application/json"
     assert (sent.entry.endpoint, sent.entry.error_type, sent.error) == ("/refused", "overloaded", None)
