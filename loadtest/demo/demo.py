@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from index_store.bundle.manifest import BundleError
 from index_store.bundle.bundle import Bundle
-from loadtest.processes.children import Children
+from index_store.bundle.manifest import BundleError
 from loadtest.demo.service import DemoService, check_port, own_redis
 from loadtest.demo.steps import DemoError, Source, WorldSize, make_bundle
+from loadtest.processes.children import Children
 
 FULL = WorldSize()
 TOP_K = 10

@@ -16,7 +16,6 @@ from loadtest.processes.redis_server import RedisServer, RedisStartError, free_p
 from loadtest.processes.service_process import HOST, ServiceProcess
 
 
-
 def check_port(port: int) -> None:
     """Raises DemoError if the port cannot be listened on."""
     try:

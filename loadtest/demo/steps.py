@@ -143,7 +143,8 @@ def _steps(folder: Path, source: Source, size: WorldSize, over_arch: str) -> lis
         kind = ["--over-arch", over_arch] if suffix else []
         return ["train", "--data", str(table), "--out", str(run), *kind, *settings]
 
-    return [Step(f"{source.name} log as tables", table, SPEC, lambda: ["data", source.name, "--out", str(table), *origin]),
+    return [Step(f"{source.name} log as tables", table, SPEC,
+                 lambda: ["data", source.name, "--out", str(table), *origin]),
             Step("model and tree", run, _FINISHED, training),
             Step("bundle", bundle, MANIFEST,
                  lambda: ["export", "--run", str(run), "--out", str(bundle), "--users", str(size.quality_users)])]

@@ -27,7 +27,7 @@ def test_files_that_are_no_matrices_are_refused(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         read_split(tmp_path)
     (tmp_path / "train.npz").write_bytes(b"no")
-    with pytest.raises(DataError, match="no sparse matrix"):
+    with pytest.raises(DataError, match="not a scipy sparse matrix"):
         read_split(tmp_path)
 
 
