@@ -159,7 +159,7 @@ def test_a_teacher_of_other_data_is_refused(tmp_path):
 
 def test_a_teacher_that_knows_the_held_out_events_is_refused(tmp_path):
     RunFolder(tmp_path / "teacher").create(TINY, tmp_path)
-    refused(tmp_path, ConfigError, "knows events that this run is judged by", teacher=str(tmp_path / "teacher"),
+    refused(tmp_path, ConfigError, "has seen events that this run is evaluated on", teacher=str(tmp_path / "teacher"),
             holdout=0.2)
 
 
