@@ -15,6 +15,9 @@ from service.http.observer import CLIENT_GONE, ID_HEADER, AccessEntry, new_id, n
 from service.http.requests import JSON
 from service.settings import variable
 
+_LAST_SECONDS = 0.1
+"""How long an idle connection stays open when the server ends: a request may have arrived that is not read yet."""
+
 
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, with limits on the time for the headers of a request, for its body, and between requests.
@@ -48,6 +51,13 @@ class Connection(HttpToolsProtocol):
             if isinstance(entry, AccessEntry) and entry.status:  # its reply has begun
                 entry.status = CLIENT_GONE
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Closes an idle connection a moment later, and one that is being answered after its reply."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(_LAST_SECONDS, super().shutdown)
+        else:
+            super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         try:
