@@ -3,7 +3,7 @@
 The truth that tests may rely on: ads of the categories in a user's history outrank all others under the task `click`,
 because the scorer gives `category.matches` by far the largest weight; `convert` prefers other ads.
 
-    python -m tests.tiny_bundle FOLDER      writes one of a stack, as was done for tests/bundles/v3
+    python -m tests.tiny_bundle FOLDER      writes one of a stack, as was done for tests/bundles/v3 and v4
 """
 
 import sys
@@ -22,8 +22,10 @@ from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec, 
 from index_store.features.interaction import feature_names
 from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf, key_postings
 from index_store.features.ragged import Ragged
+from index_store.features.spectral import SPECTRAL_FEATURES, SpectralTowers, SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, item_bags, pool, table_sizes, user_bags
 from index_store.search.scoring import DenseLayers
+from index_store.tree.node_content import level_vectors
 from index_store.tree.tree import Tree, build_tree, segment_means
 
 CATEGORIES, WIDTH, DIM = 12, 4, 8
@@ -92,13 +94,16 @@ def planted_world(seed: int = 0, n_items: int = 300, n_users: int = 40) -> tuple
     category = items.categorical[:, 0]
     halves = category * 2 + np.arange(n_items) // CATEGORIES % 2  # two nodes a category, three categories a node above
     tree = build_tree(np.stack([(category - 1) // 3, halves], axis=1), item_embeddings)
+    spectral = _spectral(n_items, random)
     index = KeyIndex.of(SPEC.key_families, [_reach(family, keys[family.item_field], encoder, random)
-                                            for family in SPEC.key_families])
+                                            for family in SPEC.key_families],
+                        spectral.ordered(tree.rows, tree.position_of_row))
     keys_of_row = ItemKeys.of(SPEC.key_families, index.starts, keys)
     postings = tuple(key_postings(keys_of_row, index, tree.node_of_position(level)[tree.position_of_row])
                      for level in range(1, tree.depth))
     content = BundleContent(encoder, _users(n_users, n_items, random), items, tables, tree,
-                            _level_embeddings(tree, item_embeddings), index, keys_of_row.take(tree.rows), postings)
+                            _level_embeddings(tree, item_embeddings), index, keys_of_row.take(tree.rows), postings,
+                            tuple(level_vectors(tree, spectral.items, level) for level in range(1, tree.depth)))
     return content, tower_weights, _scorer_weights(random)
 
 
@@ -135,9 +140,16 @@ def _tower_weights(encoder: FeatureEncoder, random: np.random.Generator) -> Weig
             for side, width in widths.items()}
 
 
+def _spectral(n_items: int, random: np.random.Generator) -> SpectralTowers:
+    vectors = SpectralVectors.of(random.normal(size=(n_items, 24)).astype(np.float32),
+                                 np.log1p(random.integers(0, 40, n_items)).astype(np.float32))
+    return SpectralTowers(vectors, vectors.steps, np.linspace(1, 0.2, 24).astype(np.float32))
+
+
 def _scorer_weights(random: np.random.Generator) -> Weights:
     names = feature_names(SPEC)
     interaction = random.uniform(0.1, 0.5, (len(names), len(SPEC.tasks))).astype(np.float32)
+    interaction[-len(SPECTRAL_FEATURES):] *= 0.1
     interaction[names.index("category.matches"), 0] = 40.0
     return {"dot": np.array([[0.3, 1.0]], np.float32), "interaction": interaction,
             "bias": np.array([-2.0, -4.0], np.float32)}

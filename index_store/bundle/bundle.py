@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
 from index_store.features.interaction import feature_names
 from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
+from index_store.features.spectral import SpectralTowers, SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, table_sizes
 from index_store.features.user_keys import user_keys
 from index_store.features.values import FeatureError, look_up
@@ -59,6 +60,8 @@ class BundleContent:
         index: key families over the catalogue.
         keys_of_position: the keys of the item at each position of the tree.
         postings: for each level above the items, key -> nodes.
+        spectral: vectors of the nodes of each level above the items; those of the items are in `index.spectral`, in
+            tree order. Empty in a bundle of format 3 or older.
         targeting: predicates of the ads; None if no ad has one.
         ensemble: own levels of the layers above the items' one in a stacked MoNN, ascending.
     """
@@ -72,6 +75,7 @@ class BundleContent:
     index: KeyIndex
     keys_of_position: ItemKeys
     postings: tuple[Ragged, ...]
+    spectral: tuple[SpectralVectors, ...] = ()
     targeting: AdTargeting | None = None
     ensemble: tuple[int, ...] = ()
 
@@ -83,7 +87,12 @@ class BundleContent:
     def scorer(self, layers: Sequence[DenseLayers]) -> TowerScorer:
         """A scorer of the tree's nodes, given the dense layers of each layer of the stack, coarse to fine."""
         return TowerScorer(self.tree, layers, self.ensemble, self.embeddings, self.postings, self.keys_of_position,
-                           self.index.n_keys)
+                           self.index.n_keys, self._vectors)
+
+    @property
+    def _vectors(self) -> tuple[SpectralVectors, ...]:
+        """Spectral vectors of all levels, the items last."""
+        return (*self.spectral, self.index.spectral.items) if self.index.spectral is not None else ()
 
     def query(self, embedding: NDArray[np.float32], features: Features, history: NDArray[np.int32]) -> UserQuery:
         """The query of one user, as the scorer reads it.
@@ -93,8 +102,9 @@ class BundleContent:
             features: of one row.
             history: (M,) item rows, most recent first.
         """
-        keys = user_keys(self.index, self.encoder.spec, features, Ragged.one_row(history), self.item_keys)
-        return UserQuery(embedding, keys)
+        row, towers = Ragged.one_row(history), self.index.spectral
+        keys = user_keys(self.index, self.encoder.spec, features, row, self.item_keys)
+        return UserQuery(embedding, keys, towers.queries(row) if towers is not None else None)
 
 
 def write_content(writer: BundleWriter, content: BundleContent) -> None:
@@ -122,8 +132,19 @@ def write_content(writer: BundleWriter, content: BundleContent) -> None:
     writer.ragged(layout.ITEM_KEYS, content.keys_of_position.lists)
     for level, postings in enumerate(content.postings, start=1):
         writer.ragged(layout.level_postings(level), postings)
+    if content.index.spectral is not None:
+        _write_spectral(writer, content.index.spectral, content.spectral)
     if content.targeting is not None:
         write_targeting(writer, content.targeting)
+
+
+def _write_spectral(writer: BundleWriter, towers: SpectralTowers, nodes: Sequence[SpectralVectors]) -> None:
+    writer.array(layout.SPECTRAL_DISCOUNTS, towers.discounts)
+    writer.array(layout.SPECTRAL_STRENGTHS, towers.strengths)
+    for level, vectors in enumerate((*nodes, towers.items), start=1):
+        writer.array(layout.spectral("values", level), vectors.values)
+        writer.array(layout.spectral("steps", level), vectors.steps)
+        writer.array(layout.spectral("popularity", level), vectors.popularity)
 
 
 @dataclass(frozen=True)
@@ -182,8 +203,9 @@ def _read_content(files: BundleFiles) -> BundleContent:
     if list(manifest.tasks) != [task.name for task in spec.tasks]:
         raise files.error(layout.FEATURES, f"declares the tasks {[task.name for task in spec.tasks]}, the manifest "
                                            f"{list(manifest.tasks)}")
-    if len(feature_names(spec)) != manifest.dims["interaction"]:
-        raise files.error(layout.FEATURES, f"declares {len(feature_names(spec))} interaction features, the manifest "
+    features = len(feature_names(spec, spectral=manifest.format_version >= 4))
+    if features != manifest.dims["interaction"]:
+        raise files.error(layout.FEATURES, f"declares {features} interaction features, the manifest "
                                            f"{manifest.dims['interaction']}")
     n_users, n_items = manifest.counts["users"], manifest.counts["items"]
     users = UserTable(files.array(layout.USER_IDS, "S", (n_users,)),
@@ -199,9 +221,25 @@ def _read_content(files: BundleFiles) -> BundleContent:
     embeddings = tuple(files.storage(layout.level_array("embeddings", e.level),
                                      (e.nodes, e.width)) for e in manifest.levels)
     read_index = format_1.read_index if manifest.format_version == 1 else _read_index
-    return BundleContent(encoder, users, items, tables, tree, embeddings,
-                         *read_index(files, encoder, tree, all_item_keys(spec, items)), read_targeting(files, spec),
-                         manifest.ensemble)
+    index, keys, postings = read_index(files, encoder, tree, all_item_keys(spec, items))
+    nodes: tuple[SpectralVectors, ...] = ()
+    if manifest.format_version >= 4:
+        towers, nodes = _read_spectral(files, tree)
+        index = replace(index, spectral=towers)
+    return BundleContent(encoder, users, items, tables, tree, embeddings, index, keys, postings, nodes,
+                         read_targeting(files, spec), manifest.ensemble)
+
+
+def _read_spectral(files: BundleFiles, tree: Tree) -> tuple[SpectralTowers, tuple[SpectralVectors, ...]]:
+    """The towers, their items in tree order, and the vectors of the levels above the items."""
+    strengths = files.array(layout.SPECTRAL_STRENGTHS, np.float32, (None,))
+    *nodes, items = (SpectralVectors(
+        files.array(layout.spectral("values", level), np.int8, (tree.size(level), len(strengths))),
+        files.array(layout.spectral("steps", level), np.float32, (tree.size(level),)),
+        files.array(layout.spectral("popularity", level), np.float32, (tree.size(level),)))
+        for level in range(1, tree.depth + 1))
+    discounts = files.array(layout.SPECTRAL_DISCOUNTS, np.float32, (tree.n_items,))
+    return SpectralTowers(items, discounts, strengths, tree.position_of_row), tuple(nodes)
 
 
 def _read_index(files: BundleFiles, encoder: FeatureEncoder, tree: Tree,

@@ -15,6 +15,8 @@ ITEM_FEATURES = "items/features"
 TREE_ROWS = "tree/rows.npy"
 REACH = "postings/reach"
 REACH_WEIGHTS = "postings/weights.npy"
+SPECTRAL_DISCOUNTS = "spectral/discounts.npy"
+SPECTRAL_STRENGTHS = "spectral/strengths.npy"
 ITEM_KEYS = "postings/items"
 TARGETING = "targeting/counts.json"
 TARGETING_GATES = "targeting/gates"
@@ -38,6 +40,11 @@ def vocabulary(name: str) -> str:
 def level_array(kind: str, level: int) -> str:
     """One array per level: `offsets`, `representatives` or `embeddings`."""
     return f"tree/{kind}_{level}.npy"
+
+
+def spectral(kind: str, level: int) -> str:
+    """One array of the spectral vectors of a level: `values`, `steps` or `popularity`."""
+    return f"spectral/{kind}_{level}.npy"
 
 
 def level_postings(level: int) -> str:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
-FORMAT_VERSION = 3
-READABLE_VERSIONS = (1, 2, 3)
+FORMAT_VERSION = 4
+READABLE_VERSIONS = (1, 2, 3, 4)
 """Version 2 joined the postings of all key families in one space of keys; `format_1` reads the older form. Version 3
-lets levels have scorers of their own, for a stacked MoNN; older versions have one for all levels."""
+lets levels have scorers of their own, for a stacked MoNN; older versions have one for all levels. Version 4 has
+spectral towers and more values for each key."""
 
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9_]+/)?[A-Za-z0-9_.]+\.(?:npy|onnx|json)")
 

@@ -83,7 +83,8 @@ class FeatureSpec:
         tasks: label columns of the events; the first ranks unless a request gives other weights.
         negatives: `impressions` if the log holds impressions without a label, `sampled` if it holds positives only.
         key_families: interaction features.
-        history_length: number of most recent clicked items kept for a user.
+        history_length: number of a user's most recent clicked items that the user tower reads. Interaction features
+            read all of them, up to MAX_LIST.
         history_ordered: whether timestamps order the history; otherwise recency features are left out.
         context_fields: values of the moment of a request, such as device or inventory; only predicates read them.
     """
@@ -264,15 +265,11 @@ class FeatureEncoder:
                         tuple(map(Ragged.one_row, multi)))
 
     def encode_history(self, item_ids: Sequence[object]) -> NDArray[np.int32]:
-        """Item rows (M,) int32 of a history, most recent first: the known items, up to `history_length`.
+        """Item rows (M,) int32 of the known items of a history, most recent first.
 
         Raises:
             FeatureError: an entry is not an id, or there are more than MAX_LIST.
         """
-        return self.known_history(item_ids)[: self.spec.history_length]
-
-    def known_history(self, item_ids: Sequence[object]) -> NDArray[np.int32]:
-        """Item rows (M,) int32 of all known items of a history, most recent first; raises as `encode_history`."""
         rows = look_up(self.item_ids, as_keys(item_ids, "history"))
         return rows[rows >= 0].astype(np.int32)
 

@@ -13,15 +13,22 @@ from numpy.typing import NDArray
 from index_store.features.encoder import FeatureSpec
 from index_store.features.postings import ItemKeys
 from index_store.features.ragged import Ragged, expand_ranges
+from index_store.features.spectral import SPECTRAL_FEATURES
 from index_store.features.user_keys import KeyHits, values_per_key
 
 SCRATCH = 1 << 21
 """Elements of the scratch arrays of a batch; larger batches of users are split."""
 
 
-def feature_names(spec: FeatureSpec) -> list[str]:
-    """Names of the F interaction features, in column order."""
-    return [f"{family.name}.{value}" for family in spec.key_families for value in values_per_key(spec)]
+def feature_names(spec: FeatureSpec, *, spectral: bool = True) -> list[str]:
+    """Names of the F interaction features, in column order: those of the key families, then the spectral ones.
+
+    Args:
+        spec: declares the families.
+        spectral: False for a bundle without spectral towers, see `KeyIndex`.
+    """
+    of_keys = [f"{family.name}.{value}" for family in spec.key_families for value in values_per_key(spec, spectral)]
+    return [*of_keys, *SPECTRAL_FEATURES] if spectral else of_keys
 
 
 def node_features(hits: KeyHits, families: int, postings: Ragged, n_nodes: int, nodes: NDArray[np.integer],

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from index_store.features.encoder import UNKNOWN, KeyFamily
 from index_store.features.ragged import Ragged, expand_ranges
+from index_store.features.spectral import SpectralTowers
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class KeyIndex:
         source_starts: (families + 1,) int64; likewise for sources, which are values of `user_field` or `item_field`.
         reach: source -> keys.
         weights: float32, aligned with the keys of `reach`: the key's idf (`match`) or the co-click weight.
+        spectral: the other source of pair features; None in a bundle of format 3 or older, whose keys have fewer
+            values, too.
     """
 
     families: tuple[KeyFamily, ...]
@@ -55,20 +58,22 @@ class KeyIndex:
     source_starts: NDArray[np.int64]
     reach: Ragged
     weights: NDArray[np.float32]
+    spectral: SpectralTowers | None = None
 
     @property
     def n_keys(self) -> int:
         return int(self.starts[-1])
 
     @classmethod
-    def of(cls, families: Sequence[KeyFamily], reaches: Sequence[FamilyReach]) -> KeyIndex:
+    def of(cls, families: Sequence[KeyFamily], reaches: Sequence[FamilyReach],
+           spectral: SpectralTowers | None = None) -> KeyIndex:
         """Joins the families' reaches."""
         starts = np.cumsum([0, *(reach.n_keys for reach in reaches)], dtype=np.int64)
         source_starts = np.cumsum([0, *(len(reach.keys) for reach in reaches)], dtype=np.int64)
         keys = [reach.keys.with_values(reach.keys.values + np.int32(start))
                 for reach, start in zip(reaches, starts[:-1], strict=True)]
-        return cls(tuple(families), starts, source_starts, Ragged.concatenated(keys),
-                   np.concatenate([reach.weights for reach in reaches]) if reaches else np.empty(0, np.float32))
+        weights = np.concatenate([reach.weights for reach in reaches]) if reaches else np.empty(0, np.float32)
+        return cls(tuple(families), starts, source_starts, Ragged.concatenated(keys), weights, spectral)
 
 
 @dataclass(frozen=True)

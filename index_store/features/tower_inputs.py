@@ -54,9 +54,10 @@ def user_bags(spec: FeatureSpec, features: Features, history: Ragged, keys: Mapp
 
     Args:
         features: N users.
-        history: N rows of item rows, most recent first.
+        history: N rows of item rows, most recent first; the towers read the first `history_length` of them.
         keys: `all_item_keys` of the catalogue.
     """
+    history = history.heads(spec.history_length)
     one_each = Ragged.singles(np.zeros(len(features), np.int32))
     bags = {f"user.{name}": one_each.with_values(features.categorical[:, c])
             for c, name in enumerate(spec.fields("user", "categorical"))}

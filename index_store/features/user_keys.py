@@ -12,6 +12,9 @@ from index_store.features.encoder import Features, FeatureSpec
 from index_store.features.postings import KeyIndex
 from index_store.features.ragged import Ragged, expand_ranges
 
+WEIGHT = 1
+"""Column of `weight` among the values of a key."""
+
 
 @dataclass(frozen=True)
 class KeyHits:
@@ -30,9 +33,15 @@ class KeyHits:
     values: NDArray[np.float32]
 
 
-def values_per_key(spec: FeatureSpec) -> tuple[str, ...]:
-    """Names of the values of each key; recency needs an ordered history."""
-    return ("matches", "weight", "best", "recency") if spec.history_ordered else ("matches", "weight", "best")
+def values_per_key(spec: FeatureSpec, spectral: bool = True) -> tuple[str, ...]:
+    """Names of the values of each key; recency needs an ordered history.
+
+    Args:
+        spec: declares the history.
+        spectral: False for a bundle of format 3 or older, which has fewer, see `KeyIndex`.
+    """
+    older = ("matches", "weight", "best", "recency") if spec.history_ordered else ("matches", "weight", "best")
+    return (*older, "share", "sharp") if spectral else older
 
 
 def user_keys(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragged,
@@ -40,7 +49,9 @@ def user_keys(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragg
     """The keys of B users, each with its values.
 
     `matches` = log(1 + sources that reach the key), `weight` = log(1 + sum of their weights) and `best` = the largest
-    of these weights; `recency` = 1 / (1 + rank in the history) of the most recent of them, 0 from a user field.
+    of these weights; `recency` = 1 / (1 + rank in the history) of the most recent of them, 0 from a user field. `share`
+    = log(1 + 10 weight / the largest weight of the user's keys of the family), and `sharp` likewise with squared
+    weights, which favour near neighbours.
 
     Args:
         index: the key families.
@@ -57,8 +68,9 @@ def user_keys(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragg
     order = np.argsort(pair, kind="stable")
     pair = pair.take(order)
     users_in = len(history)
+    names = values_per_key(spec, index.spectral is not None)
     if not len(pair):
-        nothing = np.empty((0, len(values_per_key(spec))), np.float32)
+        nothing = np.empty((0, len(names)), np.float32)
         return KeyHits(np.zeros(users_in + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.int64), nothing)
     begins = np.empty(len(pair), bool)
     begins[0] = True
@@ -67,16 +79,31 @@ def user_keys(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragg
     ends = np.empty_like(first)
     ends[:-1], ends[-1] = first[1:], len(pair)
     weights = index.weights.take(at.take(order))
-    values = np.empty((len(first), len(values_per_key(spec))), np.float32)
+    pair = pair.take(first)
+    owner, keys = (0, pair) if users_in == 1 else np.divmod(pair, index.n_keys)
+    families = np.searchsorted(index.starts, keys, side="right") - 1
+    values = np.empty((len(first), len(names)), np.float32)
+    sums = np.add.reduceat(weights, first)
     values[:, 0] = np.log1p(ends - first)
-    values[:, 1] = np.log1p(np.add.reduceat(weights, first))
+    values[:, WEIGHT] = np.log1p(sums)
     values[:, 2] = np.maximum.reduceat(weights, first)
     if spec.history_ordered:
         values[:, 3] = np.maximum.reduceat(np.repeat(recencies, fan_out).take(order), first)
-    pair = pair.take(first)
+    if index.spectral is not None:
+        group = owner * len(index.families) + families
+        values[:, -2] = _shares(sums, group)
+        values[:, -1] = _shares(np.add.reduceat(weights * weights, first), group)
     indptr = np.searchsorted(pair, np.arange(users_in + 1) * index.n_keys)
-    keys = (pair if users_in == 1 else pair % index.n_keys).astype(np.int32)
-    return KeyHits(indptr, keys, np.searchsorted(index.starts, keys, side="right") - 1, values)
+    return KeyHits(indptr, keys.astype(np.int32), families, values)
+
+
+def _shares(values: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[np.float32]:
+    """log(1 + 10 value / the largest value of its group); groups (M,) ascend."""
+    starts = np.flatnonzero(np.diff(group, prepend=-1))
+    largest = np.maximum.reduceat(values, starts)
+    counts = np.diff(starts, append=len(group))
+    shares: NDArray[np.float32] = np.log1p(10 * values / np.repeat(np.maximum(largest, np.float32(1e-20)), counts))
+    return shares
 
 
 def _sources(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragged, item_fields: Mapping[str, Ragged]

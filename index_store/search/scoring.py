@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from index_store.features.interaction import item_features, node_features
 from index_store.features.postings import ItemKeys
 from index_store.features.ragged import Ragged
+from index_store.features.spectral import SpectralQueries, SpectralVectors
 from index_store.features.user_keys import KeyHits
 from index_store.tree.tree import Tree
 
@@ -40,6 +41,7 @@ class UserQuery:
     Attributes:
         embedding: (1, Du) float32 output of the user tower.
         hits: the user's keys, one row.
+        spectral: the user's vector, one row; None in a bundle without spectral towers.
         kernel_seconds: time spent in the dense layers for this query so far.
         carried: logits of the layers above the items so far: level -> (nodes, tasks) float32, NaN for a node not yet
             scored.
@@ -47,6 +49,7 @@ class UserQuery:
 
     embedding: NDArray[np.float32]
     hits: KeyHits
+    spectral: SpectralQueries | None = None
     kernel_seconds: float = 0.0
     carried: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
@@ -77,6 +80,7 @@ class TowerScorer:
         postings: for each level above the items, key -> nodes.
         item_keys: the keys of the item at each position.
         n_keys: number of keys.
+        spectral: vectors of the nodes of each level, the items last; empty in a bundle without spectral towers.
     """
 
     tree: Tree
@@ -86,6 +90,7 @@ class TowerScorer:
     postings: Sequence[Ragged]
     item_keys: ItemKeys
     n_keys: int
+    spectral: Sequence[SpectralVectors] = ()
     _slots: _Slots = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -141,4 +146,6 @@ class TowerScorer:
         else:
             features = node_features(query.hits, self.item_keys.families, self.postings[level - 1], len(embeddings),
                                      nodes, self._slots.zeros)
+        if query.spectral is not None:
+            features = np.concatenate([features, query.spectral.features(self.spectral[level - 1], nodes)], axis=2)
         return embeddings.take(nodes, axis=0), features[0]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from index_store.features.postings import ItemKeys, KeyIndex, key_postings
 from index_store.features.ragged import Ragged
+from index_store.features.spectral import SpectralVectors
 from index_store.tree.tree import Tree, segment_means
 
 
@@ -24,6 +25,11 @@ def level_postings(tree: Tree, index: KeyIndex, keys_of_row: ItemKeys, level: in
         return key_postings(keys_of_row, index, tree.node_of_position(level)[tree.position_of_row])
     chosen = tree.rows[tree.representatives[level - 1]]
     return key_postings(keys_of_row.take(chosen), index, np.arange(len(chosen)))
+
+
+def level_vectors(tree: Tree, items: SpectralVectors, level: int) -> SpectralVectors:
+    """Spectral vectors of the nodes of a level above the items: the means of their members, given by item row."""
+    return items.means(tree.rows, tree.offsets[level - 1][:-1])
 
 
 def node_means(tree: Tree, item_vectors: NDArray[np.float32]) -> list[NDArray[np.float32]]:

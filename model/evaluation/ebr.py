@@ -79,9 +79,8 @@ def embedding_retrieval(reader: BatchReader, clicks: Clicks, index: KeyIndex, us
 def _query_vectors(reader: BatchReader, over_arch: DotProduct, clicks: Clicks, index: KeyIndex,
                    users: NDArray[np.integer]) -> NDArray[np.float32]:
     """The users' tower outputs (N, D), weighted so that the inner product with an item's is the score."""
-    length = reader.spec.history_length
     with torch.no_grad():
-        blocks = [reader.users(reader.dataset.users.take(block), clicks.histories(block, length), index).embeddings
+        blocks = [reader.users(reader.dataset.users.take(block), clicks.histories(block), index).embeddings
                   * over_arch.weight[0] for block in np.array_split(users, -(-len(users) // _BLOCK))]
     vectors: NDArray[np.float32] = torch.cat(blocks).cpu().numpy()
     return vectors

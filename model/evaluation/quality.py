@@ -63,7 +63,7 @@ def _measured(run: Run, test: Events, users: int) -> dict[str, Any]:
         result["ne"] = defined("ne", impression_ne(run.reader, both, index, test), tasks, test)
     else:
         every = np.arange(len(test.users))
-        found = {task: sampled_ne(run.reader, clicks, index, test, every, seed, leave_out=False, task=at)
+        found = {task: sampled_ne(run.reader, clicks, index, test, every, seed, task=at)
                  for at, task in enumerate(tasks)}
         result["sampled_ne"] = defined("sampled_ne", found, tasks, test)
     data = run.data

@@ -75,7 +75,7 @@ def tree_curves(run: Run) -> dict[str, TreeCurves]:
             parts: NDArray[np.float32] = folded.user_part(users).numpy()
         return parts
 
-    users = ProfileUsers(run.clicks, run.key_index_without(0), np.flatnonzero(run.fold_of_user == 0))
+    users = ProfileUsers(run.clicks, run.key_index, np.arange(len(run.dataset.user_ids)))
     profiles = score_profiles(run.reader, users, seed)
     trees: dict[str, NDArray[np.int32] | None] = {
         run.config.tree: None, "k-means on score profiles": learn_codes(profiles, branching, seed),

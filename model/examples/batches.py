@@ -21,9 +21,10 @@ from index_store.features.encoder import ITEM_ID, UNKNOWN, Features, FeatureSpec
 from index_store.features.interaction import item_features, node_features
 from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
+from index_store.features.spectral import SpectralQueries, SpectralTowers, SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, item_bags, user_bags
 from index_store.features.user_keys import KeyHits, user_keys
-from index_store.tree.node_content import level_postings, node_means
+from index_store.tree.node_content import level_postings, level_vectors, node_means
 from index_store.tree.tree import Tree
 from model.data.load import Dataset
 from model.network.monn import MoNN
@@ -46,10 +47,12 @@ class IdDropout:
 
 @dataclass(frozen=True)
 class UserBatch:
-    """The users of a batch: their embeddings (B, Du), and their keys for the interaction features."""
+    """The users of a batch: their embeddings (B, Du), and what their interaction features are computed from."""
 
     embeddings: Tensor
     hits: KeyHits
+    spectral: SpectralQueries
+    index: KeyIndex
 
 
 class BatchReader:
@@ -92,7 +95,7 @@ class BatchReader:
         if dropout:
             bags[f"history.{ITEM_ID}"] = dropout(bags[f"history.{ITEM_ID}"])
         embeddings = self.model.embed_users(self.tensor(features.dense), bags)
-        return UserBatch(embeddings, self.hits(features, history, index))
+        return UserBatch(embeddings, self.hits(features, history, index), _spectral(index).queries(history), index)
 
     def hits(self, features: Features, history: Ragged, index: KeyIndex) -> KeyHits:
         """The keys of B users."""
@@ -128,21 +131,22 @@ class BatchReader:
             return self.model.combine(self.score_layers(users, rows, items, self.nodes))
         return self.model.score(users.embeddings, items, self.features(users, rows), auxiliary=auxiliary)
 
-    def score_layers(self, users: UserBatch, rows: NDArray[np.integer], items: Tensor,
-                     nodes: TreeReader | None) -> list[Tensor]:
+    def score_layers(self, users: UserBatch, rows: NDArray[np.integer], items: Tensor, nodes: TreeReader | None,
+                     features: Tensor | None = None) -> list[Tensor]:
         """Each layer's logits of items, coarse to fine, each (B, C, tasks).
 
         A layer above the items scores the nodes of its level that hold the items, or without `nodes` the items
-        themselves.
+        themselves. The items' interaction features (B, C, F) are computed unless they are given.
         """
-        features = self.features(users, rows)
+        features = self.features(users, rows) if features is None else features
         logits = [self.model.score(users.embeddings, items, features, level=level) if nodes is None
                   else nodes.score_holding(users, level, rows, items) for level in self.model.ensemble]
         return [*logits, self.model.score(users.embeddings, items, features)]
 
     def features(self, users: UserBatch, rows: NDArray[np.integer]) -> Tensor:
         """Interaction features (B, C, F) of items: rows (C,) for all users or (B, C)."""
-        return self.tensor(item_features(users.hits, self.keys_of_row, rows, self._slots))
+        of_keys = item_features(users.hits, self.keys_of_row, rows, self._slots)
+        return self.tensor(np.concatenate([of_keys, users.spectral.features(_spectral(users.index).items, rows)], 2))
 
     def tensor(self, values: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(values).to(self.device)
@@ -158,6 +162,11 @@ def as_unknown(features: Features, history: Ragged, chosen: NDArray[np.bool_]) -
 
 def _emptied(lists: Ragged, keep: NDArray[np.bool_]) -> Ragged:
     return Ragged.of_lengths(lists.lengths * keep, lists.values[np.repeat(keep, lists.lengths)])
+
+
+def _spectral(index: KeyIndex) -> SpectralTowers:
+    assert index.spectral is not None  # only the index of an old bundle lacks it
+    return index.spectral
 
 
 class TreeReader(ABC):
@@ -183,14 +192,24 @@ class TreeReader(ABC):
     def use(self, tree: Tree) -> None:
         """Switches to this tree."""
         self.tree = tree
+        self._spectral: dict[tuple[int, int], tuple[KeyIndex, SpectralVectors]] = {}
         self.node_of_row = [tree.node_of_position(level)[tree.position_of_row] for level in range(1, tree.depth)]
         self.postings = [level_postings(tree, self._index, self.reader.keys_of_row, level, self._node_features)
                          for level in range(1, tree.depth)]
 
     def features(self, users: UserBatch, level: int, nodes: NDArray[np.integer]) -> Tensor:
         """Interaction features (B, C, F) of nodes of a level: (C,) for all users or (B, C)."""
-        return self.reader.tensor(node_features(users.hits, self.reader.keys_of_row.families, self.postings[level - 1],
-                                                self.tree.size(level), nodes))
+        of_keys = node_features(users.hits, self.reader.keys_of_row.families, self.postings[level - 1],
+                                self.tree.size(level), nodes)
+        return self.reader.tensor(np.concatenate(
+            [of_keys, users.spectral.features(self._vectors(users.index, level), nodes)], axis=2))
+
+    def _vectors(self, index: KeyIndex, level: int) -> SpectralVectors:
+        """Spectral vectors of the nodes of a level, computed once for each index."""
+        key = id(index), level
+        if key not in self._spectral:
+            self._spectral[key] = index, level_vectors(self.tree, _spectral(index).items, level)
+        return self._spectral[key][1]
 
     def advance(self, share: float) -> None:
         """Sets the progress of the training with a tree, from 0 to 1; no effect on fixed codes."""

@@ -1,8 +1,8 @@
 """The clicks of every user, and the histories that a training example may see.
 
 A history never shows the label. In a log of impressions, an example sees the clicks before its own timestamp. A log of
-positives has no such point in time, so an example, and the negatives drawn for it, see all clicks of its user except
-those on its own item.
+positives has no such point in time, so the examples of a group, and the negatives drawn for them, see all clicks of
+their user except those on the group's own items.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.features.ragged import Ragged, expand_ranges
+from index_store.features.values import MAX_LIST
 from model.data.load import Events
 
 
@@ -43,26 +44,24 @@ class Clicks:
         """User -> clicked item rows, oldest first."""
         return Ragged(self.indptr, self.rows)
 
-    def histories(self, users: NDArray[np.integer], length: int, *, before: NDArray[np.int64] | None = None,
-                  without: NDArray[np.integer] | None = None) -> Ragged:
-        """Histories of N users, most recent first.
+    def histories(self, users: NDArray[np.integer], *, before: NDArray[np.int64] | None = None,
+                  without: Ragged | None = None) -> Ragged:
+        """Histories of N users, most recent first, at most MAX_LIST clicks each.
 
         Args:
             users: (N,) rows.
-            length: most items to keep.
             before: (N,) timestamps; only earlier clicks count.
-            without: (N,) item rows to leave out.
+            without: N lists of item rows to leave out.
         """
         first, end = self.indptr[users], self.indptr[np.asarray(users) + 1]
         if before is not None:
             end = first + self.count_before(users, before)
-        lengths = np.minimum(end - first, length if without is None else length + 1)
+        lengths = np.minimum(end - first, MAX_LIST)
         at = np.repeat(2 * end - lengths - 1, lengths) - expand_ranges(end - lengths, lengths)
         rows = self.rows[at]
         if without is None:
             return Ragged.of_lengths(lengths, rows)
-        owner = np.repeat(np.arange(len(lengths)), lengths)
-        return first_of_each(owner, rows, rows != np.asarray(without)[owner], len(lengths), length)
+        return Ragged.of_lengths(lengths, rows).without(without)
 
     def count_before(self, users: NDArray[np.integer], before: NDArray[np.int64]) -> NDArray[np.int64]:
         """Number of clicks of each user (N,) before a time (N,): (N,) int64, by bisection for all users at once.
@@ -78,20 +77,3 @@ class Clicks:
             low, high = np.where(earlier, middle + 1, low), np.where(unfinished & ~earlier, middle, high)
         counts: NDArray[np.int64] = low - first
         return counts
-
-
-def first_of_each(owner: NDArray[np.integer], values: NDArray[np.int32], keep: NDArray[np.bool_], owners: int,
-                  length: int) -> Ragged:
-    """The first `length` values of each owner that are to be kept.
-
-    Args:
-        owner: (M,) ascending, below `owners`.
-        values: (M,).
-        keep: (M,).
-        owners: number of lists.
-        length: of the longest list.
-    """
-    owner, values = owner[keep], values[keep]
-    lengths = np.bincount(owner, minlength=owners)
-    rank = np.arange(len(values)) - (np.cumsum(lengths) - lengths)[owner]
-    return Ragged.of_lengths(np.minimum(lengths, length), values[rank < length])

@@ -12,41 +12,54 @@ from index_store.features.encoder import FeatureSpec
 from index_store.features.ragged import Ragged
 from model.data.load import Events
 from model.examples.clicks import Clicks
-from model.examples.folds import FOLDS
 
 
 @dataclass(frozen=True)
 class ExampleGroups:
     """Events of a log, grouped by shared history.
 
-    In a log of positives every event is a group of its own. In a log of impressions the events of a user between two
-    clicks form a group, so that the user's features are computed once for all of them.
+    In a log of positives the events of a user in a fold form a group, and their history is the user's clicks in the
+    other folds. In a log of impressions it is those of a user in a fold between two clicks. Either way, the user's
+    features are computed once for all of them.
 
     Attributes:
         users: (G,) rows.
-        before: (G,) int64 timestamps of a log of impressions; None in a log of positives, whose histories leave out
-            the example's own item instead.
+        before: (G,) int64 timestamps of a log of impressions; None in a log of positives.
         events: group -> indices of its events.
+        fold: (G,) of its events.
     """
 
     users: NDArray[np.int32]
     before: NDArray[np.int64] | None
     events: Ragged
+    fold: NDArray[np.integer]
 
     @classmethod
-    def of(cls, spec: FeatureSpec, events: Events, clicks: Clicks, most: int) -> ExampleGroups:
-        """Groups the events of a log, at most `most` events per group."""
-        n = len(events.users)
-        if spec.negatives == "sampled":
-            return cls(events.users, None, Ragged.singles(np.arange(n, dtype=np.int32)))
-        seen = clicks.count_before(events.users, events.timestamps)
+    def of(cls, spec: FeatureSpec, events: Events, clicks: Clicks, most: int,
+           fold: NDArray[np.integer] | None = None) -> ExampleGroups:
+        """Groups the events of a log.
+
+        Args:
+            spec: of the log.
+            events: sorted by user and time.
+            clicks: of the events.
+            most: events of a group.
+            fold: (N,) of the events; None for a single one.
+        """
+        n, folds = len(events), np.zeros(len(events), np.int64) if fold is None else fold
+        seen = np.zeros(n, np.int64)
+        if spec.negatives == "impressions":
+            seen = clicks.count_before(events.users, events.timestamps)
+        order = np.lexsort((folds, seen, events.users)).astype(np.int32)
+        alike = np.stack([events.users, seen, folds])[:, order]
         changed = np.ones(n, bool)
-        changed[1:] = (np.diff(events.users) != 0) | (np.diff(seen) != 0)
+        changed[1:] = (np.diff(alike) != 0).any(axis=0)
         first = np.flatnonzero(changed)
         rank = np.arange(n) - np.repeat(first, np.diff(first, append=n))
         first = np.flatnonzero(rank % most == 0)
-        return cls(events.users[first], events.timestamps[first],
-                   Ragged.of_lengths(np.diff(first, append=n), np.arange(n, dtype=np.int32)))
+        of = order[first]
+        before = events.timestamps[of] if spec.negatives == "impressions" else None
+        return cls(events.users[of], before, Ragged.of_lengths(np.diff(first, append=n), order), folds[of])
 
     def __len__(self) -> int:
         return len(self.users)
@@ -69,19 +82,16 @@ class ExampleGroups:
         rows[filled] = events.items[of.values]
         return rows, filled, of.values
 
-    def batches(self, fold: NDArray[np.integer], size: int,
-                rng: np.random.Generator) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """One epoch in random order: (fold, groups (<= size,)), each batch from one fold of users.
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """One epoch in random order: (fold, groups (<= size,)), each batch from one fold.
 
         Args:
-            fold: (U,) of the users.
             size: of a batch.
             rng: shuffles.
         """
-        folds = fold[self.users]
         cuts = []
-        for f in range(FOLDS):
-            own = rng.permutation(np.flatnonzero(folds == f))
+        for f in np.unique(self.fold).tolist():
+            own = rng.permutation(np.flatnonzero(self.fold == f))
             cuts += [(f, own[start : start + size]) for start in range(0, len(own), size)]
         for at in rng.permutation(len(cuts)):
             yield cuts[at]

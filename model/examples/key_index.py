@@ -1,21 +1,21 @@
-"""The key index of a data set: matches between fields, and co-click counts over some of the users."""
+"""The key index of a data set: matches between fields, and co-click counts and spectral towers of some clicks."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from index_store.features.postings import FamilyReach, KeyIndex, idf
 from index_store.features.tower_inputs import all_item_keys
 from model.data.load import Dataset
 from model.examples.clicks import Clicks
 from model.examples.co_click import co_click
+from model.examples.spectral import spectral_towers
 
 
-def key_index(dataset: Dataset, clicks: Clicks, users: NDArray[np.integer]) -> KeyIndex:
-    """The key families of a data set, with co-clicks counted over the clicks of the given user rows."""
+def key_index(dataset: Dataset, clicks: Clicks) -> KeyIndex:
+    """The key families of a data set, with the co-clicks and spectral towers of some clicks."""
     fields = all_item_keys(dataset.spec, dataset.items)
-    histories = clicks.histories(users, dataset.spec.history_length)
+    histories = clicks.histories(np.arange(len(dataset.user_ids)))
     reaches = []
     for family in dataset.spec.key_families:
         of_items, n_keys = fields[family.item_field], dataset.encoder.keys_of_family(family)
@@ -23,4 +23,4 @@ def key_index(dataset: Dataset, clicks: Clicks, users: NDArray[np.integer]) -> K
             reaches.append(FamilyReach(n_keys, *co_click(histories, of_items, n_keys, family.neighbours)))
         else:
             reaches.append(FamilyReach.matching(dataset.encoder.matched_keys(family), idf(of_items, n_keys)))
-    return KeyIndex.of(dataset.spec.key_families, reaches)
+    return KeyIndex.of(dataset.spec.key_families, reaches, spectral_towers(histories, len(dataset.items), seed=0))

@@ -1,9 +1,11 @@
 """Sampled negatives for logs of positives, with their log-Q correction.
 
-A batch draws a pool of items from Q, a mixture of uniform and popularity, and each example draws its negatives from
-the pool: a batch has many distinct negatives, and each is embedded once. Draws are independent and with replacement, so
-one of an example's n draws represents 1 / (n Q) items of the catalogue: its logit gets -log(n Q) in training, and no
-correction at serving. The positive itself is counted exactly. A node's Q is the sum over its members (Section 3.5).
+A batch draws a pool of items from Q, a mixture of uniform and popularity, and each group of examples draws negatives
+from the pool: a batch has many distinct negatives, and each is embedded once. A group draws others from the items that
+its user's clicks reach, by their weight: these are the ones that a ranking has to tell apart. Draws are independent and
+with replacement, so if an item is expected n times among a group's draws, one of them represents 1 / n items of the
+catalogue: its logit gets -log(n) in training, and no correction at serving. The positive itself is counted exactly. A
+node's Q is the sum over its members (Section 3.5).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.features.ragged import Ragged
+from index_store.features.user_keys import WEIGHT, KeyHits
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,47 @@ class NegativeSampler:
             return NegativeSampler.holding(items, node_of_row, node_q)
         everything = np.tile(np.arange(len(node_q)), (len(items.ids), 1))
         return Candidates(everything, np.zeros(everything.shape, np.float32))
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The items that the clicks of B users reach in one co-click family.
+
+    Attributes:
+        items: (M,) int64 rows, user by user.
+        cumulative: (M,) float64 of their weights over all users.
+        before, totals: (B,) float64 of the cumulative weights before each user's items, and of these alone.
+    """
+
+    items: NDArray[np.int64]
+    cumulative: NDArray[np.float64]
+    before: NDArray[np.float64]
+    totals: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, hits: KeyHits, first: int, end: int) -> Neighbours:
+        """The neighbours among the users' keys.
+
+        Args:
+            hits: the keys.
+            first, end: the family's keys; the first one is the unknown key.
+        """
+        weights = np.where((hits.keys > first) & (hits.keys < end), np.expm1(hits.values[:, WEIGHT]), 0.0)
+        cumulative = np.cumsum(weights)
+        bounds = np.concatenate([[0.0], cumulative])[hits.indptr]
+        return cls(hits.keys.astype(np.int64) - first - 1, cumulative, bounds[:-1], np.diff(bounds))
+
+    def draw(self, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Items (B, draws) by their weight; -1 for users without neighbours."""
+        at = np.searchsorted(self.cumulative, self.before[:, None] + rng.random((len(self.totals), draws))
+                             * self.totals[:, None], side="right")
+        found = self.items[np.minimum(at, len(self.items) - 1)] if len(self.items) else at
+        return np.where(self.totals[:, None] > 0, found, -1)
+
+    def chances(self, weights: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The chance of each candidate in a draw, (B, M), from its `weight` feature (B, M)."""
+        return np.expm1(weights.astype(np.float64)) / np.maximum(self.totals[:, None], 1e-30) * (
+            self.totals[:, None] > 0)
 
 
 def known_positives(candidates: NDArray[np.int64], n: int, positives: Ragged) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from index_store.bundle.manifest import LevelEntry, Manifest, SearchDefaults
 from index_store.features.interaction import feature_names
 from index_store.search.scoring import Storage, layer_of_level
 from index_store.targeting.targeting import AdTargeting
-from index_store.tree.node_content import level_postings, node_means
+from index_store.tree.node_content import level_postings, level_vectors, node_means
 from index_store.tree.tree import build_tree
 from model.export.beam_tuning import tune_beam
 from model.export.golden import check_parity, golden_answers, golden_users, user_input
@@ -116,11 +116,15 @@ def assemble(run: Run, codes: NDArray[np.int32] | None = None) -> BundleContent:
     tables = {name: weight.cpu().numpy() for name, weight in
               (model.user_tables.arrays() | model.item_tables.arrays()).items()}
     all_users = np.arange(len(dataset.user_ids))
-    users = UserTable(dataset.user_ids, dataset.users, run.clicks.histories(all_users, dataset.spec.history_length))
+    users = UserTable(dataset.user_ids, dataset.users, run.clicks.histories(all_users))
     predicates = dataset.targeting
     targeting = AdTargeting.of(dataset.encoder, predicates.distinct,
                                predicates.of_row[tree.rows]) if predicates is not None else None
     postings = tuple(level_postings(tree, run.key_index, reader.keys_of_row, level, run.config.node_features)
                      for level in range(1, tree.depth))
-    return BundleContent(dataset.encoder, users, dataset.items, tables, tree, (*nodes, vectors[tree.rows]),
-                         run.key_index, reader.keys_of_row.take(tree.rows), postings, targeting, model.ensemble)
+    towers = run.key_index.spectral
+    assert towers is not None
+    spectral = tuple(level_vectors(tree, towers.items, level) for level in range(1, tree.depth))
+    index = replace(run.key_index, spectral=towers.ordered(tree.rows, tree.position_of_row))
+    return BundleContent(dataset.encoder, users, dataset.items, tables, tree, (*nodes, vectors[tree.rows]), index,
+                         reader.keys_of_row.take(tree.rows), postings, spectral, targeting, model.ensemble)

@@ -20,7 +20,7 @@ from index_store.search.scoring import DenseLayers, Storage, layer_of_level
 from model.config import MoNNConfig
 from model.network.monn import Layer, MoNN
 from model.network.over_arch import OverArch, Terms
-from model.network.towers import Tower
+from model.network.towers import InteractionTower
 from model.network.wukong import Wukong
 
 
@@ -96,7 +96,9 @@ class _OfStack(nn.Module):
 def fold_layer(layer: Layer, shift: Tensor | None = None) -> FoldedScorer:
     """The folded form of one layer, its logits increased by `shift` (tasks,)."""
     over_arch, tower = copy.deepcopy(layer.over_arch).cpu(), copy.deepcopy(layer.interaction_tower).cpu()
-    over_arch.keep(layer.tasks)
+    tower.absorb()
+    for head in (*over_arch.heads(), *tower.heads()):
+        head.data = head.data[: layer.tasks].clone()
     device = next(layer.parameters()).device
     with torch.no_grad():
         if shift is not None:
@@ -109,7 +111,7 @@ def fold_layer(layer: Layer, shift: Tensor | None = None) -> FoldedScorer:
 class FoldedTerms(FoldedScorer):
     """Any over-arch: the parts are its terms of user and item, concatenated; pairs are joined by the over-arch."""
 
-    def __init__(self, over_arch: OverArch, tower: Tower, config: MoNNConfig) -> None:
+    def __init__(self, over_arch: OverArch, tower: InteractionTower, config: MoNNConfig) -> None:
         super().__init__()
         self.over_arch, self.interaction_tower = over_arch, tower
         self.user_tokens, self.item_tokens = ((count, config.dim) for count in (config.user_tokens, config.item_tokens))
@@ -125,10 +127,10 @@ class FoldedTerms(FoldedScorer):
         return torch.cat([term.flatten(1) for term in terms], dim=1)
 
     def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
-        pair = self.interaction_tower(interaction)[None]
+        pair, direct = self.interaction_tower(interaction)
         logits: Tensor = self.over_arch.join(_terms(user, self.user_shapes),
-                                             _terms(items.to(torch.float32), self.item_shapes), pair)[0]
-        return logits
+                                             _terms(items.to(torch.float32), self.item_shapes), pair[None])[0]
+        return logits + direct if self.over_arch.reads_pairs else logits
 
 
 def _terms(part: Tensor, shapes: Sequence[torch.Size]) -> Terms:
@@ -173,7 +175,7 @@ class FoldedWukong(FoldedScorer):
     logit_sums: Tensor
     bias: Tensor
 
-    def __init__(self, arch: Wukong, tower: Tower, config: MoNNConfig) -> None:
+    def __init__(self, arch: Wukong, tower: InteractionTower, config: MoNNConfig) -> None:
         super().__init__()
         self.dim, self.tokens, self.item_tokens, self.user_tokens = (config.dim, len(arch.mix_pair),
                                                                      config.item_tokens, config.user_tokens)
@@ -185,10 +187,10 @@ class FoldedWukong(FoldedScorer):
         self._keep_tokens(arch, centre)
         self._keep_head(arch)
 
-    def _keep_pair(self, tower: Tower) -> None:
-        """The interaction tower; its last layer gives the pair's token, and once more for each item token."""
-        ni, last = self.item_tokens, _linear(tower.layers[-1])
-        self.pair_hidden = nn.Sequential(*list(tower.layers.children())[:-1])
+    def _keep_pair(self, tower: InteractionTower) -> None:
+        """The interaction tower; its hidden layer gives the pair's token, and once more for each item token."""
+        ni, last = self.item_tokens, tower.token
+        self.pair_hidden, self.direct = tower.hidden, tower.direct
         self._keep(pair=last.weight.T, pair_bias=last.bias, pairs=last.weight.T.repeat(1, ni),
                    pairs_bias=last.bias.repeat(ni), token_sums=torch.kron(torch.eye(ni), torch.ones(self.dim, 1)))
 
@@ -259,12 +261,14 @@ class FoldedWukong(FoldedScorer):
             tokens = x.reshape(-1, self.tokens, d) * deviation[:, :, None] * self.scale + self.shift
             for layer in self.further:
                 tokens = layer(tokens)
-            return tokens.flatten(1) @ self.whole_head + self.bias
+            logits: Tensor = tokens.flatten(1) @ self.whole_head + self.bias + self.direct(hidden)
+            return logits
         logits = x @ self.head
         tasks = self.bias.shape[0]
         if tasks > 1:
             deviation = deviation[:, :, None].expand(-1, -1, tasks).reshape(-1, self.tokens * tasks)
-        return torch.addmm(self.bias, logits * deviation, self.logit_sums)
+        logits = torch.addmm(self.bias, logits * deviation, self.logit_sums) + self.direct(hidden)
+        return logits
 
 
 def _linear(layer: nn.Module) -> nn.Linear:

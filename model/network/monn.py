@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -17,7 +17,7 @@ from model.config import MoNNConfig, StackedLayer
 from model.network.deepfm import DeepFM
 from model.network.dhen import DHEN
 from model.network.over_arch import DotProduct, OverArch
-from model.network.towers import Tables, Tower
+from model.network.towers import InteractionTower, Tables, Tower
 from model.network.wukong import Wukong
 
 SIDES: tuple[Literal["user", "item"], ...] = ("user", "item")
@@ -46,8 +46,9 @@ class Layer(nn.Module):
         self.register_buffer("item_columns", item, persistent=False)
         self.user_tower = Tower(len(user), config.user_hidden, config.user_embedding, config.dropout)
         self.item_tower = Tower(len(item), config.item_hidden, config.item_embedding, config.dropout)
-        self.interaction_tower = Tower(pair, config.pair_hidden, config.dim)
-        self.over_arch = _over_arch(config, tasks * (1 + auxiliary))
+        outputs = tasks * (1 + auxiliary)
+        self.interaction_tower = InteractionTower(pair, config.pair_hidden, config.dim, outputs)
+        self.over_arch = _over_arch(config, outputs)
 
     def embed_users(self, inputs: Tensor) -> Tensor:
         """The network's inputs of N users (N, ·) -> (N, Du of this layer)."""
@@ -64,8 +65,17 @@ class Layer(nn.Module):
         config = self.config
         user = users.reshape(*users.shape[:-1], config.user_tokens, config.dim)
         item = items.reshape(*items.shape[:-1], config.item_tokens, config.dim)
-        logits: Tensor = self.over_arch(user, item, self.interaction_tower(interaction))
+        pair, direct = self.interaction_tower(interaction)
+        logits: Tensor = self.over_arch(user, item, pair)
+        if self.over_arch.reads_pairs:
+            logits = logits + direct
         return logits[..., self.tasks :] if auxiliary else logits[..., : self.tasks]
+
+
+    def heads(self) -> Iterator[Tensor]:
+        """The parameters that belong to one logit each: their first axis is that of the logits."""
+        yield from self.over_arch.heads()
+        yield from self.interaction_tower.heads()
 
 
 class MoNN(nn.Module):
@@ -167,6 +177,11 @@ class MoNN(nn.Module):
             return logits[0]
         weighted = torch.stack([weight * own for weight, own in zip(self.weights, logits, strict=True)])
         return weighted.sum(0) + self.intercept
+
+    def calibrate(self, interaction: Tensor) -> None:
+        """Standardises the interaction features of all layers by those of some pairs (P, F)."""
+        for at in range(len(self.layers)):
+            self.layer(at).interaction_tower.calibrate(interaction)
 
     def sparse_parameters(self) -> list[nn.Parameter]:
         """The embedding tables."""

@@ -20,6 +20,8 @@ class OverArch(nn.Module):
     """From (B, nu, d) user, (N, ni, d) or (B, N, ni, d) item and (B, N, d) pair tokens to (B, N, tasks) logits."""
 
     bias: nn.Parameter
+    reads_pairs = True
+    """Whether a pair's own logits are added to those of the over-arch."""
 
     @abstractmethod
     def user_terms(self, user: Tensor) -> Terms:
@@ -48,14 +50,11 @@ class OverArch(nn.Module):
         with torch.no_grad():
             self.bias.copy_(logits.repeat(len(self.bias) // len(logits)))
 
-    def keep(self, outputs: int) -> None:
-        """Drops all outputs but the first ones, with their parameters."""
-        for head in self.heads():
-            head.data = head.data[:outputs].clone()
-
 
 class DotProduct(OverArch):
-    """The two-tower baseline (TTSN): a scaled dot product for each task, which ignores the pair's token."""
+    """The two-tower baseline (TTSN): a scaled dot product for each task, which ignores the interaction tower."""
+
+    reads_pairs = False
 
     def __init__(self, user_tokens: int, item_tokens: int, dim: int, tasks: int) -> None:
         super().__init__()

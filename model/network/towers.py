@@ -6,7 +6,7 @@ The dense layers alone go into the ONNX graphs; the tables are exported as array
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -62,3 +62,56 @@ class Tower(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         outputs: Tensor = self.layers(inputs)
         return outputs
+
+
+class InteractionTower(nn.Module):
+    """From the interaction features of a pair to its token, and straight to its logits.
+
+    The features are standardised first. The straight path lets a few strong features rank without the detour through
+    the over-arch, whose layer norms hide their scale.
+
+    Args:
+        width: F of the features.
+        hidden: widths of the hidden layers.
+        dim: of the token.
+        outputs: logits.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, width: int, hidden: Sequence[int], dim: int, outputs: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+        layers: list[nn.Module] = []
+        for size in hidden:
+            layers += [nn.Linear(width, size), nn.ReLU()]
+            width = size
+        self.hidden = nn.Sequential(*layers)
+        self.token, self.direct = nn.Linear(width, dim), nn.Linear(width, outputs)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (…, F) -> tokens (…, dim) and logits (…, outputs)."""
+        hidden = self.hidden((features - self.mean) / self.deviation)
+        return self.token(hidden), self.direct(hidden)
+
+    def calibrate(self, features: Tensor) -> None:
+        """Standardises by the features of some pairs (P, F); a constant feature is only centred."""
+        deviation = features.std(dim=0)
+        self.mean.copy_(features.mean(dim=0))
+        self.deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
+
+    def heads(self) -> Iterator[Tensor]:
+        """The parameters whose first axis is that of the logits."""
+        yield from (self.direct.weight, self.direct.bias)
+
+    @torch.no_grad()
+    def absorb(self) -> None:
+        """Moves the standardisation into the layers that read the features."""
+        first = [layer for layer in self.hidden if isinstance(layer, nn.Linear)][:1] or [self.token, self.direct]
+        for layer in first:
+            layer.weight.div_(self.deviation)
+            layer.bias.sub_(layer.weight @ self.mean)
+        self.mean.zero_()
+        self.deviation.fill_(1.0)

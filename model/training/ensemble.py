@@ -4,13 +4,12 @@ A layer is more confident about its training examples than about new ones, and m
 positives widens the gap: in training, an item that a user clicked is never drawn as a negative for the user, while the
 ads of future clicks, and the nodes that hold them, are drawn again and again. So the layers (the lower level) are
 trained on most of the log as if the remaining clicks had not happened, and the weights are fitted on the withheld rest.
-Only the co-click counts are over all clicks of the other folds' users, as at serving.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -70,14 +69,13 @@ class EnsembleWeights:
         objective: of the layers, on their part of the log.
         withheld: the other part.
         clicks: of the whole log, none of which is a negative.
-        fold: (U,) of the users.
-        folds: for each fold the key index counted without its users.
+        index: key index counted over the layers' part.
         log: receives the reports.
     """
 
-    def __init__(self, objective: Objective, withheld: Events, clicks: Clicks, fold: NDArray[np.integer],
-                 folds: Sequence[KeyIndex], log: Callable[[Mapping[str, Any]], None]) -> None:
-        self.objective, self.withheld, self.fold, self.folds, self.log = objective, withheld, fold, folds, log
+    def __init__(self, objective: Objective, withheld: Events, clicks: Clicks, index: KeyIndex,
+                 log: Callable[[Mapping[str, Any]], None]) -> None:
+        self.objective, self.withheld, self.index, self.log = objective, withheld, index, log
         self._clicked = clicks.by_user
         self._groups = ExampleGroups.of(objective.reader.spec, withheld, objective.clicks, 1)
 
@@ -127,11 +125,11 @@ class EnsembleWeights:
     def _examples(self, nodes: TreeReader) -> tuple[Callable[[Tensor], Tensor], Tensor]:
         """The loss of withheld examples as a function of weights and intercept (layers + 1, tasks), and the labels."""
         of, rng = self.objective, np.random.default_rng([self.objective.config.seed, 11])
-        plan, examples = list(self._groups.batches(self.fold, of.config.batch_users, rng)), 0
+        plan, examples = list(self._groups.batches(of.config.batch_users, rng)), 0
         parts = []
         with torch.no_grad(), tqdm(plan, desc="weights of the layers", unit="batch", leave=False) as bar:
-            for fold, chosen in bar:
-                parts.append(self._part(fold, chosen, nodes, rng))
+            for _, chosen in bar:
+                parts.append(self._part(chosen, nodes, rng))
                 examples += len(chosen)
                 if examples >= EXAMPLES:
                     break
@@ -141,20 +139,20 @@ class EnsembleWeights:
             logits = (layers * weights[:-1]).sum(2) + weights[-1]
             if self._groups.before is not None:
                 return impression_loss(logits[:, 0], labels, of.task_weights)
-            return sampled_loss(logits[:, 0], logits[:, 1:], labels, correction, excluded, of.task_weights)
+            return sampled_loss(logits[:, :1], logits[:, 1:], labels[:, None], correction, excluded, of.task_weights)
 
         return loss, labels
 
-    def _part(self, fold: int, chosen: NDArray[np.int64], nodes: TreeReader,
+    def _part(self, chosen: NDArray[np.int64], nodes: TreeReader,
               rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits (B, 1 + M, layers, tasks) of the item of B groups and M negatives, labels (B, tasks), and correction
         and exclusion of the negatives (B, M); M is 0 in a log of impressions.
         """
         of, reader, before = self.objective, self.objective.reader, self._groups.before
         users = self._groups.users[chosen]
-        history = of.clicks.histories(users, reader.spec.history_length,
+        history = of.clicks.histories(users,
                                       before=before[chosen] if before is not None else None)
-        batch = reader.users(reader.dataset.users.take(users), history, self.folds[fold])
+        batch = reader.users(reader.dataset.users.take(users), history, self.index)
         own, _, events = self._groups.padded_items(chosen, self.withheld)
         drawn = of.sampler.items(len(own), of.config.negatives if before is None else 0, of.config.negative_pool, rng)
         excluded = known_positives(drawn.ids, len(of.sampler.q), self._clicked.take(users))

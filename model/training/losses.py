@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+NEVER = -1e9
+"""Logit of a candidate that is excluded; not minus infinity, whose gradient is undefined where all are excluded."""
+
 
 def impression_loss(logits: Tensor, labels: Tensor, task_weights: Tensor) -> Tensor:
     """Mean over samples of the task-weighted binary cross-entropy (Equation 2).
@@ -24,20 +27,20 @@ def impression_loss(logits: Tensor, labels: Tensor, task_weights: Tensor) -> Ten
 
 def sampled_loss(positive: Tensor, negative: Tensor, labels: Tensor, correction: Tensor, excluded: Tensor,
                  task_weights: Tensor) -> Tensor:
-    """Task-weighted cross-entropy of the positive among sampled negatives with log-Q correction.
+    """Task-weighted cross-entropy of each positive among its group's sampled negatives, with log-Q correction.
 
     Args:
-        positive: (B, tasks) logits of each example's own item or node.
+        positive: (B, P, tasks) logits of each group's own items or nodes.
         negative: (B, M, tasks) logits of its candidates.
-        labels: (B, tasks); an example counts for the tasks whose label it has.
+        labels: (B, P, tasks); a positive counts for the tasks whose label it has.
         correction: (B, M) of `negatives.Candidates`.
-        excluded: (B, M) bool, candidates that are not negatives for this example.
+        excluded: (B, M) bool, candidates that are not negatives for this group.
         task_weights: (tasks,).
     """
-    corrected = (negative + correction[:, :, None]).masked_fill(excluded[:, :, None], float("-inf"))
-    everything = torch.cat([positive[:, None], corrected], dim=1)
-    per_task = torch.logsumexp(everything, dim=1) - positive
-    mean_of_positives = (per_task * labels).sum(0) / labels.sum(0).clamp(min=1)
+    corrected = (negative + correction[:, :, None]).masked_fill(excluded[:, :, None], NEVER)
+    others = torch.logsumexp(corrected, dim=1, keepdim=True)
+    per_task = F.softplus(others - positive)  # = logaddexp(positive, others) - positive
+    mean_of_positives = (per_task * labels).sum((0, 1)) / labels.sum((0, 1)).clamp(min=1)
     return (mean_of_positives * task_weights).sum()
 
 

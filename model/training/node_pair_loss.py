@@ -24,7 +24,6 @@ from index_store.features.ragged import Ragged
 from index_store.tree.tree import Tree
 from model.config import ConfigError, PairsConfig
 from model.examples.batches import BatchReader, HardTreeReader, IdDropout, TreeReader
-from model.examples.clicks import first_of_each
 from model.examples.folds import FOLDS
 from model.examples.negatives import known_positives
 from model.training.losses import sampled_loss
@@ -135,14 +134,14 @@ class PairLoss:
         logits = tree.score_nodes(users, pairs.level, np.concatenate([own[:, None], candidates.ids], axis=1))
         labels = torch.zeros(len(rows), logits.shape[2], device=logits.device)
         labels[:, 0] = 1  # a pair is a positive of the first task, which ranks
-        return sampled_loss(logits[:, 0], logits[:, 1:], labels, reader.tensor(candidates.correction),
+        return sampled_loss(logits[:, :1], logits[:, 1:], labels[:, None], reader.tensor(candidates.correction),
                             torch.from_numpy(excluded).to(logits.device), objective.task_weights)
 
     def _history(self, clicked: Ragged, nodes: NDArray[np.int64], node_of_row: NDArray[np.integer]) -> Ragged:
-        """Histories of the pairs' users: without the clicks that made the pair, and no longer than the log's."""
+        """Histories of the pairs' users, without the clicks that made the pair."""
         owner = np.repeat(np.arange(len(clicked)), clicked.lengths)
         keep = node_of_row[clicked.values] != nodes[owner] if self._from_history else np.ones(len(owner), bool)
-        return first_of_each(owner, clicked.values, keep, len(clicked), self.objective.reader.spec.history_length)
+        return Ragged.of_lengths(np.bincount(owner[keep], minlength=len(clicked)), clicked.values[keep])
 
 
 def open_pairs(objective: Objective, tree: Tree, fold: NDArray[np.integer],
@@ -197,8 +196,7 @@ def _interest(settings: PairsConfig, objective: Objective, tree: Tree,
         beams = read_beams([Path(path) for path in settings.beams], tree, reader.spec)
         users = PairUsers(beams.features, beams.history, None)
         return users, Interest.of(settings.interest, beams.history, beams.kept)
-    longest = int(np.diff(clicks.indptr).max(initial=0))
     positives = events.labels[:, 0] == 1
     targets = Ragged.of_owners(events.users[positives], len(fold), events.items[positives])
-    users = PairUsers(reader.dataset.users, clicks.histories(np.arange(len(fold)), max(1, longest)), fold)
+    users = PairUsers(reader.dataset.users, clicks.histories(np.arange(len(fold))), fold)
     return users, Interest.of(settings.interest, targets)

@@ -61,26 +61,25 @@ def impression_ne(reader: BatchReader, clicks: Clicks, index: KeyIndex,
         rows, filled, of = groups.padded_items(chosen, events)
         with torch.no_grad():
             batch = reader.users(reader.dataset.users.take(users),
-                                 clicks.histories(users, reader.spec.history_length, before=before), index)
+                                 clicks.histories(users, before=before), index)
             logits = reader.score_items(batch, rows, items[torch.from_numpy(rows).to(reader.device)])
         entropy.add(logits.cpu().numpy()[filled], events.labels[of].astype(np.float32))
     return dict(zip((task.name for task in reader.spec.tasks), entropy.values(), strict=True))
 
 
 def sampled_ne(reader: BatchReader, clicks: Clicks, index: KeyIndex, events: Events, among: NDArray[np.integer],
-               seed: int, *, leave_out: bool, task: int = 0, most: int = 4_000) -> float | None:
+               seed: int, *, task: int = 0, most: int = 4_000) -> float | None:
     """NE of a task on its positives with NE_NEGATIVES uniform negatives each, for a log of positives.
 
     Sampled training fixes logits up to a constant, so one intercept is fitted to the sample itself.
 
     Args:
         reader: of the model in eval mode.
-        clicks: histories of the users.
+        clicks: histories of the users, without the events.
         index: key index.
         events: positives.
         among: indices of the events to draw from; at most `most` are used.
         seed: of the draw.
-        leave_out: whether the events are train events, whose item is left out of the history.
         task: to measure.
         most: events.
 
@@ -97,8 +96,7 @@ def sampled_ne(reader: BatchReader, clicks: Clicks, index: KeyIndex, events: Eve
     logits = []
     for start in range(0, len(chosen), 512):
         part = chosen[start : start + 512]
-        history = clicks.histories(events.users[part], reader.spec.history_length,
-                                   without=events.items[part] if leave_out else None)
+        history = clicks.histories(events.users[part])
         with torch.no_grad():
             users = reader.users(reader.dataset.users.take(events.users[part]), history, index)
             at = rows[start : start + 512]

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from index_store.features.encoder import FeatureSpec
-from index_store.features.postings import KeyIndex
+from index_store.features.encoder import ITEM_ID, FeatureSpec
 from index_store.features.ragged import Ragged
+from index_store.features.user_keys import WEIGHT, values_per_key
 from model.config import ConfigError, TrainConfig
 from model.data.load import Events
 from model.examples.batches import BatchReader, IdDropout, TreeReader, UserBatch, as_unknown
 from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
-from model.examples.negatives import Candidates, NegativeSampler, known_positives
+from model.examples.folds import Fold
+from model.examples.negatives import Candidates, NegativeSampler, Neighbours, known_positives
 from model.training.distill import SoftLabels, Teacher, UserInputs
 from model.training.losses import impression_loss, sampled_loss
 
@@ -37,6 +40,31 @@ def task_weights(spec: FeatureSpec, config: TrainConfig) -> list[float]:
     return weights
 
 
+@dataclass(frozen=True)
+class _Near:
+    """The family whose hits are near negatives: bounds of its keys, and the column of its `weight` feature."""
+
+    keys: tuple[int, int]
+    column: int
+
+    @classmethod
+    def of(cls, spec: FeatureSpec, starts: NDArray[np.int64]) -> _Near | None:
+        """The first co-click family of ads; None if the log declares none."""
+        for place, family in enumerate(spec.key_families):
+            if family.via == "co_click" and family.item_field == ITEM_ID:
+                return cls((int(starts[place]), int(starts[place + 1])), place * len(values_per_key(spec)) + WEIGHT)
+        return None
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Negatives of the B groups of a batch: those of the pool, all rows (B, M), and whom the others were drawn from."""
+
+    common: Candidates
+    rows: NDArray[np.int64]
+    neighbours: Neighbours | None
+
+
 class Objective:
     """Computes the loss of batches of one log.
 
@@ -55,8 +83,9 @@ class Objective:
         self.teacher: Teacher | None = None
         popularity = np.bincount(clicks.rows, minlength=len(reader.dataset.items))
         self.sampler = NegativeSampler(popularity, config.uniform_share)
+        self._near = _Near.of(reader.spec, reader.dataset.encoder.key_starts())
 
-    def loss(self, chosen: NDArray[np.int64], index: KeyIndex, tree: TreeReader | None,
+    def loss(self, chosen: NDArray[np.int64], fold: Fold, tree: TreeReader | None,
              index_weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
         """Loss of the chosen groups of examples.
 
@@ -66,7 +95,7 @@ class Objective:
 
         Args:
             chosen: groups, all of one fold.
-            index: key index counted without the fold.
+            fold: what their examples may read.
             tree: None in an epoch without a tree.
             index_weight: of the index loss.
             rng: draws negatives, levels and what is dropped.
@@ -78,7 +107,7 @@ class Objective:
         levels = tree.tree.depth - 1 if tree is not None else 0
         level = 1 + int(rng.integers(levels)) if levels else 0
         weight = index_weight * levels
-        inputs = self._inputs(chosen, index)
+        inputs, index = self._inputs(chosen, fold), fold.index
         unknown = rng.random(len(chosen)) < self.config.unknown_share
         users = self.reader.users(*as_unknown(inputs.features, inputs.history, unknown), index, self._id_dropout(rng))
         scored = None
@@ -90,50 +119,86 @@ class Objective:
             loss = loss + self._unsupervised(users, self.teacher.label(inputs, rng), rng)
         return loss, scored
 
-    def _inputs(self, chosen: NDArray[np.int64], index: KeyIndex) -> UserInputs:
+    def calibrate(self, chosen: NDArray[np.int64], fold: Fold, rng: np.random.Generator) -> None:
+        """Sets the scale of the model's interaction features by those of some groups; arguments as for `loss`."""
+        inputs = self._inputs(chosen, fold)
+        users = self.reader.users(inputs.features, inputs.history, fold.index)
+        own, _, _ = self.groups.padded_items(chosen, self.events)
+        rows = own if self.groups.before is not None else np.concatenate(
+            [own, self._draw(users, len(own), rng).rows], axis=1)
+        self.reader.model.calibrate(self.reader.features(users, rows).flatten(0, 1))
+
+    def _inputs(self, chosen: NDArray[np.int64], fold: Fold) -> UserInputs:
         rows = self.groups.users[chosen]
-        length = self.reader.spec.history_length
         if self.groups.before is None:
-            history = self.clicks.histories(rows, length, without=self.events.items[chosen])
+            history = fold.clicks.histories(rows)
         else:
-            history = self.clicks.histories(rows, length, before=self.groups.before[chosen])
-        return UserInputs(rows, self.reader.dataset.users.take(rows), history, index)
+            history = self.clicks.histories(rows, before=self.groups.before[chosen])
+        return UserInputs(rows, self.reader.dataset.users.take(rows), history, fold.index)
 
     def _id_dropout(self, rng: np.random.Generator) -> IdDropout:
         return IdDropout(self.config.forget_share, rng)
 
     def _sampled(self, users: UserBatch, chosen: NDArray[np.int64], tree: TreeReader | None, level: int, weight: float,
                  rng: np.random.Generator) -> Tensor:
-        own = self.events.items[chosen].astype(np.int64)
-        labels = self.reader.tensor(self.events.labels[chosen].astype(np.float32))
-        candidates = self.sampler.items(len(own), self.config.negatives, self.config.negative_pool, rng)
+        own, filled, of = self.groups.padded_items(chosen, self.events)
+        labels = torch.zeros((*own.shape, self.events.labels.shape[1]), device=self.reader.device)
+        labels[torch.from_numpy(filled)] = self.reader.tensor(self.events.labels[of].astype(np.float32))
+        drawn = self._draw(users, len(own), rng)
         clicked = self._clicked(chosen)
-        rows = np.concatenate([own[:, None], candidates.ids], axis=1)
-        items = self.reader.items(rows, self._id_dropout(rng))
+        rows = np.concatenate([own, drawn.rows], axis=1)
+        items, features = self.reader.items(rows, self._id_dropout(rng)), self.reader.features(users, rows)
+        candidates = self._corrected(drawn, features[:, own.shape[1]:])
         loss = torch.zeros((), device=items.device)
-        for logits in self.reader.score_layers(users, rows, items, None):
-            loss = loss + self._cross_entropy(logits[:, 0], logits[:, 1:], labels, candidates, clicked,
-                                              len(self.sampler.q))
+        for logits in self.reader.score_layers(users, rows, items, None, features):
+            loss = loss + self._cross_entropy(logits, labels, candidates, clicked, len(self.sampler.q))
         if tree is None:
             return loss
-        loss = loss + tree.penalty(level, own[:, None], items[:, :1])
+        loss = loss + tree.penalty(level, own, items[:, :own.shape[1]])
+        common = drawn.common
         if tree.soft:  # mixtures for negatives too, since a scorer could tell a mixture from a node
-            nodes = self.sampler.holding(candidates, tree.node_of_row[level - 1], self._summed_q(tree, level))
-            scores = tree.score_holding(users, level, rows, items)
+            nodes = self.sampler.holding(common, tree.node_of_row[level - 1], self._summed_q(tree, level))
+            shared = own.shape[1] + common.ids.shape[1]
+            scores = tree.score_holding(users, level, rows[:, :shared], items[:, :shared])
         else:
-            nodes = self.sampler.nodes(candidates, tree.node_of_row[level - 1], self._summed_q(tree, level))
-            scores = torch.cat([tree.score_holding(users, level, own[:, None], items[:, :1]),
+            nodes = self.sampler.nodes(common, tree.node_of_row[level - 1], self._summed_q(tree, level))
+            scores = torch.cat([tree.score_holding(users, level, own, items[:, :own.shape[1]]),
                                 tree.score_nodes(users, level, nodes.ids)], dim=1)
         holding = clicked.with_values(tree.node_of_row[level - 1][clicked.values])
-        of_nodes = self._cross_entropy(scores[:, 0], scores[:, 1:], labels, nodes, holding, tree.tree.size(level))
-        return loss + weight * of_nodes
+        return loss + weight * self._cross_entropy(scores, labels, nodes, holding, tree.tree.size(level))
 
-    def _cross_entropy(self, positive: Tensor, negative: Tensor, labels: Tensor, candidates: Candidates,
-                       clicked: Ragged, n: int) -> Tensor:
-        """The sampled loss, without candidates that the user clicked or that hold an item the user clicked."""
+    def _draw(self, users: UserBatch, examples: int, rng: np.random.Generator) -> _Drawn:
+        near = round(self.config.near_share * self.config.negatives) if self._near is not None else 0
+        common = self.sampler.items(examples, self.config.negatives - near, self.config.negative_pool, rng)
+        if not near:
+            return _Drawn(common, common.ids, None)
+        assert self._near is not None
+        neighbours = Neighbours.of(users.hits, *self._near.keys)
+        found = neighbours.draw(near, rng)
+        more = common.ids[:, rng.integers(0, common.ids.shape[1], near)]
+        return _Drawn(common, np.concatenate([common.ids, np.where(found < 0, more, found)], axis=1), neighbours)
+
+    def _corrected(self, drawn: _Drawn, features: Tensor) -> Candidates:
+        """The drawn items with the logarithm of how often each is expected, given their features (B, M, F)."""
+        if drawn.neighbours is None or self._near is None:
+            return drawn.common
+        count, common = drawn.rows.shape[1], drawn.common.ids.shape[1]
+        chances = drawn.neighbours.chances(features[:, :, self._near.column].cpu().numpy())
+        # A user without neighbours draws all from the pool.
+        pooled = np.full(len(drawn.rows), common)
+        pooled[drawn.neighbours.totals == 0] = count
+        of_pool = pooled[:, None] * self.sampler.q[drawn.rows]
+        return Candidates(drawn.rows, -np.log(of_pool + (count - common) * chances).astype(np.float32))
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor, candidates: Candidates, clicked: Ragged, n: int) -> Tensor:
+        """The sampled loss of logits (B, P + M, tasks), positives (B, P, tasks) first.
+
+        Candidates that the user clicked, or that hold an item that the user clicked, do not count.
+        """
         excluded = torch.from_numpy(known_positives(candidates.ids, n, clicked)).to(self.reader.device)
-        return sampled_loss(positive, negative, labels, self.reader.tensor(candidates.correction), excluded,
-                            self.task_weights)
+        own = labels.shape[1]
+        return sampled_loss(logits[:, :own], logits[:, own:], labels, self.reader.tensor(candidates.correction),
+                            excluded, self.task_weights)
 
     def _impressions(self, users: UserBatch, chosen: NDArray[np.int64], tree: TreeReader | None, level: int,
                      weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

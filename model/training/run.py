@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from index_store.features.postings import KeyIndex
@@ -15,7 +14,6 @@ from model.config import TrainConfig
 from model.data.load import Dataset, load_dataset
 from model.examples.batches import BatchReader, HardTreeReader, TreeReader
 from model.examples.clicks import Clicks
-from model.examples.folds import fold_of_users
 from model.examples.key_index import key_index
 from model.training.checkpoint import RunFolder
 from model.training.initial_model import initial_model
@@ -80,17 +78,8 @@ class Run:
 
     @cached_property
     def key_index(self) -> KeyIndex:
-        """Key index counted over all users, as it is served."""
-        return key_index(self.dataset, self.clicks, np.arange(len(self.dataset.user_ids)))
-
-    @cached_property
-    def fold_of_user(self) -> NDArray[np.int64]:
-        """(U,) the fold of each user."""
-        return fold_of_users(len(self.dataset.user_ids), self.config.seed)
-
-    def key_index_without(self, fold: int) -> KeyIndex:
-        """Key index counted over the users outside a fold, for examples of its users."""
-        return key_index(self.dataset, self.clicks, np.flatnonzero(self.fold_of_user != fold))
+        """Key index counted over all clicks, as it is served."""
+        return key_index(self.dataset, self.clicks)
 
     def nodes(self) -> TreeReader:
         """The nodes of the tree, for a model in eval mode.

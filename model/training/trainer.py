@@ -15,12 +15,14 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from index_store.features.postings import KeyIndex
 from model.config import ConfigError, TrainConfig
 from model.data.load import Dataset, Events
 from model.examples.batches import TreeReader
 from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
-from model.examples.folds import FOLDS
+from model.examples.folds import FOLDS, Fold, fold_of_pairs, fold_of_users
+from model.examples.key_index import key_index
 from model.training.checkpoint import Progress, RunFolder
 from model.training.distill import open_teacher
 from model.training.ensemble import EnsembleWeights, withhold
@@ -54,16 +56,18 @@ class Trainer:
         if self.config.stack:
             events, withheld = withhold(run.dataset, self.config.lower_share)
         clicks = Clicks.of(events, len(run.dataset.user_ids)) if self.config.stack else run.clicks
-        groups = ExampleGroups.of(run.dataset.spec, events, clicks, GROUP_EVENTS)
-        self.folds = [run.key_index_without(fold) for fold in tqdm(range(FOLDS), desc="co-click counts", unit="fold")]
+        fold = fold_of_pairs(events, self.config.seed)
+        groups = ExampleGroups.of(run.dataset.spec, events, clicks, GROUP_EVENTS, fold)
+        self.folds = list(tqdm(Fold.all_of(run.dataset, events, fold), desc="co-click counts", unit="fold", total=FOLDS))
         self.optimizers = self._optimizers()
         self.learner = self._learner(clicks)
         self.objective = Objective(run.reader, events, clicks, groups, self.config)
         self.ensemble = self._ensemble(withheld)
-        groups_of_fold = np.bincount(run.fold_of_user[groups.users], minlength=FOLDS)
+        groups_of_fold = np.bincount(groups.fold, minlength=FOLDS)
         self.schedule = Schedule(self.config, int((-(-groups_of_fold // self.config.batch_users)).sum()))
         self.progress = Progress()
         self.pairs: PairLoss | None = None
+        self.pair_indexes: list[KeyIndex] = []
         self._figures: dict[str, float | None] = {}
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -77,16 +81,16 @@ class Trainer:
         return found
 
     def _learner(self, clicks: Clicks) -> TreeLearner:
-        """The tree's learner; it learns from the users of fold 0, with counts that exclude their own clicks."""
+        """The tree's learner; it learns from users with all their clicks, as they are served."""
         run = self.run
-        users = ProfileUsers(clicks, self.folds[0], np.flatnonzero(run.fold_of_user == 0))
+        index = key_index(run.dataset, clicks) if self.config.stack else run.key_index
+        users = ProfileUsers(clicks, index, np.arange(len(run.dataset.user_ids)))
         return LEARNERS[self.config.tree](run.tree, run.reader, users, self.config, run.folder.log)
 
     def _ensemble(self, withheld: Events | None) -> EnsembleWeights | None:
         if withheld is None:
             return None
-        return EnsembleWeights(self.objective, withheld, self.run.clicks, self.run.fold_of_user, self.folds,
-                               self.run.folder.log)
+        return EnsembleWeights(self.objective, withheld, self.run.clicks, self.learner.users.index, self.run.folder.log)
 
     def resume(self) -> None:
         """Loads the last checkpoint."""
@@ -103,6 +107,8 @@ class Trainer:
         run = self.run
         self.objective.teacher = open_teacher(self.config, run.data, run.reader, self.objective.sampler)
         self._open_pairs()
+        if self.progress == Progress() and not self.config.start_from:
+            self._calibrate()
         try:
             while self.progress.epoch < self.schedule.epochs:
                 self._epoch(self.progress.epoch)
@@ -126,13 +132,22 @@ class Trainer:
                            "undefined; " + ("declare negatives \"sampled\" in features.json if the log holds positives "
                                             "only" if rate else "give events in which the task has positives"))
 
+    def _calibrate(self) -> None:
+        rng = np.random.default_rng([self.config.seed, 13])
+        fold, chosen = next(self.objective.groups.batches(self.config.batch_users, rng))
+        self.objective.calibrate(chosen, self.folds[fold], rng)
+
     def _open_pairs(self) -> None:
         if self.config.pairs is None:
             return
         run = self.run
         run.model.eval()
         tree, _ = run.tree.build(run.reader.all_items())
-        self.pairs = open_pairs(self.objective, tree, run.fold_of_user, run.folder.log)
+        users = len(run.dataset.user_ids)
+        fold = fold_of_users(users, self.config.seed)
+        self.pair_indexes = [key_index(run.dataset, Clicks.of(run.dataset.train.where(
+            fold[run.dataset.train.users] != number), users)) for number in range(FOLDS)]
+        self.pairs = open_pairs(self.objective, tree, fold, run.folder.log)
 
     def _tree_due(self, epoch: int) -> bool:
         """Whether a tree is to be learned before an epoch; test-time training keeps the one it has."""
@@ -142,7 +157,7 @@ class Trainer:
         """The tree that an epoch trains with."""
         if self.config.pairs is None:
             return self.learner.tree_reader()
-        return FixedTreeReader(self.run.reader, self.run.tree, self.folds[0], self.config.node_features)
+        return FixedTreeReader(self.run.reader, self.run.tree, self.run.key_index, self.config.node_features)
 
     def _save(self) -> None:
         self.run.folder.save(self.run.modules, self.optimizers, self.run.tree.codes, self.progress)
@@ -167,7 +182,7 @@ class Trainer:
     def _batches(self, epoch: int, tree: TreeReader | None, report: EpochReport) -> int:
         """Trains the batches of an epoch that are left, and returns how many it has in all."""
         model, rng = self.run.model, np.random.default_rng([self.config.seed, 3, epoch])
-        plan = list(self.objective.groups.batches(self.run.fold_of_user, self.config.batch_users, rng))
+        plan = list(self.objective.groups.batches(self.config.batch_users, rng))
         refresh_every = max(1, len(plan) // REFRESHES)
         model.train()
         with tqdm(plan, initial=self.progress.batch, desc=f"epoch {epoch + 1}/{self.schedule.epochs}",
@@ -198,7 +213,8 @@ class Trainer:
             tree.advance(self.schedule.tree_share(at))
         loss, scored = self.objective.loss(chosen, self.folds[fold], tree, self.schedule.index_weight(at), rng)
         if self.pairs is not None and tree is not None:
-            loss = loss + self.pairs.loss(fold, len(chosen), self.folds[fold], tree, rng)
+            own = int(rng.integers(FOLDS))
+            loss = loss + self.pairs.loss(own, len(chosen), self.pair_indexes[own], tree, rng)
         value = loss.item()
         if not np.isfinite(value):
             raise ConfigError(f"the loss is {value} at epoch {epoch + 1}, batch {batch + 1}; the checkpoint before it "
@@ -226,10 +242,11 @@ class Trainer:
         run, objective = self.run, self.objective
         if run.dataset.spec.negatives != "sampled":
             return
-        own = np.flatnonzero(run.fold_of_user[objective.events.users] == 0)
+        groups, fold = objective.groups, self.folds[0]
+        own = groups.events.take(np.flatnonzero(groups.fold == 0)).values
         with run.reader.using_nodes(nodes):
-            self._figures["train_sampled_ne"] = sampled_ne(run.reader, objective.clicks, self.folds[0],
-                                                           objective.events, own, self.config.seed, leave_out=True)
+            self._figures["train_sampled_ne"] = sampled_ne(run.reader, fold.clicks, fold.index, objective.events, own,
+                                                           self.config.seed)
 
 
 def new_trainer(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *, resume: bool) -> Trainer:

@@ -96,7 +96,7 @@ def _take_weights(run: Run, other: Run) -> None:
 def _take_dense(model: MoNN, old: MoNN) -> None:
     """Copies all but the tables. An auxiliary head that only one of the two has is left out."""
     sparse = {id(weight) for weight in old.sparse_parameters()}
-    heads = {id(head) for at in range(len(old.layers)) for head in old.layer(at).over_arch.heads()}
+    heads = {id(head) for at in range(len(old.layers)) for head in old.layer(at).heads()}
     own = dict(model.named_parameters())
     for name, value in old.named_parameters():
         if id(value) in heads:
@@ -104,6 +104,10 @@ def _take_dense(model: MoNN, old: MoNN) -> None:
             own[name][:shared] = value[:shared]
         elif id(value) not in sparse:
             own[name].copy_(value)
+    for at in range(len(model.layers)):
+        tower, before = model.layer(at).interaction_tower, old.layer(at).interaction_tower
+        tower.mean.copy_(before.mean)
+        tower.deviation.copy_(before.deviation)
     if model.ensemble:
         model.weights.copy_(old.weights)
         model.intercept.copy_(old.intercept)

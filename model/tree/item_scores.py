@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from index_store.features.postings import KeyIndex
+from index_store.features.spectral import SpectralVectors
 from index_store.search.scoring import TowerScorer, UserQuery
+from index_store.tree.node_content import level_vectors
 from index_store.tree.tree import Tree
 from model.examples.batches import BatchReader
 from model.examples.clicks import Clicks
@@ -43,16 +45,23 @@ class ItemScores:
         layers = torch_layers(self._folded.scorers, reader.device)
         self._scorer = TowerScorer(tree, layers if ensemble else layers[-1:], ensemble,
                                    [part.cpu().numpy() for part in parts], postings,
-                                   reader.keys_of_row.take(tree.rows), index.n_keys)
+                                   reader.keys_of_row.take(tree.rows), index.n_keys, self._vectors(tree))
         self._positions = tree.position_of_row.astype(np.int64)
+
+    def _vectors(self, tree: Tree) -> list[SpectralVectors]:
+        """Spectral vectors of each level of the tree, the items last."""
+        towers = self._index.spectral
+        assert towers is not None
+        return [*(level_vectors(tree, towers.items, level) for level in range(1, tree.depth)),
+                towers.items.take(tree.rows)]
 
     def of(self, user: int) -> NDArray[np.float32]:
         """Scores of a user row: (n_items,) float32 by item row."""
         reader, one = self._reader, np.array([user])
         with torch.no_grad():
             batch = reader.users(reader.dataset.users.take(one),
-                                 self._clicks.histories(one, reader.spec.history_length), self._index)
-            query = UserQuery(self._folded.user_part(batch.embeddings).cpu().numpy(), batch.hits)
+                                 self._clicks.histories(one), self._index)
+            query = UserQuery(self._folded.user_part(batch.embeddings).cpu().numpy(), batch.hits, batch.spectral)
             return self._scorer.score(query, self._scorer.tree.depth, self._positions)[:, 0]
 
     def each(self, users: Sequence[int] | NDArray[np.integer], take: Callable[[int, NDArray[np.float32]], None],

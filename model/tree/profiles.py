@@ -39,7 +39,7 @@ class ProfileUsers:
 
     Attributes:
         clicks: of all users; users without any are not drawn.
-        index: key index that was counted without the users of `rows`.
+        index: key index of these clicks.
         rows: user rows.
     """
 
@@ -108,7 +108,7 @@ def _shares_of_fields(reader: BatchReader, users: ProfileUsers, sample: NDArray[
                       tops: NDArray[np.int64]) -> Mapping[str, np.float32]:
     """Item field -> share of the top items (users, TOP) that hold a key of their user in one of its families."""
     index = users.index
-    history = users.clicks.histories(sample, reader.spec.history_length)
+    history = users.clicks.histories(sample)
     hits = reader.hits(reader.dataset.users.take(sample), history, index)
     features = item_features(hits, reader.keys_of_row, tops, np.zeros(index.n_keys, np.int32))
     held = features.reshape(tops.size, len(index.families), -1).max(axis=2) > 0

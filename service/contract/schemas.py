@@ -128,7 +128,7 @@ class HistoryCount(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    known: int = Field(description="ids that the bundle has; the most recent history_length of them are read")
+    known: int = Field(description="ids that the bundle has")
     unknown: int = Field(description="ids that the bundle does not have; a history of only these is answered like none")
 
 

@@ -41,9 +41,8 @@ class UserEncoder:
         count = None
         if "history" in query.user_features:
             ids = query.user_features["history"]
-            known = self._encoder.known_history(ids)
-            history = known[: self._encoder.spec.history_length]
-            count = HistoryCount(known=len(known), unknown=len(ids) - len(known))
+            history = self._encoder.encode_history(ids)
+            count = HistoryCount(known=len(history), unknown=len(ids) - len(history))
         replaced = _replaced(self._encoder, features, given)
         return EncodedUser(replaced, history, "inline", self._request_targeting(query, stored, given), count)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from index_store.features.encoder import Features, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf
 from index_store.features.ragged import Ragged
+from index_store.features.spectral import SpectralTowers, SpectralVectors
 from index_store.features.user_keys import user_keys
 from index_store.tree.tree import Tree, build_tree
 
@@ -56,7 +57,9 @@ def catalogues(draw):
     nothing = np.empty((users, 0))
     likes = Ragged.of([np.unique(random.integers(0, 9, random.integers(0, 4))) for _ in range(users)])
     tree = build_tree(random.integers(0, 3, (items, 2)), random.normal(size=(items, 2)).astype(np.float32))
-    return Catalogue(KeyIndex.of(families, reaches), spec, {"a": single, "b": several, "ad_id": own}, reaches, tree,
+    vectors = SpectralVectors.of(random.normal(size=(items, 3)).astype(np.float32), np.zeros(items, np.float32))
+    towers = SpectralTowers(vectors, vectors.steps, np.ones(3, np.float32))
+    return Catalogue(KeyIndex.of(families, reaches, towers), spec, {"a": single, "b": several, "ad_id": own}, reaches, tree,
                      Features(nothing.astype(np.float32), nothing.astype(np.int32), (likes,)),
                      Ragged.of([random.integers(0, items, random.integers(0, 6)) for _ in range(users)]))
 
@@ -73,6 +76,8 @@ def keys_by_hand(catalogue, f, user):
     for source, recency in sources:
         for at in range(reach.keys.indptr[source], reach.keys.indptr[source + 1]):
             found.setdefault(int(reach.keys.values[at]), []).append((float(reach.weights[at]), recency))
-    return {key: [math.log(1 + len(hits)), math.log(1 + sum(w for w, _ in hits)), max(w for w, _ in hits),
-                  *([max(r for _, r in hits)] if catalogue.spec.history_ordered else [])]
+    sums, squares = ({key: sum(w**power for w, _ in hits) for key, hits in found.items()} for power in (1, 2))
+    return {key: [math.log(1 + len(hits)), math.log(1 + sums[key]), max(w for w, _ in hits),
+                  *([max(r for _, r in hits)] if catalogue.spec.history_ordered else []),
+                  *(math.log(1 + 10 * of[key] / max(of.values())) for of in (sums, squares))]
             for key, hits in found.items()}

@@ -42,8 +42,8 @@ def test_integer_and_text_are_one_value_when_they_read_alike(encoder):
     assert encoder.encode_user({"country": "07"}).categorical.tolist() == [[0]]
 
 
-def test_history_keeps_the_most_recent_known_items_when_it_is_long(encoder):
-    assert encoder.encode_history(["12", 9, "none", "10", "11"]).tolist() == [2, 3, 0]
+def test_history_keeps_the_known_items_in_their_order(encoder):
+    assert encoder.encode_history(["12", 9, "none", "10", "11"]).tolist() == [2, 3, 0, 1]
     assert encoder.encode_history([]).tolist() == []
 
 

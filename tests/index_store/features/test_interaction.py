@@ -10,6 +10,7 @@ from index_store.features.encoder import Features, FeatureSpec, FieldSpec, KeyFa
 from index_store.features.interaction import feature_names, item_features, node_features
 from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf, key_postings
 from index_store.features.ragged import Ragged
+from index_store.features.spectral import SPECTRAL_FEATURES
 from index_store.features.user_keys import user_keys
 from tests.index_store.features.catalogues import catalogues, keys_by_hand
 
@@ -90,6 +91,9 @@ def test_features_are_named_by_family_and_value_when_recency_is_known_or_not():
     fields = (FieldSpec("a", "categorical"), FieldSpec("b", "multi"))
     ordered, unordered = (FeatureSpec((), fields, (TaskSpec("click"),), "impressions", families,
                                       history_ordered=ordered) for ordered in (True, False))
-    assert feature_names(unordered) == ["a.matches", "a.weight", "a.best", "b.matches", "b.weight", "b.best"]
-    assert feature_names(ordered) == ["a.matches", "a.weight", "a.best", "a.recency",
-                                      "b.matches", "b.weight", "b.best", "b.recency"]
+    assert feature_names(unordered, spectral=False) == ["a.matches", "a.weight", "a.best",
+                                                        "b.matches", "b.weight", "b.best"]
+    assert feature_names(ordered, spectral=False) == ["a.matches", "a.weight", "a.best", "a.recency",
+                                                      "b.matches", "b.weight", "b.best", "b.recency"]
+    assert feature_names(unordered) == ["a.matches", "a.weight", "a.best", "a.share", "a.sharp", "b.matches",
+                                        "b.weight", "b.best", "b.share", "b.sharp", *SPECTRAL_FEATURES]

@@ -40,7 +40,7 @@ def test_nodes_hold_their_items_and_score_with_their_offset(tiny_run):
     rows = np.array([[3, 40], [11, 3]])
     users = np.arange(2)
     with torch.no_grad():
-        batch = tiny_run.reader.users(tiny_run.dataset.users.take(users), tiny_run.clicks.histories(users, 50),
+        batch = tiny_run.reader.users(tiny_run.dataset.users.take(users), tiny_run.clicks.histories(users),
                                       tiny_run.key_index)
         held = nodes.score_holding(batch, 1, rows, tiny_run.reader.items(rows))
         every = nodes.score_nodes(batch, 1, np.arange(tree.size(1)))

@@ -5,7 +5,8 @@ import pytest
 
 from index_store.features.ragged import Ragged
 from model.data.load import Events
-from model.examples.clicks import Clicks, first_of_each
+from index_store.features.values import MAX_LIST
+from model.examples.clicks import Clicks
 
 
 def random_clicks(rng, users=20):
@@ -16,19 +17,24 @@ def random_clicks(rng, users=20):
     return Clicks(flat.indptr, flat.values, times), per_user, rows
 
 
-@pytest.mark.parametrize("length", [1, 3, 50])
-def test_histories_equal_a_slow_reference(length):
-    rng = np.random.default_rng(length)
+@pytest.mark.parametrize("seed", [1, 3, 50])
+def test_histories_equal_a_slow_reference(seed):
+    rng = np.random.default_rng(seed)
     clicks, times, rows = random_clicks(rng)
     users, before = rng.integers(0, 20, 200), rng.integers(-1, 11, 200)
-    without = rng.integers(0, 12, 200)
-    early = clicks.histories(users, length, before=before.astype(np.int64))
-    others = clicks.histories(users, length, without=without)
+    without = Ragged.of([rng.integers(0, 12, rng.integers(0, 3)) for _ in users])
+    early = clicks.histories(users, before=before.astype(np.int64))
+    others = clicks.histories(users, without=without)
     for n, user in enumerate(users):
         seen = [row for row, time in zip(rows[user], times[user], strict=True) if time < before[n]]
-        assert early.row(n).tolist() == seen[::-1][:length]
-        kept = [row for row in rows[user][::-1][:length + 1] if row != without[n]]
-        assert others.row(n).tolist() == kept[:length]
+        assert early.row(n).tolist() == seen[::-1]
+        assert others.row(n).tolist() == [row for row in rows[user][::-1] if row not in without.row(n)]
+
+
+def test_the_most_recent_clicks_of_a_long_history_are_kept():
+    n = MAX_LIST + 5
+    clicks = Clicks(np.array([0, n]), np.arange(n, dtype=np.int32), np.arange(n))
+    assert clicks.histories(np.array([0])).row(0).tolist() == list(range(n - 1, 4, -1))
 
 
 def test_histories_are_right_when_times_are_nanoseconds_of_a_year():
@@ -37,7 +43,7 @@ def test_histories_are_right_when_times_are_nanoseconds_of_a_year():
     start = 1_700_000_000 * 10**9
     times = np.tile([start, start + 1, start + year], users)
     clicks = Clicks(np.arange(0, 3 * users + 1, 3), np.tile(np.arange(3, dtype=np.int32), users), times)
-    found = clicks.histories(np.arange(users), 5, before=np.full(users, start + 2))
+    found = clicks.histories(np.arange(users), before=np.full(users, start + 2))
     assert np.array_equal(found.values.reshape(users, 2), np.tile([1, 0], (users, 1)))
 
 
@@ -47,9 +53,3 @@ def test_clicks_are_the_events_with_any_label():
     clicks = Clicks.of(log, 3)
     assert [clicks.by_user.row(user).tolist() for user in range(3)] == [[1], [], [2, 3]]
     assert clicks.count_before(np.array([2, 2, 1]), np.array([3, 2, 9])).tolist() == [1, 0, 0]
-
-
-def test_the_first_values_of_each_owner_are_kept():
-    owner, values = np.array([0, 0, 0, 2, 2]), np.array([5, 6, 7, 8, 9], np.int32)
-    kept = first_of_each(owner, values, np.array([True, False, True, True, True]), 3, 1)
-    assert [kept.row(row).tolist() for row in range(3)] == [[5], [], [8]]

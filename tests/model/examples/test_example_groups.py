@@ -29,8 +29,20 @@ def test_batches_cover_every_group_once_and_never_mix_folds():
     fold = fold_of_users(60, seed=0)
     groups = ExampleGroups.of(data.spec, data.train, clicks, 16)
     batches = list(groups.batches(fold, 7, np.random.default_rng(0)))
-    assert sorted(np.concatenate([chosen for _, chosen in batches])) == list(range(len(data.train.users)))
+    assert sorted(np.concatenate([chosen for _, chosen in batches])) == list(range(len(groups)))
     assert all((fold[groups.users[chosen]] == f).all() and len(chosen) <= 7 for f, chosen in batches)
+
+
+def test_groups_of_positives_hold_out_a_share_of_one_users_events():
+    data = positives(users=40, clicks=13)
+    groups = ExampleGroups.of(data.spec, data.train, Clicks.of(data.train, 40), 8)
+    assert sorted(groups.events.values) == list(range(len(data.train)))
+    assert (data.train.users[groups.events.values] == np.repeat(groups.users, groups.events.lengths)).all()
+    size = -(-np.bincount(data.train.users) // 5)
+    assert (groups.events.lengths <= size[groups.users]).all()
+    assert (np.bincount(groups.users) == -(-np.bincount(data.train.users) // size)).all()
+    again = ExampleGroups.of(data.spec, data.train, Clicks.of(data.train, 40), 8, seed=1)
+    assert again.events.values.tolist() != groups.events.values.tolist()
 
 
 def test_items_of_groups_are_padded():

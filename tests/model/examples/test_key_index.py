@@ -5,6 +5,7 @@ import torch
 
 from index_store.features.interaction import item_features
 from index_store.features.postings import ItemKeys
+from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import all_item_keys
 from index_store.features.user_keys import user_keys
 from model.examples.clicks import Clicks
@@ -35,11 +36,13 @@ def count_features(data, leaky):
         chosen = np.flatnonzero(fold[data.train.users] == f)
         users, own = data.train.users[chosen], data.train.items[chosen].astype(np.int64)
         index = all_users if leaky else key_index(data, clicks, np.flatnonzero(fold != f))
-        history = clicks.histories(users, 50, without=own)
+        history = clicks.histories(users, without=Ragged.singles(own))
         hits = user_keys(index, data.spec, data.users.take(users), history, fields)
         others = rng.integers(0, len(data.items), (len(chosen), 20))
         rows = np.concatenate([own[:, None], others], axis=1)
-        features.append(item_features(hits, item_keys, rows, np.zeros(index.n_keys, np.int32)))
+        of_keys = item_features(hits, item_keys, rows, np.zeros(index.n_keys, np.int32))
+        spectral = index.spectral.queries(history).features(index.spectral.items, rows)
+        features.append(np.concatenate([of_keys, spectral], axis=2))
     return np.concatenate(features)
 
 
@@ -51,7 +54,7 @@ def learned_gain(features):
     pairs = torch.from_numpy(features)
     for _ in range(150):
         logits = net(pairs)
-        loss = sampled_loss(logits[:, 0], logits[:, 1:], torch.ones(len(pairs), 1), torch.zeros(len(pairs), 20),
+        loss = sampled_loss(logits[:, :1], logits[:, 1:], torch.ones(len(pairs), 1, 1), torch.zeros(len(pairs), 20),
                             torch.zeros(len(pairs), 20, dtype=torch.bool), torch.ones(1))
         optimizer.zero_grad()
         loss.backward()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from index_store.features.ragged import Ragged
-from model.examples.negatives import NegativeSampler, known_positives
+from index_store.features.user_keys import KeyHits
+from model.examples.negatives import Neighbours, NegativeSampler, known_positives
 
 
 def test_log_q_correction_estimates_the_full_sum_without_bias(tolerance=0.02):
@@ -39,3 +40,16 @@ def test_known_positives_are_marked_for_their_own_user_only():
     liked = Ragged(np.array([0, 2, 2]), np.array([7, 9], np.int32))
     assert known_positives(candidates, 10, liked).tolist() == [[False, True, True], [False, False, False]]
     assert not known_positives(candidates, 10, Ragged(np.array([0, 0, 0]), np.array([], np.int32))).any()
+
+
+def test_neighbours_are_drawn_by_weight_and_their_chances_say_so(tolerance=0.02):
+    # Keys 10 to 20 are the family's, 10 the unknown one: user 0 reaches items 0 and 3, user 1 none, user 2 item 9.
+    keys, weights = np.array([4, 10, 11, 14, 5, 20, 22]), np.array([9.0, 9.0, 1.0, 3.0, 9.0, 2.0, 9.0])
+    values = np.stack([np.ones(7), np.log1p(weights)], axis=1).astype(np.float32)
+    hits = KeyHits(np.array([0, 4, 5, 7]), keys.astype(np.int32), np.zeros(7, np.int64), values)
+    neighbours = Neighbours.of(hits, 10, 21)
+    drawn = neighbours.draw(4_000, np.random.default_rng(0))
+    assert set(drawn[0]) == {0, 3} and set(drawn[1]) == {-1} and set(drawn[2]) == {9}
+    assert (drawn[0] == 3).mean() == pytest.approx(0.75, abs=tolerance)
+    chances = neighbours.chances(np.log1p([[1.0, 3.0, 0.0], [0.0, 0.0, 0.0], [2.0, 0.0, 0.0]]).astype(np.float32))
+    np.testing.assert_allclose(chances, [[0.25, 0.75, 0], [0, 0, 0], [1, 0, 0]], atol=1e-6)

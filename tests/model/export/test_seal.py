@@ -60,7 +60,7 @@ def test_a_bundle_holds_what_the_run_learned(tiny_run, exported, tolerance=1e-5)
     assert not manifest.calibrated
     vectors = torch.from_numpy(tiny_run.reader.all_items()[content.tree.rows])
     assert np.allclose(content.embeddings[-1], FoldedNetwork(tiny_run.model).item_part(vectors).numpy(), atol=tolerance)
-    histories = Clicks.of(data.train, 60).histories(np.arange(60), data.spec.history_length)
+    histories = Clicks.of(data.train, 60).histories(np.arange(60))
     assert np.array_equal(content.users.history.values, histories.values)
     assert content.tree.digest == assemble(tiny_run).tree.digest  # beams recorded on the one are of use to the other
     # Items with the same codes lie under the same node.

@@ -22,6 +22,7 @@ def test_the_folded_form_scores_as_the_network_does(shape, tolerance=1e-5):
     with torch.no_grad():
         for parameter in network.parameters():  # away from ones, zeros and the start
             parameter.add_(torch.randn_like(parameter) * 0.1)
+        network.calibrate(torch.rand(30, len(feature_names(data.spec))) * 4 - 1)
         scorer = FoldedNetwork(network)
         user, items = torch.randn(1, config.user_embedding), torch.randn(50, config.item_embedding)
         interaction = torch.rand(50, len(feature_names(data.spec))) * 3

@@ -2,6 +2,7 @@
 
 import torch
 
+from index_store.features.interaction import feature_names
 from model.network.monn import MoNN, Scorer
 from tests.model.runs import STACK, TINY
 from tests.model.worlds import positives
@@ -18,7 +19,7 @@ def test_a_stack_adds_its_weighted_layers_and_the_intercept():
         network.weights.copy_(torch.tensor([[0.25], [2.0]]))
         network.intercept.fill_(-1.0)
         users, items = torch.randn(3, sum(network.user_widths)), torch.randn(5, network.item_width)
-        interaction = torch.rand(3, 5, 6)
+        interaction = torch.rand(3, 5, len(feature_names(positives().spec)))
         layers = [network.score(users, items, interaction, level=1), network.score(users, items, interaction)]
         assert torch.allclose(network.combine(layers), 0.25 * layers[0] + 2 * layers[1] - 1, atol=1e-6)
         shares = [Scorer(network, at)(users[:1], items, interaction[0]) for at in range(2)]
@@ -36,7 +37,7 @@ def test_every_parameter_is_dense_or_sparse_and_none_is_both():
 def test_an_auxiliary_head_scores_apart_from_the_main_one():
     torch.manual_seed(0)
     network = MoNN(positives().encoder, TINY.model, 2, auxiliary=True)
-    pair = torch.randn(1, 16), torch.randn(4, 16), torch.rand(1, 4, 6)
+    pair = torch.randn(1, 16), torch.randn(4, 16), torch.rand(1, 4, len(feature_names(positives().spec)))
     main, auxiliary = (network.score(*pair, auxiliary=which) for which in (False, True))
     assert main.shape == auxiliary.shape == (1, 4, 1)
     assert not torch.equal(main, auxiliary)

@@ -37,7 +37,7 @@ def spared_logits(trainer):
             own = np.flatnonzero(trainer.run.fold_of_user[spared.users] == fold)
             users = spared.users[own]
             before = None if data.spec.negatives == "sampled" else spared.timestamps[own]
-            batch = trainer.run.reader.users(data.users.take(users), known.histories(users, 50, before=before), index)
+            batch = trainer.run.reader.users(data.users.take(users), known.histories(users, before=before), index)
             rows = np.tile(np.arange(80), (len(own), 1))
             found[own] = trainer.run.reader.score_items(batch, rows, vectors[rows]).double()
     return found

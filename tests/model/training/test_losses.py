@@ -20,15 +20,24 @@ def test_sampled_loss_over_all_other_items_is_the_softmax(tolerance=1e-6):
     logits, target = torch.randn(4, 9), torch.tensor([3, 0, 8, 5])
     excluded = torch.zeros(4, 9, dtype=torch.bool)
     excluded[torch.arange(4), target] = True
-    loss = sampled_loss(logits[torch.arange(4), target][:, None], logits[..., None], torch.ones(4, 1),
+    loss = sampled_loss(logits[torch.arange(4), target][:, None, None], logits[..., None], torch.ones(4, 1, 1),
                         torch.zeros(4, 9), excluded, torch.ones(1))
     assert float(loss) == pytest.approx(float(torch.nn.functional.cross_entropy(logits, target)), abs=tolerance)
 
 
 def test_only_examples_with_the_label_count_for_a_task(tolerance=1e-6):
-    positive = torch.tensor([[1.0, 5.0], [2.0, 7.0]], dtype=torch.float64)
+    positive = torch.tensor([[[1.0, 5.0], [3.0, 9.0]], [[2.0, 7.0], [0.0, 0.0]]], dtype=torch.float64)
     nothing = torch.zeros(2, 1, dtype=torch.bool)
-    labels = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    labels = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[1.0, 1.0], [0.0, 0.0]]])
     loss = sampled_loss(positive, torch.zeros(2, 1, 2), labels, torch.zeros(2, 1), nothing, torch.tensor([1.0, 10.0]))
-    one = np.log1p(np.exp(-np.array([1.0, 2.0]))).mean() + 10 * np.log1p(np.exp(-7.0))
+    one = np.log1p(np.exp(-np.array([1.0, 3.0, 2.0]))).mean() + 10 * np.log1p(np.exp(-7.0))
     assert float(loss) == pytest.approx(one, abs=tolerance)
+
+
+def test_a_group_whose_candidates_are_all_excluded_has_no_loss_and_no_gradient():
+    positive = torch.zeros(1, 2, 1, requires_grad=True)
+    negative = torch.zeros(1, 3, 1, requires_grad=True)
+    loss = sampled_loss(positive, negative, torch.ones(1, 2, 1), torch.zeros(1, 3),
+                        torch.ones(1, 3, dtype=torch.bool), torch.ones(1))
+    loss.backward()
+    assert float(loss) == 0 and not positive.grad.any() and not negative.grad.any()

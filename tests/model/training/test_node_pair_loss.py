@@ -176,7 +176,7 @@ def test_recorded_beams_are_learned(tmp_path, run, log, interest):
     tree, users = before.tree.build(before.reader.all_items())[0], np.arange(40)
     nodes = [np.flatnonzero(tree.child_counts(2, np.arange(tree.size(2))) > 1)[:1] for _ in users]
     kept = (lists([[0]] * 40), lists(nodes), lists([tree.children(2, own) for own in nodes]))
-    beams = RecordedBeams(before.dataset.users.take(users), before.clicks.histories(users, 5), kept)
+    beams = RecordedBeams(before.dataset.users.take(users), before.clicks.histories(users), kept)
     write_beams(tmp_path / "beams.parquet", beams, "bundle", tree.digest)
     pairs = PairsConfig((1.0,), interest, (str(tmp_path / "beams.parquet"),))
     fine_tuned(run, log, tmp_path / "out", pairs)

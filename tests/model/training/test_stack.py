@@ -37,7 +37,7 @@ def ensemble_by_hand(run, user, row):
     """The intercept and over all layers weight x logit of the user with the item, or with the mean of its node."""
     model, reader, codes = run.model, run.reader, run.tree.codes
     one = np.array([user])
-    batch = reader.users(reader.dataset.users.take(one), run.clicks.histories(one, 50), run.key_index)
+    batch = reader.users(reader.dataset.users.take(one), run.clicks.histories(one), run.key_index)
     vectors, total = torch.from_numpy(reader.all_items()), float(model.intercept[0])
     for at in range(len(model.layers)):
         if at < len(model.ensemble):
@@ -92,7 +92,7 @@ def test_every_layer_is_trained_and_its_weight_fitted(tmp_path):
     after = weights_of(trainer.run)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     for name in ("layers.0.item_tower.layers.1.weight", "layers.0.user_tower.layers.1.weight",
-                 "layers.0.interaction_tower.layers.0.weight", "layers.1.item_tower.layers.1.weight", "weights"):
+                 "layers.0.interaction_tower.hidden.0.weight", "layers.1.item_tower.layers.1.weight", "weights"):
         assert name in moved
 
 

@@ -10,7 +10,7 @@ def test_scores_are_those_of_the_model(tiny_run, tolerance=1e-4):
     reader, users, rows = tiny_run.reader, np.array([3, 17]), np.tile(np.arange(80), (2, 1))
     found = ItemScores(reader, tiny_run.clicks, tiny_run.key_index)
     with torch.no_grad():
-        batch = reader.users(reader.dataset.users.take(users), tiny_run.clicks.histories(users, 50), tiny_run.key_index)
+        batch = reader.users(reader.dataset.users.take(users), tiny_run.clicks.histories(users), tiny_run.key_index)
         expected = reader.score_items(batch, rows, reader.items(rows))[..., 0].numpy()
     for user, scores in zip(users, expected, strict=True):
         assert np.allclose(found.of(int(user)), scores, atol=tolerance)

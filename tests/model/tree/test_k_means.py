@@ -59,7 +59,7 @@ def test_node_features_are_the_members_maximum_or_the_representatives_own():
     item_keys = ItemKeys.of(index.families, index.starts, fields)
     vectors = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
     tree = build_tree(learn_codes(vectors, (4, 3), seed=0), vectors)
-    hits = user_keys(index, data.spec, data.users.take(np.arange(9)), clicks.histories(np.arange(9), 50), fields)
+    hits = user_keys(index, data.spec, data.users.take(np.arange(9)), clicks.histories(np.arange(9)), fields)
     items = item_features(hits, item_keys, tree.rows, np.zeros(index.n_keys, np.int32))
     for level in (1, 2):
         offsets, size = tree.offsets[level - 1], tree.size(level)

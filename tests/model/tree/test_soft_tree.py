@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from index_store.features.interaction import feature_names
 from model.config import HillConfig
 from tests.model.runs import JOINT, trainer_of
 from tests.model.worlds import positives
@@ -18,7 +19,7 @@ def test_the_index_loss_reaches_the_item_tower_only_if_asked(tmp_path, gradient,
     trainer.learner.learn()
     tree, reader = trainer.learner.tree_reader(), trainer.run.reader
     rows = np.arange(12).reshape(4, 3)
-    users = reader.users(reader.dataset.users.take(np.arange(4)), trainer.run.clicks.histories(np.arange(4), 50),
+    users = reader.users(reader.dataset.users.take(np.arange(4)), trainer.run.clicks.histories(np.arange(4)),
                          trainer.run.key_index)
     logits = tree.score_holding(users, 1, rows, reader.items(rows.ravel()).reshape(4, 3, -1))
     logits.sum().backward()
@@ -36,8 +37,8 @@ def test_equal_mixtures_give_a_levels_offset_no_gradient(tmp_path, tolerance=1e-
     trainer.run.model.eval()
     trainer.learner.learn()
     tree = trainer.learner.tree_reader()
-    tree.features = lambda users, level, nodes: torch.zeros(*nodes.shape, trainer.run.model.layer(-1).interaction_tower
-                                                            .layers[0].in_features)
+    width = len(feature_names(trainer.run.dataset.spec))
+    tree.features = lambda users, level, nodes: torch.zeros(*nodes.shape, width)
     loss, _ = trainer.objective.loss(np.arange(16), trainer.folds[0], tree, 1.0, np.random.default_rng(0))
     loss.backward()
     assert trainer.run.model.level_offsets.grad.abs().max() < tolerance

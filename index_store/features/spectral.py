@@ -1,0 +1,186 @@
+"""Spectral towers: vectors of items in closed form, and the features of pairs that come of them.
+
+The vectors are the strongest singular vectors of the normalised clicks (`model.examples.spectral` fits them). A user's
+vector is the sum over the user's clicks, so every user with a history has one. Its inner product with an item's vector
+is a low-pass filter of the clicks, and the number of directions it counts says how smooth: pairs get the products of
+several ranks. Products of two users are not comparable, so each is also given relative to the mean product of the
+user's own items, which needs no pass over the catalogue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.features.ragged import Ragged
+
+RANKS = (32, 64, 128)
+"""Ranks of products besides the full one; those beyond the full rank repeat it."""
+
+SPECTRAL_FEATURES = (*(f"spectral.rank_{rank}" for rank in RANKS), "spectral.full", "spectral.weighted",
+                     "spectral.raw", "spectral.popularity", "spectral.history")
+"""Names of the features of a pair: products relative to the user's own items, by rank, in full, and with each direction
+weighted by its squared strength; the full product as it is; the item's clicks and the user's, as logarithms."""
+
+PRODUCTS = len(RANKS) + 3
+
+_ROWS, _GROUPS = 4096, 64
+"""Vectors, and groups of them, that are held as floats at a time."""
+
+
+@dataclass(frozen=True)
+class SpectralVectors:
+    """Vectors of N items or nodes, as bytes: the vector of n is `values[n] * steps[n]`.
+
+    Attributes:
+        values: (N, D) int8, strongest direction first.
+        steps: (N,) float32.
+        popularity: (N,) float32, log(1 + clicks); a node's is that of its most clicked member.
+    """
+
+    values: NDArray[np.int8]
+    steps: NDArray[np.float32]
+    popularity: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, vectors: NDArray[np.float32], popularity: NDArray[np.float32]) -> SpectralVectors:
+        """Rounds vectors (N, D), each by its own largest element."""
+        steps = (np.abs(vectors).max(axis=1, initial=0) / 127).astype(np.float32)
+        values = np.empty(vectors.shape, np.int8)
+        for first in range(0, len(vectors), _ROWS):
+            rows = slice(first, first + _ROWS)
+            values[rows] = np.rint(vectors[rows] / np.maximum(steps[rows, None], 1e-30))
+        return cls(values, steps, popularity)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: NDArray[np.integer]) -> SpectralVectors:
+        """The given rows (C,), in the given order."""
+        return SpectralVectors(self.values[rows], self.steps[rows], self.popularity[rows])
+
+    def means(self, order: NDArray[np.integer], starts: NDArray[np.integer]) -> SpectralVectors:
+        """The mean vectors of consecutive groups.
+
+        Args:
+            order: rows (N,) in the order in which the groups follow one another.
+            starts: (M,) first place of each group in the order; none is empty.
+        """
+        ends = np.append(starts[1:], len(order))
+        vectors, popularity = np.empty((len(starts), self.values.shape[1]), np.float32), self.popularity[order]
+        for first in range(0, len(starts), _GROUPS):
+            own = starts[first:first + _GROUPS]
+            rows = order[own[0]:ends[min(first + _GROUPS, len(starts)) - 1]]
+            sums = np.add.reduceat(self.values[rows] * self.steps[rows, None], own - own[0], axis=0)
+            vectors[first:first + _GROUPS] = sums / (ends - starts)[first:first + _GROUPS, None]
+        return SpectralVectors.of(vectors, np.maximum.reduceat(popularity, starts))
+
+
+@dataclass(frozen=True)
+class SpectralQueries:
+    """The vectors of B users.
+
+    Attributes:
+        sums: (B, D) float32, over the vectors of the user's items.
+        weighted: (B, D) float32, the same with each direction weighted by its squared strength.
+        scales: (B, PRODUCTS) float32 factors of the products.
+        history: (B,) float32, log(1 + clicks).
+    """
+
+    sums: NDArray[np.float32]
+    weighted: NDArray[np.float32]
+    scales: NDArray[np.float32]
+    history: NDArray[np.float32]
+
+    def features(self, vectors: SpectralVectors, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Features of B users with items or nodes.
+
+        Args:
+            vectors: of all items, or of all nodes of a level.
+            rows: (C,) the same for all users, or (B, C) each user's own.
+
+        Returns:
+            (B, C, len(SPECTRAL_FEATURES)) float32.
+        """
+        users = len(self.sums)
+        features = np.empty((users, rows.shape[-1], len(SPECTRAL_FEATURES)), np.float32)
+        shared = vectors.values.take(rows, axis=0).astype(np.float32) if rows.ndim == 1 else None
+        for user in range(users):
+            values = vectors.values.take(rows[user], axis=0).astype(np.float32) if shared is None else shared
+            self._multiply(user, values, features[user])
+        products = features[:, :, :PRODUCTS]
+        products *= vectors.steps[rows][..., None]
+        products *= self.scales[:, None]
+        np.maximum(products, 0, out=products)
+        relative, raw = products[:, :, :-1], products[:, :, -1]
+        relative *= 10
+        np.log1p(relative, out=relative)
+        raw += 0.01
+        np.log(raw, out=raw)
+        features[:, :, PRODUCTS] = vectors.popularity[rows]
+        features[:, :, PRODUCTS + 1] = self.history[:, None]
+        return features
+
+    def _multiply(self, user: int, values: NDArray[np.float32], products: NDArray[np.float32]) -> None:
+        """Products of a user with vectors (C, D), rank by rank, into the columns of `products` (C, ...).
+
+        Each direction is multiplied twice, however many ranks there are: a rank adds to the one below it.
+        """
+        sums, first = self.sums[user], 0
+        for place, rank in enumerate((*RANKS, len(sums))):
+            rank = min(rank, len(sums))
+            np.matmul(values[:, first:rank], sums[first:rank], out=products[:, place])
+            if place:
+                products[:, place] += products[:, place - 1]
+            first = rank
+        np.matmul(values, self.weighted[user], out=products[:, PRODUCTS - 2])
+        products[:, PRODUCTS - 1] = products[:, len(RANKS)]
+
+
+@dataclass(frozen=True)
+class SpectralTowers:
+    """Both towers of a catalogue: the items' vectors, and how a history becomes a user's.
+
+    Attributes:
+        items: vectors of the items, at their rows, or in the order of `places`.
+        discounts: (n_items,) float32 in the same order: weight of an item's bytes in a user's vector.
+        strengths: (D,) float32 singular values of the directions.
+        places: (n_items,) place of each item row in `items`; None where they are at their rows.
+    """
+
+    items: SpectralVectors
+    discounts: NDArray[np.float32]
+    strengths: NDArray[np.float32]
+    places: NDArray[np.integer] | None = None
+
+    def ordered(self, rows: NDArray[np.integer], places: NDArray[np.integer]) -> SpectralTowers:
+        """The towers with the items in the order of `rows` (n_items,), given the place of each row in it."""
+        return SpectralTowers(self.items.take(rows), self.discounts[rows], self.strengths, places)
+
+    def queries(self, history: Ragged) -> SpectralQueries:
+        """The users with histories of B rows of item rows; without one, all products are zero."""
+        values, lengths = self.items.values, history.lengths
+        rows = history.values if self.places is None else self.places.take(history.values)
+        weighted = values.take(rows, axis=0) * self.discounts.take(rows)[:, None]
+        filled = np.flatnonzero(lengths)
+        sums = np.zeros((len(lengths), values.shape[1]), np.float32)
+        if len(filled):
+            sums[filled] = np.add.reduceat(weighted, history.indptr.take(filled), axis=0)
+        weighted = sums * self.strengths**2
+        return SpectralQueries(sums, weighted, self._scales(sums, weighted, lengths),
+                               np.log1p(lengths).astype(np.float32))
+
+    def _scales(self, sums: NDArray[np.float32], weighted: NDArray[np.float32],
+                lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(B, PRODUCTS): what makes products relative to the mean product of the user's own items, squares / clicks.
+
+        The plain product is relative to the mean product of an item with itself, over the catalogue.
+        """
+        rank, squares = sums.shape[1], np.cumsum(sums * sums, axis=1)
+        own = [squares[:, min(cut, rank) - 1] for cut in (*RANKS, rank)] + [(weighted * sums).sum(axis=1)]
+        of_own = np.stack(own, axis=1)
+        relative = lengths[:, None] / np.maximum(of_own, 1e-20) * (of_own > 1e-20)
+        plain = np.full((len(lengths), 1), len(self.items) / rank)
+        return np.concatenate([relative, plain], axis=1).astype(np.float32)
