@@ -141,4 +141,12 @@ class TowerScorer:
         else:
             features = node_features(query.hits, self.item_keys.families, self.postings[level - 1], len(embeddings),
                                      nodes, self._slots.zeros)
-        return embeddings.take(nodes, axis=0), features[0]
+        return _rows(embeddings, nodes), features[0]
+
+
+def _rows(embeddings: Storage, nodes: NDArray[np.int64]) -> Storage:
+    """Rows of nodes (C,); where these are consecutive, as in an exhaustive search, without a copy."""
+    if len(nodes) and nodes[-1] - nodes[0] == len(nodes) - 1 and (nodes[1:] > nodes[:-1]).all():
+        rows: Storage = embeddings[nodes[0]:nodes[-1] + 1]
+        return rows
+    return embeddings.take(nodes, axis=0)
