@@ -47,6 +47,16 @@ def test_impressions_add_the_constant_and_the_regression_by_task():
     assert set(table["logistic regression"]["settings"]["penalty"]) == {"click", "purchase"}
 
 
+def test_a_regression_that_cannot_be_fitted_is_skipped_with_the_reason(monkeypatch):
+    data = impressions()
+    data = replace(data, test=data.train)
+    one = replace(data, train=data.train.where(np.arange(len(data.train)) == 0))
+    assert table_of(one)["logistic regression"] == {
+        "skipped": "a train log of 1 impressions leaves none to choose the penalty on"}
+    monkeypatch.setattr(module, "REGRESSION_RATE", 1e-3)
+    assert "of the time for baselines are left" in table_of(data, seconds=60.0)["logistic regression"]["skipped"]
+
+
 def test_a_table_is_kept_and_used_for_the_same_question_alone(tmp_path, monkeypatch):
     data, cache = positives(), Cache(tmp_path / FILE)
     first = table_of(data, cache=cache)
