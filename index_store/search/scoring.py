@@ -148,4 +148,12 @@ class TowerScorer:
                                      nodes, self._slots.zeros)
         if query.spectral is not None:
             features = np.concatenate([features, query.spectral.features(self.spectral[level - 1], nodes)], axis=2)
-        return embeddings.take(nodes, axis=0), features[0]
+        return _rows(embeddings, nodes), features[0]
+
+
+def _rows(embeddings: Storage, nodes: NDArray[np.int64]) -> Storage:
+    """Rows of nodes (C,); where these are consecutive, as in an exhaustive search, without a copy."""
+    if len(nodes) and nodes[-1] - nodes[0] == len(nodes) - 1 and (nodes[1:] > nodes[:-1]).all():
+        rows: Storage = embeddings[nodes[0]:nodes[-1] + 1]
+        return rows
+    return embeddings.take(nodes, axis=0)

@@ -147,7 +147,8 @@ def _steps(folder: Path, source: Source, size: WorldSize, over_arch: str) -> lis
                  lambda: ["data", source.name, "--out", str(table), *origin]),
             Step("model and tree", run, _FINISHED, training),
             Step("bundle", bundle, MANIFEST,
-                 lambda: ["export", "--run", str(run), "--out", str(bundle), "--users", str(size.quality_users)])]
+                 lambda: ["export", "--run", str(run), "--out", str(bundle), "--users", str(size.quality_users),
+                          "--baselines", "none"])]  # they take as long as the training
 
 
 def run_step(children: Children, title: str, arguments: list[str]) -> StepCost:

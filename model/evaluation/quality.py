@@ -12,9 +12,10 @@ from tqdm import tqdm
 
 from index_store.features.ragged import Ragged
 from model.data.load import Events
+from model.data.recall_queries import RecallQueries
 from model.data.tables import BASELINE, TRUTH
 from model.evaluation.ebr import embedding_retrieval
-from model.evaluation.recall import RecallQueries, recall
+from model.evaluation.recall import recall
 from model.examples.clicks import Clicks
 from model.sources.truth import TrueWorld
 from model.training.normalized_entropy import impression_ne, sampled_ne
@@ -33,8 +34,9 @@ def quality(run: Run, users: int) -> dict[str, Any]:
         users: test users to ask for recall; 0 = all.
 
     Returns:
-        Recall of the exhaustive search, and by task NE (impressions) or sampled NE (positives); recall and cost of the
-        two towers behind a FAISS index, if it is they that rank. A figure that the test events do not define is None.
+        Recall of the exhaustive search with its standard error, and by task NE (impressions) or sampled NE (positives);
+        recall and cost of the two towers behind a FAISS index, if it is they that rank; `reference`, the figures that a
+        source wrote for its log. A figure that the test events do not define is None.
     """
     test = run.dataset.test
     if test is None or not len(test.users):
@@ -68,7 +70,7 @@ def _measured(run: Run, test: Events, users: int) -> dict[str, Any]:
         result["sampled_ne"] = defined("sampled_ne", found, tasks, test)
     data = run.data
     if (data / BASELINE).exists():
-        result["baselines"] = json.loads((data / BASELINE).read_bytes())
+        result["reference"] = json.loads((data / BASELINE).read_bytes())
     if (data / TRUTH).is_dir() and not run.config.holdout:
         result |= against_truth(run, TrueWorld.open(data), test)
     return result

@@ -13,8 +13,8 @@ from typing import Any
 
 from model.config import SIZES, MoNNConfig
 from model.data.load import load_dataset
+from model.data.recall_queries import RecallQueries
 from model.evaluation.quality import quality
-from model.evaluation.recall import RecallQueries
 from model.evaluation.served_quality import served_quality
 from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report

@@ -46,7 +46,7 @@ class ItemScores:
         self._scorer = TowerScorer(tree, layers if ensemble else layers[-1:], ensemble,
                                    [part.cpu().numpy() for part in parts], postings,
                                    reader.keys_of_row.take(tree.rows), index.n_keys, self._vectors(tree))
-        self._positions = tree.position_of_row.astype(np.int64)
+        self._positions = np.arange(len(items))
 
     def _vectors(self, tree: Tree) -> list[SpectralVectors]:
         """Spectral vectors of each level of the tree, the items last."""
@@ -62,7 +62,11 @@ class ItemScores:
             batch = reader.users(reader.dataset.users.take(one),
                                  self._clicks.histories(one), self._index)
             query = UserQuery(self._folded.user_part(batch.embeddings).cpu().numpy(), batch.hits, batch.spectral)
-            return self._scorer.score(query, self._scorer.tree.depth, self._positions)[:, 0]
+            # By position, so that no block of item parts has to be gathered.
+            scores = self._scorer.score(query, self._scorer.tree.depth, self._positions)[:, 0]
+        by_row = np.empty_like(scores)
+        by_row[self._scorer.tree.rows] = scores
+        return by_row
 
     def each(self, users: Sequence[int] | NDArray[np.integer], take: Callable[[int, NDArray[np.float32]], None],
              what: str) -> None:

@@ -36,6 +36,12 @@ def test_shared_code_needs_numpy_only_when_imported():
     assert foreign <= {"index_store", "numpy"}
 
 
+@pytest.mark.parametrize("wing", ["data", "baselines"])
+def test_data_and_baselines_never_load_torch_when_imported(wing):
+    pytest.importorskip("scipy", reason="the offline job needs scipy, which is not installed here")
+    assert "torch" not in loaded_by(f"model/{wing}")
+
+
 def test_offline_job_never_loads_the_web_framework_when_imported():
     pytest.importorskip("torch", reason="the offline job needs torch, which is not installed here")
     assert not loaded_by("model") & {"fastapi", "starlette", "uvicorn", "redis", "prometheus_client", "service"}

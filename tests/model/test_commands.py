@@ -1,10 +1,10 @@
-"""The command `train`: the settings that its flags make, and what is refused before any work."""
+"""The commands: the settings that their flags make, and what is refused before any work."""
 
 import argparse
 
 import pytest
 
-from model.commands import _settings, add_train_arguments
+from model.commands import _settings, add_evaluate_arguments, add_train_arguments
 from model.config import ConfigError
 
 
@@ -34,3 +34,20 @@ def test_a_run_starts_from_another_with_its_shape_and_its_tree(tiny_run, tmp_pat
 def test_flags_that_lack_another_are_refused(tmp_path, words, said):
     with pytest.raises(ConfigError, match=said):
         settings("--out", tmp_path, *words)
+
+
+@pytest.mark.parametrize(("words", "users"), [([], 2000), (["--users", "all"], 0), (["--users", "0"], 0),
+                                              (["--users", "7"], 7)])
+def test_users_to_ask_are_a_number_or_all(words, users):
+    parser = argparse.ArgumentParser()
+    add_evaluate_arguments(parser)
+    assert parser.parse_args(["--run", "r", *words]).users == users
+
+
+@pytest.mark.parametrize("text", ["-1", "some"])
+def test_another_number_of_users_is_a_usage_error(text, capsys):
+    parser = argparse.ArgumentParser()
+    add_evaluate_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--run", "r", f"--users={text}"])
+    assert f"{text} is no number of users; give one of at least 1, or all" in capsys.readouterr().err

@@ -58,3 +58,14 @@ def test_a_layer_is_asked_once_a_node_however_often_its_items_are():
 @pytest.mark.parametrize(("level", "layer"), [(1, 0), (2, 0), (3, 1), (4, 2), (5, 2)])
 def test_a_layer_steers_the_levels_between_the_one_above_and_its_own(level, layer):
     assert layer_of_level((2, 3), level) == layer
+
+
+@given(stacks())
+def test_consecutive_nodes_are_read_in_place_and_others_row_by_row(drawn):
+    stack, _, _ = drawn
+    scorer, nodes = stack.scorer(), np.arange(stack.tree.n_items)
+    embeddings = scorer.embeddings[-1]
+    for chosen in (nodes, nodes[1:], nodes[::-1], nodes[::2], np.roll(nodes, 1), nodes[:0]):
+        items, _ = scorer.gather(query(), stack.tree.depth, chosen)
+        np.testing.assert_array_equal(items, embeddings[chosen])
+    assert np.shares_memory(scorer.gather(query(), stack.tree.depth, nodes)[0], embeddings)

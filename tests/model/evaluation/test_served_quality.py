@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from index_store.bundle.bundle import Bundle
-from model.evaluation.recall import RecallQueries, recall
+from model.data.recall_queries import RecallQueries
+from model.evaluation.recall import recall
 from model.evaluation.served_quality import flops_per_pair, served_quality
 from model.export.seal import export
 from tests.model.worlds import lists

@@ -41,10 +41,14 @@ def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
     command("model", "data", "synthetic", "--ads", 300, "--users", 200, "--events", 4000, "--out", data)
     command("model", "train", "--data", data, "--out", run, "--epochs", 1, "--rounds", 1, "--branching", "4x5")
     command("model", "export", "--run", run, "--out", out)
+    sealed = Bundle.open(out).files.json("evaluation.json")
     assert "is sound" in command("index_store", "verify", out)
     assert command("service", out, "--check").count("ok") >= 10
     quality = json.loads(command("model", "evaluate", "--run", run).splitlines()[-1])
     assert set(quality["ne"]) == {"click", "conversion"}
+    assert {name for name in quality["baselines"] if "skipped" not in quality["baselines"][name]} == {
+        "popularity", "item cosine", "constant", "logistic regression", "iALS", "EASE", "two towers"}
+    assert sealed["baselines"] == quality["baselines"]  # kept, with the seconds that they took
     report = json.loads(command("loadtest", "bench", "--bundle", out, "--data", data, "--queries", 20).splitlines()[-1])
     check_bench(report, quality)
     assert "already exists" in command("model", "export", "--run", run, "--out", out, code=1)

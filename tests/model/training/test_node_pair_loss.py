@@ -194,7 +194,7 @@ def test_the_command_takes_data_and_settings_of_the_run(tmp_path, log):
     assert (after.seed, after.holdout, after.batch_users, after.epochs) == (3, 0.1, 64, 0)
     assert after.learning_rate == pytest.approx(0.1 * before.learning_rate)
     assert after.pairs == PAIRS
-    model("export", "--run", tmp_path / "b", "--out", tmp_path / "bundle")
+    model("export", "--run", tmp_path / "b", "--out", tmp_path / "bundle", "--baselines", "none")
     assert command("service", tmp_path / "bundle", "--check").count("ok") >= 10
     again = ("train", "--out", tmp_path / "c", "--data", log)
     assert "--control is a flag of test-time training" in model(*again, "--control", "real", code=1)

@@ -116,7 +116,7 @@ def test_an_export_follows_a_warm_start(tmp_path, log):
     model("train", "--data", log, "--out", tmp_path / "a", "--tree", "joint", "--rounds", 1, *shape)
     model("train", "--data", log, "--out", tmp_path / "b", "--from", tmp_path / "a", "--rounds", 1,
             "--batch-users", 64)
-    model("export", "--run", tmp_path / "b", "--out", tmp_path / "bundle")
+    model("export", "--run", tmp_path / "b", "--out", tmp_path / "bundle", "--baselines", "none")
     assert command("service", tmp_path / "bundle", "--check").count("ok") >= 10
     report = json.loads(model("evaluate", "--run", tmp_path / "b", "--trees").splitlines()[-1])
     assert set(report) == {"joint", "k-means on score profiles", "k-means on item embeddings"}

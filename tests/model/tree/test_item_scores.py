@@ -22,3 +22,12 @@ def test_every_user_is_scored_once_whichever_thread_does_it(tiny_run):
     scores.each(users, lambda place, own: seen.setdefault(place, own), "test")
     assert sorted(seen) == [0, 1, 2]
     assert np.array_equal(seen[2], scores.of(9))
+
+
+def test_scores_are_by_item_row_whatever_the_order_of_the_tree(tiny_run, tolerance=1e-5):
+    reader, nodes = tiny_run.reader, tiny_run.nodes()
+    alone = ItemScores(reader, tiny_run.clicks, tiny_run.key_index).of(5)
+    assert not np.array_equal(nodes.tree.rows, np.arange(80))
+    with reader.using_nodes(nodes):  # a model without a stack scores an item alike
+        within = ItemScores(reader, tiny_run.clicks, tiny_run.key_index).of(5)
+    np.testing.assert_allclose(within, alone, atol=tolerance)

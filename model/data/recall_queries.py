@@ -1,0 +1,81 @@
+"""Recall queries: the users to ask, the ads to find for each, and the share of them among the best of any scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.features.ragged import Ragged
+from index_store.search.ranking import best
+from model.data.load import Events
+from model.data.retrieval_targets import retrieval_targets
+
+
+@dataclass(frozen=True)
+class RecallQueries:
+    """Queries with known answers, one per user.
+
+    Attributes:
+        users: (N,) rows, in random order.
+        targets: N lists of item rows to find, none empty and none masked.
+        masked: N lists of item rows that must not be returned: the positives of the train events.
+    """
+
+    users: NDArray[np.integer]
+    targets: Ragged
+    masked: Ragged
+
+    @classmethod
+    def draw(cls, train: Events, test: Events, users: int, most: int, seed: int) -> RecallQueries:
+        """Draws users who have targets.
+
+        Args:
+            train, test: events, judged by the first task.
+            users: of the data folder.
+            most: users to draw, 0 = all that have a target.
+            seed: of the draw.
+        """
+        targets, masked = retrieval_targets(train, test, users)
+        drawn = np.random.default_rng([seed, 8]).permutation(np.flatnonzero(targets.lengths))
+        drawn = drawn[:most] if most else drawn
+        return cls(drawn, targets.take(drawn), masked.take(drawn))
+
+    def recall_of(self, found: Sequence[NDArray[np.integer]]) -> float | None:
+        """Mean share of the targets among the items found for the first users; None without users."""
+        return float(np.mean([np.isin(self.targets.row(place), own).mean() for place, own in enumerate(found)])
+                     ) if len(found) else None
+
+    def shares(self, place: int, scores: NDArray[np.float32], at: Sequence[int]) -> list[float]:
+        """Share of a user's targets among the K best items by any scores, for each cut-off K.
+
+        Args:
+            place: of the user.
+            scores: (I,) float32 by item row; those of masked items are overwritten.
+            at: cut-offs K. Ties go to the lower row.
+        """
+        scores[self.masked.row(place)] = -np.inf
+        top = best(scores, np.arange(len(scores)), max(at))
+        top = top[scores[top] > -np.inf]  # where fewer than K others are left, `best` fills up with masked ones
+        top = top[np.lexsort((top, -scores[top]))]
+        return [float(np.isin(self.targets.row(place), top[:k]).mean()) for k in at]
+
+
+def mean_shares(shares: NDArray[np.float64], at: Sequence[int]) -> dict[str, float | None]:
+    """Recall and its standard error over users.
+
+    Args:
+        shares: (N, cut-offs) of each user.
+        at: cut-offs K.
+
+    Returns:
+        `recall@K` and `se_recall@K`; None without users, the error with a single one too. The error's name does not
+        begin with `recall`, since programs read whatever does as a measure of quality.
+    """
+    found: dict[str, float | None] = {}
+    for k, column in zip(at, shares.T, strict=True):
+        found[f"recall@{k}"] = float(column.mean()) if len(column) else None
+        found[f"se_recall@{k}"] = float(column.std(ddof=1) / np.sqrt(len(column))) if len(column) > 1 else None
+    return found
