@@ -25,8 +25,8 @@ help:  ## this list
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check '$(TORCH)'
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[train,serve,load,dev]'
+	$(RUN) -m pip install --quiet --no-compile --disable-pip-version-check '$(TORCH)' uv
+	$(VENV)/bin/uv pip install --quiet --python $(RUN) --editable '.[train,serve,load,dev]'
 	touch $@
 
 setup: $(VENV)/installed  ## the environment in .venv, with all extras
