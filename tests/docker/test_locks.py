@@ -55,9 +55,9 @@ def test_lock_is_complete_and_its_hashes_are_of_the_index_when_it_is_resolved(lo
     """
     wanted, found = tmp_path / "wanted.in", tmp_path / "found.txt"
     wanted.write_text("".join(f"{name}=={version}\n" for name, version in pins(lock).items()))
-    resolve = [find_uv_bin(), "pip", "compile", "--quiet", "--generate-hashes", "--no-annotate", "--only-binary", ":all:",
-               "--python-version", "3.11", "--python-platform", "linux", "--excludes", str(LOCKS / "excludes.in"),
-               str(wanted), "--output-file", str(found)]
+    resolve = [find_uv_bin(), "pip", "compile", "--quiet", "--generate-hashes", "--no-annotate",
+               "--only-binary", ":all:", "--python-version", "3.11", "--python-platform", "linux",
+               "--excludes", str(LOCKS / "excludes.in"), str(wanted), "--output-file", str(found)]
     done = subprocess.run(resolve, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stderr[-2000:]}\nrun `make lock`"
     locked, there = (read_pins(path) for path in (LOCKS / f"{lock}.txt", found))
