@@ -17,6 +17,9 @@ DURATION ?= 1m
 P99_MS ?= 100
 ERROR_SHARE ?= 0.001
 
+# Hundreds of processes import torch or the service: they share byte code, whatever the caller's Python does.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo load test lint promtool lock up down long lab chaos soak clean
 
@@ -27,6 +30,7 @@ $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --no-compile --disable-pip-version-check '$(TORCH)' uv
 	$(VENV)/bin/uv pip install --quiet --python $(RUN) --editable '.[train,serve,load,dev]'
+	$(RUN) -c 'import onnxscript, torch._dynamo'# byte code of what is used, a tenth of the files
 	touch $@
 
 setup: $(VENV)/installed  ## the environment in .venv, with all extras
