@@ -17,6 +17,9 @@ DURATION ?= 1m
 P99_MS ?= 100
 ERROR_SHARE ?= 0.001
 
+# Hundreds of processes import torch or the service: they share byte code, whatever the caller's Python does.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo load test lint promtool lock up down long lab chaos soak clean
 
@@ -25,8 +28,10 @@ help:  ## this list
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check '$(TORCH)'
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[train,serve,load,dev]'
+	$(RUN) -m pip install --quiet --no-compile --disable-pip-version-check '$(TORCH)' uv
+	$(VENV)/bin/uv pip install --quiet --python $(RUN) --editable '.[train,serve,load,dev]' || \
+		$(RUN) -m pip install --quiet --editable '.[train,serve,load,dev]'# if only pip knows of a mirror
+	$(RUN) -c 'import onnxscript, torch._dynamo'# byte code of what is used, a tenth of the files
 	touch $@
 
 setup: $(VENV)/installed  ## the environment in .venv, with all extras
@@ -39,12 +44,13 @@ load: setup  ## users who ask HOST for RATE answers a second; fails over P99_MS 
 	$(VENV)/bin/locust -f loadtest/http/locustfile.py --headless --only-summary --host $(HOST) --bundle $(BUNDLE) \
 		-u $(RATE) -r $(RATE) -t $(DURATION) --p99-ms $(P99_MS) --error-share $(ERROR_SHARE) --html build/load.html
 
-test: lint promtool  ## everything that must hold: lint, types, tests on two cores
+test: setup  ## everything that must hold: lint, types, tests on two cores
+	$(MAKE) --no-print-directory --jobs 2 lint promtool
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## ruff and mypy
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --num-workers 2
 
 promtool: $(VENV)/bin/promtool
 

@@ -6,11 +6,26 @@ import sys
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # so that tests can import each other as `tests.…`
 
 from loadtest.processes.redis_server import RedisServer
 from tests.tiny_bundle import write_tiny_bundle
+
+ONE_WORLD = ("tests/loadtest/bench/", "tests/loadtest/demo/", "tests/loadtest/growth/")
+"""Folders whose tests read the world of the fixture `grown`, which takes half a minute to make."""
+
+
+class _ByFileOrWorld(LoadFileScheduling):
+    """As `--dist loadfile`, but one process gets all of ONE_WORLD, so that the world is made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "one world" if nodeid.startswith(ONE_WORLD) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return _ByFileOrWorld(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -205,7 +205,7 @@ def best(scores: NDArray[np.float32], nodes: NDArray[np.int64], k: int,
         return found
     if len(found) < k:  # NaN sorts as the largest
         return best(np.where(np.isnan(scores), np.float32(-np.inf), scores), nodes, k, row_of)
-    equal = found[scores[found] == threshold]
-    names = nodes[equal] if row_of is None else row_of[nodes[equal]]
+    equal = (scores[found] == threshold).nonzero()[0]
+    names = nodes[found[equal]] if row_of is None else row_of[nodes[found[equal]]]
     spare = equal[np.argsort(names)[k - len(found):]]
-    return np.setdiff1d(found, spare, assume_unique=True)
+    return np.delete(found, spare)

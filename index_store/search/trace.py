@@ -76,8 +76,9 @@ class SearchLog:
             kept: (K,) indices into them.
         """
         if self.trace:
-            order = np.argsort(nodes)
-            self.steps.append(Step(level, nodes[order], scores[order], np.isin(order, kept)))
+            order, chosen = np.argsort(nodes), np.zeros(len(nodes), np.bool_)
+            chosen[kept] = True
+            self.steps.append(Step(level, nodes[order], scores[order], chosen[order]))
 
 
 def kept_nodes(tree: Tree, steps: Sequence[Step]) -> tuple[Ragged, ...]:

@@ -172,7 +172,8 @@ def _measure(tree: Tree, users: Sequence[ScoredUser], widths: tuple[int, ...]) -
     for user in users:
         found = BeamSearch(tree, user).search(None, top_k=TOP_K, beam_width=widths, eligible=user.eligible, trace=True,
                                               task_weights=np.ones(1, np.float32))
-        reached = found.steps[-1].nodes
-        kept.append(np.isin(user.truth, reached, assume_unique=True).mean() if len(user.truth) else 1.0)
+        reached = np.zeros(tree.n_items, np.bool_)
+        reached[found.steps[-1].nodes] = True
+        kept.append(reached[user.truth].mean() if len(user.truth) else 1.0)
         pairs.append(found.pairs_scored)
     return BeamPoint(widths, float(np.mean(kept)), float(np.mean(pairs)))

@@ -2,12 +2,12 @@
 
 import re
 import subprocess
-import sys
 import tomllib
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from uv import find_uv_bin
 
 from tests.paths import ROOT
 
@@ -15,16 +15,21 @@ LOCKS = ROOT / "docker" / "requirements"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = {"serve": ["serve"], "serve-beams": ["serve", "beams"], "train": ["train"], "load": ["load"]}
 """Lock -> the extras that it pins."""
-PIN = re.compile(r"([a-z0-9-]+)==(\S+) (--hash=sha256:[0-9a-f]{64} ?)+")
+PIN = re.compile(r"([a-z0-9-]+)==(\S+) ((?:--hash=sha256:[0-9a-f]{64} ?)+)")
 
 
-def pins(name):
-    """Package -> version; a line that is no pin with hashes fails."""
-    lines = re.sub(r" *\\\n *", " ", (LOCKS / f"{name}.txt").read_text()).splitlines()
+def read_pins(path):
+    """Package -> version and set of hashes; a line that is no pin with hashes fails."""
+    lines = re.sub(r" *\\\n *", " ", path.read_text()).splitlines()
     matches = [PIN.fullmatch(line) for line in lines if line[0] != "#"]
     assert matches
-    assert all(matches), name
-    return {match[1]: match[2] for match in matches}
+    assert all(matches), path
+    return {match[1]: (match[2], set(match[3].split())) for match in matches}
+
+
+def pins(lock):
+    """Package -> version."""
+    return {name: version for name, (version, _) in read_pins(LOCKS / f"{lock}.txt").items()}
 
 
 @pytest.mark.parametrize(("name", "extras"), EXTRAS.items())
@@ -43,15 +48,22 @@ def test_lock_of_the_service_excludes_torch(lock):
 
 
 @pytest.mark.parametrize("lock", ["build", *EXTRAS])
-def test_lock_is_complete_when_pip_resolves_it(lock):
-    """A dependency without a pin, or a version that another package refuses, fails here as it would in the image.
+def test_lock_is_complete_and_its_hashes_are_of_the_index_when_it_is_resolved(lock, tmp_path):
+    """A dependency without a pin, a version that another package refuses, or a wrong hash fails here before the image.
 
-    Takes some seconds a lock, and the network; pip has cached most of the files when it made the environment.
+    Takes a second a lock, and the network. The index may have got more files of a version since.
     """
-    resolve = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--require-hashes",
-               "--only-binary", ":all:", "-r", str(LOCKS / f"{lock}.txt")]
+    wanted, found = tmp_path / "wanted.in", tmp_path / "found.txt"
+    wanted.write_text("".join(f"{name}=={version}\n" for name, version in pins(lock).items()))
+    resolve = [find_uv_bin(), "pip", "compile", "--quiet", "--generate-hashes", "--no-annotate",
+               "--only-binary", ":all:", "--python-version", "3.11", "--python-platform", "linux",
+               "--excludes", str(LOCKS / "excludes.in"), str(wanted), "--output-file", str(found)]
     done = subprocess.run(resolve, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stderr[-2000:]}\nrun `make lock`"
+    locked, there = (read_pins(path) for path in (LOCKS / f"{lock}.txt", found))
+    assert {name: version for name, (version, _) in there.items()} == pins(lock), "run `make lock`"
+    strange = [name for name, (_, hashes) in locked.items() if not hashes <= there[name][1]]
+    assert not strange, f"{strange}; run `make lock`"
 
 
 def test_serving_brings_no_pyarrow_unless_beams_are_recorded():

@@ -13,7 +13,7 @@ from model.examples.clicks import Clicks
 from model.export.golden import ParityError
 from model.export.seal import assemble, export
 from model.network.folding import FoldedNetwork
-from tests.model.commands import command
+from tests.model.commands import command, model
 from tests.model.runs import run_of
 
 
@@ -38,21 +38,21 @@ def check_bench(report, quality):
 
 def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
     data, run, out = tmp_path / "data", tmp_path / "run", tmp_path / "bundle"
-    command("model", "data", "synthetic", "--ads", 300, "--users", 200, "--events", 4000, "--out", data)
-    command("model", "train", "--data", data, "--out", run, "--epochs", 1, "--rounds", 1, "--branching", "4x5")
-    command("model", "export", "--run", run, "--out", out)
+    model("data", "synthetic", "--ads", 300, "--users", 200, "--events", 4000, "--out", data)
+    model("train", "--data", data, "--out", run, "--epochs", 1, "--rounds", 1, "--branching", "4x5")
+    model("export", "--run", run, "--out", out)
     sealed = Bundle.open(out).files.json("evaluation.json")
     assert "is sound" in command("index_store", "verify", out)
     assert command("service", out, "--check").count("ok") >= 10
-    quality = json.loads(command("model", "evaluate", "--run", run).splitlines()[-1])
+    quality = json.loads(model("evaluate", "--run", run).splitlines()[-1])
     assert set(quality["ne"]) == {"click", "conversion"}
     assert {name for name in quality["baselines"] if "skipped" not in quality["baselines"][name]} == {
         "popularity", "item cosine", "constant", "logistic regression", "iALS", "EASE", "two towers"}
     assert sealed["baselines"] == quality["baselines"]  # kept, with the seconds that they took
     report = json.loads(command("loadtest", "bench", "--bundle", out, "--data", data, "--queries", 20).splitlines()[-1])
     check_bench(report, quality)
-    assert "already exists" in command("model", "export", "--run", run, "--out", out, code=1)
-    assert "already holds a run" in command("model", "train", "--data", data, "--out", run, code=1)
+    assert "already exists" in model("export", "--run", run, "--out", out, code=1)
+    assert "already holds a run" in model("train", "--data", data, "--out", run, code=1)
 
 
 def test_a_bundle_holds_what_the_run_learned(tiny_run, exported, tolerance=1e-5):
