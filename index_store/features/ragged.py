@@ -84,17 +84,6 @@ class Ragged:
         kept = np.minimum(lengths, length)
         return Ragged.of_lengths(kept, self.values[expand_ranges(self.indptr[:-1], kept)])
 
-    def without(self, dropped: Ragged) -> Ragged:
-        """The rows without the values in the same rows of another one."""
-        rows, n = np.arange(len(self), dtype=np.int64), int(max(self.values.max(initial=0),
-                                                                dropped.values.max(initial=0))) + 1
-        gone = np.sort(rows.repeat(dropped.lengths) * n + dropped.values)
-        owner = rows.repeat(self.lengths)
-        own = owner * n + self.values
-        keep = np.ones(len(own), bool) if not len(gone) else gone[
-            np.minimum(np.searchsorted(gone, own), len(gone) - 1)] != own
-        return Ragged.of_lengths(np.bincount(owner[keep], minlength=len(self)), self.values[keep])
-
     def row(self, r: int) -> NDArray[np.int32]:
         return self.values[self.indptr[r] : self.indptr[r + 1]]
 

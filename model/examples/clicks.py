@@ -1,8 +1,8 @@
 """The clicks of every user, and the histories that a training example may see.
 
 A history never shows the label. In a log of impressions, an example sees the clicks before its own timestamp. A log of
-positives has no such point in time, so the examples of a group, and the negatives drawn for them, see all clicks of
-their user except those on the group's own items.
+positives has no such point in time, so its examples, and the negatives drawn for them, see the clicks of the other
+folds.
 """
 
 from __future__ import annotations
@@ -44,24 +44,19 @@ class Clicks:
         """User -> clicked item rows, oldest first."""
         return Ragged(self.indptr, self.rows)
 
-    def histories(self, users: NDArray[np.integer], *, before: NDArray[np.int64] | None = None,
-                  without: Ragged | None = None) -> Ragged:
+    def histories(self, users: NDArray[np.integer], *, before: NDArray[np.int64] | None = None) -> Ragged:
         """Histories of N users, most recent first, at most MAX_LIST clicks each.
 
         Args:
             users: (N,) rows.
             before: (N,) timestamps; only earlier clicks count.
-            without: N lists of item rows to leave out.
         """
         first, end = self.indptr[users], self.indptr[np.asarray(users) + 1]
         if before is not None:
             end = first + self.count_before(users, before)
         lengths = np.minimum(end - first, MAX_LIST)
         at = np.repeat(2 * end - lengths - 1, lengths) - expand_ranges(end - lengths, lengths)
-        rows = self.rows[at]
-        if without is None:
-            return Ragged.of_lengths(lengths, rows)
-        return Ragged.of_lengths(lengths, rows).without(without)
+        return Ragged.of_lengths(lengths, self.rows[at])
 
     def count_before(self, users: NDArray[np.integer], before: NDArray[np.int64]) -> NDArray[np.int64]:
         """Number of clicks of each user (N,) before a time (N,): (N,) int64, by bisection for all users at once.

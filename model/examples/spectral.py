@@ -6,15 +6,19 @@ fitted without the users of an example's fold.
 
 from __future__ import annotations
 
-import warnings
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
 
 from index_store.features.ragged import Ragged
 from index_store.features.spectral import SpectralTowers, SpectralVectors
+
+_Matrix = Any
+"""A `scipy.sparse.csr_array`; scipy has no types."""
 
 ITEM_POWER = 0.35
 """Power of an item's clicks in its vector: 0 favours rare items, 0.5 gives popular ones their full weight."""
@@ -50,41 +54,25 @@ def _rank(users: int, items: int) -> int:
     return max(1, min(most, users // 2, items // 2))
 
 
-def _normalised(histories: Ragged, items: int) -> tuple[Tensor, NDArray[np.int64]]:
+def _normalised(histories: Ragged, items: int) -> tuple[_Matrix, NDArray[np.int64]]:
     """Each click over the root of its user's clicks times its item's, as sparse (users, items), and (items,) clicks."""
     owner = np.repeat(np.arange(len(histories), dtype=np.int64), histories.lengths)
-    pairs = np.unique(owner * items + histories.values)
-    users, of = np.divmod(pairs, items)
+    users, of = np.divmod(np.unique(owner * items + histories.values), items)
     counts, clicks = np.bincount(users, minlength=len(histories)), np.bincount(of, minlength=items)
     values = (1 / np.sqrt(counts[users] * clicks[of])).astype(np.float32)
-    indptr = np.concatenate([[0], np.cumsum(counts)])
-    return _csr(indptr, of, values, (len(histories), items)), clicks
+    return sparse.csr_array((values, (users, of)), shape=(len(histories), items)), clicks
 
 
-def _csr(indptr: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.float32],
-         shape: tuple[int, int]) -> Tensor:
-    with torch.sparse.check_sparse_tensor_invariants(enable=True), warnings.catch_warnings():  # type: ignore[no-untyped-call]
-        warnings.simplefilter("ignore")  # that CSR tensors are in beta
-        return torch.sparse_csr_tensor(torch.from_numpy(indptr), torch.from_numpy(columns), torch.from_numpy(values),
-                                       shape)
-
-
-def _transposed(rows: Tensor) -> Tensor:
-    """A CSR matrix's transpose in CSR form."""
-    columns = rows.t().to_sparse_csr()
-    return columns
-
-
-def _right_singular_vectors(rows: Tensor, rank: int, seed: int) -> tuple[Tensor, Tensor]:
+def _right_singular_vectors(rows: _Matrix, rank: int, seed: int) -> tuple[Tensor, Tensor]:
     """The strongest right singular vectors (items, rank) of a sparse matrix and their singular values (rank,)."""
-    width = min(rank + OVERSAMPLING, *rows.shape)
+    width, columns = min(rank + OVERSAMPLING, *rows.shape), rows.T.tocsr()
     basis = torch.randn(rows.shape[1], width, generator=torch.Generator().manual_seed(seed))
-    columns = _transposed(rows)
     for iteration in range(1, ITERATIONS + 1):
-        basis = columns @ (rows @ basis)
+        # By scipy: torch's sparse products differ in their last bits from call to call.
+        basis = torch.from_numpy(columns @ (rows @ basis.numpy()))
         if iteration % ORTHONORMAL_EVERY == 0:
             basis = _orthonormal(basis)
-    users = rows @ basis
+    users = torch.from_numpy(rows @ basis.numpy())
     squares, rotation = torch.linalg.eigh((users.T @ users).double())
     vectors = basis @ rotation.flip(1)[:, :rank].float()
     return vectors.contiguous(), squares.flip(0)[:rank].clamp(min=0).sqrt().float()

@@ -27,6 +27,9 @@ from model.config import ConfigError, TrainConfig
 
 WEIGHTS = "weights.safetensors"
 
+VERSION = 2
+"""Of the network. Version 2 has spectral towers and more interaction features, so older weights are of no use to it."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -51,21 +54,28 @@ class RunFolder:
         if self.has_checkpoint:
             raise ConfigError(f"{self.path} already holds a run; add --resume to continue it, or name another --out")
         self.path.mkdir(parents=True, exist_ok=True)
-        content = {"data": str(Path(data).resolve()), "train": config.to_json()}
+        content = {"version": VERSION, "data": str(Path(data).resolve()), "train": config.to_json()}
         _replace(self.path / "config.json", json.dumps(content, indent=1, allow_nan=False).encode())
 
     def config(self) -> tuple[TrainConfig, Path]:
         """Settings and data folder.
 
         Raises:
-            ConfigError: there is no run in this folder.
+            ConfigError: there is no run in this folder, or one of another version of the network.
         """
         try:
             content = json.loads((self.path / "config.json").read_bytes())
+            version = content.get("version", 1)
+            if version != VERSION:
+                raise ConfigError(f"{self.path} holds a run of network version {version}, this program trains version "
+                                  f"{VERSION}; train again, or open it with the release that trained it. Bundles that "
+                                  "were exported from it can still be served")
             return TrainConfig.from_json(content["train"]), Path(content["data"])
         except FileNotFoundError as error:
             raise ConfigError(f"{self.path} holds no run; name the --out of `python -m model train`") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except ConfigError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{self.path}/config.json is not readable ({error!r}); train again") from error
 
     def log(self, entry: Mapping[str, Any]) -> None:

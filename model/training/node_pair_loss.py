@@ -24,7 +24,9 @@ from index_store.features.ragged import Ragged
 from index_store.tree.tree import Tree
 from model.config import ConfigError, PairsConfig
 from model.examples.batches import BatchReader, HardTreeReader, IdDropout, TreeReader
-from model.examples.folds import FOLDS
+from model.examples.clicks import Clicks
+from model.examples.folds import FOLDS, fold_of_users
+from model.examples.key_index import key_index
 from model.examples.negatives import known_positives
 from model.training.losses import sampled_loss
 from model.training.objective import Objective
@@ -80,12 +82,13 @@ class PairLoss:
         objective: of the log; its reader, sampler and weights are those of the pairs too.
         users: of the pairs.
         pairs: of each level.
-        groups: (FOLDS,) groups of examples in each fold.
+        indexes: for each fold of users, the key index counted without their clicks.
     """
 
     def __init__(self, objective: Objective, users: PairUsers, pairs: Sequence[IndexPairs],
-                 groups: NDArray[np.integer]) -> None:
-        self.objective, self.users, self.pairs, self._groups = objective, users, pairs, groups
+                 indexes: Sequence[KeyIndex]) -> None:
+        self.objective, self.users, self.pairs, self._indexes = objective, users, pairs, indexes
+        self._groups = len(objective.groups)
         settings = objective.config.pairs
         self._from_history = settings is not None and settings.interest != "beam"
         of = np.repeat(np.arange(len(pairs)), [len(level) for level in pairs])
@@ -95,25 +98,24 @@ class PairLoss:
                for f in range(FOLDS)]
         self._of_fold = [(of[chosen], at[chosen]) for chosen in own]
 
-    def loss(self, fold: int, examples: int, index: KeyIndex, tree: TreeReader, rng: np.random.Generator) -> Tensor:
-        """The loss of pairs drawn for a batch.
+    def loss(self, examples: int, tree: TreeReader, rng: np.random.Generator) -> Tensor:
+        """The loss of pairs drawn for a batch, all of users in one fold.
 
         Args:
-            fold: of the batch's users.
             examples: groups of examples in the batch.
-            index: key index counted without the fold.
             tree: scores the nodes.
             rng: draws.
         """
+        fold = int(rng.integers(FOLDS))
         of, at = self._of_fold[fold]
-        groups = self._groups[fold] if self.users.fold is not None else self._groups.sum()
-        wanted = min(float(examples), len(of) * examples / max(1, int(groups)))
+        folds = FOLDS if self.users.fold is not None else 1
+        wanted = min(float(examples), folds * len(of) * examples / max(1, self._groups))
         drawn = rng.integers(0, max(1, len(of)), int(wanted + rng.random()))  # 2.3 pairs are 2 or, less often, 3
         total = torch.zeros((), device=self.objective.reader.device)
         for place, pairs in enumerate(self.pairs):
             chosen = at[drawn[of[drawn] == place]]
             if len(chosen):
-                total = total + len(chosen) / examples * self._of_level(pairs, chosen, index, tree, rng)
+                total = total + len(chosen) / examples * self._of_level(pairs, chosen, self._indexes[fold], tree, rng)
         return total
 
     def _of_level(self, pairs: IndexPairs, chosen: NDArray[np.int64], index: KeyIndex, tree: TreeReader,
@@ -144,14 +146,12 @@ class PairLoss:
         return Ragged.of_lengths(np.bincount(owner[keep], minlength=len(clicked)), clicked.values[keep])
 
 
-def open_pairs(objective: Objective, tree: Tree, fold: NDArray[np.integer],
-               log: Callable[[Mapping[str, Any]], None]) -> PairLoss | None:
+def open_pairs(objective: Objective, tree: Tree, log: Callable[[Mapping[str, Any]], None]) -> PairLoss | None:
     """Finds the node pairs that a run is to learn, or those of its control, and logs how many there are.
 
     Args:
         objective: of the run, whose settings name pairs.
         tree: of the run that it starts from.
-        fold: (U,) of the users.
         log: receives the report.
 
     Returns:
@@ -163,7 +163,8 @@ def open_pairs(objective: Objective, tree: Tree, fold: NDArray[np.integer],
     """
     config = objective.config
     assert config.pairs is not None
-    settings = config.pairs
+    settings, dataset = config.pairs, objective.reader.dataset
+    fold = fold_of_users(len(dataset.user_ids), config.seed)
     users, interest = _interest(settings, objective, tree, fold)
     pairs = index_pairs(tree, interest, settings.phi)
     _report(settings, pairs, len(users.history), log)
@@ -172,7 +173,8 @@ def open_pairs(objective: Objective, tree: Tree, fold: NDArray[np.integer],
     if settings.control == "random":
         rng = np.random.default_rng([config.seed, 10])
         pairs = [random_pairs(tree, level, rng) if len(level) else level for level in pairs]
-    return PairLoss(objective, users, pairs, np.bincount(fold[objective.groups.users], minlength=FOLDS))
+    of_others = (objective.events.where(fold[objective.events.users] != number) for number in range(FOLDS))
+    return PairLoss(objective, users, pairs, [key_index(dataset, Clicks.of(events, len(fold))) for events in of_others])
 
 
 def _report(settings: PairsConfig, pairs: Sequence[IndexPairs], users: int,

@@ -9,16 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from index_store.features.encoder import ITEM_ID, FeatureSpec
+from index_store.features.encoder import FeatureSpec
 from index_store.features.ragged import Ragged
-from index_store.features.user_keys import WEIGHT, values_per_key
 from model.config import ConfigError, TrainConfig
 from model.data.load import Events
 from model.examples.batches import BatchReader, IdDropout, TreeReader, UserBatch, as_unknown
 from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
 from model.examples.folds import Fold
-from model.examples.negatives import Candidates, NegativeSampler, Neighbours, known_positives
+from model.examples.negatives import Candidates, NearDraws, NearSampler, NegativeSampler, known_positives
 from model.training.distill import SoftLabels, Teacher, UserInputs
 from model.training.losses import impression_loss, sampled_loss
 
@@ -41,28 +40,12 @@ def task_weights(spec: FeatureSpec, config: TrainConfig) -> list[float]:
 
 
 @dataclass(frozen=True)
-class _Near:
-    """The family whose hits are near negatives: bounds of its keys, and the column of its `weight` feature."""
-
-    keys: tuple[int, int]
-    column: int
-
-    @classmethod
-    def of(cls, spec: FeatureSpec, starts: NDArray[np.int64]) -> _Near | None:
-        """The first co-click family of ads; None if the log declares none."""
-        for place, family in enumerate(spec.key_families):
-            if family.via == "co_click" and family.item_field == ITEM_ID:
-                return cls((int(starts[place]), int(starts[place + 1])), place * len(values_per_key(spec)) + WEIGHT)
-        return None
-
-
-@dataclass(frozen=True)
 class _Drawn:
-    """Negatives of the B groups of a batch: those of the pool, all rows (B, M), and whom the others were drawn from."""
+    """Negatives of the B groups of a batch: those of the pool, all rows (B, M), and the near ones among them if any."""
 
     common: Candidates
     rows: NDArray[np.int64]
-    neighbours: Neighbours | None
+    near: NearDraws | None
 
 
 class Objective:
@@ -83,7 +66,7 @@ class Objective:
         self.teacher: Teacher | None = None
         popularity = np.bincount(clicks.rows, minlength=len(reader.dataset.items))
         self.sampler = NegativeSampler(popularity, config.uniform_share)
-        self._near = _Near.of(reader.spec, reader.dataset.encoder.key_starts())
+        self._near = NearSampler(reader.spec, reader.dataset.encoder.key_starts(), reader.keys)
 
     def loss(self, chosen: NDArray[np.int64], fold: Fold, tree: TreeReader | None,
              index_weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
@@ -168,27 +151,22 @@ class Objective:
         return loss + weight * self._cross_entropy(scores, labels, nodes, holding, tree.tree.size(level))
 
     def _draw(self, users: UserBatch, examples: int, rng: np.random.Generator) -> _Drawn:
-        near = round(self.config.near_share * self.config.negatives) if self._near is not None else 0
-        common = self.sampler.items(examples, self.config.negatives - near, self.config.negative_pool, rng)
-        if not near:
+        draws = self._near.draws_of(round(self.config.near_share * self.config.negatives))
+        common = self.sampler.items(examples, self.config.negatives - draws, self.config.negative_pool, rng)
+        if not draws:
             return _Drawn(common, common.ids, None)
-        assert self._near is not None
-        neighbours = Neighbours.of(users.hits, *self._near.keys)
-        found = neighbours.draw(near, rng)
-        more = common.ids[:, rng.integers(0, common.ids.shape[1], near)]
-        return _Drawn(common, np.concatenate([common.ids, np.where(found < 0, more, found)], axis=1), neighbours)
+        near = self._near.draw(users.hits, draws, rng)
+        more = common.ids[:, rng.integers(0, common.ids.shape[1], draws)]
+        return _Drawn(common, np.concatenate([common.ids, np.where(near.items < 0, more, near.items)], axis=1), near)
 
     def _corrected(self, drawn: _Drawn, features: Tensor) -> Candidates:
         """The drawn items with the logarithm of how often each is expected, given their features (B, M, F)."""
-        if drawn.neighbours is None or self._near is None:
+        if drawn.near is None:
             return drawn.common
-        count, common = drawn.rows.shape[1], drawn.common.ids.shape[1]
-        chances = drawn.neighbours.chances(features[:, :, self._near.column].cpu().numpy())
-        # A user without neighbours draws all from the pool.
-        pooled = np.full(len(drawn.rows), common)
-        pooled[drawn.neighbours.totals == 0] = count
-        of_pool = pooled[:, None] * self.sampler.q[drawn.rows]
-        return Candidates(drawn.rows, -np.log(of_pool + (count - common) * chances).astype(np.float32))
+        # What a user's keys do not reach comes from the pool too.
+        pooled = drawn.common.ids.shape[1] + (drawn.near.items < 0).sum(axis=1)
+        near = self._near.expected(drawn.near, features.cpu().numpy())
+        return Candidates(drawn.rows, -np.log(pooled[:, None] * self.sampler.q[drawn.rows] + near).astype(np.float32))
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor, candidates: Candidates, clicked: Ragged, n: int) -> Tensor:
         """The sampled loss of logits (B, P + M, tasks), positives (B, P, tasks) first.

@@ -15,13 +15,12 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from index_store.features.postings import KeyIndex
 from model.config import ConfigError, TrainConfig
 from model.data.load import Dataset, Events
 from model.examples.batches import TreeReader
 from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
-from model.examples.folds import FOLDS, Fold, fold_of_pairs, fold_of_users
+from model.examples.folds import FOLDS, Fold, fold_of_pairs
 from model.examples.key_index import key_index
 from model.training.checkpoint import Progress, RunFolder
 from model.training.distill import open_teacher
@@ -58,7 +57,7 @@ class Trainer:
         clicks = Clicks.of(events, len(run.dataset.user_ids)) if self.config.stack else run.clicks
         fold = fold_of_pairs(events, self.config.seed)
         groups = ExampleGroups.of(run.dataset.spec, events, clicks, GROUP_EVENTS, fold)
-        self.folds = list(tqdm(Fold.all_of(run.dataset, events, fold), desc="co-click counts", unit="fold", total=FOLDS))
+        self.folds = list(tqdm(Fold.all_of(run.dataset, events, fold), desc="folds", unit="fold", total=FOLDS))
         self.optimizers = self._optimizers()
         self.learner = self._learner(clicks)
         self.objective = Objective(run.reader, events, clicks, groups, self.config)
@@ -67,8 +66,8 @@ class Trainer:
         self.schedule = Schedule(self.config, int((-(-groups_of_fold // self.config.batch_users)).sum()))
         self.progress = Progress()
         self.pairs: PairLoss | None = None
-        self.pair_indexes: list[KeyIndex] = []
         self._figures: dict[str, float | None] = {}
+        self._calibrate()
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Optimizers by the prefix of their tensors in a checkpoint; the schedule sets the learning rates."""
@@ -107,8 +106,6 @@ class Trainer:
         run = self.run
         self.objective.teacher = open_teacher(self.config, run.data, run.reader, self.objective.sampler)
         self._open_pairs()
-        if self.progress == Progress() and not self.config.start_from:
-            self._calibrate()
         try:
             while self.progress.epoch < self.schedule.epochs:
                 self._epoch(self.progress.epoch)
@@ -133,6 +130,7 @@ class Trainer:
                                             "only" if rate else "give events in which the task has positives"))
 
     def _calibrate(self) -> None:
+        """Sets the scale of the interaction features by those of one batch; a run that is loaded brings its own."""
         rng = np.random.default_rng([self.config.seed, 13])
         fold, chosen = next(self.objective.groups.batches(self.config.batch_users, rng))
         self.objective.calibrate(chosen, self.folds[fold], rng)
@@ -143,11 +141,7 @@ class Trainer:
         run = self.run
         run.model.eval()
         tree, _ = run.tree.build(run.reader.all_items())
-        users = len(run.dataset.user_ids)
-        fold = fold_of_users(users, self.config.seed)
-        self.pair_indexes = [key_index(run.dataset, Clicks.of(run.dataset.train.where(
-            fold[run.dataset.train.users] != number), users)) for number in range(FOLDS)]
-        self.pairs = open_pairs(self.objective, tree, fold, run.folder.log)
+        self.pairs = open_pairs(self.objective, tree, run.folder.log)
 
     def _tree_due(self, epoch: int) -> bool:
         """Whether a tree is to be learned before an epoch; test-time training keeps the one it has."""
@@ -213,8 +207,7 @@ class Trainer:
             tree.advance(self.schedule.tree_share(at))
         loss, scored = self.objective.loss(chosen, self.folds[fold], tree, self.schedule.index_weight(at), rng)
         if self.pairs is not None and tree is not None:
-            own = int(rng.integers(FOLDS))
-            loss = loss + self.pairs.loss(own, len(chosen), self.pair_indexes[own], tree, rng)
+            loss = loss + self.pairs.loss(len(chosen), tree, rng)
         value = loss.item()
         if not np.isfinite(value):
             raise ConfigError(f"the loss is {value} at epoch {epoch + 1}, batch {batch + 1}; the checkpoint before it "

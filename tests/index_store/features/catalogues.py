@@ -59,8 +59,8 @@ def catalogues(draw):
     tree = build_tree(random.integers(0, 3, (items, 2)), random.normal(size=(items, 2)).astype(np.float32))
     vectors = SpectralVectors.of(random.normal(size=(items, 3)).astype(np.float32), np.zeros(items, np.float32))
     towers = SpectralTowers(vectors, vectors.steps, np.ones(3, np.float32))
-    return Catalogue(KeyIndex.of(families, reaches, towers), spec, {"a": single, "b": several, "ad_id": own}, reaches, tree,
-                     Features(nothing.astype(np.float32), nothing.astype(np.int32), (likes,)),
+    return Catalogue(KeyIndex.of(families, reaches, towers), spec, {"a": single, "b": several, "ad_id": own}, reaches,
+                     tree, Features(nothing.astype(np.float32), nothing.astype(np.int32), (likes,)),
                      Ragged.of([random.integers(0, items, random.integers(0, 6)) for _ in range(users)]))
 
 
@@ -79,5 +79,5 @@ def keys_by_hand(catalogue, f, user):
     sums, squares = ({key: sum(w**power for w, _ in hits) for key, hits in found.items()} for power in (1, 2))
     return {key: [math.log(1 + len(hits)), math.log(1 + sums[key]), max(w for w, _ in hits),
                   *([max(r for _, r in hits)] if catalogue.spec.history_ordered else []),
-                  *(math.log(1 + 10 * of[key] / max(of.values())) for of in (sums, squares))]
+                  *(math.log(1 + 10 * of[key] / (max(of.values()) or 1.0)) for of in (sums, squares))]
             for key, hits in found.items()}

@@ -11,7 +11,7 @@ from index_store.features.interaction import feature_names, item_features, node_
 from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf, key_postings
 from index_store.features.ragged import Ragged
 from index_store.features.spectral import SPECTRAL_FEATURES
-from index_store.features.user_keys import user_keys
+from index_store.features.user_keys import user_keys, values_per_key
 from tests.index_store.features.catalogues import catalogues, keys_by_hand
 
 
@@ -21,7 +21,7 @@ def item_by_hand(catalogue, user, row):
     for f, family in enumerate(catalogue.spec.key_families):
         mine = keys_by_hand(catalogue, f, user)
         hits = [mine[key] for key in catalogue.fields[family.item_field].row(row).tolist() if key in mine]
-        width = 3 + catalogue.spec.history_ordered
+        width = len(values_per_key(catalogue.spec))
         features += [max(column) for column in zip(*hits, strict=True)] if hits else [0.0] * width
     return features
 

@@ -8,7 +8,8 @@ from index_store.features.spectral import PRODUCTS, RANKS, SPECTRAL_FEATURES, Sp
 
 
 @pytest.fixture
-def towers(rng=np.random.default_rng(0)):
+def towers():
+    rng = np.random.default_rng(0)
     vectors = rng.normal(size=(60, 80)).astype(np.float32)
     stored = SpectralVectors.of(vectors, np.log1p(rng.integers(0, 50, 60)).astype(np.float32))
     return SpectralTowers(stored, rng.random(60).astype(np.float32) * stored.steps,
@@ -23,7 +24,8 @@ def test_bytes_keep_a_vector_to_half_a_step(towers):
     vectors = np.random.default_rng(1).normal(size=(5, 7)).astype(np.float32) * np.array([[1e-6], [1], [3], [0], [50]])
     stored = SpectralVectors.of(vectors.astype(np.float32), np.zeros(5, np.float32))
     assert np.all(np.abs(dense(stored) - vectors) <= stored.steps[:, None] * 0.501)
-    assert len(stored) == 5 and stored.values.dtype == np.int8
+    assert len(stored) == 5
+    assert stored.values.dtype == np.int8
 
 
 def test_products_are_relative_to_the_users_own_items(towers):
@@ -50,7 +52,8 @@ def test_products_are_relative_to_the_users_own_items(towers):
 
 def test_a_user_without_history_has_no_products(towers):
     found = towers.queries(Ragged.of([[]])).features(towers.items, np.arange(60))
-    assert not found[:, :, :PRODUCTS - 1].any() and np.isfinite(found).all()
+    assert not found[:, :, :PRODUCTS - 1].any()
+    assert np.isfinite(found).all()
 
 
 def test_each_user_can_have_candidates_of_its_own(towers):

@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from model.data.load import Events
 from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
-from model.examples.folds import fold_of_users
+from model.examples.folds import fold_of_pairs
 from tests.model.worlds import impressions, positives
 
 
@@ -23,26 +24,19 @@ def test_groups_share_a_history_between_two_clicks():
     assert groups.before.tolist() == [1, 3, 4, 1]
 
 
-def test_batches_cover_every_group_once_and_never_mix_folds():
-    data = positives()
-    clicks = Clicks.of(data.train, 60)
-    fold = fold_of_users(60, seed=0)
-    groups = ExampleGroups.of(data.spec, data.train, clicks, 16)
-    batches = list(groups.batches(fold, 7, np.random.default_rng(0)))
+@pytest.mark.parametrize("log", [positives, impressions])
+def test_batches_cover_every_event_once_and_never_mix_folds(log):
+    data = log()
+    fold = fold_of_pairs(data.train, seed=0)
+    groups = ExampleGroups.of(data.spec, data.train, Clicks.of(data.train, 60), 3, fold)
+    batches = list(groups.batches(7, np.random.default_rng(0)))
     assert sorted(np.concatenate([chosen for _, chosen in batches])) == list(range(len(groups)))
-    assert all((fold[groups.users[chosen]] == f).all() and len(chosen) <= 7 for f, chosen in batches)
-
-
-def test_groups_of_positives_hold_out_a_share_of_one_users_events():
-    data = positives(users=40, clicks=13)
-    groups = ExampleGroups.of(data.spec, data.train, Clicks.of(data.train, 40), 8)
     assert sorted(groups.events.values) == list(range(len(data.train)))
-    assert (data.train.users[groups.events.values] == np.repeat(groups.users, groups.events.lengths)).all()
-    size = -(-np.bincount(data.train.users) // 5)
-    assert (groups.events.lengths <= size[groups.users]).all()
-    assert (np.bincount(groups.users) == -(-np.bincount(data.train.users) // size)).all()
-    again = ExampleGroups.of(data.spec, data.train, Clicks.of(data.train, 40), 8, seed=1)
-    assert again.events.values.tolist() != groups.events.values.tolist()
+    for f, chosen in batches:
+        assert len(chosen) <= 7
+        events = groups.events.take(chosen)
+        assert (fold[events.values] == f).all()
+        assert (data.train.users[events.values] == np.repeat(groups.users[chosen], events.lengths)).all()
 
 
 def test_items_of_groups_are_padded():

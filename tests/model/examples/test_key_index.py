@@ -5,38 +5,36 @@ import torch
 
 from index_store.features.interaction import item_features
 from index_store.features.postings import ItemKeys
-from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import all_item_keys
 from index_store.features.user_keys import user_keys
 from model.examples.clicks import Clicks
-from model.examples.folds import FOLDS, fold_of_users
+from model.examples.folds import Fold, fold_of_pairs
 from model.examples.key_index import key_index
 from model.training.losses import sampled_loss
 from tests.model.worlds import positives
 
 
-def test_counts_use_the_clicks_of_the_given_users_only():
+def test_counts_use_the_given_clicks_only():
     data = positives()
-    clicks = Clicks.of(data.train, 60)
-    alone = key_index(data, clicks, np.array([0]))
+    alone = key_index(data, Clicks.of(data.train.where(data.train.users == 0), 60))
     counted = alone.reach.values[alone.reach.indptr[alone.source_starts[1]]:] - alone.starts[1]
     assert len(counted) == 6 * 5
-    assert set(counted - 1) == set(clicks.rows[:6].tolist())
+    assert set(counted - 1) == set(Clicks.of(data.train, 60).rows[:6].tolist())
 
 
 def count_features(data, leaky):
-    """Features of each train click and of 20 random other ads, as training makes them, or with the click left in."""
-    clicks = Clicks.of(data.train, len(data.user_ids))
-    fold = fold_of_users(len(data.user_ids), seed=0)
-    all_users, fields = key_index(data, clicks, np.arange(len(data.user_ids))), all_item_keys(data.spec, data.items)
-    item_keys = ItemKeys.of(all_users.families, all_users.starts, fields)
+    """Features of each train click and of 20 random other ads, as training makes them, or with the click counted."""
+    everything = key_index(data, Clicks.of(data.train, len(data.user_ids)))
+    fields = all_item_keys(data.spec, data.items)
+    item_keys = ItemKeys.of(everything.families, everything.starts, fields)
+    fold_of_event = fold_of_pairs(data.train, seed=0)
     rng = np.random.default_rng(0)
     features = []
-    for f in range(FOLDS):
-        chosen = np.flatnonzero(fold[data.train.users] == f)
+    for number, fold in enumerate(Fold.all_of(data, data.train, fold_of_event)):
+        chosen = np.flatnonzero(fold_of_event == number)
         users, own = data.train.users[chosen], data.train.items[chosen].astype(np.int64)
-        index = all_users if leaky else key_index(data, clicks, np.flatnonzero(fold != f))
-        history = clicks.histories(users, without=Ragged.singles(own))
+        index = everything if leaky else fold.index
+        history = fold.clicks.histories(users)
         hits = user_keys(index, data.spec, data.users.take(users), history, fields)
         others = rng.integers(0, len(data.items), (len(chosen), 20))
         rows = np.concatenate([own[:, None], others], axis=1)

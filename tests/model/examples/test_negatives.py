@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from index_store.features.encoder import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.ragged import Ragged
 from index_store.features.user_keys import KeyHits
-from model.examples.negatives import Neighbours, NegativeSampler, known_positives
+from model.examples.negatives import NearSampler, NegativeSampler, known_positives
 
 
 def test_log_q_correction_estimates_the_full_sum_without_bias(tolerance=0.02):
@@ -42,14 +43,23 @@ def test_known_positives_are_marked_for_their_own_user_only():
     assert not known_positives(candidates, 10, Ragged(np.array([0, 0, 0]), np.array([], np.int32))).any()
 
 
-def test_neighbours_are_drawn_by_weight_and_their_chances_say_so(tolerance=0.02):
-    # Keys 10 to 20 are the family's, 10 the unknown one: user 0 reaches items 0 and 3, user 1 none, user 2 item 9.
-    keys, weights = np.array([4, 10, 11, 14, 5, 20, 22]), np.array([9.0, 9.0, 1.0, 3.0, 9.0, 2.0, 9.0])
-    values = np.stack([np.ones(7), np.log1p(weights)], axis=1).astype(np.float32)
-    hits = KeyHits(np.array([0, 4, 5, 7]), keys.astype(np.int32), np.zeros(7, np.int64), values)
-    neighbours = Neighbours.of(hits, 10, 21)
-    drawn = neighbours.draw(4_000, np.random.default_rng(0))
-    assert set(drawn[0]) == {0, 3} and set(drawn[1]) == {-1} and set(drawn[2]) == {9}
-    assert (drawn[0] == 3).mean() == pytest.approx(0.75, abs=tolerance)
-    chances = neighbours.chances(np.log1p([[1.0, 3.0, 0.0], [0.0, 0.0, 0.0], [2.0, 0.0, 0.0]]).astype(np.float32))
-    np.testing.assert_allclose(chances, [[0.25, 0.75, 0], [0, 0, 0], [1, 0, 0]], atol=1e-6)
+def test_near_negatives_are_drawn_by_the_weight_of_their_key_and_expected_as_often(tolerance=0.02):
+    families = (KeyFamily("also", "ad_id", "co_click", 5), KeyFamily("category", "category", "match"),
+                KeyFamily("tags", "tags", "match"))
+    spec = FeatureSpec((), (FieldSpec("category", "categorical"), FieldSpec("tags", "multi")), (TaskSpec("click"),),
+                       "sampled", families)
+    keys = {"ad_id": Ragged.singles(np.arange(1, 7)), "category": Ragged.singles(np.array([1, 1, 2, 2, 2, 0])),
+            "tags": Ragged.of([[1, 2], [], [], [], [], []])}
+    near = NearSampler(spec, np.array([0, 7, 10, 13]), keys)
+    assert near.draws_of(9) == 8, "half of them by each of two families: an ad can have several tags"
+    # User 0 reaches the ads 0 and 3 and the category 2, user 1 the unknown category alone, user 2 nothing.
+    hits = KeyHits(np.array([0, 3, 4, 4]), np.array([1, 4, 9, 7], np.int32), np.zeros(4, np.int64),
+                   np.log1p([[0, 1.0], [0, 3.0], [0, 2.0], [0, 9.0]]).astype(np.float32))
+    drawn = near.draw(hits, 8_000, np.random.default_rng(0))
+    features = np.zeros((3, 6, 3 * 6), np.float32)
+    features[0, 0, 1], features[0, 3, 1], features[0, 2:5, 7] = np.log1p([1.0, 3.0, 2.0])
+    counts = np.stack([np.bincount(row[row >= 0], minlength=6) for row in drawn.items])
+    np.testing.assert_allclose(near.expected(drawn, features)[0], [1000, 0, 4000 / 3, 3000 + 4000 / 3, 4000 / 3, 0])
+    np.testing.assert_allclose(counts[0] / 8000, near.expected(drawn, features)[0] / 8000, atol=tolerance)
+    assert not near.expected(drawn, features)[1:].any()
+    assert (drawn.items[1:] == -1).all()

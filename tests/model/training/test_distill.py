@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from index_store.features.interaction import feature_names
 from model.config import ConfigError
 from model.data.tables import DataError
 from model.network.folding import FoldedNetwork
@@ -123,7 +124,7 @@ def parts(run):
     scorer = FoldedNetwork(run.model)
     items = torch.from_numpy(run.reader.all_items())
     user = scorer.user_part(torch.zeros(1, run.config.model.user_embedding))
-    return user, scorer.item_part(items), torch.zeros(len(items), 6)
+    return user, scorer.item_part(items), torch.zeros(len(items), len(feature_names(run.dataset.spec)))
 
 
 def refused(folder, error, match, **changes):

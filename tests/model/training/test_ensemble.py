@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from model.config import ConfigError
+from model.examples.key_index import key_index
 from model.training.ensemble import LEAST, withhold
 from model.training.warm_start import continued
 from tests.model.runs import STACK, TINY, trainer_of, weights_of
@@ -33,13 +34,11 @@ def spared_logits(trainer):
     found = torch.zeros(len(spared), 80, len(data.spec.tasks), dtype=torch.float64)
     with torch.no_grad(), trainer.run.reader.using_nodes(trainer.run.nodes()):
         vectors = torch.from_numpy(trainer.run.reader.all_items())
-        for fold, index in enumerate(trainer.folds):
-            own = np.flatnonzero(trainer.run.fold_of_user[spared.users] == fold)
-            users = spared.users[own]
-            before = None if data.spec.negatives == "sampled" else spared.timestamps[own]
-            batch = trainer.run.reader.users(data.users.take(users), known.histories(users, before=before), index)
-            rows = np.tile(np.arange(80), (len(own), 1))
-            found[own] = trainer.run.reader.score_items(batch, rows, vectors[rows]).double()
+        before = None if data.spec.negatives == "sampled" else spared.timestamps
+        batch = trainer.run.reader.users(data.users.take(spared.users), known.histories(spared.users, before=before),
+                                         key_index(data, known))
+        rows = np.tile(np.arange(80), (len(spared), 1))
+        found[:] = trainer.run.reader.score_items(batch, rows, vectors[rows]).double()
     return found
 
 

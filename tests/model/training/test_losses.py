@@ -40,4 +40,6 @@ def test_a_group_whose_candidates_are_all_excluded_has_no_loss_and_no_gradient()
     loss = sampled_loss(positive, negative, torch.ones(1, 2, 1), torch.zeros(1, 3),
                         torch.ones(1, 3, dtype=torch.bool), torch.ones(1))
     loss.backward()
-    assert float(loss) == 0 and not positive.grad.any() and not negative.grad.any()
+    assert loss.item() == 0
+    assert not positive.grad.any()
+    assert not negative.grad.any()

@@ -71,7 +71,7 @@ def started(run, log, out, pairs=PAIRS):
 
 
 def fixed_tree(trainer):
-    return FixedTreeReader(trainer.run.reader, trainer.run.tree, trainer.folds[0], trainer.config.node_features)
+    return FixedTreeReader(trainer.run.reader, trainer.run.tree, trainer.run.key_index, trainer.config.node_features)
 
 
 def entries(out, key):
@@ -103,20 +103,19 @@ def test_the_loss_of_the_pairs_is_learned(tmp_path, run, log, less_than=0.9):
     """By itself, for the log's own loss wants the same: here the pairs alone are stepped on."""
     trainer = started(run, log, tmp_path / "out")
     objective, tree = trainer.objective, fixed_tree(trainer)
-    pairs = open_pairs(objective, tree.tree, trainer.run.fold_of_user, trainer.run.folder.log)
+    pairs = open_pairs(objective, tree.tree, trainer.run.folder.log)
 
     def measured():
         trainer.run.model.eval()
         with torch.no_grad():
-            return np.mean([pairs.loss(fold, 64, trainer.folds[fold], tree, np.random.default_rng(fold)).item()
-                            for fold in range(8)])
+            return np.mean([pairs.loss(64, tree, np.random.default_rng(seed)).item() for seed in range(8)])
 
     before = measured()
     trainer.run.model.train()
     for step in range(60):
         for optimizer in trainer.optimizers.values():
             optimizer.zero_grad()
-        pairs.loss(step % 8, 64, trainer.folds[step % 8], tree, np.random.default_rng([1, step])).backward()
+        pairs.loss(64, tree, np.random.default_rng([1, step])).backward()
         for optimizer in trainer.optimizers.values():
             optimizer.step()
     assert measured() < less_than * before

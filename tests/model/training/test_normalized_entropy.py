@@ -41,5 +41,5 @@ def test_a_log_of_positives_is_measured_against_sampled_negatives(learned_run, l
     run, data = learned_run, positives()
     arguments = (run.reader, run.clicks, run.key_index, data.test)
     every = np.arange(len(data.test))
-    assert 0 < sampled_ne(*arguments, every, 0, leave_out=False) < less_than
-    assert sampled_ne(*arguments, every[:0], 0, leave_out=False) is None
+    assert 0 < sampled_ne(*arguments, every, 0) < less_than
+    assert sampled_ne(*arguments, every[:0], 0) is None

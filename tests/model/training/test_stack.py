@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from index_store.bundle.bundle import Bundle
+from index_store.features.spectral import SPECTRAL_FEATURES
 from model.config import StackedLayer
 from model.evaluation.quality import quality
 from model.export.seal import export
@@ -47,6 +48,8 @@ def ensemble_by_hand(run, user, row):
         else:
             members, embedding = np.array([row]), vectors[row]
         features = reader.features(batch, members).amax(dim=1, keepdim=True)
+        mean = run.key_index.spectral.items.means(members, np.array([0]))
+        features[0, 0, -len(SPECTRAL_FEATURES):] = torch.from_numpy(batch.spectral.features(mean, np.array([0])))
         own = model.layer(at).score(model.users_of(at, batch.embeddings), model.items_of(at, embedding[None, None]),
                                     features)
         total += float((model.weights[at] * own)[0, 0, 0])

@@ -55,7 +55,7 @@ def test_branching_that_exceeds_the_items_is_refused():
 def test_node_features_are_the_members_maximum_or_the_representatives_own():
     data = positives()
     clicks = Clicks.of(data.train, 60)
-    index, fields = key_index(data, clicks, np.arange(60)), all_item_keys(data.spec, data.items)
+    index, fields = key_index(data, clicks), all_item_keys(data.spec, data.items)
     item_keys = ItemKeys.of(index.families, index.starts, fields)
     vectors = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32)
     tree = build_tree(learn_codes(vectors, (4, 3), seed=0), vectors)
