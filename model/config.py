@@ -262,18 +262,18 @@ class TrainConfig:
     teacher_file: str = field(default="", metadata=flag(
         "also learn these soft labels: Parquet with user_id, ad_id and a column for each task", metavar="FILE",
         parse=absolute))
-    batch_users: int = field(default=512, metadata=flag(
+    batch_users: int = field(default=256, metadata=flag(
         "groups of examples in a batch, each of one user and one history; logs of impressions can use more"))
     negatives: int = field(default=96, metadata=flag("sampled negatives per group of examples, for logs of positives"))
     negative_pool: int = 2048
-    near_share: float = 0.5
+    near_share: float = 0.7
     uniform_share: float = 0.25
     unknown_share: float = 0.02
     forget_share: float = field(default=0.1, metadata=flag(
         "share of ad ids trained as unknown; near 1 if ads have few clicks and their fields carry most of the signal",
         metavar="SHARE"))
     learning_rate: float = 2e-3
-    table_learning_rate: float = 4e-3
+    table_learning_rate: float = 2e-3
     weight_decay: float = 0.01
     holdout: float = field(default=0.0, metadata=flag(
         "hold out a share of the train events for choosing settings; test events stay unseen", metavar="SHARE"))

@@ -90,6 +90,8 @@ class InteractionTower(nn.Module):
             width = size
         self.hidden = nn.Sequential(*layers)
         self.token, self.direct = nn.Linear(width, dim), nn.Linear(width, outputs)
+        nn.init.zeros_(self.direct.weight)  # so that training starts at the over-arch's base rates
+        nn.init.zeros_(self.direct.bias)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Features (…, F) -> tokens (…, dim) and logits (…, outputs)."""

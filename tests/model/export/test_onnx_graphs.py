@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from index_store.bundle import layout
+from index_store.features.interaction import feature_names
 from model.export.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
 from model.network.folding import FoldedNetwork
 
@@ -32,7 +33,7 @@ def test_graphs_compute_what_torch_computes(tiny_run, written, rows, tolerance=1
     rng = np.random.default_rng(rows)
     inputs = rng.normal(size=(rows, tiny_run.model.user_tables.width)).astype(np.float32)
     items = rng.normal(size=(rows, tiny_run.model.item_width)).astype(np.float32)
-    interaction = rng.random((rows, 6)).astype(np.float32)
+    interaction = rng.random((rows, len(feature_names(tiny_run.dataset.spec)))).astype(np.float32)
     with torch.no_grad():
         users = folded.user_part(tiny_run.model.layer(0).embed_users(torch.from_numpy(inputs)))
         parts = folded.item_part(torch.from_numpy(items))

@@ -1,9 +1,10 @@
 """Tables pool their rows by the square root of their number; towers are plain dense layers."""
 
+import pytest
 import torch
 
 from index_store.features.ragged import Ragged
-from model.network.towers import Tables, Tower
+from model.network.towers import InteractionTower, Tables, Tower
 
 
 def test_a_bag_is_the_sum_of_its_rows_over_the_root_of_their_number(tolerance=1e-6):
@@ -23,3 +24,21 @@ def test_a_tower_has_a_hidden_layer_for_each_width():
         (4, 5), (3, 4), (2, 3)]
     assert isinstance(tower.layers[0], torch.nn.Dropout)
     assert tower(torch.zeros(7, 5)).shape == (7, 2)
+
+
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 5)])
+def test_an_interaction_tower_standardises_and_can_absorb_that(hidden, tolerance=1e-5):
+    torch.manual_seed(0)
+    features = torch.randn(200, 3) * torch.tensor([1.0, 50.0, 0.0]) + torch.tensor([0.0, -7.0, 4.0])
+    tower = InteractionTower(3, hidden, 4, 2)
+    assert not tower(features)[1].any(), "a new tower leaves the base rates alone"
+    torch.nn.init.normal_(tower.direct.weight)
+    scaled = (features - features.mean(dim=0)) / torch.cat([features.std(dim=0)[:2], torch.ones(1)])
+    expected = tower(scaled)
+    tower.calibrate(features)
+    for found, wanted in zip(tower(features), expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=0, atol=tolerance)
+    tower.absorb()
+    assert not tower.mean.any()
+    for found, wanted in zip(tower(features), expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)

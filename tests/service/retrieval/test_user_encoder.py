@@ -41,11 +41,11 @@ def test_kind_says_where_the_features_come_from(encoder):
         assert encoder.encode(query(user, {"age": 3})).kind == "inline"
 
 
-def test_history_is_counted_whole_and_read_up_to_its_length_when_a_request_gives_one(encoder):
+def test_history_is_counted_and_read_whole_when_a_request_gives_one(encoder):
     ids = ["ad-0007", "none", *(f"ad-{i:04d}" for i in range(30)), 5]
     user = encoder.encode(query(features={"history": ids}))
     assert user.history_count == HistoryCount(known=31, unknown=2)
-    assert user.history.tolist() == [7, *range(19)]  # the most recent 20
+    assert user.history.tolist() == [7, *range(30)]  # not only the 20 that the user tower reads
     assert user.history.dtype == np.int32
 
 
