@@ -26,6 +26,8 @@ RUN touch README.md && pip wheel --no-deps --no-build-isolation --no-index --whe
  && pip --python /opt/venv/bin/python install --no-deps --no-index dist/*.whl
 
 FROM python:3.11-slim
+# OpenMP, which the wheel of `implicit` expects of the system.
+RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 # The service's user id, so that the service can move the pointer in the folder of bundles that this job writes.
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin train \
  && install --directory --owner 10001 --group 10001 /bundles /runs
