@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from implicit.cpu.als import AlternatingLeastSquares
 from numpy.typing import NDArray
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from model.baselines.budget import SkippedError
 from model.baselines.positives import Matrix
 
 ITERATIONS, TRIAL_ITERATIONS = 15, 8
@@ -53,7 +53,16 @@ class Ials:
 
     @classmethod
     def fit(cls, train: Matrix, settings: Settings, seed: int, iterations: int = ITERATIONS) -> Ials:
-        """Factorises a matrix (users, items); the result depends on the seed alone, not on the number of threads."""
+        """Factorises a matrix (users, items); the result depends on the seed alone, not on the number of threads.
+
+        Raises:
+            SkippedError: the package `implicit` cannot be loaded.
+        """
+        try:
+            # Imported here: its wheel needs OpenMP of the system, which slim images lack.
+            from implicit.cpu.als import AlternatingLeastSquares
+        except ImportError as error:
+            raise SkippedError(f"the package implicit cannot be loaded ({error}); install libgomp1") from error
         model = AlternatingLeastSquares(
             factors=settings.factors, regularization=settings.regularisation, alpha=settings.alpha,
             iterations=iterations, num_threads=os.cpu_count() or 1, random_state=seed)

@@ -1,11 +1,14 @@
 """iALS: planted groups, one seed one result, and the walk over its settings."""
 
 import itertools
+import sys
 import warnings
 
 import numpy as np
 import pytest
+from scipy import sparse
 
+from model.baselines.budget import SkippedError
 from model.baselines.ials import ALPHAS, FACTORS, REGULARISATIONS, Ials, Settings, choose
 from tests.model.baselines.blocks import planted, share_in_own_group
 
@@ -44,3 +47,9 @@ def test_the_walk_stops_when_time_or_the_number_of_settings_is_spent():
     settings, tried = choose(lambda settings: asked.append(settings) or 0.0, lambda: False, 9)
     assert (tried, asked) == (1, [settings])
     assert choose(lambda settings: settings.alpha, lambda: True, 3)[1] == 3
+
+
+def test_a_machine_without_openmp_is_told_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)  # as if its libraries were missing
+    with pytest.raises(SkippedError, match="install libgomp1"):
+        Ials.fit(sparse.csr_array(np.eye(3, dtype=np.float32)), Settings(2, 1.0, 1.0), seed=0)
