@@ -44,9 +44,9 @@ load: setup  ## users who ask HOST for RATE answers a second; fails over P99_MS 
 	$(VENV)/bin/locust -f loadtest/http/locustfile.py --headless --only-summary --host $(HOST) --bundle $(BUNDLE) \
 		-u $(RATE) -r $(RATE) -t $(DURATION) --p99-ms $(P99_MS) --error-share $(ERROR_SHARE) --html build/load.html
 
-test: setup  ## everything that must hold: lint, types, tests on two cores
+test: setup  ## everything that must hold: lint, types, tests on two cores (three processes, since many wait)
 	$(MAKE) --no-print-directory --jobs 2 lint promtool
-	$(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## ruff and mypy
 	$(VENV)/bin/ruff check .

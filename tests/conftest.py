@@ -1,5 +1,6 @@
 """Fixtures of all tests: a tiny sealed bundle and a real Redis."""
 
+import gc
 import os
 import secrets
 import sys
@@ -26,6 +27,12 @@ class _ByFileOrWorld(LoadFileScheduling):
 
 def pytest_xdist_make_scheduler(config, log):
     return _ByFileOrWorld(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_finish():
+    """Thousands of modules and tests live to the end: the garbage collector need not look at them again."""
+    gc.freeze()
+    gc.set_threshold(50_000)
 
 
 @pytest.fixture(scope="session")
