@@ -151,8 +151,9 @@ class Objective:
         return loss + weight * self._cross_entropy(scores, labels, nodes, holding, tree.tree.size(level))
 
     def _draw(self, users: UserBatch, examples: int, rng: np.random.Generator) -> _Drawn:
-        draws = self._near.draws_of(round(self.config.near_share * self.config.negatives))
-        common = self.sampler.items(examples, self.config.negatives - draws, self.config.negative_pool, rng)
+        negatives = self.config.negatives  # one at least is of the pool, for the nodes, and for users without keys
+        draws = self._near.draws_of(min(round(self.config.near_share * negatives), negatives - 1))
+        common = self.sampler.items(examples, negatives - draws, self.config.negative_pool, rng)
         if not draws:
             return _Drawn(common, common.ids, None)
         near = self._near.draw(users.hits, draws, rng)
