@@ -108,35 +108,37 @@ class SpectralQueries:
         features = np.empty((users, rows.shape[-1], len(SPECTRAL_FEATURES)), np.float32)
         shared = vectors.values.take(rows, axis=0).astype(np.float32) if rows.ndim == 1 else None
         for user in range(users):
-            values = vectors.values.take(rows[user], axis=0).astype(np.float32) if shared is None else shared
-            self._multiply(user, values, features[user])
-        products = features[:, :, :PRODUCTS]
-        products *= vectors.steps[rows][..., None]
-        products *= self.scales[:, None]
-        np.maximum(products, 0, out=products)
-        relative, raw = products[:, :, :-1], products[:, :, -1]
-        relative *= 10
-        np.log1p(relative, out=relative)
-        raw += 0.01
-        np.log(raw, out=raw)
+            own = rows if shared is not None else rows[user]
+            values = vectors.values.take(own, axis=0).astype(np.float32) if shared is None else shared
+            features[user, :, :PRODUCTS] = self._products(user, values, vectors.steps.take(own)).T
         features[:, :, PRODUCTS] = vectors.popularity[rows]
         features[:, :, PRODUCTS + 1] = self.history[:, None]
         return features
 
-    def _multiply(self, user: int, values: NDArray[np.float32], products: NDArray[np.float32]) -> None:
-        """Products of a user with vectors (C, D), rank by rank, into the columns of `products` (C, ...).
+    def _products(self, user: int, values: NDArray[np.float32], steps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features (PRODUCTS, C) of a user with vectors `values` (C, D) times `steps` (C,).
 
         Each direction is multiplied twice, however many ranks there are: a rank adds to the one below it.
         """
         sums, first = self.sums[user], 0
+        products = np.empty((PRODUCTS, len(values)), np.float32)
         for place, rank in enumerate((*RANKS, len(sums))):
             rank = min(rank, len(sums))
-            np.matmul(values[:, first:rank], sums[first:rank], out=products[:, place])
+            np.matmul(values[:, first:rank], sums[first:rank], out=products[place])
             if place:
-                products[:, place] += products[:, place - 1]
+                products[place] += products[place - 1]
             first = rank
-        np.matmul(values, self.weighted[user], out=products[:, PRODUCTS - 2])
-        products[:, PRODUCTS - 1] = products[:, len(RANKS)]
+        np.matmul(values, self.weighted[user], out=products[-2])
+        products[-1] = products[len(RANKS)]
+        products *= steps
+        products *= self.scales[user][:, None]
+        np.maximum(products, 0, out=products)
+        relative, raw = products[:-1], products[-1]
+        relative *= 10
+        np.log1p(relative, out=relative)
+        raw += 0.01
+        np.log(raw, out=raw)
+        return products
 
 
 @dataclass(frozen=True)
