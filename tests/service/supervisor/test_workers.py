@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -49,6 +50,10 @@ def test_metrics_add_up_when_both_workers_have_answered(two_workers):
 def test_worker_is_replaced_when_it_is_killed(two_workers):
     for _ in range(10):
         ask_on_new_connection(two_workers)
+    give_up = time.monotonic() + 30
+    while two_workers.metrics().get(ANSWERED) != 10:  # an answer is counted just after it is sent
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
     before = two_workers.worker_ids()
     os.kill(before[0], signal.SIGKILL)
     assert two_workers.wait_for_event("worker_ended")["worker_id"] == before[0]
