@@ -59,7 +59,7 @@ def _users(text: str) -> int:
     if text == "all":
         return 0
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is no number of users; give one of at least 1, or all")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of users; give one of at least 1, or all")
     return int(text)
 
 

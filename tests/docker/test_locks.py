@@ -19,7 +19,7 @@ PIN = re.compile(r"([a-z0-9-]+)==(\S+) ((?:--hash=sha256:[0-9a-f]{64} ?)+)")
 
 
 def read_pins(path):
-    """Package -> version and set of hashes; a line that is no pin with hashes fails."""
+    """Package -> version and set of hashes; a line that is not a pin with hashes fails."""
     lines = re.sub(r" *\\\n *", " ", path.read_text()).splitlines()
     matches = [PIN.fullmatch(line) for line in lines if line[0] != "#"]
     assert matches

@@ -50,4 +50,4 @@ def test_another_number_of_users_is_a_usage_error(text, capsys):
     add_evaluate_arguments(parser)
     with pytest.raises(SystemExit):
         parser.parse_args(["--run", "r", f"--users={text}"])
-    assert f"{text} is no number of users; give one of at least 1, or all" in capsys.readouterr().err
+    assert f"{text} is not a number of users; give one of at least 1, or all" in capsys.readouterr().err
