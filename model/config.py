@@ -218,6 +218,7 @@ class TrainConfig:
         teacher: a run whose predictions on unlabelled pairs are learned (Equation 3).
         negative_pool: items drawn for a batch, from which each group of examples draws negatives.
         near_share: share of the negatives that are drawn from the items that the user's clicks reach.
+        hard_share: share of the negatives that the user's spectral tower ranks highest.
         uniform_share: share of the pool that is drawn uniformly, the rest by popularity.
         unknown_share: share of example groups whose user is trained as unknown: without fields, without a history.
         forget_share: share of item ids, of candidates and in histories, that is replaced by the unknown id.
@@ -266,7 +267,8 @@ class TrainConfig:
         "groups of examples in a batch, each of one user and one history; logs of impressions can use more"))
     negatives: int = field(default=96, metadata=flag("sampled negatives per group of examples, for logs of positives"))
     negative_pool: int = 2048
-    near_share: float = 0.7
+    near_share: float = 0.33
+    hard_share: float = 0.33
     uniform_share: float = 0.25
     unknown_share: float = 0.02
     forget_share: float = field(default=0.1, metadata=flag(
@@ -293,7 +295,7 @@ class TrainConfig:
             raise ConfigError(f"epochs is {self.epochs}; give 0 or more")
         if not 0 <= self.index_warm_up < math.inf:
             raise ConfigError(f"index_warm_up is {self.index_warm_up}; give a number of epochs >= 0")
-        for name in ("forget_share", "unknown_share", "uniform_share", "near_share"):
+        for name in ("forget_share", "unknown_share", "uniform_share", "near_share", "hard_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give a share in [0, 1]")
         if not 0 <= self.holdout < 1:

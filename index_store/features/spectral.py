@@ -26,6 +26,9 @@ weighted by its squared strength; the full product as it is; the item's clicks a
 
 PRODUCTS = len(RANKS) + 3
 
+RAW_OFFSET = 0.01
+"""Added to the plain product before its logarithm."""
+
 _ROWS, _GROUPS = 4096, 64
 """Vectors, and groups of them, that are held as floats at a time."""
 
@@ -136,7 +139,7 @@ class SpectralQueries:
         relative, raw = products[:-1], products[-1]
         relative *= 10
         np.log1p(relative, out=relative)
-        raw += 0.01
+        raw += RAW_OFFSET
         np.log(raw, out=raw)
         return products
 

@@ -7,7 +7,7 @@ it passes in, which leave out the example's own click.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -46,13 +46,26 @@ class IdDropout:
 
 
 @dataclass(frozen=True)
-class UserBatch:
-    """The users of a batch: their embeddings (B, Du), and what their interaction features are computed from."""
+class UserFeatures:
+    """The B users of a batch before the network, which takes no weights to compute.
 
-    embeddings: Tensor
+    Attributes:
+        dense, bags: inputs of the user tower.
+        hits, spectral, index: what interaction features are computed from.
+    """
+
+    dense: NDArray[np.float32]
+    bags: Mapping[str, Ragged]
     hits: KeyHits
     spectral: SpectralQueries
     index: KeyIndex
+
+
+@dataclass(frozen=True)
+class UserBatch(UserFeatures):
+    """The B users of a batch with their embeddings (B, Du)."""
+
+    embeddings: Tensor
 
 
 class BatchReader:
@@ -70,7 +83,7 @@ class BatchReader:
         self.keys = all_item_keys(dataset.spec, dataset.items)
         starts = dataset.encoder.key_starts()
         self.keys_of_row = ItemKeys.of(dataset.spec.key_families, starts, self.keys)
-        self._slots = np.zeros(int(starts[-1]), np.int32)
+        self._n_keys = int(starts[-1])
         self.nodes: TreeReader | None = None
         """Set by `using_nodes`."""
 
@@ -91,11 +104,21 @@ class BatchReader:
     def users(self, features: Features, history: Ragged, index: KeyIndex,
               dropout: IdDropout | None = None) -> UserBatch:
         """Embeds B users with their histories (item rows, most recent first)."""
+        return self.embed(self.read(features, history, index, dropout))
+
+    def read(self, features: Features, history: Ragged, index: KeyIndex,
+             dropout: IdDropout | None = None) -> UserFeatures:
+        """Reads B users; arguments as for `users`. Other threads may train meanwhile."""
         bags = user_bags(self.spec, features, history, self.keys)
         if dropout:
             bags[f"history.{ITEM_ID}"] = dropout(bags[f"history.{ITEM_ID}"])
-        embeddings = self.model.embed_users(self.tensor(features.dense), bags)
-        return UserBatch(embeddings, self.hits(features, history, index), _spectral(index).queries(history), index)
+        return UserFeatures(features.dense, bags, self.hits(features, history, index),
+                            spectral_towers_of(index).queries(history), index)
+
+    def embed(self, users: UserFeatures) -> UserBatch:
+        """Embeds B users."""
+        return UserBatch(users.dense, users.bags, users.hits, users.spectral, users.index,
+                         self.model.embed_users(self.tensor(users.dense), users.bags))
 
     def hits(self, features: Features, history: Ragged, index: KeyIndex) -> KeyHits:
         """The keys of B users."""
@@ -129,7 +152,8 @@ class BatchReader:
         """
         if self.nodes is not None and not auxiliary:
             return self.model.combine(self.score_layers(users, rows, items, self.nodes))
-        return self.model.score(users.embeddings, items, self.features(users, rows), auxiliary=auxiliary)
+        return self.model.score(users.embeddings, items, self.tensor(self.features(users, rows)),
+                                auxiliary=auxiliary)
 
     def score_layers(self, users: UserBatch, rows: NDArray[np.integer], items: Tensor, nodes: TreeReader | None,
                      features: Tensor | None = None) -> list[Tensor]:
@@ -138,15 +162,15 @@ class BatchReader:
         A layer above the items scores the nodes of its level that hold the items, or without `nodes` the items
         themselves. The items' interaction features (B, C, F) are computed unless they are given.
         """
-        features = self.features(users, rows) if features is None else features
+        features = self.tensor(self.features(users, rows)) if features is None else features
         logits = [self.model.score(users.embeddings, items, features, level=level) if nodes is None
                   else nodes.score_holding(users, level, rows, items) for level in self.model.ensemble]
         return [*logits, self.model.score(users.embeddings, items, features)]
 
-    def features(self, users: UserBatch, rows: NDArray[np.integer]) -> Tensor:
+    def features(self, users: UserFeatures, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         """Interaction features (B, C, F) of items: rows (C,) for all users or (B, C)."""
-        of_keys = item_features(users.hits, self.keys_of_row, rows, self._slots)
-        return self.tensor(np.concatenate([of_keys, users.spectral.features(_spectral(users.index).items, rows)], 2))
+        of_keys = item_features(users.hits, self.keys_of_row, rows, np.zeros(self._n_keys, np.int32))
+        return np.concatenate([of_keys, users.spectral.features(spectral_towers_of(users.index).items, rows)], axis=2)
 
     def tensor(self, values: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(values).to(self.device)
@@ -164,7 +188,8 @@ def _emptied(lists: Ragged, keep: NDArray[np.bool_]) -> Ragged:
     return Ragged.of_lengths(lists.lengths * keep, lists.values[np.repeat(keep, lists.lengths)])
 
 
-def _spectral(index: KeyIndex) -> SpectralTowers:
+def spectral_towers_of(index: KeyIndex) -> SpectralTowers:
+    """The spectral towers of an index that was computed here."""
     assert index.spectral is not None  # only the index of an old bundle lacks it
     return index.spectral
 
@@ -197,18 +222,17 @@ class TreeReader(ABC):
         self.postings = [level_postings(tree, self._index, self.reader.keys_of_row, level, self._node_features)
                          for level in range(1, tree.depth)]
 
-    def features(self, users: UserBatch, level: int, nodes: NDArray[np.integer]) -> Tensor:
+    def features(self, users: UserFeatures, level: int, nodes: NDArray[np.integer]) -> NDArray[np.float32]:
         """Interaction features (B, C, F) of nodes of a level: (C,) for all users or (B, C)."""
         of_keys = node_features(users.hits, self.reader.keys_of_row.families, self.postings[level - 1],
                                 self.tree.size(level), nodes)
-        return self.reader.tensor(np.concatenate(
-            [of_keys, users.spectral.features(self._vectors(users.index, level), nodes)], axis=2))
+        return np.concatenate([of_keys, users.spectral.features(self.vectors(users.index, level), nodes)], axis=2)
 
-    def _vectors(self, index: KeyIndex, level: int) -> SpectralVectors:
+    def vectors(self, index: KeyIndex, level: int) -> SpectralVectors:
         """Spectral vectors of the nodes of a level, computed once for each index."""
         key = id(index), level
         if key not in self._spectral:
-            self._spectral[key] = index, level_vectors(self.tree, _spectral(index).items, level)
+            self._spectral[key] = index, level_vectors(self.tree, spectral_towers_of(index).items, level)
         return self._spectral[key][1]
 
     def advance(self, share: float) -> None:
@@ -223,10 +247,15 @@ class TreeReader(ABC):
     def embeddings(self, level: int) -> Tensor:
         """Virtual embeddings of a level (nodes, Di), with the level's learned offset."""
 
-    def score_nodes(self, users: UserBatch, level: int, nodes: NDArray[np.integer]) -> Tensor:
-        """Task logits (B, C, tasks) of nodes of a level: (C,) for all users or (B, C)."""
+    def score_nodes(self, users: UserBatch, level: int, nodes: NDArray[np.integer],
+                    features: NDArray[np.float32] | None = None) -> Tensor:
+        """Task logits (B, C, tasks) of nodes of a level: (C,) for all users or (B, C).
+
+        Their interaction features (B, C, F) are computed unless they are given.
+        """
+        features = self.features(users, level, nodes) if features is None else features
         embeddings = self.embeddings(level)[torch.from_numpy(np.asarray(nodes, np.int64)).to(self.reader.device)]
-        return self.reader.model.score(users.embeddings, embeddings, self.features(users, level, nodes), level=level)
+        return self.reader.model.score(users.embeddings, embeddings, self.reader.tensor(features), level=level)
 
     def penalty(self, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
         """The index's own loss on a batch, down to a level, called once per batch; zero for fixed codes.

@@ -1,4 +1,8 @@
-"""Objective: the loss of a batch on items, and on the index nodes that hold them (Algorithm 1, line 10)."""
+"""Objective: the loss of a batch on items, and on the index nodes that hold them (Algorithm 1, line 10).
+
+A batch is prepared first, then learned from. Preparing takes about as long and needs no weights, so the next batch can
+be prepared meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from index_store.features.encoder import FeatureSpec
+from index_store.features.interaction import feature_names
 from index_store.features.ragged import Ragged
 from model.config import ConfigError, TrainConfig
 from model.data.load import Events
-from model.examples.batches import BatchReader, IdDropout, TreeReader, UserBatch, as_unknown
+from model.examples.batches import BatchReader, IdDropout, TreeReader, UserBatch, UserFeatures, as_unknown
 from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
 from model.examples.folds import Fold
-from model.examples.negatives import Candidates, NearDraws, NearSampler, NegativeSampler, known_positives
+from model.examples.hard_negatives import HardSampler
+from model.examples.mixed_negatives import Drawn, MixedSampler
+from model.examples.negatives import Candidates, NegativeSampler, known_positives
 from model.training.distill import SoftLabels, Teacher, UserInputs
 from model.training.losses import impression_loss, sampled_loss
 
@@ -40,12 +47,29 @@ def task_weights(spec: FeatureSpec, config: TrainConfig) -> list[float]:
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """Negatives of the B groups of a batch: those of the pool, all rows (B, M), and the near ones among them if any."""
+class Prepared:
+    """A batch of B groups of examples, read up to where weights are needed.
 
-    common: Candidates
+    Attributes:
+        inputs: its users as they are.
+        users: the same, a share of them as unknown.
+        own: (B, P) item rows of each group's events.
+        filled: (B, P) bool, which cells hold an event.
+        events: (S,) the events, cell by cell.
+        rows: (B, P + M) `own` and the sampled negatives, of which there are none in a log of impressions.
+        features: (B, P + M, F) interaction features of `rows`.
+        drawn, candidates: the negatives and their correction; None in a log of impressions.
+    """
+
+    inputs: UserInputs
+    users: UserFeatures
+    own: NDArray[np.int64]
+    filled: NDArray[np.bool_]
+    events: NDArray[np.int32]
     rows: NDArray[np.int64]
-    near: NearDraws | None
+    features: NDArray[np.float32]
+    drawn: Drawn | None
+    candidates: Candidates | None
 
 
 class Objective:
@@ -66,22 +90,43 @@ class Objective:
         self.teacher: Teacher | None = None
         popularity = np.bincount(clicks.rows, minlength=len(reader.dataset.items))
         self.sampler = NegativeSampler(popularity, config.uniform_share)
-        self._near = NearSampler(reader.spec, reader.dataset.encoder.key_starts(), reader.keys)
+        self._mixed = MixedSampler(reader, self.sampler, config)
+        self._hard = HardSampler(feature_names(reader.spec))
 
-    def loss(self, chosen: NDArray[np.int64], fold: Fold, tree: TreeReader | None,
-             index_weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
-        """Loss of the chosen groups of examples.
+    def prepare(self, chosen: NDArray[np.int64], fold: Fold, rng: np.random.Generator) -> Prepared:
+        """Reads a batch; another one may be trained meanwhile.
+
+        Args:
+            chosen: groups, all of one fold.
+            fold: what their examples may read.
+            rng: draws negatives and what is dropped.
+        """
+        inputs = self._inputs(chosen, fold)
+        unknown = rng.random(len(chosen)) < self.config.unknown_share
+        users = self.reader.read(*as_unknown(inputs.features, inputs.history, unknown), fold.index,
+                                 self._id_dropout(rng))
+        own, filled, events = self.groups.padded_items(chosen, self.events)
+        if self.groups.before is not None:
+            return Prepared(inputs, users, own, filled, events, own, self.reader.features(users, own), None, None)
+        drawn = self._mixed.draw(users, self._clicked(inputs), rng)
+        rows = np.concatenate([own, drawn.rows], axis=1)
+        features = self.reader.features(users, rows)
+        candidates = self._mixed.corrected(drawn, features[:, own.shape[1]:])
+        return Prepared(inputs, users, own, filled, events, rows, features, drawn, candidates)
+
+    def loss(self, batch: Prepared, tree: TreeReader | None, index_weight: float,
+             rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
+        """Loss of a batch.
 
         The index loss takes one random level a batch, times the number of levels: the same expectation as for all of
         them, at a fraction of the cost. In a stack each layer learns as a separate model would: on the items, and on
         the nodes of the levels that it scores.
 
         Args:
-            chosen: groups, all of one fold.
-            fold: what their examples may read.
+            batch: to learn from.
             tree: None in an epoch without a tree.
             index_weight: of the index loss.
-            rng: draws negatives, levels and what is dropped.
+            rng: draws levels, nodes and what is dropped.
 
         Returns:
             The loss, and on logs of impressions the (S, tasks) logits of the items' layer and the labels, stacked as
@@ -89,27 +134,19 @@ class Objective:
         """
         levels = tree.tree.depth - 1 if tree is not None else 0
         level = 1 + int(rng.integers(levels)) if levels else 0
-        weight = index_weight * levels
-        inputs, index = self._inputs(chosen, fold), fold.index
-        unknown = rng.random(len(chosen)) < self.config.unknown_share
-        users = self.reader.users(*as_unknown(inputs.features, inputs.history, unknown), index, self._id_dropout(rng))
-        scored = None
-        if self.groups.before is None:
-            loss = self._sampled(users, chosen, tree, level, weight, rng)
+        users, weight, scored = self.reader.embed(batch.users), index_weight * levels, None
+        if batch.drawn is not None and batch.candidates is not None:
+            loss = self._sampled(batch, batch.drawn, batch.candidates, users, tree, level, weight, rng)
         else:
-            loss, scored = self._impressions(users, chosen, tree, level, weight, rng)
+            loss, scored = self._impressions(batch, users, tree, level, weight, rng)
         if self.teacher is not None:
-            loss = loss + self._unsupervised(users, self.teacher.label(inputs, rng), rng)
+            loss = loss + self._unsupervised(users, self.teacher.label(batch.inputs, rng), rng)
         return loss, scored
 
     def calibrate(self, chosen: NDArray[np.int64], fold: Fold, rng: np.random.Generator) -> None:
-        """Sets the scale of the model's interaction features by those of some groups; arguments as for `loss`."""
-        inputs = self._inputs(chosen, fold)
-        users = self.reader.users(inputs.features, inputs.history, fold.index)
-        own, _, _ = self.groups.padded_items(chosen, self.events)
-        rows = own if self.groups.before is not None else np.concatenate(
-            [own, self._draw(users, len(own), rng).rows], axis=1)
-        self.reader.model.calibrate(self.reader.features(users, rows).flatten(0, 1))
+        """Sets the scale of the model's interaction features by those of some groups; arguments as for `prepare`."""
+        features = self.prepare(chosen, fold, rng).features
+        self.reader.model.calibrate(self.reader.tensor(features).flatten(0, 1))
 
     def _inputs(self, chosen: NDArray[np.int64], fold: Fold) -> UserInputs:
         rows = self.groups.users[chosen]
@@ -122,52 +159,48 @@ class Objective:
     def _id_dropout(self, rng: np.random.Generator) -> IdDropout:
         return IdDropout(self.config.forget_share, rng)
 
-    def _sampled(self, users: UserBatch, chosen: NDArray[np.int64], tree: TreeReader | None, level: int, weight: float,
-                 rng: np.random.Generator) -> Tensor:
-        own, filled, of = self.groups.padded_items(chosen, self.events)
-        labels = torch.zeros((*own.shape, self.events.labels.shape[1]), device=self.reader.device)
-        labels[torch.from_numpy(filled)] = self.reader.tensor(self.events.labels[of].astype(np.float32))
-        drawn = self._draw(users, len(own), rng)
-        clicked = self._clicked(chosen)
-        rows = np.concatenate([own, drawn.rows], axis=1)
-        items, features = self.reader.items(rows, self._id_dropout(rng)), self.reader.features(users, rows)
-        candidates = self._corrected(drawn, features[:, own.shape[1]:])
+    def _sampled(self, batch: Prepared, drawn: Drawn, candidates: Candidates, users: UserBatch, tree: TreeReader | None,
+                 level: int, weight: float, rng: np.random.Generator) -> Tensor:
+        own, rows, features = batch.own.shape[1], batch.rows, self.reader.tensor(batch.features)
+        labels = torch.zeros((*batch.own.shape, self.events.labels.shape[1]), device=self.reader.device)
+        labels[torch.from_numpy(batch.filled)] = self.reader.tensor(self.events.labels[batch.events].astype(np.float32))
+        items, clicked = self.reader.items(rows, self._id_dropout(rng)), self._clicked(batch.inputs)
         loss = torch.zeros((), device=items.device)
         for logits in self.reader.score_layers(users, rows, items, None, features):
             loss = loss + self._cross_entropy(logits, labels, candidates, clicked, len(self.sampler.q))
         if tree is None:
             return loss
-        loss = loss + tree.penalty(level, own, items[:, :own.shape[1]])
-        common = drawn.common
+        loss = loss + tree.penalty(level, batch.own, items[:, :own])
+        holding = clicked.with_values(tree.node_of_row[level - 1][clicked.values])
         if tree.soft:  # mixtures for negatives too, since a scorer could tell a mixture from a node
-            nodes = self.sampler.holding(common, tree.node_of_row[level - 1], self._summed_q(tree, level))
-            shared = own.shape[1] + common.ids.shape[1]
+            nodes = self.sampler.holding(drawn.pool, tree.node_of_row[level - 1], self._summed_q(tree, level))
+            shared = own + drawn.pool.ids.shape[1]
             scores = tree.score_holding(users, level, rows[:, :shared], items[:, :shared])
         else:
-            nodes = self.sampler.nodes(common, tree.node_of_row[level - 1], self._summed_q(tree, level))
-            scores = torch.cat([tree.score_holding(users, level, own, items[:, :own.shape[1]]),
-                                tree.score_nodes(users, level, nodes.ids)], dim=1)
-        holding = clicked.with_values(tree.node_of_row[level - 1][clicked.values])
+            nodes, of_nodes = self._nodes(drawn, users, holding, tree, level, rng)
+            scores = torch.cat([tree.score_holding(users, level, batch.own, items[:, :own]),
+                                tree.score_nodes(users, level, nodes.ids, of_nodes)], dim=1)
         return loss + weight * self._cross_entropy(scores, labels, nodes, holding, tree.tree.size(level))
 
-    def _draw(self, users: UserBatch, examples: int, rng: np.random.Generator) -> _Drawn:
-        negatives = self.config.negatives  # one at least is of the pool, for the nodes, and for users without keys
-        draws = self._near.draws_of(min(round(self.config.near_share * negatives), negatives - 1))
-        common = self.sampler.items(examples, negatives - draws, self.config.negative_pool, rng)
-        if not draws:
-            return _Drawn(common, common.ids, None)
-        near = self._near.draw(users.hits, draws, rng)
-        more = common.ids[:, rng.integers(0, common.ids.shape[1], draws)]
-        return _Drawn(common, np.concatenate([common.ids, np.where(near.items < 0, more, near.items)], axis=1), near)
+    def _nodes(self, drawn: Drawn, users: UserBatch, clicked: Ragged, tree: TreeReader, level: int,
+               rng: np.random.Generator) -> tuple[Candidates, NDArray[np.float32]]:
+        """Negatives among the nodes of a level, and their interaction features: all of them, or those that hold the
+        draws of the pool and hard ones.
 
-    def _corrected(self, drawn: _Drawn, features: Tensor) -> Candidates:
-        """The drawn items with the logarithm of how often each is expected, given their features (B, M, F)."""
-        if drawn.near is None:
-            return drawn.common
-        # What a user's keys do not reach comes from the pool too.
-        pooled = drawn.common.ids.shape[1] + (drawn.near.items < 0).sum(axis=1)
-        near = self._near.expected(drawn.near, features.cpu().numpy())
-        return Candidates(drawn.rows, -np.log(pooled[:, None] * self.sampler.q[drawn.rows] + near).astype(np.float32))
+        Args:
+            clicked: the nodes that hold items that each user clicked.
+        """
+        node_of_row, node_q = tree.node_of_row[level - 1], self._summed_q(tree, level)
+        nodes = self.sampler.nodes(drawn.pool, node_of_row, node_q)
+        hard = round(self.config.hard_share * self.config.negatives)
+        if tree.tree.size(level) <= nodes.ids.shape[1] or not hard:
+            return nodes, tree.features(users, level, nodes.ids)
+        found = self._hard.draw(users.spectral, tree.vectors(users.index, level), clicked, hard, rng)
+        spare = nodes.ids[:, rng.integers(0, nodes.ids.shape[1], found.items.shape[1])]
+        ids = np.concatenate([nodes.ids, np.where(found.items < 0, spare, found.items)], axis=1)
+        pooled, features = nodes.ids.shape[1] + (found.items < 0).sum(axis=1), tree.features(users, level, ids)
+        expected = pooled[:, None] * node_q[ids] + self._hard.expected(found, features)
+        return Candidates(ids, -np.log(expected).astype(np.float32)), features
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor, candidates: Candidates, clicked: Ragged, n: int) -> Tensor:
         """The sampled loss of logits (B, P + M, tasks), positives (B, P, tasks) first.
@@ -179,18 +212,18 @@ class Objective:
         return sampled_loss(logits[:, :own], logits[:, own:], labels, self.reader.tensor(candidates.correction),
                             excluded, self.task_weights)
 
-    def _impressions(self, users: UserBatch, chosen: NDArray[np.int64], tree: TreeReader | None, level: int,
-                     weight: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        rows, filled, of = self.groups.padded_items(chosen, self.events)
-        items = self.reader.items(rows, self._id_dropout(rng))
-        valid = torch.from_numpy(filled).to(self.reader.device)
-        labels = self.reader.tensor(self.events.labels[of].astype(np.float32))
-        layers, loss = self.reader.score_layers(users, rows, items, None), torch.zeros((), device=items.device)
+    def _impressions(self, batch: Prepared, users: UserBatch, tree: TreeReader | None, level: int, weight: float,
+                     rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        items = self.reader.items(batch.rows, self._id_dropout(rng))
+        valid = torch.from_numpy(batch.filled).to(self.reader.device)
+        labels = self.reader.tensor(self.events.labels[batch.events].astype(np.float32))
+        layers = self.reader.score_layers(users, batch.rows, items, None, self.reader.tensor(batch.features))
+        loss = torch.zeros((), device=items.device)
         for logits in layers:
             loss = loss + impression_loss(logits[valid], labels, self.task_weights)
         if tree is not None:
-            of_nodes = tree.score_holding(users, level, rows, items)
-            loss = loss + tree.penalty(level, rows, items)
+            of_nodes = tree.score_holding(users, level, batch.rows, items)
+            loss = loss + tree.penalty(level, batch.rows, items)
             loss = loss + weight * impression_loss(of_nodes[valid], labels, self.task_weights)
         return loss, torch.stack([layers[-1][valid].detach(), labels])
 
@@ -200,9 +233,9 @@ class Objective:
         logits = self.reader.score_items(users, soft.rows, items, auxiliary=True)
         return soft.loss(logits, self.task_weights)
 
-    def _clicked(self, chosen: NDArray[np.int64]) -> Ragged:
-        """All items that the users of the chosen groups clicked, including each example's own."""
-        return self.clicks.by_user.take(self.groups.users[chosen])
+    def _clicked(self, inputs: UserInputs) -> Ragged:
+        """All items that the users of a batch clicked, including each example's own."""
+        return self.clicks.by_user.take(inputs.users)
 
     def _summed_q(self, tree: TreeReader, level: int) -> NDArray[np.float64]:
         """Q of each node of a level: the sum over its members."""

@@ -8,6 +8,8 @@ with a tree: there the nodes' embeddings are those of the model at the moment of
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,7 @@ from model.training.distill import open_teacher
 from model.training.ensemble import EnsembleWeights, withhold
 from model.training.node_pair_loss import FixedTreeReader, PairLoss, open_pairs
 from model.training.normalized_entropy import sampled_ne
-from model.training.objective import Objective
+from model.training.objective import Objective, Prepared
 from model.training.report import REPORT_BATCHES, EpochReport
 from model.training.run import Run
 from model.training.schedule import Schedule
@@ -179,23 +181,40 @@ class Trainer:
         plan = list(self.objective.groups.batches(self.config.batch_users, rng))
         refresh_every = max(1, len(plan) // REFRESHES)
         model.train()
-        with tqdm(plan, initial=self.progress.batch, desc=f"epoch {epoch + 1}/{self.schedule.epochs}",
-                  unit="batch") as bar:
-            for batch in range(self.progress.batch, len(plan)):
+        first = self.progress.batch
+        with (tqdm(plan, initial=first, desc=f"epoch {epoch + 1}/{self.schedule.epochs}", unit="batch") as bar,
+              ThreadPoolExecutor(1) as ahead):
+            for batch, prepared in enumerate(self._prepared(epoch, first, plan[first:], ahead), start=first):
                 if tree is not None and batch and batch % refresh_every == 0:
                     model.eval()
                     tree.refresh()
                     model.train()
-                report.losses.append(self._step(epoch, batch, *plan[batch], tree, report))
+                report.losses.append(self._step(epoch, batch, prepared, tree, report))
                 self.progress = Progress(epoch, batch + 1)
                 bar.update()
                 if batch % REPORT_BATCHES == 0:
                     bar.set_postfix(report.recent(batch, self._figures))
         return len(plan)
 
-    def _step(self, epoch: int, batch: int, fold: int, chosen: NDArray[np.int64], tree: TreeReader | None,
-              report: EpochReport) -> float:
-        """One step of the optimizers on the chosen groups of examples, all of one fold; returns the loss."""
+    def _prepared(self, epoch: int, first: int, plan: Sequence[tuple[int, NDArray[np.int64]]],
+                  ahead: Executor) -> Iterator[Prepared]:
+        """The batches of a plan, the first of which is the epoch's batch `first`, each prepared while the one before
+        it is learned from.
+        """
+        def prepare(place: int) -> Prepared:
+            fold, chosen = plan[place]
+            rng = np.random.default_rng([self.config.seed, 14, epoch, first + place])
+            return self.objective.prepare(chosen, self.folds[fold], rng)
+
+        coming = ahead.submit(prepare, 0) if plan else None
+        for place in range(len(plan)):
+            assert coming is not None
+            prepared = coming.result()
+            coming = ahead.submit(prepare, place + 1) if place + 1 < len(plan) else None
+            yield prepared
+
+    def _step(self, epoch: int, batch: int, prepared: Prepared, tree: TreeReader | None, report: EpochReport) -> float:
+        """One step of the optimizers on a batch; returns the loss."""
         at, seed = Progress(epoch, batch), self.config.seed
         torch.manual_seed(hash((seed, self.schedule.done(at))) % 2**31)
         rng = np.random.default_rng([seed, 4, epoch, batch])
@@ -205,9 +224,9 @@ class Trainer:
                 self.optimizers[name].zero_grad()
         if tree is not None:
             tree.advance(self.schedule.tree_share(at))
-        loss, scored = self.objective.loss(chosen, self.folds[fold], tree, self.schedule.index_weight(at), rng)
+        loss, scored = self.objective.loss(prepared, tree, self.schedule.index_weight(at), rng)
         if self.pairs is not None and tree is not None:
-            loss = loss + self.pairs.loss(len(chosen), tree, rng)
+            loss = loss + self.pairs.loss(len(prepared.own), tree, rng)
         value = loss.item()
         if not np.isfinite(value):
             raise ConfigError(f"the loss is {value} at epoch {epoch + 1}, batch {batch + 1}; the checkpoint before it "

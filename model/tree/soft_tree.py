@@ -89,5 +89,5 @@ class SoftTreeReader(TreeReader):
         _, attended, at = self._attended(level, rows, items)
         model = self.reader.model
         soft = self.codebooks.item_space(attended.quantized)[torch.from_numpy(at).to(items.device)]
-        features = self.features(users, level, self.node_of_row[level - 1][rows])
+        features = self.reader.tensor(self.features(users, level, self.node_of_row[level - 1][rows]))
         return model.score(users.embeddings, soft + model.level_offsets[level - 1], features, level=level)

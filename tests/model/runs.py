@@ -44,6 +44,12 @@ def trained_run(folder, config=TINY, data=None):
     return trainer.run
 
 
+def loss_of(trainer, groups, tree=None, seed=0):
+    """The loss of some groups of the first fold."""
+    batch = trainer.objective.prepare(groups, trainer.folds[0], np.random.default_rng(seed))
+    return trainer.objective.loss(batch, tree, 1.0, np.random.default_rng(seed))[0]
+
+
 def weights_of(run):
     return {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
 

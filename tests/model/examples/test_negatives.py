@@ -6,7 +6,8 @@ import pytest
 from index_store.features.encoder import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.ragged import Ragged
 from index_store.features.user_keys import KeyHits
-from model.examples.negatives import NearSampler, NegativeSampler, known_positives
+from model.examples.near_negatives import NearSampler
+from model.examples.negatives import NegativeSampler, known_positives
 
 
 def test_log_q_correction_estimates_the_full_sum_without_bias(tolerance=0.02):
@@ -55,7 +56,7 @@ def test_near_negatives_are_drawn_by_the_weight_of_their_key_and_expected_as_oft
     # User 0 reaches the ads 0 and 3 and the category 2, user 1 the unknown category alone, user 2 nothing.
     hits = KeyHits(np.array([0, 3, 4, 4]), np.array([1, 4, 9, 7], np.int32), np.zeros(4, np.int64),
                    np.log1p([[0, 1.0], [0, 3.0], [0, 2.0], [0, 9.0]]).astype(np.float32))
-    drawn = near.draw(hits, 8_000, np.random.default_rng(0))
+    drawn = near.draw(hits, Ragged.of([[], [], []]), 8_000, np.random.default_rng(0))
     features = np.zeros((3, 6, 3 * 6), np.float32)
     features[0, 0, 1], features[0, 3, 1], features[0, 2:5, 7] = np.log1p([1.0, 3.0, 2.0])
     counts = np.stack([np.bincount(row[row >= 0], minlength=6) for row in drawn.items])
@@ -63,3 +64,5 @@ def test_near_negatives_are_drawn_by_the_weight_of_their_key_and_expected_as_oft
     np.testing.assert_allclose(counts[0] / 8000, near.expected(drawn, features)[0] / 8000, atol=tolerance)
     assert not near.expected(drawn, features)[1:].any()
     assert (drawn.items[1:] == -1).all()
+    own = near.draw(hits, Ragged.of([[3], [], []]), 8_000, np.random.default_rng(0)).items[0, :4000]
+    assert set(own) == {0}, "a user's own ads are not drawn by their ids"

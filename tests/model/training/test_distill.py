@@ -20,6 +20,7 @@ from model.training.trainer import Trainer
 from tests.model.runs import (
     STACK,
     TINY,
+    loss_of,
     recall_of,
     run_of,
     trainer_of,
@@ -64,7 +65,7 @@ def test_a_teachers_gradient_reaches_shared_parts_by_the_auxiliary_head_alone(tm
     assert head[main].abs().sum() == 0
     assert head[auxiliary].abs().sum() > 0
     assert shared > 0
-    head, shared = gradients(trainer, objective.loss(np.arange(12), trainer.folds[0], None, 0.0, rng)[0])
+    head, shared = gradients(trainer, loss_of(trainer, np.arange(12)))
     assert head[main].abs().sum() > 0
     assert head[auxiliary].abs().sum() == 0, "labeled pairs do not train the auxiliary head"
     assert shared > 0

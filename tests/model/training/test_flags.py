@@ -11,6 +11,7 @@ from model.training.flags import add_flags, given, train_config
 WITHOUT = {"model": "--size and --over-arch", "hill": "--codebooks and --tree-gradient",
            "pairs": "--phi, --interest, --beams and --control", "index_weight": "chosen once",
            "index_warm_up": "chosen once", "negative_pool": "chosen once", "near_share": "chosen once",
+           "hard_share": "chosen once",
            "uniform_share": "chosen once", "unknown_share": "chosen once", "learning_rate": "chosen once",
            "table_learning_rate": "chosen once", "weight_decay": "chosen once"}
 """Settings without a flag of their own, and why."""

@@ -16,7 +16,7 @@ from model.training.trainer import new_trainer, train
 from model.tree.node_pairs import Interest, index_pairs
 from service.sampling.beam_files import write_beams
 from tests.model.commands import command, model
-from tests.model.runs import TINY, interrupted, weights_of
+from tests.model.runs import TINY, interrupted, loss_of, weights_of
 from tests.model.worlds import lists
 
 SMALL = replace(TINY, branching=(5, 4), epochs=2, rounds=1, batch_users=64)
@@ -142,7 +142,7 @@ def test_the_controls_see_the_same_batches(tmp_path, run, log):
     for trainer in trainers:
         torch.manual_seed(0)
         tree = fixed_tree(trainer)
-        losses.append(trainer.objective.loss(np.arange(64), trainer.folds[0], tree, 1.0, np.random.default_rng(5))[0])
+        losses.append(loss_of(trainer, np.arange(64), tree))
     assert losses[0].item() == losses[1].item()
 
 

@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from index_store.features.interaction import feature_names
 from model.config import HillConfig
-from tests.model.runs import JOINT, trainer_of
+from tests.model.runs import JOINT, loss_of, trainer_of
 from tests.model.worlds import positives
 
 
@@ -38,7 +37,6 @@ def test_equal_mixtures_give_a_levels_offset_no_gradient(tmp_path, tolerance=1e-
     trainer.learner.learn()
     tree = trainer.learner.tree_reader()
     width = len(feature_names(trainer.run.dataset.spec))
-    tree.features = lambda users, level, nodes: torch.zeros(*nodes.shape, width)
-    loss, _ = trainer.objective.loss(np.arange(16), trainer.folds[0], tree, 1.0, np.random.default_rng(0))
-    loss.backward()
+    tree.features = lambda users, level, nodes: np.zeros((*nodes.shape, width), np.float32)
+    loss_of(trainer, np.arange(16), tree).backward()
     assert trainer.run.model.level_offsets.grad.abs().max() < tolerance

@@ -1,0 +1,75 @@
+"""The negatives of a group of examples: some of a common pool, some near its user's history, and some hard ones.
+
+The log-Q correction counts how often a candidate is expected over all sources, whichever it was drawn by: weights
+are small wherever any of the sources draws often.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.features.interaction import feature_names
+from index_store.features.ragged import Ragged
+from model.config import TrainConfig
+from model.examples.batches import BatchReader, UserFeatures, spectral_towers_of
+from model.examples.hard_negatives import HardDraws, HardSampler
+from model.examples.near_negatives import NearDraws, NearSampler
+from model.examples.negatives import Candidates, NegativeSampler
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Negatives of the B groups of a batch.
+
+    Attributes:
+        pool: those of the pool.
+        rows: (B, M) int64 all of them; the first are those of the pool.
+        near, hard: those of the other sources, None without any.
+    """
+
+    pool: Candidates
+    rows: NDArray[np.int64]
+    near: NearDraws | None
+    hard: HardDraws | None
+
+
+class MixedSampler:
+    """Draws negatives from all sources.
+
+    Args:
+        reader: of the log.
+        pool: the common pool.
+        config: how many to draw, and which shares of them.
+    """
+
+    def __init__(self, reader: BatchReader, pool: NegativeSampler, config: TrainConfig) -> None:
+        self._pool, self._config = pool, config
+        self._near = NearSampler(reader.spec, reader.dataset.encoder.key_starts(), reader.keys)
+        self._hard = HardSampler(feature_names(reader.spec))
+
+    def draw(self, users: UserFeatures, clicked: Ragged, rng: np.random.Generator) -> Drawn:
+        """Draws for B users, who clicked `clicked`; at least one of the pool, for nodes and for unknown users."""
+        config = self._config
+        hard = min(round(config.hard_share * config.negatives), config.negatives - 1)
+        near = self._near.draws_of(min(round(config.near_share * config.negatives), config.negatives - 1 - hard))
+        pool = self._pool.items(len(clicked), config.negatives - near - hard, config.negative_pool, rng)
+        of_near = self._near.draw(users.hits, clicked, near, rng) if near else None
+        of_hard = self._hard.draw(users.spectral, spectral_towers_of(users.index).items, clicked, hard,
+                                  rng) if hard else None
+        found = np.concatenate([pool.ids, *(drawn.items for drawn in (of_near, of_hard) if drawn is not None)], axis=1)
+        more = pool.ids[:, rng.integers(0, pool.ids.shape[1], found.shape[1])]
+        return Drawn(pool, np.where(found < 0, more, found), of_near, of_hard)
+
+    def corrected(self, drawn: Drawn, features: NDArray[np.float32]) -> Candidates:
+        """The drawn items with the logarithm of how often each is expected, given their features (B, M, F)."""
+        pooled, more = np.full(len(drawn.rows), drawn.pool.ids.shape[1]), np.zeros(drawn.rows.shape)
+        if drawn.near is not None:
+            pooled += (drawn.near.items < 0).sum(axis=1)
+            more += self._near.expected(drawn.near, features)
+        if drawn.hard is not None:
+            pooled += (drawn.hard.items < 0).sum(axis=1)
+            more += self._hard.expected(drawn.hard, features)
+        return Candidates(drawn.rows, -np.log(pooled[:, None] * self._pool.q[drawn.rows] + more).astype(np.float32))
