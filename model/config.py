@@ -277,7 +277,7 @@ class TrainConfig:
     table_learning_rate: float = 2e-3
     weight_decay: float = 0.01
     holdout: float = field(default=0.0, metadata=flag(
-        "hold out a share of the train events for choosing settings; test events stay unseen", metavar="SHARE"))
+        "train on the rest and evaluate on a share of the train events; test events stay unseen", metavar="SHARE"))
     seed: int = field(default=0, metadata=flag("seed of all random numbers"))
 
     def __post_init__(self) -> None:

@@ -41,11 +41,13 @@ def _forgets(config: TrainConfig, dataset: Dataset) -> bool:
     return bool(dataset.spec.item_fields) and positives < FEW_CLICKS * len(dataset.items)
 
 
+_DEFAULT = TrainConfig()
+
 ALTERNATIVES = (
     Alternative({"forget_share": 0.5}, _forgets),
     Alternative({"forget_share": 0.9}, lambda config, dataset: config.forget_share == 0.5),
     Alternative({"dropout": 0.2}),
-    Alternative({"learning_rate": 1e-3, "table_learning_rate": 1e-3}),
+    Alternative({"learning_rate": _DEFAULT.learning_rate / 2, "table_learning_rate": _DEFAULT.table_learning_rate / 2}),
     Alternative({"negatives": 192}, lambda config, dataset: dataset.spec.negatives == "sampled"),
     Alternative({"size": "medium"}),
 )

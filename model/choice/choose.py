@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from model.baselines.budget import Budget, SkippedError
@@ -21,7 +22,9 @@ from model.choice.trial import Trial, Trials
 from model.config import TrainConfig
 from model.data.load import Dataset
 from model.evaluation.two_towers import NAME, as_two_towers
-from model.training.checkpoint import finite, write_json
+from model.examples.negatives import NegativeSampler
+from model.training.checkpoint import RunFolder, finite, write_json
+from model.training.distill import open_teacher
 from model.training.hold_out import hold_out
 from model.training.run import Run
 from model.training.trainer import train
@@ -75,8 +78,10 @@ def choose_and_train(data: Path, dataset: Dataset, config: TrainConfig, out: Pat
         budget: of it all.
 
     Raises:
-        ConfigError: the loss is not finite.
+        ConfigError: the settings do not fit the log, the teacher cannot be used, or the loss is not finite.
+        DataError: the file of a teacher does not hold soft labels of this log.
     """
+    _check(data, dataset, config, out)
     choice = choose(data, dataset, config, fixed, budget)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / FILE, choice.record)
@@ -84,6 +89,13 @@ def choose_and_train(data: Path, dataset: Dataset, config: TrainConfig, out: Pat
     write_json(out / FILE, choice.record | {"seconds": {**choice.record["seconds"], "all": budget.spent}})
     choice.tell_of_baselines()
     return run
+
+
+def _check(data: Path, dataset: Dataset, config: TrainConfig, out: Path) -> None:
+    """Raises what the final training would raise, before all the work; arguments and errors as above."""
+    run = Run(RunFolder(out), dataset, config)
+    every_item = NegativeSampler(np.ones(len(dataset.items), np.int64), config.uniform_share)
+    open_teacher(config, data.resolve(), run.reader, every_item)
 
 
 def choose(data: Path, dataset: Dataset, config: TrainConfig, fixed: frozenset[str], budget: Budget) -> Choice:

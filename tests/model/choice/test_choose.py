@@ -138,6 +138,16 @@ def test_epochs_that_are_given_are_trained(log, tmp_path):
     assert content["chosen"]["epochs"] == {"value": 2, "why": "given"}
 
 
+@pytest.mark.parametrize(("words", "said"), [
+    (["--branching", "50x50"], "branching"), (["--teacher", "nowhere"], "holds no run"),
+    (["--task-weights", "sale=1"], "the task weights name 'sale'")])
+def test_settings_that_do_not_fit_the_log_are_refused_before_the_choice(log, tmp_path, words, said):
+    error = model("train", "--data", log, "--out", tmp_path / "run", *words, code=1)
+    assert said in error
+    assert "choosing" not in error
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(("events", "minutes"), [(10, 3), (150_000, 3), (1_000_000, 20), (20_000_000, 400)])
 def test_the_default_budget_grows_with_the_log(events, minutes):
     assert default_minutes(events) == pytest.approx(minutes)
