@@ -54,10 +54,14 @@ class Choice:
 
     def tell_of_baselines(self) -> None:
         """Prints the table of baselines beside the trial, with a line for each that beats it."""
-        if self.trial is None:
+        if not self.record["baselines"]:
             return
-        _tell(f"the trial of {self.trial.config.all_epochs} epochs beside the baselines, on the hold-out:")
-        _tell(table_text(self.trial.reached.row, self.record["baselines"]))
+        if self.trial is None:
+            _tell("the baselines on the hold-out; the time allowed no trial to compare with them, `python -m model "
+                  "evaluate` compares the run:")
+        else:
+            _tell(f"the trial of {self.trial.config.all_epochs} epochs beside the baselines, on the hold-out:")
+        _tell(table_text(self.trial.reached.row if self.trial is not None else {}, self.record["baselines"]))
 
 
 def default_minutes(events: int) -> float:

@@ -10,7 +10,7 @@ from model.config import TrainConfig
 TREE_SLOWDOWN = 1.5
 """Seconds of a batch with a tree over those of one without."""
 
-TREE_SECONDS_PER_AD = 1.5e-3
+TREE_SECONDS_PER_AD = 1e-3
 """To learn the tree once."""
 
 

@@ -39,7 +39,7 @@ def chosen(log, tmp_path_factory):
     return out, said
 
 
-def choice_of(data, tmp_path, config=TINY, fixed=OTHERS, seconds=100.0):
+def choice_of(data, tmp_path, config=TINY, fixed=OTHERS, seconds=1000.0):
     return choose(tmp_path, data, config, fixed, Budget(seconds))
 
 
@@ -78,6 +78,8 @@ def test_a_budget_below_one_epoch_trains_one_and_says_so(tmp_path, capsys):
     assert found.config.all_epochs == 1
     assert "does not reach one epoch; one is trained all the same" in capsys.readouterr().err
     assert found.record["chosen"]["epochs"]["value"] == 1
+    found.tell_of_baselines()
+    assert "the time allowed no trial to compare with them" in capsys.readouterr().err
     assert "no trial of this model fits the time" in found.record["baselines"]["two towers"]["skipped"]
 
 
