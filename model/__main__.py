@@ -73,8 +73,8 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; a training run continues from its checkpoint with --resume, an experiment when it is "
-              "started again", file=sys.stderr)
+        print("interrupted; a training run continues from its checkpoint with --resume, an experiment or a choice of "
+              "settings when it is started again", file=sys.stderr)
         return 130
 
 

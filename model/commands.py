@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from model.config import ConfigError, PairsConfig, TrainConfig
-from model.training.flags import add_flags, given, train_config
+from model.training.flags import add_flags, given, names_given, train_config
 
 TEST_USERS = 2_000
 """Of whom `evaluate` and `export` measure recall by default, to within 0.007 or so."""
@@ -24,6 +26,14 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run: settings, checkpoints, log")
     parser.add_argument("--resume", action="store_true",
                         help="continue from the checkpoint in --out, with its settings")
+    parser.add_argument("--minutes", type=_minutes, metavar="M",
+                        help="time for everything: a quarter for baselines on a hold-out of the train events, the rest "
+                             "for trials of the number of epochs and then of other settings there, and for the final "
+                             "training on all train events. Settings that are given are not chosen; choice.json in "
+                             "--out says what was chosen and why. 0 trains with the defaults at once (default: 20 for "
+                             "a million train events, in proportion, at least 3; 0 with --from, --stack, --settings)")
+    parser.add_argument("--settings", type=Path, metavar="FILE",
+                        help="repeat the settings in the config.json of a run; other flags that are given win")
     add_flags(parser)
 
 
@@ -63,24 +73,65 @@ def _users(text: str) -> int:
     return int(text)
 
 
+def _minutes(text: str) -> float:
+    """A number of minutes."""
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 <= minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of minutes; give one of at least 0")
+    return minutes
+
+
 def train(args: argparse.Namespace) -> None:
-    """Trains a run, or continues one.
+    """Trains a run with settings that are chosen or given, or continues one.
 
     Raises:
         ConfigError, DataError: settings or data cannot be used.
     """
     # Imported here, as below: torch takes a second to load, and help needs none of it.
+    from model.baselines.budget import Budget
+    from model.choice.choose import FILE, choose_and_train, default_minutes
     from model.data.load import load_dataset
+    from model.training.checkpoint import RunFolder
+    from model.training.log_checks import check_log
     from model.training.trainer import train as fit
 
+    began, chooses = time.monotonic(), _chooses(args)
     config, data = _settings(args)
-    fit(data, load_dataset(data), config, args.out, resume=args.resume)
+    if not args.resume:
+        RunFolder(args.out).check_unused()
+        (args.out / FILE).unlink(missing_ok=True)  # of a choice that was interrupted before its training
+    dataset = load_dataset(data)
+    if not args.resume:
+        check_log(dataset, config)
+    if chooses:
+        minutes = default_minutes(len(dataset.train)) if args.minutes is None else args.minutes
+        choose_and_train(data, dataset, config, args.out, names_given(args), Budget(60 * minutes, began))
+    else:
+        fit(data, dataset, config, args.out, resume=args.resume)
     print(f"trained {args.out}; next: python -m model export --run {args.out} --out BUNDLE")
+
+
+def _chooses(args: argparse.Namespace) -> bool:
+    """Whether settings are to be chosen.
+
+    Raises:
+        ConfigError: there is a budget, but nothing to choose.
+    """
+    decided = {"--resume": args.resume, "--settings": args.settings, "--from": "start_from" in args,
+               "--stack": "stack" in args}
+    for flag, is_given in decided.items():
+        if is_given and args.minutes:
+            raise ConfigError(f"--minutes is {args.minutes:g}, but with {flag} there is nothing to choose; leave one "
+                              "of the two out")
+    return args.minutes != 0 and not any(decided.values())
 
 
 def _settings(args: argparse.Namespace) -> tuple[TrainConfig, Path]:
     """Settings and data folder of the run to train."""
-    from model.training.checkpoint import RunFolder
+    from model.training.checkpoint import RunFolder, read_settings
     from model.training.warm_start import continued
 
     start_from = Path(args.start_from) if "start_from" in args else None
@@ -92,7 +143,9 @@ def _settings(args: argparse.Namespace) -> tuple[TrainConfig, Path]:
         data = RunFolder(start_from).config()[1]
     if data is None:
         raise ConfigError("train needs --data, the folder that `python -m model data` wrote")
-    config = train_config(args)
+    config = train_config(args, read_settings(args.settings) if args.settings else None)
+    if not config.rounds:
+        raise ConfigError("rounds is 0; at least 1 is needed, since the service searches a tree")
     if start_from is not None:
         config = continued(replace(config, epochs=0, start_from=str(start_from), pairs=pairs), start_from)
     return config, data

@@ -208,7 +208,8 @@ class TrainConfig:
             3.2 to 3.4), `posthoc` is the control: a model trained without a tree, then k-means on its item embeddings.
         hill: how the joint index learns.
         rounds: each learns a tree (E) and trains `round_epochs` epochs with it (M). The joint index continues from its
-            codes at the start of a round; `posthoc` trains as many epochs without a tree.
+            codes at the start of a round; `posthoc` trains as many epochs without a tree. 0 trains without a tree, as
+            trials of settings do.
         start_from: the run whose weights and tree this one started from (Section 3.5, small updates between two
             windows); empty for none. All epochs then have a tree.
         pairs: test-time training on node pairs, for a run that starts from another and keeps its tree.
@@ -278,7 +279,7 @@ class TrainConfig:
     table_learning_rate: float = 2e-3
     weight_decay: float = 0.01
     holdout: float = field(default=0.0, metadata=flag(
-        "hold out a share of the train events for choosing settings; test events stay unseen", metavar="SHARE"))
+        "train on the rest and evaluate on a share of the train events; test events stay unseen", metavar="SHARE"))
     seed: int = field(default=0, metadata=flag("seed of all random numbers"))
 
     def __post_init__(self) -> None:
@@ -288,11 +289,14 @@ class TrainConfig:
         self._check_supervision()
 
     def _check_numbers(self) -> None:
-        for name in ("rounds", "round_epochs", "batch_users", "negatives", "negative_pool"):
+        for name in ("round_epochs", "batch_users", "negatives", "negative_pool"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
-        if self.epochs < 0:
-            raise ConfigError(f"epochs is {self.epochs}; give 0 or more")
+        for name in ("epochs", "rounds"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more")
+        if not self.epochs and not self.rounds:
+            raise ConfigError("epochs and rounds are both 0, so there is nothing to train; give one of at least 1")
         if not 0 <= self.index_warm_up < math.inf:
             raise ConfigError(f"index_warm_up is {self.index_warm_up}; give a number of epochs >= 0")
         for name in ("forget_share", "unknown_share", "uniform_share", "near_share", "hard_share"):
@@ -320,9 +324,10 @@ class TrainConfig:
         if levels != sorted(set(levels)) or levels[0] < 1:
             raise ConfigError(f"the stack's layers are for the levels {levels}; name levels from 1, each finer than "
                               "the one before")
-        if self.tree == "posthoc":
+        if self.tree == "posthoc" or not self.rounds:
             raise ConfigError("the layers of a stack learn on the nodes of a tree, but a tree of kind posthoc is "
-                              "learned after all training; choose em or joint")
+                              "learned after all training, and no round learns none; choose em or joint, and at least "
+                              "one round")
 
     def _check_supervision(self) -> None:
         for task, weight in self.task_weights.items():
@@ -331,6 +336,11 @@ class TrainConfig:
         if self.teacher and self.teacher_file:
             raise ConfigError(f"both the run {self.teacher} and the file {self.teacher_file} are named as the teacher; "
                               "name one")
+
+    @property
+    def all_epochs(self) -> int:
+        """Epochs before the first tree and in all rounds."""
+        return self.epochs + self.rounds * self.round_epochs
 
     @property
     def distilled(self) -> bool:

@@ -18,10 +18,11 @@ class Budget:
 
     Attributes:
         seconds: infinite by default.
+        began: an earlier moment, by `time.monotonic`.
     """
 
     seconds: float = math.inf
-    _began: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def limited(self) -> bool:
@@ -29,9 +30,14 @@ class Budget:
         return self.seconds < math.inf
 
     @property
+    def spent(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self.began
+
+    @property
     def left(self) -> float:
         """Seconds that are left, 0 once they are spent."""
-        return max(0.0, self.seconds - (time.monotonic() - self._began))
+        return max(0.0, self.seconds - self.spent)
 
     def need(self, seconds: float) -> None:
         """Raises SkippedError if an expected number of seconds is no longer left."""

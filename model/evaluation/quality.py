@@ -61,7 +61,7 @@ def _measured(run: Run, test: Events, users: int) -> dict[str, Any]:
     if run.config.model.over_arch == "dot" and not run.config.stack:
         result["ebr"] = embedding_retrieval(*arguments)
     if dataset.spec.negatives == "impressions":
-        both = Clicks.of(_joined(dataset.train, test), len(dataset.user_ids))
+        both = Clicks.of(joined(dataset.train, test), len(dataset.user_ids))
         result["ne"] = defined("ne", impression_ne(run.reader, both, index, test), tasks, test)
     else:
         every = np.arange(len(test.users))
@@ -108,7 +108,8 @@ def _tell(line: str) -> None:
     tqdm.write(line, file=sys.stderr)
 
 
-def _joined(train_events: Events, test_events: Events) -> Events:
+def joined(train_events: Events, test_events: Events) -> Events:
+    """Both logs as one, by user and time."""
     users, times = (np.concatenate([getattr(e, name) for e in (train_events, test_events)])
                     for name in ("users", "timestamps"))
     order = np.lexsort((times, users))

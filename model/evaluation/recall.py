@@ -31,12 +31,17 @@ def recall(reader: BatchReader, clicks: Clicks, index: KeyIndex, users: NDArray[
     Returns:
         `recall@K` -> mean over users of hits / items to find, `se_recall@K` -> its standard error, see `mean_shares`.
     """
-    queries = RecallQueries(users, targets, masked)
-    shares = np.zeros((len(users), len(at)))
+    return mean_shares(recall_shares(reader, clicks, index, RecallQueries(users, targets, masked), at), at)
+
+
+def recall_shares(reader: BatchReader, clicks: Clicks, index: KeyIndex, queries: RecallQueries,
+                  at: Sequence[int]) -> NDArray[np.float64]:
+    """Share of each user's targets among the K best of all items: (N, cut-offs); arguments as for `recall`."""
+    shares = np.zeros((len(queries.users), len(at)))
 
     def count(place: int, scores: NDArray[np.float32]) -> None:
         shares[place] = queries.shares(place, scores, at)
 
-    if len(users):
-        ItemScores(reader, clicks, index).each(users, count, "recall")
-    return mean_shares(shares, at)
+    if len(queries.users):
+        ItemScores(reader, clicks, index).each(queries.users, count, "recall")
+    return shares

@@ -25,6 +25,7 @@ from torch import nn
 
 from model.config import ConfigError, TrainConfig
 
+CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 
 VERSION = 2
@@ -51,11 +52,15 @@ class RunFolder:
         Raises:
             ConfigError: the folder holds a checkpoint already.
         """
-        if self.has_checkpoint:
-            raise ConfigError(f"{self.path} already holds a run; add --resume to continue it, or name another --out")
+        self.check_unused()
         self.path.mkdir(parents=True, exist_ok=True)
         content = {"version": VERSION, "data": str(Path(data).resolve()), "train": config.to_json()}
-        _replace(self.path / "config.json", json.dumps(content, indent=1, allow_nan=False).encode())
+        write_json(self.path / CONFIG, content)
+
+    def check_unused(self) -> None:
+        """Raises ConfigError if the folder holds a checkpoint already."""
+        if self.has_checkpoint:
+            raise ConfigError(f"{self.path} already holds a run; add --resume to continue it, or name another --out")
 
     def config(self) -> tuple[TrainConfig, Path]:
         """Settings and data folder.
@@ -64,24 +69,20 @@ class RunFolder:
             ConfigError: there is no run in this folder, or one of another version of the network.
         """
         try:
-            content = json.loads((self.path / "config.json").read_bytes())
-            version = content.get("version", 1)
-            if version != VERSION:
-                raise ConfigError(f"{self.path} holds a run of network version {version}, this program trains version "
-                                  f"{VERSION}; train again, or open it with the release that trained it. Bundles that "
-                                  "were exported from it can still be served")
+            content = json.loads((self.path / CONFIG).read_bytes())
+            _check_version(content, self.path)
             return TrainConfig.from_json(content["train"]), Path(content["data"])
         except FileNotFoundError as error:
             raise ConfigError(f"{self.path} holds no run; name the --out of `python -m model train`") from error
         except ConfigError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{self.path}/config.json is not readable ({error!r}); train again") from error
+            raise ConfigError(f"{self.path}/{CONFIG} is not readable ({error!r}); train again") from error
 
     def log(self, entry: Mapping[str, Any]) -> None:
         """Appends a report to the log. Numbers that are not finite become null, since JSON cannot hold them."""
         with (self.path / "log.jsonl").open("a") as file:
-            file.write(json.dumps(_finite(entry), allow_nan=False) + "\n")
+            file.write(json.dumps(finite(entry), allow_nan=False) + "\n")
 
     def save(self, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer],
              codes: NDArray[np.int32] | None, progress: Progress) -> None:
@@ -160,16 +161,46 @@ class RunFolder:
             raise ConfigError(f"the checkpoint in {self.path} belongs to another model: {error}") from error
 
 
-def _finite(value: Any) -> Any:
+def read_settings(file: Path) -> TrainConfig:
+    """The settings in the `config.json` of a run, or in a copy of it.
+
+    Raises:
+        ConfigError: the file cannot be read, is none, or is of another version of the network.
+    """
+    try:
+        content = json.loads(file.read_bytes())
+        settings = content["train"]
+        _check_version(content, file)
+        return TrainConfig.from_json(settings)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read ({error.strerror}); name the {CONFIG} in the folder of a run"
+                          ) from error
+    except ConfigError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{file} does not hold the settings of a run ({error!r}); name the {CONFIG} in the folder of "
+                          "a run") from error
+
+
+def _check_version(content: Mapping[str, Any], path: Path) -> None:
+    version = content.get("version", 1)
+    if version != VERSION:
+        raise ConfigError(f"{path} holds a run of network version {version}, this program trains version {VERSION}; "
+                          "train again, or open it with the release that trained it. Bundles that were exported from "
+                          "it can still be served")
+
+
+def finite(value: Any) -> Any:
     """The value with None in place of numbers that are not finite."""
     if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
+        return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
+        return [finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _replace(path: Path, content: bytes) -> None:
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file, complete or not at all."""
     partial = path.with_suffix(".partial")
-    partial.write_bytes(content)
+    partial.write_text(json.dumps(content, indent=1, allow_nan=False))
     os.replace(partial, path)

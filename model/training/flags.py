@@ -12,8 +12,8 @@ from model.config import SIZES, ConfigError, Flag, HillConfig, MoNNConfig, Pairs
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Declares a flag for every field of the settings that has one, and `--size`."""
-    parser.add_argument("--size", choices=list(SIZES), default="small",
-                        help="MoNN Small, Medium or Large (default %(default)s)")
+    parser.add_argument("--size", choices=list(SIZES), default=argparse.SUPPRESS,
+                        help="MoNN Small, Medium or Large (default small)")
     for config in (MoNNConfig, TrainConfig, HillConfig, PairsConfig):
         kinds = get_type_hints(config)
         for field in fields(config):
@@ -47,12 +47,25 @@ def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return read
 
 
-def train_config(args: argparse.Namespace) -> TrainConfig:
-    """The settings given by the flags, for a run that does not start from another."""
+def train_config(args: argparse.Namespace, others: TrainConfig | None = None) -> TrainConfig:
+    """The settings given by the flags, for a run that does not start from another.
+
+    Args:
+        args: parsed.
+        others: settings that no flag gives; None for the defaults.
+    """
+    others = others or TrainConfig()
     values = given(args, TrainConfig)
     values.pop("start_from", None)
-    return TrainConfig(**values, model=replace(SIZES[args.size], **given(args, MoNNConfig)),
-                       hill=HillConfig(**given(args, HillConfig)))
+    model = replace(SIZES[args.size], over_arch=others.model.over_arch) if "size" in args else others.model
+    return replace(others, **values, model=replace(model, **given(args, MoNNConfig)),
+                   hill=replace(others.hill, **given(args, HillConfig)))
+
+
+def names_given(args: argparse.Namespace) -> frozenset[str]:
+    """Names of all settings that were given on the command line, and `size` if it was."""
+    found = {name for config in (MoNNConfig, TrainConfig, HillConfig, PairsConfig) for name in given(args, config)}
+    return frozenset(found | ({"size"} if "size" in args else set()))
 
 
 def given(args: argparse.Namespace, config: type) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +17,16 @@ from model.examples.example_groups import ExampleGroups
 
 NE_NEGATIVES = 4
 
+CHUNK = 1 << 20
+"""Impressions whose losses are in memory at a time."""
+
+
+def log_losses(logits: NDArray[np.floating], labels: NDArray[Any]) -> NDArray[np.float64]:
+    """Log loss of each sample, (S, tasks) like logits and labels; probabilities are clipped to [1e-7, 1 - 1e-7]."""
+    p = np.clip(1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60))), 1e-7, 1 - 1e-7)
+    losses: NDArray[np.float64] = -(labels * np.log(p) + (1 - labels) * np.log(1 - p))
+    return losses
+
 
 class NormalizedEntropy:
     """Average log loss divided by the entropy of the empirical rate, one value a task (Equation 9)."""
@@ -25,9 +37,8 @@ class NormalizedEntropy:
         self._positives = np.zeros(tasks)
 
     def add(self, logits: NDArray[np.float32], labels: NDArray[np.float32]) -> None:
-        """Counts samples: logits and labels (S, tasks); probabilities are clipped to [1e-7, 1 - 1e-7]."""
-        p = np.clip(1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60))), 1e-7, 1 - 1e-7)
-        self._loss -= (labels * np.log(p) + (1 - labels) * np.log(1 - p)).sum(axis=0)
+        """Counts samples: logits and labels (S, tasks)."""
+        self._loss += log_losses(logits, labels).sum(axis=0)
         self._positives += labels.sum(axis=0)
         self.samples += len(labels)
 
@@ -52,6 +63,16 @@ def impression_ne(reader: BatchReader, clicks: Clicks, index: KeyIndex,
         events: the impressions to score.
     """
     entropy = NormalizedEntropy(len(reader.spec.tasks))
+    logits = impression_logits(reader, clicks, index, events)
+    for start in range(0, len(events), CHUNK):
+        part = slice(start, start + CHUNK)
+        entropy.add(logits[part], events.labels[part].astype(np.float32))
+    return dict(zip((task.name for task in reader.spec.tasks), entropy.values(), strict=True))
+
+
+def impression_logits(reader: BatchReader, clicks: Clicks, index: KeyIndex, events: Events) -> NDArray[np.float32]:
+    """Logits (N, tasks) of N impressions, each with the history before it; arguments as for `impression_ne`."""
+    found = np.empty((len(events), len(reader.spec.tasks)), np.float32)
     groups = ExampleGroups.of(reader.spec, events, clicks, 16)
     items = torch.from_numpy(reader.all_items()).to(reader.device)
     for start in tqdm(range(0, len(groups.users), 1024), desc="NE", unit="batch", leave=False):
@@ -63,8 +84,8 @@ def impression_ne(reader: BatchReader, clicks: Clicks, index: KeyIndex,
             batch = reader.users(reader.dataset.users.take(users),
                                  clicks.histories(users, before=before), index)
             logits = reader.score_items(batch, rows, items[torch.from_numpy(rows).to(reader.device)])
-        entropy.add(logits.cpu().numpy()[filled], events.labels[of].astype(np.float32))
-    return dict(zip((task.name for task in reader.spec.tasks), entropy.values(), strict=True))
+        found[of] = logits.cpu().numpy()[filled]
+    return found
 
 
 def sampled_ne(reader: BatchReader, clicks: Clicks, index: KeyIndex, events: Events, among: NDArray[np.integer],

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 from torch import nn
 
 from index_store.features.postings import KeyIndex
@@ -16,6 +15,7 @@ from model.examples.batches import BatchReader, HardTreeReader, TreeReader
 from model.examples.clicks import Clicks
 from model.examples.key_index import key_index
 from model.training.checkpoint import RunFolder
+from model.training.hold_out import hold_out
 from model.training.initial_model import initial_model
 from model.tree.k_means import default_branching
 from model.tree.learned_tree import new_tree
@@ -89,24 +89,3 @@ class Run:
         """
         tree, virtual = self.tree.build(self.reader.all_items())
         return HardTreeReader(self.reader, tree, self.key_index, self.config.node_features, virtual)
-
-
-def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
-    """Replaces the test set by a share of the train events: each user's latest, or random ones if the log has no order.
-
-    Args:
-        dataset: the log.
-        share: of the train events in [0, 1); 0 leaves the log as it is.
-        seed: of the draw.
-    """
-    if not share:
-        return dataset
-    events = dataset.train
-    n = len(events.users)
-    if dataset.spec.history_ordered:
-        first = np.searchsorted(events.users, np.arange(len(dataset.user_ids) + 1))
-        rank_from_end = first[events.users + 1] - np.arange(n)
-        held = rank_from_end <= np.round(share * np.diff(first)[events.users])
-    else:
-        held = np.random.default_rng([seed, 2]).random(n) < share
-    return replace(dataset, train=events.where(~held), test=events.where(held))

@@ -25,7 +25,7 @@ class Schedule:
     @property
     def epochs(self) -> int:
         """All epochs."""
-        return self.config.epochs + self.config.rounds * self.config.round_epochs
+        return self.config.all_epochs
 
     def done(self, at: Progress) -> int:
         """Batches done in all epochs."""

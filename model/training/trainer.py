@@ -8,7 +8,7 @@ with a tree: there the nodes' embeddings are those of the model at the moment of
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -49,9 +49,13 @@ class Trainer:
 
     Args:
         run: as it is in memory; `resume` loads its checkpoint.
+        folds: those of another run on the same events with the same seed; None to count them, which takes long.
+
+    Attributes:
+        after_batch: called after every batch, if set; what it raises ends the training.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, folds: Sequence[Fold] | None = None) -> None:
         self.run, self.config = run, run.config
         events, withheld = run.dataset.train, None
         if self.config.stack:
@@ -59,7 +63,8 @@ class Trainer:
         clicks = Clicks.of(events, len(run.dataset.user_ids)) if self.config.stack else run.clicks
         fold = fold_of_pairs(events, self.config.seed)
         groups = ExampleGroups.of(run.dataset.spec, events, clicks, GROUP_EVENTS, fold)
-        self.folds = list(tqdm(Fold.all_of(run.dataset, events, fold), desc="folds", unit="fold", total=FOLDS))
+        self.folds = folds or list(tqdm(Fold.all_of(run.dataset, events, fold), desc="folds", unit="fold", total=FOLDS,
+                                        leave=None))
         self.optimizers = self._optimizers()
         self.learner = self._learner(clicks)
         self.objective = Objective(run.reader, events, clicks, groups, self.config)
@@ -68,6 +73,7 @@ class Trainer:
         self.schedule = Schedule(self.config, int((-(-groups_of_fold // self.config.batch_users)).sum()))
         self.progress = Progress()
         self.pairs: PairLoss | None = None
+        self.after_batch: Callable[[], None] | None = None
         self._figures: dict[str, float | None] = {}
         self._calibrate()
 
@@ -104,7 +110,6 @@ class Trainer:
         Raises:
             ConfigError, DataError: the teacher or the pairs cannot be used, or the loss is not finite.
         """
-        self._warn_of_single_classes()
         run = self.run
         self.objective.teacher = open_teacher(self.config, run.data, run.reader, self.objective.sampler)
         self._open_pairs()
@@ -118,18 +123,6 @@ class Trainer:
         except KeyboardInterrupt:
             self._save()
             raise
-
-    def _warn_of_single_classes(self) -> None:
-        """Warns of tasks with nothing to learn in a log of impressions, because their labels are all the same."""
-        spec, labels = self.run.dataset.spec, self.objective.events.labels
-        if spec.negatives != "impressions":
-            return
-        for task, rate in zip(spec.tasks, labels.mean(axis=0), strict=True):
-            if rate in (0, 1):
-                tqdm.write(f"warning: task {task.name} has the label {int(rate)} in all {len(labels):,} train "
-                           "impressions, so it teaches nothing about the ads and its normalized entropy is "
-                           "undefined; " + ("declare negatives \"sampled\" in features.json if the log holds positives "
-                                            "only" if rate else "give events in which the task has positives"))
 
     def _calibrate(self) -> None:
         """Sets the scale of the interaction features by those of one batch; a run that is loaded brings its own."""
@@ -182,7 +175,8 @@ class Trainer:
         refresh_every = max(1, len(plan) // REFRESHES)
         model.train()
         first = self.progress.batch
-        with (tqdm(plan, initial=first, desc=f"epoch {epoch + 1}/{self.schedule.epochs}", unit="batch") as bar,
+        with (tqdm(plan, initial=first, desc=f"epoch {epoch + 1}/{self.schedule.epochs}", unit="batch",
+                   leave=None) as bar,
               ThreadPoolExecutor(1) as ahead):
             for batch, prepared in enumerate(self._prepared(epoch, first, plan[first:], ahead), start=first):
                 if tree is not None and batch and batch % refresh_every == 0:
@@ -194,6 +188,8 @@ class Trainer:
                 bar.update()
                 if batch % REPORT_BATCHES == 0:
                     bar.set_postfix(report.recent(batch, self._figures))
+                if self.after_batch is not None:
+                    self.after_batch()
         return len(plan)
 
     def _prepared(self, epoch: int, first: int, plan: Sequence[tuple[int, NDArray[np.int64]]],

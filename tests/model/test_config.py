@@ -14,7 +14,9 @@ from tests.model.runs import (
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    ({"rounds": 0}, "rounds is 0; at least 1 is needed"),
+    ({"rounds": -1}, "rounds is -1; give 0 or more"),
+    ({"epochs": 0, "rounds": 0}, "epochs and rounds are both 0, so there is nothing to train"),
+    ({"round_epochs": 0}, "round_epochs is 0; at least 1 is needed"),
     ({"batch_users": 0}, "batch_users is 0"),
     ({"epochs": -1}, "epochs is -1; give 0 or more"),
     ({"index_warm_up": float("inf")}, "index_warm_up is inf"),
@@ -48,9 +50,10 @@ def test_layers_out_of_order_are_refused(levels):
         replace(TINY, stack=tuple(StackedLayer(level, LARGER) for level in levels))
 
 
-def test_a_stack_without_a_tree_in_training_is_refused():
+@pytest.mark.parametrize("change", [{"tree": "posthoc"}, {"rounds": 0}])
+def test_a_stack_without_a_tree_in_training_is_refused(change):
     with pytest.raises(ConfigError, match="choose em or joint"):
-        replace(STACK, tree="posthoc")
+        replace(STACK, **change)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

@@ -61,7 +61,7 @@ def test_a_real_log_is_read_from_its_folder_and_trained_with_the_defaults(tmp_pa
     make_bundle(None, tmp_path, source, WorldSize(), over_arch="dot")
     assert commands[0] == ["data", "taobao-ad", "--out", str(tmp_path / "data"), "--source", str(tmp_path / "log")]
     assert commands[1] == ["train", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run_dot"),
-                           "--over-arch", "dot"]
+                           "--minutes", "0", "--over-arch", "dot"]
 
 
 def test_a_step_that_succeeds_says_what_it_cost(capsys):

@@ -39,7 +39,8 @@ def check_bench(report, quality):
 def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
     data, run, out = tmp_path / "data", tmp_path / "run", tmp_path / "bundle"
     model("data", "synthetic", "--ads", 300, "--users", 200, "--events", 4000, "--out", data)
-    model("train", "--data", data, "--out", run, "--epochs", 1, "--rounds", 1, "--branching", "4x5")
+    model("train", "--data", data, "--out", run, "--minutes", 0, "--epochs", 1, "--rounds", 1,
+          "--branching", "4x5")
     model("export", "--run", run, "--out", out)
     sealed = Bundle.open(out).files.json("evaluation.json")
     assert "is sound" in command("index_store", "verify", out)

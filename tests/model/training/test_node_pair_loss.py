@@ -186,7 +186,7 @@ def test_recorded_beams_are_learned(tmp_path, run, log, interest):
 
 def test_the_command_takes_data_and_settings_of_the_run(tmp_path, log):
     model("train", "--data", log, "--out", tmp_path / "a", "--branching", "5x4", "--batch-users", 64,
-            "--rounds", 1, "--holdout", 0.1, "--seed", 3)
+            "--rounds", 1, "--holdout", 0.1, "--seed", 3, "--minutes", 0)
     model("train", "--from", tmp_path / "a", "--phi", "0.3,0.2", "--rounds", 1, "--out", tmp_path / "b")
     (before, data), (after, again) = RunFolder(tmp_path / "a").config(), RunFolder(tmp_path / "b").config()
     assert data == again

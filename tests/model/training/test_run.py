@@ -1,11 +1,9 @@
-"""Opening runs, and what a hold-out moves."""
+"""Opening runs."""
 
-
-import numpy as np
 import pytest
 
 from model.config import ConfigError
-from model.training.run import Run, hold_out
+from model.training.run import Run
 from tests.model.runs import run_of, trainer_of
 from tests.model.worlds import positives
 from tests.paths import ROOT
@@ -39,13 +37,3 @@ def test_a_run_without_a_tree_has_no_nodes(tmp_path):
 def test_an_empty_branching_is_replaced_by_the_default(tmp_path):
     run = run_of(tmp_path)
     assert Run(run.folder, positives(), type(run.config)()).config.branching == (6,)
-
-
-def test_held_out_events_leave_the_train_set():
-    data = positives()
-    cut = hold_out(data, 0.25, seed=1)
-    pairs = [set(zip(e.users.tolist(), e.items.tolist(), strict=True)) for e in (cut.train, cut.test, data.train)]
-    assert pairs[0] | pairs[1] == pairs[2]
-    assert not pairs[0] & pairs[1]
-    assert len(pairs[1]) == pytest.approx(0.25 * len(pairs[2]), rel=0.3)
-    assert np.array_equal(hold_out(data, 0.0, seed=1).train.items, data.train.items)

@@ -112,7 +112,7 @@ def test_a_head_that_only_one_of_the_runs_has_is_left_alone(tmp_path, log, taugh
 
 
 def test_an_export_follows_a_warm_start(tmp_path, log):
-    shape = ("--branching", "5x4", "--batch-users", 64)
+    shape = ("--branching", "5x4", "--batch-users", 64, "--minutes", 0)
     model("train", "--data", log, "--out", tmp_path / "a", "--tree", "joint", "--rounds", 1, *shape)
     model("train", "--data", log, "--out", tmp_path / "b", "--from", tmp_path / "a", "--rounds", 1,
             "--batch-users", 64)

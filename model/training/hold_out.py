@@ -1,0 +1,53 @@
+"""A hold-out of the train events: the latest ones where the log has an order, else random ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data.load import Dataset, Events
+
+
+def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
+    """Replaces the test set by a share of the train events.
+
+    In an ordered log of impressions these are the latest of all, as in a test by time. In an ordered log of positives
+    they are each user's latest, so that the users have histories; each keeps one event at least. A log without an order
+    loses random pairs of user and ad with all of their events, since one event of a pair would reveal the other.
+
+    Args:
+        dataset: the log.
+        share: of the train events in [0, 1); 0 leaves the log as it is.
+        seed: of the draw, and of what is as late as the earliest held-out event.
+    """
+    if not share:
+        return dataset
+    events, rng = dataset.train, np.random.default_rng([seed, 2])
+    if not dataset.spec.history_ordered:
+        held = _random_pairs(events, share, rng)
+    elif dataset.spec.negatives == "impressions":
+        held = np.zeros(len(events), bool)
+        by_time = np.lexsort((rng.random(len(events)), events.timestamps))
+        held[by_time[len(events) - round(share * len(events)):]] = True
+    else:
+        held = _latest_of_each_user(events, share, rng)
+    return replace(dataset, train=events.where(~held), test=events.where(held))
+
+
+def _random_pairs(events: Events, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    width = int(events.items.max(initial=0)) + 1
+    pairs, pair_of_event = np.unique(events.users.astype(np.int64) * width + events.items, return_inverse=True)
+    held: NDArray[np.bool_] = (rng.random(len(pairs)) < share)[pair_of_event]
+    return held
+
+
+def _latest_of_each_user(events: Events, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """The latest of events sorted by user and time; numbers are rounded at random, so that short histories count."""
+    first = np.searchsorted(events.users, np.arange(int(events.users.max(initial=-1)) + 2))
+    counts = np.diff(first)
+    most = np.minimum(np.floor(share * counts + rng.random(len(counts))), counts - 1)
+    from_end = first[events.users + 1] - np.arange(len(events))
+    held: NDArray[np.bool_] = from_end <= most[events.users]
+    return held

@@ -1,0 +1,65 @@
+"""What a hold-out moves from the train set to the test set."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from model.data.load import Events
+from model.training.hold_out import hold_out
+from tests.model.worlds import impressions, positives
+
+
+def ordered(data, counts):
+    """The log with an order, and `counts` events of each of its first users at ascending times."""
+    users = np.repeat(np.arange(len(counts)), counts).astype(np.int32)
+    items = np.concatenate([np.arange(count) for count in counts]).astype(np.int32)
+    train = Events(users, items, items.astype(np.int64), np.ones((len(users), 1), np.int8))
+    return replace(data, spec=replace(data.spec, history_ordered=True), train=train)
+
+
+def test_held_out_events_leave_the_train_set():
+    data = positives()
+    cut = hold_out(data, 0.25, seed=1)
+    pairs = [set(zip(e.users.tolist(), e.items.tolist(), strict=True)) for e in (cut.train, cut.test, data.train)]
+    assert pairs[0] | pairs[1] == pairs[2]
+    assert not pairs[0] & pairs[1]
+    assert len(pairs[1]) == pytest.approx(0.25 * len(pairs[2]), rel=0.3)
+    assert np.array_equal(hold_out(data, 0.0, seed=1).train.items, data.train.items)
+
+
+def test_all_events_of_a_pair_are_held_out_together():
+    data = positives()
+    twice = replace(data, train=Events(*(np.repeat(column, 2, axis=0) for column in vars(data.train).values())))
+    cut = hold_out(twice, 0.25, seed=1)
+    pairs = [set(zip(e.users.tolist(), e.items.tolist(), strict=True)) for e in (cut.train, cut.test)]
+    assert not pairs[0] & pairs[1]
+    assert len(cut.test) == 2 * len(pairs[1])
+
+
+def test_an_ordered_log_of_positives_loses_each_users_latest_and_keeps_one_at_least():
+    cut = hold_out(ordered(positives(), [1, 2, 10]), 0.9, seed=0)
+    assert np.bincount(cut.train.users).tolist() == [1, 1, 1]
+    assert cut.train.items.tolist() == [0, 0, 0]
+
+
+def test_short_histories_lose_their_share_on_average():
+    held = hold_out(ordered(positives(users=1000), [3] * 1000), 0.2, seed=0).test
+    assert np.bincount(held.users).max() == 1
+    assert set(held.items.tolist()) == {2}
+    assert len(held) == pytest.approx(600, abs=60)
+
+
+def test_an_ordered_log_of_impressions_loses_the_latest_of_all():
+    data = impressions()
+    shuffled = replace(data, train=replace(data.train, timestamps=np.random.default_rng(0).permutation(720)))
+    cut = hold_out(shuffled, 0.1, seed=0)
+    assert len(cut.test) == 72
+    assert cut.test.timestamps.min() > cut.train.timestamps.max()
+
+
+def test_events_of_one_time_are_held_out_at_random():
+    data = impressions()
+    cut = hold_out(replace(data, train=replace(data.train, timestamps=np.zeros(720, np.int64))), 0.1, seed=0)
+    assert len(cut.test) == 72
+    assert len(np.unique(cut.test.users)) > 30
