@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +32,10 @@ from model.training.trainer import train
 
 FILE = "choice.json"
 
-MINUTES_PER_MILLION, LEAST_MINUTES = 20.0, 3.0
-"""The default budget, by the million train events."""
+MINUTES_FOR_A_MILLION, LEAST_MINUTES = 20.0, 3.0
+"""The default budget, for a million train events and at least. It grows with the root of their number: a small log
+takes more epochs and has more to choose.
+"""
 
 BASELINES = 4
 """The baselines get one part in so many of the budget."""
@@ -66,7 +69,7 @@ class Choice:
 
 def default_minutes(events: int) -> float:
     """The budget for a log of so many train events."""
-    return max(LEAST_MINUTES, MINUTES_PER_MILLION * events / 1e6)
+    return max(LEAST_MINUTES, MINUTES_FOR_A_MILLION * math.sqrt(events / 1e6))
 
 
 def choose_and_train(data: Path, dataset: Dataset, config: TrainConfig, out: Path, fixed: frozenset[str],
