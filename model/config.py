@@ -243,7 +243,7 @@ class TrainConfig:
         "embeddings (the control)"))
     hill: HillConfig = field(default_factory=HillConfig)
     epochs: int = field(default=1, metadata=flag("epochs before the first tree"))
-    rounds: int = field(default=2, metadata=flag("EM rounds: learn the tree, then train with it"))
+    rounds: int = field(default=1, metadata=flag("EM rounds: learn the tree, then train with it"))
     round_epochs: int = field(default=1, metadata=flag("epochs per round"))
     start_from: str = field(default="", metadata=flag(
         "start from the weights and the tree of RUN, on its data or newer; size, over-arch and kind of tree are "

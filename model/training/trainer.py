@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -177,7 +178,7 @@ class Trainer:
         first = self.progress.batch
         with (tqdm(plan, initial=first, desc=f"epoch {epoch + 1}/{self.schedule.epochs}", unit="batch",
                    leave=None) as bar,
-              ThreadPoolExecutor(1) as ahead):
+              ThreadPoolExecutor(1) as ahead, _one_core_spared()):
             for batch, prepared in enumerate(self._prepared(epoch, first, plan[first:], ahead), start=first):
                 if tree is not None and batch and batch % refresh_every == 0:
                     model.eval()
@@ -255,6 +256,17 @@ class Trainer:
         with run.reader.using_nodes(nodes):
             self._figures["train_sampled_ne"] = sampled_ne(run.reader, fold.clicks, fold.index, objective.events, own,
                                                            self.config.seed)
+
+
+@contextmanager
+def _one_core_spared() -> Iterator[None]:
+    """Leaves a core to the thread that prepares batches, where torch has more than one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def new_trainer(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *, resume: bool) -> Trainer:
