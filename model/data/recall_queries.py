@@ -1,4 +1,4 @@
-"""Recall queries: the users to ask, the ads to find for each, and the share of them among the best of any scores."""
+"""Recall queries: the users to ask, the ads to find for each, and how much of them is among the best of any scores."""
 
 from __future__ import annotations
 
@@ -48,19 +48,35 @@ class RecallQueries:
         return float(np.mean([np.isin(self.targets.row(place), own).mean() for place, own in enumerate(found)])
                      ) if len(found) else None
 
+    def ndcg_of(self, found: Sequence[NDArray[np.integer]], k: int) -> float | None:
+        """Mean NDCG@K of the items found for the first users, best first; None without users.
+
+        A target at rank r counts 1 / log2(1 + r), and 0 if it is not among the K. The ideal has all targets first, or
+        K of them.
+        """
+        discounts = 1 / np.log2(np.arange(2, k + 2))
+        targets = [np.unique(self.targets.row(place)) for place in range(len(found))]
+        gains = [discounts[:len(own[:k])][np.isin(own[:k], wanted)].sum() / discounts[:len(wanted)].sum()
+                 for own, wanted in zip(found, targets, strict=True)]
+        return float(np.mean(gains)) if gains else None
+
     def shares(self, place: int, scores: NDArray[np.float32], at: Sequence[int]) -> list[float]:
-        """Share of a user's targets among the K best items by any scores, for each cut-off K.
+        """Share of a user's targets in the answer by any scores, for each cut-off K; scores as for `answer`."""
+        top = self.answer(place, scores, max(at))
+        return [float(np.isin(self.targets.row(place), top[:k]).mean()) for k in at]
+
+    def answer(self, place: int, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+        """The K best items by any scores, best first, or fewer if the others are masked.
 
         Args:
             place: of the user.
             scores: (I,) float32 by item row; those of masked items are overwritten.
-            at: cut-offs K. Ties go to the lower row.
+            k: items wanted. Ties go to the lower row.
         """
         scores[self.masked.row(place)] = -np.inf
-        top = best(scores, np.arange(len(scores)), max(at))
+        top = best(scores, np.arange(len(scores)), k)
         top = top[scores[top] > -np.inf]  # where fewer than K others are left, `best` fills up with masked ones
-        top = top[np.lexsort((top, -scores[top]))]
-        return [float(np.isin(self.targets.row(place), top[:k]).mean()) for k in at]
+        return top[np.lexsort((top, -scores[top]))]
 
 
 def mean_shares(shares: NDArray[np.float64], at: Sequence[int]) -> dict[str, float | None]:

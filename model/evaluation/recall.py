@@ -1,4 +1,4 @@
-"""Recall of the exhaustive search: the share of the users' later clicks that it finds."""
+"""Recall of the exhaustive search, the share of the users' later clicks that it finds; and its answers themselves."""
 
 from __future__ import annotations
 
@@ -45,3 +45,15 @@ def recall_shares(reader: BatchReader, clicks: Clicks, index: KeyIndex, queries:
     if len(queries.users):
         ItemScores(reader, clicks, index).each(queries.users, count, "recall")
     return shares
+
+
+def answers(reader: BatchReader, clicks: Clicks, index: KeyIndex, queries: RecallQueries,
+            k: int) -> list[NDArray[np.int64]]:
+    """The K best items of every query by the first task, best first; arguments as for `recall`."""
+    found = [np.empty(0, np.int64)] * len(queries.users)
+
+    def keep(place: int, scores: NDArray[np.float32]) -> None:
+        found[place] = queries.answer(place, scores, k)
+
+    ItemScores(reader, clicks, index).each(queries.users, keep, "answers")
+    return found

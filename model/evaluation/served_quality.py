@@ -41,9 +41,9 @@ def served_quality(folder: Path, queries: RecallQueries) -> dict[str, Any]:
         queries: of users by their row, who are those of the bundle.
 
     Returns:
-        `beam_width`; `beam` and `exhaustive`, each with `users`, `recall@20`, `recall@100`, `pairs` (mean a level),
-        `flops` (mean a query) and `ms` (median of a search on one of as many threads as there are cores); for the beam
-        also `overlap@100` with the exhaustive search of EXHAUSTIVE_USERS. Without users the means are None.
+        `beam_width`; `beam` and `exhaustive`, each with `users`, `recall@20`, `recall@100`, `ndcg@20`, `pairs` (mean a
+        level), `flops` (mean a query) and `ms` (median of a search on one of as many threads as there are cores); for
+        the beam also `overlap@100` with the exhaustive search of EXHAUSTIVE_USERS. Without users the means are None.
     """
     searches, n = _Searches(Bundle.open(folder), queries), len(queries.users)
     some, flops = min(EXHAUSTIVE_USERS, n), flops_per_pair(searches.opened)
@@ -112,14 +112,16 @@ def flops_per_pair(opened: Bundle) -> list[float]:
 
 
 def _summary(found: list[tuple[SearchResult, float]], queries: RecallQueries, flops: list[float]) -> dict[str, Any]:
-    """Recall and mean cost of the searches of the first users."""
-    recalls = {f"recall@{k}": queries.recall_of([result.rows[:k] for result, _ in found]) for k in (20, TOP_K)}
+    """Recall, NDCG and mean cost of the searches of the first users."""
+    rows = [result.rows for result, _ in found]
+    figures = {**{f"recall@{k}": queries.recall_of([own[:k] for own in rows]) for k in (20, TOP_K)},
+               "ndcg@20": queries.ndcg_of(rows, 20)}
     if not found:
-        return {"users": 0, **recalls, "pairs": None, "flops": None, "ms": None}
+        return {"users": 0, **figures, "pairs": None, "flops": None, "ms": None}
     pairs: dict[int, float] = defaultdict(float)
     for result, _ in found:
         for level in result.levels:
             pairs[level.level] += level.scored / len(found)
     by_level = [pairs[level] for level in range(1, len(flops) + 1)]
-    return {"users": len(found), **recalls, "pairs": by_level, "flops": float(np.dot(by_level, flops)),
+    return {"users": len(found), **figures, "pairs": by_level, "flops": float(np.dot(by_level, flops)),
             "ms": float(np.median([seconds for _, seconds in found]) * 1000)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
 from model.experiments.figures import change_percent, summary, table, text, to_json
 from model.training.checkpoint import RunFolder
+from model.training.run import Run
 from model.training.trainer import Trainer, new_trainer
 from model.training.warm_start import continued
 
@@ -42,16 +43,35 @@ def run(cell: Cell, data: Path, work: Path) -> Mapping[str, Any]:
     phi = tuple(cell.settings["phi"])
     base = replace(cell, settings={name: value for name, value in cell.settings.items() if name != "phi"})
     users = cell.settings.get("test_users", monn_runs.TEST_USERS)
-    first = _trained(data, monn_runs.config_of(base), work / "before")
-    result: dict[str, Any] = {"before": quality(first.run, users)}
-    for arm, control in ARMS.items():
-        asked = replace(first.config, epochs=0, rounds=1, start_from=str(work / "before"),
-                        pairs=PairsConfig(phi, control=control))
-        trainer = _trained(data, continued(asked, work / "before"), work / arm)
-        result[arm] = quality(trainer.run, users)
-        if trainer.pairs is not None:
-            result["found"] = {f"level {level.level}": len(level) for level in trainer.pairs.pairs}
-    return result
+    arms = {arm: PairsConfig(phi, control=control) for arm, control in ARMS.items()}
+    measured, found = measured_arms(base, data, work, arms, lambda run: quality(run, users))
+    return {**measured, "found": found["pairs"]}
+
+
+def measured_arms(cell: Cell, data: Path, work: Path, arms: Mapping[str, PairsConfig],
+                  measure: Callable[[Run], Any]) -> tuple[dict[str, Any], dict[str, dict[str, int]]]:
+    """Trains a run, then continues from its weights for one epoch by each arm.
+
+    Args:
+        cell: settings and seed of the run.
+        data: data folder.
+        work: folder of the runs, `before` and one for each arm.
+        arms: node pairs of each arm, or their control.
+        measure: of a trained run.
+
+    Returns:
+        The measures of the run `before` and of each arm; and for each arm how many pairs each level has, nothing for
+        one that learns the log alone.
+    """
+    before = work / "before"
+    trainer = _trained(data, monn_runs.config_of(cell), before)
+    config, measured, found = trainer.config, {"before": measure(trainer.run)}, {}
+    for place, (arm, pairs) in enumerate(arms.items()):
+        asked = replace(config, epochs=0, rounds=1, start_from=str(before), pairs=pairs)
+        trainer = _trained(data, continued(asked, before), work / f"arm-{place}")
+        measured[arm] = measure(trainer.run)
+        found[arm] = {f"level {level.level}": len(level) for level in trainer.pairs.pairs} if trainer.pairs else {}
+    return measured, found
 
 
 def _trained(data: Path, config: TrainConfig, out: Path) -> Trainer:

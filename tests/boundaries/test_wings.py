@@ -8,8 +8,8 @@ from tests.paths import ROOT
 
 WINGS = {
     "index_store": ["bundle", "search", "targeting", "tree", "features"],
-    "model": ["experiments", "backbone", "choice", "evaluation", "export", "training", "tree", "examples", "network",
-              "baselines", "sources", "data"],
+    "model": ["experiments", "choice", "evaluation", "export", "training", "tree", "examples", "network", "baselines",
+              "sources", "data"],
     "service": ["supervisor", "http", "bundles", "sampling", "cache", "retrieval", "telemetry", "contract"],
     "loadtest": ["chaos", "growth", "demo", "http", "bench", "processes"],
 }

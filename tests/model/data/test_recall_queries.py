@@ -41,6 +41,25 @@ def test_recall_of_answers_is_the_mean_share_of_targets():
     assert queries.recall_of([]) is None
 
 
+def test_ndcg_of_answers_discounts_by_rank_and_is_relative_to_the_best_possible():
+    """By hand: user 7 has 4 targets, of which 2 fit the cut-off of 2; user 9 has one, which was clicked twice."""
+    queries = RecallQueries(np.array([7, 9]), lists([[1, 2, 3, 4], [6, 6]]), lists([[], []]))
+    second = 1 / np.log2(3)
+    assert queries.ndcg_of([np.array([2, 9, 1]), np.array([5, 6])], 2) == pytest.approx(
+        (1 / (1 + second) + second) / 2)
+    assert queries.ndcg_of([np.array([2, 9, 1])], 3) == pytest.approx((1 + 1 / 2) / (1 + second + 1 / 2))
+    assert queries.ndcg_of([np.array([4, 3]), np.array([6])], 2) == pytest.approx(1.0)
+    assert queries.ndcg_of([np.array([], np.int64), np.array([1])], 2) == 0.0
+    assert queries.ndcg_of([], 20) is None
+
+
+def test_an_answer_is_ordered_and_shorter_where_the_others_are_masked():
+    queries = RecallQueries(np.array([7]), lists([[1]]), lists([[0, 3]]))
+    scores = np.array([9, 2, 5, 7, 5], np.float32)
+    assert queries.answer(0, scores.copy(), 2).tolist() == [2, 4]
+    assert queries.answer(0, scores.copy(), 20).tolist() == [2, 4, 1]
+
+
 def test_shares_of_scores_pass_over_masked_items_and_break_ties_by_row():
     queries = RecallQueries(np.array([7, 9]), lists([[1, 4], [3]]), lists([[0], [0, 1, 2, 3, 4]]))
     scores = np.array([9, 5, 5, 5, 1], np.float32)

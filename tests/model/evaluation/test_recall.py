@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from index_store.features.ragged import Ragged
-from model.evaluation.recall import recall
+from model.data.recall_queries import RecallQueries
+from model.evaluation.recall import answers, recall
 from tests.model.runs import TINY, run_of
 from tests.model.worlds import dataset, lists
 
@@ -40,6 +41,16 @@ def test_a_smaller_cut_off_takes_the_best_of_the_others(small):
     assert sorted(ranked) == every
     assert asked(small, [[ranked[3]]], [ranked[:3]], (1,)) == {"recall@1": 1.0}
     assert asked(small, [[ranked[4]]], [ranked[:3]], (1,)) == {"recall@1": 0.0}
+
+
+def test_answers_are_the_items_that_recall_counts_best_first(small):
+    queries = RecallQueries(np.arange(2), lists([[5], [6]]), lists([[0, 1, 2], list(range(12))]))
+    found = answers(small.reader, small.clicks, small.key_index, queries, 4)
+    for k, row in enumerate(found[0].tolist(), 1):
+        assert asked(small, [[row]], [[0, 1, 2]], (k,)) == {f"recall@{k}": 1.0}
+        assert k == 1 or asked(small, [[row]], [[0, 1, 2]], (k - 1,)) == {f"recall@{k - 1}": 0.0}
+    assert len(found[0]) == 4
+    assert not len(found[1])
 
 
 def test_recall_without_users_is_none_and_json(small):

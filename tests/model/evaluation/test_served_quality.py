@@ -5,7 +5,7 @@ import pytest
 
 from index_store.bundle.bundle import Bundle
 from model.data.recall_queries import RecallQueries
-from model.evaluation.recall import recall
+from model.evaluation.recall import answers, recall
 from model.evaluation.served_quality import flops_per_pair, served_quality
 from model.export.seal import export
 from tests.model.worlds import lists
@@ -31,6 +31,8 @@ def test_the_exhaustive_search_of_the_bundle_finds_what_the_torch_model_finds(ex
                       (20, 100))
     for k in (20, 100):  # one of 20 users may have a near tie
         assert found["exhaustive"][f"recall@{k}"] == pytest.approx(of_torch[f"recall@{k}"], abs=tolerance)
+    ranked = answers(run.reader, run.clicks, run.key_index, queries, 20)
+    assert found["exhaustive"]["ndcg@20"] == pytest.approx(queries.ndcg_of(ranked, 20), abs=tolerance)
     assert found["exhaustive"]["pairs"] == pytest.approx([0.0, 0.0, 74.0])  # 80 ads less the 6 of training
     assert found["exhaustive"]["users"] == found["beam"]["users"] == 20
     assert 0 < found["beam"]["overlap@100"] <= 1
@@ -47,5 +49,5 @@ def test_masked_ads_are_never_found(exported):
 
 def test_without_users_the_means_are_none(exported):
     found = served_quality(exported[1], RecallQueries(np.empty(0, np.int64), lists([]), lists([])))
-    assert found["beam"] == {"users": 0, "recall@20": None, "recall@100": None, "pairs": None, "flops": None,
-                             "ms": None, "overlap@100": None}
+    assert found["beam"] == {"users": 0, "recall@20": None, "recall@100": None, "ndcg@20": None, "pairs": None,
+                             "flops": None, "ms": None, "overlap@100": None}

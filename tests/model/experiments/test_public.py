@@ -1,29 +1,43 @@
-"""The public benchmark's tables by their commands, on a planted split; and what is refused before anything runs."""
+"""The public benchmark's tables by their commands, on a small log of ids alone; and a log that has nothing to find."""
 
 import json
-import shutil
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from scipy import sparse
 
 from model.config import ConfigError
+from model.data.tables import write_folder
 from model.experiments import public
 from model.experiments.cells import Cell
-from model.experiments.cli import EXPERIMENTS
-from tests.model.backbone.splits import planted, write
+from model.sources.gowalla import SPEC
+from model.sources.lines import as_text, positives
 from tests.model.commands import model
 
-ALL = {"table3": 6, "table6": 3, "table7": 8}
-"""Rows: the small tree has two levels, so table 6 has the backbone and two depths."""
+ALL = {"table3": 6, "table6": 3, "table7": 4}
+"""Rows: a tree over 320 items has two levels, so table 6 has MoNN and two depths; small settings leave rates out."""
+
+USERS, ITEMS, GROUPS = 20, 320, 20
+
+
+def write(folder, train, test):
+    """A log of ids alone from two matrices (users, items)."""
+    users, items = (np.arange(n) for n in train.shape)
+    pairs = [matrix.nonzero() for matrix in (train, test)]
+    write_folder(folder, SPEC, pa.table({"user_id": as_text(users)}), pa.table({"ad_id": as_text(items)}),
+                 *(positives(of, item, visit=np.ones(len(of), np.int8)) for of, item in pairs))
+    return folder
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    split = planted(users=150, items=80)
-    train = split.train.toarray()
-    train[3] = 0
-    return write(tmp_path_factory.mktemp("planted") / "split", train, split.test.toarray())
+    """Users who have visited nearly all items of three groups, so that they want whole nodes; the fourth has none."""
+    rng = np.random.default_rng(0)
+    wanted = np.stack([np.isin(np.arange(ITEMS) % GROUPS, rng.permutation(GROUPS)[:3]) for _ in range(USERS)])
+    held = rng.random(wanted.shape) < 0.1
+    train, test = wanted & ~held, wanted & held
+    train[3] = False
+    return write(tmp_path_factory.mktemp("public") / "visits", train, test)
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +53,9 @@ def out(data, tmp_path_factory):
 def test_a_table_has_its_rows_as_the_contract_names_them(out, name):
     table = json.loads((out / f"{name}.json").read_text())
     assert len(table["rows"]) == ALL[name]
-    assert (table["dataset"], table["users"], table["without_train"]) == ("split", 150, 1)
+    assert (table["dataset"], table["users"], table["without_train"]) == ("visits", USERS, 1)
     for row in table["rows"]:
-        assert set(row) == {"name", "seed", "recall@20", "ndcg@20", "pairs"}
+        assert set(row) == {"name", "seed", "recall@20", "ndcg@20", "pairs", "overlap@100"}
         assert row["seed"] == 0
         assert 0 < row["ndcg@20"] <= 1
         assert row["name"] in (out / f"{name}.md").read_text()
@@ -52,38 +66,32 @@ def test_tables_6_and_7_share_their_runs(out):
     assert len(list((out / "cells").iterdir())) == 2
 
 
-def test_the_harness_check_scores_all_items_and_a_beam_fewer(out):
-    pairs = {row["name"]: row["pairs"] for row in json.loads((out / "table3.json").read_text())["rows"]}
-    assert pairs[public.GFCF] == 80
-    assert pairs[public.SERVED] < 80
+def test_the_beam_scores_fewer_pairs_than_the_other_rows(out):
+    rows = {row["name"]: row for row in json.loads((out / "table3.json").read_text())["rows"]}
+    beam = rows.pop(public.SERVED)
+    assert {row["pairs"] for row in rows.values()} == {ITEMS}
+    assert 0 < beam["pairs"] < ITEMS
+    assert 0 < beam["overlap@100"] <= 1
+    assert {row["overlap@100"] for row in rows.values()} == {None}
 
 
-def test_the_controls_differ_from_test_time_training(out):
+def test_the_controls_have_no_pairs_or_as_many_as_test_time_training(out):
     (cell,) = (out / "cells").glob("public-controls-*")
-    result = json.loads(cell.read_text())["result"]
-    assert result["node_pairs"][public.REAL] == []
-    assert result["node_pairs"][public.RANDOM] == result["node_pairs"][public.TUNED]
+    found = json.loads(cell.read_text())["result"]["node_pairs"]
+    assert found[public.REAL] == {}
+    assert sum(found[public.RANDOM].values()) == sum(found[public.TUNED].values()) > 0
 
 
-def test_test_pairs_in_train_are_refused_before_anything_runs(data, tmp_path):
-    folder = shutil.copytree(data, tmp_path / "overlap")
-    shutil.copy(folder / "train.npz", folder / "test.npz")
-    pairs = sparse.load_npz(folder / "train.npz").nnz
-    printed = model("experiment", "table3", "--data", folder, "--out", tmp_path / "out", "--small",
-                      code=1)
-    assert f"{pairs} of the {pairs} test pairs are train pairs too" in printed
-    assert not (tmp_path / "out").exists()
+def test_the_default_tree_is_that_of_table_3_and_the_papers_that_of_the_others(data):
+    ((_, _, controls),), ((_, _, by_phi),) = public.by_controls(data, False), public.by_phi(data, False)
+    assert (controls["branching"], controls["phi"]) == ([26], [0.8])
+    assert by_phi["branching"] == [8, 10]
+    assert {len(phi) for phi in by_phi["phi"]} == {1, 2}
 
 
-def test_more_phi_than_levels_is_refused(data, tmp_path):
-    ((kind, slug, settings),) = EXPERIMENTS["table3"].configurations(data, True)
-    deep = settings | {"phi": [[0.8, 0.4, 0.2]]}
-    with pytest.raises(ConfigError, match=r"phi has 3 thresholds.*2 levels"):
-        EXPERIMENTS["table3"].run(Cell(kind, slug, deep, 0), data, tmp_path)
-
-
-def test_a_split_in_which_nobody_can_be_held_out_is_refused(tmp_path):
-    folder = write(tmp_path / "thin", np.eye(30), np.roll(np.eye(30), 1, axis=1))
-    ((kind, slug, settings),) = EXPERIMENTS["table3"].configurations(folder, True)
-    with pytest.raises(ConfigError, match="two train pairs"):
-        EXPERIMENTS["table3"].run(Cell(kind, slug, settings, 0), folder, tmp_path)
+def test_a_log_whose_test_items_are_all_train_items_is_refused_before_the_training(tmp_path):
+    folder = write(tmp_path / "repeated", np.eye(30), np.eye(30))
+    ((kind, slug, settings),) = public.by_controls(folder, True)
+    with pytest.raises(ConfigError, match="no user with a test item that is not a train item"):
+        public.run_controls(Cell(kind, slug, settings, 0), folder, tmp_path / "work")
+    assert not (tmp_path / "work").exists()
