@@ -31,7 +31,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
                              "for trials of the number of epochs and then of other settings there, and for the final "
                              "training on all train events. Settings that are given are not chosen; choice.json in "
                              "--out says what was chosen and why. 0 trains with the defaults at once (default: 20 for "
-                             "a million train events, 10 for a quarter of that, at least 3; 0 with --from, --stack, "
+                             "a million train events, 10 for an eighth of that, at least 3; 0 with --from, --stack, "
                              "--settings)")
     parser.add_argument("--settings", type=Path, metavar="FILE",
                         help="repeat the settings in the config.json of a run; other flags that are given win")

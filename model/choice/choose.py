@@ -33,8 +33,8 @@ from model.training.trainer import train
 FILE = "choice.json"
 
 MINUTES_FOR_A_MILLION, LEAST_MINUTES = 20.0, 3.0
-"""The default budget, for a million train events and at least. It grows with the root of their number: a small log
-takes more epochs and has more to choose.
+"""The default budget, for a million train events and at least. It grows with the cube root of their number: a small
+log takes more epochs and has more to choose.
 """
 
 BASELINES = 4
@@ -69,7 +69,7 @@ class Choice:
 
 def default_minutes(events: int) -> float:
     """The budget for a log of so many train events."""
-    return max(LEAST_MINUTES, MINUTES_FOR_A_MILLION * math.sqrt(events / 1e6))
+    return max(LEAST_MINUTES, MINUTES_FOR_A_MILLION * math.cbrt(events / 1e6))
 
 
 def choose_and_train(data: Path, dataset: Dataset, config: TrainConfig, out: Path, fixed: frozenset[str],

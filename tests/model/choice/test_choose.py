@@ -150,6 +150,6 @@ def test_settings_that_do_not_fit_the_log_are_refused_before_the_choice(log, tmp
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("events", "minutes"), [(10, 3), (22_500, 3), (250_000, 10), (1_000_000, 20), (4_000_000, 40)])
+@pytest.mark.parametrize(("events", "minutes"), [(10, 3), (125_000, 10), (1_000_000, 20), (8_000_000, 40)])
 def test_the_default_budget_grows_with_the_log(events, minutes):
     assert default_minutes(events) == pytest.approx(minutes)
