@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from model.config import ConfigError, TrainConfig
@@ -260,11 +261,12 @@ class Trainer:
 
 @contextmanager
 def _one_core_spared() -> Iterator[None]:
-    """Leaves a core to the thread that prepares batches, where torch has more than one."""
+    """Leaves a core to the thread that prepares batches, where torch has more than one, and keeps BLAS to it."""
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, before - 1))
     try:
-        yield
+        with threadpool_limits(1, "blas"):
+            yield
     finally:
         torch.set_num_threads(before)
 

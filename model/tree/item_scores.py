@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from index_store.features.postings import KeyIndex
@@ -74,17 +74,8 @@ class ItemScores:
         def score(place: int) -> None:
             take(place, self.of(int(users[place])))
 
-        with _one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        # Torch's limit is the calling thread's own, that of BLAS the process's.
+        with (threadpool_limits(1, "blas"),
+              ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool):
             for _ in tqdm(pool.map(score, range(len(users))), total=len(users), desc=what, unit="user", leave=False):
                 pass
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Limits torch to one thread a call, since several threads call it at once."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
