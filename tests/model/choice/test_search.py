@@ -12,6 +12,9 @@ from model.choice.trial import Pace, Trial
 from model.config import ConfigError, TrainConfig
 from tests.model.worlds import positives
 
+START = TrainConfig(epochs=1, rounds=2)
+"""Three epochs."""
+
 OTHERS = frozenset(chosen_of(TrainConfig())) - {"epochs"}
 PACE = Pace(batches=10, batch_seconds=1.0)
 
@@ -41,8 +44,8 @@ class PlantedTrials:
         return Trial(config, Reached(self.value(settings) + errors - errors.mean()), 0.0, self.pace)
 
 
-def search(trials, *, seconds=1e9, fixed=frozenset(), config=None):
-    made = Search(positives(), trials, Value(), Budget(seconds), Forecast(1.0, 0), config or TrainConfig(), fixed)
+def search(trials, *, seconds=1e9, fixed=frozenset()):
+    made = Search(positives(), trials, Value(), Budget(seconds), Forecast(1.0, 0), START, fixed)
     made.run()
     return made
 
@@ -66,7 +69,7 @@ def test_a_number_of_epochs_that_is_given_is_kept(name):
     trials = PlantedTrials(lambda settings: settings["epochs"])
     found = search(trials, fixed=OTHERS | {name})
     assert epochs_of(trials) == [3]
-    assert found.config == TrainConfig()
+    assert found.config == START
     assert found.reasons["epochs"] == ["given"]
 
 
@@ -144,7 +147,7 @@ def test_trials_that_beat_a_constant_have_learned():
     found = search(PlantedTrials(lambda settings: 1.0), fixed=OTHERS)
     found.settle(Reached(np.zeros(100)))
     assert found.learned is True
-    assert found.config == TrainConfig()
+    assert found.config == START
 
 
 def test_a_trial_beside_needs_its_own_time_and_that_of_the_final_training():
@@ -157,4 +160,4 @@ def test_a_trial_beside_needs_its_own_time_and_that_of_the_final_training():
     with pytest.raises(SkippedError, match="it and the final training take about 70 s more"):
         found.beside(found.config, Budget(31))
     with pytest.raises(SkippedError, match="no trial of this model fits the time"):
-        search(trials, seconds=0).beside(TrainConfig(), Budget(31))
+        search(trials, seconds=0).beside(START, Budget(31))
