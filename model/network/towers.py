@@ -100,7 +100,7 @@ class InteractionTower(nn.Module):
 
     def calibrate(self, features: Tensor) -> None:
         """Standardises by the features of some pairs (P, F); a constant feature is only centred."""
-        deviation = features.std(dim=0)
+        deviation = features.std(dim=0, correction=min(1, len(features) - 1))
         self.mean.copy_(features.mean(dim=0))
         self.deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
 

@@ -47,7 +47,7 @@ def ensemble_by_hand(run, user, row):
             embedding = vectors[members].mean(0) + model.level_offsets[level - 1]
         else:
             members, embedding = np.array([row]), vectors[row]
-        features = reader.features(batch, members).amax(dim=1, keepdim=True)
+        features = reader.tensor(reader.features(batch, members).max(axis=1, keepdims=True))
         mean = run.key_index.spectral.items.means(members, np.array([0]))
         features[0, 0, -len(SPECTRAL_FEATURES):] = torch.from_numpy(batch.spectral.features(mean, np.array([0])))
         own = model.layer(at).score(model.users_of(at, batch.embeddings), model.items_of(at, embedding[None, None]),
