@@ -21,12 +21,12 @@ from model.choice.measure import WeightedEntropy, measure_of
 from model.choice.search import Search
 from model.choice.trial import Trial, Trials
 from model.config import TrainConfig
+from model.data.hold_out import hold_out
 from model.data.load import Dataset
 from model.evaluation.two_towers import NAME, as_two_towers
 from model.examples.negatives import NegativeSampler
 from model.training.checkpoint import RunFolder, finite, write_json
 from model.training.distill import open_teacher
-from model.training.hold_out import hold_out
 from model.training.run import Run
 from model.training.trainer import train
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from model.data.hold_out import hold_out
 from model.data.load import Dataset, Events
-from model.training.hold_out import hold_out
 
 MANY_POSITIVES, SHARE, SMALL_SHARE = 100_000, 0.1, 0.2
 """A log with as many positives loses the first share of its train events, a smaller one the second."""

@@ -165,7 +165,7 @@ def read_settings(file: Path) -> TrainConfig:
     """The settings in the `config.json` of a run, or in a copy of it.
 
     Raises:
-        ConfigError: the file cannot be read, is none, or is of another version of the network.
+        ConfigError: the file does not exist, cannot be read, or was written by another version of the network.
     """
     try:
         content = json.loads(file.read_bytes())

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from index_store.features.encoder import FeatureSpec
-from index_store.features.interaction import feature_names
 from index_store.features.ragged import Ragged
 from model.config import ConfigError, TrainConfig
 from model.data.load import Events
@@ -22,7 +21,6 @@ from model.examples.batches import BatchReader, IdDropout, TreeReader, UserBatch
 from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
 from model.examples.folds import Fold
-from model.examples.hard_negatives import HardSampler
 from model.examples.mixed_negatives import Drawn, MixedSampler
 from model.examples.negatives import Candidates, NegativeSampler, known_positives
 from model.training.distill import SoftLabels, Teacher, UserInputs
@@ -56,7 +54,7 @@ class Prepared:
         own: (B, P) item rows of each group's events.
         filled: (B, P) bool, which cells hold an event.
         events: (S,) the events, cell by cell.
-        rows: (B, P + M) `own` and the sampled negatives, of which there are none in a log of impressions.
+        rows: (B, P + M) `own`, then the sampled negatives; M is 0 in a log of impressions.
         features: (B, P + M, F) interaction features of `rows`.
         drawn, candidates: the negatives and their correction; None in a log of impressions.
     """
@@ -91,7 +89,6 @@ class Objective:
         popularity = np.bincount(clicks.rows, minlength=len(reader.dataset.items))
         self.sampler = NegativeSampler(popularity, config.uniform_share)
         self._mixed = MixedSampler(reader, self.sampler, config)
-        self._hard = HardSampler(feature_names(reader.spec))
 
     def prepare(self, chosen: NDArray[np.int64], fold: Fold, rng: np.random.Generator) -> Prepared:
         """Reads a batch; another one may be trained meanwhile.
@@ -108,7 +105,8 @@ class Objective:
         own, filled, events = self.groups.padded_items(chosen, self.events)
         if self.groups.before is not None:
             return Prepared(inputs, users, own, filled, events, own, self.reader.features(users, own), None, None)
-        drawn = self._mixed.draw(users, self._clicked(inputs), rng)
+        # What is clicked in the example's own fold is no negative either.
+        drawn = self._mixed.draw(users, self.clicks.by_user.take(inputs.users), rng)
         rows = np.concatenate([own, drawn.rows], axis=1)
         features = self.reader.features(users, rows)
         candidates = self._mixed.corrected(drawn, features[:, own.shape[1]:])
@@ -164,43 +162,23 @@ class Objective:
         own, rows, features = batch.own.shape[1], batch.rows, self.reader.tensor(batch.features)
         labels = torch.zeros((*batch.own.shape, self.events.labels.shape[1]), device=self.reader.device)
         labels[torch.from_numpy(batch.filled)] = self.reader.tensor(self.events.labels[batch.events].astype(np.float32))
-        items, clicked = self.reader.items(rows, self._id_dropout(rng)), self._clicked(batch.inputs)
+        items, clicked = self.reader.items(rows, self._id_dropout(rng)), drawn.clicked
         loss = torch.zeros((), device=items.device)
         for logits in self.reader.score_layers(users, rows, items, None, features):
             loss = loss + self._cross_entropy(logits, labels, candidates, clicked, len(self.sampler.q))
         if tree is None:
             return loss
         loss = loss + tree.penalty(level, batch.own, items[:, :own])
-        holding = clicked.with_values(tree.node_of_row[level - 1][clicked.values])
+        node_q, holding = self._summed_q(tree, level), clicked.with_values(tree.node_of_row[level - 1][clicked.values])
         if tree.soft:  # mixtures for negatives too, since a scorer could tell a mixture from a node
-            nodes = self.sampler.holding(drawn.pool, tree.node_of_row[level - 1], self._summed_q(tree, level))
+            nodes = self.sampler.holding(drawn.pool, tree.node_of_row[level - 1], node_q)
             shared = own + drawn.pool.ids.shape[1]
             scores = tree.score_holding(users, level, rows[:, :shared], items[:, :shared])
         else:
-            nodes, of_nodes = self._nodes(drawn, users, holding, tree, level, rng)
+            nodes, of_nodes = self._mixed.nodes(drawn, users, holding, tree, level, node_q, rng)
             scores = torch.cat([tree.score_holding(users, level, batch.own, items[:, :own]),
                                 tree.score_nodes(users, level, nodes.ids, of_nodes)], dim=1)
         return loss + weight * self._cross_entropy(scores, labels, nodes, holding, tree.tree.size(level))
-
-    def _nodes(self, drawn: Drawn, users: UserBatch, clicked: Ragged, tree: TreeReader, level: int,
-               rng: np.random.Generator) -> tuple[Candidates, NDArray[np.float32]]:
-        """Negatives among the nodes of a level, and their interaction features: all of them, or those that hold the
-        draws of the pool and hard ones.
-
-        Args:
-            clicked: the nodes that hold items that each user clicked.
-        """
-        node_of_row, node_q = tree.node_of_row[level - 1], self._summed_q(tree, level)
-        nodes = self.sampler.nodes(drawn.pool, node_of_row, node_q)
-        hard = round(self.config.hard_share * self.config.negatives)
-        if tree.tree.size(level) <= nodes.ids.shape[1] or not hard:
-            return nodes, tree.features(users, level, nodes.ids)
-        found = self._hard.draw(users.spectral, tree.vectors(users.index, level), clicked, hard, rng)
-        spare = nodes.ids[:, rng.integers(0, nodes.ids.shape[1], found.items.shape[1])]
-        ids = np.concatenate([nodes.ids, np.where(found.items < 0, spare, found.items)], axis=1)
-        pooled, features = nodes.ids.shape[1] + (found.items < 0).sum(axis=1), tree.features(users, level, ids)
-        expected = pooled[:, None] * node_q[ids] + self._hard.expected(found, features)
-        return Candidates(ids, -np.log(expected).astype(np.float32)), features
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor, candidates: Candidates, clicked: Ragged, n: int) -> Tensor:
         """The sampled loss of logits (B, P + M, tasks), positives (B, P, tasks) first.
@@ -232,10 +210,6 @@ class Objective:
         items = self.reader.items(soft.rows, self._id_dropout(rng))
         logits = self.reader.score_items(users, soft.rows, items, auxiliary=True)
         return soft.loss(logits, self.task_weights)
-
-    def _clicked(self, inputs: UserInputs) -> Ragged:
-        """All items that the users of a batch clicked, including each example's own."""
-        return self.clicks.by_user.take(inputs.users)
 
     def _summed_q(self, tree: TreeReader, level: int) -> NDArray[np.float64]:
         """Q of each node of a level: the sum over its members."""

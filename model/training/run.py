@@ -10,12 +10,12 @@ from torch import nn
 
 from index_store.features.postings import KeyIndex
 from model.config import TrainConfig
+from model.data.hold_out import hold_out
 from model.data.load import Dataset, load_dataset
 from model.examples.batches import BatchReader, HardTreeReader, TreeReader
 from model.examples.clicks import Clicks
 from model.examples.key_index import key_index
 from model.training.checkpoint import RunFolder
-from model.training.hold_out import hold_out
 from model.training.initial_model import initial_model
 from model.tree.k_means import default_branching
 from model.tree.learned_tree import new_tree

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model.data.hold_out import hold_out
 from model.data.load import Events
-from model.training.hold_out import hold_out
 from tests.model.worlds import impressions, positives
 
 
