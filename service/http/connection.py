@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from array import array
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import Any
 
 import httptools
@@ -55,9 +58,22 @@ class Connection(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Closes an idle connection a moment later, and one that is being answered after its reply."""
         if self.cycle is None or self.cycle.response_complete:
-            self.loop.call_later(_LAST_SECONDS, super().shutdown)
+            self.loop.call_later(_LAST_SECONDS, self._end)
         else:
             super().shutdown()
+
+    def _end(self) -> None:
+        """Closes the connection, but first reads and answers what has arrived: a busy machine is late to read it."""
+        if not self.transport.is_closing() and self._unread():
+            self.loop.call_later(_LAST_SECONDS, self._end)
+        else:
+            super().shutdown()
+
+    def _unread(self) -> int:
+        """Bytes that have arrived and are still in the socket."""
+        waiting = array("i", [0])
+        ioctl(self.transport.get_extra_info("socket").fileno(), FIONREAD, waiting)
+        return waiting[0]
 
     def data_received(self, data: bytes) -> None:
         try:
