@@ -50,6 +50,7 @@ def _serve(release: Release, settings: Settings, listening: socket, control: soc
 
     from service.http.app import create_app
     from service.http.connection import Connection
+    from service.http.server import Server
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     connection = partial(Connection, header_seconds=settings.header_seconds, body_seconds=settings.body_seconds)
@@ -57,7 +58,7 @@ def _serve(release: Release, settings: Settings, listening: socket, control: soc
                             lifespan="on", log_config=None, access_log=False, server_header=False, proxy_headers=False,
                             timeout_keep_alive=settings.idle_seconds,
                             timeout_graceful_shutdown=settings.shutdown_seconds)
-    server = uvicorn.Server(config)
+    server = Server(config)
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
     if not server.started:

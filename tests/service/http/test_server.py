@@ -1,0 +1,66 @@
+"""The end of a server: what has arrived is answered."""
+
+import asyncio
+import socket
+import time
+from functools import partial
+
+import pytest
+import uvicorn
+
+from service.http.connection import Connection
+from service.http.server import Server
+
+REQUEST = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n"
+
+
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+def ended_after(arrive, before=None):
+    """What a client reads whose request arrives just before the end, while the event loop is busy with other things."""
+    async def serve():
+        config = uvicorn.Config(app, http=partial(Connection, header_seconds=5, body_seconds=5), lifespan="off",
+                                log_config=None, timeout_graceful_shutdown=5)
+        config.load()
+        server, listening = Server(config), socket.create_server(("127.0.0.1", 0))
+        server.lifespan = config.lifespan_class(config)
+        await server.startup([listening])
+        client = socket.create_connection(listening.getsockname()) if before else None
+        if client is not None:
+            client.sendall(before)
+            received = b""
+            while not received.endswith(b"ok"):
+                part = await asyncio.to_thread(client.recv, 1000)
+                assert part
+                received += part
+        client = arrive(client, listening.getsockname())
+        began = time.monotonic()
+        await server.shutdown([listening])
+        assert time.monotonic() - began < 5
+        with client:
+            client.settimeout(5)
+            return client.recv(1000)
+
+    return asyncio.run(serve())
+
+
+def arrived(client, address):
+    client = client or socket.create_connection(address)
+    client.sendall(REQUEST)
+    return client
+
+
+@pytest.mark.parametrize("before", [None, REQUEST], ids=["a new connection", "an idle connection"])
+def test_a_request_that_has_arrived_is_answered(before):
+    assert ended_after(arrived, before).startswith(b"HTTP/1.1 200")
+
+
+def test_an_idle_connection_is_closed():
+    assert ended_after(lambda client, address: client, REQUEST) == b""
+
+
+def test_a_client_that_never_asks_does_not_hold_up_the_end():
+    assert ended_after(lambda client, address: socket.create_connection(address)) == b""
