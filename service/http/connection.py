@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket
 import time
 from array import array
 from fcntl import ioctl
@@ -64,16 +67,25 @@ class Connection(HttpToolsProtocol):
 
     def _end(self) -> None:
         """Closes the connection, but first reads and answers what has arrived: a busy machine is late to read it."""
-        if not self.transport.is_closing() and self._unread():
+        if not self.transport.is_closing() and not self._said_goodbye():
             self.loop.call_later(_LAST_SECONDS, self._end)
         else:
             super().shutdown()
 
-    def _unread(self) -> int:
-        """Bytes that have arrived and are still in the socket."""
+    def _said_goodbye(self) -> bool:
+        """Tells the client at once that no reply will follow, unless bytes of a request have arrived and are not read.
+
+        The transport alone would close the socket an iteration of the event loop later, and reset a request that has
+        arrived by then.
+        """
         waiting = array("i", [0])
-        ioctl(self.transport.get_extra_info("socket").fileno(), FIONREAD, waiting)
-        return waiting[0]
+        with socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno())) as handle:
+            ioctl(handle.fileno(), FIONREAD, waiting)
+            if waiting[0]:
+                return False
+            with contextlib.suppress(OSError):  # the client has gone
+                handle.shutdown(socket.SHUT_WR)
+        return True
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import uvicorn
 
-from service.http.connection import Connection
+from service.http.connection import _LAST_SECONDS, Connection
 from service.http.server import Server
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n"
@@ -64,3 +64,29 @@ def test_an_idle_connection_is_closed():
 
 def test_a_client_that_never_asks_does_not_hold_up_the_end():
     assert ended_after(lambda client, address: socket.create_connection(address)) == b""
+
+
+def test_a_client_hears_at_once_that_its_idle_connection_is_closed():
+    """Or its next request could still arrive before the socket closes, an iteration of the event loop later."""
+    async def heard():
+        loop, connections, found = asyncio.get_running_loop(), [], []
+        config = uvicorn.Config(app, lifespan="off", log_config=None)
+        config.load()
+
+        def connection():
+            connections.append(Connection(header_seconds=5, body_seconds=5, config=config,
+                                          server_state=uvicorn.server.ServerState(), app_state={}))
+            return connections[-1]
+
+        async with await loop.create_server(connection, "127.0.0.1", 0) as listening:
+            with socket.create_connection(listening.sockets[0].getsockname()) as client:
+                client.setblocking(False)
+                while not connections:
+                    await asyncio.sleep(0)
+                connections[0].shutdown()
+                loop.call_later(_LAST_SECONDS + 1e-4, lambda: found.append(client.recv(1)))
+                time.sleep(2 * _LAST_SECONDS)  # so that both are due in one iteration
+                await asyncio.sleep(_LAST_SECONDS)
+        return found
+
+    assert asyncio.run(heard()) == [b""]
