@@ -1,0 +1,1 @@
+"""The change log: its interface and its stores."""
