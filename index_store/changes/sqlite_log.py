@@ -1,0 +1,163 @@
+"""The change log in a SQLite file, for the processes of one machine."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from index_store.changes import sqlite_file
+from index_store.changes.change_log import NEVER_CHANGED, Change, ChangeLogError, VersionConflictError, Write
+from index_store.changes.records import Record, json_text
+from index_store.changes.sqlite_file import RESTORE, reported
+
+_POLL_SECONDS = 0.01
+_COLUMNS = "sequence, at, ad_id, fields, key, written"
+_STATE = f"SELECT {_COLUMNS} FROM changes WHERE ad_id = ? ORDER BY sequence DESC LIMIT 1"
+_LAST = f"SELECT coalesce(max(sequence), {NEVER_CHANGED}) FROM changes"
+
+_Row = tuple[int, float, str, str, str | None, str | None]
+
+
+class SqliteLog:
+    """A change log in one file; while it is open, `-wal` and `-shm` lie beside it and belong to it.
+
+    Each append is one transaction. SQLite runs with a write-ahead log and `synchronous = FULL`: a commit returns after
+    that log was flushed to the disk (fsync). An acknowledged change therefore survives a killed process, and a power
+    failure too if the disk keeps what it has flushed. The processes share memory, so the file must be on a local disk.
+
+    Threads may share an object: it has a connection that writes and one that reads, each behind a lock, so a reader
+    does not wait for a writer. A process has to open its own; connections do not survive a fork.
+
+    Args:
+        path: of the file; created if there is none, in a folder that exists.
+        index: says whose ads the log is about: a text that all bundles of one index have in common and no other index
+            has. A new log is created with it and keeps it.
+
+    Raises:
+        ChangeLogError: the file cannot be created or opened, is no change log, has another format, or belongs to
+            another index.
+    """
+
+    def __init__(self, path: Path, index: str) -> None:
+        self.path, self.index = Path(path), index
+        if not self.path.exists():
+            sqlite_file.create(self.path, index)
+        self._writing, self._reading = threading.Lock(), threading.Lock()
+        with reported(self.path, "cannot be opened"):
+            self._file = self._identity()
+            self._writer, self._reader = sqlite_file.connect(self.path), sqlite_file.connect(self.path)
+            found = sqlite_file.index_of(self.path, self._reader)
+        if found != index:
+            self.close()
+            raise ChangeLogError(f"change log {self.path} belongs to index {found!r}, not {index!r}",
+                                 "give each index a log of its own")
+
+    def append(self, writes: Sequence[Write]) -> list[Change]:
+        """See ChangeLog; fails too if other writers leave it no turn for ten seconds."""
+        with self._writing, reported(self.path, "cannot be written"):
+            self._check_place()
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                changes = [self._write(index, write) for index, write in enumerate(writes)]
+                self._writer.execute("COMMIT")
+            finally:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+        return changes
+
+    def read(self, after: int, most: int = 1_000) -> list[Change]:
+        """See ChangeLog."""
+        return [record.change for record in self.records(after, most)]
+
+    def records(self, after: int, most: int = 1_000) -> list[Record]:
+        """As `read`, with the idempotency keys."""
+        rows = self._read(f"SELECT {_COLUMNS} FROM changes WHERE sequence > ? ORDER BY sequence LIMIT ?", after, most)
+        for expected, row in enumerate(rows, start=after + 1):
+            if row[0] != expected:
+                raise ChangeLogError(f"change log {self.path}: change {expected} is missing, the next one is {row[0]}",
+                                     RESTORE)
+        if not rows:
+            self._check_reached(after, self.last())
+        return [self._record(row) for row in rows]
+
+    def wait(self, after: int, seconds: float) -> bool:
+        """See ChangeLog; asks for the last sequence number a hundred times a second."""
+        until = time.monotonic() + seconds
+        while (last := self.last()) <= after:
+            self._check_reached(after, last)
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(_POLL_SECONDS, left))
+        return True
+
+    def state(self, ad_id: str) -> Change | None:
+        """See ChangeLog."""
+        rows = self._read(_STATE, ad_id)
+        return self._record(rows[0]).change if rows else None
+
+    def last(self) -> int:
+        """See ChangeLog."""
+        last: int = self._read(_LAST)[0][0]
+        return last
+
+    def close(self) -> None:
+        """See ChangeLog."""
+        with self._writing, self._reading:
+            self._writer.close()
+            self._reader.close()
+
+    def _read(self, query: str, *values: str | int) -> list[_Row]:
+        with self._reading, reported(self.path, "cannot be read"):
+            self._check_place()
+            return self._reader.execute(query, values).fetchall()
+
+    def _write(self, index: int, write: Write) -> Change:
+        """Makes one write within the transaction."""
+        if write.key is not None:
+            first = self._writer.execute(f"SELECT {_COLUMNS} FROM changes WHERE key = ?", (write.key,)).fetchone()
+            if first:
+                return self._record(first).repeated(write, index)
+        row = self._writer.execute(_STATE, (write.ad_id,)).fetchone()
+        before = self._record(row).change if row else None
+        version = before.sequence if before else NEVER_CHANGED
+        if write.if_version is not None and write.if_version != version:
+            raise VersionConflictError(index, write.ad_id, write.if_version, version)
+        last: int = self._writer.execute(_LAST).fetchone()[0]
+        change = Change(sequence=last + 1, at=time.time(), ad_id=write.ad_id,
+                        fields={**(before.fields if before else {}), **write.fields})
+        self._writer.execute(
+            f"INSERT INTO changes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
+            (change.sequence, change.at, change.ad_id, json_text(change.fields), write.key,
+             None if write.key is None else json_text(write.fields)))
+        return change
+
+    def _record(self, row: _Row) -> Record:
+        sequence, at, ad_id, fields, key, written = row
+        try:
+            state = json.loads(fields)
+        except ValueError as error:
+            raise ChangeLogError(f"change log {self.path}: change {sequence} holds {fields[:80]!r}, which is not JSON",
+                                 RESTORE) from error
+        return Record(change=Change(sequence=sequence, at=at, ad_id=ad_id, fields=state), key=key, written=written)
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _check_place(self) -> None:
+        """Others would never see what is written into a file that was moved away."""
+        if self._identity() != self._file:
+            raise ChangeLogError(f"change log {self.path} was moved or replaced while it was open",
+                                 "restart the processes that use it; stop them before you touch its file")
+
+    def _check_reached(self, after: int, last: int) -> None:
+        if last < after:
+            raise ChangeLogError(f"change log {self.path} ends with change {last}, but {after} was read from it before",
+                                 "it was replaced by an older one: restart its readers")
