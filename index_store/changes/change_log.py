@@ -15,6 +15,10 @@ NEVER_CHANGED = 0
 """Version of an ad that the log does not know, and the sequence number before the first change."""
 
 
+RESTORE = "restore a backup with `python -m index_store changes restore`"
+"""Remedy for a log that is damaged or lacks changes."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Write:
     """What a caller says about one ad.
@@ -96,7 +100,8 @@ class ChangeLog(Protocol):
 
         Raises:
             VersionConflictError, KeyReusedError: the first write that cannot be made.
-            ChangeLogError: the log cannot be written, and nothing was.
+            ChangeLogError: the log cannot be written. Nothing was, unless the message says that this is not known; then
+                the same writes with the same keys can be repeated.
         """
 
     def read(self, after: int, most: int = 1_000) -> list[Change]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from index_store.changes.change_log import Change, KeyReusedError, Write
+from index_store.changes.change_log import Change, Write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,32 +17,29 @@ class Record:
     Attributes:
         change: the entry that readers see.
         key: the idempotency key of the write that made it; None if it had none.
-        written: JSON of the fields that this write gave; None if it had no key.
+        fingerprint: of that write; None if it had no key.
     """
 
     change: Change
     key: str | None
-    written: str | None
-
-    def repeated(self, write: Write, index: int) -> Change:
-        """The change that a later write with the same key gets.
-
-        Args:
-            write: bears this record's key.
-            index: of the write in its sequence.
-
-        Raises:
-            KeyReusedError: it is for another ad or gives other fields.
-        """
-        if write.key is None or (self.change.ad_id, self.written) != (write.ad_id, json_text(write.fields)):
-            raise KeyReusedError(index, str(self.key))
-        return self.change
+    fingerprint: str | None
 
 
-def json_text(fields: Mapping[str, Any]) -> str:
-    """JSON with sorted names and without spaces: equal fields have equal texts.
+def fingerprint(write: Write) -> str | None:
+    """What two writes with the same key must have in common: a hash of ad and fields; None for a write without a key.
 
     Raises:
         ValueError, TypeError: a value is not JSON, such as NaN.
     """
-    return json.dumps(dict(fields), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    if write.key is None:
+        return None
+    return hashlib.sha256(json_text([write.ad_id, dict(write.fields)]).encode()).hexdigest()
+
+
+def json_text(value: Any) -> str:
+    """JSON with sorted names and without spaces: equal values have equal texts.
+
+    Raises:
+        ValueError, TypeError: the value is not JSON, such as NaN.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

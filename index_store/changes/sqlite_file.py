@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from index_store.changes.change_log import ChangeLogError
+from index_store.changes.change_log import RESTORE, ChangeLogError
 
 APPLICATION_ID = 0x6D6F6E6E
 """Of SQLite's header: the file is a change log."""
 
 FORMAT = 1
 """SQLite's `user_version`: the schema."""
-
-RESTORE = "restore a backup with `python -m index_store changes restore`"
 
 _BUSY_SECONDS = 10.0
 _SCHEMA = f"""
@@ -30,7 +28,7 @@ CREATE TABLE changes (
     ad_id TEXT NOT NULL,
     fields TEXT NOT NULL,   -- JSON: the ad's whole state
     key TEXT,
-    written TEXT            -- JSON: the fields that the write with this key gave
+    fingerprint TEXT        -- of the write with this key
 ) STRICT;
 CREATE INDEX changes_of_ad ON changes (ad_id, sequence);
 CREATE UNIQUE INDEX change_of_key ON changes (key) WHERE key IS NOT NULL;

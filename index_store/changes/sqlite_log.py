@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from index_store.changes import sqlite_file
-from index_store.changes.change_log import NEVER_CHANGED, Change, ChangeLogError, VersionConflictError, Write
-from index_store.changes.records import Record, json_text
-from index_store.changes.sqlite_file import RESTORE, reported
+from index_store.changes.change_log import (
+    NEVER_CHANGED,
+    RESTORE,
+    Change,
+    ChangeLogError,
+    KeyReusedError,
+    VersionConflictError,
+    Write,
+)
+from index_store.changes.records import Record, fingerprint, json_text
+from index_store.changes.sqlite_file import reported
 
 _POLL_SECONDS = 0.01
-_COLUMNS = "sequence, at, ad_id, fields, key, written"
+_COLUMNS = "sequence, at, ad_id, fields, key, fingerprint"
 _STATE = f"SELECT {_COLUMNS} FROM changes WHERE ad_id = ? ORDER BY sequence DESC LIMIT 1"
 _LAST = f"SELECT coalesce(max(sequence), {NEVER_CHANGED}) FROM changes"
 
@@ -57,16 +66,8 @@ class SqliteLog:
 
     def append(self, writes: Sequence[Write]) -> list[Change]:
         """See ChangeLog; fails too if other writers leave it no turn for ten seconds."""
-        with self._writing, reported(self.path, "cannot be written"):
-            self._check_place()
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                changes = [self._write(index, write) for index, write in enumerate(writes)]
-                self._writer.execute("COMMIT")
-            finally:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-        return changes
+        with self._transaction():
+            return [self._write(index, write) for index, write in enumerate(writes)]
 
     def read(self, after: int, most: int = 1_000) -> list[Change]:
         """See ChangeLog."""
@@ -110,17 +111,44 @@ class SqliteLog:
             self._writer.close()
             self._reader.close()
 
+    def fill(self, records: Iterable[Record]) -> None:
+        """Fills an empty log with the records of another one.
+
+        Raises:
+            ChangeLogError: the log has changes, or cannot be written.
+        """
+        with self._transaction():
+            if last := self._writer.execute(_LAST).fetchone()[0]:
+                raise ChangeLogError(f"change log {self.path} has {last} changes already",
+                                     "restore into an empty log only")
+            for record in records:
+                self._insert(record)
+
     def _read(self, query: str, *values: str | int) -> list[_Row]:
         with self._reading, reported(self.path, "cannot be read"):
             self._check_place()
             return self._reader.execute(query, values).fetchall()
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._writing, reported(self.path, "cannot be written"):
+            self._check_place()
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._writer.execute("COMMIT")
+            finally:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+
     def _write(self, index: int, write: Write) -> Change:
         """Makes one write within the transaction."""
         if write.key is not None:
             first = self._writer.execute(f"SELECT {_COLUMNS} FROM changes WHERE key = ?", (write.key,)).fetchone()
+            if first and first[-1] != fingerprint(write):
+                raise KeyReusedError(index, write.key)
             if first:
-                return self._record(first).repeated(write, index)
+                return self._record(first).change
         row = self._writer.execute(_STATE, (write.ad_id,)).fetchone()
         before = self._record(row).change if row else None
         version = before.sequence if before else NEVER_CHANGED
@@ -129,20 +157,23 @@ class SqliteLog:
         last: int = self._writer.execute(_LAST).fetchone()[0]
         change = Change(sequence=last + 1, at=time.time(), ad_id=write.ad_id,
                         fields={**(before.fields if before else {}), **write.fields})
-        self._writer.execute(
-            f"INSERT INTO changes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
-            (change.sequence, change.at, change.ad_id, json_text(change.fields), write.key,
-             None if write.key is None else json_text(write.fields)))
+        self._insert(Record(change=change, key=write.key, fingerprint=fingerprint(write)))
         return change
 
+    def _insert(self, record: Record) -> None:
+        change = record.change
+        self._writer.execute(f"INSERT INTO changes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
+                             (change.sequence, change.at, change.ad_id, json_text(change.fields), record.key,
+                              record.fingerprint))
+
     def _record(self, row: _Row) -> Record:
-        sequence, at, ad_id, fields, key, written = row
+        sequence, at, ad_id, fields, key, mark = row
         try:
             state = json.loads(fields)
         except ValueError as error:
             raise ChangeLogError(f"change log {self.path}: change {sequence} holds {fields[:80]!r}, which is not JSON",
                                  RESTORE) from error
-        return Record(change=Change(sequence=sequence, at=at, ad_id=ad_id, fields=state), key=key, written=written)
+        return Record(change=Change(sequence=sequence, at=at, ad_id=ad_id, fields=state), key=key, fingerprint=mark)
 
     def _identity(self) -> tuple[int, int] | None:
         try:

@@ -1,8 +1,15 @@
 """The contract of the change log, which each store keeps: order, versions, merging, keys, durability."""
 
+import json
+import secrets
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
 from index_store.changes.change_log import (
     NEVER_CHANGED,
@@ -12,18 +19,34 @@ from index_store.changes.change_log import (
     VersionConflictError,
     Write,
 )
-from index_store.changes.sqlite_log import SqliteLog
+from index_store.changes.open_log import open_log
+from tests.index_store.changes.writer import pair
+from tests.paths import ROOT
 
-INDEX = "ads-of-a-test"
+VALUES = some.recursive(some.none() | some.booleans() | some.integers() | some.text(max_size=5)
+                        | some.floats(allow_nan=False, allow_infinity=False),
+                        lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=3), inner,
+                                                                                        max_size=2), max_leaves=5)
+WRITES = some.builds(Write, ad_id=some.sampled_from(["a", "b", "ä:}"]), if_version=some.none() | some.integers(0, 6),
+                     fields=some.dictionaries(some.sampled_from(["x", "y", "", "at", "=n"]), VALUES, max_size=3),
+                     key=some.sampled_from([None, None, "", "k", "=k"]))
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def place(request, tmp_path):
+    """Where the log of this test is, and its index."""
+    if request.param == "sqlite":
+        return str(tmp_path / "changes.db"), "ads"
+    return request.getfixturevalue("durable_redis").url, secrets.token_hex(8)
 
 
 @pytest.fixture
-def reopen(tmp_path):
-    """Opens the log of this test, as another process would; all are closed at its end."""
+def reopen(place):
+    """Opens the log, as another process would; all are closed at the end."""
     opened = []
 
     def open_again():
-        opened.append(SqliteLog(tmp_path / "changes.db", INDEX))
+        opened.append(open_log(*place))
         return opened[-1]
 
     yield open_again
@@ -121,3 +144,112 @@ def test_a_log_that_ends_before_what_was_read_is_refused(log):
     for use in (lambda: log.read(2), lambda: log.wait(2, 0)):
         with pytest.raises(ChangeLogError, match=r"ends with change 1, but 2 was read"):
             use()
+
+
+def written_by(writer):
+    """Number and sequence numbers of each append that a writer process has had acknowledged."""
+    return [tuple(map(int, line.split())) for line in writer.communicate(timeout=60)[0].splitlines()]
+
+
+def start_writer(place, name, appends):
+    return subprocess.Popen([sys.executable, "-m", "tests.index_store.changes.writer", *place, name, str(appends)],
+                            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def check_pairs(log, acknowledged):
+    """Every acknowledged append is there, once and whole, and numbers have no gaps; returns the number of appends."""
+    changes = log.read(NEVER_CHANGED, 100_000)
+    assert [change.sequence for change in changes] == list(range(1, len(changes) + 1))
+    pairs = {}
+    for first, second in zip(changes[::2], changes[1::2], strict=True):
+        name, number = first.ad_id.rpartition("-")[0], first.fields["number"]
+        assert (second.ad_id, second.fields[name]) == ("shared", number)
+        assert pairs.setdefault((name, number), first.sequence) == first.sequence
+    for name, appends in acknowledged.items():
+        assert [(pairs[name, number], pairs[name, number] + 1) for number, *_ in appends] == \
+            [tuple(made) for _, *made in appends]
+    return len(pairs)
+
+
+def test_changes_have_one_order_without_gaps_when_four_processes_write(log, place):
+    writers = {name: start_writer(place, name, 40) for name in "abcd"}
+    acknowledged = {name: written_by(writer) for name, writer in writers.items()}
+    assert check_pairs(log, acknowledged) == 160
+    assert all(appends == sorted(appends) and len(appends) == 40 for appends in acknowledged.values())
+    assert log.state("shared").fields == dict.fromkeys("abcd", 39)
+    assert log.state("shared").sequence == 320
+
+
+def test_no_change_is_lost_when_threads_write_by_version(log):
+    def count(_):
+        for _ in range(10):
+            while True:
+                state = log.state("a1")
+                version, counted = (state.sequence, state.fields["counted"]) if state else (NEVER_CHANGED, 0)
+                try:
+                    log.append([say("a1", fields={"counted": counted + 1}, if_version=version)])
+                    break
+                except VersionConflictError:
+                    pass
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, range(4)))
+    assert (log.state("a1").fields, log.last()) == ({"counted": 40}, 40)
+
+
+def test_acknowledged_changes_are_there_once_when_the_writer_is_killed(place, reopen):
+    writer = start_writer(place, "a", 0)
+    begun = [tuple(map(int, writer.stdout.readline().split())) for _ in range(100)]
+    writer.kill()
+    acknowledged = begun + written_by(writer)
+    log = reopen()
+    made = check_pairs(log, {"a": acknowledged})
+    assert made - len(acknowledged) in (0, 1)
+    log.append(pair("a", made))
+    assert check_pairs(log, {"a": acknowledged}) == made + 1
+
+
+def appended(states, changes, keys, writes):
+    """The model: what an append does to a dict of states, a list of changes and a dict of keys, or its error."""
+    states, new, keys = dict(states), [], dict(keys)
+    results = []
+    for index, write in enumerate(writes):
+        mark = json.dumps((write.ad_id, write.fields), sort_keys=True)
+        if write.key in keys and write.key is not None:
+            if keys[write.key][1] != mark:
+                return KeyReusedError, index
+            results.append(keys[write.key][0])
+            continue
+        version, fields = states.get(write.ad_id, (NEVER_CHANGED, {}))
+        if write.if_version not in (None, version):
+            return VersionConflictError, index
+        change = (len(changes) + len(new) + 1, write.ad_id, {**fields, **write.fields})
+        states[write.ad_id], keys[write.key] = (change[0], change[2]), (change, mark)
+        new.append(change)
+        results.append(change)
+    return states, changes + new, keys, results
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_a_log_does_what_a_dict_and_a_list_do(store, request, tmp_path_factory):
+    @settings(max_examples=25, deadline=None)
+    @given(some.lists(some.lists(WRITES, max_size=4), max_size=6))
+    def compare(appends):
+        place = str(tmp_path_factory.mktemp("log") / "changes.db") if store == "sqlite" else \
+            request.getfixturevalue("durable_redis").url
+        index, states, changes, keys = secrets.token_hex(8), {}, [], {}
+        for writes in appends:
+            log = open_log(place, index)
+            expected = appended(states, changes, keys, writes)
+            if len(expected) == 2:
+                with pytest.raises(expected[0]) as refused:
+                    log.append(writes)
+                assert refused.value.index == expected[1]
+            else:
+                states, changes, keys, results = expected
+                assert [(made.sequence, made.ad_id, made.fields) for made in log.append(writes)] == results
+            assert contents(log) == changes
+            assert all(log.state(ad_id).sequence == version for ad_id, (version, _) in states.items())
+            log.close()
+
+    compare()

@@ -1,0 +1,200 @@
+"""The change log in Redis, for the replicas of several machines."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from index_store.changes import redis_script, redis_server
+from index_store.changes.change_log import (
+    NEVER_CHANGED,
+    RESTORE,
+    Change,
+    ChangeLogError,
+    KeyReusedError,
+    VersionConflictError,
+    Write,
+)
+from index_store.changes.records import Record, fingerprint, json_text
+from index_store.changes.redis_server import reported
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
+
+_BLOCK_SECONDS = 1.0  # less than redis_server.ANSWER_SECONDS
+_PAGE = 1_000
+_UNKNOWN = ("whether these changes were made is not known: see whether Redis runs, then repeat them with their "
+            "idempotency keys")
+
+
+class RedisLog:
+    """A change log in a Redis that keeps an append-only file and flushes it before each reply.
+
+    An append is one script, which Redis runs without others in between and logs as one transaction: after a crash all
+    of its changes are there or none. Redis flushes its file to the disk (`appendfsync always`) before it acknowledges,
+    so an acknowledged change survives a killed Redis, and a power failure too if the disk keeps what it has flushed. It
+    may not survive a failover to a replica, since replicas lag. The log has to fit into memory.
+
+    Threads may share an object. If the connection breaks during an append, the error says that it is not known whether
+    the changes were made.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`, with the options of redis-py.
+        index: says whose ads the log is about, as in SqliteLog. Each index has a log of its own in a Redis.
+
+    Raises:
+        ChangeLogError: Redis does not answer, or may lose changes (see `redis_server.DURABLE`), or the log has another
+            format.
+    """
+
+    def __init__(self, url: str, index: str) -> None:
+        self.index = index
+        self._redis = redis_server.connect(url)
+        self._name = f"change log of index {index!r} in {redis_server.address(self._redis)}"
+        self._log = f"changes:{{{index}}}"
+        self._entries, self._keys, self._ad = (f"{self._log}:{part}" for part in ("entries", "keys", "ad:"))
+        self._append = self._redis.register_script(redis_script.APPEND)
+        with reported(self._name, "cannot be opened"):
+            redis_server.check_durable(self._redis)
+            with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.hsetnx(self._log, "format", redis_script.FORMAT)
+                pipeline.hsetnx(self._log, "last", str(NEVER_CHANGED))
+                pipeline.execute()
+        self.last()
+
+    def append(self, writes: Sequence[Write]) -> list[Change]:
+        """See ChangeLog."""
+        arguments = [redis_script.FORMAT, self._ad]
+        for write in writes:
+            fields = [text for name, value in write.fields.items() for text in (f"={name}", json_text(value))]
+            arguments += [write.ad_id, "" if write.if_version is None else str(write.if_version),
+                          "" if write.key is None else f"={write.key}", fingerprint(write) or "",
+                          str(len(write.fields)), *fields]
+        with reported(self._name, "cannot be written", _UNKNOWN):
+            outcome, *details = self._append(keys=[self._log, self._entries, self._keys], args=arguments)
+        if outcome == "made":
+            return [self._change_of(write, entries) for write, entries in zip(writes, details, strict=True)]
+        if outcome == "format":
+            raise self._format_error(details[0])
+        index = int(details[0])
+        if outcome == "version":
+            raise VersionConflictError(index, writes[index].ad_id, writes[index].if_version or 0, int(details[1]))
+        if outcome == "key":
+            raise KeyReusedError(index, writes[index].key or "")
+        raise ChangeLogError(f"{self._name}: ad {writes[index].ad_id} would have {details[1]} fields, more than a "
+                             "script of Redis can handle", "give it fewer")
+
+    def read(self, after: int, most: int = 1_000) -> list[Change]:
+        """See ChangeLog."""
+        return [record.change for record in self.records(after, most)]
+
+    def records(self, after: int, most: int = 1_000) -> list[Record]:
+        """As `read`, with the idempotency keys."""
+        last, entries = self._ask("XRANGE", self._entries, f"{after + 1}-0", "+", "COUNT", most)
+        self._check_reached(after, last)
+        records = [self._record(entry, fields) for entry, fields in entries]
+        expected = range(after + 1, min(after + most, last) + 1)
+        if [record.change.sequence for record in records] != list(expected):
+            raise ChangeLogError(f"{self._name}: of the changes {after + 1} to {expected[-1]} only {len(records)} are "
+                                 "there", RESTORE)
+        return records
+
+    def wait(self, after: int, seconds: float) -> bool:
+        """See ChangeLog; Redis says when there is a change."""
+        until = time.monotonic() + seconds
+        while (last := self.last()) <= after:
+            self._check_reached(after, last)
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            with reported(self._name, "cannot be read"):
+                self._redis.xread({self._entries: f"{after}-0"}, count=1,
+                                  block=max(1, round(1_000 * min(left, _BLOCK_SECONDS))))
+        return True
+
+    def state(self, ad_id: str) -> Change | None:
+        """See ChangeLog."""
+        _, stored = self._ask("HGETALL", self._ad + ad_id)
+        return self._record(f"{stored['n']}-0", {"ad": ad_id, **stored}).change if stored else None
+
+    def last(self) -> int:
+        """See ChangeLog."""
+        return self._ask()[0]
+
+    def close(self) -> None:
+        """See ChangeLog."""
+        self._redis.close()
+
+    def fill(self, records: Iterable[Record]) -> None:
+        """Fills an empty log with the records of another one; until it is done nobody can open the log.
+
+        Raises:
+            ChangeLogError: the log has changes, or cannot be written.
+        """
+        if last := self.last():
+            raise ChangeLogError(f"{self._name} has {last} changes already", "restore into an empty log only")
+        left = iter(records)
+        with reported(self._name, "cannot be filled"):
+            self._redis.hset(self._log, "format", redis_script.FILLING)
+            while page := list(islice(left, _PAGE)):
+                with self._redis.pipeline(transaction=False) as pipeline:
+                    for record in page:
+                        self._put(pipeline, record)
+                    pipeline.execute()
+                last = page[-1].change.sequence
+            self._redis.hset(self._log, mapping={"format": redis_script.FORMAT, "last": last})
+
+    def _put(self, pipeline: Pipeline, record: Record) -> None:
+        change, key = record.change, "" if record.key is None else f"={record.key}"
+        state: dict[Any, Any] = {"at": repr(change.at),
+                                 **{f"={name}": json_text(value) for name, value in change.fields.items()}}
+        pipeline.xadd(self._entries, {"ad": change.ad_id, "key": key, "fingerprint": record.fingerprint or "", **state},
+                      id=f"{change.sequence}-0")
+        pipeline.hset(self._ad + change.ad_id, mapping={"n": change.sequence, **state})
+        if key:
+            pipeline.hset(self._keys, key, f"{change.sequence} {record.fingerprint}")
+
+    def _change_of(self, write: Write, entries: list[tuple[str, list[str]]]) -> Change:
+        """The change that the script has made for a write, or found for its key; it gives entries as flat lists."""
+        if not entries:
+            raise ChangeLogError(f"{self._name}: the change of key {write.key!r} is missing", RESTORE)
+        (entry, flat), = entries
+        return self._record(entry, dict(zip(flat[::2], flat[1::2], strict=True))).change
+
+    def _ask(self, *command: str | int) -> tuple[int, Any]:
+        """Sequence number of the last change, and Redis's answer to a command at the same moment."""
+        with reported(self._name, "cannot be read"), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hmget(self._log, "format", "last")
+            if command:
+                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            (found, last), *answers = pipeline.execute()
+        if found != redis_script.FORMAT:
+            raise self._format_error(found)
+        return int(last), answers[0] if answers else None
+
+    def _record(self, entry: str, fields: Mapping[str, str]) -> Record:
+        """A record from the id and the fields of a stream's entry, or from those of an ad's hash."""
+        key = fields.get("key")
+        try:
+            change = Change(sequence=int(entry.removesuffix("-0")), at=float(fields["at"]), ad_id=fields["ad"],
+                            fields={name[1:]: json.loads(text) for name, text in fields.items() if name[0] == "="})
+        except (KeyError, ValueError) as error:
+            raise ChangeLogError(f"{self._name}: entry {entry} cannot be read ({error!r})", RESTORE) from error
+        return Record(change=change, key=key[1:] if key else None, fingerprint=fields.get("fingerprint") or None)
+
+    def _format_error(self, found: str | None) -> ChangeLogError:
+        if not found:
+            return ChangeLogError(f"{self._name} is gone", f"see why Redis has lost it, then {RESTORE}")
+        if found == redis_script.FILLING:
+            return ChangeLogError(f"{self._name} is being restored, or its restore did not finish",
+                                  f"wait, or delete its keys, which begin with {self._log}, and restore it again")
+        return ChangeLogError(f"{self._name} has format {found}, this version of the program reads format "
+                              f"{redis_script.FORMAT}", "use the version of the program that wrote it, or a newer one")
+
+    def _check_reached(self, after: int, last: int) -> None:
+        if last < after:
+            raise ChangeLogError(f"{self._name} ends with change {last}, but {after} was read from it before",
+                                 "it was replaced by an older one: restart its readers")
