@@ -1,10 +1,12 @@
-"""Command line of `index_store`: inspect, verify and promote bundles."""
+"""Command line of `index_store`: inspect, verify and promote bundles; show, back up and restore change logs."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 from index_store.bundle import pointer
@@ -12,12 +14,31 @@ from index_store.bundle.bundle import Bundle, describe
 from index_store.bundle.files import BundleFiles
 from index_store.bundle.manifest import BundleError
 from index_store.bundle.pointer import BundleNameError, Pointer, PointerError
+from index_store.changes import backup
+from index_store.changes.change_log import Change, ChangeLogError
+from index_store.changes.open_log import open_existing_log
+
+_CHANGES = """
+WHERE is the path of a SQLite file, or the URL of a Redis (redis://, rediss:// or unix://).
+
+  show     prints the index, the number of the last change and its time; with --ad the last change of that ad, and
+           with --after N all changes that follow number N, a JSON object a line
+  backup   copies the log into a new file while it is being used. The file is there only once it is complete, and is
+           itself a log that can be shown
+  restore  makes a log out of such a file, with the same numbers and idempotency keys. WHERE must be a new file, or a
+           Redis without a log of this index. Stop the services first: one that has read further than the backup
+           reaches refuses the restored log until it is restarted
+
+  python -m index_store changes show redis://:PASSWORD@HOST:6379/0
+  python -m index_store changes backup /data/changes.db /backups/changes-2026-11-29.db
+  python -m index_store changes restore /backups/changes-2026-11-29.db redis://:PASSWORD@HOST:6379/0
+"""
 
 
 def main() -> int:
-    """Exit status: 0 if all is well, 1 if the bundle is broken or the pointer cannot be set, 2 for a usage error."""
+    """Exit status: 0 if all is well, 1 if a bundle, pointer or change log cannot be used, 2 for a usage error."""
     parser = argparse.ArgumentParser(prog="python -m index_store",
-                                     description="Inspect, verify and promote sealed bundles.")
+                                     description="Inspect, verify and promote sealed bundles; keep change logs.")
     commands = parser.add_subparsers(dest="command", required=True)
     inspect = commands.add_parser("inspect", help="print the manifest, without checking the contents")
     verify = commands.add_parser("verify", help="verify checksums and arrays; exit 1 with the reason if one is wrong")
@@ -26,6 +47,9 @@ def main() -> int:
     promoted = commands.add_parser("promote", help="verify a bundle and point its folder's `current` at it")
     promoted.add_argument("bundles", type=Path, help="folder that holds bundles")
     promoted.add_argument("name", help="the bundle in it to serve")
+    changes = commands.add_parser("changes", help="show, back up or restore a change log", epilog=_CHANGES,
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+    _add_changes(changes.add_subparsers(dest="action", required=True))
     args = parser.parse_args()
     try:
         if args.command == "inspect":
@@ -35,9 +59,11 @@ def main() -> int:
             manifest = Bundle.open(args.bundle).manifest
             print(f"{args.bundle}: bundle {manifest.bundle_id} is sound: {len(manifest.files)} files, "
                   f"{manifest.counts['items']} items, {manifest.counts['users']} users")
-        else:
+        elif args.command == "promote":
             print(promote(args.bundles, args.name))
-    except (BundleError, PointerError) as error:
+        else:
+            _keep_changes(args)
+    except (BundleError, PointerError, ChangeLogError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except BundleNameError as error:
@@ -61,6 +87,51 @@ def promote(bundles: Path, name: str) -> str:
     pointer.replace(bundles, promoted, before)
     before_it = f"; before it {promoted.previous}" if promoted.previous else ""
     return f"{bundles / pointer.POINTER}: {name}, bundle {bundle_id}{before_it}"
+
+
+def _add_changes(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    show = actions.add_parser("show", help="print what a log holds")
+    backed_up = actions.add_parser("backup", help="copy a log into a new file, while it is being used")
+    for action in (show, backed_up):
+        action.add_argument("where", help="path of a SQLite file, or URL of a Redis")
+        action.add_argument("--index", help="whose log; needed if there are several at this URL")
+    some = show.add_mutually_exclusive_group()
+    some.add_argument("--ad", help="print the last change of this ad")
+    some.add_argument("--after", type=int, metavar="N", help="print all changes that follow number N")
+    backed_up.add_argument("file", type=Path, help="the new file")
+    restored = actions.add_parser("restore", help="make a log out of a backup")
+    restored.add_argument("file", type=Path, help="written by `backup`")
+    restored.add_argument("where", help="path of a new file, or URL of a Redis without a log of this index")
+
+
+def _keep_changes(args: argparse.Namespace) -> None:
+    if args.action == "restore":
+        print(f"{args.file}: {backup.restore(args.file, args.where):,} changes restored")
+        return
+    with closing(open_existing_log(args.where, args.index)) as log:
+        if args.action == "backup":
+            print(f"{args.file}: {backup.back_up(log, args.file):,} changes of index {log.index}")
+        elif args.ad is not None:
+            change = log.state(args.ad)
+            print("never changed" if change is None else _line(change))
+        elif args.after is not None:
+            after = args.after
+            while page := log.read(after):
+                print(*map(_line, page), sep="\n")
+                after = page[-1].sequence
+        else:
+            last = log.read(max(log.last() - 1, 0))
+            print(json.dumps({"index": log.index, "last": last[-1].sequence, "at": _time(last[-1])} if last else
+                             {"index": log.index, "last": 0, "at": None}))
+
+
+def _line(change: Change) -> str:
+    return json.dumps({"sequence": change.sequence, "at": _time(change), "ad_id": change.ad_id,
+                       "fields": dict(change.fields)}, ensure_ascii=False)
+
+
+def _time(change: Change) -> str:
+    return datetime.fromtimestamp(change.at, UTC).isoformat(timespec="milliseconds")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
+from index_store.changes import redis_server, sqlite_file
 from index_store.changes.change_log import ChangeLogError
 from index_store.changes.redis_log import RedisLog
-from index_store.changes.redis_server import SCHEMES, URLS
+from index_store.changes.redis_script import INDEXES
 from index_store.changes.sqlite_log import SqliteLog
 
 
@@ -22,17 +24,55 @@ def open_log(where: str, index: str) -> SqliteLog | RedisLog:
         ChangeLogError: it is neither, or the log cannot be used. The message never quotes a URL, which may hold a
             password.
     """
-    scheme = scheme_of(where)
-    if scheme in SCHEMES:
-        return RedisLog(where, index)
-    if scheme:
-        raise ChangeLogError(f"a change log cannot be opened at {scheme}:", f"give the path of a file, or {URLS}")
-    if not where or Path(where).is_dir():
+    return RedisLog(where, index) if is_url(where) else SqliteLog(Path(where), index)
+
+
+def open_existing_log(where: str, index: str | None) -> SqliteLog | RedisLog:
+    """Opens a change log that is there.
+
+    Args:
+        where: as for `open_log`.
+        index: None for the only one that has a log there.
+
+    Raises:
+        ChangeLogError: there is no such log, or there are several to choose from; or as for `open_log`.
+    """
+    place, found = _indexes(where)
+    if not found:
+        raise ChangeLogError(f"there is no change log at {place}", "look at the path, or at the URL and its database")
+    if index is None and len(found) > 1:
+        raise ChangeLogError(f"there are change logs of {len(found)} indexes at {place}: {', '.join(found)}",
+                             "say which with --index")
+    if index is not None and index not in found:
+        raise ChangeLogError(f"there is no change log of index {index!r} at {place}, but of {', '.join(found)}",
+                             "name one of these, or none if there is one only")
+    return open_log(where, index or found[0])
+
+
+def is_url(where: str) -> bool:
+    """Whether this is the URL of a Redis, not the path of a file.
+
+    Raises:
+        ChangeLogError: it is neither.
+    """
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", where)
+    if scheme and scheme.group(1) not in redis_server.SCHEMES:
+        raise ChangeLogError(f"a change log cannot be opened at {scheme.group()}",
+                             f"give the path of a file, or {redis_server.URLS}")
+    if not scheme and (not where or Path(where).is_dir()):
         raise ChangeLogError(f"a change log is a file, and {where!r} is none", "give a path such as /data/changes.db")
-    return SqliteLog(Path(where), index)
+    return scheme is not None
 
 
-def scheme_of(where: str) -> str | None:
-    """What stands before the colon of a URL; None for a path."""
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", where)
-    return found.group(1) if found else None
+def _indexes(where: str) -> tuple[str, list[str]]:
+    """A name of the place for messages, and the indexes that have a log there."""
+    if is_url(where):
+        client = redis_server.connect(where)
+        place = redis_server.address(client)
+        with closing(client), redis_server.reported(place, "cannot be read"):
+            return place, sorted(map(str, client.smembers(INDEXES)))
+    path = Path(where)
+    if not path.exists():
+        return where, []
+    with sqlite_file.reported(path, "cannot be opened"), closing(sqlite_file.connect(path)) as connection:
+        return where, [sqlite_file.index_of(path, connection)]

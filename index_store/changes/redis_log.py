@@ -62,6 +62,7 @@ class RedisLog:
             with self._redis.pipeline(transaction=True) as pipeline:
                 pipeline.hsetnx(self._log, "format", redis_script.FORMAT)
                 pipeline.hsetnx(self._log, "last", str(NEVER_CHANGED))
+                pipeline.sadd(redis_script.INDEXES, index)
                 pipeline.execute()
         self.last()
 

@@ -1,5 +1,6 @@
 """What a change log looks like in Redis, and the script that appends to it.
 
+    changes                    set: the indexes that have a log
     changes:{INDEX}            hash: format, last (sequence number)
     changes:{INDEX}:entries    stream: change n has the id n-0
     changes:{INDEX}:keys       hash: idempotency key -> "n fingerprint"
@@ -12,6 +13,7 @@ braces keep all keys of a log in one slot of a Redis Cluster.
 
 from __future__ import annotations
 
+INDEXES = "changes"
 FORMAT = "1"
 FILLING = "filling"
 """Stands for the format while a backup is restored: nobody may use the log yet."""

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from index_store.changes.change_log import RESTORE, ChangeLogError
@@ -52,7 +52,7 @@ def create(path: Path, index: str) -> None:
     Raises:
         ChangeLogError: it cannot be written.
     """
-    with (reported(path, "cannot be created"), whole_file(path) as partial,
+    with (reported(path, "cannot be created"), suppress(FileExistsError), whole_file(path) as partial,
           closing(sqlite3.connect(partial, isolation_level=None)) as connection):
         connection.executescript(_SCHEMA)
         connection.execute("INSERT INTO log VALUES (?)", (index,))
@@ -93,15 +93,18 @@ def index_of(path: Path, connection: sqlite3.Connection) -> str:
 def whole_file(path: Path) -> Iterator[Path]:
     """Gives a path to write to; what lies there after the block gets its name in one step, and only then.
 
-    A file that has the name by then stays, and the new one is dropped.
+    Raises:
+        FileExistsError: there is a file of that name by then; it stays.
+        ChangeLogError: the `-wal` of another log lies beside it, which SQLite would take for a part of the new one.
     """
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         yield partial
-        try:
-            os.link(partial, path)
-        except FileExistsError:
-            return
+        left_over = path.with_name(f"{path.name}-wal")
+        if left_over.exists() and not path.exists():
+            raise ChangeLogError(f"{left_over} is there, but not the change log that it belongs to",
+                                 "put that log back beside it, or move it away if the log is lost")
+        os.link(partial, path)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)

@@ -134,8 +134,10 @@ def test_wait_ends_when_another_writes(log, reopen):
     log.append([say("a1")])
     assert log.wait(NEVER_CHANGED, 0)
     assert not log.wait(1, 0.03)
-    threading.Timer(0.05, lambda: reopen().append([say("a2")])).start()
+    writer = threading.Timer(0.05, lambda: reopen().append([say("a2")]))
+    writer.start()
     assert log.wait(1, 30)
+    writer.join()
     assert log.last() == 2
 
 

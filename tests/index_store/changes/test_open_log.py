@@ -3,7 +3,7 @@
 import pytest
 
 from index_store.changes.change_log import ChangeLogError
-from index_store.changes.open_log import open_log
+from index_store.changes.open_log import open_existing_log, open_log
 from index_store.changes.redis_log import RedisLog
 from index_store.changes.sqlite_log import SqliteLog
 
@@ -30,3 +30,19 @@ def test_anything_else_is_refused_without_its_password(where):
 def test_a_folder_is_refused(where):
     with pytest.raises(ChangeLogError, match="a change log is a file"):
         open_log(where, "ads")
+
+
+def test_only_a_log_that_is_there_is_opened_when_asked_for(tmp_path, own_durable_redis):
+    for where, place in ((str(tmp_path / "changes.db"), "changes.db"), (own_durable_redis.url, "Redis 127.0.0.1:")):
+        with pytest.raises(ChangeLogError, match=f"there is no change log at .*{place}"):
+            open_existing_log(where, None)
+        open_log(where, "ads").close()
+        for index in (None, "ads"):
+            log = open_existing_log(where, index)
+            assert log.index == "ads"
+            log.close()
+        with pytest.raises(ChangeLogError, match=r"no change log of index 'offers' at .*, but of ads"):
+            open_existing_log(where, "offers")
+    open_log(own_durable_redis.url, "offers").close()
+    with pytest.raises(ChangeLogError, match=r"logs of 2 indexes at .*: ads, offers; say which with --index"):
+        open_existing_log(own_durable_redis.url, None)

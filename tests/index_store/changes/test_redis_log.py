@@ -134,8 +134,10 @@ def test_a_log_is_refused_when_it_is_not_whole(log, durable_redis, found, said):
 def test_wait_outlasts_the_limit_of_an_answer(log, monkeypatch):
     monkeypatch.setattr("index_store.changes.redis_log._BLOCK_SECONDS", 0.02)
     assert not log.wait(NEVER_CHANGED, 0.1)
-    threading.Timer(0.1, filled, (log,)).start()
+    writer = threading.Timer(0.1, filled, (log,))
+    writer.start()
     assert log.wait(NEVER_CHANGED, 30)
+    writer.join()
 
 
 def test_logs_of_two_indexes_are_apart(log, durable_redis):

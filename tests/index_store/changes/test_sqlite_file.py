@@ -63,6 +63,13 @@ def test_nothing_is_left_when_the_writer_of_a_whole_file_fails(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_no_log_is_created_beside_the_changes_of_another(tmp_path):
+    (tmp_path / "changes.db-wal").write_bytes(b"changes that a killed process left")
+    with pytest.raises(ChangeLogError, match=r"changes.db-wal is there, but not the change log .*; put that log back"):
+        sqlite_file.create(tmp_path / "changes.db", "ads")
+    assert [path.name for path in tmp_path.iterdir()] == ["changes.db-wal"]
+
+
 def test_errors_say_what_to_do_when_the_folder_is_missing(tmp_path):
     with pytest.raises(ChangeLogError, match=r"cannot be created .*; make the file and its folder"):
         sqlite_file.create(tmp_path / "missing" / "changes.db", "ads")
