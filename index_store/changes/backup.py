@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from index_store.changes.change_log import NEVER_CHANGED, ChangeLogError
-from index_store.changes.open_log import is_url, open_existing_log
+from index_store.changes.open_log import is_redis, open_existing_log
 from index_store.changes.records import Record
 from index_store.changes.redis_log import RedisLog
 from index_store.changes.sqlite_file import reported, whole_file
@@ -54,7 +54,7 @@ def restore(file: Path, where: str) -> int:
         ChangeLogError: the backup cannot be read, or there is a log already, or it cannot be written.
     """
     with closing(open_existing_log(str(file), None)) as backup:
-        if not is_url(where):
+        if not is_redis(where):
             return back_up(backup, Path(where))
         with closing(RedisLog(where, backup.index)) as log:
             log.fill(_records(backup))

@@ -24,7 +24,7 @@ def open_log(where: str, index: str) -> SqliteLog | RedisLog:
         ChangeLogError: it is neither, or the log cannot be used. The message never quotes a URL, which may hold a
             password.
     """
-    return RedisLog(where, index) if is_url(where) else SqliteLog(Path(where), index)
+    return RedisLog(where, index) if is_redis(where) else SqliteLog(Path(where), index)
 
 
 def open_existing_log(where: str, index: str | None) -> SqliteLog | RedisLog:
@@ -49,24 +49,30 @@ def open_existing_log(where: str, index: str | None) -> SqliteLog | RedisLog:
     return open_log(where, index or found[0])
 
 
-def is_url(where: str) -> bool:
+def scheme_of(where: str) -> str | None:
+    """What stands before the colon of a URL; None for a path."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", where)
+    return found.group(1) if found else None
+
+
+def is_redis(where: str) -> bool:
     """Whether this is the URL of a Redis, not the path of a file.
 
     Raises:
         ChangeLogError: it is neither.
     """
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", where)
-    if scheme and scheme.group(1) not in redis_server.SCHEMES:
-        raise ChangeLogError(f"a change log cannot be opened at {scheme.group()}",
+    scheme = scheme_of(where)
+    if scheme is not None and scheme not in redis_server.SCHEMES:
+        raise ChangeLogError(f"a change log cannot be opened at {scheme}:",
                              f"give the path of a file, or {redis_server.URLS}")
-    if not scheme and (not where or Path(where).is_dir()):
+    if scheme is None and (not where or Path(where).is_dir()):
         raise ChangeLogError(f"a change log is a file, and {where!r} is none", "give a path such as /data/changes.db")
     return scheme is not None
 
 
 def _indexes(where: str) -> tuple[str, list[str]]:
     """A name of the place for messages, and the indexes that have a log there."""
-    if is_url(where):
+    if is_redis(where):
         client = redis_server.connect(where)
         place = redis_server.address(client)
         with closing(client), redis_server.reported(place, "cannot be read"):

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from index_store.changes import sqlite_file
@@ -57,12 +57,14 @@ class SqliteLog:
         self._writing, self._reading = threading.Lock(), threading.Lock()
         with reported(self.path, "cannot be opened"):
             self._file = self._identity()
-            self._writer, self._reader = sqlite_file.connect(self.path), sqlite_file.connect(self.path)
-            found = sqlite_file.index_of(self.path, self._reader)
-        if found != index:
-            self.close()
-            raise ChangeLogError(f"change log {self.path} belongs to index {found!r}, not {index!r}",
-                                 "give each index a log of its own")
+            with ExitStack() as opened:
+                self._writer, self._reader = (opened.enter_context(closing(sqlite_file.connect(self.path)))
+                                              for _ in range(2))
+                found = sqlite_file.index_of(self.path, self._reader)
+                if found != index:
+                    raise ChangeLogError(f"change log {self.path} belongs to index {found!r}, not {index!r}",
+                                         "give each index a log of its own")
+                opened.pop_all()
 
     def append(self, writes: Sequence[Write]) -> list[Change]:
         """See ChangeLog; fails too if other writers leave it no turn for ten seconds."""

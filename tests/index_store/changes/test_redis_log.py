@@ -34,6 +34,15 @@ def test_a_redis_is_refused_when_it_may_lose_changes(own_redis):
     assert not own_redis.client.dbsize()
 
 
+def test_a_user_of_the_acl_needs_the_rights_of_the_manual(own_durable_redis):
+    own_durable_redis.client.execute_command("ACL", "SETUSER", "log", "on", ">hunter2", "~changes*", "+@all",
+                                             "-@dangerous", "+config|get")
+    log = RedisLog(own_durable_redis.url.replace("redis://", "redis://log:hunter2@"), "ads")
+    filled(log)
+    assert (len(log.read(NEVER_CHANGED)), log.wait(0, 1), log.state("a4").sequence) == (5, True, 5)
+    log.close()
+
+
 def test_acknowledged_changes_are_there_once_when_redis_is_killed(own_durable_redis):
     place = own_durable_redis.url, "ads"
     writer = start_writer(place, "a", 0)
@@ -47,6 +56,20 @@ def test_acknowledged_changes_are_there_once_when_redis_is_killed(own_durable_re
     assert made - len(acknowledged) in (0, 1)
     assert log.append(pair("a", made - 1)[:1])[0].sequence == 2 * made - 1
     assert log.append(pair("a", made)[:1])[0].sequence == 2 * made + 1
+    log.close()
+
+
+def test_an_append_that_a_crash_has_cut_off_is_not_there_at_all(own_durable_redis):
+    log = RedisLog(own_durable_redis.url, "ads")
+    filled(log, 3)
+    filled(log, 4)
+    log.close()
+    own_durable_redis.kill()
+    with (own_durable_redis.folder / "appendonly.aof").open("r+b") as file:
+        file.truncate(file.seek(0, 2) - 20)
+    own_durable_redis.launch()
+    log = RedisLog(own_durable_redis.url, "ads")
+    assert (log.last(), len(log.read(NEVER_CHANGED)), log.state("a3")) == (3, 3, None)
     log.close()
 
 
