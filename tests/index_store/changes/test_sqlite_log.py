@@ -5,7 +5,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -44,29 +46,32 @@ def test_nothing_is_written_when_the_disk_is_full(log):
     assert log.last() == 61
 
 
-def test_a_log_is_read_but_not_written_when_it_may_not_be(log, tmp_path):
-    filled(log, 2)
-    program = f"""
-import os
+READER = """
+import os, sys
 from pathlib import Path
 from index_store.changes.change_log import ChangeLogError, Write
 from index_store.changes.sqlite_log import SqliteLog
-if os.getuid() == 0:
+if os.getuid() == 0:  # root may write everything
     os.setuid(65534)
-log = SqliteLog(Path({str(log.path)!r}), "ads")
-print(log.last(), len(log.read(0)))
+log = SqliteLog(Path(sys.argv[1]), "ads")
+print(log.last(), len(log.read(0)), log.wait(1, 1))
 try:
-    log.append([Write(ad_id="a", fields={{}})])
+    log.append([Write(ad_id="a", fields={})])
 except ChangeLogError as error:
     print(error)
 """
-    for file in tmp_path.iterdir():
-        file.chmod(0o444)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_a_log_is_read_but_not_written_when_it_may_not_be():
+    with tempfile.TemporaryDirectory() as folder, closing(SqliteLog(Path(folder, "changes.db"), "ads")) as log:
+        filled(log, 2)
+        for file in Path(folder).iterdir():
+            file.chmod(0o444)
+        Path(folder).chmod(0o755)
+        done = subprocess.run([sys.executable, "-c", READER, log.path], cwd=ROOT, capture_output=True, text=True,
+                              timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("2 2\n")
+    assert done.stdout.startswith("2 2 True\n")
     assert "cannot be written (attempt to write a readonly database); make the file and its folder writable" in \
         done.stdout
 
