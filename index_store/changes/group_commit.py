@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import accumulate
 
 from index_store.changes.change_log import (
     Change,
@@ -18,6 +19,10 @@ from index_store.changes.change_log import (
     VersionConflictError,
     Write,
 )
+
+_GROUP = 1_000
+"""Writes of a group, which a single larger call may exceed: a longer one saves little, and Redis serves nobody else
+during an append."""
 
 
 class GroupCommit:
@@ -37,7 +42,7 @@ class GroupCommit:
         """As ChangeLog.append: all of these writes or none of them."""
         call = _Call(writes)
         with self._lock:
-            if not self._waiting:  # otherwise the run that takes the first of them will take this one too
+            if not self._waiting:  # otherwise the run that takes the first of them will come to this one too
                 self._writer.submit(self._commit_waiting)
             self._waiting.append(call)
         return call.outcome.result()
@@ -47,9 +52,16 @@ class GroupCommit:
         self._writer.shutdown()
 
     def _commit_waiting(self) -> None:
+        while group := self._take():
+            self._commit(group)
+
+    def _take(self) -> list[_Call]:
+        """Takes the calls that wait, in order, as many as make up a group; one at least, if there is any."""
         with self._lock:
-            group, self._waiting = self._waiting, []
-        self._commit(group)
+            sizes = accumulate(len(call.writes) for call in self._waiting)
+            most = max(1, sum(size <= _GROUP for size in sizes))
+            group, self._waiting = self._waiting[:most], self._waiting[most:]
+        return group
 
     def _commit(self, group: list[_Call]) -> None:
         """Appends for a group at once; a call that cannot be made is taken out, and then made by itself."""

@@ -36,7 +36,8 @@ class RedisLog:
     An append is one script, which Redis runs without others in between and logs as one transaction: after a crash all
     of its changes are there or none. Redis flushes its file to the disk (`appendfsync always`) before it acknowledges,
     so an acknowledged change survives a killed Redis, and a power failure too if the disk keeps what it has flushed. It
-    may not survive a failover to a replica, since replicas lag. The log has to fit into memory.
+    may not survive a failover to a replica, since replicas lag. The log has to fit into memory. Redis serves nobody
+    else during an append, a tenth of a millisecond for each write, so calls of some thousand writes are too long.
 
     Threads may share an object. If the connection breaks during an append, the error says that it is not known whether
     the changes were made.

@@ -55,6 +55,14 @@ def test_calls_that_wait_are_written_together(log):
     assert log.state("a3").fields == {"bid": 3}
 
 
+def test_groups_have_a_limit_that_one_call_may_exceed(log, monkeypatch):
+    monkeypatch.setattr("index_store.changes.group_commit._GROUP", 5)
+    calls = [[Write(ad_id="a", fields={})] * number for number in (2, 3, 1, 7, 1, 4)]
+    outcomes, sizes = answers(log, *calls)
+    assert sizes == [1, 5, 1, 7, 5]
+    assert [number for outcome in outcomes for number in outcome] == list(range(2, 20))
+
+
 def test_a_call_gets_its_own_error_while_the_others_succeed(log):
     sound = [Write(ad_id="a1", fields={"bid": 1}, if_version=0, key="k")]
     late = [Write(ad_id="a2", fields={}), Write(ad_id="a1", fields={}, if_version=0)]
