@@ -74,6 +74,14 @@ class PositionBitmap:
         members: NDArray[np.int64] = (filled[at >> 6] << 6) + (at & 63)
         return members
 
+    def replaced(self, positions: NDArray[np.integer], members: NDArray[np.bool_]) -> PositionBitmap:
+        """A copy in which each of some positions (C,) is a member or not, as its flag (C,) says."""
+        words, word = self.words.copy(), positions >> 6
+        bits = _ONE << (positions & 63).astype(np.uint64)
+        np.bitwise_or.at(words, word[members], bits[members])
+        np.bitwise_and.at(words, word[~members], ~bits[~members])
+        return PositionBitmap(self.n, words)
+
     def __and__(self, other: PositionBitmap) -> PositionBitmap:
         return PositionBitmap(self.n, self.words & other.words)
 
@@ -92,7 +100,7 @@ class Eligible:
 
     Attributes:
         n_items: number of positions.
-        bitmap: those that targeting accepts; None for all.
+        bitmap: those that targeting accepts and no change withdraws; None for all.
         excluded: (E,) int64 sorted distinct positions to leave out, all of them members of `bitmap`.
     """
 

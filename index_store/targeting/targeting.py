@@ -1,7 +1,8 @@
 """Targeting: turns the predicates of all ads and that of one request into one bitmap of eligible positions.
 
 A bitmap depends on its signature: the truth of every distinct predicate of the ads, and the request's own predicate.
-Requests share few signatures, so bitmaps are kept in a bounded cache.
+Requests share few signatures, so bitmaps are kept in a bounded cache. Which ads are live changes far more often than
+what a signature accepts: these bitmaps know nothing of it, and survive every change.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ from index_store.tree.tree import Tree
 MOST_MASKS = 32
 """Up to this many distinct predicates, the bitmap of each is kept and a signature is their union (0.06 ms for 16 of
 them at 1 M ads); with more, one gather over all positions is faster and smaller (1.2 ms at 1 M ads)."""
+
+MOST_COMBINED = 32
+"""Bitmaps of signatures that are kept without the withdrawn ads too: at 1 M ads, one takes 56 µs to make and 0.9 µs to
+find. They last until the next change, so there are fewer of them than of the signatures' own."""
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -107,6 +112,18 @@ class SignatureCache:
 
 
 @dataclass(frozen=True)
+class _Combined:
+    """The members of bitmaps of signatures that are live, by signature.
+
+    Attributes:
+        live: positions of the ads that no change withdraws, as of one change.
+    """
+
+    live: PositionBitmap
+    cache: SignatureCache = field(default_factory=lambda: SignatureCache(MOST_COMBINED))
+
+
+@dataclass(frozen=True)
 class RequestTargeting:
     """The part of a request that targeting reads.
 
@@ -152,6 +169,7 @@ class Targeting:
         self._encoder, self._items, self._tree, self._ads = encoder, items, tree, ads
         self._filter = AdFilter(encoder, items, tree)
         self.cache = SignatureCache(cache_entries)
+        self._combined: _Combined | None = None
         self.fields: frozenset[str] = ads.program.fields if ads is not None else frozenset()
 
     def attributes(self, stored: Features | None, given: Mapping[str, Any] = _NOTHING,
@@ -159,17 +177,17 @@ class Targeting:
         """The attributes that the ads' predicates read; arguments and errors as in `request_attributes`."""
         return request_attributes(self._encoder, self.fields, stored=stored, given=given, context=context)
 
-    def eligible(self, request: RequestTargeting,
-                 excluded_rows: NDArray[np.integer] | None = None) -> Eligible | None:
+    def eligible(self, request: RequestTargeting, excluded_rows: NDArray[np.integer] | None = None,
+                 live: PositionBitmap | None = None) -> Eligible | None:
         """The positions that may be returned for a request; None for all.
 
         Args:
             request: with the attributes that `attributes` returned.
             excluded_rows: item rows in any order.
+            live: positions of the ads that no change withdraws; None for all. Where the request's targeting accepts all
+                ads, this is the bitmap of the result.
         """
-        bitmap = self._bitmap(request)
-        if bitmap is not None and bitmap.total == bitmap.n:
-            bitmap = None
+        bitmap = self._bitmap(request, live)
         excluded = None if excluded_rows is None else self._tree.position_of_row[excluded_rows]
         if bitmap is None and (excluded is None or not len(excluded)):
             return None
@@ -192,7 +210,14 @@ class Targeting:
                 return Refusal("request", path, clause)
         return None
 
-    def _bitmap(self, request: RequestTargeting) -> PositionBitmap | None:
+    def _bitmap(self, request: RequestTargeting, live: PositionBitmap | None) -> PositionBitmap | None:
+        key, accepted = self._accepted(request)
+        if accepted is None or accepted.total == accepted.n:
+            return live
+        return accepted if live is None else self._live(key, accepted, live)
+
+    def _accepted(self, request: RequestTargeting) -> tuple[bytes, PositionBitmap | None]:
+        """The signature of a request and its bitmap; None if nothing is targeted."""
         own = request.predicate
         sides: list[tuple[bytes, Callable[[], PositionBitmap]]] = []
         if (ads := self._ads) is not None:
@@ -201,9 +226,17 @@ class Targeting:
         if own is not None:
             sides.append((_key(b"request", to_text(own).encode()), lambda: self._filter.bitmap(own)))
         if len(sides) < 2:
-            return self.cache.get(*sides[0]) if sides else None
+            return (sides[0][0], self.cache.get(*sides[0])) if sides else (b"", None)
         (first, _), (second, _) = sides
-        return self.cache.get(first + second, lambda: self.cache.get(*sides[0]) & self.cache.get(*sides[1]))
+        key = first + second
+        return key, self.cache.get(key, lambda: self.cache.get(*sides[0]) & self.cache.get(*sides[1]))
+
+    def _live(self, key: bytes, accepted: PositionBitmap, live: PositionBitmap) -> PositionBitmap:
+        """The live members of a signature's bitmap; kept until a request comes with another `live`."""
+        combined = self._combined
+        if combined is None or combined.live is not live:
+            combined = self._combined = _Combined(live)
+        return combined.cache.get(key, lambda: accepted & live)
 
 
 def _key(side: bytes, signature: bytes) -> bytes:

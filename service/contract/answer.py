@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.live.snapshot import Snapshot
+from index_store.live.withdrawals import Withdrawal
 from index_store.search.explain import Explanation, PathStep
 from index_store.search.ranking import SearchResult
 from index_store.targeting.targeting import Refusal
@@ -43,12 +45,14 @@ class AdExplanation:
     """What happened to the ad that a query asks about.
 
     Attributes:
+        withdrawal: the change that keeps it from being eligible, if any.
         refusal: the clause of targeting that keeps it from being eligible, if any.
         excluded: whether the query excludes it.
     """
 
     ad_id: str
     of_search: Explanation
+    withdrawal: Withdrawal | None
     refusal: Refusal | None
     excluded: bool
 
@@ -58,6 +62,7 @@ class Answer:
     """The ads of one request and how they were found; ads, scores (K,) and logits (K, tasks) best first.
 
     Attributes:
+        snapshot: the state of the ads that the whole request saw.
         history: counts of the inline history; None where the request gave none.
         ended: when the search thread was done, in seconds of `time.perf_counter()`.
         estimated_overlap: of this beam, by the bundle's curve; None where the curve does not hold it.
@@ -66,6 +71,7 @@ class Answer:
 
     ad_ids: list[str]
     found: SearchResult
+    snapshot: Snapshot
     user: UserKind
     history: HistoryCount | None
     user_cache: CacheUse

@@ -49,7 +49,8 @@ def reply_body(answer: Answer, manifest: Manifest, request_id: str, stages: Mapp
     for ad, path in zip(ads, answer.paths or (), strict=False):
         ad["path"] = as_json(path)
     return orjson.dumps(
-        {"request_id": request_id, "bundle_id": manifest.bundle_id, "ads": ads, "user": answer.user,
+        {"request_id": request_id, "bundle_id": manifest.bundle_id, "as_of": answer.snapshot.as_of, "ads": ads,
+         "user": answer.user,
          "history": answer.history, "user_cache": answer.user_cache, "coverage": answer.found.coverage,
          "estimated_overlap": answer.estimated_overlap, "degraded": answer.degraded,
          "eligible": answer.found.eligible,
@@ -58,17 +59,25 @@ def reply_body(answer: Answer, manifest: Manifest, request_id: str, stages: Mapp
 
 def explanation_body(explained: AdExplanation, answer: Answer, manifest: Manifest, request_id: str) -> bytes:
     """The JSON of an ExplainReply."""
-    of_search, refusal = explained.of_search, explained.refusal
-    refused_by: dict[str, Any] | None = None
-    if refusal is not None:
-        refused_by = {"by": refusal.by, "path": refusal.path, "clause": to_json(refusal.clause)}
-    elif explained.excluded:
-        refused_by = {"by": "exclude_ad_ids", "path": "exclude_ad_ids", "clause": None}
+    of_search, refused_by = explained.of_search, _refused_by(explained)
     path = as_json(of_search.path)
     decided = path[-1] if path else {}
     return orjson.dumps(
-        {"request_id": request_id, "bundle_id": manifest.bundle_id, "ad_id": explained.ad_id,
+        {"request_id": request_id, "bundle_id": manifest.bundle_id, "as_of": answer.snapshot.as_of,
+         "ad_id": explained.ad_id,
          "outcome": of_search.outcome, "eligible": refused_by is None, "refused_by": refused_by,
          **{name: decided.get(name) for name in ("level", "score", "rank", "margin")},
          "kth_score": of_search.kth_score, "path": path, "user": answer.user, "history": answer.history,
          "coverage": answer.found.coverage, "degraded": answer.degraded})
+
+
+def _refused_by(explained: AdExplanation) -> dict[str, Any] | None:
+    """The first thing that keeps the ad from being eligible; a RefusedBy."""
+    withdrawal, refusal = explained.withdrawal, explained.refusal
+    if withdrawal is not None:
+        return {"by": withdrawal.status, "path": "status", "clause": None, "version": withdrawal.version}
+    if refusal is not None:
+        return {"by": refusal.by, "path": refusal.path, "clause": to_json(refusal.clause), "version": None}
+    if explained.excluded:
+        return {"by": "exclude_ad_ids", "path": "exclude_ad_ids", "clause": None, "version": None}
+    return None

@@ -17,6 +17,9 @@ Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
+AS_OF = "sequence number of the last change of ads that the answer takes into account; 0 if there was none"
+
+
 class RetrieveRequest(BaseModel):
     """Body of POST /retrieve. A field that is null counts as absent; an unlisted field is refused."""
 
@@ -139,6 +142,7 @@ class RetrieveReply(BaseModel):
 
     request_id: str
     bundle_id: str
+    as_of: int = Field(description=AS_OF)
     ads: list[Ad] = Field(description="best first; min(top_k, eligible)")
     user: Literal["known", "inline", "unknown"]
     history: HistoryCount | None = Field(description="of the history in user_features; null if the request has none")
@@ -149,19 +153,22 @@ class RetrieveReply(BaseModel):
                     "the beam is not on the curve, and under targeting; 1 for exact")
     degraded: list[Literal["redis", "deadline"]] = Field(
         description="what the answer had to do without: Redis, or pairs that did not fit before the deadline")
-    eligible: int = Field(description="number of ads that pass targeting and exclusions")
+    eligible: int = Field(description="number of ads that are neither paused nor deleted and pass targeting and "
+                                      "exclusions")
     pairs_scored: int
     latency_ms: Latency
 
 
 class RefusedBy(BaseModel):
-    """The clause that keeps an ad from being eligible."""
+    """What keeps an ad from being eligible."""
 
     model_config = ConfigDict(extra="forbid")
 
-    by: Literal["ad", "request", "exclude_ad_ids"] = Field(description="whose predicate rejects the ad")
+    by: Literal["paused", "deleted", "ad", "request", "exclude_ad_ids"] = Field(
+        description="the ad's status, whose predicate rejects it, or the request's exclusions")
     path: str = Field(description="of the clause in that predicate, such as targeting.all[1]")
-    clause: dict[str, Any] | None = Field(description="the clause itself; null for exclude_ad_ids")
+    clause: dict[str, Any] | None = Field(description="the clause itself; null unless a predicate rejects the ad")
+    version: int | None = Field(description="of the ad, since it is paused or deleted; null otherwise")
 
 
 class ExplainReply(BaseModel):
@@ -171,6 +178,7 @@ class ExplainReply(BaseModel):
 
     request_id: str
     bundle_id: str
+    as_of: int = Field(description=AS_OF)
     ad_id: str
     outcome: Literal["returned", "outscored", "pruned", "cut_short", "filtered"]
     eligible: bool

@@ -16,6 +16,7 @@ from index_store.bundle.bundle import Bundle
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import pool, user_bags
 from index_store.features.values import FeatureError, as_key, look_up
+from index_store.live.snapshot import Snapshot
 from index_store.search.beam_curve import Beam
 from index_store.search.beam_search import BeamSearch
 from index_store.search.deadline import Deadline, SearchCost
@@ -49,6 +50,7 @@ class _PreparedQuery:
     Attributes:
         flight: computes the embedding once for all concurrent requests with the same tower input.
         cached: the embedding (1, Du) float32 that the cache had, if any.
+        snapshot: which ads may be returned.
         answer_by: deadline of the request, in seconds of `time.perf_counter()`; None for none.
     """
 
@@ -57,6 +59,7 @@ class _PreparedQuery:
     tower_input: TowerInput
     flight: Flight[NDArray[np.float32]]
     cached: NDArray[np.float32] | None
+    snapshot: Snapshot
     answer_by: float | None
 
 
@@ -86,7 +89,7 @@ class _Found:
 
 
 class Retriever:
-    """Answers queries from one bundle.
+    """Answers queries from one bundle, of whose ads a snapshot may withdraw some.
 
     Args:
         opened: the bundle.
@@ -94,6 +97,9 @@ class Retriever:
         search_threads: searches at the same time.
         onnx_threads: threads of one scorer call.
         targeting_cache_entries: targeting signatures whose bitmaps are kept.
+
+    Attributes:
+        sealed: the snapshot of the bundle alone, which counts where no other is given.
 
     Raises:
         BundleError: an ONNX graph is broken, or the beam curve is malformed.
@@ -105,6 +111,7 @@ class Retriever:
         self.bundle = opened
         self.targeting = Targeting(content.encoder, content.items, content.tree, content.targeting,
                                    targeting_cache_entries)
+        self.sealed = Snapshot(item_ids=content.encoder.item_ids, tree=content.tree)
         self.beams = BeamChoice(opened)
         self._content, self._spec, self._cache = content, content.encoder.spec, cache
         self._users = UserEncoder(content, self.targeting)
@@ -158,9 +165,10 @@ class Retriever:
             embedding = self.embed(self.tower_input(user))
         return self._content.query(embedding, user.features, user.history)
 
-    def eligible(self, user: EncodedUser, excluded: NDArray[np.int64]) -> Eligible | None:
+    def eligible(self, user: EncodedUser, excluded: NDArray[np.int64],
+                 snapshot: Snapshot | None = None) -> Eligible | None:
         """Which ads may be returned to a user, None for all; `excluded` are item rows."""
-        return self.targeting.eligible(user.targeting, excluded)
+        return self.targeting.eligible(user.targeting, excluded, (snapshot or self.sealed).live)
 
     def beam_of(self, query: Query, eligible: Eligible | None) -> Beam:
         """The beam that a query gets, see BeamChoice.of."""
@@ -205,12 +213,13 @@ class Retriever:
         scores: NDArray[np.float32] = logits @ query.task_weights
         return scores
 
-    async def retrieve(self, query: Query, *, use_cache: bool = True, answer_by: float | None = None,
-                       queue: SearchQueue | None = None) -> Answer:
+    async def retrieve(self, query: Query, *, snapshot: Snapshot | None = None, use_cache: bool = True,
+                       answer_by: float | None = None, queue: SearchQueue | None = None) -> Answer:
         """Answers one query; the search runs in a thread, so that the event loop stays free.
 
         Args:
             query: what to answer.
+            snapshot: which ads may be returned; None for those of the bundle.
             use_cache: False neither reads nor writes the cache, if there is one.
             answer_by: deadline, in seconds of `time.perf_counter()`; None for none.
             queue: in which the search waits for a thread; None for none.
@@ -225,11 +234,12 @@ class Retriever:
         tower_input = self.tower_input(user)
         encoded = time.perf_counter()
         cache = self._cache if use_cache else None
-        queue = queue or NoQueue()
+        queue, snapshot = queue or NoQueue(), snapshot or self.sealed
         if cache is None:
             lookup, looked_up = CacheLookup(None, "bypass"), encoded
             found = await self._queued(queue, _PreparedQuery(query=query, user=user, tower_input=tower_input,
-                                                             flight=Flight(), cached=None, answer_by=answer_by))
+                                                             flight=Flight(), cached=None, snapshot=snapshot,
+                                                             answer_by=answer_by))
         else:
             key = tower_input.digest()
             with self._flights.join(key) as flight:  # before the cache is asked, so that no two can miss each other
@@ -237,13 +247,13 @@ class Retriever:
                 looked_up = time.perf_counter()
                 found = await self._queued(queue, _PreparedQuery(
                     query=query, user=user, tower_input=tower_input, flight=flight, cached=lookup.embedding,
-                    answer_by=answer_by))
+                    snapshot=snapshot, answer_by=answer_by))
                 if found.computed:
                     cache.put(key, found.embedding)
         times = StageTimes(features=encoded - start, cache=looked_up - encoded, queue=found.began - looked_up,
                            user_tower=found.embedded - found.began, search=found.searched - found.embedded,
                            scorer=found.scorer_seconds)
-        return _answer(user, lookup, found, times)
+        return _answer(user, snapshot, lookup, found, times)
 
     async def _queued(self, queue: SearchQueue, prepared: _PreparedQuery) -> _Found:
         def search(search_by: float | None) -> asyncio.Future[_Found]:
@@ -256,12 +266,12 @@ class Retriever:
         began = time.perf_counter()
         if prepared.answer_by is not None and began >= prepared.answer_by:
             raise DeadlinePassedError
-        query, user = prepared.query, prepared.user
+        query, user, snapshot = prepared.query, prepared.user, prepared.snapshot
         embedding, computed = ((prepared.cached, False) if prepared.cached is not None
                                else prepared.flight.value(lambda: self.embed(prepared.tower_input)))
         embedded = time.perf_counter()
         excluded = self.item_rows(query.exclude_ad_ids)
-        eligible = self.eligible(user, excluded)
+        eligible = self.eligible(user, excluded, snapshot)
         beam = self.beam_of(query, eligible)
         options = SearchOptions(top_k=query.top_k, beam_width=beam.beam_width, exact=query.exact,
                                 task_weights=query.task_weights, excluded=excluded)
@@ -274,9 +284,10 @@ class Retriever:
             self.beams.observe_search(result.pairs_scored, searched - embedded)
         explainer = Explainer(self._content.tree, result) if trace else None
         paths = explainer.paths(result.rows) if explainer is not None and query.explain else None
-        explanation = (self._explain(explainer, query.explain_ad, user, excluded)
+        explanation = (self._explain(explainer, query.explain_ad, user, excluded, snapshot)
                        if explainer is not None and query.explain_ad is not None else None)
-        targeted = eligible is not None and eligible.bitmap is not None and not query.exact
+        # Withdrawn ads alone leave the estimate as it is: the beam widens to hold as many ads as it did.
+        targeted = eligible is not None and eligible.bitmap is not snapshot.live and not query.exact
         return _Found(
             result=result, ad_ids=ad_ids, embedding=embedding, computed=computed, began=began, embedded=embedded,
             searched=searched, ended=time.perf_counter(), scorer_seconds=user_query.kernel_seconds,
@@ -284,17 +295,18 @@ class Retriever:
             coverage=1.0 if query.exact else result.coverage,
             estimated_overlap=None if targeted else beam.overlap, paths=paths, explanation=explanation)
 
-    def _explain(self, explainer: Explainer, ad_id: str | int, user: EncodedUser,
-                 excluded: NDArray[np.int64]) -> AdExplanation:
+    def _explain(self, explainer: Explainer, ad_id: str | int, user: EncodedUser, excluded: NDArray[np.int64],
+                 snapshot: Snapshot) -> AdExplanation:
         key = as_key(ad_id, "ad_id")
         row = int(look_up(self._content.encoder.item_ids, np.array([key]))[0])
-        refusal, is_excluded = self.targeting.refusal(row, user.targeting), bool(np.isin(row, excluded))
-        return AdExplanation(key.decode(), explainer.explain(row, refusal is None and not is_excluded), refusal,
-                             is_excluded)
+        withdrawal, refusal = snapshot.withdrawal(row), self.targeting.refusal(row, user.targeting)
+        is_excluded = bool(np.isin(row, excluded))
+        eligible = withdrawal is None and refusal is None and not is_excluded
+        return AdExplanation(key.decode(), explainer.explain(row, eligible), withdrawal, refusal, is_excluded)
 
 
-def _answer(user: EncodedUser, lookup: CacheLookup, found: _Found, times: StageTimes) -> Answer:
+def _answer(user: EncodedUser, snapshot: Snapshot, lookup: CacheLookup, found: _Found, times: StageTimes) -> Answer:
     degraded = (*lookup.degraded, "deadline") if found.result.narrowed else lookup.degraded
-    return Answer(ad_ids=found.ad_ids, found=found.result, user=user.kind, history=user.history_count,
-                  user_cache=lookup.use, degraded=degraded, times=times, ended=found.ended,
+    return Answer(ad_ids=found.ad_ids, found=found.result, snapshot=snapshot, user=user.kind,
+                  history=user.history_count, user_cache=lookup.use, degraded=degraded, times=times, ended=found.ended,
                   estimated_overlap=found.estimated_overlap, paths=found.paths, explanation=found.explanation)

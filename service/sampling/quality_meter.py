@@ -48,7 +48,8 @@ class QualityMeter(BackgroundSampler[_Sample]):
         user = retriever.encode(query)
         truth = ExhaustiveSearch(retriever.bundle.content.tree, self._pausing(retriever.scorer)).search(
             retriever.query(user), top_k=query.top_k, task_weights=query.task_weights,
-            eligible=retriever.eligible(user, retriever.item_rows(query.exclude_ad_ids)))
+            eligible=retriever.eligible(user, retriever.item_rows(query.exclude_ad_ids),
+                                        sample.answer.snapshot))
         narrowed = "true" if found.narrowed else "false"
         metrics.LIVE_OVERLAP.labels(retriever.bundle.bundle_id, narrowed).observe(found.overlap(truth))
 

@@ -7,7 +7,7 @@ import pytest
 from tests.paths import ROOT
 
 WINGS = {
-    "index_store": ["bundle", "search", "targeting", "changes", "tree", "features"],
+    "index_store": ["live", "bundle", "search", "targeting", "changes", "tree", "features"],
     "model": ["experiments", "choice", "evaluation", "export", "training", "tree", "examples", "network", "baselines",
               "sources", "data"],
     "service": ["supervisor", "http", "bundles", "sampling", "cache", "retrieval", "telemetry", "contract"],

@@ -47,3 +47,15 @@ def test_bitmaps_combine_as_flags_do_when_joined_or_inverted(one, seed):
 def test_a_signature_of_a_million_ads_is_small_when_it_is_kept():
     bitmap = PositionBitmap.of(np.random.default_rng(0).random(1_000_000) < 0.3)
     assert bitmap.words.nbytes + bitmap.ranks.nbytes < 190_000
+
+
+@given(st.integers(1, 200), st.lists(st.tuples(st.integers(0, 199), st.booleans()), max_size=20))
+def test_copy_differs_where_positions_are_replaced_and_nowhere_else(n, replaced):
+    flags, last = np.arange(n) % 3 > 0, {at: member for at, member in replaced if at < n}
+    before = PositionBitmap.of(flags)
+    after = before.replaced(np.array(list(last), np.int64), np.array(list(last.values()), np.bool_))
+    expected = flags.copy()
+    for at, member in last.items():
+        expected[at] = member
+    assert after.contains(np.arange(n)).tolist() == expected.tolist()
+    assert (after.total, before.total) == (expected.sum(), flags.sum())

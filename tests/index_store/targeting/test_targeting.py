@@ -92,3 +92,28 @@ def test_threads_get_the_right_bitmaps_when_they_share_a_full_cache():
         thread.join()
     assert wrong == []
     assert len(targeting.cache) <= 2
+
+
+def test_cached_bitmaps_survive_when_ads_are_withdrawn():
+    encoder, _, features, tree = catalogue(0, 30)
+    targeting = Targeting(encoder, features, tree, None)
+    asked = RequestTargeting({}, parse_predicate({"field": "brand", "in": ["a", "b"]}, SPEC.ad_kinds))
+    accepted = targeting.eligible(asked).bitmap
+    live = PositionBitmap.of(np.arange(30) % 3 > 0)
+    combined = targeting.eligible(asked, live=live).bitmap
+    expected = [at for at in accepted.positions().tolist() if at % 3]
+    assert combined.positions().tolist() == expected
+    assert targeting.eligible(asked, live=live).bitmap is combined  # kept, until others are withdrawn
+    other = targeting.eligible(asked, live=~live).bitmap
+    assert other.positions().tolist() == [at for at in accepted.positions().tolist() if not at % 3]
+    assert targeting.eligible(asked).bitmap is accepted
+    assert len(targeting.cache) == 1
+
+
+def test_bitmap_of_the_live_ads_is_taken_as_it_is_when_targeting_accepts_all():
+    encoder, _, features, tree = catalogue(0, 30)
+    targeting = Targeting(encoder, features, tree, None)
+    live = PositionBitmap.of(np.arange(30) > 3)
+    assert targeting.eligible(RequestTargeting(), live=live).bitmap is live
+    assert targeting.eligible(RequestTargeting({}, parse_predicate({"all": []}, {})), live=live).bitmap is live
+    assert targeting.eligible(RequestTargeting(), np.array([0]), live).bitmap is live

@@ -11,6 +11,7 @@ from service.contract.parsing import UNLIMITED, parse_request, to_query
 from service.contract.replies import explanation_body, latency, reply_body, server_timing
 from service.contract.schemas import ExplainReply, ExplainRequest, RetrieveReply
 from service.retrieval.retriever import Retriever
+from tests.index_store.live.changed import changes
 from tests.resealed import reseal
 
 
@@ -21,10 +22,10 @@ def retriever(tiny_bundle):
     opened.close()
 
 
-def answered(retriever, schema=ExplainRequest, **body):
+def answered(retriever, schema=ExplainRequest, snapshot=None, **body):
     query = to_query(parse_request({"user_id": "user-01", "ad_id": "ad-0001", **body}, schema),
                      retriever.bundle.manifest, UNLIMITED)
-    return asyncio.run(retriever.retrieve(query))
+    return asyncio.run(retriever.retrieve(query, snapshot=snapshot))
 
 
 def body_of(answer, manifest):
@@ -36,6 +37,7 @@ def test_body_is_as_documented_when_an_answer_is_written(retriever):
     body = body_of(answer, retriever.bundle.manifest)
     RetrieveReply.model_validate(body)
     assert (body["request_id"], body["history"]) == ("an-id", {"known": 1, "unknown": 1})
+    assert body["as_of"] == 0
     assert [ad["ad_id"] for ad in body["ads"]] == answer.ad_ids
     for ad, logits in zip(body["ads"], answer.found.logits, strict=True):
         assert ad["probabilities"] == pytest.approx(
@@ -61,3 +63,14 @@ def test_header_holds_the_stages_of_the_body_when_times_are_written(retriever):
     parts = dict(part.split(";dur=") for part in server_timing(stages).split(", "))
     assert parts == {name: str(ms) for name, ms in stages.items() if name != "levels"} | {
         f"level_{level['level']}": str(level["ms"]) for level in stages["levels"]}
+
+
+@pytest.mark.parametrize("status", ["paused", "deleted"])
+def test_explanation_names_status_and_version_when_a_change_withdraws_the_ad(retriever, status):
+    snapshot = retriever.sealed.with_changes(changes(("ad-0002", "paused"), ("ad-0001", status)))
+    answer = answered(retriever, snapshot=snapshot, exclude_ad_ids=["ad-0001"])
+    body = json.loads(explanation_body(answer.explanation, answer, retriever.bundle.manifest, "an-id"))
+    ExplainReply.model_validate(body)
+    assert (body["outcome"], body["eligible"], body["as_of"]) == ("filtered", False, 2)
+    assert body["refused_by"] == {"by": status, "path": "status", "clause": None, "version": 2}
+    assert body_of(answer, retriever.bundle.manifest)["as_of"] == 2

@@ -83,7 +83,8 @@ def test_ad_was_filtered_when_the_request_excludes_it(service):
     found = explain(service, best, exclude_ad_ids=[best])
     assert found["outcome"] == "filtered"
     assert not found["eligible"]
-    assert found["refused_by"] == {"by": "exclude_ad_ids", "path": "exclude_ad_ids", "clause": None}
+    assert found["refused_by"] == {"by": "exclude_ad_ids", "path": "exclude_ad_ids", "clause": None,
+                                   "version": None}
     assert found["level"] is found["score"] is found["margin"] is None
     assert found["path"] == []
 
@@ -92,7 +93,8 @@ def test_first_clause_that_fails_is_named_when_targeting_filters_the_ad(service)
     clauses = [{"field": "ad_id", "in": ["ad-0007"]}, {"field": "category", "in": ["c3"]}]
     found = explain(service, "ad-0007", targeting={"all": clauses})
     assert found["outcome"] == "filtered"
-    assert found["refused_by"] == {"by": "request", "path": "targeting.all[1]", "clause": clauses[1]}
+    assert found["refused_by"] == {"by": "request", "path": "targeting.all[1]", "clause": clauses[1],
+                                   "version": None}
     assert explain(service, "ad-0007", targeting={"all": clauses[:1]})["outcome"] == "returned"
 
 

@@ -1,6 +1,7 @@
 """The retriever in this process, as the bench uses it."""
 
 import asyncio
+import dataclasses
 import time
 
 import numpy as np
@@ -11,6 +12,7 @@ from index_store.features.values import FeatureError
 from service.contract.query import Query, SearchOptions
 from service.retrieval.retriever import Retriever
 from service.retrieval.search_queue import DeadlinePassedError
+from tests.index_store.live.changed import changes
 
 CLICK = np.array([1, 0], np.float32)
 
@@ -76,3 +78,28 @@ def test_ad_is_known_when_the_bundle_has_it(retriever):
     assert not retriever.knows(1)
     with pytest.raises(FeatureError):
         retriever.knows("")
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_withdrawn_ads_are_left_out_and_the_rest_keeps_its_scores_when_a_snapshot_is_given(retriever, exact):
+    before = asyncio.run(retriever.retrieve(query(exact=exact)))
+    scores = dict(zip(before.ad_ids, before.found.scores.tolist(), strict=True))
+    first, second = before.ad_ids[:2]
+    snapshot = retriever.sealed.with_changes(changes((first, "paused"), (second, "deleted")))
+    after = asyncio.run(retriever.retrieve(query(exact=exact), snapshot=snapshot))
+    assert (after.snapshot, after.found.eligible, len(after.ad_ids)) == (snapshot, 298, 20)
+    assert after.ad_ids[:18] == before.ad_ids[2:]
+    found = dict(zip(after.ad_ids, after.found.scores.tolist(), strict=True))
+    assert {ad: scores[ad] for ad in found if ad in scores} == pytest.approx({ad: found[ad] for ad in scores
+                                                                              if ad in found})
+    again = asyncio.run(retriever.retrieve(query(exact=exact)))
+    assert (again.ad_ids, again.snapshot.as_of) == (before.ad_ids, 0)
+
+
+def test_estimate_of_the_beam_stays_when_ads_are_withdrawn_and_goes_when_they_are_targeted(retriever):
+    snapshot = retriever.sealed.with_changes(changes(("ad-0001", "paused")))
+    targeted = dataclasses.replace(query(exact=False), targeting={"field": "ad_id", "in": ["ad-0002"]}, beam_width=None)
+    plain = dataclasses.replace(targeted, targeting=None)
+    curve = retriever.beams.of(plain, None)
+    assert asyncio.run(retriever.retrieve(plain, snapshot=snapshot)).estimated_overlap == curve.overlap
+    assert asyncio.run(retriever.retrieve(targeted, snapshot=snapshot)).estimated_overlap is None

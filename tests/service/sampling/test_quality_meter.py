@@ -14,6 +14,7 @@ from index_store.bundle.bundle import Bundle
 from service.contract.parsing import UNLIMITED, parse_request, to_query
 from service.retrieval.retriever import Retriever
 from service.sampling.quality_meter import QualityMeter
+from tests.index_store.live.changed import changes
 from tests.service.service_process import ServiceProcess
 from tests.tiny_bundle import write_tiny_bundle
 
@@ -41,10 +42,10 @@ def meter():
     made.close()
 
 
-def asked(retriever, **body):
+def asked(retriever, snapshot=None, **body):
     """A query and its answer."""
     query = to_query(parse_request({"user_id": "user-01", **body}), retriever.bundle.manifest, UNLIMITED)
-    return query, asyncio.run(retriever.retrieve(query))
+    return query, asyncio.run(retriever.retrieve(query, snapshot=snapshot))
 
 
 def measured(retriever, narrowed="false"):
@@ -152,3 +153,12 @@ def test_meter_ends_at_once_when_it_is_closed_in_the_middle(tmp_path):
     assert 1 <= slow.scorer.calls < 20
     assert measured(slow)[0] == count
     slow.close()
+
+
+def test_truth_is_of_the_snapshot_that_the_request_saw_when_ads_are_withdrawn(retriever, meter):
+    _, everything = asked(retriever, beam_width=1000)
+    best = everything.ad_ids[:5]
+    snapshot = retriever.sealed.with_changes(changes(*((ad, "paused") for ad in best)))
+    count, total = measured(retriever)
+    meter.offer(retriever, *asked(retriever, snapshot, beam_width=1000))
+    wait_until(lambda: measured(retriever) == [count + 1, total + 1])

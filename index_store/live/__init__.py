@@ -1,0 +1,1 @@
+"""What has changed since a bundle was sealed, laid over it."""
