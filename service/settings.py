@@ -78,6 +78,10 @@ class Settings(BaseSettings):
 
     admin_token: SecretStr | None = Field(default=None, description="bearer token for /admin/; without it all admin "
                                                                     "calls are refused")
+    write_token: SecretStr | None = Field(default=None, description="bearer token for the calls that change ads; "
+                                                                    "without it all of them are refused")
+    change_log: SecretStr | None = Field(default=None, description="file or Redis of the change log; by default a file "
+                                                                   "in the folder of bundles, none for a single bundle")
     pointer_poll_seconds: float = Field(default=0.5, gt=0, le=60, description="polling interval for the pointer")
     load_seconds: float = Field(default=120.0, gt=0, allow_inf_nan=False,
                                 description="time that loading a bundle may take")
@@ -92,10 +96,10 @@ class Settings(BaseSettings):
             raise ValueError("an address is needed, such as 127.0.0.1, or 0.0.0.0 to listen on all of them")
         return host
 
-    @field_validator("admin_token")
+    @field_validator("admin_token", "write_token", "change_log")
     @classmethod
-    def _is_no_empty_token(cls, value: SecretStr | None) -> SecretStr | None:
-        """Reads an empty token, which an unset variable of a compose file leaves, as none: nothing matches it."""
+    def _is_no_empty_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        """Reads an empty value, which an unset variable of a compose file leaves, as none: nothing matches it."""
         token = "" if value is None else value.get_secret_value().strip()
         return SecretStr(token) if token else None
 
@@ -195,8 +199,9 @@ def read_settings(overrides: Mapping[str, Any]) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0])
-        # The Redis URL may hold a password, so its value is never shown; nor is the token.
-        secrets = {spelling for field in ("redis_url", "admin_token") for spelling in (field, variable(field))}
+        # The URLs may hold a password, so their values are never shown; nor are the tokens.
+        secrets = {spelling for field in ("redis_url", "admin_token", "write_token", "change_log")
+                   for spelling in (field, variable(field))}
         value = "as given" if name in secrets else f"{first['input']!r}"
         known = variable(name) if name in Settings.model_fields else name
         raise SettingsError(f"{known} {value} cannot be used: {first['msg']}; see docs/operations.md") from error

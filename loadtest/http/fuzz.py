@@ -5,7 +5,8 @@
 The exit status is 1 if a reply is a 5xx or is not documented, or if a request that the document forbids is accepted.
 The document is first refined with the fields of the served bundle, since hardly any request would get past their names
 otherwise. A request that it allows may still be refused: limits, vocabularies and the tree are not part of it. With a
-token in RETRIEVAL_ADMIN_TOKEN the admin routes are tested as well, so use a service of its own. Needs schemathesis.
+token in RETRIEVAL_ADMIN_TOKEN, which has to be the service's RETRIEVAL_WRITE_TOKEN too, the calls about bundles and ads
+are tested as well, so use a service of its own. Needs schemathesis.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def fuzz(url: str, cases: int, token: str | None = None) -> FuzzResult:
     Args:
         url: of a running service.
         cases: least number of requests.
-        token: for the admin routes; without one they are left out.
+        token: for the calls about bundles and ads; without one they are left out.
 
     Raises:
         FuzzError: the service cannot be reached, or schemathesis is missing.
@@ -136,7 +137,8 @@ def _schemathesis(url: str, folder: Path, examples: int, token: str | None) -> t
                "--exclude-checks", "positive_data_acceptance", "--continue-on-failure",
                "--request-timeout", _LOAD_SECONDS,
                "--report", "json", "--report-json-path", report]
-    command += ["--header", f"Authorization: Bearer {token}"] if token else ["--exclude-path-regex", "^/admin/"]
+    command += (["--header", f"Authorization: Bearer {token}"] if token
+                else ["--exclude-path-regex", "^/(admin/|ads|changes)"])
     try:
         done = subprocess.run([str(part) for part in command], cwd=folder, capture_output=True, text=True, check=False)
         return done.stdout, json.loads(report.read_text())

@@ -26,6 +26,7 @@ class BundleHost:
 
     Attributes:
         problem: why it may not answer; None once it has warmed up.
+        snapshot: the bundle as of the last change that was applied; the follower replaces it. A request reads it once.
     """
 
     def __init__(self, release: Release, retriever: Retriever, cache: UserCache | None) -> None:
@@ -36,6 +37,7 @@ class BundleHost:
         self.problem: str | None = "the golden requests are still being replayed"
         self._help = "try again in a moment"
         self._retriever = retriever
+        self.snapshot = retriever.sealed
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()

@@ -9,14 +9,19 @@ from typing import Any
 
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
+from index_store.changes.change_log import ChangeLogError
 from service.bundles.bundle_host import BundleHost
 from service.bundles.control_channel import Failed, Message, Release, Serving
 from service.cache.redis_level import RedisLevel
 from service.cache.user_cache import UserCache
+from service.live.follower import Follower
 from service.sampling.recent_requests import RecentRequests
 from service.settings import Settings
 from service.telemetry import metrics
 from service.telemetry.request_log import log
+
+_RETRY_SECONDS = 0.5
+"""Between two tries to replay a change log that cannot be read."""
 
 
 class HostedBundles:
@@ -28,6 +33,7 @@ class HostedBundles:
         settings: of the worker.
         recent: requests to warm up on.
         report: sends the outcome to the supervisor.
+        follower: applies changes of ads to every bundle that is open; None without a change log.
 
     Attributes:
         current: the bundle that answers; there once `open` has returned.
@@ -36,8 +42,9 @@ class HostedBundles:
 
     current: BundleHost
 
-    def __init__(self, settings: Settings, recent: RecentRequests, report: Callable[[Message], None]) -> None:
-        self._settings, self._recent, self._report = settings, recent, report
+    def __init__(self, settings: Settings, recent: RecentRequests, report: Callable[[Message], None],
+                 follower: Follower | None = None) -> None:
+        self._settings, self._recent, self._report, self._follower = settings, recent, report, follower
         self._previous: BundleHost | None = None
         self._caches: dict[str, UserCache] = {}
         self._one_at_a_time = asyncio.Lock()
@@ -70,6 +77,7 @@ class HostedBundles:
     async def _warm_first(self) -> None:
         async with self._one_at_a_time:
             host = self.current
+            await self._replay_first(host)
             await host.warm()
             if host.problem is None:
                 self._now_serving(host)
@@ -106,6 +114,7 @@ class HostedBundles:
                 return host
         host = await BundleHost.open(release, self._settings, self._cache_of)
         try:
+            await self._replay(host)
             await host.warm(self._recent.bodies())
             if host.problem is not None:
                 raise RuntimeError(host.problem)
@@ -113,6 +122,27 @@ class HostedBundles:
             self._in_background(self._close(host))
             raise
         return host
+
+    async def _replay_first(self, host: BundleHost) -> None:
+        """Replays until it succeeds: a worker that does not know which ads are withdrawn must not answer."""
+        while True:
+            try:
+                await self._replay(host)
+                break
+            except ChangeLogError as error:
+                if host.problem != str(error):
+                    log("changes_unreadable", reason=str(error))
+                host.problem = str(error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _replay(self, host: BundleHost) -> None:
+        """Brings a bundle that has just been opened up to date, and lets it follow from then on.
+
+        Raises:
+            ChangeLogError: the log cannot be read.
+        """
+        if self._follower is not None:
+            await asyncio.to_thread(self._follower.add, host)
 
     def _now_serving(self, host: BundleHost) -> None:
         self.started = True
@@ -125,6 +155,8 @@ class HostedBundles:
         self._report(Failed(release, reason))
 
     async def _close(self, host: BundleHost) -> None:
+        if self._follower is not None:
+            await asyncio.to_thread(self._follower.remove, host)
         await host.close()
         if host.cache is not None and host.cache not in {h.cache for h in (self.current, self._previous) if h}:
             self._caches = {version: cache for version, cache in self._caches.items() if cache is not host.cache}

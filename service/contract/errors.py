@@ -36,6 +36,15 @@ class ErrorType(StrEnum):
     INVALID_TARGETING = "invalid_targeting"
     INVALID_CONTEXT = "invalid_context"
     UNKNOWN_AD = "unknown_ad"
+    INVALID_LINE = "invalid_line"
+    AD_NOT_FOUND = "ad_not_found"
+    VERSION_CONFLICT = "version_conflict"
+    AD_DELETED = "ad_deleted"
+    KEY_REUSED = "key_reused"
+    NO_CHANGE_LOG = "no_change_log"
+    WRITES_DISABLED = "writes_disabled"
+    CHANGE_LOG_UNAVAILABLE = "change_log_unavailable"
+    NOT_APPLIED = "not_applied"
     OVERLOADED = "overloaded"
     DEADLINE_UNREACHABLE = "deadline_unreachable"
     UNAUTHORIZED = "unauthorized"
@@ -70,6 +79,15 @@ STATUS: Mapping[ErrorType, int] = {
     ErrorType.INVALID_TARGETING: 422,
     ErrorType.INVALID_CONTEXT: 422,
     ErrorType.UNKNOWN_AD: 422,
+    ErrorType.INVALID_LINE: 422,
+    ErrorType.AD_NOT_FOUND: 404,
+    ErrorType.VERSION_CONFLICT: 409,
+    ErrorType.AD_DELETED: 409,
+    ErrorType.KEY_REUSED: 409,
+    ErrorType.NO_CHANGE_LOG: 409,
+    ErrorType.WRITES_DISABLED: 403,
+    ErrorType.CHANGE_LOG_UNAVAILABLE: 503,
+    ErrorType.NOT_APPLIED: 503,
     ErrorType.OVERLOADED: 429,
     ErrorType.DEADLINE_UNREACHABLE: 429,
     ErrorType.UNAUTHORIZED: 401,
@@ -138,6 +156,12 @@ def internal_error() -> ServiceError:
     """The reply to a request that hit a defect: without details, which are in the log under the same request id."""
     return ServiceError(ErrorType.INTERNAL, "the service failed; the request is not at fault",
                         "try again; if it fails again, give the X-Request-ID of this reply to the service's operators")
+
+
+def ad_not_found(ad_id: str) -> ServiceError:
+    """The reply to a call about an ad that nobody knows."""
+    return ServiceError(ErrorType.AD_NOT_FOUND, f"neither the bundle nor the change log has an ad {shown(ad_id)}",
+                        "name an ad of the catalogue that the bundle was exported from")
 
 
 def from_feature_error(error: FeatureError, user_fields: frozenset[str]) -> ServiceError:

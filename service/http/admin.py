@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 
 from starlette.requests import Request
@@ -10,12 +9,13 @@ from starlette.responses import Response
 
 from service.bundles.control_channel import WorkerEnd
 from service.contract.admin_schemas import BundlesReply, LoadReply, LoadRequest
-from service.contract.errors import ErrorType, ServiceError
+from service.contract.errors import ErrorType
 from service.contract.parsing import parse_body
+from service.http.bearer_token import BearerToken
 from service.http.dispatcher import Route
 from service.http.requests import json_reply, read_body
 from service.sampling.recent_requests import RecentRequests
-from service.settings import Settings, variable
+from service.settings import Settings
 
 _REFUSALS = {400: "the body is not valid JSON", 401: "the token is missing or wrong",
              403: "this service has no admin token", 404: "the bundle does not exist",
@@ -37,17 +37,18 @@ class AdminApi:
     def __init__(self, settings: Settings, supervisor: WorkerEnd, recent: RecentRequests,
                  refuse_if_draining: Callable[[], None]) -> None:
         self._settings, self._supervisor, self._recent = settings, supervisor, recent
+        self._token = BearerToken(settings.admin_token, "admin_token", "admin token", ErrorType.ADMIN_DISABLED)
         self._refuse_if_draining = refuse_if_draining
 
     @property
     def routes(self) -> list[Route]:
         return [
             Route(path="/admin/bundles", method="GET", endpoint=self.bundles, reply=BundlesReply, refusals=_REFUSALS,
-                  admin=True),
+                  token="admin token"),
             Route(path="/admin/bundles/load", method="POST", endpoint=self.load, body=LoadRequest, reply=LoadReply,
-                  refusals=_REFUSALS, admin=True),
+                  refusals=_REFUSALS, token="admin token"),
             Route(path="/admin/bundles/rollback", method="POST", endpoint=self.rollback, reply=LoadReply,
-                  refusals=_REFUSALS, admin=True)]
+                  refusals=_REFUSALS, token="admin token")]
 
     async def bundles(self, request: Request) -> Response:
         """The bundles beside the pointer, the pointer's content, and what each worker of this replica serves."""
@@ -70,14 +71,5 @@ class AdminApi:
         return json_reply(await self._supervisor.call("rollback"))
 
     def _authorise(self, request: Request) -> None:
-        token = self._settings.admin_token
-        if token is None:
-            raise ServiceError(ErrorType.ADMIN_DISABLED, "this service was started without an admin token, so it "
-                               "accepts no admin calls", f"start it with {variable('admin_token')}")
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        # Takes the same time wherever the first difference is.
-        right = hmac.compare_digest(given.strip().encode("latin-1"), token.get_secret_value().encode())
-        if not right or scheme.lower() != "bearer":
-            raise ServiceError(ErrorType.UNAUTHORIZED, "the admin token is missing or wrong",
-                               f"send Authorization: Bearer TOKEN, with the token of {variable('admin_token')}")
+        self._token.check(request)
         self._refuse_if_draining()

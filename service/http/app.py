@@ -27,9 +27,13 @@ from service.contract.replies import explanation_body, latency, reply_body, serv
 from service.contract.schemas import ExplainReply, ExplainRequest, RetrieveReply, RetrieveRequest
 from service.http.admin import AdminApi
 from service.http.admission import Admission, RequestQueue
+from service.http.ads import AdsApi
 from service.http.dispatcher import Dispatcher, Route
 from service.http.observer import AccessEntry, Observer
 from service.http.requests import JSON, entry_of, json_reply, read_body
+from service.live.ad_writer import AdWriter
+from service.live.follower import Follower
+from service.live.log_place import LogPlace
 from service.sampling.beam_recorder import BeamRecorder
 from service.sampling.quality_meter import QualityMeter
 from service.sampling.recent_requests import RecentRequests
@@ -61,6 +65,10 @@ class Api:
         self._recent = RecentRequests(settings.recorded_requests)
         self._supervisor = WorkerEnd(self._told)
         self._admin = AdminApi(settings, self._supervisor, self._recent, self._refuse_if_draining)
+        place = LogPlace.of(settings)
+        self._follower = None if place is None else Follower(place)
+        self._writer = None if place is None else AdWriter(place)
+        self._ads = AdsApi(settings, self._writer, lambda: self.bundles.current, self._refuse_if_draining)
         self._document: bytes | None = None
         self.draining = False
 
@@ -79,7 +87,7 @@ class Api:
             Route(path="/metrics", method="GET", endpoint=self.metrics),
             Route(path="/info", method="GET", endpoint=self.info),
             Route(path="/openapi.json", method="GET", endpoint=self.openapi, documented=False),
-            *self._admin.routes]
+            *self._ads.routes, *self._admin.routes]
 
     @asynccontextmanager
     async def serving(self, release: Release, control: socket) -> AsyncIterator[None]:
@@ -87,11 +95,14 @@ class Api:
         await self._supervisor.connect(control)
         self.meter = QualityMeter(self._settings.quality_sample_rate)
         self.beams = BeamRecorder(self._settings.beam_sample_rate, self._settings.beam_folder)
-        self.bundles = HostedBundles(self._settings, self._recent, self._supervisor.send)
+        self.bundles = HostedBundles(self._settings, self._recent, self._supervisor.send, self._follower)
         await self.bundles.open(release)
         yield
         await asyncio.gather(asyncio.to_thread(self.meter.close), asyncio.to_thread(self.beams.close))
         await self.bundles.close()
+        for opened in (self._follower, self._writer):
+            if opened is not None:
+                await asyncio.to_thread(opened.close)
 
     def _told(self, message: Message) -> None:
         if isinstance(message, Serve):
@@ -155,14 +166,14 @@ class Api:
         self._refuse_if_draining()  # afterwards: the connection closes, and nothing may be left unread in it
         try:
             query = to_query(parse_body(body, schema), host.manifest, self._limits)
-            if query.explain_ad is not None and not retriever.knows(query.explain_ad):
+            if query.explain_ad is not None and retriever.row(query.explain_ad) is None:
                 raise ServiceError(ErrorType.UNKNOWN_AD,
                                    f"ad_id is {shown(query.explain_ad)}, which the bundle does not have",
                                    "name an ad of the catalogue that the bundle was exported from")
             answer_by = self._answer_by(entry, query)
             self._admission.refuse_if_late(answer_by)
             queue = RequestQueue(self._admission, answer_by, request.is_disconnected)
-            answer = await retriever.retrieve(query, answer_by=answer_by, queue=queue)
+            answer = await retriever.retrieve(query, snapshot=host.snapshot, answer_by=answer_by, queue=queue)
             self.meter.offer(retriever, query, answer)
             self.beams.offer(retriever, query, answer)
         except FeatureError as error:

@@ -1,7 +1,7 @@
-"""The innermost ASGI layer: finds the endpoint of a request by its exact path, and turns errors into replies.
+"""The innermost ASGI layer: finds the endpoint of a request by its path, and turns errors into replies.
 
-The routing of a web framework would cost as much as refusing a request does (docs/decisions/0006-admission.md). No path
-has parameters, so a dictionary is enough.
+The routing of a web framework would cost as much as refusing a request does (docs/decisions/0006-admission.md). A path
+has one parameter at most, at its end, so dictionaries are enough.
 """
 
 from __future__ import annotations
@@ -30,20 +30,27 @@ class Route:
     """One endpoint, and its entry in the OpenAPI document.
 
     Attributes:
+        path: may end in a parameter, such as `/ads/{ad_id}`, which takes the whole rest of a path.
         body: schema of its request body; None where it reads none.
+        media_type: of that body.
+        query: schema of its query string; None where it reads none.
+        keyed: whether it reads an idempotency key.
         reply: schema of its answer; None where the document does not give one.
         refusals: HTTP status -> when it is refused.
-        admin: whether a call needs the admin token.
+        token: name of the token that a call needs; None where it needs none.
         documented: whether the document lists it.
     """
 
     path: str
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
     endpoint: Endpoint
     body: type[BaseModel] | None = None
+    media_type: str = JSON
+    query: type[BaseModel] | None = None
+    keyed: bool = False
     reply: type[BaseModel] | None = None
     refusals: dict[int, str] | None = None
-    admin: bool = False
+    token: str | None = None
     documented: bool = True
 
 
@@ -57,7 +64,10 @@ class Dispatcher:
 
     def __init__(self, routes: Sequence[Route],
                  lifespan: Callable[[Any], AbstractAsyncContextManager[None]]) -> None:
-        self._routes = {route.path: route for route in routes}
+        self._routes: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            self._routes.setdefault(route.path, {})[route.method] = route
+        self._prefixes = {path[:path.index("{")]: path for path in self._routes if path.endswith("}")}
         self._lifespan = Router(lifespan=lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,20 +88,30 @@ class Dispatcher:
 
     async def _answer(self, request: Request) -> Response:
         path, method = request.scope["path"], request.scope["method"]
-        route = self._routes.get(path)
-        if route is None:
+        routes = self._routes.get(path) or self._with_parameter(request)
+        if routes is None:
             raise ServiceError(ErrorType.NOT_FOUND, f"there is no path {path[:100]!r}",
                                "use POST /retrieve or /explain, or GET /livez, /readyz, /startupz, /metrics, /info, "
-                               "/openapi.json, or the admin calls of docs/service.md")
-        allowed = ("GET", "HEAD") if route.method == "GET" else (route.method,)  # the server drops the body for HEAD
-        if method not in allowed:
-            refusal = ServiceError(ErrorType.METHOD_NOT_ALLOWED, f"{path} does not support {method}",
+                               "/openapi.json, or the calls about ads and bundles of docs/service.md")
+        route = routes.get("GET" if method == "HEAD" else method)  # the server drops the body for HEAD
+        if route is None:
+            allowed = [name for known in routes for name in (("GET", "HEAD") if known == "GET" else (known,))]
+            refusal = ServiceError(ErrorType.METHOD_NOT_ALLOWED, f"{path[:100]} does not support {method}",
                                    f"use {' or '.join(allowed)}")
             response = _refusal(request, refusal)
             response.headers["allow"] = ", ".join(allowed)
             return response
-        entry_of(request).endpoint = path
+        entry_of(request).endpoint = route.path
         return await route.endpoint(request)
+
+    def _with_parameter(self, request: Request) -> dict[str, Route] | None:
+        """The routes of a path that ends in a parameter, whose value the request gets as `path_params`."""
+        path = request.scope["path"]
+        for prefix, whole in self._prefixes.items():
+            if path.startswith(prefix) and path != prefix:
+                request.scope["path_params"] = {whole[len(prefix) + 1:-1]: path[len(prefix):]}
+                return self._routes[whole]
+        return None
 
 
 def _refusal(request: Request, error: ServiceError) -> Response:

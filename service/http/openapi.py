@@ -5,15 +5,16 @@ FastAPI makes the document and serves nothing, so it is imported only where the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Response, Security
 from fastapi.security import HTTPBearer
 
+from service.contract.ad_schemas import IDEMPOTENCY_KEY, KEY_PATTERN
 from service.contract.schemas import ErrorReply
 from service.http.dispatcher import Route
-from service.http.requests import JSON
 
 
 def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
@@ -28,13 +29,29 @@ def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
 def _add(app: FastAPI, route: Route) -> None:
     responses: dict[int | str, dict[str, Any]] = {}
     if route.reply is not None:
-        responses[200] = {"model": route.reply, "description": "done" if route.admin else "the answer"}
+        responses[200] = {"model": route.reply, "description": "done" if route.token else "the answer"}
     for status, description in (route.refusals or {}).items():
         responses[status] = {"model": ErrorReply, "description": description}
-    extra = None
+    extra: dict[str, Any] = {"parameters": parameters} if (parameters := _parameters(route)) else {}
     if route.body is not None:
         schema = route.body.model_json_schema()
-        extra = {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}
-    token = Security(HTTPBearer(auto_error=False, scheme_name="admin token"))
+        extra |= {"requestBody": {"required": True, "content": {route.media_type: {"schema": schema}}}}
+    tokens = [Security(HTTPBearer(auto_error=False, scheme_name=route.token))] if route.token else None
     app.add_api_route(route.path, route.endpoint, methods=[route.method], response_class=Response, response_model=None,
-                      responses=responses or None, dependencies=[token] if route.admin else None, openapi_extra=extra)
+                      responses=responses or None, dependencies=tokens, openapi_extra=extra or None)
+
+
+def _parameters(route: Route) -> list[dict[str, Any]]:
+    """Those of path, query string and headers."""
+    text = {"type": "string", "minLength": 1}
+    found = [{"name": name, "in": "path", "required": True, "schema": text}
+             for name in re.findall(r"{(\w+)}", route.path)]
+    if route.query is not None:
+        for name, schema in route.query.model_json_schema()["properties"].items():
+            found.append({"name": name, "in": "query", "required": False, "description": schema.pop("description"),
+                          "schema": schema})
+    if route.keyed:
+        found.append({"name": IDEMPOTENCY_KEY, "in": "header", "required": False,
+                      "description": "a call that repeats the key of an earlier one changes nothing",
+                      "schema": text | {"pattern": KEY_PATTERN}})
+    return found

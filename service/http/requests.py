@@ -14,6 +14,7 @@ from service.http.observer import AccessEntry
 from service.settings import Settings, variable
 
 JSON = "application/json"
+LINES = "application/x-ndjson"
 
 
 def entry_of(request: Request) -> AccessEntry:
@@ -26,16 +27,23 @@ def json_reply(content: Any) -> Response:
     return Response(orjson.dumps(content), media_type=JSON)
 
 
-async def read_body(request: Request, settings: Settings) -> bytes:
-    """The body of a request that declares plain JSON, read within the limits on its size and time.
+async def read_body(request: Request, settings: Settings, media_type: str = JSON,
+                    less: str = "such as fewer exclude_ad_ids or a shorter history") -> bytes:
+    """The body of a request that declares a media type, read within the limits on its size and time.
+
+    Args:
+        request: whose body it is.
+        settings: with the limits.
+        media_type: that it has to declare.
+        less: how to send less, for the refusal of a body that is too large.
 
     Raises:
         ServiceError: `unsupported_media_type`, `body_too_large` or `request_timeout`.
     """
     limit, seconds = settings.max_body_bytes, settings.body_seconds
-    _check_media_type(request)
+    _check_media_type(request, media_type)
     too_large = ServiceError(ErrorType.BODY_TOO_LARGE, f"the body is larger than this service's limit of {limit} bytes",
-                             "send less, such as fewer exclude_ad_ids or a shorter history")
+                             f"send less, {less}")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise too_large
@@ -53,12 +61,12 @@ async def read_body(request: Request, settings: Settings) -> bytes:
     return b"".join(parts)
 
 
-def _check_media_type(request: Request) -> None:
+def _check_media_type(request: Request, media_type: str) -> None:
     declared = request.headers.get("content-type", "")
-    if declared.partition(";")[0].strip().lower() != JSON:
+    if declared.partition(";")[0].strip().lower() != media_type:
         raise ServiceError(ErrorType.UNSUPPORTED_MEDIA_TYPE,
-                           f"the request's Content-Type is {declared[:60]!r}, {JSON} was expected",
-                           f"send the header Content-Type: {JSON}")
+                           f"the request's Content-Type is {declared[:60]!r}, {media_type} was expected",
+                           f"send the header Content-Type: {media_type}")
     coding = request.headers.get("content-encoding", "")
     if coding.strip().lower() not in ("", "identity"):
         raise ServiceError(ErrorType.UNSUPPORTED_MEDIA_TYPE,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from index_store.bundle.bundle import Bundle
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import pool, user_bags
-from index_store.features.values import FeatureError, as_key, look_up
+from index_store.features.values import FeatureError, as_key, look_up, look_up_one
 from index_store.live.snapshot import Snapshot
 from index_store.search.beam_curve import Beam
 from index_store.search.beam_search import BeamSearch
@@ -131,13 +131,19 @@ class Retriever:
         """The user of a query, see UserEncoder.encode."""
         return self._users.encode(query)
 
-    def knows(self, ad_id: str | int) -> bool:
-        """Whether the bundle has an ad.
+    def row(self, ad_id: str | int) -> int | None:
+        """Row of an ad; None if the bundle does not have it.
 
         Raises:
             FeatureError: this is not an id.
         """
-        return int(look_up(self._content.encoder.item_ids, np.array([as_key(ad_id, "ad_id")]))[0]) >= 0
+        row = look_up_one(self._content.encoder.item_ids, as_key(ad_id, "ad_id"))
+        return None if row < 0 else row
+
+    def path(self, row: int) -> list[int]:
+        """The node of an item row at each level of the tree; at the last level its position."""
+        tree = self._content.tree
+        return [tree.node_at(level, int(tree.position_of_row[row])) for level in range(1, tree.depth + 1)]
 
     def item_rows(self, ad_ids: Sequence[str | int]) -> NDArray[np.int64]:
         """Rows of the ads that the bundle knows.

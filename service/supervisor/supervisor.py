@@ -19,6 +19,7 @@ from index_store.bundle import pointer
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
 from service.bundles.control_channel import Drain, Release
+from service.live.log_place import with_log_beside
 from service.sampling.beam_files import check_folder
 from service.settings import Settings, variable
 from service.telemetry.request_log import log, log_libraries
@@ -47,7 +48,7 @@ def serve(folder: Path, settings: Settings) -> int:
         PointerError: the pointer is missing or unreadable.
         ListenError: the address cannot be bound.
         BeamFolderError: beams are to be recorded, and their folder cannot be written.
-        SettingsError: Redis can never be used as it is set.
+        SettingsError: Redis, or the change log, can never be used as it is set.
     """
     if settings.beam_sample_rate and settings.beam_folder is not None:
         check_folder(settings.beam_folder)
@@ -56,6 +57,7 @@ def serve(folder: Path, settings: Settings) -> int:
 
         check_redis(settings)
     store = folder if pointer.is_bundle_folder(folder) else None
+    settings = with_log_beside(settings, store)
     first = _first(store, folder)
     with open_address(settings) as listening:
         log_libraries()

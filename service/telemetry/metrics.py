@@ -55,6 +55,13 @@ BEAMS_RECORDED = Counter("retrieval_beams_recorded", "Sampled requests whose bea
 BEAMS_DROPPED = Counter("retrieval_beams_dropped",
                         "Sampled requests whose beam was not recorded: too many were waiting")
 BEAMS_FAILED = Counter("retrieval_beams_failed", "Beams that were lost: their search or their file failed")
+CHANGES_APPLIED = Gauge("retrieval_changes_applied", "Sequence number of the last change that each worker has applied; "
+                                                     "0 where none runs", ["worker"], multiprocess_mode="livesum")
+CHANGES_UNREADABLE = Gauge("retrieval_changes_unreadable", "Workers that cannot read the change log now",
+                           multiprocess_mode="livesum")
+ADS_WITHDRAWN = Gauge("retrieval_ads_withdrawn", "Ads of the bundle that are paused or deleted",
+                      multiprocess_mode="livemax")
+WRITES = Counter("retrieval_writes", "Changes of ads that callers asked for, by outcome", ["outcome"])
 LOG_LINES_DROPPED = Counter("retrieval_log_lines_dropped", "Lines of the log that were lost: stderr took no more")
 
 # Values that are known beforehand start at 0, so that the first event is a rise that an alert can see.
@@ -69,6 +76,9 @@ for _reason in ("overloaded", "deadline_unreachable", "client_gone"):
     REFUSED.labels(_reason)
 for _reason in ("broken", "golden", "worse", "pointer", "check", "worker"):
     BUNDLE_REFUSED.labels(_reason)
+
+for _outcome in ("written", "refused", "unavailable", "not_applied"):
+    WRITES.labels(_outcome)
 
 # A label is looked up once and not with every request: half of what counting it costs.
 _STAGE = {stage: STAGE_SECONDS.labels(stage)

@@ -15,6 +15,7 @@ from multiprocessing.reduction import DupFd
 from typing import Any
 
 import orjson
+from prometheus_client import Gauge
 from prometheus_client.metrics_core import Metric
 
 _SIZE = 1 << 16
@@ -110,7 +111,7 @@ class _Process:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.values: list[SharedValue] = []
-        self.memory = SharedMemory.create(1)
+        self.memory, self.number = SharedMemory.create(1), 0
         self.region = Region(self.memory.files[0])
 
 
@@ -162,7 +163,19 @@ def attach(memory: SharedMemory, region: int) -> None:
                 new.values[value.place] = number
             else:
                 new.values[value.place] += number
-        _process.memory, _process.region = memory, new
+        _process.memory, _process.number, _process.region = memory, region, new
+
+
+def process_number() -> int:
+    """Number of this process: the index of its region."""
+    return _process.number
+
+
+def by_process(gauge: Gauge) -> list[list[float]]:
+    """The values of a gauge in each region, whatever their labels are."""
+    name = next(iter(gauge.describe())).name
+    return [[value for _, key, value in entries(file) if key.startswith(_GAUGE) and orjson.loads(key)[2] == name]
+            for file in _process.memory.files]
 
 
 class SharedValues:

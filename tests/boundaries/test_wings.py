@@ -10,7 +10,7 @@ WINGS = {
     "index_store": ["live", "bundle", "search", "targeting", "changes", "tree", "features"],
     "model": ["experiments", "choice", "evaluation", "export", "training", "tree", "examples", "network", "baselines",
               "sources", "data"],
-    "service": ["supervisor", "http", "bundles", "sampling", "cache", "retrieval", "telemetry", "contract"],
+    "service": ["supervisor", "http", "bundles", "sampling", "cache", "live", "retrieval", "telemetry", "contract"],
     "loadtest": ["chaos", "growth", "demo", "http", "bench", "processes"],
 }
 """Top to bottom; `docs/decisions/0014-wings.md` says why."""

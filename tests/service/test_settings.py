@@ -85,7 +85,7 @@ def test_service_starts_and_says_what_it_ignores_when_a_pod_has_links(tiny_bundl
         assert process.retrieve(user_id="user-01")["ads"]
 
 
-EMPTY_IS_NONE = {"admin_token", "beam_folder", "redis_password_file", "redis_url"}
+EMPTY_IS_NONE = {"admin_token", "beam_folder", "change_log", "redis_password_file", "redis_url", "write_token"}
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,14 @@ import gc
 import weakref
 
 import pytest
+from pydantic import SecretStr
 
+from index_store.changes.change_log import Write
 from service.bundles.control_channel import Failed, Release, Serving
 from service.bundles.hosted_bundles import HostedBundles
+from service.contract.errors import ServiceError
+from service.live.follower import Follower
+from service.live.log_place import LogPlace
 from service.sampling.recent_requests import RecentRequests
 from service.settings import Settings
 from tests.resealed import reseal
@@ -39,6 +44,13 @@ def hosted(body, first):
         await bundles.close()
 
     asyncio.run(run())
+
+
+def write(path, ad_id):
+    """Pauses an ad."""
+    log = LogPlace(SecretStr(str(path))).open()
+    log.append([Write(ad_id=ad_id, fields={"status": "paused"})])
+    log.close()
 
 
 async def until(condition):
@@ -109,3 +121,52 @@ def test_worker_goes_on_when_a_bundle_cannot_be_opened(releases, tmp_path):
             assert first.problem is None
 
     hosted(body, releases[0])
+
+
+def test_first_bundle_does_not_answer_before_it_knows_the_changes(releases, tmp_path):
+    log = tmp_path / "log"
+    log.write_text("this is no log")
+    follower = Follower(LogPlace(SecretStr(str(log))))
+
+    async def run():
+        reports = asyncio.Queue()
+        bundles = HostedBundles(Settings(), RecentRequests(4), reports.put_nowait, follower)
+        await bundles.open(releases[0])
+        await until(lambda: "change log" in (bundles.current.problem or ""))
+        with pytest.raises(ServiceError, match=r"does not serve: .*log"):
+            _ = bundles.current.retriever
+        assert reports.empty()
+        log.unlink()
+        write(log, "ad-0001")
+        assert await reports.get() == Serving(releases[0])
+        assert bundles.current.snapshot.withdrawal(1)
+        await bundles.close()
+
+    asyncio.run(run())
+    follower.close()
+
+
+def test_every_open_bundle_follows_the_changes_and_a_closed_one_does_not(releases, tmp_path):
+    log = tmp_path / "log"
+    write(log, "ad-0001")
+    follower = Follower(LogPlace(SecretStr(str(log))))
+
+    async def run():
+        reports = asyncio.Queue()
+        bundles = HostedBundles(Settings(), RecentRequests(4), reports.put_nowait, follower)
+        await bundles.open(releases[0])
+        assert await reports.get() == Serving(releases[0])
+        hosts = [bundles.current]
+        for release in releases[1:3]:
+            bundles.follow(release)
+            assert await reports.get() == Serving(release)
+            assert bundles.current.snapshot.as_of == 1
+            hosts.append(bundles.current)
+        await until(lambda: hosts[0].retriever._threads._shutdown)
+        write(log, "ad-0002")
+        await until(lambda: hosts[1].snapshot.as_of == hosts[2].snapshot.as_of == 2)
+        assert hosts[0].snapshot.as_of == 1
+        await bundles.close()
+
+    asyncio.run(run())
+    follower.close()

@@ -15,12 +15,12 @@ TOKEN = "a token of thirty-two characters"
 
 @pytest.fixture(scope="module")
 def targeted(tiny_bundle, tmp_path_factory):
-    """A service of two bundles, one of them with targeting and context, whose admin routes may be asked."""
+    """A service of two bundles, one of them with targeting and context, whose admin calls may be made, and writes."""
     store = tmp_path_factory.mktemp("store")
     (store / "tiny").symlink_to(tiny_bundle)
     write_targeted_bundle(tiny_bundle, store / "targeted")
     pointer.replace(store, Pointer("targeted", "tiny"), None)
-    with ServiceProcess(store, RETRIEVAL_ADMIN_TOKEN=TOKEN) as process:
+    with ServiceProcess(store, RETRIEVAL_ADMIN_TOKEN=TOKEN, RETRIEVAL_WRITE_TOKEN=TOKEN) as process:
         yield process
 
 

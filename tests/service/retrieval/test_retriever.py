@@ -74,10 +74,10 @@ def test_ads_are_scored_by_name_when_asked(retriever):
 
 
 def test_ad_is_known_when_the_bundle_has_it(retriever):
-    assert retriever.knows("ad-0001")
-    assert not retriever.knows(1)
+    assert retriever.row("ad-0001") == 1
+    assert retriever.row(1) is None
     with pytest.raises(FeatureError):
-        retriever.knows("")
+        retriever.row("")
 
 
 @pytest.mark.parametrize("exact", [True, False])

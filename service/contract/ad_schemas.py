@@ -1,0 +1,129 @@
+"""Bodies, query strings and replies of the calls about ads, with the same rules as in `schemas`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+StatusName = Literal["active", "paused", "deleted"]
+Version = Annotated[int, Field(ge=0)]
+IDEMPOTENCY_KEY = "Idempotency-Key"
+"""Name of the header."""
+
+KEY_PATTERN = "^[!-~]{1,128}$"
+Key = Annotated[str, Field(pattern=KEY_PATTERN)]
+
+_IF_VERSION = "version that the ad must have, 0 for one that was never changed; default: any"
+
+
+class AdPatch(BaseModel):
+    """Body of PATCH /ads/{ad_id}."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    status: Literal["active", "paused"] = Field(description="active or paused")
+    if_version: Version | None = Field(default=None, description=_IF_VERSION)
+
+
+class WriteOptions(BaseModel):
+    """Query string of every call that changes ads."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    wait: Literal["durable", "applied"] = Field(
+        default="durable", description="when to answer: durable, once it is in the change log; applied, once every "
+                                       "worker of this replica answers accordingly")
+
+
+class DeleteOptions(WriteOptions):
+    """Query string of DELETE /ads/{ad_id}."""
+
+    if_version: Version | None = Field(default=None, description=_IF_VERSION)
+
+
+class BatchLine(BaseModel):
+    """One line of the body of POST /ads:batch: what PATCH or DELETE /ads/{ad_id} does."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    op: Literal["patch", "delete"] = Field(description="patch or delete")
+    ad_id: str | int = Field(description="id of the ad, text or an integer")
+    status: Literal["active", "paused"] | None = Field(default=None, description="active or paused; for patch alone")
+    if_version: Version | None = Field(default=None, description=_IF_VERSION)
+    key: Key | None = Field(default=None, description="idempotency key of this line, 1 to 128 printable characters of "
+                                                      "ASCII without spaces; default: that of the call and its number")
+
+
+class WriteReply(BaseModel):
+    """Answer of PATCH and DELETE /ads/{ad_id}."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ad_id: str
+    status: StatusName
+    version: int = Field(description="of the ad, and sequence number of the change")
+    applied: bool = Field(description="whether every worker of this replica answers accordingly")
+
+
+class BatchReply(BaseModel):
+    """Answer of POST /ads:batch."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    versions: list[int] = Field(description="that each line made, in order")
+    applied: bool = Field(description="whether every worker of this replica answers accordingly to all of them")
+
+
+class WorkerState(BaseModel):
+    """What one worker has applied."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    worker: int = Field(description="its number within the replica, from 0")
+    as_of: int = Field(description="sequence number of the last change that it has applied")
+    applied: bool = Field(description="whether the ad's last change is among them")
+
+
+class AdReply(BaseModel):
+    """Answer of GET /ads/{ad_id}."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ad_id: str
+    status: StatusName
+    version: int = Field(description="sequence number of its last change; 0 if it was never changed")
+    changed_at: float | None = Field(description="when that was, in seconds since 1970")
+    bundle_id: str = Field(description="the bundle that this worker serves")
+    path: list[int] | None = Field(description="the ad's node at each level of the tree, at the last level its "
+                                               "position; null if that bundle does not have the ad")
+    workers: list[WorkerState] = Field(description="of this replica, those that serve")
+
+
+class ChangesOptions(BaseModel):
+    """Query string of GET /changes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: Annotated[int, Field(ge=0)] = Field(default=0, description="sequence number after which to begin")
+    limit: Annotated[int, Field(ge=1, le=1_000)] = Field(default=100, description="most changes to return")
+
+
+class ChangeEntry(BaseModel):
+    """One change of an ad."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sequence: int = Field(description="its number, from 1 and without gaps")
+    at: float = Field(description="when it was made, in seconds since 1970")
+    ad_id: str
+    fields: dict[str, Any] = Field(description="the whole state of the ad after it")
+
+
+class ChangesReply(BaseModel):
+    """Answer of GET /changes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    changes: list[ChangeEntry] = Field(description="in order; the last sequence number is the next `after`")
+    last: int = Field(description="sequence number of the last change of all")

@@ -1,0 +1,1 @@
+"""Changes of ads: accepts writes, and applies the change log to the snapshots of a worker."""

@@ -1,0 +1,133 @@
+"""The follower: a thread of each worker that applies the change log to the snapshots of its open bundles."""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+
+from index_store.changes.change_log import ChangeLog
+from index_store.live.snapshot import Snapshot
+from service.live.applied import publish
+from service.live.log_place import LogPlace
+from service.telemetry import metrics
+from service.telemetry.request_log import log
+
+_WAIT_SECONDS = 0.5
+"""Longest wait for a change; then it looks whether it was closed."""
+
+_POLL_SECONDS = 0.05
+"""Between two looks for a log that nobody has written to yet."""
+
+_PAUSE_SECONDS = 0.5
+"""After a failure."""
+
+_END_SECONDS = 2.0
+"""Longest wait for the end of the thread; one that a dead server keeps waiting ends with the process."""
+
+
+class Followed(Protocol):
+    """What has a snapshot that follows the log; requests read it at any time."""
+
+    snapshot: Snapshot
+
+
+class Follower:
+    """Applies each batch of changes to all that is followed.
+
+    A log that cannot be read changes nothing: requests are answered from the last snapshots, the failure is logged and
+    shown by a metric once, and the next try comes after a pause.
+
+    Args:
+        place: of the log.
+    """
+
+    def __init__(self, place: LogPlace) -> None:
+        self._place = place
+        self._log: ChangeLog | None = None
+        self._opening, self._changing = threading.Lock(), threading.Lock()
+        self._followed: list[Followed] = []
+        self._closed = threading.Event()
+        self._problem: str | None = None
+        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+
+    def add(self, followed: Followed) -> None:
+        """Replays the log, and follows it from then on. This blocks, and is thread-safe.
+
+        Raises:
+            ChangeLogError: the log cannot be read; nothing is followed then.
+        """
+        self._replay(followed)
+        with self._changing:
+            self._replay(followed)  # what has come meanwhile
+            self._followed.append(followed)
+            self._publish()
+            if self._thread.ident is None:
+                self._thread.start()
+
+    def remove(self, followed: Followed) -> None:
+        """Follows it no longer."""
+        with self._changing:
+            self._followed = [other for other in self._followed if other is not followed]
+
+    def close(self) -> None:
+        """Ends the thread, and closes the log."""
+        self._closed.set()
+        if self._thread.ident is not None:
+            self._thread.join(_END_SECONDS)
+        if self._log is not None and not self._thread.is_alive():
+            self._log.close()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            try:
+                self._follow()
+                self._note(None)
+            except Exception as error:  # whatever it is, the worker goes on with what it has
+                self._note(f"{type(error).__name__}: {error}")
+                self._closed.wait(_PAUSE_SECONDS)
+
+    def _follow(self) -> None:
+        """Applies the next changes, or waits for some."""
+        opened = self._opened()
+        if opened is None or not self._followed:
+            self._closed.wait(_POLL_SECONDS)
+            return
+        after = self._as_of
+        if not opened.wait(after, _WAIT_SECONDS):
+            return
+        changes = opened.read(after)
+        with self._changing:
+            for followed in self._followed:
+                followed.snapshot = followed.snapshot.with_changes(changes)
+            self._publish()
+
+    def _replay(self, followed: Followed) -> None:
+        opened = self._opened()
+        while opened is not None and (changes := opened.read(followed.snapshot.as_of)):
+            followed.snapshot = followed.snapshot.with_changes(changes)
+
+    def _opened(self) -> ChangeLog | None:
+        with self._opening:
+            if self._log is None and self._place.exists():
+                self._log = self._place.open()
+            return self._log
+
+    @property
+    def _as_of(self) -> int:
+        """The last change that all snapshots include."""
+        return min(followed.snapshot.as_of for followed in self._followed)
+
+    def _publish(self) -> None:
+        if self._followed:
+            publish(self._as_of)
+            metrics.ADS_WITHDRAWN.set(max(len(followed.snapshot.withdrawals) for followed in self._followed))
+
+    def _note(self, problem: str | None) -> None:
+        """Logs a failure when it begins and when it ends."""
+        if (problem is None) != (self._problem is None):
+            metrics.CHANGES_UNREADABLE.set(0 if problem is None else 1)
+            if problem is None:
+                log("changes_readable")
+            else:
+                log("changes_unreadable", reason=problem)
+        self._problem = problem

@@ -1,0 +1,43 @@
+"""Lines of a batch: what they say, and which one is named when it does not fit."""
+
+import pytest
+
+from index_store.changes.change_log import Write
+from service.contract.ad_lines import at_line, parse_lines
+from service.contract.errors import ErrorType, ServiceError
+
+GOOD = b'{"op":"delete","ad_id":"a"}'
+
+
+def test_lines_become_writes_with_their_numbers_and_keys():
+    body = b'\n{"op": "patch", "ad_id": 7, "status": "paused", "if_version": 3, "key": "k"}\r\n\n' + GOOD
+    found = parse_lines(body, "call")
+    assert [(one.line, one.write) for one in found] == [
+        (2, Write(ad_id="7", fields={"status": "paused"}, if_version=3, key="k")),
+        (4, Write(ad_id="a", fields={"status": "deleted"}, key="call/4"))]
+    assert parse_lines(GOOD, None)[0].write.key is None
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    (b"{", "line 2 is not valid JSON"), (b'{"op":"put","ad_id":"a"}', 'line 2: op is "put"'),
+    (b'{"ad_id":"a","status":"paused"}', "line 2: the request has no op"), (b"[]", "line 2: the body is a list"),
+    (b'{"op":"patch","ad_id":"a"}', "line 2: op is patch, and there is no status"),
+    (b'{"op":7,"ad_id":"a","status":"paused"}', "line 2: op is 7"),
+    (b'{"op":"patch","ad_id":"a","status":"deleted"}', 'line 2: status is "deleted"'),
+    (b'{"op":"delete","ad_id":"a","status":"paused"}', "line 2: op is delete, and there is a status"),
+    (b'{"op":"delete","ad_id":""}', "line 2: ad_id is empty"), (b'{"op":"delete"}', "line 2: the request has no ad_id"),
+    (b'{"op":"delete","ad_id":"a","key":"a b"}', 'line 2: key is "a b"'), (b"\xff", "line 2 is not valid JSON")])
+def test_first_bad_line_is_named_with_what_is_wrong(line, said):
+    with pytest.raises(ServiceError, match=r"^line 2") as caught:
+        parse_lines(b"\n".join([GOOD, line, b"neither this"]), None)
+    assert (caught.value.error_type, caught.value.message[:len(said)]) == ("invalid_line", said)
+
+
+def test_batch_is_refused_when_it_has_no_line():
+    with pytest.raises(ServiceError, match="the body of 2 bytes has no line"):
+        parse_lines(b"\n\n", None)
+
+
+def test_refusal_gets_the_number_of_its_line_and_keeps_its_type():
+    found = at_line(ServiceError(ErrorType.AD_DELETED, "it is deleted", "pause it"), 3)
+    assert (found.error_type, found.message, found.help) == ("ad_deleted", "line 3: it is deleted", "pause it")

@@ -1,0 +1,200 @@
+"""The calls about ads in one worker: replies as documented, every refusal, and that nothing is written then."""
+
+import asyncio
+
+import pytest
+
+from service.contract.ad_schemas import AdReply, BatchReply, ChangesReply, WriteReply
+from service.contract.errors import STATUS
+from service.contract.schemas import ErrorReply
+from service.http import ads
+from tests.service.http.app_in_process import in_app
+
+TOKEN = "a token for writes"
+LINES = "application/x-ndjson"
+CALLS = [("GET", "/ads/ad-0001", None), ("PATCH", "/ads/ad-0001", {"status": "paused"}),
+         ("DELETE", "/ads/ad-0001", None), ("POST", "/ads:batch", None), ("GET", "/changes", None)]
+
+
+@pytest.fixture
+def with_log(tiny_bundle, tmp_path):
+    """Runs `check(app)` on an application that has a change log and a write token."""
+    def run(check, **settings):
+        in_app(tiny_bundle, check, **{"write_token": TOKEN, "change_log": str(tmp_path / "log"), **settings})
+
+    return run
+
+
+async def call(app, method, path, body=None, **headers):
+    """Status and body of a call; a body of bytes is lines."""
+    content = {"content": body, "headers": {"content-type": LINES}} if isinstance(body, bytes) else {"json": body}
+    given = {"authorization": f"Bearer {TOKEN}"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    reply = await app.http.request(method, path, **content | {"headers": content.get("headers", {}) | given})
+    return reply.status_code, reply.json()
+
+
+async def last(app):
+    return (await call(app, "GET", "/changes"))[1]["last"]
+
+
+async def refused(app, error_type, *request, **headers):
+    """The refusal of a call, which has written nothing."""
+    before = await last(app)
+    status, body = await call(app, *request, **headers)
+    ErrorReply.model_validate(body)
+    assert (status, body["error_type"]) == (STATUS[error_type], error_type), body
+    assert await last(app) == before
+    return body
+
+
+def test_ad_is_paused_resumed_and_deleted_and_each_reply_is_as_documented(with_log):
+    async def check(app):
+        ad = AdReply.model_validate((await call(app, "GET", "/ads/ad-0001"))[1])
+        assert (ad.status, ad.version, ad.changed_at, len(ad.path)) == ("active", 0, None, 3)
+        assert ad.bundle_id == app.api.bundles.current.manifest.bundle_id
+        for version, (method, body, status) in enumerate(
+                [("PATCH", {"status": "paused"}, "paused"), ("PATCH", {"status": "active", "if_version": 1}, "active"),
+                 ("DELETE", None, "deleted")], start=1):
+            reply = WriteReply.model_validate((await call(app, method, "/ads/ad-0001?wait=applied", body))[1])
+            assert reply == WriteReply(ad_id="ad-0001", status=status, version=version, applied=True)
+            ad = AdReply.model_validate((await call(app, "GET", "/ads/ad-0001"))[1])
+            assert (ad.status, ad.version) == (status, version)
+            assert [worker.applied for worker in ad.workers] == [True]
+            found = (await app.http.post("/explain", json={"user_id": "user-01", "ad_id": "ad-0001"})).json()
+            assert (found["as_of"], found["eligible"]) == (version, status == "active")
+            assert (found["refused_by"] or {}).get("by") == (None if status == "active" else status)
+        changes = ChangesReply.model_validate((await call(app, "GET", "/changes?after=1&limit=1"))[1])
+        assert [(one.sequence, one.ad_id, one.fields) for one in changes.changes] == [
+            (2, "ad-0001", {"status": "active"})]
+        assert changes.last == 3
+
+    with_log(check)
+
+
+def test_batch_writes_all_lines_in_order(with_log):
+    async def check(app):
+        body = b"".join(b'{"op":"%s","ad_id":"ad-%04d"%s}\n' % line for line in [
+            (b"patch", 1, b',"status":"paused"'), (b"delete", 2, b""), (b"patch", 1, b',"status":"active"')])
+        reply = BatchReply.model_validate((await call(app, "POST", "/ads:batch?wait=applied", body))[1])
+        assert (reply.versions, reply.applied) == ([1, 2, 3], True)
+        answer = (await app.http.post("/retrieve", json={"user_id": "user-01"})).json()
+        assert (answer["as_of"], answer["eligible"]) == (3, 299)
+
+    with_log(check)
+
+
+def test_call_is_refused_when_it_does_not_fit(with_log):
+    async def check(app):
+        await call(app, "DELETE", "/ads/ad-0009")
+        paused = {"status": "paused"}
+        good = b'{"op":"delete","ad_id":"ad-0001"}\n'
+        for error_type, *request in [
+                ("ad_not_found", "PATCH", "/ads/none", paused), ("ad_not_found", "DELETE", "/ads/a/b"),
+                ("ad_not_found", "GET", "/ads/none"), ("version_conflict", "DELETE", "/ads/ad-0001?if_version=3"),
+                ("ad_deleted", "PATCH", "/ads/ad-0009", {"status": "active", "if_version": 3}),
+                ("invalid_value", "PATCH", "/ads/ad-0001", {"status": "deleted"}),
+                ("unknown_field", "PATCH", "/ads/ad-0001", {"status": "paused", "bid": 1}),
+                ("missing_field", "PATCH", "/ads/ad-0001", {}), ("invalid_value", "PATCH", "/ads/" + "x" * 129, paused),
+                ("invalid_value", "PATCH", "/ads/ad-0001?wait=seen", paused),
+                ("unknown_field", "DELETE", "/ads/ad-0001?now=1"), ("invalid_value", "GET", "/changes?limit=0"),
+                ("unsupported_media_type", "PATCH", "/ads/ad-0001", b"{}"),
+                ("unsupported_media_type", "POST", "/ads:batch", {}), ("invalid_value", "POST", "/ads:batch", b"\n"),
+                ("invalid_line", "POST", "/ads:batch", good + b"no"), ("not_found", "GET", "/ads/"),
+                ("ad_not_found", "POST", "/ads:batch", good + b'{"op":"delete","ad_id":"none"}'),
+                ("ad_deleted", "POST", "/ads:batch", good + b'{"op":"patch","status":"active","ad_id":"ad-0009"}'),
+                ("method_not_allowed", "POST", "/ads/ad-0001", paused), ("body_too_large", "POST", "/ads:batch",
+                                                                         good * 10_000)]:
+            body = await refused(app, error_type, *request)
+            if request[1] == "/ads:batch" and error_type in ("ad_not_found", "ad_deleted", "invalid_line"):
+                assert body["message"].startswith("line 2")
+        await refused(app, "invalid_value", "DELETE", "/ads/ad-0001", idempotency_key="a b")
+        assert "version 0, if_version is 3" in (await refused(
+            app, "version_conflict", "DELETE", "/ads/ad-0001?if_version=3"))["message"]
+
+    with_log(check)
+
+
+def test_repeated_call_changes_nothing_when_it_has_the_key_of_the_first(with_log):
+    async def check(app):
+        pause = ("PATCH", "/ads/ad-0001", {"status": "paused"})
+        first = await call(app, *pause, idempotency_key="one")
+        assert await call(app, *pause, idempotency_key="one") == first
+        assert await last(app) == 1
+        await refused(app, "key_reused", "DELETE", "/ads/ad-0001", idempotency_key="one")
+        batch = ("POST", "/ads:batch", b'{"op":"delete","ad_id":"ad-0002"}\n{"op":"delete","ad_id":"ad-0003"}')
+        assert (await call(app, *batch, idempotency_key="two"))[1]["versions"] == [2, 3]
+        assert (await call(app, *batch, idempotency_key="two"))[1]["versions"] == [2, 3]
+        assert await last(app) == 3
+
+    with_log(check)
+
+
+def test_calls_are_refused_when_the_token_is_wrong_or_missing_in_the_settings(with_log):
+    async def wrong(app):
+        for method, path, body in CALLS:
+            status, reply = await call(app, method, path, body, authorization="Bearer no")
+            assert (status, reply["error_type"]) == (401, "unauthorized")
+            assert "RETRIEVAL_WRITE_TOKEN" in reply["help"]
+        assert await last(app) == 0
+
+    async def disabled(app):
+        for method, path, body in CALLS:
+            assert (await call(app, method, path, body))[1]["error_type"] == "writes_disabled"
+        assert (await app.http.post("/retrieve", json={"user_id": "user-01"})).status_code == 200
+
+    with_log(wrong)
+    with_log(disabled, write_token=" ")
+
+
+def test_calls_are_refused_when_there_is_no_change_log_or_the_service_drains(with_log):
+    async def none(app):
+        for method, path, body in CALLS:
+            status, reply = await call(app, method, path, body)
+            assert (status, reply["error_type"]) == (409, "no_change_log")
+            assert "RETRIEVAL_CHANGE_LOG" in reply["help"]
+
+    async def draining(app):
+        app.api.draining = True
+        for method, path, body in CALLS:
+            assert (await call(app, method, path, body))[1]["error_type"] == "draining"
+
+    with_log(none, change_log=None)
+    with_log(draining)
+
+
+def test_retrieve_goes_on_and_calls_about_ads_are_refused_when_the_log_cannot_be_used(with_log, tmp_path):
+    async def check(app):
+        await call(app, "DELETE", "/ads/ad-0001?wait=applied")
+        moved = (tmp_path / "log").rename(tmp_path / "moved")
+        for method, path, body in CALLS:
+            sent = b'{"op":"delete","ad_id":"ad-0001"}' if path == "/ads:batch" else body
+            assert (await call(app, method, path, sent))[1]["error_type"] == "change_log_unavailable"
+        answer = (await app.http.post("/retrieve", json={"user_id": "user-01"})).json()
+        assert (answer["as_of"], answer["eligible"]) == (1, 299)
+        moved.rename(tmp_path / "log")
+        assert (await call(app, "PATCH", "/ads/ad-0002?wait=applied", {"status": "paused"}))[0] == 200
+
+    with_log(check)
+
+
+def test_reply_says_that_a_write_is_durable_when_it_is_not_applied_in_time(with_log, monkeypatch):
+    monkeypatch.setattr(ads, "APPLIED_SECONDS", 0.2)
+
+    async def check(app):
+        await asyncio.to_thread(app.api._follower.close)
+        status, body = await call(app, "DELETE", "/ads/ad-0001?wait=applied")
+        assert (status, body["error_type"]) == (503, "not_applied")
+        assert "version 1 is durable" in body["message"]
+        assert await last(app) == 1
+        assert (await call(app, "DELETE", "/ads/ad-0002"))[1]["applied"] is False
+
+    with_log(check)
+
+
+def test_calls_are_refused_when_too_many_wait(with_log, monkeypatch):
+    monkeypatch.setattr("service.live.ad_writer._MOST_WAITING", 0)
+
+    async def check(app):
+        assert (await call(app, "GET", "/changes"))[1]["error_type"] == "overloaded"
+
+    with_log(check)

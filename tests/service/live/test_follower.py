@@ -1,0 +1,129 @@
+"""The follower: what it applies, to whom, and what it does when the log cannot be read."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+from pydantic import SecretStr
+
+from index_store.changes.change_log import ChangeLogError, Write
+from index_store.changes.sqlite_log import SqliteLog
+from index_store.live.snapshot import Snapshot
+from service.live.follower import Follower
+from service.live.log_place import INDEX, LogPlace
+from service.telemetry.request_log import flush
+from tests.index_store.worlds import catalogue
+
+ENCODER, _, _, TREE = catalogue(0, 30)
+
+
+@dataclass
+class Followed:
+    snapshot: Snapshot
+
+    @property
+    def gone(self):
+        return {row for row in range(30) if self.snapshot.withdrawal(row)}
+
+
+def bundle():
+    return Followed(Snapshot(item_ids=ENCODER.item_ids, tree=TREE))
+
+
+def until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def follower(path):
+    made = Follower(LogPlace(SecretStr(str(path))))
+    yield made
+    made.close()
+
+
+def say(path: Path, *writes):
+    log = SqliteLog(path, INDEX)
+    log.append([Write(ad_id=f"ad-{row:02d}", fields={"status": status}) for row, status in writes])
+    log.close()
+
+
+def unreadable():
+    return REGISTRY.get_sample_value("retrieval_changes_unreadable")
+
+
+def test_snapshot_follows_a_log_that_somebody_makes_later(path, follower):
+    one = bundle()
+    follower.add(one)
+    assert not path.exists()
+    say(path, (3, "paused"), (4, "paused"))
+    until(lambda: one.gone == {3, 4})
+    say(path, (3, "active"), (5, "deleted"))
+    until(lambda: one.gone == {4, 5})
+    assert one.snapshot.as_of == 4
+    assert REGISTRY.get_sample_value("retrieval_ads_withdrawn") == 2
+    assert REGISTRY.get_sample_value("retrieval_changes_applied", {"worker": "0"}) == 4
+
+
+def test_bundle_is_up_to_date_as_soon_as_it_is_added_and_follows_from_then_on(path, follower):
+    say(path, *((row % 30, "paused") for row in range(2_500)), (7, "active"))
+    first, second = bundle(), bundle()
+    follower.add(first)
+    assert (first.snapshot.as_of, first.gone) == (2_501, set(range(30)) - {7})
+    say(path, (8, "active"))
+    follower.add(second)
+    assert (second.snapshot.as_of, second.gone) == (2_502, set(range(30)) - {7, 8})
+    say(path, (9, "active"))
+    until(lambda: first.gone == second.gone == set(range(30)) - {7, 8, 9})
+
+
+def test_bundle_stays_as_it_is_when_it_was_removed(path, follower):
+    first, second = bundle(), bundle()
+    follower.add(first)
+    follower.add(second)
+    follower.remove(first)
+    say(path, (3, "paused"))
+    until(lambda: second.gone == {3})
+    assert first.snapshot.as_of == 0
+
+
+def test_snapshot_stays_and_the_failure_is_told_once_when_the_log_cannot_be_read(path, follower, capfd):
+    one = bundle()
+    say(path, (3, "paused"))
+    follower.add(one)
+    moved = path.rename(path.with_name("moved"))
+    until(lambda: unreadable() == 1)
+    time.sleep(1.2)  # two more tries
+    assert one.gone == {3}
+    moved.rename(path)
+    say(path, (4, "paused"))
+    until(lambda: one.gone == {3, 4} and unreadable() == 0)
+    flush()
+    told = capfd.readouterr().err
+    assert told.count('"changes_unreadable"') == told.count('"changes_readable"') == 1
+    assert "was moved or replaced" in told
+
+
+def test_follower_goes_on_when_a_change_makes_no_sense(path, follower):
+    one = bundle()
+    follower.add(one)
+    say(path, (3, "expired"))
+    until(lambda: unreadable() == 1)
+    assert (one.snapshot.as_of, one.gone) == (0, set())
+
+
+def test_bundle_is_not_followed_when_the_log_cannot_be_read(path, follower):
+    path.write_text("this is no log")
+    with pytest.raises(ChangeLogError, match="log"):
+        follower.add(bundle())
+    path.unlink()
+    follower.add(bundle())
