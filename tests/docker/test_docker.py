@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from service.contract.errors import STATUS
+from service.http.ads import APPLIED_SECONDS
 from service.settings import Settings, variable
 from tests.paths import ROOT
 
@@ -164,6 +165,16 @@ def test_nginx_reports_errors_in_the_services_format():
                          text)
     assert len(replies) == text.count("return ") == 4
     assert all(STATUS[error_type] == int(status) for status, error_type in replies)
+
+
+def test_proxy_never_repeats_a_write_and_waits_longer_than_the_service_does():
+    text = (DOCKER / "nginx" / "nginx.conf").read_text()
+    (location,) = re.findall(r"location ~ \^/\(ads.*?\n        }", text, re.S)
+    assert "proxy_next_upstream off;" in location
+    assert float(re.search(r"proxy_read_timeout (\d+)s;", location)[1]) > APPLIED_SECONDS + 2
+    pattern = re.search(r"location ~ (\S+) {", location)[1]
+    assert all(re.search(pattern, path) for path in ("/ads/42", "/ads/a/b", "/ads:batch", "/changes"))
+    assert not any(re.search(pattern, path) for path in ("/ads", "/ads/", "/changes/x", "/retrieve"))
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)

@@ -13,9 +13,10 @@ OF_A_SCRAPE = {"instance", "job"}
 
 
 @pytest.fixture(scope="module")
-def exported(tiny_bundle):
+def exported(tiny_bundle, tmp_path_factory):
     """Metric name -> label names -> values, as a running service that has answered says them at /metrics."""
-    with ServiceProcess(tiny_bundle, RETRIEVAL_QUALITY_SAMPLE_RATE="1") as service:
+    log = tmp_path_factory.mktemp("changes") / "log"
+    with ServiceProcess(tiny_bundle, RETRIEVAL_QUALITY_SAMPLE_RATE="1", RETRIEVAL_CHANGE_LOG=str(log)) as service:
         service.retrieve(user_id="u1", top_k=5)
         service.http.get("/nowhere")
         service.wait_until(lambda: "retrieval_live_overlap_count" in service.http.get("/metrics").text)
