@@ -11,9 +11,11 @@ from pydantic import SecretStr
 from index_store.changes.change_log import ChangeLogError, Write
 from index_store.changes.sqlite_log import SqliteLog
 from index_store.live.snapshot import Snapshot
+from loadtest.processes.redis_server import RedisServer
 from service.live.follower import Follower
 from service.live.log_place import INDEX, LogPlace
 from service.telemetry.request_log import flush
+from tests.index_store.changes.conftest import OPTIONS
 from tests.index_store.worlds import catalogue
 
 ENCODER, _, _, TREE = catalogue(0, 30)
@@ -127,3 +129,21 @@ def test_bundle_is_not_followed_when_the_log_cannot_be_read(path, follower):
         follower.add(bundle())
     path.unlink()
     follower.add(bundle())
+
+
+def test_snapshot_follows_a_log_in_redis_and_goes_on_when_redis_comes_back(tmp_path):
+    one = bundle()
+    with RedisServer.start(tmp_path, *OPTIONS) as server:
+        place = LogPlace(SecretStr(server.url))
+        log, follower = place.open(), Follower(place)
+        follower.add(one)
+        log.append([Write(ad_id="ad-03", fields={"status": "paused"})])
+        until(lambda: one.gone == {3})
+        server.kill()
+        until(lambda: unreadable() == 1)
+        assert one.gone == {3}
+        server.launch()
+        log.append([Write(ad_id="ad-04", fields={"status": "deleted"})])
+        until(lambda: one.gone == {3, 4} and unreadable() == 0)
+        follower.close()
+        log.close()
