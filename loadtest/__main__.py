@@ -10,6 +10,7 @@ COMMANDS = {
     "bench": ("loadtest.bench.bench", "beam against exhaustive search and baselines: quality, pairs, latency"),
     "grow": ("loadtest.growth.grow", "the bench on ever larger synthetic worlds"),
     "targeting": ("loadtest.bench.targeting", "searches when few ads are eligible, against untargeted ones"),
+    "withdrawn": ("loadtest.bench.withdrawn", "searches while ads are withdrawn: 0, 1, 500, a quarter of them"),
     "kernel": ("loadtest.bench.kernel", "the scorer's FLOPS against the machine's peak"),
     "opening": ("loadtest.growth.opening", "time to open a bundle, memory of a further worker"),
     "http": ("loadtest.http.open_loop", "a running service at given rates: goodput, percentiles"),

@@ -65,9 +65,10 @@ class Dispatcher:
     def __init__(self, routes: Sequence[Route],
                  lifespan: Callable[[Any], AbstractAsyncContextManager[None]]) -> None:
         self._routes: dict[str, dict[str, Route]] = {}
+        self._with_parameter: dict[str, dict[str, Route]] = {}
         for route in routes:
-            self._routes.setdefault(route.path, {})[route.method] = route
-        self._prefixes = {path[:path.index("{")]: path for path in self._routes if path.endswith("}")}
+            prefix, brace, _ = route.path.partition("{")
+            (self._with_parameter if brace else self._routes).setdefault(prefix, {})[route.method] = route
         self._lifespan = Router(lifespan=lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,7 +89,7 @@ class Dispatcher:
 
     async def _answer(self, request: Request) -> Response:
         path, method = request.scope["path"], request.scope["method"]
-        routes = self._routes.get(path) or self._with_parameter(request)
+        routes = self._routes.get(path) or self._find_with_parameter(request)
         if routes is None:
             raise ServiceError(ErrorType.NOT_FOUND, f"there is no path {path[:100]!r}",
                                "use POST /retrieve or /explain, or GET /livez, /readyz, /startupz, /metrics, /info, "
@@ -104,13 +105,14 @@ class Dispatcher:
         entry_of(request).endpoint = route.path
         return await route.endpoint(request)
 
-    def _with_parameter(self, request: Request) -> dict[str, Route] | None:
+    def _find_with_parameter(self, request: Request) -> dict[str, Route] | None:
         """The routes of a path that ends in a parameter, whose value the request gets as `path_params`."""
         path = request.scope["path"]
-        for prefix, whole in self._prefixes.items():
+        for prefix, routes in self._with_parameter.items():
             if path.startswith(prefix) and path != prefix:
-                request.scope["path_params"] = {whole[len(prefix) + 1:-1]: path[len(prefix):]}
-                return self._routes[whole]
+                name = next(iter(routes.values())).path[len(prefix) + 1:-1]
+                request.scope["path_params"] = {name: path[len(prefix):]}
+                return routes
         return None
 
 

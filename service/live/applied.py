@@ -10,8 +10,9 @@ import asyncio
 import time
 
 from service.telemetry import metrics
-from service.telemetry.shared_values import by_process, process_number
+from service.telemetry.shared_values import AcrossProcesses, process_number
 
+_APPLIED, _ACTIVE = AcrossProcesses(metrics.CHANGES_APPLIED), AcrossProcesses(metrics.BUNDLE_ACTIVE)
 _LOOK_SECONDS = 0.005
 
 
@@ -22,8 +23,9 @@ def publish(as_of: int) -> None:
 
 def applied_by_workers() -> dict[int, int]:
     """Number of each worker that serves -> the last change that it has applied."""
-    applied, active = by_process(metrics.CHANGES_APPLIED), by_process(metrics.BUNDLE_ACTIVE)
-    return {number: int(max(values, default=0)) for number, values in enumerate(applied) if any(active[number])}
+    return {number: int(max(applied, default=0))
+            for number, (applied, active) in enumerate(zip(_APPLIED.values(), _ACTIVE.values(), strict=True))
+            if any(active)}
 
 
 async def wait_until_applied(sequence: int, seconds: float) -> dict[int, int]:

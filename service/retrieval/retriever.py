@@ -180,10 +180,11 @@ class Retriever:
         """The beam that a query gets, see BeamChoice.of."""
         return self.beams.of(query, eligible)
 
-    def search(self, user: EncodedUser, options: SearchOptions,
-               embedding: NDArray[np.float32] | None = None) -> SearchResult:
+    def search(self, user: EncodedUser, options: SearchOptions, embedding: NDArray[np.float32] | None = None,
+               snapshot: Snapshot | None = None) -> SearchResult:
         """The best items of an encoded user, in this thread and without the cache."""
-        return self._search(self.query(user, embedding), options, self.eligible(user, options.excluded), None)
+        eligible = self.eligible(user, options.excluded, snapshot)
+        return self._search(self.query(user, embedding), options, eligible, None)
 
     def _search(self, query: UserQuery, options: SearchOptions, eligible: Eligible | None, search_by: float | None,
                 trace: bool = False) -> SearchResult:

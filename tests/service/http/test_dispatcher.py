@@ -124,3 +124,39 @@ def test_lifespan_is_entered_and_left_when_the_server_says_so():
 
     asyncio.run(serve())
     assert events == ["entered", "lifespan.startup.complete", "left", "lifespan.shutdown.complete"]
+
+
+async def told(request):
+    return Response(f"{request.method} {request.path_params}")
+
+
+WITH_PARAMETER = Dispatcher([Route(path="/ads/{ad_id}", method="GET", endpoint=told),
+                             Route(path="/ads/{ad_id}", method="DELETE", endpoint=told),
+                             Route(path="/ads:batch", method="POST", endpoint=told)], nothing)
+
+
+def replied(method, path):
+    """Status, body and endpoint in the log of a request to WITH_PARAMETER."""
+    entry, messages = AccessEntry("id", 0.0), []
+
+    async def send(message):
+        messages.append(message)
+
+    asyncio.run(WITH_PARAMETER({"type": "http", "method": method, "path": path, "headers": [], "query_string": b"",
+                                "access_entry": entry}, None, send))
+    return messages[0]["status"], messages[1]["body"].decode(), entry.endpoint
+
+
+@pytest.mark.parametrize("ad", ["42", "a/b", "a b", "{ad_id}", "/", "ü"])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_rest_of_the_path_is_the_parameter_and_the_log_has_its_name_only(method, ad):
+    assert replied(method, f"/ads/{ad}") == (200, f"{method} {{'ad_id': {ad!r}}}", "/ads/{ad_id}")
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [
+    ("GET", "/ads/", 404), ("GET", "/ads", 404), ("GET", "/advert/1", 404), ("POST", "/ads/1", 405),
+    ("GET", "/ads:batch", 405)])
+def test_path_is_not_found_without_its_parameter_and_names_all_methods_otherwise(method, path, status):
+    found, body, endpoint = replied(method, path)
+    assert (found, endpoint) == (status, "other")
+    assert path != "/ads/1" or "use GET or HEAD or DELETE" in body

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from service.telemetry.shared_values import Region, SharedMemory, entries
+from service.telemetry.shared_values import AcrossProcesses, Region, SharedMemory, entries
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -110,3 +110,19 @@ def test_reader_sees_whole_entries_when_the_writer_goes_on():
             assert value in (0, int(key.split()[1]) + 1)
     thread.join()
     assert len(list(entries(file))) == 3_000
+
+
+def test_one_gauge_is_read_in_every_region_and_found_where_a_region_has_grown():
+    from prometheus_client import Gauge
+
+    from service.telemetry import metrics  # noqa: F401  (puts values into shared memory)
+
+    gauge = Gauge("test_across_processes", "Of this test", ["worker"], registry=None)
+    across = AcrossProcesses(gauge)
+    (before,) = across.values()
+    assert before == []
+    gauge.labels("0").set(7)
+    assert across.values() == [[7]]
+    gauge.labels("1").set(8)
+    gauge.labels("0").set(9)
+    assert across.values() == [[9, 8]]
