@@ -129,10 +129,11 @@ class HostedBundles:
             try:
                 await self._replay(host)
                 break
-            except ChangeLogError as error:
-                if host.problem != str(error):
-                    log("changes_unreadable", reason=str(error))
-                host.problem = str(error)
+            except Exception as error:  # whatever it is, it may pass
+                problem = str(error) if isinstance(error, ChangeLogError) else f"{type(error).__name__}: {error}"
+                if host.problem != problem:
+                    log("changes_unreadable", reason=problem)
+                host.problem = problem
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _replay(self, host: BundleHost) -> None:
