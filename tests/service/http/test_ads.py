@@ -3,11 +3,14 @@
 import asyncio
 
 import pytest
+from pydantic import SecretStr
 
+from index_store.changes.change_log import Write
 from service.contract.ad_schemas import AdReply, BatchReply, ChangesReply, WriteReply
 from service.contract.errors import STATUS
 from service.contract.schemas import ErrorReply
 from service.http import ads
+from service.live.log_place import LogPlace
 from tests.service.http.app_in_process import in_app
 
 TOKEN = "a token for writes"
@@ -196,5 +199,20 @@ def test_calls_are_refused_when_too_many_wait(with_log, monkeypatch):
 
     async def check(app):
         assert (await call(app, "GET", "/changes"))[1]["error_type"] == "overloaded"
+
+    with_log(check)
+
+
+def test_ad_of_another_bundle_has_a_status_and_no_place_and_can_come_back(with_log, tmp_path):
+    log = LogPlace(SecretStr(str(tmp_path / "log"))).open()
+    log.append([Write(ad_id="elsewhere", fields={"status": "paused"})])
+    log.close()
+
+    async def check(app):
+        ad = AdReply.model_validate((await call(app, "GET", "/ads/elsewhere"))[1])
+        assert (ad.status, ad.version, ad.path) == ("paused", 1, None)
+        assert (await call(app, "PATCH", "/ads/elsewhere?wait=applied", {"status": "active"}))[1]["version"] == 2
+        answer = (await app.http.post("/retrieve", json={"user_id": "user-01"})).json()
+        assert (answer["as_of"], answer["eligible"]) == (2, 300)
 
     with_log(check)
