@@ -26,8 +26,8 @@ weighted by its squared strength; the full product as it is; the item's clicks a
 
 PRODUCTS = len(RANKS) + 3
 
-RAW_OFFSET = 0.01
-"""Added to the plain product before its logarithm."""
+RELATIVE_FACTOR, RAW_OFFSET = 10, 0.01
+"""Factor of the relative products in their log(1 + x), and what is added to the plain one before its logarithm."""
 
 _ROWS, _GROUPS = 4096, 64
 """Vectors, and groups of them, that are held as floats at a time."""
@@ -118,6 +118,19 @@ class SpectralQueries:
         features[:, :, PRODUCTS + 1] = self.history[:, None]
         return features
 
+    def weighted_sum(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Vectors (B, D) float32 whose inner product with an item's is a weighted sum of the user's products with it.
+
+        Args:
+            weights: (PRODUCTS,) of the products as numbers: without logarithms, and below zero as they are.
+        """
+        factors = self.scales * weights
+        full, by_strength, plain = factors[:, len(RANKS):].T[..., None]
+        vectors: NDArray[np.float32] = self.sums * (full + plain) + self.weighted * by_strength
+        for place, rank in enumerate(RANKS):
+            vectors[:, :rank] += self.sums[:, :rank] * factors[:, place, None]
+        return vectors
+
     def _products(self, user: int, values: NDArray[np.float32], steps: NDArray[np.float32]) -> NDArray[np.float32]:
         """Features (PRODUCTS, C) of a user with vectors `values` (C, D) times `steps` (C,).
 
@@ -137,7 +150,7 @@ class SpectralQueries:
         products *= self.scales[user][:, None]
         np.maximum(products, 0, out=products)
         relative, raw = products[:-1], products[-1]
-        relative *= 10
+        relative *= RELATIVE_FACTOR
         np.log1p(relative, out=relative)
         raw += RAW_OFFSET
         np.log(raw, out=raw)

@@ -26,7 +26,8 @@ class Scale:
         redis_timeout_ms: of the service; on a busy machine, the default would take every pause for a failure of Redis.
         kills: number of workers killed, one at a time.
         restarts: restarts of each of two replicas.
-        drain_seconds: how long a replica refuses requests before it stops.
+        drain_seconds: how long a replica refuses requests before it stops; long enough for the load to use each idle
+            connection once, and so to hear that it is closed.
         swaps, rollbacks: numbers of bundle swaps and rollbacks.
         most_damages: most damaged bundles that the service is asked to load, evenly chosen; 0 for all.
         soak_seconds: length of the soak, whose first third is warm-up.
@@ -47,7 +48,7 @@ class Scale:
 
 
 FULL = Scale()
-SHORT = Scale(rate=40.0, seconds=2.0, redis_timeout_ms=200, kills=1, restarts=1, drain_seconds=1.0, swaps=2,
+SHORT = Scale(rate=40.0, seconds=2.0, redis_timeout_ms=200, kills=1, restarts=1, drain_seconds=2.0, swaps=2,
               rollbacks=1, most_damages=5, soak_seconds=12.0, soak_swap_seconds=2.5)
 """For continuous integration: the guarantees, not the figures."""
 

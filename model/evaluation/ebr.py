@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from index_store.features.postings import KeyIndex
 from index_store.features.ragged import Ragged
-from model.examples.batches import BatchReader
+from index_store.features.spectral import PRODUCTS
+from model.examples.batches import BatchReader, spectral_towers_of
 from model.examples.clicks import Clicks
 from model.network.over_arch import DotProduct
+from model.network.towers import ProductTower
 
 PROBED = (0.02, 0.05, 0.1, 0.2, 1.0)
 """Shares of the cells that are probed; with all of them the search is exhaustive."""
@@ -38,7 +40,7 @@ def embedding_retrieval(reader: BatchReader, clicks: Clicks, index: KeyIndex, us
     Args:
         reader: of a two-tower model in eval mode.
         clicks: train clicks, the histories.
-        index: key families, which the towers do not read.
+        index: with the spectral towers, of which the score is made too.
         users: (N,) users to ask.
         targets: N lists of items to find, none empty.
         masked: N lists of items that must not be returned.
@@ -51,13 +53,14 @@ def embedding_retrieval(reader: BatchReader, clicks: Clicks, index: KeyIndex, us
     Raises:
         TypeError: the model has another over-arch.
     """
-    over_arch = reader.model.layer(-1).over_arch
-    if not isinstance(over_arch, DotProduct):
+    layer = reader.model.layer(-1)
+    over_arch, products = layer.over_arch, layer.interaction_tower
+    if not isinstance(over_arch, DotProduct) or not isinstance(products, ProductTower):
         raise TypeError(f"the over-arch is {type(over_arch).__name__}, which ranks by more than an inner product; "
                         "EBR needs --over-arch dot")
     if not len(users):
         return []
-    queries, vectors = _query_vectors(reader, over_arch, clicks, index, users), reader.all_items()
+    queries, vectors = _query_vectors(reader, over_arch, products, clicks, index, users), _item_vectors(reader, index)
     inverted = _inverted_file(vectors)
     cells, wanted = inverted.nlist, min(len(vectors), max(at) + int(masked.lengths.max(initial=0)))
     sizes = np.array([inverted.invlists.list_size(cell) for cell in range(cells)])
@@ -76,14 +79,28 @@ def embedding_retrieval(reader: BatchReader, clicks: Clicks, index: KeyIndex, us
     return rows
 
 
-def _query_vectors(reader: BatchReader, over_arch: DotProduct, clicks: Clicks, index: KeyIndex,
+def _query_vectors(reader: BatchReader, over_arch: DotProduct, products: ProductTower, clicks: Clicks, index: KeyIndex,
                    users: NDArray[np.integer]) -> NDArray[np.float32]:
-    """The users' tower outputs (N, D), weighted so that the inner product with an item's is the score."""
-    with torch.no_grad():
-        blocks = [reader.users(reader.dataset.users.take(block), clicks.histories(block), index).embeddings
-                  * over_arch.weight[0] for block in np.array_split(users, -(-len(users) // _BLOCK))]
-    vectors: NDArray[np.float32] = torch.cat(blocks).cpu().numpy()
-    return vectors
+    """Vectors (N, D) of users, weighted so that the inner product with an item's is the score, but for a constant.
+
+    They are the outputs of the user tower, the spectral vectors, and the weight of an item's popularity.
+    """
+    weights = products.linear_weights()[0].detach().cpu().numpy()
+    blocks = []
+    for block in np.array_split(users, -(-len(users) // _BLOCK)):
+        with torch.no_grad():
+            batch = reader.users(reader.dataset.users.take(block), clicks.histories(block), index)
+            tower = (batch.embeddings * over_arch.weight[0]).cpu().numpy()
+        popularity = np.full((len(block), 1), weights[PRODUCTS], np.float32)
+        blocks.append(np.concatenate([tower, batch.spectral.weighted_sum(weights[:PRODUCTS]), popularity], axis=1))
+    return np.concatenate(blocks)
+
+
+def _item_vectors(reader: BatchReader, index: KeyIndex) -> NDArray[np.float32]:
+    """Vectors (I, D) of all items: the outputs of the item tower, the spectral vectors, and the popularity."""
+    spectral = spectral_towers_of(index).items
+    return np.concatenate([reader.all_items(), spectral.values * spectral.steps[:, None],
+                           spectral.popularity[:, None]], axis=1)
 
 
 def _inverted_file(vectors: NDArray[np.float32]) -> Any:

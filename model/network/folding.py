@@ -20,7 +20,7 @@ from index_store.search.scoring import DenseLayers, Storage, layer_of_level
 from model.config import MoNNConfig
 from model.network.monn import Layer, MoNN
 from model.network.over_arch import OverArch, Terms
-from model.network.towers import InteractionTower
+from model.network.towers import InteractionTower, ProductTower
 from model.network.wukong import Wukong
 
 
@@ -103,7 +103,8 @@ def fold_layer(layer: Layer, shift: Tensor | None = None) -> FoldedScorer:
     with torch.no_grad():
         if shift is not None:
             over_arch.bias.add_(shift.cpu())
-        scorer = (FoldedWukong(over_arch, tower, layer.config) if isinstance(over_arch, Wukong)
+        scorer = (FoldedWukong(over_arch, tower, layer.config)
+                  if isinstance(over_arch, Wukong) and isinstance(tower, InteractionTower)
                   else FoldedTerms(over_arch, tower, layer.config))
     return scorer.to(device).eval()
 
@@ -111,7 +112,7 @@ def fold_layer(layer: Layer, shift: Tensor | None = None) -> FoldedScorer:
 class FoldedTerms(FoldedScorer):
     """Any over-arch: the parts are its terms of user and item, concatenated; pairs are joined by the over-arch."""
 
-    def __init__(self, over_arch: OverArch, tower: InteractionTower, config: MoNNConfig) -> None:
+    def __init__(self, over_arch: OverArch, tower: InteractionTower | ProductTower, config: MoNNConfig) -> None:
         super().__init__()
         self.over_arch, self.interaction_tower = over_arch, tower
         self.user_tokens, self.item_tokens = ((count, config.dim) for count in (config.user_tokens, config.item_tokens))
@@ -129,8 +130,8 @@ class FoldedTerms(FoldedScorer):
     def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
         pair, direct = self.interaction_tower(interaction)
         logits: Tensor = self.over_arch.join(_terms(user, self.user_shapes),
-                                             _terms(items.to(torch.float32), self.item_shapes), pair[None])[0]
-        return logits + direct if self.over_arch.reads_pairs else logits
+                                             _terms(items.to(torch.float32), self.item_shapes), pair[None])[0] + direct
+        return logits
 
 
 def _terms(part: Tensor, shapes: Sequence[torch.Size]) -> Terms:

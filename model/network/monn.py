@@ -17,7 +17,7 @@ from model.config import MoNNConfig, StackedLayer
 from model.network.deepfm import DeepFM
 from model.network.dhen import DHEN
 from model.network.over_arch import DotProduct, OverArch
-from model.network.towers import InteractionTower, Tables, Tower
+from model.network.towers import InteractionTower, ProductTower, Tables, Tower
 from model.network.wukong import Wukong
 
 SIDES: tuple[Literal["user", "item"], ...] = ("user", "item")
@@ -47,7 +47,9 @@ class Layer(nn.Module):
         self.user_tower = Tower(len(user), config.user_hidden, config.user_embedding, config.dropout)
         self.item_tower = Tower(len(item), config.item_hidden, config.item_embedding, config.dropout)
         outputs = tasks * (1 + auxiliary)
-        self.interaction_tower = InteractionTower(pair, config.pair_hidden, config.dim, outputs)
+        self.interaction_tower: InteractionTower | ProductTower = (
+            ProductTower(outputs) if config.over_arch == "dot"
+            else InteractionTower(pair, config.pair_hidden, config.dim, outputs))
         self.over_arch = _over_arch(config, outputs)
 
     def embed_users(self, inputs: Tensor) -> Tensor:
@@ -66,9 +68,7 @@ class Layer(nn.Module):
         user = users.reshape(*users.shape[:-1], config.user_tokens, config.dim)
         item = items.reshape(*items.shape[:-1], config.item_tokens, config.dim)
         pair, direct = self.interaction_tower(interaction)
-        logits: Tensor = self.over_arch(user, item, pair)
-        if self.over_arch.reads_pairs:
-            logits = logits + direct
+        logits: Tensor = self.over_arch(user, item, pair) + direct
         return logits[..., self.tasks :] if auxiliary else logits[..., : self.tasks]
 
 

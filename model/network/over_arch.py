@@ -20,8 +20,6 @@ class OverArch(nn.Module):
     """From (B, nu, d) user, (N, ni, d) or (B, N, ni, d) item and (B, N, d) pair tokens to (B, N, tasks) logits."""
 
     bias: nn.Parameter
-    reads_pairs = True
-    """Whether a pair's own logits are added to those of the over-arch."""
 
     @abstractmethod
     def user_terms(self, user: Tensor) -> Terms:
@@ -52,9 +50,7 @@ class OverArch(nn.Module):
 
 
 class DotProduct(OverArch):
-    """The two-tower baseline (TTSN): a scaled dot product for each task, which ignores the interaction tower."""
-
-    reads_pairs = False
+    """The two-tower baseline (TTSN): a scaled dot product for each task, which ignores the pair's token."""
 
     def __init__(self, user_tokens: int, item_tokens: int, dim: int, tasks: int) -> None:
         super().__init__()

@@ -105,9 +105,9 @@ def _take_dense(model: MoNN, old: MoNN) -> None:
         elif id(value) not in sparse:
             own[name].copy_(value)
     for at in range(len(model.layers)):
-        tower, before = model.layer(at).interaction_tower, old.layer(at).interaction_tower
-        tower.mean.copy_(before.mean)
-        tower.deviation.copy_(before.deviation)
+        scales = dict(model.layer(at).interaction_tower.named_buffers())
+        for name, scale in old.layer(at).interaction_tower.named_buffers():
+            scales[name].copy_(scale)
     if model.ensemble:
         model.weights.copy_(old.weights)
         model.intercept.copy_(old.intercept)

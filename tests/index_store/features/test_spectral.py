@@ -50,6 +50,17 @@ def test_products_are_relative_to_the_users_own_items(towers):
     np.testing.assert_array_equal(found[0, :, -2], towers.items.popularity)
 
 
+def test_a_weighted_sum_of_the_products_is_one_inner_product(towers):
+    queries, weights = towers.queries(Ragged.of([[3, 9, 4], [], [7]])), np.linspace(-1, 2, PRODUCTS).astype(np.float32)
+    features = queries.features(towers.items, np.arange(60))[:, :, :PRODUCTS]
+    numbers = np.concatenate([np.expm1(features[:, :, :-1]) / 10, np.exp(features[:, :, -1:]) - 0.01], axis=2)
+    positive = (numbers > 1e-6).all(axis=2)  # those below zero count as zero there
+    assert positive.sum() > 20
+    products = queries.weighted_sum(weights) @ dense(towers.items).T
+    np.testing.assert_allclose(products[positive], (numbers @ weights)[positive], rtol=1e-3, atol=1e-3)
+    assert not products[1].any()
+
+
 def test_a_user_without_history_has_no_products(towers):
     found = towers.queries(Ragged.of([[]])).features(towers.items, np.arange(60))
     assert not found[:, :, :PRODUCTS - 1].any()

@@ -31,7 +31,8 @@ def test_with_all_cells_it_finds_what_the_towers_find_and_with_fewer_it_costs_le
     for fewer, more in pairwise(rows):
         assert fewer["pairs"] < more["pairs"]
         assert fewer["recall@20"] <= more["recall@20"] + 0.05
-        assert fewer["flops"] == fewer["pairs"] * 2 * run.config.model.item_embedding
+        width = run.config.model.item_embedding + run.key_index.spectral.items.values.shape[1] + 1
+        assert fewer["flops"] == fewer["pairs"] * 2 * width
 
 
 def test_a_model_that_is_no_inner_product_is_refused(tmp_path):

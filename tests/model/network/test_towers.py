@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from index_store.features.ragged import Ragged
-from model.network.towers import InteractionTower, Tables, Tower
+from index_store.features.spectral import PRODUCTS, SPECTRAL_FEATURES
+from model.network.towers import InteractionTower, ProductTower, Tables, Tower
 
 
 def test_a_bag_is_the_sum_of_its_rows_over_the_root_of_their_number(tolerance=1e-6):
@@ -42,3 +43,21 @@ def test_an_interaction_tower_standardises_and_can_absorb_that(hidden, tolerance
     assert not tower.mean.any()
     for found, wanted in zip(tower(features), expected, strict=True):
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)
+
+
+def test_a_product_tower_is_linear_in_the_products_themselves_and_blind_to_key_families(tolerance=1e-4):
+    torch.manual_seed(0)
+    numbers = torch.rand(50, len(SPECTRAL_FEATURES)) * 3
+    features = torch.cat([torch.randn(50, 4), (1 + 10 * numbers[:, :PRODUCTS - 1]).log(),
+                          (0.01 + numbers[:, PRODUCTS - 1:PRODUCTS]).log(), numbers[:, PRODUCTS:]], dim=1)
+    tower = ProductTower(2)
+    tower.calibrate(features)
+    assert not tower(features)[1].any(), "a new tower leaves the base rates alone"
+    torch.nn.init.normal_(tower.weight)
+    expected = (numbers / numbers.std(dim=0)) @ tower.weight.T * tower.GAIN
+    torch.testing.assert_close(numbers @ tower.linear_weights().T, expected, rtol=tolerance, atol=tolerance)
+    token, logits = tower(features)
+    assert token.shape == (50, 0)
+    torch.testing.assert_close(logits, expected, rtol=tolerance, atol=tolerance)
+    tower.absorb()
+    torch.testing.assert_close(tower(features)[1], expected, rtol=tolerance, atol=tolerance)
