@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from onnxscript import opset18
 from torch import nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
@@ -109,6 +110,10 @@ def write_graphs(writer: BundleWriter, model: MoNN, folded: FoldedNetwork, spec:
                  fixed=(graphs.USER_EMBEDDING,))
 
 
+def _cast(tensor: Any, dtype: int) -> Any:
+    return opset18.Cast(tensor, to=dtype)
+
+
 def _to_onnx(module: nn.Module, example: tuple[torch.Tensor, ...], inputs: list[str], output: str, path: Path,
              fixed: tuple[str, ...] = ()) -> None:
     rows = torch.export.Dim("rows")
@@ -117,8 +122,13 @@ def _to_onnx(module: nn.Module, example: tuple[torch.Tensor, ...], inputs: list[
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(module, example, input_names=inputs, output_names=[output], dynamo=True,
-                                    dynamic_shapes=shapes, verbose=False)
+        traced = torch.export.export(module, example, dynamic_shapes=shapes, strict=False)
+        # torch.onnx would replace composite operators, by two more traces, which take more than half of an export. It
+        # knows those of this network as they are, but for the cast.
+        traced.run_decompositions = lambda *_: traced
+        program = torch.onnx.export(traced, input_names=inputs, output_names=[output], dynamo=True,
+                                    dynamic_shapes=shapes, verbose=False,
+                                    custom_translation_table={torch.ops.aten.to.dtype: _cast})
     if program is None:
         raise ConfigError(f"torch.onnx wrote no graph for {path.name}; check the installed torch and onnxscript")
     program.save(path, external_data=False)

@@ -45,11 +45,11 @@ class DeepFM(OverArch):
         flat = user.flatten(1)
         for_items = torch.einsum("tji,bid->btjd", self.user_item, user).flatten(2)
         # The factors of a pair's token: the user's side of the FM, and the first order of the pair.
-        return for_items, self.user_pair @ user + self.first_pair, flat @ self.first_user.T, self.of_user(flat)
+        return for_items, self.user_pair @ user + self.first_pair, flat @ self.first_user.t(), self.of_user(flat)
 
     def item_terms(self, item: Tensor) -> Terms:
         flat = item.flatten(-2)
-        return flat, self.item_pair @ item, flat @ self.first_item.T, self.of_item(flat)
+        return flat, self.item_pair @ item, flat @ self.first_item.t(), self.of_item(flat)
 
     def join(self, user: Terms, item: Terms, pair: Tensor) -> Tensor:
         fm = item[0] @ user[0].transpose(1, 2) + pair @ user[1].transpose(1, 2)

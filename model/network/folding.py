@@ -250,8 +250,8 @@ class FoldedWukong(FoldedScorer):
         hidden = self.pair_hidden(interaction)
         pair = hidden @ self.pair + self.pair_bias
         pairs = hidden @ self.pairs + self.pairs_bias
-        products = torch.cat([(item.reshape(-1, d) @ user_tokens.T).reshape(-1, self.item_tokens * self.user_tokens),
-                              pair @ user_tokens.T, (item * pairs) @ self.token_sums,
+        products = torch.cat([(item.reshape(-1, d) @ user_tokens.t()).reshape(-1, self.item_tokens * self.user_tokens),
+                              pair @ user_tokens.t(), (item * pairs) @ self.token_sums,
                               (pair * pair).sum(-1, keepdim=True)], dim=1) @ self.centre_products
         deviation = torch.rsqrt(torch.addmm(self.products_epsilon, products * products, self.mean_products))
         fm = torch.relu((products @ self.fm_in) * deviation + self.fm_in_bias)
