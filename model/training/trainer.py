@@ -214,7 +214,7 @@ class Trainer:
     def _step(self, epoch: int, batch: int, prepared: Prepared, tree: TreeReader | None, report: EpochReport) -> float:
         """One step of the optimizers on a batch; returns the loss."""
         at, seed = Progress(epoch, batch), self.config.seed
-        torch.manual_seed(hash((seed, self.schedule.done(at))) % 2**31)
+        self._seed(hash((seed, self.schedule.done(at))) % 2**31)
         rng = np.random.default_rng([seed, 4, epoch, batch])
         for name, rate in self.schedule.learning_rates(at).items():
             if name in self.optimizers:
@@ -235,6 +235,13 @@ class Trainer:
         if scored is not None:
             report.entropy.add(scored[0].cpu().numpy(), scored[1].cpu().numpy())
         return value
+
+    def _seed(self, seed: int) -> None:
+        """Seeds dropout on the run's own device; `torch.manual_seed` takes milliseconds for those not in use."""
+        device = self.run.reader.device
+        torch.default_generator.manual_seed(seed)
+        if device.type != "cpu":
+            torch.get_device_module(device).manual_seed(seed)
 
     def _fit_ensemble(self, tree: TreeReader | None) -> TreeReader | None:
         """Fits the weights of a stack at the end of an epoch with a tree; returns the nodes that it was fitted with."""
