@@ -12,7 +12,6 @@ from index_store.bundle.manifest import BundleError
 from index_store.changes.change_log import ChangeLogError
 from service.bundles.bundle_host import BundleHost
 from service.bundles.control_channel import Failed, Message, Release, Serving
-from service.cache.redis_level import RedisLevel
 from service.cache.user_cache import UserCache
 from service.live.follower import Follower
 from service.sampling.recent_requests import RecentRequests
@@ -171,6 +170,8 @@ class HostedBundles:
         if version not in self._caches:
             redis = None
             if settings.redis_url is not None:
+                from service.cache.redis_level import RedisLevel  # only where it is used: it takes time and memory
+
                 redis = RedisLevel(settings, version, opened.manifest.dims["user_embedding"])
             self._caches[version] = UserCache(settings.user_cache_entries, redis)
         return self._caches[version]

@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 
 
+class UnavailableError(Exception):
+    """The dependency was skipped or did not answer in time."""
+
+
 class CircuitBreaker:
     """Opens at a failure; while it is open, one caller per `pause` seconds may try.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from service.cache.circuit_breaker import CircuitBreaker
+from service.cache.circuit_breaker import CircuitBreaker, UnavailableError
 from service.cache.embedding_record import LAYOUT_VERSION, pack, unpack
 from service.cache.redis_connection import FailureReason, failure_reason, open_pool
 from service.settings import Settings
@@ -25,10 +25,6 @@ from service.telemetry.request_log import log
 
 _CONNECT_ATTEMPTS = 3
 _FLUSH_SECONDS = 1.0
-
-
-class RedisUnavailableError(Exception):
-    """Redis was skipped or did not answer in time."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +73,13 @@ class RedisLevel:
                 spent here. None for no deadline.
 
         Raises:
-            RedisUnavailableError: Redis was skipped, failed, or did not answer in time.
+            UnavailableError: Redis was skipped, failed, or did not answer in time.
         """
         patience = self._timeout
         if answer_by is not None:
             patience = min(patience, (answer_by - time.perf_counter()) / 2)
         if patience <= 0 or not self._breaker.allows():
-            raise RedisUnavailableError
+            raise UnavailableError
         key = self._key(digest)
         # A task, because the breaker must learn the outcome even after the request has stopped waiting.
         asked = asyncio.create_task(self._ask(key))
@@ -92,7 +88,7 @@ class RedisLevel:
         done, _ = await asyncio.wait({asked}, timeout=patience)
         reply = asked.result() if done else None
         if reply is None:
-            raise RedisUnavailableError
+            raise UnavailableError
         if reply.record is None:
             return None
         embedding = unpack(key, reply.record, self._dimension)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.cache.redis_level import RedisLevel, RedisUnavailableError
+from service.cache.circuit_breaker import UnavailableError
 from service.contract.answer import CacheLookup
+
+if TYPE_CHECKING:
+    from service.cache.redis_level import RedisLevel
 
 
 class UserCache:
@@ -39,7 +43,7 @@ class UserCache:
             return CacheLookup(None, "miss")
         try:
             embedding = await self._redis.get(key, answer_by)
-        except RedisUnavailableError:
+        except UnavailableError:
             return CacheLookup(None, "miss", ("redis",))
         if embedding is None:
             return CacheLookup(None, "miss")

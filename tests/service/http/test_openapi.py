@@ -28,6 +28,6 @@ def test_document_lists_every_endpoint_and_asks_for_the_token_where_it_is_needed
         assert operation["description"]
 
 
-def test_framework_is_not_loaded_when_a_worker_starts():
-    program = "import sys, service.http.app; sys.exit('fastapi' in sys.modules)"
+def test_framework_and_client_of_redis_are_not_loaded_when_a_worker_starts():
+    program = "import sys, service.http.app; sys.exit(bool({'fastapi', 'redis'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60, check=False).returncode == 0
