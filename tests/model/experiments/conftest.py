@@ -8,5 +8,5 @@ from tests.model.commands import model
 @pytest.fixture(scope="session")
 def log(tmp_path_factory):
     folder = tmp_path_factory.mktemp("log") / "data"
-    model("data", "synthetic", "--ads", 300, "--users", 100, "--events", 2000, "--out", folder)
+    model("data", "synthetic", "--ads", 300, "--users", 60, "--events", 1000, "--out", folder)
     return folder
