@@ -25,7 +25,7 @@ SMALL = replace(TINY, branching=(5, 4), epochs=2, rounds=1, batch_users=64)
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
     folder = tmp_path_factory.mktemp("log") / "data"
-    model("data", "synthetic", "--ads", 200, "--users", 150, "--events", 3000, "--out", folder)
+    model("data", "synthetic", "--ads", 200, "--users", 80, "--events", 1600, "--out", folder)
     return folder
 
 
@@ -44,6 +44,12 @@ def older(tmp_path_factory, log):
         events = pq.read_table(folder / f"{name}.parquet")
         pq.write_table(events.filter(pc.is_in(events["ad_id"], ads["ad_id"])), folder / f"{name}.parquet")
     return folder
+
+
+@pytest.fixture(scope="module")
+def older_run(tmp_path_factory, older):
+    """A run on the older log, which nobody may change."""
+    return train(older, load_dataset(older), SMALL, tmp_path_factory.mktemp("older-run") / "run", resume=False)
 
 
 @pytest.mark.parametrize("tree", ["em", "joint"])
@@ -78,9 +84,9 @@ def test_a_stack_continues_from_its_ensemble_and_withholds_the_same_pairs(tmp_pa
     assert not torch.equal(trainer.run.model.weights, before.run.model.weights)
 
 
-def test_weights_and_codes_go_by_value_to_a_newer_log(tmp_path, log, older):
-    before = train(older, load_dataset(older), SMALL, tmp_path / "older", resume=False)
-    newer, config = load_dataset(log), continued(SMALL, tmp_path / "older")
+def test_weights_and_codes_go_by_value_to_a_newer_log(tmp_path, log, older_run):
+    before = older_run
+    newer, config = load_dataset(log), continued(SMALL, before.folder.path)
     trainer = new_trainer(log, newer, config, tmp_path / "newer", resume=False)
     tables = [run.model.item_tables.arrays()["item.ad_id"] for run in (before, trainer.run)]
     old_row = {name: row for row, name in enumerate(before.dataset.encoder.item_ids)}
@@ -102,7 +108,7 @@ def test_a_head_that_only_one_of_the_runs_has_is_left_alone(tmp_path, log, taugh
     pq.write_table(pa.table({"user_id": data.user_ids[:2].astype(str), "ad_id": data.encoder.item_ids[:2].astype(str),
                              **{task.name: [0.5, 0.5] for task in data.spec.tasks}}), soft)
     files = [str(soft) if when == taught else "" for when in ("before", "after")]
-    train(log, data, replace(SMALL, epochs=1, teacher_file=files[0]), tmp_path / "first", resume=False)
+    train(log, data, replace(SMALL, epochs=0, teacher_file=files[0]), tmp_path / "first", resume=False)
     config = continued(replace(SMALL, teacher_file=files[1]), tmp_path / "first")
     fresh = Run(RunFolder(tmp_path / "second"), data, config)
     start_from(fresh, tmp_path / "first")
@@ -112,7 +118,7 @@ def test_a_head_that_only_one_of_the_runs_has_is_left_alone(tmp_path, log, taugh
 
 
 def test_an_export_follows_a_warm_start(tmp_path, log):
-    shape = ("--branching", "5x4", "--batch-users", 64, "--minutes", 0)
+    shape = ("--branching", "5x4", "--batch-users", 64, "--epochs", 1, "--minutes", 0)
     model("train", "--data", log, "--out", tmp_path / "a", "--tree", "joint", "--rounds", 1, *shape)
     model("train", "--data", log, "--out", tmp_path / "b", "--from", tmp_path / "a", "--rounds", 1,
             "--batch-users", 64)
@@ -133,8 +139,8 @@ def test_another_kind_of_tree_than_the_run_has_is_refused(tmp_path):
         continued(replace(TINY, hill=HillConfig(codebooks="shared")), tmp_path)
 
 
-def test_a_log_with_other_fields_and_a_lost_log_are_refused(tmp_path, log, older):
-    train(older, load_dataset(older), SMALL, tmp_path / "run", resume=False)
+def test_a_log_with_other_fields_and_a_lost_log_are_refused(tmp_path, log, older_run):
+    shutil.copytree(older_run.folder.path, tmp_path / "run")
     newer = load_dataset(log)
     other = replace(newer, spec=replace(newer.spec, history_length=7))
     with pytest.raises(ConfigError, match="declares other fields, tasks or key families than the new data"):
