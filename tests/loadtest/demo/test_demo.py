@@ -44,12 +44,12 @@ def answers(text):
 
 
 def test_demo_shows_each_cache_level_when_it_runs_and_keeps_its_results(grown, tmp_path):
-    for result in ("data", "run"):  # of an earlier demo, which was interrupted before the export
+    for result in ("data", "run", "bundle"):  # made by the same steps, each by its command
         shutil.copytree(grown / "300_ads" / result, tmp_path / "synthetic" / result)
     port = free_port()
     with DemoProcess(tmp_path / "output", "--folder", tmp_path, "--port", port) as demo:
         text = demo.wait_for(UP)
-        assert text.count("exists already") == 2
+        assert text.count("exists already") == 3
         rows = answers(text)
         assert {name: row[0] for name, row in rows.items()} == {"first": "miss", "again": "local",
                                                                "after a restart": "redis"}
