@@ -67,10 +67,10 @@ def tls_in_front(redis_port, authority):
         server.shutdown()
 
 
-def uses(bundle, url):
+def uses(bundle, url, services=2):
     """Where the embedding of a user came from in one service and, the write done, in the next one; and its log."""
     found = []
-    for _ in range(2):
+    for _ in range(services):
         with ServiceProcess(bundle, REDIS_URL=url, RETRIEVAL_REDIS_TIMEOUT_MS="5000") as process:
             reply = process.retrieve(user_id="user-01")
             found.append((reply["user_cache"], reply["degraded"]))
@@ -84,8 +84,8 @@ def test_embeddings_are_shared_when_redis_wants_a_password(locked_redis, fresh_b
 
 
 def test_requests_are_answered_when_the_password_is_wrong(locked_redis, fresh_bundle):
-    found, log = uses(fresh_bundle, f"redis://:another@127.0.0.1:{locked_redis.port}/0")
-    assert found == [("miss", ["redis"])] * 2
+    found, log = uses(fresh_bundle, f"redis://:another@127.0.0.1:{locked_redis.port}/0", services=1)
+    assert found == [("miss", ["redis"])]
     assert "another" not in log
 
 
@@ -96,7 +96,7 @@ def test_embeddings_are_shared_over_tls(locked_redis, fresh_bundle, tmp_path):
         url = f"rediss://:{PASSWORD}@127.0.0.1:{port}/0"
         assert uses(fresh_bundle, f"{url}?ssl_ca_certs={tmp_path}/authority.pem")[0] == [("miss", []), ("redis", [])]
         # Nobody's authority: the certificate is refused, and with it the cache.
-        assert uses(fresh_bundle, url)[0] == [("miss", ["redis"])] * 2
+        assert uses(fresh_bundle, url, services=1)[0] == [("miss", ["redis"])]
 
 
 def set_up(url, **others):
