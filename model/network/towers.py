@@ -141,7 +141,7 @@ class ProductTower(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Features (…, F) -> tokens of width 0 and logits (…, outputs)."""
-        return features[..., :0], _as_numbers(features) @ self.linear_weights().T
+        return features[..., :0], _as_numbers(features) @ self.linear_weights().t()
 
     def linear_weights(self) -> Tensor:
         """Weights (outputs, len(SPECTRAL_FEATURES)) of the numbers as they are."""
