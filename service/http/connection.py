@@ -21,8 +21,9 @@ from service.http.observer import CLIENT_GONE, ID_HEADER, AccessEntry, new_id, n
 from service.http.requests import JSON
 from service.settings import variable
 
-_LAST_SECONDS = 0.1
-"""How long an idle connection stays open when the server ends: a request may have arrived that is not read yet."""
+_LAST_SECONDS, _FIRST_SECONDS = 0.1, 0.8
+"""How long a connection stays open when the server ends: an idle one, whose next request may have arrived and is not
+read yet; and one without a request so far, whose client has just opened it to send one."""
 
 
 class Connection(HttpToolsProtocol):
@@ -60,7 +61,9 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Closes an idle connection a moment later, and one that is being answered after its reply."""
-        if self.cycle is None or self.cycle.response_complete:
+        if self.cycle is None:
+            self.loop.call_later(_FIRST_SECONDS, self._end)
+        elif self.cycle.response_complete:
             self.loop.call_later(_LAST_SECONDS, self._end)
         else:
             super().shutdown()

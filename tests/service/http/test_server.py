@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 import time
 from functools import partial
 
@@ -58,6 +59,15 @@ def test_a_request_that_has_arrived_is_answered(before):
     assert ended_after(arrived, before).startswith(b"HTTP/1.1 200")
 
 
+def test_a_client_that_has_just_connected_is_answered():
+    def connected(client, address):
+        client = socket.create_connection(address)
+        threading.Timer(3 * _LAST_SECONDS, client.sendall, [REQUEST]).start()  # a busy machine lets it send late
+        return client
+
+    assert ended_after(connected).startswith(b"HTTP/1.1 200")
+
+
 def test_an_idle_connection_is_closed():
     assert ended_after(lambda client, address: client, REQUEST) == b""
 
@@ -81,8 +91,10 @@ def test_a_client_hears_at_once_that_its_idle_connection_is_closed():
         async with await loop.create_server(connection, "127.0.0.1", 0) as listening:
             with socket.create_connection(listening.sockets[0].getsockname()) as client:
                 client.setblocking(False)
-                while not connections:
-                    await asyncio.sleep(0)
+                await loop.sock_sendall(client, REQUEST)
+                reply = b""
+                while not reply.endswith(b"ok"):
+                    reply += await loop.sock_recv(client, 1000)
                 connections[0].shutdown()
                 loop.call_later(_LAST_SECONDS + 1e-4, lambda: found.append(client.recv(1)))
                 time.sleep(2 * _LAST_SECONDS)  # so that both are due in one iteration

@@ -153,6 +153,7 @@ def test_withdrawals_hold_when_bundles_are_swapped_and_workers_and_service_resta
     process.admin("/rollback")
     assert answers(process, 10) == without
     process.kill_worker(process.worker_ids()[0])
+    process.wait_for_event("bundle_ready", process.workers + 1)
     process.wait_until(lambda: [process.metrics()[f'retrieval_changes_applied{{worker="{number}"}}']
                                 for number in (0, 1)] == [version, version])
     assert answers(process) == without
