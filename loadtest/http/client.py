@@ -261,7 +261,8 @@ class _Connection(asyncio.Protocol):
             return
         exchange.answered, exchange.status = time.perf_counter(), self._parser.get_status_code()
         exchange.body, self._body = b"".join(self._body), []
-        if self._parser.should_keep_alive():
+        # A connection for a retry is not kept, or each replica that drains would leave the other one's pool larger.
+        if self._parser.should_keep_alive() and not exchange.failures:
             self._parser = httptools.HttpResponseParser(self)
             self._pool.free(self)
         else:
