@@ -66,7 +66,7 @@ def is_redis(where: str) -> bool:
         raise ChangeLogError(f"a change log cannot be opened at {scheme}:",
                              f"give the path of a file, or {redis_server.URLS}")
     if scheme is None and (not where or Path(where).is_dir()):
-        raise ChangeLogError(f"a change log is a file, and {where!r} is none", "give a path such as /data/changes.db")
+        raise ChangeLogError(f"{where!r} is not the path of a file", "give a path such as /data/changes.db")
     return scheme is not None
 
 

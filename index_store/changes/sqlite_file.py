@@ -74,13 +74,13 @@ def index_of(path: Path, connection: sqlite3.Connection) -> str:
     """The index that a log belongs to.
 
     Raises:
-        ChangeLogError: the file is no change log, or of a format that this version does not know.
+        ChangeLogError: the file is not a change log, or has a format that this version does not know.
         sqlite3.Error: it cannot be read.
     """
     application, = connection.execute("PRAGMA application_id").fetchone()
     found, = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
-        raise ChangeLogError(f"{path} is no change log: its application id is {application:#x}, not "
+        raise ChangeLogError(f"{path} is not a change log: its application id is {application:#x}, not "
                              f"{APPLICATION_ID:#x}", _REMEDIES[sqlite3.SQLITE_NOTADB])
     if found != FORMAT:
         raise ChangeLogError(f"change log {path} has format {found}, this version of the program reads format "

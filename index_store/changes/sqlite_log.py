@@ -46,7 +46,7 @@ class SqliteLog:
             has. A new log is created with it and keeps it.
 
     Raises:
-        ChangeLogError: the file cannot be created or opened, is no change log, has another format, or belongs to
+        ChangeLogError: the file cannot be created or opened, is not a change log, has another format, or belongs to
             another index.
     """
 

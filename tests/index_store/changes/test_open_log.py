@@ -28,7 +28,7 @@ def test_anything_else_is_refused_without_its_password(where):
 
 @pytest.mark.parametrize("where", ["", "."])
 def test_a_folder_is_refused(where):
-    with pytest.raises(ChangeLogError, match="a change log is a file"):
+    with pytest.raises(ChangeLogError, match="is not the path of a file"):
         open_log(where, "ads")
 
 

@@ -77,7 +77,7 @@ def test_a_log_is_read_but_not_written_when_it_may_not_be():
 
 
 @pytest.mark.parametrize(("damage", "said"), [
-    (lambda content: b"", "is no change log"), (lambda content: b"not a database " * 400, "cannot be opened"),
+    (lambda content: b"", "is not a change log"), (lambda content: b"not a database " * 400, "cannot be opened"),
     (lambda content: content[:len(content) // 2], "malformed"),
     (lambda content: content[:8192] + bytes(len(content) - 8192), "malformed"),
 ])
