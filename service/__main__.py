@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from index_store.bundle.bundle import Bundle
@@ -36,7 +37,7 @@ All other settings are environment variables (RETRIEVAL_...): see docs/operation
 """
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Exit status: 0 fine, 1 the bundle or the address cannot be used, 2 a usage error or wrong settings."""
     parser = argparse.ArgumentParser(
         prog="python -m service", description="Answers POST /retrieve with the best ads of a sealed bundle.",
@@ -48,7 +49,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, help="processes that answer requests (default 1; usually one per core)")
     parser.add_argument("--check", action="store_true", help="do not serve: verify the bundle and replay golden.json")
     parser.add_argument("--openapi", action="store_true", help="do not serve: print the OpenAPI document")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     try:
         if args.openapi:
             print(openapi())

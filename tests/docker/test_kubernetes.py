@@ -8,7 +8,8 @@ import yaml
 
 from service.settings import Settings, variable
 from tests.docker.monitoring import DOCKER
-from tests.service.service_process import ServiceProcess, command_line
+from tests.service.commands import service
+from tests.service.service_process import ServiceProcess
 from tests.service.test_docs import documented_metrics
 
 BASE = DOCKER / "k8s"
@@ -76,7 +77,7 @@ def test_service_answers_when_it_starts_with_what_the_pod_and_its_service_set(ti
     set_in_the_pod = {entry["name"]: entry["value"] for entry in CONTAINER["env"] if "value" in entry}
     environment = links(RESOURCES["Service"]) | set_in_the_pod
     assert environment["RETRIEVAL_PORT"].startswith("tcp://")
-    assert command_line(tiny_bundle, "--check", **environment).returncode == 0
+    assert service(tiny_bundle, "--check", **environment).returncode == 0
     with ServiceProcess(tiny_bundle, **environment) as process:
         assert process.retrieve(user_id="user-01")["ads"]
     assert POD["spec"]["enableServiceLinks"] is False

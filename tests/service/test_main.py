@@ -3,15 +3,16 @@
 import pytest
 
 from tests.resealed import reseal
+from tests.service.commands import service
 from tests.service.faulty_golden import other_answer, other_scorer, refused_request
 from tests.service.service_process import command_line
 
 
 def test_usage_is_shown_when_no_bundle_is_named():
-    done = command_line()
+    done = service()
     assert done.returncode == 2
     assert "name a BUNDLE" in done.stderr
-    assert "--check" in command_line("--help").stdout
+    assert "--check" in service("--help").stdout
 
 
 def test_check_succeeds_when_the_bundle_answers_as_sealed(tiny_bundle):
@@ -25,6 +26,6 @@ def test_check_succeeds_when_the_bundle_answers_as_sealed(tiny_bundle):
                                               (refused_request, "diversity")])
 def test_check_fails_when_a_golden_answer_differs(tiny_bundle, tmp_path, change, said):
     reseal(tiny_bundle, tmp_path / "sealed", change)
-    done = command_line(tmp_path / "sealed", "--check")
+    done = service(tmp_path / "sealed", "--check")
     assert done.returncode == 1
     assert said in done.stdout

@@ -3,7 +3,8 @@
 import pytest
 
 from service.settings import Settings, SettingsError, read_settings, service_links, variable
-from tests.service.service_process import ServiceProcess, command_line
+from tests.service.commands import service
+from tests.service.service_process import ServiceProcess
 
 LINKS = {
     "RETRIEVAL_SERVICE_HOST": "10.96.12.34",
@@ -79,7 +80,7 @@ def test_variables_are_refused_when_they_are_not_all_that_kubernetes_sets(enviro
 
 
 def test_service_starts_and_says_what_it_ignores_when_a_pod_has_links(tiny_bundle):
-    assert command_line(tiny_bundle, "--check", **LINKS).returncode == 0
+    assert service(tiny_bundle, "--check", **LINKS).returncode == 0
     with ServiceProcess(tiny_bundle, **LINKS) as process:
         assert process.wait_for_event("service_links_ignored")["variables"] == sorted(LINKS)
         assert process.retrieve(user_id="user-01")["ads"]
@@ -113,7 +114,7 @@ def test_setting_is_absent_when_it_is_empty_and_may_be(monkeypatch, name, value)
 @pytest.mark.parametrize("arguments", [(), ("--host", "")])
 def test_service_does_not_start_when_its_address_is_empty(tiny_bundle, arguments):
     environment = {} if arguments else {"RETRIEVAL_HOST": ""}
-    done = command_line(tiny_bundle, "--port", "0", *arguments, **environment)
+    done = service(tiny_bundle, *arguments, **environment)
     assert done.returncode == 2
     assert "RETRIEVAL_HOST '' cannot be used" in done.stderr
     assert "0.0.0.0 to listen on all" in done.stderr

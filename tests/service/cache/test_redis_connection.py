@@ -25,7 +25,8 @@ from loadtest.processes.redis_server import RedisServer
 from service.cache.redis_connection import check_redis, failure_reason, open_pool
 from service.settings import Settings, SettingsError
 from tests.service.cache.redis_cluster import SLOTS, cluster, cluster_port, wait_for_cluster
-from tests.service.service_process import ServiceProcess, command_line
+from tests.service.commands import service
+from tests.service.service_process import ServiceProcess
 
 PASSWORD = "hunter2"
 
@@ -250,7 +251,7 @@ def test_start_goes_on_within_a_second_when_the_name_is_not_resolved(monkeypatch
 
 
 def test_service_refuses_to_start_when_an_option_is_unknown(tiny_bundle):
-    done = command_line(tiny_bundle, REDIS_URL="redis://:hunter2@127.0.0.1:6379/0?nonsense=1")
+    done = service(tiny_bundle, REDIS_URL="redis://:hunter2@127.0.0.1:6379/0?nonsense=1")
     assert done.returncode == 2
     assert done.stderr.startswith("error: REDIS_URL as given cannot be used: its option nonsense")
     assert len(done.stderr.splitlines()) == 1
@@ -294,7 +295,7 @@ def test_start_goes_on_when_redis_does_not_answer(own_redis):
 
 def test_service_refuses_to_start_when_redis_is_a_cluster(tiny_bundle, tmp_path):
     with cluster(tmp_path) as (node, _):
-        done = command_line(tiny_bundle, REDIS_URL=node.url)
+        done = service(tiny_bundle, REDIS_URL=node.url)
         assert done.returncode == 2
         assert "a Redis Cluster with 2 masters" in done.stderr
         assert "name a Redis without cluster mode, or a proxy in front of the cluster" in done.stderr

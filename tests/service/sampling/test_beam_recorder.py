@@ -21,7 +21,8 @@ from service.retrieval.retriever import Retriever
 from service.sampling.beam_recorder import BeamRecorder
 from service.telemetry import request_log
 from tests.service.bundle_store import BundleStore
-from tests.service.service_process import ServiceProcess, command_line
+from tests.service.commands import service
+from tests.service.service_process import ServiceProcess
 from tests.tiny_bundle import SPEC
 
 WAIT_SECONDS = 30
@@ -180,7 +181,7 @@ def test_samples_are_dropped_and_counted_when_too_many_wait(retriever, tmp_path)
 @pytest.mark.parametrize("below", ["", "beams"])
 def test_service_refuses_to_start_when_the_folder_cannot_be_written(tiny_bundle, tmp_path, below):
     (tmp_path / "file").write_text("in the way")
-    done = command_line(tiny_bundle, "--port", "0", **recording(tmp_path / "file" / below))
+    done = service(tiny_bundle, **recording(tmp_path / "file" / below))
     assert done.returncode == 1
     assert f"error: RETRIEVAL_BEAM_FOLDER {tmp_path / 'file'}" in done.stderr
     assert "cannot be written" in done.stderr
@@ -190,7 +191,7 @@ def test_service_refuses_to_start_when_the_folder_cannot_be_written(tiny_bundle,
 @pytest.mark.parametrize(("rate", "folder", "said"), [
     ("0.5", "", "RETRIEVAL_BEAM_SAMPLE_RATE is 0.5, so the folder"), ("2", "/tmp", "RETRIEVAL_BEAM_SAMPLE_RATE '2'")])
 def test_service_refuses_to_start_when_a_setting_is_missing_or_unfit(tiny_bundle, rate, folder, said):
-    done = command_line(tiny_bundle, RETRIEVAL_BEAM_SAMPLE_RATE=rate, RETRIEVAL_BEAM_FOLDER=folder)
+    done = service(tiny_bundle, RETRIEVAL_BEAM_SAMPLE_RATE=rate, RETRIEVAL_BEAM_FOLDER=folder)
     assert done.returncode == 2
     assert said in done.stderr
 

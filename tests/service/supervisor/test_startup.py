@@ -14,6 +14,7 @@ from service.settings import Settings
 from service.supervisor.supervisor import open_address
 from tests.resealed import reseal
 from tests.service.bundle_store import break_file
+from tests.service.commands import service
 from tests.service.faulty_golden import other_scorer, refused_request
 from tests.service.service_process import ServiceProcess, command_line
 
@@ -34,9 +35,9 @@ def damaged(source, folder, name, how):
     ("manifest.json", "truncated", "not readable"),
     ("manifest.json", "newer", f"format version {FORMAT_VERSION + 1}, this program reads up to {FORMAT_VERSION}"),
 ])
-@pytest.mark.parametrize("arguments", [("--port", "0"), ("--check",)])
+@pytest.mark.parametrize("arguments", [(), ("--check",)])
 def test_service_refuses_to_start_when_the_bundle_is_broken(tiny_bundle, tmp_path, name, how, why, arguments):
-    done = command_line(damaged(tiny_bundle, tmp_path / "broken", name, how), *arguments)
+    done = service(damaged(tiny_bundle, tmp_path / "broken", name, how), *arguments)
     assert done.returncode == 1
     assert done.stderr.startswith("error: bundle ")
     assert name in done.stderr
@@ -54,11 +55,11 @@ def test_service_refuses_to_start_when_there_is_no_bundle(tmp_path):
 def test_pointer_decides_what_is_served_when_the_folder_holds_bundles(tiny_bundle, fresh_bundle, tmp_path):
     shutil.copytree(tiny_bundle, tmp_path / "store" / "one")
     shutil.copytree(fresh_bundle, tmp_path / "store" / "two")
-    done = command_line(tmp_path / "store")
+    done = service(tmp_path / "store")
     assert done.returncode == 1
     assert f"promote {tmp_path / 'store'} NAME" in done.stderr
     pointer.replace(tmp_path / "store", Pointer("two"), None)
-    assert command_line(tmp_path / "store", "--check").returncode == 0
+    assert service(tmp_path / "store", "--check").returncode == 0
     with ServiceProcess(tmp_path / "store") as process:
         served = process.retrieve(user_id="user-01")["bundle_id"]
     assert served == json.loads((fresh_bundle / "manifest.json").read_text())["bundle_id"]
@@ -70,8 +71,7 @@ def test_pointer_decides_what_is_served_when_the_folder_holds_bundles(tiny_bundl
 ])
 def test_service_ends_when_a_graph_does_not_fit(tiny_bundle, tmp_path, change, said):
     reseal(tiny_bundle, tmp_path / "sealed", change)
-    for arguments in (("--port", "0"), ("--check",)):
-        done = command_line(tmp_path / "sealed", *arguments)
+    for done in (command_line(tmp_path / "sealed", "--port", "0"), service(tmp_path / "sealed", "--check")):
         assert done.returncode == 1
         assert "scorer_1.onnx" in done.stderr
         assert said in done.stderr
@@ -84,7 +84,7 @@ def test_service_ends_when_a_graph_does_not_fit(tiny_bundle, tmp_path, change, s
     ({"REDIS_URL": "http://:hunter2@localhost"}, "REDIS_URL as given cannot be used"),
 ])
 def test_service_refuses_to_start_when_a_setting_is_bad(tiny_bundle, environment, said):
-    done = command_line(tiny_bundle, **environment)
+    done = service(tiny_bundle, **environment)
     assert done.returncode == 2
     assert said in done.stderr
     assert "hunter2" not in done.stderr
@@ -93,7 +93,7 @@ def test_service_refuses_to_start_when_a_setting_is_bad(tiny_bundle, environment
 def test_service_refuses_to_start_when_its_port_is_taken(tiny_bundle):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = command_line(tiny_bundle, "--port", str(port))
+        done = service(tiny_bundle, "--port", port)
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
     assert "--port" in done.stderr

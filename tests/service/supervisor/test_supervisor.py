@@ -9,7 +9,8 @@ import pytest
 
 from service.settings import read_settings
 from service.supervisor.supervisor import ListenError, open_address
-from tests.service.service_process import ServiceProcess, command_line
+from tests.service.commands import service
+from tests.service.service_process import ServiceProcess
 
 
 def has_ipv6():
@@ -62,7 +63,7 @@ def test_address_is_named_with_the_reason_when_it_cannot_be_bound(host, shown):
 
 
 def test_service_ends_with_the_reason_when_its_host_is_unknown(tiny_bundle):
-    done = command_line(tiny_bundle, "--host", "no-such-host.invalid")
+    done = service(tiny_bundle, "--host", "no-such-host.invalid", "--port", 8080)
     assert done.returncode == 1
     assert done.stderr.startswith("error: cannot listen on no-such-host.invalid:8080 (")
     assert len(done.stderr.splitlines()) == 1
