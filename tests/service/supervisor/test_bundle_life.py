@@ -39,9 +39,30 @@ def refusing(written_once):
         yield process
 
 
+@pytest.fixture(scope="module")
+def own_store(written_once, tmp_path_factory):
+    """The folder of bundles that `running` serves."""
+    return written_once.copy(tmp_path_factory.mktemp("served") / "bundles")
+
+
+@pytest.fixture(scope="module")
+def running(own_store):
+    with ServiceProcess(own_store.folder, workers=2) as process:
+        yield process
+
+
 @pytest.fixture
-def two_workers(store):
-    with ServiceProcess(store.folder, workers=2) as process:
+def two_workers(own_store, running):
+    """A service of two workers that many tests swap, on the bundle `red` at the start of each."""
+    if own_store.named().bundle != "red":
+        running.load("red")
+    return running
+
+
+@pytest.fixture
+def other_replica(own_store, two_workers):
+    """Another service of the same bundles, beside that of two workers."""
+    with ServiceProcess(own_store.folder) as process:
         yield process
 
 
@@ -62,7 +83,8 @@ def refused(process, fault):
     return process.metrics()[f'retrieval_bundle_refused_total{{reason="{fault}"}}']
 
 
-def test_all_workers_serve_a_bundle_when_it_was_loaded(store, two_workers):
+def test_all_workers_serve_a_bundle_when_it_was_loaded(own_store, two_workers):
+    store, swaps = own_store, two_workers.metrics()["retrieval_bundle_swaps_total"]
     loaded = two_workers.load("green")
     assert (loaded["bundle"], loaded["bundle_id"], loaded["previous"]) == ("green", store.ids["green"], "red")
     assert len({worker["worker_id"] for worker in loaded["workers"]}) == 2
@@ -70,13 +92,14 @@ def test_all_workers_serve_a_bundle_when_it_was_loaded(store, two_workers):
     assert store.named() == Pointer("green", "red")
     assert {ask(two_workers) for _ in range(20)} == {store.ids["green"]}
     assert active(two_workers) == {store.ids["green"]: 2}
-    assert two_workers.metrics()["retrieval_bundle_swaps_total"] == 2
+    assert two_workers.metrics()["retrieval_bundle_swaps_total"] == swaps + 2
     assert two_workers.metrics()[MISMATCH] == 0
     assert two_workers.http.get("/readyz").json()["bundle_id"] == store.ids["green"]
     assert two_workers.http.get("/info").json()["bundle"]["counts"]["items"] == 280
 
 
-def test_rollback_goes_back_and_forth_when_asked(store, two_workers):
+def test_rollback_goes_back_and_forth_when_asked(own_store, two_workers):
+    store = own_store
     two_workers.load("green")
     for name, other in (("red", "green"), ("green", "red"), ("red", "green")):
         reply = two_workers.admin("/rollback").json()
@@ -98,14 +121,15 @@ def test_rollback_works_when_the_replica_has_never_served_that_bundle(store):
         assert ask(process) == store.ids["red"]
 
 
-def test_bundles_are_listed_when_asked_for(store, two_workers):
-    store.add_broken("cut", "manifest.json", "truncated")
+def test_bundles_are_listed_when_asked_for(own_store, two_workers):
+    own_store.add_broken("cut", "manifest.json", "truncated")
     two_workers.load("blue")
     listed = two_workers.admin().json()
+    shutil.rmtree(own_store.folder / "cut")
     assert (listed["current"], listed["previous"], listed["problem"], listed["loading"]) == ("blue", "red", None, None)
-    assert {entry["bundle"]: entry["bundle_id"] for entry in listed["bundles"]} == {**store.ids, "cut": None}
+    assert {entry["bundle"]: entry["bundle_id"] for entry in listed["bundles"]} == {**own_store.ids, "cut": None}
     assert "not readable" in next(entry["problem"] for entry in listed["bundles"] if entry["bundle"] == "cut")
-    assert {worker["worker_id"] for worker in listed["workers"]} == set(two_workers.worker_ids())
+    assert {worker["worker_id"] for worker in listed["workers"]} == set(two_workers.live_worker_ids())
 
 
 @pytest.mark.parametrize(("file", "how", "said"), [
@@ -147,31 +171,28 @@ def test_load_is_refused_when_the_body_is_unfit(refusing, body, status, error_ty
     assert (reply.status_code, reply.json()["error_type"]) == (status, error_type), reply.text
 
 
+def test_two_replicas_follow_when_the_pointer_was_written_by_hand(own_store, two_workers, other_replica):
+    store, one, two = own_store, two_workers, other_replica
+    store.point_to("blue")
+    for process, workers in ((one, 2), (two, 1)):
+        process.wait_until(lambda process=process, workers=workers: active(process) == {store.ids["blue"]: workers})
+    one.load("green")
+    two.wait_until(lambda: active(two) == {store.ids["green"]: 1})
+    two.admin("/rollback")
+    one.wait_until(lambda: active(one) == {store.ids["blue"]: 2})
+    for process in (one, two):
+        process.wait_until(lambda process=process: process.metrics()[MISMATCH] == 0)
+        assert ask(process) == store.ids["blue"]
 
 
-def test_two_replicas_follow_when_the_pointer_was_written_by_hand(store):
-    with ServiceProcess(store.folder, workers=2) as one, ServiceProcess(store.folder) as two:
-        store.point_to("blue")
-        for process, workers in ((one, 2), (two, 1)):
-            process.wait_until(lambda process=process, workers=workers: active(process) == {store.ids["blue"]: workers})
-        one.load("green")
-        two.wait_until(lambda: active(two) == {store.ids["green"]: 1})
-        two.admin("/rollback")
-        one.wait_until(lambda: active(one) == {store.ids["blue"]: 2})
-        for process in (one, two):
-            process.wait_until(lambda process=process: process.metrics()[MISMATCH] == 0)
-            assert ask(process) == store.ids["blue"]
-
-
-
-
-def test_rollback_leads_out_when_the_pointer_names_a_broken_bundle(store, two_workers):
-    store.add_broken("bad")
-    store.point_to("bad")
+def test_rollback_leads_out_when_the_pointer_names_a_broken_bundle(own_store, two_workers):
+    own_store.add_broken("bad")
+    own_store.point_to("bad")
     two_workers.wait_for_event("bundle_refused")
-    assert two_workers.admin("/rollback").json()["bundle_id"] == store.ids["red"]
-    assert store.named() == Pointer("red", "bad")
+    assert two_workers.admin("/rollback").json()["bundle_id"] == own_store.ids["red"]
+    assert own_store.named() == Pointer("red", "bad")
     assert two_workers.metrics()[MISMATCH] == 0
+    shutil.rmtree(own_store.folder / "bad")
 
 
 def test_replica_starts_with_the_bundle_before_when_the_current_one_is_broken(store):
@@ -194,10 +215,12 @@ def test_service_becomes_ready_when_it_started_wrong_and_a_good_bundle_is_loaded
         assert {process.http.get(path).status_code for path in ("/startupz", "/readyz")} == {200}
 
 
-def test_worker_comes_back_on_the_new_bundle_when_it_is_killed_after_a_swap(store, two_workers):
+def test_worker_comes_back_on_the_new_bundle_when_it_is_killed_after_a_swap(own_store, two_workers):
+    store = own_store
     two_workers.load("green")
-    os.kill(two_workers.worker_ids()[0], signal.SIGKILL)
-    two_workers.wait_for_event("bundle_ready", count=3)
+    ready = len(two_workers.events_named("bundle_ready"))
+    os.kill(two_workers.live_worker_ids()[0], signal.SIGKILL)
+    two_workers.wait_for_event("bundle_ready", ready + 1)
     two_workers.wait_until(lambda: active(two_workers) == {store.ids["green"]: 2})
     assert {ask(two_workers) for _ in range(20)} == {store.ids["green"]}
     two_workers.admin("/rollback")
@@ -250,10 +273,9 @@ def test_load_is_refused_with_a_table_when_the_bundle_is_worse(tiny_bundle, tmp_
         assert process.load("fewer")["comparison"] is None
 
 
-
-
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_load_says_so_when_the_pointer_cannot_be_written(store, two_workers):
+def test_load_says_so_when_the_pointer_cannot_be_written(own_store, two_workers):
+    store = own_store
     store.folder.chmod(0o555)
     try:
         reply = two_workers.admin("/load", {"bundle": "green"})
@@ -263,8 +285,8 @@ def test_load_says_so_when_the_pointer_cannot_be_written(store, two_workers):
     assert ask(two_workers) == store.ids["red"]
 
 
-def test_no_reply_mixes_bundles_and_none_fails_when_bundles_are_swapped_under_load(store, two_workers):
-    expected = {}
+def test_no_reply_mixes_bundles_and_none_fails_when_bundles_are_swapped_under_load(own_store, two_workers):
+    store, expected = own_store, {}
     for name in ("red", "green"):
         two_workers.load(name)
         reply = two_workers.retrieve(user_id="user-01", top_k=20)
@@ -297,9 +319,10 @@ def test_no_reply_mixes_bundles_and_none_fails_when_bundles_are_swapped_under_lo
     assert sum(active(two_workers).values()) == 2
 
 
-def test_other_replica_follows_when_a_bundle_was_exported_again_under_its_name(store):
-    with ServiceProcess(store.folder) as one, ServiceProcess(store.folder) as two:
-        shutil.rmtree(store.folder / "red")
-        shutil.copytree(store.folder / "blue", store.folder / "red")
-        assert one.load("red")["bundle_id"] == store.ids["blue"]
-        two.wait_until(lambda: active(two) == {store.ids["blue"]: 1})
+def test_other_replica_follows_when_a_bundle_was_exported_again_under_its_name(written_once, own_store, two_workers,
+                                                                                other_replica):
+    for name in ("blue", "red"):  # and back to what it was
+        shutil.rmtree(own_store.folder / "red")
+        shutil.copytree(written_once.folder / name, own_store.folder / "red")
+        assert two_workers.load("red")["bundle_id"] == own_store.ids[name]
+        other_replica.wait_until(lambda name=name: active(other_replica) == {own_store.ids[name]: 1})
