@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +36,7 @@ WHERE is the path of a SQLite file, or the URL of a Redis (redis://, rediss:// o
 """
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Exit status: 0 if all is well, 1 if a bundle, pointer or change log cannot be used, 2 for a usage error."""
     parser = argparse.ArgumentParser(prog="python -m index_store",
                                      description="Inspect, verify and promote sealed bundles; keep change logs.")
@@ -50,7 +51,7 @@ def main() -> int:
     changes = commands.add_parser("changes", help="show, back up or restore a change log", epilog=_CHANGES,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
     _add_changes(changes.add_subparsers(dest="action", required=True))
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     try:
         if args.command == "inspect":
             manifest = BundleFiles(args.bundle, verify=False).manifest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from collections.abc import Sequence
 
 COMMANDS = {
     "bench": ("loadtest.bench.bench", "beam against exhaustive search and baselines: quality, pairs, latency"),
@@ -22,9 +23,9 @@ COMMANDS = {
 needs packages that the others do not: the load image has those of `http` and `fuzz` alone."""
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Exit status of the command."""
-    arguments = sys.argv[1:]
+    arguments = sys.argv[1:] if words is None else list(words)
     parser = argparse.ArgumentParser(prog="python -m loadtest", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     parsers = {name: commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)

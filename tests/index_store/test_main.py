@@ -1,4 +1,4 @@
-"""The command line `python -m index_store`, in processes of its own."""
+"""The command line `python -m index_store`."""
 
 import json
 import shutil
@@ -7,16 +7,17 @@ import sys
 
 import pytest
 
+from index_store.__main__ import main
 from index_store.bundle import pointer
 from index_store.bundle.pointer import Pointer
 from index_store.changes.change_log import Write
 from index_store.changes.open_log import open_log
-from tests.service.service_process import ROOT
+from tests.commands import run
+from tests.paths import ROOT
 
 
-def index_store(*arguments):
-    return subprocess.run([sys.executable, "-m", "index_store", *map(str, arguments)], cwd=ROOT, capture_output=True,
-                          text=True, timeout=60)
+def index_store(*words):
+    return run(main, *words)
 
 
 @pytest.fixture
@@ -51,7 +52,8 @@ def test_promote_leaves_the_pointer_when_the_bundle_is_not_fit(bundles, name, st
 
 
 def test_inspect_prints_the_manifest_without_its_files(tiny_bundle):
-    done = index_store("inspect", tiny_bundle)
+    done = subprocess.run([sys.executable, "-m", "index_store", "inspect", tiny_bundle], cwd=ROOT, capture_output=True,
+                          text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
     assert printed["counts"] == {"items": 300, "users": 40}

@@ -6,28 +6,24 @@ import sys
 import pytest
 
 from loadtest.__main__ import COMMANDS, main
+from tests.commands import run
 from tests.paths import ROOT
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command_tells_its_options_when_asked_for_help(command, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["loadtest", command, "--help"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 0
-    printed = capsys.readouterr().out
-    assert printed.startswith(f"usage: python -m loadtest {command} ")
-    assert sys.modules[COMMANDS[command][0]].__doc__.splitlines()[0] in printed
+def test_command_tells_its_options_when_asked_for_help(command):
+    done = run(main, command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"usage: python -m loadtest {command} ")
+    assert sys.modules[COMMANDS[command][0]].__doc__.splitlines()[0] in done.stdout
 
 
 @pytest.mark.parametrize(("arguments", "said"), [([], "required: command"), (["bnech"], "invalid choice: 'bnech'"),
                                                  (["--bench"], "required: command")])
-def test_usage_is_refused_when_no_command_is_named(arguments, said, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["loadtest", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+def test_usage_is_refused_when_no_command_is_named(arguments, said):
+    done = run(main, *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize(("arguments", "absent"), [

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.model.commands import command
+from tests.model.commands import command, model
 
 HEAVY = ("torch", "pyarrow", "scipy", "faiss", "onnxruntime")
 
@@ -26,14 +26,14 @@ def test_help_imports_nothing_heavy(words):
 
 
 def test_help_lists_every_command():
-    said = command("model", "--help")
+    said = model("--help")
     for name in ("data", "train", "experiment", "evaluate", "export"):
         assert f"\n    {name} " in said
 
 
 @pytest.mark.parametrize("name", ["data", "train", "experiment", "evaluate", "export"])
 def test_every_command_has_help(name):
-    assert f"usage: python -m model {name}" in command("model", name, "--help")
+    assert f"usage: python -m model {name}" in model(name, "--help")
 
 
 def test_an_error_that_a_user_can_fix_is_printed_without_a_traceback(tmp_path):
@@ -42,4 +42,4 @@ def test_an_error_that_a_user_can_fix_is_printed_without_a_traceback(tmp_path):
 
 
 def test_an_unknown_command_is_a_usage_error():
-    assert "invalid choice: 'serve'" in command("model", "serve", code=2)
+    assert "invalid choice: 'serve'" in model("serve", code=2)

@@ -13,7 +13,7 @@ from model.examples.clicks import Clicks
 from model.export.golden import ParityError
 from model.export.seal import assemble, export
 from model.network.folding import FoldedNetwork
-from tests.model.commands import command, model
+from tests.model.commands import command, here, model
 from tests.model.runs import run_of
 
 
@@ -43,14 +43,14 @@ def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
           "--branching", "4x5")
     model("export", "--run", run, "--out", out)
     sealed = Bundle.open(out).files.json("evaluation.json")
-    assert "is sound" in command("index_store", "verify", out)
+    assert "is sound" in here("index_store", "verify", out)
     assert command("service", out, "--check").count("ok") >= 10
     quality = json.loads(model("evaluate", "--run", run).splitlines()[-1])
     assert set(quality["ne"]) == {"click", "conversion"}
     assert {name for name in quality["baselines"] if "skipped" not in quality["baselines"][name]} == {
         "popularity", "item cosine", "constant", "logistic regression", "iALS", "EASE", "two towers"}
     assert sealed["baselines"] == quality["baselines"]  # kept, with the seconds that they took
-    report = json.loads(command("loadtest", "bench", "--bundle", out, "--data", data, "--queries", 20).splitlines()[-1])
+    report = json.loads(here("loadtest", "bench", "--bundle", out, "--data", data, "--queries", 20).splitlines()[-1])
     check_bench(report, quality)
     assert "already exists" in model("export", "--run", run, "--out", out, code=1)
     assert "already holds a run" in model("train", "--data", data, "--out", run, code=1)
@@ -84,7 +84,7 @@ def test_halves_keep_the_scores_within_their_own_tolerance(tiny_run, exported, t
     assert [bundle.content.embeddings[0].dtype for bundle in opened] == [np.float32, np.float16]
     assert opened[0].files.json("evaluation.json")["parity"] <= 1e-4
     assert opened[1].files.json("evaluation.json")["parity"] <= 1e-2
-    assert command("service", tmp_path / "half", "--check").count("ok") >= 10
+    assert here("service", tmp_path / "half", "--check").count("ok") >= 10
 
 
 def test_a_failed_export_leaves_nothing_behind(tiny_run, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from model.training.node_pair_loss import FixedTreeReader, PairLoss, open_pairs
 from model.training.trainer import new_trainer, train
 from model.tree.node_pairs import Interest, index_pairs
 from service.sampling.beam_files import write_beams
-from tests.model.commands import command, model
+from tests.model.commands import here, model
 from tests.model.runs import TINY, interrupted, loss_of, weights_of
 from tests.model.worlds import lists
 
@@ -194,7 +194,7 @@ def test_the_command_takes_data_and_settings_of_the_run(tmp_path, log):
     assert after.learning_rate == pytest.approx(0.1 * before.learning_rate)
     assert after.pairs == PAIRS
     model("export", "--run", tmp_path / "b", "--out", tmp_path / "bundle", "--baselines", "none")
-    assert command("service", tmp_path / "bundle", "--check").count("ok") >= 10
+    assert here("service", tmp_path / "bundle", "--check").count("ok") >= 10
     again = ("train", "--out", tmp_path / "c", "--data", log)
     assert "--control is a flag of test-time training" in model(*again, "--control", "real", code=1)
     assert "name it with --from" in model(*again, "--phi", "0.5", code=1)

@@ -15,7 +15,7 @@ from model.export.seal import export
 from model.training.checkpoint import RunFolder
 from service.contract.query import Query
 from service.retrieval.retriever import Retriever
-from tests.model.commands import command, model
+from tests.model.commands import here, model
 from tests.model.runs import (
     LARGER,
     STACK,
@@ -128,7 +128,7 @@ def test_the_commands_train_evaluate_and_export_a_stack(tmp_path):
     assert 0 < quality["ne"]["click"] < 1.2
     model("export", "--run", tmp_path / "run", "--out", tmp_path / "bundle", "--users", 50,
           "--baselines", "none")
-    assert command("service", tmp_path / "bundle", "--check").count("ok") >= 10
+    assert here("service", tmp_path / "bundle", "--check").count("ok") >= 10
 
 
 def test_measuring_a_stack_leaves_its_reader_as_it_was(tmp_path):

@@ -16,7 +16,7 @@ from model.training.checkpoint import RunFolder
 from model.training.run import Run
 from model.training.trainer import new_trainer, train
 from model.training.warm_start import continued, start_from
-from tests.model.commands import command, model
+from tests.model.commands import here, model
 from tests.model.runs import TINY
 
 SMALL = replace(TINY, branching=(5, 4), epochs=2, rounds=1, batch_users=64)
@@ -123,7 +123,7 @@ def test_an_export_follows_a_warm_start(tmp_path, log):
     model("train", "--data", log, "--out", tmp_path / "b", "--from", tmp_path / "a", "--rounds", 1,
             "--batch-users", 64)
     model("export", "--run", tmp_path / "b", "--out", tmp_path / "bundle", "--baselines", "none")
-    assert command("service", tmp_path / "bundle", "--check").count("ok") >= 10
+    assert here("service", tmp_path / "bundle", "--check").count("ok") >= 10
     report = json.loads(model("evaluate", "--run", tmp_path / "b", "--trees").splitlines()[-1])
     assert set(report) == {"joint", "k-means on score profiles", "k-means on item embeddings"}
     for tree in report.values():
