@@ -6,9 +6,12 @@ import socketserver
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from loadtest.processes.redis_server import free_port
+import pytest
+
+from loadtest.processes.redis_server import RedisServer, free_port
 from tests.service.cache.redis_cluster import cluster, cluster_port
 from tests.service.service_process import ServiceProcess
+from tests.tiny_bundle import write_tiny_bundle
 
 FAILED_GETS = 'retrieval_redis_failures_total{operation="get",reason="other"}'
 FAILED_SETS = 'retrieval_redis_failures_total{operation="set",reason="other"}'
@@ -27,31 +30,48 @@ def recovered(process):
     return ask_somebody_new(process)["degraded"] == []
 
 
-def test_requests_are_answered_when_redis_is_killed_and_comes_back(own_redis, fresh_bundle):
-    with ServiceProcess(fresh_bundle, REDIS_URL=own_redis.url, RETRIEVAL_REDIS_PAUSE_SECONDS="0.05",
-                        RETRIEVAL_REDIS_TIMEOUT_MS="200") as process:
-        assert ask_somebody_new(process)["degraded"] == []
-        own_redis.kill()
-        replies = [ask_somebody_new(process) for _ in range(30)]
-        assert {(*reply["degraded"], reply["user_cache"]) for reply in replies} == {("redis", "miss")}
-        assert all(len(reply["ads"]) == 10 for reply in replies)
-        own_redis.launch()
-        process.wait_until(lambda: recovered(process))
-        process.wait_until(own_redis.client.dbsize)
-        assert {"redis_unavailable", "redis_recovered"} <= {event["event"] for event in process.events}
-        assert process.metrics()['retrieval_degraded_total{reason="redis"}'] >= 30
+@pytest.fixture(scope="module")
+def shared_redis(tmp_path_factory):
+    """A Redis that each test leaves as it found it: running, and taking writes."""
+    with RedisServer.start(tmp_path_factory.mktemp("shared")) as server:
+        yield server
 
 
-def test_requests_are_answered_when_redis_is_frozen_and_thaws(own_redis, fresh_bundle):
-    with ServiceProcess(fresh_bundle, REDIS_URL=own_redis.url, RETRIEVAL_REDIS_PAUSE_SECONDS="0.05",
-                        RETRIEVAL_REDIS_TIMEOUT_MS="200") as process:
-        assert ask_somebody_new(process)["degraded"] == []
-        own_redis.freeze()
-        with ThreadPoolExecutor(8) as pool:
-            replies = list(pool.map(lambda _: ask_somebody_new(process), range(40)))
-        assert all(reply["degraded"] == ["redis"] and len(reply["ads"]) == 10 for reply in replies)
-        own_redis.thaw()
-        process.wait_until(lambda: recovered(process))
+@pytest.fixture(scope="module")
+def running(shared_redis, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("running") / "bundle"
+    write_tiny_bundle(folder)
+    with ServiceProcess(folder, REDIS_URL=shared_redis.url, RETRIEVAL_REDIS_PAUSE_SECONDS="0.05",
+                        RETRIEVAL_REDIS_TIMEOUT_MS="200", RETRIEVAL_USER_CACHE_ENTRIES="1") as process:
+        yield process
+
+
+@pytest.fixture
+def process(running):
+    """A service that keeps one user in memory and gives up on Redis soon, but not for long; Redis takes part."""
+    running.wait_until(lambda: recovered(running))
+    return running
+
+
+def test_requests_are_answered_when_redis_is_killed_and_comes_back(shared_redis, process):
+    shared_redis.kill()
+    replies = [ask_somebody_new(process) for _ in range(30)]
+    assert {(*reply["degraded"], reply["user_cache"]) for reply in replies} == {("redis", "miss")}
+    assert all(len(reply["ads"]) == 10 for reply in replies)
+    shared_redis.launch()
+    process.wait_until(lambda: recovered(process))
+    process.wait_until(shared_redis.client.dbsize)
+    assert {"redis_unavailable", "redis_recovered"} <= {event["event"] for event in process.events}
+    assert process.metrics()['retrieval_degraded_total{reason="redis"}'] >= 30
+
+
+def test_requests_are_answered_when_redis_is_frozen_and_thaws(shared_redis, process):
+    shared_redis.freeze()
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _: ask_somebody_new(process), range(40)))
+    assert all(reply["degraded"] == ["redis"] and len(reply["ads"]) == 10 for reply in replies)
+    shared_redis.thaw()
+    process.wait_until(lambda: recovered(process))
 
 
 def test_redis_is_left_alone_when_it_has_just_failed(own_redis, fresh_bundle):
@@ -73,25 +93,24 @@ def test_request_waits_no_longer_than_its_deadline_allows_when_redis_is_frozen(o
         own_redis.thaw()
 
 
-def test_known_embedding_is_used_when_redis_is_dead(own_redis, fresh_bundle):
-    with ServiceProcess(fresh_bundle, REDIS_URL=own_redis.url) as process:
-        process.retrieve(user_id="user-01")
-        own_redis.kill()
-        reply = process.retrieve(user_id="user-01")
-        assert (reply["user_cache"], reply["degraded"]) == ("local", [])
+def test_known_embedding_is_used_when_redis_is_dead(shared_redis, process):
+    process.retrieve(user_id="user-01")
+    shared_redis.kill()
+    reply = process.retrieve(user_id="user-01")
+    assert (reply["user_cache"], reply["degraded"]) == ("local", [])
+    shared_redis.launch()
 
 
-def test_hits_go_on_when_redis_takes_no_writes(own_redis, fresh_bundle):
-    with ServiceProcess(fresh_bundle, REDIS_URL=own_redis.url, RETRIEVAL_USER_CACHE_ENTRIES="1") as process:
-        process.retrieve(user_id="user-01")
-        process.wait_until(own_redis.client.dbsize)
-        own_redis.client.config_set("maxmemory", 1)
-        assert ask_somebody_new(process)["degraded"] == []
-        process.wait_until(lambda: process.metrics()[FAILED_SETS])
-        reply = process.retrieve(user_id="user-01")
-        assert (reply["user_cache"], reply["degraded"]) == ("redis", [])
-        own_redis.client.config_set("maxmemory", 0)
-        process.wait_until(lambda: ask_somebody_new(process) and own_redis.client.dbsize() > 1)
+def test_hits_go_on_when_redis_takes_no_writes(shared_redis, process):
+    process.wait_until(lambda: recovered(process) and process.retrieve(user_id="user-02")["user_cache"] == "redis")
+    failed, size = process.metrics()[FAILED_SETS], shared_redis.client.dbsize()
+    shared_redis.client.config_set("maxmemory", 1)
+    assert ask_somebody_new(process)["degraded"] == []
+    process.wait_until(lambda: process.metrics()[FAILED_SETS] > failed)
+    reply = process.retrieve(user_id="user-02")
+    assert (reply["user_cache"], reply["degraded"]) == ("redis", [])
+    shared_redis.client.config_set("maxmemory", 0)
+    process.wait_until(lambda: ask_somebody_new(process) and shared_redis.client.dbsize() > size)
 
 
 @contextlib.contextmanager

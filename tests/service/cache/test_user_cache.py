@@ -71,26 +71,24 @@ def test_hits_survive_when_a_new_bundle_has_the_same_user_tower(fresh_bundle, re
 
 def test_garbage_is_a_miss_and_replaced_when_redis_holds_it(fresh_bundle, redis_url, shared):
     records = {}
-    with serve(fresh_bundle, redis_url) as process:
-        for i in range(9):
-            assert cache_use(process, user_id=f"user-{i:02d}") == "miss"
-            process.wait_until(lambda: len(keys_of(shared, fresh_bundle)) > len(records))
-            (key,) = keys_of(shared, fresh_bundle) - set(records)
-            records[key] = shared.get(key)
     garbage = [lambda r: b"", lambda r: b"x" * len(r), lambda r: r[:-1], lambda r: r + b"\0",
                lambda r: r[:20] + bytes([r[20] ^ 1]) + r[21:],                # one bit of the payload
                lambda r: r[:4] + struct.pack("<H", 2) + r[6:],                # a later layout
                lambda r: next(other for other in records.values() if other != r),  # another user's record
                lambda r: None]                                                # a list, not a string
-    damaged = dict(zip(records, garbage, strict=False))  # the last key stays well
-    for key, damage in damaged.items():
-        bad = damage(records[key])
-        shared.delete(key)
-        if bad is None:
-            shared.rpush(key, "a", "b")
-        else:
-            shared.set(key, bad)
-    with serve(fresh_bundle, redis_url) as process:
+    with serve(fresh_bundle, redis_url, RETRIEVAL_USER_CACHE_ENTRIES="1") as process:
+        for i in range(9):
+            assert cache_use(process, user_id=f"user-{i:02d}") == "miss"
+            process.wait_until(lambda: len(keys_of(shared, fresh_bundle)) > len(records))
+            (key,) = keys_of(shared, fresh_bundle) - set(records)
+            records[key] = shared.get(key)
+        for key, damage in zip(records, garbage, strict=False):  # the last key stays well
+            bad = damage(records[key])
+            shared.delete(key)
+            if bad is None:
+                shared.rpush(key, "a", "b")
+            else:
+                shared.set(key, bad)
         replies = [process.retrieve(user_id=f"user-{i:02d}") for i in range(9)]
         assert [reply["user_cache"] for reply in replies] == ["miss"] * 8 + ["redis"]
         assert all(reply["degraded"] == [] for reply in replies)

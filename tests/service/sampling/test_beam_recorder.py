@@ -85,8 +85,13 @@ def test_files_hold_the_users_and_what_the_beam_keeps_for_them_when_a_service_ha
     bodies = [*({"user_id": user} for user in USERS),
               {"user_id": "user-08", "beam_width": 2}, {"user_id": "user-09", "beam_width": [4, 5], "top_k": 3},
               {"user_id": "user-10", "targeting": {"field": "category", "in": ["c1"]}, "exclude_ad_ids": ["ad-0001"]},
-              {"user_id": "guest", "user_features": INLINE}, {"user_id": "nobody"}]
+              {"user_id": "guest", "user_features": INLINE}, {"user_id": "nobody"},
+              {"user_id": "user-05", "task_weights": {"click": 2}}]
     with ServiceProcess(tiny_bundle, **recording(tmp_path / "beams")) as process:
+        process.retrieve(user_id="user-11", exact=True)  # this and what follows says little of interest
+        process.retrieve(user_id="user-11", task_weights={"click": 1, "convert": 1})
+        process.retrieve(user_id="user-11", task_weights={"convert": 1})
+        assert process.http.post("/explain", json={"user_id": "user-11", "ad_id": "ad-0001"}).status_code == 200
         for body in bodies:
             process.retrieve(**body)
         recorded(process, len(bodies))
@@ -97,7 +102,7 @@ def test_files_hold_the_users_and_what_the_beam_keeps_for_them_when_a_service_ha
     tree = retriever.bundle.content.tree
     beams = read_beams([path], tree, SPEC)
     assert rows(beams) == rows(RecordedBeams.joined([expected(retriever, **body) for body in bodies]))
-    assert len(beams.kept[0].values) == 3 * 11 + 2 + 4  # where all four nodes fit, they are kept unscored
+    assert len(beams.kept[0].values) == 3 * 12 + 2 + 4  # where all four nodes fit, they are kept unscored
     metadata = pq.read_schema(path).metadata
     assert metadata[b"bundle_id"].decode() == retriever.bundle.bundle_id
     assert b"user-0" not in path.read_bytes()
@@ -109,18 +114,6 @@ def test_nothing_is_written_when_recording_is_not_asked_for(tiny_bundle, tmp_pat
         process.retrieve(user_id="user-01")
         assert process.metrics()["retrieval_beams_recorded_total"] == 0
     assert not (tmp_path / "beams").exists()
-
-
-def test_requests_that_say_little_of_interest_are_not_recorded(tiny_bundle, retriever, tmp_path):
-    with ServiceProcess(tiny_bundle, **recording(tmp_path)) as process:
-        process.retrieve(user_id="user-01", exact=True)
-        process.retrieve(user_id="user-02", task_weights={"click": 1, "convert": 1})
-        process.retrieve(user_id="user-03", task_weights={"convert": 1})
-        assert process.http.post("/explain", json={"user_id": "user-04", "ad_id": "ad-0001"}).status_code == 200
-        process.retrieve(user_id="user-05", task_weights={"click": 2})
-        recorded(process, 1)
-    beams = read_beams(list(tmp_path.iterdir()), retriever.bundle.content.tree, SPEC)
-    assert rows(beams) == rows(expected(retriever, user_id="user-05"))
 
 
 def test_answers_that_a_deadline_narrowed_are_not_recorded(retriever, tmp_path):
