@@ -16,14 +16,14 @@ from index_store.bundle.files import BundleFiles
 from index_store.bundle.manifest import BundleError
 from index_store.bundle.pointer import BundleNameError, Pointer, PointerError
 from index_store.changes import backup
-from index_store.changes.change_log import Change, ChangeLogError
+from index_store.changes.change_log import Change, ChangeLogError, Kind
 from index_store.changes.open_log import open_existing_log
 
 _CHANGES = """
 WHERE is the path of a SQLite file, or the URL of a Redis (redis://, rediss:// or unix://).
 
-  show     prints the index, the number of the last change and its time; with --ad the last change of that ad, and
-           with --after N all changes that follow number N, a JSON object a line
+  show     prints the index, the number of the last change and its time; with --ad or --user the last change of that
+           ad or user, and with --after N all entries that follow number N, a JSON object a line
   backup   copies the log into a new file while it is being used. The file is there only once it is complete, and is
            itself a log that can be shown
   restore  makes a log out of such a file, with the same numbers and idempotency keys. WHERE must be a new file, or a
@@ -98,6 +98,7 @@ def _add_changes(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -
         action.add_argument("--index", help="whose log; needed if there are several at this URL")
     some = show.add_mutually_exclusive_group()
     some.add_argument("--ad", help="print the last change of this ad")
+    some.add_argument("--user", help="print the last change of this user")
     some.add_argument("--after", type=int, metavar="N", help="print all changes that follow number N")
     backed_up.add_argument("file", type=Path, help="the new file")
     restored = actions.add_parser("restore", help="make a log out of a backup")
@@ -112,8 +113,8 @@ def _keep_changes(args: argparse.Namespace) -> None:
     with closing(open_existing_log(args.where, args.index)) as log:
         if args.action == "backup":
             print(f"{args.file}: {backup.back_up(log, args.file):,} changes of index {log.index}")
-        elif args.ad is not None:
-            change = log.state(args.ad)
+        elif args.ad is not None or args.user is not None:
+            change = log.state(Kind.USER, args.user) if args.ad is None else log.state(Kind.AD, args.ad)
             print("never changed" if change is None else _line(change))
         elif args.after is not None:
             after = args.after
@@ -127,8 +128,8 @@ def _keep_changes(args: argparse.Namespace) -> None:
 
 
 def _line(change: Change) -> str:
-    return json.dumps({"sequence": change.sequence, "at": _time(change), "ad_id": change.ad_id,
-                       "fields": dict(change.fields)}, ensure_ascii=False)
+    return json.dumps({"sequence": change.sequence, "at": _time(change), "kind": change.kind,
+                       "id": change.id, "fields": dict(change.fields)}, ensure_ascii=False)
 
 
 def _time(change: Change) -> str:

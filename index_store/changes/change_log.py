@@ -1,40 +1,80 @@
-"""The change log: one ordered, durable log of what was said about the ads of an index since its bundles were sealed.
+"""The change log: one ordered, durable log of what was said about the ads and users of an index since its bundles were
+sealed, and of what its users did.
 
-A write names an ad and the fields that it sets. The log gives each change the next sequence number and keeps the whole
-state of the ad after it, so that a reader needs nothing that came before: per ad, the last change counts. Two stores
-implement it, SQLite for one machine and Redis for several.
+A write names an ad or a user and the fields that it sets. The log gives each change the next sequence number and keeps
+the whole state after it, so that a reader needs nothing that came before: per ad and user, the last change counts. An
+event has no state: every one of them counts. Two stores implement the log, SQLite for one machine and Redis for
+several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
 NEVER_CHANGED = 0
-"""Version of an ad that the log does not know, and the sequence number before the first change."""
-
+"""Version of an ad or user that the log does not know, and the sequence number before the first change."""
 
 RESTORE = "restore a backup with `python -m index_store changes restore`"
 """Remedy for a log that is damaged or lacks changes."""
 
+NEWER = "use the version of the program that wrote it, or a newer one"
+"""Remedy for a log of a later format."""
+
+OLDER = "such a log, from before a release, cannot be converted: delete it, and make the changes again in a new one"
+"""Remedy for a log of an earlier format."""
+
+
+class Kind(StrEnum):
+    """What an entry of the log is. Only ads and users have states and versions; they may have the same ids."""
+
+    AD = "ad"
+    """The state of an ad."""
+
+    USER = "user"
+    """The state of a user."""
+
+    EVENT = "event"
+    """What a user did."""
+
+    FORGOTTEN = "forgotten"
+    """A user is forgotten: nothing counts that was said about them before, here or in a bundle."""
+
+    ERASED = "erased"
+    """What is left of an entry of a user who was forgotten later: its number and its time."""
+
+    @property
+    def has_state(self) -> bool:
+        return self in (Kind.AD, Kind.USER)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Write:
-    """What a caller says about one ad.
+    """What a caller says about one ad or user, or one event of a user.
 
     Attributes:
-        ad_id: of the ad.
-        fields: JSON values by name; they replace those in the ad's state, and the others stay.
-        if_version: version that the ad must have; NEVER_CHANGED for one that the log does not know, None for any.
+        kind: AD, USER or EVENT.
+        id: of the ad or user; for an event, of its user.
+        fields: JSON values by name; they replace those in the state, and the others stay. An event has these alone.
+        if_version: version that the ad or user must have; NEVER_CHANGED for one that the log does not know, None for
+            any. An event has none.
         key: idempotency key; a later write with the same key changes nothing and gets the change that the first one
             made. None for none.
     """
 
-    ad_id: str
+    kind: Kind
+    id: str
     fields: Mapping[str, Any]
     if_version: int | None = None
     key: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind in (Kind.FORGOTTEN, Kind.ERASED):
+            raise ValueError(f"an entry of kind {self.kind} cannot be asked for; forget makes it")
+        if self.if_version is not None and not self.kind.has_state:
+            raise ValueError(f"an entry of kind {self.kind} has no version; leave if_version out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +82,17 @@ class Change:
     """One entry of the log.
 
     Attributes:
-        sequence: its number, from 1 and without gaps; also the version of the ad from then on.
+        sequence: its number, from 1 and without gaps; also the version of its ad or user from then on.
         at: when it was made, in seconds since 1970.
-        ad_id: of the ad.
-        fields: the ad's whole state after it, JSON values by name.
+        kind: what it is.
+        id: of the ad or user; for an event, of its user. Empty if it was erased.
+        fields: the whole state of the ad or user after it, or what the event says: JSON values by name.
     """
 
     sequence: int
     at: float
-    ad_id: str
+    kind: Kind
+    id: str
     fields: Mapping[str, Any]
 
 
@@ -67,20 +109,21 @@ class ChangeLogError(Exception):
 
 
 class VersionConflictError(Exception):
-    """A write expects a version that its ad does not have; nothing was written.
+    """A write expects a version that its ad or user does not have; nothing was written.
 
     Attributes:
         index: of the write in its sequence.
-        ad_id, expected, found: of the ad, with both versions.
+        kind, id, expected, found: of the ad or user, with both versions.
     """
 
-    def __init__(self, index: int, ad_id: str, expected: int, found: int) -> None:
-        super().__init__(f"ad {ad_id} has version {found}, not {expected}")
-        self.index, self.ad_id, self.expected, self.found = index, ad_id, expected, found
+    def __init__(self, index: int, write: Write, found: int) -> None:
+        self.expected = NEVER_CHANGED if write.if_version is None else write.if_version
+        super().__init__(f"{write.kind} {write.id} has version {found}, not {self.expected}")
+        self.index, self.kind, self.id, self.found = index, write.kind, write.id, found
 
 
 class KeyReusedError(Exception):
-    """An idempotency key was used before, for another ad or other fields; nothing was written.
+    """An idempotency key was used before, for another ad or user or other fields; nothing was written.
 
     Attributes:
         index: of the write in its sequence.
@@ -104,6 +147,19 @@ class ChangeLog(Protocol):
                 the same writes with the same keys can be repeated.
         """
 
+    def forget(self, user_id: str, key: str | None = None) -> Change:
+        """Erases all earlier entries of a user and appends that the user is forgotten; returns once it is durable.
+
+        The entries keep their numbers; content, id and idempotency key are gone, and the user has no state.
+
+        Args:
+            user_id: of the user.
+            key: idempotency key, see Write.
+
+        Raises:
+            KeyReusedError, ChangeLogError: as append.
+        """
+
     def read(self, after: int, most: int = 1_000) -> list[Change]:
         """The changes that follow sequence number `after`, in order, `most` of them at most.
 
@@ -118,8 +174,15 @@ class ChangeLog(Protocol):
             ChangeLogError: the log cannot be read.
         """
 
-    def state(self, ad_id: str) -> Change | None:
-        """The last change of an ad; None if it was never changed.
+    def state(self, kind: Kind, subject: str) -> Change | None:
+        """The last change of an ad or user by its id; None if it was never changed.
+
+        Raises:
+            ChangeLogError: the log cannot be read.
+        """
+
+    def states(self, kind: Kind, subjects: Collection[str]) -> dict[str, Change]:
+        """The last change of each of these ads or users that was ever changed, by id, all as of the same moment.
 
         Raises:
             ChangeLogError: the log cannot be read.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from index_store.changes.change_log import Change, Write
+from index_store.changes.change_log import Change, Kind, Write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,19 +22,33 @@ class Record:
     """
 
     change: Change
-    key: str | None
-    fingerprint: str | None
+    key: str | None = None
+    fingerprint: str | None = None
+
+
+def erased(sequence: int, at: float) -> Record:
+    """What is left of an entry that was erased."""
+    return Record(change=Change(sequence=sequence, at=at, kind=Kind.ERASED, id="", fields={}))
 
 
 def fingerprint(write: Write) -> str | None:
-    """What two writes with the same key must have in common: a hash of ad and fields; None for a write without a key.
+    """What two writes with the same key must have in common: a hash of kind, id and fields; None for one without.
 
     Raises:
         ValueError, TypeError: a value is not JSON, such as NaN.
     """
     if write.key is None:
         return None
-    return hashlib.sha256(json_text([write.ad_id, dict(write.fields)]).encode()).hexdigest()
+    return _hash(write.kind, write.id, write.fields)
+
+
+def fingerprint_of_forget(user_id: str) -> str:
+    """What two calls of `forget` with the same key must have in common."""
+    return _hash(Kind.FORGOTTEN, user_id, {})
+
+
+def _hash(kind: Kind, subject: str, fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json_text([kind, subject, dict(fields)]).encode()).hexdigest()
 
 
 def json_text(value: Any) -> str:

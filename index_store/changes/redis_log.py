@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from index_store.changes import redis_script, redis_server
 from index_store.changes.change_log import (
     NEVER_CHANGED,
+    NEWER,
+    OLDER,
     RESTORE,
     Change,
     ChangeLogError,
     KeyReusedError,
+    Kind,
     VersionConflictError,
     Write,
 )
-from index_store.changes.records import Record, fingerprint, json_text
+from index_store.changes.records import Record, erased, fingerprint, fingerprint_of_forget, json_text
 from index_store.changes.redis_server import reported
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ class RedisLog:
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, with the options of redis-py.
-        index: says whose ads the log is about, as in SqliteLog. Each index has a log of its own in a Redis.
+        index: says whose ads and users the log is about, as in SqliteLog. Each index has a log of its own in a Redis.
 
     Raises:
         ChangeLogError: Redis does not answer, or may lose changes (see `redis_server.DURABLE`), or the log has another
@@ -56,8 +59,8 @@ class RedisLog:
         self._redis = redis_server.connect(url)
         self._name = f"change log of index {index!r} in {redis_server.address(self._redis)}"
         self._log = f"changes:{{{index}}}"
-        self._entries, self._keys, self._ad = (f"{self._log}:{part}" for part in ("entries", "keys", "ad:"))
-        self._append = self._redis.register_script(redis_script.APPEND)
+        self._entries, self._keys, self._erased = (f"{self._log}:{part}" for part in ("entries", "keys", "erased"))
+        self._append, self._forget = map(self._redis.register_script, (redis_script.APPEND, redis_script.FORGET))
         with reported(self._name, "cannot be opened"):
             redis_server.check_durable(self._redis)
             with self._redis.pipeline(transaction=True) as pipeline:
@@ -69,25 +72,38 @@ class RedisLog:
 
     def append(self, writes: Sequence[Write]) -> list[Change]:
         """See ChangeLog."""
-        arguments = [redis_script.FORMAT, self._ad]
+        arguments = [redis_script.FORMAT]
         for write in writes:
             fields = [text for name, value in write.fields.items() for text in (f"={name}", json_text(value))]
-            arguments += [write.ad_id, "" if write.if_version is None else str(write.if_version),
+            arguments += [write.kind, write.id, "1" if write.kind.has_state else "",
+                          "" if write.if_version is None else str(write.if_version),
                           "" if write.key is None else f"={write.key}", fingerprint(write) or "",
                           str(len(write.fields)), *fields]
         with reported(self._name, "cannot be written", _UNKNOWN):
             outcome, *details = self._append(keys=[self._log, self._entries, self._keys], args=arguments)
         if outcome == "made":
-            return [self._change_of(write, entries) for write, entries in zip(writes, details, strict=True)]
+            return [self._change_of(write.key, entries) for write, entries in zip(writes, details, strict=True)]
         if outcome == "format":
             raise self._format_error(details[0])
         index = int(details[0])
         if outcome == "version":
-            raise VersionConflictError(index, writes[index].ad_id, writes[index].if_version or 0, int(details[1]))
+            raise VersionConflictError(index, writes[index], int(details[1]))
         if outcome == "key":
             raise KeyReusedError(index, writes[index].key or "")
-        raise ChangeLogError(f"{self._name}: ad {writes[index].ad_id} would have {details[1]} fields, more than a "
-                             "script of Redis can handle", "give it fewer")
+        raise ChangeLogError(f"{self._name}: {writes[index].kind} {writes[index].id} would have {details[1]} fields, "
+                             "more than a script of Redis can handle", "give it fewer")
+
+    def forget(self, user_id: str, key: str | None = None) -> Change:
+        """See ChangeLog. The append-only file keeps what was erased until Redis rewrites it."""
+        arguments = [redis_script.FORMAT, user_id, "" if key is None else f"={key}",
+                     "" if key is None else fingerprint_of_forget(user_id)]
+        with reported(self._name, "cannot be written", _UNKNOWN):
+            outcome, detail = self._forget(keys=[self._log, self._entries, self._keys], args=arguments)
+        if outcome == "format":
+            raise self._format_error(detail)
+        if outcome == "key":
+            raise KeyReusedError(0, key or "")
+        return self._change_of(key, detail)
 
     def read(self, after: int, most: int = 1_000) -> list[Change]:
         """See ChangeLog."""
@@ -95,9 +111,14 @@ class RedisLog:
 
     def records(self, after: int, most: int = 1_000) -> list[Record]:
         """As `read`, with the idempotency keys."""
-        last, entries = self._ask("XRANGE", self._entries, f"{after + 1}-0", "+", "COUNT", most)
+        last, entries, gone = self._ask(
+            ("XRANGE", self._entries, f"{after + 1}-0", f"{after + most}-0"),
+            ("ZRANGEBYSCORE", self._erased, after + 1, after + most))
         self._check_reached(after, last)
         records = [self._record(entry, fields) for entry, fields in entries]
+        if gone:
+            records += [erased(int(number), float(at)) for number, at in map(str.split, gone)]
+            records.sort(key=lambda record: record.change.sequence)
         expected = range(after + 1, min(after + most, last) + 1)
         if [record.change.sequence for record in records] != list(expected):
             raise ChangeLogError(f"{self._name}: of the changes {after + 1} to {expected[-1]} only {len(records)} are "
@@ -117,14 +138,20 @@ class RedisLog:
                                   block=max(1, round(1_000 * min(left, _BLOCK_SECONDS))))
         return True
 
-    def state(self, ad_id: str) -> Change | None:
+    def state(self, kind: Kind, subject: str) -> Change | None:
         """See ChangeLog."""
-        _, stored = self._ask("HGETALL", self._ad + ad_id)
-        return self._record(f"{stored['n']}-0", {"ad": ad_id, **stored}).change if stored else None
+        return self.states(kind, [subject]).get(subject)
+
+    def states(self, kind: Kind, subjects: Collection[str]) -> dict[str, Change]:
+        """See ChangeLog; one round trip."""
+        _, *found = self._ask(*(("HGETALL", self._state_of(kind, subject)) for subject in subjects))
+        return {subject: self._record(f"{stored['n']}-0", {"kind": kind, "id": subject, **stored}).change
+                for subject, stored in zip(subjects, found, strict=True) if stored}
 
     def last(self) -> int:
         """See ChangeLog."""
-        return self._ask()[0]
+        last: int = self._ask()[0]
+        return last
 
     def close(self) -> None:
         """See ChangeLog."""
@@ -151,37 +178,47 @@ class RedisLog:
 
     def _put(self, pipeline: Pipeline, record: Record) -> None:
         change, key = record.change, "" if record.key is None else f"={record.key}"
+        if change.kind is Kind.ERASED:
+            pipeline.zadd(self._erased, {f"{change.sequence} {change.at!r}": change.sequence})
+            return
         state: dict[Any, Any] = {"at": repr(change.at),
                                  **{f"={name}": json_text(value) for name, value in change.fields.items()}}
-        pipeline.xadd(self._entries, {"ad": change.ad_id, "key": key, "fingerprint": record.fingerprint or "", **state},
-                      id=f"{change.sequence}-0")
-        pipeline.hset(self._ad + change.ad_id, mapping={"n": change.sequence, **state})
+        pipeline.xadd(self._entries, {"kind": change.kind, "id": change.id, "key": key,
+                                      "fingerprint": record.fingerprint or "", **state}, id=f"{change.sequence}-0")
+        if change.kind.has_state:
+            pipeline.hset(self._state_of(change.kind, change.id), mapping={"n": change.sequence, **state})
+        if change.kind in (Kind.USER, Kind.EVENT):
+            pipeline.rpush(f"{self._log}:of_user:{change.id}", change.sequence)
         if key:
             pipeline.hset(self._keys, key, f"{change.sequence} {record.fingerprint}")
 
-    def _change_of(self, write: Write, entries: list[tuple[str, list[str]]]) -> Change:
-        """The change that the script has made for a write, or found for its key; it gives entries as flat lists."""
+    def _state_of(self, kind: Kind, subject: str) -> str:
+        return f"{self._log}:{kind}:{subject}"
+
+    def _change_of(self, key: str | None, entries: list[tuple[str, list[str]]]) -> Change:
+        """The change that a script has made for a write, or found for its key; it gives entries as flat lists."""
         if not entries:
-            raise ChangeLogError(f"{self._name}: the change of key {write.key!r} is missing", RESTORE)
+            raise ChangeLogError(f"{self._name}: the change of key {key!r} is missing", RESTORE)
         (entry, flat), = entries
         return self._record(entry, dict(zip(flat[::2], flat[1::2], strict=True))).change
 
-    def _ask(self, *command: str | int) -> tuple[int, Any]:
-        """Sequence number of the last change, and Redis's answer to a command at the same moment."""
+    def _ask(self, *commands: tuple[str | int, ...]) -> list[Any]:
+        """Sequence number of the last change, and Redis's answers to some commands at the same moment."""
         with reported(self._name, "cannot be read"), self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hmget(self._log, "format", "last")
-            if command:
+            for command in commands:
                 pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
             (found, last), *answers = pipeline.execute()
         if found != redis_script.FORMAT:
             raise self._format_error(found)
-        return int(last), answers[0] if answers else None
+        return [int(last), *answers]
 
     def _record(self, entry: str, fields: Mapping[str, str]) -> Record:
-        """A record from the id and the fields of a stream's entry, or from those of an ad's hash."""
+        """A record from the id and the fields of a stream's entry, or from those of the hash of a state."""
         key = fields.get("key")
         try:
-            change = Change(sequence=int(entry.removesuffix("-0")), at=float(fields["at"]), ad_id=fields["ad"],
+            change = Change(sequence=int(entry.removesuffix("-0")), at=float(fields["at"]), kind=Kind(fields["kind"]),
+                            id=fields["id"],
                             fields={name[1:]: json.loads(text) for name, text in fields.items() if name[0] == "="})
         except (KeyError, ValueError) as error:
             raise ChangeLogError(f"{self._name}: entry {entry} cannot be read ({error!r})", RESTORE) from error
@@ -194,7 +231,8 @@ class RedisLog:
             return ChangeLogError(f"{self._name} is being restored, or its restore did not finish",
                                   f"wait, or delete its keys, which begin with {self._log}, and restore it again")
         return ChangeLogError(f"{self._name} has format {found}, this version of the program reads format "
-                              f"{redis_script.FORMAT}", "use the version of the program that wrote it, or a newer one")
+                              f"{redis_script.FORMAT}", NEWER if found > redis_script.FORMAT else
+                              f"{OLDER}; its keys begin with {self._log}")
 
     def _check_reached(self, after: int, last: int) -> None:
         if last < after:

@@ -1,26 +1,30 @@
-"""What a change log looks like in Redis, and the script that appends to it.
+"""What a change log looks like in Redis, and the scripts that append to it.
 
-    changes                    set: the indexes that have a log
-    changes:{INDEX}            hash: format, last (sequence number)
-    changes:{INDEX}:entries    stream: change n has the id n-0
-    changes:{INDEX}:keys       hash: idempotency key -> "n fingerprint"
-    changes:{INDEX}:ad:AD      hash: the ad's last change: n, at, its state
+    changes                     set: the indexes that have a log
+    changes:{INDEX}             hash: format, last (sequence number)
+    changes:{INDEX}:entries     stream: change n has the id n-0
+    changes:{INDEX}:keys        hash: idempotency key -> "n fingerprint"
+    changes:{INDEX}:ad:ID       hash: the ad's last change: n, at, its state
+    changes:{INDEX}:user:ID     hash: likewise the user's
+    changes:{INDEX}:of_user:ID  list: the numbers of the user's entries, states and events
+    changes:{INDEX}:erased      sorted set: "n at" of the entries that were erased, by n
 
-An entry has the fields `ad`, `at`, `key` and `fingerprint` (both empty without a key) and the ad's whole state: a field
-`=NAME` with the JSON of each value. The script merges fields without parsing values, so numbers stay as they are. The
-braces keep all keys of a log in one slot of a Redis Cluster.
+An entry has the fields `kind`, `id`, `at`, `key` and `fingerprint` (both empty without a key), and a field `=NAME` with
+the JSON of each value: of the whole state, or of what an event says. The script merges fields without parsing values,
+so numbers stay as they are. An erased entry is taken out of the stream, since Redis cannot change one. The braces keep
+all keys of a log in one slot of a Redis Cluster.
 """
 
 from __future__ import annotations
 
 INDEXES = "changes"
-FORMAT = "1"
+FORMAT = "2"
 FILLING = "filling"
 """Stands for the format while a backup is restored: nobody may use the log yet."""
 
 APPEND = """
--- KEYS: log, entries, keys. ARGV: format, prefix of the ads' hashes; then of each write: its ad, the version that it
--- expects or '', '=' and its key or '', fingerprint, number of fields, and of each field: '=' and its name, JSON.
+-- KEYS: log, entries, keys. ARGV: format; then of each write: its kind and id, '1' if it has a state or '', the version
+-- that it expects or '', '=' and its key or '', fingerprint, number of fields, and of each: '=' and its name, JSON.
 -- Looks at everything before it writes anything, since Redis does not undo what a script has written.
 local found = redis.call('HMGET', KEYS[1], 'format', 'last')
 if found[1] ~= ARGV[1] then
@@ -29,11 +33,11 @@ end
 local last = tonumber(found[2])
 local now = redis.call('TIME')
 local at = string.format('%s.%06d', now[1], now[2])
-local ads, keys, made, results = {}, {}, {}, {}
+local states, keys, made, results = {}, {}, {}, {}
 
-local function state_of(ad)
-    if not ads[ad] then
-        local state, stored = {n = 0, names = {}, values = {}}, redis.call('HGETALL', ARGV[2] .. ad)
+local function state_of(name)
+    if not states[name] then
+        local state, stored = {n = 0, names = {}, values = {}}, redis.call('HGETALL', name)
         for i = 1, #stored, 2 do
             if stored[i] == 'n' then
                 state.n = tonumber(stored[i + 1])
@@ -42,16 +46,16 @@ local function state_of(ad)
                 state.values[stored[i]] = stored[i + 1]
             end
         end
-        ads[ad] = state
+        states[name] = state
     end
-    return ads[ad]
+    return states[name]
 end
 
-local position, index = 3, 0
+local position, index = 2, 0
 while position <= #ARGV do
-    local ad, expected, key, fingerprint = ARGV[position], ARGV[position + 1], ARGV[position + 2], ARGV[position + 3]
-    local first_field, fields = position + 5, tonumber(ARGV[position + 4])
-    position = first_field + 2 * fields
+    local kind, id, has_state, expected, key, fingerprint, fields = unpack(ARGV, position, position + 6)
+    local first_field, hash = position + 7, KEYS[1] .. ':' .. kind .. ':' .. id
+    position = first_field + 2 * tonumber(fields)
     local used = key ~= '' and (keys[key] or redis.call('HGET', KEYS[3], key))
     if used then
         local n, mark = string.match(used, '^(%d+) (.*)$')
@@ -60,14 +64,14 @@ while position <= #ARGV do
         end
         table.insert(results, n)
     else
-        local state = state_of(ad)
+        local state = has_state == '1' and state_of(hash) or {n = 0, names = {}, values = {}}
         if expected ~= '' and tonumber(expected) ~= state.n then
             return {'version', index, string.format('%.0f', state.n)}
         end
         last = last + 1
         state.n = last
         local n = string.format('%.0f', last)
-        local update = {ARGV[2] .. ad, 'n', n, 'at', at}
+        local update = {hash, 'n', n, 'at', at}
         for i = first_field, position - 1, 2 do
             if not state.values[ARGV[i]] then
                 table.insert(state.names, ARGV[i])
@@ -76,7 +80,7 @@ while position <= #ARGV do
             table.insert(update, ARGV[i])
             table.insert(update, ARGV[i + 1])
         end
-        local entry = {KEYS[2], n .. '-0', 'ad', ad, 'at', at, 'key', key, 'fingerprint', fingerprint}
+        local entry = {KEYS[2], n .. '-0', 'kind', kind, 'id', id, 'at', at, 'key', key, 'fingerprint', fingerprint}
         for _, name in ipairs(state.names) do
             table.insert(entry, name)
             table.insert(entry, state.values[name])
@@ -87,7 +91,8 @@ while position <= #ARGV do
         if key ~= '' then
             keys[key] = n .. ' ' .. fingerprint
         end
-        table.insert(made, {entry = entry, update = update, key = key, used = keys[key]})
+        table.insert(made, {n = n, entry = entry, update = has_state == '1' and update, key = key, used = keys[key],
+                            of_user = kind ~= 'ad' and KEYS[1] .. ':of_user:' .. id})
         table.insert(results, n)
     end
     index = index + 1
@@ -95,7 +100,12 @@ end
 
 for _, change in ipairs(made) do
     redis.call('XADD', unpack(change.entry))
-    redis.call('HSET', unpack(change.update))
+    if change.update then
+        redis.call('HSET', unpack(change.update))
+    end
+    if change.of_user then
+        redis.call('RPUSH', change.of_user, change.n)
+    end
     if change.key ~= '' then
         redis.call('HSET', KEYS[3], change.key, change.used)
     end
@@ -108,4 +118,46 @@ for _, n in ipairs(results) do
     table.insert(changes, redis.call('XRANGE', KEYS[2], n .. '-0', n .. '-0'))
 end
 return changes
+"""
+
+FORGET = """
+-- KEYS: log, entries, keys. ARGV: format, user, '=' and the idempotency key or '', fingerprint.
+local found = redis.call('HMGET', KEYS[1], 'format', 'last')
+if found[1] ~= ARGV[1] then
+    return {'format', found[1] or ''}
+end
+local user, key, fingerprint = ARGV[2], ARGV[3], ARGV[4]
+local used = key ~= '' and redis.call('HGET', KEYS[3], key)
+local n = string.format('%.0f', tonumber(found[2]) + 1)
+if used then
+    local mark
+    n, mark = string.match(used, '^(%d+) (.*)$')
+    if mark ~= fingerprint then
+        return {'key', 0}
+    end
+else
+    local of_user = KEYS[1] .. ':of_user:' .. user
+    for _, old in ipairs(redis.call('LRANGE', of_user, 0, -1)) do
+        for _, entry in ipairs(redis.call('XRANGE', KEYS[2], old .. '-0', old .. '-0')) do
+            local fields = {}
+            for i = 1, #entry[2], 2 do
+                fields[entry[2][i]] = entry[2][i + 1]
+            end
+            if fields.key ~= '' then
+                redis.call('HDEL', KEYS[3], fields.key)
+            end
+            redis.call('ZADD', KEYS[1] .. ':erased', old, old .. ' ' .. fields.at)
+            redis.call('XDEL', KEYS[2], old .. '-0')
+        end
+    end
+    redis.call('DEL', of_user, KEYS[1] .. ':user:' .. user)
+    local now = redis.call('TIME')
+    redis.call('XADD', KEYS[2], n .. '-0', 'kind', 'forgotten', 'id', user, 'at',
+               string.format('%s.%06d', now[1], now[2]), 'key', key, 'fingerprint', fingerprint)
+    if key ~= '' then
+        redis.call('HSET', KEYS[3], key, n .. ' ' .. fingerprint)
+    end
+    redis.call('HSET', KEYS[1], 'last', n)
+end
+return {'made', redis.call('XRANGE', KEYS[2], n .. '-0', n .. '-0')}
 """

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from index_store.changes.change_log import RESTORE, ChangeLogError
+from index_store.changes.change_log import NEWER, OLDER, RESTORE, ChangeLogError
 
 APPLICATION_ID = 0x6D6F6E6E
 """Of SQLite's header: the file is a change log."""
 
-FORMAT = 1
+FORMAT = 2
 """SQLite's `user_version`: the schema."""
 
 _BUSY_SECONDS = 10.0
@@ -25,12 +25,13 @@ CREATE TABLE log (index_name TEXT NOT NULL) STRICT;
 CREATE TABLE changes (
     sequence INTEGER PRIMARY KEY,
     at REAL NOT NULL,
-    ad_id TEXT NOT NULL,
-    fields TEXT NOT NULL,   -- JSON: the ad's whole state
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,        -- of the ad or user; empty if the entry was erased
+    fields TEXT NOT NULL,    -- JSON: the whole state, or what the event says
     key TEXT,
     fingerprint TEXT        -- of the write with this key
 ) STRICT;
-CREATE INDEX changes_of_ad ON changes (ad_id, sequence);
+CREATE INDEX changes_of_id ON changes (kind, id, sequence);
 CREATE UNIQUE INDEX change_of_key ON changes (key) WHERE key IS NOT NULL;
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
@@ -67,6 +68,7 @@ def connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS,
                                  isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")  # what is erased is overwritten
     return connection
 
 
@@ -84,7 +86,7 @@ def index_of(path: Path, connection: sqlite3.Connection) -> str:
                              f"{APPLICATION_ID:#x}", _REMEDIES[sqlite3.SQLITE_NOTADB])
     if found != FORMAT:
         raise ChangeLogError(f"change log {path} has format {found}, this version of the program reads format "
-                             f"{FORMAT}", "use the version of the program that wrote it, or a newer one")
+                             f"{FORMAT}", NEWER if found > FORMAT else OLDER)
     index: str = connection.execute("SELECT index_name FROM log").fetchone()[0]
     return index
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from index_store.changes import sqlite_file
 from index_store.changes.change_log import (
@@ -16,18 +18,22 @@ from index_store.changes.change_log import (
     Change,
     ChangeLogError,
     KeyReusedError,
+    Kind,
     VersionConflictError,
     Write,
 )
-from index_store.changes.records import Record, fingerprint, json_text
+from index_store.changes.records import Record, fingerprint, fingerprint_of_forget, json_text
 from index_store.changes.sqlite_file import reported
 
 _POLL_SECONDS = 0.01
-_COLUMNS = "sequence, at, ad_id, fields, key, fingerprint"
-_STATE = f"SELECT {_COLUMNS} FROM changes WHERE ad_id = ? ORDER BY sequence DESC LIMIT 1"
+_COLUMNS = "sequence, at, kind, id, fields, key, fingerprint"
+_STATE = f"SELECT {_COLUMNS} FROM changes WHERE kind = ? AND id = ? ORDER BY sequence DESC LIMIT 1"
+_STATES = f"""SELECT {_COLUMNS} FROM changes WHERE sequence IN (
+    SELECT (SELECT max(sequence) FROM changes WHERE kind = ? AND changes.id = subject.value)
+    FROM json_each(?) AS subject)"""
 _LAST = f"SELECT coalesce(max(sequence), {NEVER_CHANGED}) FROM changes"
 
-_Row = tuple[int, float, str, str, str | None, str | None]
+_Row = tuple[int, float, str, str, str, str | None, str | None]
 
 
 class SqliteLog:
@@ -42,8 +48,8 @@ class SqliteLog:
 
     Args:
         path: of the file; created if there is none, in a folder that exists.
-        index: says whose ads the log is about: a text that all bundles of one index have in common and no other index
-            has. A new log is created with it and keeps it.
+        index: says whose ads and users the log is about: a text that all bundles of one index have in common and no
+            other index has. A new log is created with it and keeps it.
 
     Raises:
         ChangeLogError: the file cannot be created or opened, is not a change log, has another format, or belongs to
@@ -71,6 +77,21 @@ class SqliteLog:
         with self._transaction():
             return [self._write(index, write) for index, write in enumerate(writes)]
 
+    def forget(self, user_id: str, key: str | None = None) -> Change:
+        """See ChangeLog. What is erased is overwritten, in `-wal` too unless a reader keeps it from being emptied."""
+        with self._transaction():
+            mark = None if key is None else fingerprint_of_forget(user_id)
+            if first := self._first(0, key, mark):
+                return first
+            self._writer.execute("UPDATE changes SET kind = ?, id = '', fields = '{}', key = NULL, fingerprint = NULL "
+                                 "WHERE kind IN (?, ?) AND id = ?", (Kind.ERASED, Kind.USER, Kind.EVENT, user_id))
+            change = Change(sequence=self._last_written() + 1, at=time.time(), kind=Kind.FORGOTTEN, id=user_id,
+                            fields={})
+            self._insert(Record(change=change, key=key, fingerprint=mark))
+        with self._writing, suppress(sqlite3.Error):  # it is durable already
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return change
+
     def read(self, after: int, most: int = 1_000) -> list[Change]:
         """See ChangeLog."""
         return [record.change for record in self.records(after, most)]
@@ -97,10 +118,15 @@ class SqliteLog:
             time.sleep(min(_POLL_SECONDS, left))
         return True
 
-    def state(self, ad_id: str) -> Change | None:
+    def state(self, kind: Kind, subject: str) -> Change | None:
         """See ChangeLog."""
-        rows = self._read(_STATE, ad_id)
+        rows = self._read(_STATE, kind, subject)
         return self._record(rows[0]).change if rows else None
+
+    def states(self, kind: Kind, subjects: Collection[str]) -> dict[str, Change]:
+        """See ChangeLog; one query."""
+        found = [self._record(row).change for row in self._read(_STATES, kind, json_text(list(subjects)))]
+        return {change.id: change for change in found}
 
     def last(self) -> int:
         """See ChangeLog."""
@@ -120,7 +146,7 @@ class SqliteLog:
             ChangeLogError: the log has changes, or cannot be written.
         """
         with self._transaction():
-            if last := self._writer.execute(_LAST).fetchone()[0]:
+            if last := self._last_written():
                 raise ChangeLogError(f"change log {self.path} has {last} changes already",
                                      "restore into an empty log only")
             for record in records:
@@ -145,37 +171,50 @@ class SqliteLog:
 
     def _write(self, index: int, write: Write) -> Change:
         """Makes one write within the transaction."""
-        if write.key is not None:
-            first = self._writer.execute(f"SELECT {_COLUMNS} FROM changes WHERE key = ?", (write.key,)).fetchone()
-            if first and first[-1] != fingerprint(write):
-                raise KeyReusedError(index, write.key)
-            if first:
-                return self._record(first).change
-        row = self._writer.execute(_STATE, (write.ad_id,)).fetchone()
+        mark = fingerprint(write)
+        if first := self._first(index, write.key, mark):
+            return first
+        fields = {**self._fields_before(index, write), **write.fields} if write.kind.has_state else write.fields
+        change = Change(sequence=self._last_written() + 1, at=time.time(), kind=write.kind, id=write.id, fields=fields)
+        self._insert(Record(change=change, key=write.key, fingerprint=mark))
+        return change
+
+    def _first(self, index: int, key: str | None, mark: str | None) -> Change | None:
+        """The change that was made for an idempotency key, if any."""
+        if key is None:
+            return None
+        first = self._writer.execute(f"SELECT {_COLUMNS} FROM changes WHERE key = ?", (key,)).fetchone()
+        if first and first[-1] != mark:
+            raise KeyReusedError(index, key)
+        return self._record(first).change if first else None
+
+    def _fields_before(self, index: int, write: Write) -> Mapping[str, Any]:
+        """The state before a write, which must have the version that it expects."""
+        row = self._writer.execute(_STATE, (write.kind, write.id)).fetchone()
         before = self._record(row).change if row else None
         version = before.sequence if before else NEVER_CHANGED
         if write.if_version is not None and write.if_version != version:
-            raise VersionConflictError(index, write.ad_id, write.if_version, version)
+            raise VersionConflictError(index, write, version)
+        return before.fields if before else {}
+
+    def _last_written(self) -> int:
         last: int = self._writer.execute(_LAST).fetchone()[0]
-        change = Change(sequence=last + 1, at=time.time(), ad_id=write.ad_id,
-                        fields={**(before.fields if before else {}), **write.fields})
-        self._insert(Record(change=change, key=write.key, fingerprint=fingerprint(write)))
-        return change
+        return last
 
     def _insert(self, record: Record) -> None:
         change = record.change
-        self._writer.execute(f"INSERT INTO changes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
-                             (change.sequence, change.at, change.ad_id, json_text(change.fields), record.key,
-                              record.fingerprint))
+        self._writer.execute(f"INSERT INTO changes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                             (change.sequence, change.at, change.kind, change.id, json_text(dict(change.fields)),
+                              record.key, record.fingerprint))
 
     def _record(self, row: _Row) -> Record:
-        sequence, at, ad_id, fields, key, mark = row
+        sequence, at, kind, subject, fields, key, mark = row
         try:
-            state = json.loads(fields)
+            change = Change(sequence=sequence, at=at, kind=Kind(kind), id=subject, fields=json.loads(fields))
         except ValueError as error:
-            raise ChangeLogError(f"change log {self.path}: change {sequence} holds {fields[:80]!r}, which is not JSON",
-                                 RESTORE) from error
-        return Record(change=Change(sequence=sequence, at=at, ad_id=ad_id, fields=state), key=key, fingerprint=mark)
+            raise ChangeLogError(f"change log {self.path}: change {sequence} of kind {kind!r} holds {fields[:80]!r}, "
+                                 "which cannot be read", RESTORE) from error
+        return Record(change=change, key=key, fingerprint=mark)
 
     def _identity(self) -> tuple[int, int] | None:
         try:

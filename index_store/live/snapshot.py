@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.changes.change_log import NEVER_CHANGED, Change
+from index_store.changes.change_log import NEVER_CHANGED, Change, Kind
 from index_store.features.values import look_up
 from index_store.live.withdrawals import Status, Withdrawal, Withdrawals
 from index_store.targeting.eligibility import PositionBitmap
@@ -41,12 +41,12 @@ class Snapshot:
     live: PositionBitmap | None = None
 
     def with_changes(self, changes: Sequence[Change]) -> Self:
-        """The snapshot after some changes, in order; those that it includes and those of other ads are left out."""
+        """The snapshot after some changes, in order; those that it includes and those not of its ads are left out."""
         fresh = [change for change in changes if change.sequence > self.as_of]
         if not fresh:
             return self
-        last = {change.ad_id: change for change in fresh}
-        rows = look_up(self.item_ids, np.array([ad_id.encode() for ad_id in last]))
+        last = {change.id: change for change in fresh if change.kind is Kind.AD}
+        rows = look_up(self.item_ids, np.array([ad_id.encode() for ad_id in last], np.bytes_))
         positions = self.tree.position_of_row[rows].tolist()
         changed = {at: Withdrawal(status_of(change), change.sequence)
                    for at, row, change in zip(positions, rows.tolist(), last.values(), strict=True) if row >= 0}

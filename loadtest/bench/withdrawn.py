@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
-from index_store.changes.change_log import Change
+from index_store.changes.change_log import Change, Kind
 from index_store.features.encoder import UNKNOWN
 from index_store.live.snapshot import STATUS, Snapshot
 from index_store.live.withdrawals import Status
@@ -146,7 +146,7 @@ class _Measured:
 
 
 def _paused(sequence: int, ad: bytes) -> Change:
-    return Change(sequence=sequence, at=0.0, ad_id=ad.decode(), fields={STATUS: Status.PAUSED.value})
+    return Change(sequence=sequence, at=0.0, kind=Kind.AD, id=ad.decode(), fields={STATUS: Status.PAUSED.value})
 
 
 def _half(opened: Bundle) -> dict[str, Any]:

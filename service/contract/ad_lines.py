@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from index_store.changes.change_log import Write
+from index_store.changes.change_log import Kind, Write
 from index_store.features.values import FeatureError, as_key
 from index_store.live.snapshot import STATUS
 from index_store.live.withdrawals import Status
@@ -62,5 +62,6 @@ def _write(line: bytes, key: str | None) -> Write:
     if (parsed.status is None) != (parsed.op == "delete"):
         raise ServiceError(ErrorType.INVALID_VALUE, f"op is {parsed.op}, and there is {'a' if parsed.status else 'no'} "
                            "status", "send a status with patch, and none with delete")
-    return Write(ad_id=as_key(parsed.ad_id, "ad_id").decode(), fields={STATUS: parsed.status or Status.DELETED.value},
-                 if_version=parsed.if_version, key=parsed.key or key)
+    return Write(kind=Kind.AD, id=as_key(parsed.ad_id, "ad_id").decode(),
+                 fields={STATUS: parsed.status or Status.DELETED.value}, if_version=parsed.if_version,
+                 key=parsed.key or key)

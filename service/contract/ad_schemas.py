@@ -110,14 +110,17 @@ class ChangesOptions(BaseModel):
 
 
 class ChangeEntry(BaseModel):
-    """One change of an ad."""
+    """One entry of the change log."""
 
     model_config = ConfigDict(extra="forbid")
 
     sequence: int = Field(description="its number, from 1 and without gaps")
     at: float = Field(description="when it was made, in seconds since 1970")
-    ad_id: str
-    fields: dict[str, Any] = Field(description="the whole state of the ad after it")
+    kind: Literal["ad", "user", "event", "forgotten", "erased"] = Field(
+        description="the state of an ad or a user, an event of a user, a user who is forgotten, or what is left of an "
+                    "entry of such a user")
+    id: str = Field(description="of the ad or user, for an event of its user; empty if it was erased")
+    fields: dict[str, Any] = Field(description="the whole state of the ad or user after it, or what the event says")
 
 
 class ChangesReply(BaseModel):

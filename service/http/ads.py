@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from index_store.changes.change_log import NEVER_CHANGED, Change, Write
+from index_store.changes.change_log import NEVER_CHANGED, Change, Kind, Write
 from index_store.features.values import FeatureError, as_key
 from index_store.live.snapshot import STATUS, status_of
 from index_store.live.withdrawals import Status
@@ -109,14 +109,15 @@ class AdsApi:
         options = _options(request, WriteOptions)
         patch = parse_body(await read_body(request, self._settings), AdPatch)
         return await self._write_one(writer, options, Write(
-            ad_id=_ad_id(request), fields={STATUS: patch.status}, if_version=patch.if_version, key=_key(request)))
+            kind=Kind.AD, id=_ad_id(request), fields={STATUS: patch.status}, if_version=patch.if_version,
+            key=_key(request)))
 
     async def delete(self, request: Request) -> Response:
         """Deletes an ad for good: every worker of every replica leaves it out within a second."""
         writer = self._authorised(request)
         options = _options(request, DeleteOptions)
         return await self._write_one(writer, options, Write(
-            ad_id=_ad_id(request), fields={STATUS: Status.DELETED.value}, if_version=options.if_version,
+            kind=Kind.AD, id=_ad_id(request), fields={STATUS: Status.DELETED.value}, if_version=options.if_version,
             key=_key(request)))
 
     async def batch(self, request: Request) -> Response:
@@ -137,15 +138,16 @@ class AdsApi:
         writer = self._authorised(request)
         options = _options(request, ChangesOptions)
         found, last = await writer.changes(options.after, options.limit)
-        return json_reply({"changes": [{"sequence": change.sequence, "at": change.at, "ad_id": change.ad_id,
-                                        "fields": dict(change.fields)} for change in found], "last": last})
+        return json_reply({"changes": [{"sequence": change.sequence, "at": change.at, "kind": change.kind,
+                                        "id": change.id, "fields": dict(change.fields)} for change in found],
+                           "last": last})
 
     async def _write_one(self, writer: AdWriter, options: WriteOptions, write: Write) -> Response:
         try:
             (change,) = await self._append(writer, [NumberedWrite(1, write)])
         except RefusedWriteError as error:
             raise error.refusal from error
-        return json_reply({"ad_id": change.ad_id, "status": status_of(change), "version": change.sequence,
+        return json_reply({"ad_id": change.id, "status": status_of(change), "version": change.sequence,
                            "applied": await self._applied([change], options)})
 
     async def _append(self, writer: AdWriter, lines: Sequence[NumberedWrite]) -> list[Change]:

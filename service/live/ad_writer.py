@@ -15,6 +15,7 @@ from index_store.changes.change_log import (
     ChangeLog,
     ChangeLogError,
     KeyReusedError,
+    Kind,
     VersionConflictError,
     Write,
 )
@@ -83,7 +84,7 @@ class AdWriter:
 
     async def state(self, ad_id: str) -> Change | None:
         """The last change of an ad; None if it was never changed."""
-        return await self._in_thread(lambda: None if (log := self._existing()) is None else log.state(ad_id))
+        return await self._in_thread(lambda: None if (log := self._existing()) is None else log.state(Kind.AD, ad_id))
 
     async def changes(self, after: int, most: int) -> tuple[list[Change], int]:
         """Some changes after a sequence number, and the last sequence number of all."""
@@ -127,10 +128,10 @@ class AdWriter:
                 ) from error
             except VersionConflictError as error:
                 if error.expected == _NO_VERSION:
-                    raise RefusedWriteError(error.index, _deleted(error.ad_id, error.found)) from error
+                    raise RefusedWriteError(error.index, _deleted(error.id, error.found)) from error
                 if writes[error.index].if_version is not None:
                     raise RefusedWriteError(error.index, ServiceError(
-                        ErrorType.VERSION_CONFLICT, f"ad {shown(error.ad_id)} has version {error.found}, if_version is "
+                        ErrorType.VERSION_CONFLICT, f"ad {shown(error.id)} has version {error.found}, if_version is "
                         f"{error.expected}", "look at the ad, and write again with its version if that is still right")
                     ) from error
                 # Someone else has changed the ad since the check, which therefore counts for nothing.
@@ -144,12 +145,13 @@ class AdWriter:
         Raises:
             RefusedWriteError: an ad is unknown, or deleted.
         """
+        states = {} if log is None else log.states(Kind.AD, {write.id for write in writes})
         status: dict[str, Status] = {}
         checked = []
         for index, write in enumerate(writes):
-            ad_id, expected, version = write.ad_id, write.if_version, None
+            ad_id, expected, version = write.id, write.if_version, None
             if ad_id not in status:
-                state = None if log is None else log.state(ad_id)
+                state = states.get(ad_id)
                 if state is None and not knows(ad_id):
                     raise RefusedWriteError(index, ad_not_found(ad_id))
                 status[ad_id] = status_of(state)

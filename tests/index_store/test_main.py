@@ -10,7 +10,7 @@ import pytest
 from index_store.__main__ import main
 from index_store.bundle import pointer
 from index_store.bundle.pointer import Pointer
-from index_store.changes.change_log import Write
+from index_store.changes.change_log import Kind, Write
 from index_store.changes.open_log import open_log
 from tests.commands import run
 from tests.paths import ROOT
@@ -74,11 +74,11 @@ def test_verify_tells_a_sound_bundle_from_a_broken_one(bundles):
 
 def test_a_change_log_is_shown_backed_up_and_restored(tmp_path):
     log = open_log(str(tmp_path / "changes.db"), "ads")
-    log.append([Write(ad_id="a1", fields={"name": "für 2 €"}), Write(ad_id="a2", fields={}),
-                Write(ad_id="a1", fields={"bid": 2})])
+    log.append([Write(kind=Kind.AD, id="a1", fields={"name": "für 2 €"}), Write(kind=Kind.AD, id="a2", fields={}),
+                Write(kind=Kind.AD, id="a1", fields={"bid": 2})])
     done = index_store("changes", "backup", log.path, tmp_path / "backup.db")
     assert (done.returncode, done.stdout) == (0, f"{tmp_path}/backup.db: 3 changes of index ads\n"), done.stderr
-    log.append([Write(ad_id="a3", fields={})])
+    log.append([Write(kind=Kind.AD, id="a3", fields={})])
     log.close()
     log.path.unlink()
     done = index_store("changes", "restore", tmp_path / "backup.db", log.path)
@@ -86,7 +86,7 @@ def test_a_change_log_is_shown_backed_up_and_restored(tmp_path):
     shown = [json.loads(line) for arguments in ((), ("--ad", "a1"), ("--after", 1))
              for line in index_store("changes", "show", log.path, *arguments).stdout.splitlines()]
     assert [(line.get("index"), line.get("last")) for line in shown[:1]] == [("ads", 3)]
-    assert [(line["sequence"], line["ad_id"], line["fields"]) for line in shown[1:]] == [
+    assert [(line["sequence"], line["id"], line["fields"]) for line in shown[1:]] == [
         (3, "a1", {"name": "für 2 €", "bid": 2}), (2, "a2", {}), (3, "a1", {"name": "für 2 €", "bid": 2})]
     assert index_store("changes", "show", log.path, "--ad", "a3").stdout == "never changed\n"
 

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from index_store.changes.backup import back_up, restore
-from index_store.changes.change_log import NEVER_CHANGED, ChangeLogError, KeyReusedError, Write
+from index_store.changes.change_log import NEVER_CHANGED, ChangeLogError, KeyReusedError, Kind, Write
 from index_store.changes.open_log import open_existing_log, open_log
 
 CHANGES = 2_500
@@ -25,10 +25,13 @@ def places(tmp_path, durable_redis, own_durable_redis):
 @pytest.mark.parametrize("after", ["sqlite", "redis"])
 def test_a_restored_log_goes_on_where_the_backup_ended(places, tmp_path, before, after):
     index, file = secrets.token_hex(8), tmp_path / "backup.db"
-    writes = [Write(ad_id=f"a{number % 100}", fields={f"f{number % 3}": number / 3},
+    writes = [Write(kind=Kind.AD, id=f"a{number % 100}", fields={f"f{number % 3}": number / 3},
                     key=f"k{number}" if number % 2 else None) for number in range(CHANGES)]
+    writes[5:9] = [Write(kind=kind, id=user, fields={"secret": 1}, key=f"{kind}{user}")
+                   for kind in (Kind.USER, Kind.EVENT) for user in ("gone", "kept")]
     with closing(open_log(places[before][0], index)) as log:
         log.append(writes)
+        log.forget("gone")
         stop = threading.Event()
 
         def write():
@@ -42,18 +45,22 @@ def test_a_restored_log_goes_on_where_the_backup_ended(places, tmp_path, before,
         finally:
             stop.set()
             writer.join()
-        assert CHANGES <= backed_up <= log.last()
+        assert CHANGES < backed_up <= log.last()
         records = log.records(NEVER_CHANGED, backed_up)
-        state = log.state("a99")
+        state = log.state(Kind.AD, "a99")
     assert restore(file, places[after][1]) == backed_up
     with closing(open_log(places[after][1], index)) as restored:
         assert restored.records(NEVER_CHANGED, 2 * CHANGES) == records
-        assert restored.state("a99") == state
+        assert restored.state(Kind.AD, "a99") == state
+        assert restored.state(Kind.USER, "kept").fields == {"secret": 1}
+        restored.forget("kept")
+        assert [change.kind for change in restored.read(5, 5)] == ["erased"] * 4 + ["ad"]
         assert restored.append(writes[1:2]) == [records[1].change]
         with pytest.raises(KeyReusedError):
-            restored.append([Write(ad_id="a1", fields={}, key="k1")])
-        version = restored.state("a0").sequence
-        assert restored.append([Write(ad_id="a0", fields={}, if_version=version)])[0].sequence == backed_up + 1
+            restored.append([Write(kind=Kind.AD, id="a1", fields={}, key="k1")])
+        version = restored.state(Kind.AD, "a0").sequence
+        made, = restored.append([Write(kind=Kind.AD, id="a0", fields={}, if_version=version)])
+        assert made.sequence == backed_up + 2
     assert not [path for path in tmp_path.iterdir() if "partial" in path.name]
 
 
@@ -67,7 +74,7 @@ def test_an_empty_log_is_backed_up_and_restored(tmp_path):
 
 def test_nothing_is_written_when_the_log_is_damaged(tmp_path):
     with closing(open_log(str(tmp_path / "one.db"), "ads")) as log:
-        log.append([Write(ad_id="a", fields={})] * 5)
+        log.append([Write(kind=Kind.AD, id="a", fields={})] * 5)
         with closing(sqlite3.connect(log.path, isolation_level=None)) as damage:
             damage.execute("DELETE FROM changes WHERE sequence = 3")
         with pytest.raises(ChangeLogError, match="change 3 is missing"):
@@ -78,7 +85,7 @@ def test_nothing_is_written_when_the_log_is_damaged(tmp_path):
 def test_what_is_there_is_not_replaced(tmp_path, durable_redis):
     file, index = tmp_path / "backup.db", secrets.token_hex(8)
     with closing(open_log(durable_redis.url, index)) as log:
-        log.append([Write(ad_id="a", fields={"bid": 1})])
+        log.append([Write(kind=Kind.AD, id="a", fields={"bid": 1})])
         back_up(log, file)
         with pytest.raises(ChangeLogError, match=r"backup.db exists already"):
             back_up(log, file)

@@ -16,6 +16,7 @@ from index_store.changes.change_log import (
     Change,
     ChangeLogError,
     KeyReusedError,
+    Kind,
     VersionConflictError,
     Write,
 )
@@ -27,9 +28,13 @@ VALUES = some.recursive(some.none() | some.booleans() | some.integers() | some.t
                         | some.floats(allow_nan=False, allow_infinity=False),
                         lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=3), inner,
                                                                                         max_size=2), max_leaves=5)
-WRITES = some.builds(Write, ad_id=some.sampled_from(["a", "b", "ä:}"]), if_version=some.none() | some.integers(0, 6),
-                     fields=some.dictionaries(some.sampled_from(["x", "y", "", "at", "=n"]), VALUES, max_size=3),
-                     key=some.sampled_from([None, None, "", "k", "=k"]))
+IDS = some.sampled_from(["a", "b", "ä:}"])
+KEYS = some.sampled_from([None, None, "", "k", "=k"])
+PARTS = {"id": IDS, "key": KEYS,
+         "fields": some.dictionaries(some.sampled_from(["x", "y", "", "at", "id", "=n"]), VALUES, max_size=3)}
+WRITES = (some.builds(Write, kind=some.sampled_from([Kind.AD, Kind.USER]),
+                      if_version=some.none() | some.integers(0, 6), **PARTS)
+          | some.builds(Write, kind=some.just(Kind.EVENT), **PARTS))
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -60,16 +65,21 @@ def log(reopen):
 
 
 def say(ad_id, **more):
-    """A write of one field, or of those in `fields`."""
-    return Write(ad_id=ad_id, **{"fields": {"bid": 1}, **more})
+    """A write about an ad, or of another kind, of one field, or of those in `fields`."""
+    return Write(id=ad_id, **{"kind": Kind.AD, "fields": {"bid": 1}, **more})
+
+
+def did(user_id, **more):
+    """An event of a user."""
+    return Write(kind=Kind.EVENT, id=user_id, fields={"ad_id": "a1"}, **more)
 
 
 def contents(log):
-    return [(change.sequence, change.ad_id, dict(change.fields)) for change in log.read(NEVER_CHANGED)]
+    return [(change.sequence, change.id, dict(change.fields)) for change in log.read(NEVER_CHANGED)]
 
 
 def test_a_new_log_is_empty(log):
-    assert (log.last(), log.read(NEVER_CHANGED), log.state("a1")) == (NEVER_CHANGED, [], None)
+    assert (log.last(), log.read(NEVER_CHANGED), log.state(Kind.AD, "a1")) == (NEVER_CHANGED, [], None)
     assert log.append([]) == []
 
 
@@ -82,7 +92,7 @@ def test_changes_are_read_as_they_were_written_and_merged(log, reopen):
     other = reopen()
     assert other.read(NEVER_CHANGED) == written
     assert all(isinstance(change, Change) and change.at > 1.7e9 for change in written)
-    assert (other.state("a1"), other.state("a2"), other.state("a3")) == (written[2], written[1], None)
+    assert [other.state(Kind.AD, ad) for ad in ("a1", "a2", "a3")] == [written[2], written[1], None]
 
 
 def test_changes_of_one_append_build_on_each_other(log):
@@ -96,9 +106,9 @@ def test_nothing_is_written_when_a_version_differs(log, expected, found, ad):
     log.append([say("a1")])
     with pytest.raises(VersionConflictError) as refused:
         log.append([say("a3"), say("a4"), say(ad, if_version=expected), say("a5")])
-    assert (refused.value.index, refused.value.ad_id) == (2, ad)
+    assert (refused.value.index, refused.value.id) == (2, ad)
     assert (refused.value.expected, refused.value.found) == (expected, found)
-    assert (log.last(), log.state("a3")) == (1, None)
+    assert (log.last(), log.state(Kind.AD, "a3")) == (1, None)
     assert log.append([say(ad, if_version=found)])[0].sequence == 2
 
 
@@ -119,6 +129,49 @@ def test_nothing_is_written_when_a_key_is_reused_for_another_write(log, other):
     with pytest.raises(KeyReusedError) as refused:
         log.append([say("a3"), other])
     assert (refused.value.index, refused.value.key, log.last()) == (1, "k", 1)
+
+
+def test_an_ad_and_a_user_may_have_the_same_id_and_events_have_no_state(log, reopen):
+    log.append([say("7", fields={"x": 1}), did("7"), say("7", kind=Kind.USER, fields={"y": 2}, if_version=0), did("7"),
+                say("7", fields={"z": 3}, if_version=1)])
+    assert [(change.kind, dict(change.fields)) for change in reopen().read(NEVER_CHANGED)] == [
+        ("ad", {"x": 1}), ("event", {"ad_id": "a1"}), ("user", {"y": 2}), ("event", {"ad_id": "a1"}),
+        ("ad", {"x": 1, "z": 3})]
+    assert [log.state(kind, "7").sequence for kind in (Kind.AD, Kind.USER)] == [5, 3]
+
+
+def test_a_repeated_event_is_told_by_its_key_alone(log):
+    log.append([did("u", key="k")])
+    assert [change.sequence for change in log.append([did("u"), did("u", key="k"), did("u")])] == [2, 1, 3]
+    with pytest.raises(KeyReusedError):
+        log.append([did("v", key="k")])
+    with pytest.raises(ValueError, match="has no version"):
+        did("u", if_version=0)
+
+
+def test_states_of_many_are_read_at_once(log):
+    made = log.append([say(f"ä{number}") for number in range(5)] + [say("ä1"), say("ä2", kind=Kind.USER)])
+    assert log.states(Kind.AD, {"ä1", "ä2", "other"}) == {"ä1": made[5], "ä2": made[2]}
+    assert log.states(Kind.USER, ["ä1", "ä2"]) == {"ä2": made[6]}
+    assert log.states(Kind.AD, []) == {}
+
+
+def test_a_forgotten_user_leaves_numbers_only(log, reopen):
+    log.append([say("u", kind=Kind.USER, fields={"age": 31}, key="k"), did("u", key="k2"), say("u"), did("v")])
+    forgotten = log.forget("u", key="f")
+    assert (forgotten.sequence, forgotten.kind, forgotten.id, dict(forgotten.fields)) == (5, "forgotten", "u", {})
+    assert [(change.kind, change.id, dict(change.fields)) for change in reopen().read(NEVER_CHANGED)] == [
+        ("erased", "", {}), ("erased", "", {}), ("ad", "u", {"bid": 1}), ("event", "v", {"ad_id": "a1"}),
+        ("forgotten", "u", {})]
+    assert [change.sequence for page in (log.read(0, 1), log.read(1, 2)) for change in page] == [1, 2, 3]
+    assert (log.state(Kind.USER, "u"), log.state(Kind.AD, "u").sequence) == (None, 3)
+    assert log.forget("u", key="f") == forgotten
+    for reused in (lambda: log.forget("v", key="f"), lambda: log.append([did("u", key="f")])):
+        with pytest.raises(KeyReusedError):
+            reused()
+    new = say("u", kind=Kind.USER, fields={"city": "x"}, key="k", if_version=NEVER_CHANGED)
+    assert [dict(change.fields) for change in log.append([new, did("u", key="k2")])] == [{"city": "x"}, {"ad_id": "a1"}]
+    assert log.forget("nobody").sequence == 8
 
 
 def test_changes_are_read_in_pages(log):
@@ -164,8 +217,8 @@ def check_pairs(log, acknowledged):
     assert [change.sequence for change in changes] == list(range(1, len(changes) + 1))
     pairs = {}
     for first, second in zip(changes[::2], changes[1::2], strict=True):
-        name, number = first.ad_id.rpartition("-")[0], first.fields["number"]
-        assert (second.ad_id, second.fields[name]) == ("shared", number)
+        name, number = first.id.rpartition("-")[0], first.fields["number"]
+        assert (second.id, second.fields[name]) == ("shared", number)
         assert pairs.setdefault((name, number), first.sequence) == first.sequence
     for name, appends in acknowledged.items():
         assert [(pairs[name, number], pairs[name, number] + 1) for number, *_ in appends] == \
@@ -178,15 +231,15 @@ def test_changes_have_one_order_without_gaps_when_four_processes_write(log, plac
     acknowledged = {name: written_by(writer) for name, writer in writers.items()}
     assert check_pairs(log, acknowledged) == 160
     assert all(appends == sorted(appends) and len(appends) == 40 for appends in acknowledged.values())
-    assert log.state("shared").fields == dict.fromkeys("abcd", 39)
-    assert log.state("shared").sequence == 320
+    assert log.state(Kind.AD, "shared").fields == dict.fromkeys("abcd", 39)
+    assert log.state(Kind.AD, "shared").sequence == 320
 
 
 def test_no_change_is_lost_when_threads_write_by_version(log):
     def count(_):
         for _ in range(10):
             while True:
-                state = log.state("a1")
+                state = log.state(Kind.AD, "a1")
                 version, counted = (state.sequence, state.fields["counted"]) if state else (NEVER_CHANGED, 0)
                 try:
                     log.append([say("a1", fields={"counted": counted + 1}, if_version=version)])
@@ -196,7 +249,7 @@ def test_no_change_is_lost_when_threads_write_by_version(log):
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(count, range(4)))
-    assert (log.state("a1").fields, log.last()) == ({"counted": 40}, 40)
+    assert (log.state(Kind.AD, "a1").fields, log.last()) == ({"counted": 40}, 40)
 
 
 def test_acknowledged_changes_are_there_once_when_the_writer_is_killed(place, reopen):
@@ -211,47 +264,67 @@ def test_acknowledged_changes_are_there_once_when_the_writer_is_killed(place, re
     assert check_pairs(log, {"a": acknowledged}) == made + 1
 
 
-def appended(states, changes, keys, writes):
-    """The model: what an append does to a dict of states, a list of changes and a dict of keys, or its error."""
-    states, new, keys = dict(states), [], dict(keys)
-    results = []
-    for index, write in enumerate(writes):
-        mark = json.dumps((write.ad_id, write.fields), sort_keys=True)
-        if write.key in keys and write.key is not None:
-            if keys[write.key][1] != mark:
+class Model:
+    """What a log does, by a list of entries: number, kind, id, fields, key and what the key stands for."""
+
+    def __init__(self):
+        self.entries = []
+
+    def append(self, writes):
+        """The entries of an append, or its error."""
+        before, made = list(self.entries), []
+        for index, write in enumerate(writes):
+            mark = json.dumps((write.kind, write.id, write.fields), sort_keys=True)
+            same = [entry for entry in self.entries if write.key is not None and entry[4] == write.key]
+            if not same:
+                version, fields = self.state(write.kind, write.id)
+                if write.if_version not in (None, version):
+                    self.entries = before
+                    return VersionConflictError, index
+                same = [(len(self.entries) + 1, write.kind, write.id, {**fields, **write.fields}, write.key, mark)]
+                self.entries += same
+            elif same[0][5] != mark:
+                self.entries = before
                 return KeyReusedError, index
-            results.append(keys[write.key][0])
-            continue
-        version, fields = states.get(write.ad_id, (NEVER_CHANGED, {}))
-        if write.if_version not in (None, version):
-            return VersionConflictError, index
-        change = (len(changes) + len(new) + 1, write.ad_id, {**fields, **write.fields})
-        states[write.ad_id], keys[write.key] = (change[0], change[2]), (change, mark)
-        new.append(change)
-        results.append(change)
-    return states, changes + new, keys, results
+            made += same
+        return [entry[:4] for entry in made]
+
+    def forget(self, user_id):
+        erase = {("user", user_id), ("event", user_id)}
+        self.entries = [(entry[0], "erased", "", {}, None, None) if entry[1:3] in erase else entry
+                        for entry in self.entries]
+        self.entries.append((len(self.entries) + 1, "forgotten", user_id, {}, None, None))
+
+    def state(self, kind, subject):
+        found = [entry for entry in self.entries if entry[1:3] == (kind, subject) and kind in ("ad", "user")]
+        return (found[-1][0], found[-1][3]) if found else (NEVER_CHANGED, {})
 
 
 @pytest.mark.parametrize("store", ["sqlite", "redis"])
-def test_a_log_does_what_a_dict_and_a_list_do(store, request, tmp_path_factory):
+def test_a_log_does_what_a_list_does(store, request, tmp_path_factory):
     @settings(max_examples=25, deadline=None)
-    @given(some.lists(some.lists(WRITES, max_size=4), max_size=6))
-    def compare(appends):
+    @given(some.lists(some.lists(WRITES, max_size=4) | IDS, max_size=6))
+    def compare(calls):
         place = str(tmp_path_factory.mktemp("log") / "changes.db") if store == "sqlite" else \
             request.getfixturevalue("durable_redis").url
-        index, states, changes, keys = secrets.token_hex(8), {}, [], {}
-        for writes in appends:
+        index, model = secrets.token_hex(8), Model()
+        for call in calls:
             log = open_log(place, index)
-            expected = appended(states, changes, keys, writes)
-            if len(expected) == 2:
+            if isinstance(call, str):
+                model.forget(call)
+                log.forget(call)
+            elif isinstance(expected := model.append(call), tuple):
                 with pytest.raises(expected[0]) as refused:
-                    log.append(writes)
+                    log.append(call)
                 assert refused.value.index == expected[1]
             else:
-                states, changes, keys, results = expected
-                assert [(made.sequence, made.ad_id, made.fields) for made in log.append(writes)] == results
-            assert contents(log) == changes
-            assert all(log.state(ad_id).sequence == version for ad_id, (version, _) in states.items())
+                assert [(made.sequence, made.kind, made.id, made.fields) for made in log.append(call)] == expected
+            assert [(change.sequence, change.kind, change.id, change.fields) for change in log.read(NEVER_CHANGED)] == \
+                [entry[:4] for entry in model.entries]
+            for kind in (Kind.AD, Kind.USER):
+                found = log.states(kind, ["a", "b", "ä:}"])
+                assert [(found[one].sequence, found[one].fields) if one in found else (NEVER_CHANGED, {})
+                        for one in ("a", "b", "ä:}")] == [model.state(kind, one) for one in ("a", "b", "ä:}")]
             log.close()
 
     compare()

@@ -5,9 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from index_store.changes.change_log import ChangeLogError, KeyReusedError, VersionConflictError, Write
+from index_store.changes.change_log import ChangeLogError, KeyReusedError, Kind, VersionConflictError
 from index_store.changes.group_commit import GroupCommit
 from index_store.changes.sqlite_log import SqliteLog
+from tests.index_store.changes.test_change_log import say
 
 
 class HeldLog:
@@ -35,7 +36,7 @@ def answers(log, *calls):
     held = HeldLog(log)
     together = GroupCommit(held)
     with ThreadPoolExecutor(len(calls) + 1) as pool:
-        first = pool.submit(together.append, [Write(ad_id="a0", fields={})])
+        first = pool.submit(together.append, [say("a0", fields={})])
         assert held.begun.wait(30)
         others = []
         for number, call in enumerate(calls):
@@ -50,36 +51,36 @@ def answers(log, *calls):
 
 
 def test_calls_that_wait_are_written_together(log):
-    calls = [[Write(ad_id=f"a{number}", fields={"bid": number})] * number for number in (1, 3, 0, 2)]
+    calls = [[say(f"a{number}", fields={"bid": number})] * number for number in (1, 3, 0, 2)]
     assert answers(log, *calls) == ([[2], [3, 4, 5], [], [6, 7]], [1, 6])
-    assert log.state("a3").fields == {"bid": 3}
+    assert log.state(Kind.AD, "a3").fields == {"bid": 3}
 
 
 def test_groups_have_a_limit_that_one_call_may_exceed(log, monkeypatch):
     monkeypatch.setattr("index_store.changes.group_commit._GROUP", 5)
-    calls = [[Write(ad_id="a", fields={})] * number for number in (2, 3, 1, 7, 1, 4)]
+    calls = [[say("a", fields={})] * number for number in (2, 3, 1, 7, 1, 4)]
     outcomes, sizes = answers(log, *calls)
     assert sizes == [1, 5, 1, 7, 5]
     assert [number for outcome in outcomes for number in outcome] == list(range(2, 20))
 
 
 def test_a_call_gets_its_own_error_while_the_others_succeed(log):
-    sound = [Write(ad_id="a1", fields={"bid": 1}, if_version=0, key="k")]
-    late = [Write(ad_id="a2", fields={}), Write(ad_id="a1", fields={}, if_version=0)]
-    reused = [Write(ad_id="a3", fields={}), Write(ad_id="a3", fields={}), Write(ad_id="a3", fields={}, key="k")]
-    outcomes, sizes = answers(log, sound, late, reused, [Write(ad_id="a4", fields={})], sound)
+    sound = [say("a1", fields={"bid": 1}, if_version=0, key="k")]
+    late = [say("a2", fields={}), say("a1", fields={}, if_version=0)]
+    reused = [say("a3", fields={}), say("a3", fields={}), say("a3", fields={}, key="k")]
+    outcomes, sizes = answers(log, sound, late, reused, [say("a4", fields={})], sound)
     assert [outcomes[0], outcomes[3], outcomes[4]] == [[2], [3], [2]]
     conflict, other = outcomes[1], outcomes[2]
     assert isinstance(conflict, VersionConflictError)
-    assert (conflict.index, conflict.ad_id, conflict.expected, conflict.found) == (1, "a1", 0, 2)
+    assert (conflict.index, conflict.id, conflict.expected, conflict.found) == (1, "a1", 0, 2)
     assert isinstance(other, KeyReusedError)
     assert (other.index, other.key) == (2, "k")
     assert sizes == [1, 8, 6, 3, 2, 3]
-    assert (log.last(), log.state("a2"), log.state("a3")) == (3, None, None)
+    assert (log.last(), log.state(Kind.AD, "a2"), log.state(Kind.AD, "a3")) == (3, None, None)
 
 
 def test_others_succeed_when_a_value_of_one_call_is_not_json(log):
-    outcomes, _ = answers(log, [Write(ad_id="a1", fields={})], [Write(ad_id="a2", fields={"bid": float("nan")})])
+    outcomes, _ = answers(log, [say("a1", fields={})], [say("a2", fields={"bid": float("nan")})])
     assert outcomes[0] == [2]
     assert isinstance(outcomes[1], ValueError)
 
@@ -88,7 +89,7 @@ def test_all_calls_fail_when_the_log_cannot_be_written(log):
     together = GroupCommit(log)
     log.close()
     with ThreadPoolExecutor(8) as pool:
-        futures = [pool.submit(together.append, [Write(ad_id="a", fields={})]) for _ in range(8)]
+        futures = [pool.submit(together.append, [say("a", fields={})]) for _ in range(8)]
     assert all(isinstance(future.exception(), ChangeLogError) for future in futures)
 
 
@@ -97,4 +98,4 @@ def test_a_closed_group_is_refused(log):
     together.close()
     for _ in range(2):
         with pytest.raises(RuntimeError, match="shutdown"):
-            together.append([Write(ad_id="a", fields={})])
+            together.append([say("a", fields={})])

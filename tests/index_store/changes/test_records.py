@@ -2,7 +2,7 @@
 
 import pytest
 
-from index_store.changes.change_log import Write
+from index_store.changes.change_log import Kind, Write
 from index_store.changes.records import fingerprint, json_text
 
 
@@ -18,7 +18,7 @@ def test_a_value_is_refused_when_it_is_not_json(value):
 
 
 def test_a_key_stands_for_one_ad_and_its_fields():
-    marks = [fingerprint(Write(ad_id=ad_id, fields=fields, key=key, if_version=version))
+    marks = [fingerprint(Write(kind=Kind.AD, id=ad_id, fields=fields, key=key, if_version=version))
              for ad_id, fields, key, version in [
                  ("a1", {"x": 1, "y": 2}, "k", None), ("a1", {"y": 2, "x": 1}, "k", 7),
                  ("a2", {"x": 1, "y": 2}, "k", None), ("a1", {"x": 1}, "k", None), ("a1", {"x": 1}, None, None)]]

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from index_store.changes import redis_server
-from index_store.changes.change_log import NEVER_CHANGED, Change, ChangeLogError, Write
+from index_store.changes.change_log import NEVER_CHANGED, Change, ChangeLogError, Kind, Write
 from index_store.changes.records import Record
 from index_store.changes.redis_log import RedisLog
 from index_store.changes.redis_script import FILLING
@@ -21,7 +21,7 @@ def log(durable_redis):
 
 
 def filled(log, changes=5):
-    log.append([Write(ad_id=f"a{number}", fields={"bid": number}) for number in range(changes)])
+    log.append([Write(kind=Kind.AD, id=f"a{number}", fields={"bid": number}) for number in range(changes)])
 
 
 def name_of(log, part=""):
@@ -39,7 +39,7 @@ def test_a_user_of_the_acl_needs_the_rights_of_the_manual(own_durable_redis):
                                              "-@dangerous", "+config|get")
     log = RedisLog(own_durable_redis.url.replace("redis://", "redis://log:hunter2@"), "ads")
     filled(log)
-    assert (len(log.read(NEVER_CHANGED)), log.wait(0, 1), log.state("a4").sequence) == (5, True, 5)
+    assert (len(log.read(NEVER_CHANGED)), log.wait(0, 1), log.state(Kind.AD, "a4").sequence) == (5, True, 5)
     log.close()
 
 
@@ -69,7 +69,7 @@ def test_an_append_that_a_crash_has_cut_off_is_not_there_at_all(own_durable_redi
         file.truncate(file.seek(0, 2) - 20)
     own_durable_redis.launch()
     log = RedisLog(own_durable_redis.url, "ads")
-    assert (log.last(), len(log.read(NEVER_CHANGED)), log.state("a3")) == (3, 3, None)
+    assert (log.last(), len(log.read(NEVER_CHANGED)), log.state(Kind.AD, "a3")) == (3, 3, None)
     log.close()
 
 
@@ -93,9 +93,9 @@ def test_an_append_without_an_answer_may_have_been_made_and_is_repeated_by_its_k
     log.append([])
     own_durable_redis.freeze()
     with pytest.raises(ChangeLogError, match="repeat them with their idempotency keys"):
-        log.append([Write(ad_id="a", fields={"bid": 1}, key="k")])
+        log.append([Write(kind=Kind.AD, id="a", fields={"bid": 1}, key="k")])
     own_durable_redis.thaw()
-    assert log.append([Write(ad_id="a", fields={"bid": 1}, key="k")])[0].sequence == 1
+    assert log.append([Write(kind=Kind.AD, id="a", fields={"bid": 1}, key="k")])[0].sequence == 1
     assert log.last() == 1
     log.close()
 
@@ -124,13 +124,13 @@ def test_entries_that_are_gone_are_told(log, durable_redis, remove):
 
 
 def test_a_change_that_is_gone_is_told_when_its_key_is_repeated(log, durable_redis):
-    write = Write(ad_id="a", fields={}, key="k")
+    write = Write(kind=Kind.AD, id="a", fields={}, key="k")
     log.append([write])
     filled(log)
     durable_redis.client.xtrim(name_of(log, ":entries"), minid="2-0", approximate=False)
     with pytest.raises(ChangeLogError, match="the change of key 'k' is missing"):
         log.append([write])
-    assert log.append([Write(ad_id="a", fields={})])[0].sequence == 7
+    assert log.append([Write(kind=Kind.AD, id="a", fields={})])[0].sequence == 7
 
 
 def test_an_entry_that_cannot_be_read_is_told(log, durable_redis):
@@ -140,8 +140,9 @@ def test_an_entry_that_cannot_be_read_is_told(log, durable_redis):
         log.read(NEVER_CHANGED)
 
 
-@pytest.mark.parametrize(("found", "said"), [("2", "has format 2, .* reads format 1"), (None, "is gone"),
-                                             (FILLING, "its restore did not finish")])
+@pytest.mark.parametrize(("found", "said"), [("1", "has format 1, .* reads format 2; .* delete it"),
+                                             ("3", "has format 3, .* reads format 2; use the version"),
+                                             (None, "is gone"), (FILLING, "its restore did not finish")])
 def test_a_log_is_refused_when_it_is_not_whole(log, durable_redis, found, said):
     if found is None:
         durable_redis.client.delete(name_of(log))
@@ -149,7 +150,7 @@ def test_a_log_is_refused_when_it_is_not_whole(log, durable_redis, found, said):
         durable_redis.client.hset(name_of(log), "format", found)
         with pytest.raises(ChangeLogError, match=said):
             RedisLog(durable_redis.url, log.index)
-    for use in (log.last, lambda: filled(log), lambda: log.state("a0"), lambda: log.wait(0, 1)):
+    for use in (log.last, lambda: filled(log), lambda: log.state(Kind.AD, "a0"), lambda: log.wait(0, 1)):
         with pytest.raises(ChangeLogError, match=said):
             use()
 
@@ -166,20 +167,21 @@ def test_wait_outlasts_the_limit_of_an_answer(log, monkeypatch):
 def test_logs_of_two_indexes_are_apart(log, durable_redis):
     filled(log)
     other = RedisLog(durable_redis.url, secrets.token_hex(8))
-    assert (other.last(), other.state("a0")) == (NEVER_CHANGED, None)
+    assert (other.last(), other.state(Kind.AD, "a0")) == (NEVER_CHANGED, None)
     other.close()
 
 
 def test_a_log_is_filled_only_when_empty_and_is_refused_until_it_is_whole(log, durable_redis):
     def records():
-        yield Record(change=Change(sequence=1, at=1.5, ad_id="a", fields={"x": [1]}), key="", fingerprint="mark")
+        yield Record(change=Change(sequence=1, at=1.5, kind=Kind.AD, id="a", fields={"x": [1]}),
+                     key="", fingerprint="mark")
         with pytest.raises(ChangeLogError, match="its restore did not finish"):
             RedisLog(durable_redis.url, log.index)
-        yield Record(change=Change(sequence=2, at=2.5, ad_id="a", fields={"x": [1], "y": None}), key=None,
+        yield Record(change=Change(sequence=2, at=2.5, kind=Kind.AD, id="a", fields={"x": [1], "y": None}), key=None,
                      fingerprint=None)
 
     log.fill(records())
     assert [record.key for record in log.records(NEVER_CHANGED)] == ["", None]
-    assert log.state("a") == Change(sequence=2, at=2.5, ad_id="a", fields={"x": [1], "y": None})
+    assert log.state(Kind.AD, "a") == Change(sequence=2, at=2.5, kind=Kind.AD, id="a", fields={"x": [1], "y": None})
     with pytest.raises(ChangeLogError, match="has 2 changes already"):
         log.fill(records())

@@ -42,8 +42,10 @@ def test_one_wins_when_many_create_the_same_log(tmp_path):
         assert sqlite_file.index_of(path, connection).startswith("ads-")
 
 
-@pytest.mark.parametrize(("statement", "said"), [("PRAGMA application_id = 7", "is not a change log"),
-                                                 ("PRAGMA user_version = 2", "has format 2, .* reads format 1")])
+@pytest.mark.parametrize(("statement", "said"), [
+    ("PRAGMA application_id = 7", "is not a change log"),
+    ("PRAGMA user_version = 1", "has format 1, .* reads format 2; .* delete it"),
+    ("PRAGMA user_version = 3", "has format 3, .* reads format 2; use the version")])
 def test_a_file_is_refused_when_it_is_another_kind(tmp_path, statement, said):
     path = tmp_path / "changes.db"
     sqlite_file.create(path, "ads")

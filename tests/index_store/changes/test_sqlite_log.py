@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from index_store.changes.change_log import NEVER_CHANGED, ChangeLogError, Write
+from index_store.changes.change_log import NEVER_CHANGED, ChangeLogError, Kind, Write
 from index_store.changes.sqlite_log import SqliteLog
 from tests.paths import ROOT
 
@@ -26,7 +26,7 @@ def log(tmp_path):
 
 
 def filled(log, changes=60):
-    log.append([Write(ad_id=f"a{number}", fields=WIDE) for number in range(changes)])
+    log.append([Write(kind=Kind.AD, id=f"a{number}", fields=WIDE) for number in range(changes)])
 
 
 def test_log_is_refused_when_it_belongs_to_another_index(log):
@@ -49,14 +49,14 @@ def test_nothing_is_written_when_the_disk_is_full(log):
 READER = """
 import os, sys
 from pathlib import Path
-from index_store.changes.change_log import ChangeLogError, Write
+from index_store.changes.change_log import ChangeLogError, Kind, Write
 from index_store.changes.sqlite_log import SqliteLog
 if os.getuid() == 0:  # root may write everything
     os.setuid(65534)
 log = SqliteLog(Path(sys.argv[1]), "ads")
 print(log.last(), len(log.read(0)), log.wait(1, 1))
 try:
-    log.append([Write(ad_id="a", fields={})])
+    log.append([Write(kind=Kind.AD, id="a", fields={})])
 except ChangeLogError as error:
     print(error)
 """
@@ -102,8 +102,8 @@ def test_a_change_is_refused_when_it_is_not_json(log):
     filled(log, 1)
     with closing(sqlite3.connect(log.path, isolation_level=None)) as connection:
         connection.execute("UPDATE changes SET fields = '{half'")
-    with pytest.raises(ChangeLogError, match=r"change 1 holds '{half'"):
-        log.state("a0")
+    with pytest.raises(ChangeLogError, match=r"change 1 of kind 'ad' holds '{half'"):
+        log.state(Kind.AD, "a0")
 
 
 @pytest.mark.parametrize("replace", [lambda path, copy: path.unlink(), lambda path, copy: os.replace(copy, path)])
@@ -128,7 +128,7 @@ def test_an_append_waits_for_another_writer_and_then_gives_up(log, monkeypatch):
 
 def test_nothing_is_written_when_a_value_is_not_json(log):
     with pytest.raises(ValueError, match="JSON"):
-        log.append([Write(ad_id="a", fields={}), Write(ad_id="a", fields={"bid": float("nan")})])
+        log.append([Write(kind=Kind.AD, id="a", fields={}), Write(kind=Kind.AD, id="a", fields={"bid": float("nan")})])
     assert log.last() == NEVER_CHANGED
     filled(log, 1)
 

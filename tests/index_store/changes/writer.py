@@ -6,14 +6,14 @@ Arguments: place and index of the log, name of the writer, number of appends (0 
 import itertools
 import sys
 
-from index_store.changes.change_log import ChangeLogError, Write
+from index_store.changes.change_log import ChangeLogError, Kind, Write
 from index_store.changes.open_log import open_log
 
 
 def pair(name, number):
     """The writes of an append: one to an ad of the writer, with a key, and one to the ad that all share."""
-    return [Write(ad_id=f"{name}-{number % 5}", fields={"number": number}, key=f"{name}-{number}"),
-            Write(ad_id="shared", fields={name: number})]
+    return [Write(kind=Kind.AD, id=f"{name}-{number % 5}", fields={"number": number}, key=f"{name}-{number}"),
+            Write(kind=Kind.AD, id="shared", fields={name: number})]
 
 
 def main():

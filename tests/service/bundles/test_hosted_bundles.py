@@ -7,7 +7,7 @@ import weakref
 import pytest
 from pydantic import SecretStr
 
-from index_store.changes.change_log import Write
+from index_store.changes.change_log import Kind, Write
 from service.bundles.control_channel import Failed, Release, Serving
 from service.bundles.hosted_bundles import HostedBundles
 from service.contract.errors import ServiceError
@@ -49,7 +49,7 @@ def hosted(body, first):
 def write(path, ad_id):
     """Pauses an ad."""
     log = LogPlace(SecretStr(str(path))).open()
-    log.append([Write(ad_id=ad_id, fields={"status": "paused"})])
+    log.append([Write(kind=Kind.AD, id=ad_id, fields={"status": "paused"})])
     log.close()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from index_store.changes.change_log import Write
+from index_store.changes.change_log import Kind, Write
 from service.contract.ad_lines import at_line, parse_lines
 from service.contract.errors import ErrorType, ServiceError
 
@@ -13,8 +13,8 @@ def test_lines_become_writes_with_their_numbers_and_keys():
     body = b'\n{"op": "patch", "ad_id": 7, "status": "paused", "if_version": 3, "key": "k"}\r\n\n' + GOOD
     found = parse_lines(body, "call")
     assert [(one.line, one.write) for one in found] == [
-        (2, Write(ad_id="7", fields={"status": "paused"}, if_version=3, key="k")),
-        (4, Write(ad_id="a", fields={"status": "deleted"}, key="call/4"))]
+        (2, Write(kind=Kind.AD, id="7", fields={"status": "paused"}, if_version=3, key="k")),
+        (4, Write(kind=Kind.AD, id="a", fields={"status": "deleted"}, key="call/4"))]
     assert parse_lines(GOOD, None)[0].write.key is None
 
 

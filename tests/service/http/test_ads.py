@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from pydantic import SecretStr
 
-from index_store.changes.change_log import Write
+from index_store.changes.change_log import Kind, Write
 from service.contract.ad_schemas import AdReply, BatchReply, ChangesReply, WriteReply
 from service.contract.errors import STATUS
 from service.contract.schemas import ErrorReply
@@ -67,7 +67,7 @@ def test_ad_is_paused_resumed_and_deleted_and_each_reply_is_as_documented(with_l
             assert (found["as_of"], found["eligible"]) == (version, status == "active")
             assert (found["refused_by"] or {}).get("by") == (None if status == "active" else status)
         changes = ChangesReply.model_validate((await call(app, "GET", "/changes?after=1&limit=1"))[1])
-        assert [(one.sequence, one.ad_id, one.fields) for one in changes.changes] == [
+        assert [(one.sequence, one.id, one.fields) for one in changes.changes] == [
             (2, "ad-0001", {"status": "active"})]
         assert changes.last == 3
 
@@ -205,7 +205,7 @@ def test_calls_are_refused_when_too_many_wait(with_log, monkeypatch):
 
 def test_ad_of_another_bundle_has_a_status_and_no_place_and_can_come_back(with_log, tmp_path):
     log = LogPlace(SecretStr(str(tmp_path / "log"))).open()
-    log.append([Write(ad_id="elsewhere", fields={"status": "paused"})])
+    log.append([Write(kind=Kind.AD, id="elsewhere", fields={"status": "paused"})])
     log.close()
 
     async def check(app):

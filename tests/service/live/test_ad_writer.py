@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pydantic import SecretStr
 
-from index_store.changes.change_log import Write
+from index_store.changes.change_log import Kind, Write
 from index_store.changes.sqlite_log import SqliteLog
 from service.contract.errors import ServiceError
 from service.live.ad_writer import AdWriter, RefusedWriteError
@@ -26,7 +26,7 @@ def writer(path):
 
 
 def status(ad_id, to, **more):
-    return Write(ad_id=ad_id, fields={"status": to}, **more)
+    return Write(kind=Kind.AD, id=ad_id, fields={"status": to}, **more)
 
 
 def append(writer, *writes):

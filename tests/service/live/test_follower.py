@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
-from index_store.changes.change_log import ChangeLogError, Write
+from index_store.changes.change_log import ChangeLogError, Kind, Write
 from index_store.changes.sqlite_log import SqliteLog
 from index_store.live.snapshot import Snapshot
 from loadtest.processes.redis_server import RedisServer
@@ -55,7 +55,7 @@ def follower(path):
 
 def say(path: Path, *writes):
     log = SqliteLog(path, INDEX)
-    log.append([Write(ad_id=f"ad-{row:02d}", fields={"status": status}) for row, status in writes])
+    log.append([Write(kind=Kind.AD, id=f"ad-{row:02d}", fields={"status": status}) for row, status in writes])
     log.close()
 
 
@@ -137,13 +137,13 @@ def test_snapshot_follows_a_log_in_redis_and_goes_on_when_redis_comes_back(tmp_p
         place = LogPlace(SecretStr(server.url))
         log, follower = place.open(), Follower(place)
         follower.add(one)
-        log.append([Write(ad_id="ad-03", fields={"status": "paused"})])
+        log.append([Write(kind=Kind.AD, id="ad-03", fields={"status": "paused"})])
         until(lambda: one.gone == {3})
         server.kill()
         until(lambda: unreadable() == 1)
         assert one.gone == {3}
         server.launch()
-        log.append([Write(ad_id="ad-04", fields={"status": "deleted"})])
+        log.append([Write(kind=Kind.AD, id="ad-04", fields={"status": "deleted"})])
         until(lambda: one.gone == {3, 4} and unreadable() == 0)
         follower.close()
         log.close()

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr
 
-from index_store.changes.change_log import Write
+from index_store.changes.change_log import Kind, Write
 from service.live.log_place import LogPlace, with_log_beside
 from service.settings import Settings, SettingsError
 
@@ -44,6 +44,6 @@ def test_file_is_created_when_it_is_opened_and_not_before(tmp_path):
     assert not place.exists()
     assert list(tmp_path.iterdir()) == []
     log = place.open()
-    log.append([Write(ad_id="a", fields={})])
+    log.append([Write(kind=Kind.AD, id="a", fields={})])
     log.close()
     assert place.exists()
