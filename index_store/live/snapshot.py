@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from index_store.changes.change_log import NEVER_CHANGED, Change, Kind
 from index_store.features.values import look_up
+from index_store.live.users import LiveUsers
 from index_store.live.withdrawals import Status, Withdrawal, Withdrawals
 from index_store.targeting.eligibility import PositionBitmap
 from index_store.tree.tree import Tree
@@ -24,11 +25,12 @@ STATUS = "status"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Snapshot:
-    """The ads of a bundle and what has become of them.
+    """The ads and users of a bundle and what has become of them.
 
     Attributes:
         item_ids: (n_items,) sorted ids of the bundle's ads.
         tree: of the bundle.
+        users: what the log says about users.
         as_of: sequence number of the last change that it includes; 0 for the bundle as it was sealed.
         withdrawals: the ads that must not be returned.
         live: positions of the others; None if no ad is withdrawn.
@@ -36,26 +38,27 @@ class Snapshot:
 
     item_ids: NDArray[np.bytes_]
     tree: Tree
+    users: LiveUsers
     as_of: int = NEVER_CHANGED
     withdrawals: Withdrawals = field(default_factory=Withdrawals.none)
     live: PositionBitmap | None = None
 
     def with_changes(self, changes: Sequence[Change]) -> Self:
-        """The snapshot after some changes, in order; those that it includes and those not of its ads are left out."""
+        """The snapshot after some changes, in order; those that it includes and those of other ads are left out."""
         fresh = [change for change in changes if change.sequence > self.as_of]
         if not fresh:
             return self
+        as_of, users = fresh[-1].sequence, self.users.with_changes(fresh)
         last = {change.id: change for change in fresh if change.kind is Kind.AD}
         rows = look_up(self.item_ids, np.array([ad_id.encode() for ad_id in last], np.bytes_))
         positions = self.tree.position_of_row[rows].tolist()
         changed = {at: Withdrawal(status_of(change), change.sequence)
                    for at, row, change in zip(positions, rows.tolist(), last.values(), strict=True) if row >= 0}
-        as_of = fresh[-1].sequence
         if not changed:
-            return replace(self, as_of=as_of)
+            return replace(self, as_of=as_of, users=users)
         withdrawals = self.withdrawals.replaced(changed)
         live = self._live_after(changed) if len(withdrawals) else None
-        return replace(self, as_of=as_of, withdrawals=withdrawals, live=live)
+        return replace(self, as_of=as_of, users=users, withdrawals=withdrawals, live=live)
 
     def withdrawal(self, row: int) -> Withdrawal | None:
         """Why the ad of an item row is not returned; None if no change keeps it."""

@@ -17,6 +17,7 @@ from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import pool, user_bags
 from index_store.features.values import FeatureError, as_key, look_up, look_up_one
 from index_store.live.snapshot import Snapshot
+from index_store.live.users import LiveUsers
 from index_store.search.beam_curve import Beam
 from index_store.search.beam_search import BeamSearch
 from index_store.search.deadline import Deadline, SearchCost
@@ -89,7 +90,7 @@ class _Found:
 
 
 class Retriever:
-    """Answers queries from one bundle, of whose ads a snapshot may withdraw some.
+    """Answers queries from one bundle, as changed by a snapshot.
 
     Args:
         opened: the bundle.
@@ -111,7 +112,8 @@ class Retriever:
         self.bundle = opened
         self.targeting = Targeting(content.encoder, content.items, content.tree, content.targeting,
                                    targeting_cache_entries)
-        self.sealed = Snapshot(item_ids=content.encoder.item_ids, tree=content.tree)
+        self.sealed = Snapshot(item_ids=content.encoder.item_ids, tree=content.tree,
+                               users=LiveUsers.none(content.encoder))
         self.beams = BeamChoice(opened)
         self._content, self._spec, self._cache = content, content.encoder.spec, cache
         self._users = UserEncoder(content, self.targeting)
@@ -127,9 +129,9 @@ class Retriever:
         """Waits for running searches."""
         self._threads.shutdown()
 
-    def encode(self, query: Query) -> EncodedUser:
+    def encode(self, query: Query, snapshot: Snapshot | None = None) -> EncodedUser:
         """The user of a query, see UserEncoder.encode."""
-        return self._users.encode(query)
+        return self._users.encode(query, snapshot or self.sealed)
 
     def row(self, ad_id: str | int) -> int | None:
         """Row of an ad; None if the bundle does not have it.
@@ -226,7 +228,7 @@ class Retriever:
 
         Args:
             query: what to answer.
-            snapshot: which ads may be returned; None for those of the bundle.
+            snapshot: what the change log says about ads and users; None for the bundle alone.
             use_cache: False neither reads nor writes the cache, if there is one.
             answer_by: deadline, in seconds of `time.perf_counter()`; None for none.
             queue: in which the search waits for a thread; None for none.
@@ -237,11 +239,12 @@ class Retriever:
             DeadlinePassedError: without a queue, the deadline had passed before the search.
         """
         start = time.perf_counter()
-        user = self.encode(query)
+        snapshot = snapshot or self.sealed
+        user = self.encode(query, snapshot)
         tower_input = self.tower_input(user)
         encoded = time.perf_counter()
         cache = self._cache if use_cache else None
-        queue, snapshot = queue or NoQueue(), snapshot or self.sealed
+        queue = queue or NoQueue()
         if cache is None:
             lookup, looked_up = CacheLookup(None, "bypass"), encoded
             found = await self._queued(queue, _PreparedQuery(query=query, user=user, tower_input=tower_input,

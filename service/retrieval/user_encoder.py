@@ -1,4 +1,4 @@
-"""User encoder: a user's stored features, those that the request replaces, and the attributes that targeting reads."""
+"""User encoder: a user's features and history by bundle, change log and request, and what targeting reads of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from index_store.bundle.bundle import BundleContent
 from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
+from index_store.features.values import look_up
+from index_store.live.snapshot import Snapshot
 from index_store.targeting.attributes import check_context
 from index_store.targeting.predicates import parse_predicate
 from index_store.targeting.targeting import RequestTargeting, Targeting
@@ -23,28 +25,38 @@ class UserEncoder:
         self._users, self._encoder, self._targeting = content.users, content.encoder, targeting
         self._unknown_user = content.encoder.encode_user({})
 
-    def encode(self, query: Query) -> EncodedUser:
-        """The user's features: those of the bundle's user table, replaced field by field by those of the query.
+    def encode(self, query: Query, snapshot: Snapshot) -> EncodedUser:
+        """The user's features: those of the change log, or else of the bundle's user table, replaced field by field by
+        those of the query. The history likewise: that of the query, or else live events, then the bundle's history.
+
+        Args:
+            query: names the user.
+            snapshot: what the change log says.
 
         Raises:
             FeatureError: a feature or context field of the query is unknown or invalid.
             PredicateError: its targeting is malformed.
         """
-        row = self._users.row(query.user_id)
-        stored = self._users.features.take(np.array([row])) if row >= 0 else None
-        history = self._users.history.row(row) if row >= 0 else np.empty(0, np.int32)
+        live = snapshot.users.of(query.user_id)
+        row = -1 if live.forgotten else self._users.row(query.user_id)
+        stored = self._users.features.take(np.array([row])) if row >= 0 and live.features is None else None
         features = self._unknown_user if stored is None else stored
-        if not query.user_features:
-            kind: UserKind = "unknown" if stored is None else "known"
-            return EncodedUser(features, history, kind, self._request_targeting(query, stored, {}))
-        given = {name: value for name, value in query.user_features.items() if name != "history"}
-        count = None
-        if "history" in query.user_features:
-            ids = query.user_features["history"]
+        kind: UserKind = "unknown" if row < 0 and live.features is None and not live.history else "known"
+        given, count = dict(live.features or {}), None
+        requested = query.user_features or {}
+        if "history" in requested:
+            ids = requested["history"]
             history = self._encoder.encode_history(ids)
             count = HistoryCount(known=len(history), unknown=len(ids) - len(history))
-        replaced = _replaced(self._encoder, features, given)
-        return EncodedUser(replaced, history, "inline", self._request_targeting(query, stored, given), count)
+        else:
+            history = live.rows(self._users.history.row(row) if row >= 0 else np.empty(0, np.int32),
+                                lambda ad_ids: look_up(self._encoder.item_ids, ad_ids))
+        if requested:
+            kind = "inline"
+            given |= {name: value for name, value in requested.items() if name != "history"}
+        if given:
+            features = _replaced(self._encoder, features, given)
+        return EncodedUser(features, history, kind, self._request_targeting(query, stored, given), count)
 
     def _request_targeting(self, query: Query, stored: Features | None, given: Mapping[str, Any]) -> RequestTargeting:
         context = query.context or {}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from index_store.features.ragged import Ragged
+from index_store.live.snapshot import Snapshot
 from index_store.search.beam_search import BeamSearch
 from index_store.search.trace import kept_nodes
 from index_store.tree.recorded_beams import RecordedBeams
@@ -29,10 +30,11 @@ _FILE_NUMBERS = 1 << 22
 
 @dataclass(frozen=True)
 class _Sample:
-    """An answered request; its retriever stays usable while it is referenced, even after a swap."""
+    """An answered request and what it saw; its retriever stays usable while it is referenced, even after a swap."""
 
     retriever: Retriever
     query: Query
+    snapshot: Snapshot
 
 
 class BeamRecorder(BackgroundSampler[_Sample]):
@@ -68,7 +70,7 @@ class BeamRecorder(BackgroundSampler[_Sample]):
         if random.random() >= self._sample_rate or query.exact or query.explain_ad is not None:
             return
         if not answer.found.narrowed and not query.task_weights[1:].any():
-            self._take(_Sample(retriever, query))
+            self._take(_Sample(retriever, query, answer.snapshot))
 
     def close(self) -> None:
         """Ends the thread and writes the beams recorded so far."""
@@ -78,7 +80,7 @@ class BeamRecorder(BackgroundSampler[_Sample]):
 
     def _work(self, sample: _Sample) -> None:
         retriever, query = sample.retriever, sample.query
-        tree, user = retriever.bundle.content.tree, retriever.encode(query)
+        tree, user = retriever.bundle.content.tree, retriever.encode(query, sample.snapshot)
         found = BeamSearch(tree, self._pausing(retriever.scorer)).search(
             retriever.query(user), top_k=query.top_k, beam_width=retriever.beam_of(query, None).beam_width,
             task_weights=query.task_weights, trace=True)

@@ -45,7 +45,7 @@ class QualityMeter(BackgroundSampler[_Sample]):
 
     def _work(self, sample: _Sample) -> None:
         retriever, query, found = sample.retriever, sample.query, sample.answer.found
-        user = retriever.encode(query)
+        user = retriever.encode(query, sample.answer.snapshot)
         truth = ExhaustiveSearch(retriever.bundle.content.tree, self._pausing(retriever.scorer)).search(
             retriever.query(user), top_k=query.top_k, task_weights=query.task_weights,
             eligible=retriever.eligible(user, retriever.item_rows(query.exclude_ad_ids),

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index_store.live.snapshot import Snapshot, status_of
+from index_store.live.users import LiveUsers
 from index_store.live.withdrawals import Status, Withdrawal
 from index_store.search.beam_search import BeamSearch
 from index_store.search.exhaustive_search import ExhaustiveSearch
@@ -23,7 +24,7 @@ ENCODER, RAW_ADS, FEATURES, TREE = catalogue(0, len(ADS))
 
 
 def sealed(tree=TREE):
-    return Snapshot(item_ids=ENCODER.item_ids, tree=tree)
+    return Snapshot(item_ids=ENCODER.item_ids, tree=tree, users=LiveUsers.none(ENCODER))
 
 
 def after(batches, snapshot):

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from index_store.changes.change_log import ChangeLogError, Kind, Write
 from index_store.changes.sqlite_log import SqliteLog
 from index_store.live.snapshot import Snapshot
+from index_store.live.users import LiveUsers
 from loadtest.processes.redis_server import RedisServer
 from service.live.follower import Follower
 from service.live.log_place import INDEX, LogPlace
@@ -31,7 +32,7 @@ class Followed:
 
 
 def bundle():
-    return Followed(Snapshot(item_ids=ENCODER.item_ids, tree=TREE))
+    return Followed(Snapshot(item_ids=ENCODER.item_ids, tree=TREE, users=LiveUsers.none(ENCODER)))
 
 
 def until(condition):
