@@ -78,7 +78,7 @@ class Settings(BaseSettings):
 
     admin_token: SecretStr | None = Field(default=None, description="bearer token for /admin/; without it all admin "
                                                                     "calls are refused")
-    write_token: SecretStr | None = Field(default=None, description="bearer token for the calls that change ads; "
+    write_token: SecretStr | None = Field(default=None, description="bearer token for calls to the change log; "
                                                                     "without it all of them are refused")
     change_log: SecretStr | None = Field(default=None, description="file or Redis of the change log; by default a file "
                                                                    "in the folder of bundles, none for a single bundle")

@@ -53,7 +53,7 @@ class RedisLevel:
         self._breaker = CircuitBreaker(settings.redis_pause_seconds)
         self._write_breaker = CircuitBreaker(settings.redis_pause_seconds)  # a full Redis can still be read
         self._failure: FailureReason | None = None
-        self._pending: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(settings.redis_pending_writes)
+        self._pending: asyncio.Queue[tuple[bytes, bytes | None]] = asyncio.Queue(settings.redis_pending_writes)
         self._writer: asyncio.Task[None] | None = None
         self._asked: set[asyncio.Task[_Reply | None]] = set()
 
@@ -98,13 +98,12 @@ class RedisLevel:
 
     def put(self, digest: bytes, embedding: NDArray[np.float32]) -> None:
         """Queues a write, or drops and counts it if the queue is full."""
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write())
         key = self._key(digest)
-        try:
-            self._pending.put_nowait((key, pack(key, embedding)))
-        except asyncio.QueueFull:
-            metrics.DROPPED_WRITES.inc()
+        self._queue(key, pack(key, embedding))
+
+    def remove(self, digest: bytes) -> None:
+        """Queues a removal, or drops and counts it likewise."""
+        self._queue(self._key(digest), None)
 
     async def close(self) -> None:
         """Flushes pending writes for at most a second, then disconnects."""
@@ -129,6 +128,14 @@ class RedisLevel:
         self._worked(self._breaker)
         return _Reply(record if record is None or isinstance(record, bytes) else b"")
 
+    def _queue(self, key: bytes, record: bytes | None) -> None:
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write())
+        try:
+            self._pending.put_nowait((key, record))
+        except asyncio.QueueFull:
+            metrics.DROPPED_WRITES.inc()
+
     async def _write(self) -> None:
         while True:
             key, record = await self._pending.get()
@@ -137,7 +144,10 @@ class RedisLevel:
                     metrics.DROPPED_WRITES.inc()
                     continue
                 async with asyncio.timeout(self._timeout):
-                    await self._redis.set(key, record, ex=self._ttl)
+                    if record is None:
+                        await self._redis.delete(key)
+                    else:
+                        await self._redis.set(key, record, ex=self._ttl)
                 self._worked(self._write_breaker)
                 self._worked(self._breaker)
             except ResponseError as error:  # out of memory or read-only

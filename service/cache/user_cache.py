@@ -56,6 +56,12 @@ class UserCache:
         if self._redis is not None:
             self._redis.put(key, embedding)
 
+    def remove(self, key: bytes) -> None:
+        """Removes an embedding from this worker's memory, and from Redis in the background."""
+        self._local.pop(key, None)
+        if self._redis is not None:
+            self._redis.remove(key)
+
     async def connect(self) -> None:
         """Connects to Redis if one is configured; a Redis that cannot be reached is no error."""
         if self._redis is not None:

@@ -17,7 +17,7 @@ Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
-AS_OF = "sequence number of the last change of ads that the answer takes into account; 0 if there was none"
+AS_OF = "sequence number of the last change of ads and users that the answer takes into account; 0 if there was none"
 
 
 class RetrieveRequest(BaseModel):

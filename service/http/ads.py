@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
-from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,10 +13,8 @@ from index_store.features.values import FeatureError, as_key
 from index_store.live.snapshot import STATUS, status_of
 from index_store.live.withdrawals import Status
 from service.bundles.bundle_host import BundleHost
-from service.contract.ad_lines import NumberedWrite, at_line, parse_lines
+from service.contract.ad_lines import parse_lines
 from service.contract.ad_schemas import (
-    IDEMPOTENCY_KEY,
-    KEY_PATTERN,
     AdPatch,
     AdReply,
     BatchLine,
@@ -30,20 +25,16 @@ from service.contract.ad_schemas import (
     WriteOptions,
     WriteReply,
 )
-from service.contract.errors import ErrorType, ServiceError, ad_not_found, from_feature_error, shown
-from service.contract.parsing import parse_body, parse_request
-from service.http.bearer_token import BearerToken
+from service.contract.errors import ad_not_found, from_feature_error
+from service.contract.lines import NumberedWrite, at_line
+from service.contract.parsing import parse_body
+from service.http.change_calls import WRITE_TOKEN, ChangeCalls, idempotency_key, options_of
 from service.http.dispatcher import Route
 from service.http.requests import LINES, json_reply, read_body
-from service.live.ad_writer import AdWriter, RefusedWriteError
-from service.live.applied import applied_by_workers, wait_until_applied
-from service.settings import Settings, variable
-from service.telemetry import metrics
+from service.live.ad_writer import AdWriter
+from service.live.applied import applied_by_workers
+from service.live.log_writer import RefusedWriteError
 
-APPLIED_SECONDS = 5.0
-"""Longest wait for all workers; the proxy has to wait longer."""
-
-_TOKEN = "write token"
 _READ_REFUSALS = {401: "the token is missing or wrong", 403: "this service has no write token",
                   404: "there is no such ad", 409: "there is no change log", 422: "a parameter is invalid",
                   429: "overloaded, see Retry-After", 500: "the service failed",
@@ -54,42 +45,35 @@ _REFUSALS = {**_READ_REFUSALS, 400: "the body is not valid JSON", 408: "the body
              415: "the body is not declared as what it has to be", 422: "a field, parameter or line is invalid",
              503: "not ready yet, shutting down, the change log fails, or not applied in time; see the message"}
 
-_Options = TypeVar("_Options", bound=BaseModel)
-
 
 class AdsApi:
     """The endpoints below /ads, and /changes.
 
     Args:
-        settings: of the service.
-        writer: of the change log; None without one.
+        calls: to the change log.
         host: the bundle that serves.
-        refuse_if_draining: raises ServiceError once the service is about to end.
     """
 
-    def __init__(self, settings: Settings, writer: AdWriter | None, host: Callable[[], BundleHost],
-                 refuse_if_draining: Callable[[], None]) -> None:
-        self._settings, self._writer, self._host = settings, writer, host
-        self._token = BearerToken(settings.write_token, "write_token", _TOKEN, ErrorType.WRITES_DISABLED)
-        self._refuse_if_draining = refuse_if_draining
+    def __init__(self, calls: ChangeCalls, host: Callable[[], BundleHost]) -> None:
+        self._calls, self._host = calls, host
 
     @property
     def routes(self) -> list[Route]:
         return [
             Route(path="/ads/{ad_id}", method="GET", endpoint=self.ad, reply=AdReply, refusals=_READ_REFUSALS,
-                  token=_TOKEN),
+                  token=WRITE_TOKEN),
             Route(path="/ads/{ad_id}", method="PATCH", endpoint=self.patch, body=AdPatch, query=WriteOptions,
-                  keyed=True, reply=WriteReply, refusals=_REFUSALS, token=_TOKEN),
+                  keyed=True, reply=WriteReply, refusals=_REFUSALS, token=WRITE_TOKEN),
             Route(path="/ads/{ad_id}", method="DELETE", endpoint=self.delete, query=DeleteOptions, keyed=True,
-                  reply=WriteReply, refusals=_REFUSALS, token=_TOKEN),
+                  reply=WriteReply, refusals=_REFUSALS, token=WRITE_TOKEN),
             Route(path="/ads:batch", method="POST", endpoint=self.batch, body=BatchLine, media_type=LINES,
-                  query=WriteOptions, keyed=True, reply=BatchReply, refusals=_REFUSALS, token=_TOKEN),
+                  query=WriteOptions, keyed=True, reply=BatchReply, refusals=_REFUSALS, token=WRITE_TOKEN),
             Route(path="/changes", method="GET", endpoint=self.changes, query=ChangesOptions, reply=ChangesReply,
-                  refusals=_READ_REFUSALS, token=_TOKEN)]
+                  refusals=_READ_REFUSALS, token=WRITE_TOKEN)]
 
     async def ad(self, request: Request) -> Response:
         """An ad's status and version, where it lies in the tree, and which workers have applied its last change."""
-        writer = self._authorised(request)
+        writer = AdWriter(self._calls.authorised(request))
         ad_id, host = _ad_id(request), self._host()
         row = host.retriever.row(ad_id)
         state = await writer.state(ad_id)
@@ -105,39 +89,39 @@ class AdsApi:
 
     async def patch(self, request: Request) -> Response:
         """Pauses an ad, or resumes one: every worker of every replica leaves it out, or returns it, within a second."""
-        writer = self._authorised(request)
-        options = _options(request, WriteOptions)
-        patch = parse_body(await read_body(request, self._settings), AdPatch)
+        writer = AdWriter(self._calls.authorised(request))
+        options = options_of(request, WriteOptions)
+        patch = parse_body(await read_body(request, self._calls.settings), AdPatch)
         return await self._write_one(writer, options, Write(
             kind=Kind.AD, id=_ad_id(request), fields={STATUS: patch.status}, if_version=patch.if_version,
-            key=_key(request)))
+            key=idempotency_key(request)))
 
     async def delete(self, request: Request) -> Response:
         """Deletes an ad for good: every worker of every replica leaves it out within a second."""
-        writer = self._authorised(request)
-        options = _options(request, DeleteOptions)
+        writer = AdWriter(self._calls.authorised(request))
+        options = options_of(request, DeleteOptions)
         return await self._write_one(writer, options, Write(
             kind=Kind.AD, id=_ad_id(request), fields={STATUS: Status.DELETED.value}, if_version=options.if_version,
-            key=_key(request)))
+            key=idempotency_key(request)))
 
     async def batch(self, request: Request) -> Response:
         """Pauses, resumes and deletes many ads, all or none, by lines of JSON; a refusal names the first bad line."""
-        writer = self._authorised(request)
-        options = _options(request, WriteOptions)
-        body, key = await read_body(request, self._settings, LINES, "in several batches"), _key(request)
-        lines = await asyncio.to_thread(parse_lines, body, key)  # thousands of them take a while
+        writer = AdWriter(self._calls.authorised(request))
+        options = options_of(request, WriteOptions)
+        body = await read_body(request, self._calls.settings, LINES, "in several batches")
+        lines = await asyncio.to_thread(parse_lines, body, idempotency_key(request))  # thousands of them take a while
         try:
             changes = await self._append(writer, lines)
         except RefusedWriteError as error:
             raise at_line(error.refusal, lines[error.index].line) from error
-        applied = await self._applied(changes, options)
+        applied = await self._calls.applied(changes, options)
         return json_reply({"versions": [change.sequence for change in changes], "applied": applied})
 
     async def changes(self, request: Request) -> Response:
         """The changes after a sequence number, in order."""
-        writer = self._authorised(request)
-        options = _options(request, ChangesOptions)
-        found, last = await writer.changes(options.after, options.limit)
+        log = self._calls.authorised(request)
+        options = options_of(request, ChangesOptions)
+        found, last = await log.changes(options.after, options.limit)
         return json_reply({"changes": [{"sequence": change.sequence, "at": change.at, "kind": change.kind,
                                         "id": change.id, "fields": dict(change.fields)} for change in found],
                            "last": last})
@@ -148,46 +132,12 @@ class AdsApi:
         except RefusedWriteError as error:
             raise error.refusal from error
         return json_reply({"ad_id": change.id, "status": status_of(change), "version": change.sequence,
-                           "applied": await self._applied([change], options)})
+                           "applied": await self._calls.applied([change], options)})
 
     async def _append(self, writer: AdWriter, lines: Sequence[NumberedWrite]) -> list[Change]:
         retriever = self._host().retriever
-        try:
-            changes = await writer.append([line.write for line in lines],
-                                          lambda ad_id: retriever.row(ad_id) is not None)
-        except RefusedWriteError:
-            metrics.WRITES.labels("refused").inc(len(lines))
-            raise
-        except ServiceError:
-            metrics.WRITES.labels("unavailable").inc(len(lines))
-            raise
-        metrics.WRITES.labels("written").inc(len(lines))
-        return changes
-
-    async def _applied(self, changes: Sequence[Change], options: WriteOptions) -> bool:
-        """Whether every worker has applied these changes, waiting for it if the caller does.
-
-        Raises:
-            ServiceError: `not_applied`, if it takes too long.
-        """
-        last = max(change.sequence for change in changes)
-        behind = await wait_until_applied(last, APPLIED_SECONDS if options.wait == "applied" else 0.0)
-        if behind and options.wait == "applied":
-            metrics.WRITES.labels("not_applied").inc(len(changes))
-            lag = ", ".join(f"worker {number} at {as_of}" for number, as_of in behind.items())
-            raise ServiceError(ErrorType.NOT_APPLIED, f"version {last} is durable, but after {APPLIED_SECONDS:g} s not "
-                               f"applied everywhere: {lag}", "do not write again; GET /ads/{ad_id} shows when all "
-                               "workers have applied it, and the log why one has not")
-        return not behind
-
-    def _authorised(self, request: Request) -> AdWriter:
-        """The writer of the change log, for a call that may use it."""
-        self._token.check(request)
-        self._refuse_if_draining()
-        if self._writer is None:
-            raise ServiceError(ErrorType.NO_CHANGE_LOG, "this service was started with a single bundle and without a "
-                               "change log", f"start it with {variable('change_log')}, or with a folder of bundles")
-        return self._writer
+        return await self._calls.counted(len(lines), writer.append(
+            [line.write for line in lines], lambda ad_id: retriever.row(ad_id) is not None))
 
 
 def _ad_id(request: Request) -> str:
@@ -195,15 +145,3 @@ def _ad_id(request: Request) -> str:
         return as_key(request.path_params["ad_id"], "ad_id").decode()
     except FeatureError as error:
         raise from_feature_error(error, frozenset()) from error
-
-
-def _options(request: Request, schema: type[_Options]) -> _Options:
-    return parse_request(dict(request.query_params), schema)
-
-
-def _key(request: Request) -> str | None:
-    key = request.headers.get(IDEMPOTENCY_KEY)
-    if key is not None and not re.fullmatch(KEY_PATTERN, key):
-        raise ServiceError(ErrorType.INVALID_VALUE, f"{IDEMPOTENCY_KEY} is {shown(key)}",
-                           "send 1 to 128 printable characters of ASCII without spaces")
-    return key

@@ -28,12 +28,15 @@ from service.contract.schemas import ExplainReply, ExplainRequest, RetrieveReply
 from service.http.admin import AdminApi
 from service.http.admission import Admission, RequestQueue
 from service.http.ads import AdsApi
+from service.http.change_calls import ChangeCalls
 from service.http.dispatcher import Dispatcher, Route
+from service.http.events import EventsApi
 from service.http.observer import AccessEntry, Observer
 from service.http.requests import JSON, entry_of, json_reply, read_body
-from service.live.ad_writer import AdWriter
+from service.http.users import UsersApi
 from service.live.follower import Follower
 from service.live.log_place import LogPlace
+from service.live.log_writer import LogWriter
 from service.sampling.beam_recorder import BeamRecorder
 from service.sampling.quality_meter import QualityMeter
 from service.sampling.recent_requests import RecentRequests
@@ -67,8 +70,10 @@ class Api:
         self._admin = AdminApi(settings, self._supervisor, self._recent, self._refuse_if_draining)
         place = LogPlace.of(settings)
         self._follower = None if place is None else Follower(place)
-        self._writer = None if place is None else AdWriter(place)
-        self._ads = AdsApi(settings, self._writer, lambda: self.bundles.current, self._refuse_if_draining)
+        self._log = None if place is None else LogWriter(place)
+        calls = ChangeCalls(settings, self._log, self._refuse_if_draining)
+        self._of_log = (AdsApi(calls, lambda: self.bundles.current), EventsApi(calls, lambda: self.bundles.current),
+                        UsersApi(calls, lambda: self.bundles.current))
         self._document: bytes | None = None
         self.draining = False
 
@@ -87,7 +92,7 @@ class Api:
             Route(path="/metrics", method="GET", endpoint=self.metrics),
             Route(path="/info", method="GET", endpoint=self.info),
             Route(path="/openapi.json", method="GET", endpoint=self.openapi, documented=False),
-            *self._ads.routes, *self._admin.routes]
+            *(route for api in self._of_log for route in api.routes), *self._admin.routes]
 
     @asynccontextmanager
     async def serving(self, release: Release, control: socket) -> AsyncIterator[None]:
@@ -100,7 +105,7 @@ class Api:
         yield
         await asyncio.gather(asyncio.to_thread(self.meter.close), asyncio.to_thread(self.beams.close))
         await self.bundles.close()
-        for opened in (self._follower, self._writer):
+        for opened in (self._follower, self._log):
             if opened is not None:
                 await asyncio.to_thread(opened.close)
 

@@ -42,7 +42,7 @@ class Route:
     """
 
     path: str
-    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     endpoint: Endpoint
     body: type[BaseModel] | None = None
     media_type: str = JSON
@@ -93,7 +93,7 @@ class Dispatcher:
         if routes is None:
             raise ServiceError(ErrorType.NOT_FOUND, f"there is no path {path[:100]!r}",
                                "use POST /retrieve or /explain, or GET /livez, /readyz, /startupz, /metrics, /info, "
-                               "/openapi.json, or the calls about ads and bundles of docs/service.md")
+                               "/openapi.json, or the other calls of docs/service.md")
         route = routes.get("GET" if method == "HEAD" else method)  # the server drops the body for HEAD
         if route is None:
             allowed = [name for known in routes for name in (("GET", "HEAD") if known == "GET" else (known,))]

@@ -121,6 +121,7 @@ class Follower:
         if self._followed:
             publish(self._as_of)
             metrics.ADS_WITHDRAWN.set(max(len(followed.snapshot.withdrawals) for followed in self._followed))
+            metrics.LIVE_HISTORIES.set(max(followed.snapshot.users.histories.count for followed in self._followed))
 
     def _note(self, problem: str | None) -> None:
         """Logs a failure when it begins and when it ends."""

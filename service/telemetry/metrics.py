@@ -61,7 +61,9 @@ CHANGES_UNREADABLE = Gauge("retrieval_changes_unreadable", "Workers that cannot 
                            multiprocess_mode="livesum")
 ADS_WITHDRAWN = Gauge("retrieval_ads_withdrawn", "Ads of the bundle that are paused or deleted",
                       multiprocess_mode="livemax")
-WRITES = Counter("retrieval_writes", "Changes of ads that callers asked for, by outcome", ["outcome"])
+LIVE_HISTORIES = Gauge("retrieval_live_histories", "Users whose clicks since the bundle are in memory",
+                       multiprocess_mode="livemax")
+WRITES = Counter("retrieval_writes", "Changes and events that callers asked to write, by outcome", ["outcome"])
 LOG_LINES_DROPPED = Counter("retrieval_log_lines_dropped", "Lines of the log that were lost: stderr took no more")
 
 # Values that are known beforehand start at 0, so that the first event is a rise that an alert can see.

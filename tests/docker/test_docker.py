@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from service.contract.errors import STATUS
-from service.http.ads import APPLIED_SECONDS
+from service.http.change_calls import APPLIED_SECONDS
 from service.settings import Settings, variable
 from tests.paths import ROOT
 
@@ -173,8 +173,10 @@ def test_proxy_never_repeats_a_write_and_waits_longer_than_the_service_does():
     assert "proxy_next_upstream off;" in location
     assert float(re.search(r"proxy_read_timeout (\d+)s;", location)[1]) > APPLIED_SECONDS + 2
     pattern = re.search(r"location ~ (\S+) {", location)[1]
-    assert all(re.search(pattern, path) for path in ("/ads/42", "/ads/a/b", "/ads:batch", "/changes"))
-    assert not any(re.search(pattern, path) for path in ("/ads", "/ads/", "/changes/x", "/retrieve"))
+    assert all(re.search(pattern, path) for path in (
+        "/ads/42", "/ads/a/b", "/ads:batch", "/users/7", "/events", "/changes"))
+    assert not any(re.search(pattern, path) for path in (
+        "/ads", "/ads/", "/users/", "/events/x", "/changes/x", "/retrieve"))
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)

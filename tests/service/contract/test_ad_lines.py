@@ -3,8 +3,8 @@
 import pytest
 
 from index_store.changes.change_log import Kind, Write
-from service.contract.ad_lines import at_line, parse_lines
-from service.contract.errors import ErrorType, ServiceError
+from service.contract.ad_lines import parse_lines
+from service.contract.errors import ServiceError
 
 GOOD = b'{"op":"delete","ad_id":"a"}'
 
@@ -31,13 +31,3 @@ def test_first_bad_line_is_named_with_what_is_wrong(line, said):
     with pytest.raises(ServiceError, match=r"^line 2") as caught:
         parse_lines(b"\n".join([GOOD, line, b"neither this"]), None)
     assert (caught.value.error_type, caught.value.message[:len(said)]) == ("invalid_line", said)
-
-
-def test_batch_is_refused_when_it_has_no_line():
-    with pytest.raises(ServiceError, match="the body of 2 bytes has no line"):
-        parse_lines(b"\n\n", None)
-
-
-def test_refusal_gets_the_number_of_its_line_and_keeps_its_type():
-    found = at_line(ServiceError(ErrorType.AD_DELETED, "it is deleted", "pause it"), 3)
-    assert (found.error_type, found.message, found.help) == ("ad_deleted", "line 3: it is deleted", "pause it")

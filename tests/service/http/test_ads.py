@@ -9,12 +9,11 @@ from index_store.changes.change_log import Kind, Write
 from service.contract.ad_schemas import AdReply, BatchReply, ChangesReply, WriteReply
 from service.contract.errors import STATUS
 from service.contract.schemas import ErrorReply
-from service.http import ads
+from service.http import change_calls
 from service.live.log_place import LogPlace
 from tests.service.http.app_in_process import in_app
+from tests.service.http.change_log_calls import TOKEN, call, last
 
-TOKEN = "a token for writes"
-LINES = "application/x-ndjson"
 CALLS = [("GET", "/ads/ad-0001", None), ("PATCH", "/ads/ad-0001", {"status": "paused"}),
          ("DELETE", "/ads/ad-0001", None), ("POST", "/ads:batch", None), ("GET", "/changes", None)]
 
@@ -26,18 +25,6 @@ def with_log(tiny_bundle, tmp_path):
         in_app(tiny_bundle, check, **{"write_token": TOKEN, "change_log": str(tmp_path / "log"), **settings})
 
     return run
-
-
-async def call(app, method, path, body=None, **headers):
-    """Status and body of a call; a body of bytes is lines."""
-    content = {"content": body, "headers": {"content-type": LINES}} if isinstance(body, bytes) else {"json": body}
-    given = {"authorization": f"Bearer {TOKEN}"} | {name.replace("_", "-"): value for name, value in headers.items()}
-    reply = await app.http.request(method, path, **content | {"headers": content.get("headers", {}) | given})
-    return reply.status_code, reply.json()
-
-
-async def last(app):
-    return (await call(app, "GET", "/changes"))[1]["last"]
 
 
 async def refused(app, error_type, *request, **headers):
@@ -181,13 +168,13 @@ def test_retrieve_goes_on_and_calls_about_ads_are_refused_when_the_log_cannot_be
 
 
 def test_reply_says_that_a_write_is_durable_when_it_is_not_applied_in_time(with_log, monkeypatch):
-    monkeypatch.setattr(ads, "APPLIED_SECONDS", 0.2)
+    monkeypatch.setattr(change_calls, "APPLIED_SECONDS", 0.2)
 
     async def check(app):
         await asyncio.to_thread(app.api._follower.close)
         status, body = await call(app, "DELETE", "/ads/ad-0001?wait=applied")
         assert (status, body["error_type"]) == (503, "not_applied")
-        assert "version 1 is durable" in body["message"]
+        assert "change 1 is durable" in body["message"]
         assert await last(app) == 1
         assert (await call(app, "DELETE", "/ads/ad-0002"))[1]["applied"] is False
 
@@ -195,7 +182,7 @@ def test_reply_says_that_a_write_is_durable_when_it_is_not_applied_in_time(with_
 
 
 def test_calls_are_refused_when_too_many_wait(with_log, monkeypatch):
-    monkeypatch.setattr("service.live.ad_writer._MOST_WAITING", 0)
+    monkeypatch.setattr("service.live.log_writer._MOST_WAITING", 0)
 
     async def check(app):
         assert (await call(app, "GET", "/changes"))[1]["error_type"] == "overloaded"

@@ -23,7 +23,7 @@ def test_document_lists_every_endpoint_and_asks_for_the_token_where_it_is_needed
     assert set(listed) == {(route.path, route.method) for route in routes} - {("/openapi.json", "GET")}
     assert {path: list(operation["security"][0]) for (path, _), operation in listed.items()
             if "security" in operation} == {
-        route.path: [route.token] for route in routes if route.path.startswith(("/admin/", "/ads", "/changes"))}
+        route.path: [route.token] for route in routes if route.token is not None}
     for operation in listed.values():
         assert operation["description"]
 

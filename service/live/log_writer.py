@@ -1,0 +1,112 @@
+"""The log writer of a worker: opens the change log when it is needed, and uses it off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from index_store.changes.change_log import NEVER_CHANGED, Change, ChangeLog, ChangeLogError
+from index_store.changes.group_commit import GroupCommit
+from service.contract.errors import ErrorType, ServiceError
+from service.live.log_place import LogPlace
+
+_THREADS = 8
+"""Calls that use the log at the same time; what they append together is flushed once."""
+
+_MOST_WAITING = 256
+"""Calls that may wait for a thread."""
+
+_Result = TypeVar("_Result")
+
+
+class RefusedWriteError(Exception):
+    """A write is refused, and with it all that came along; nothing was written.
+
+    Attributes:
+        index: of the write in its sequence.
+        refusal: the reason.
+    """
+
+    def __init__(self, index: int, refusal: ServiceError) -> None:
+        super().__init__(refusal.message)
+        self.index, self.refusal = index, refusal
+
+
+class LogWriter:
+    """The change log for all calls of a worker, in threads of its own.
+
+    Args:
+        place: of the log.
+    """
+
+    def __init__(self, place: LogPlace) -> None:
+        self._place = place
+        self._opening = threading.Lock()
+        self._log: ChangeLog | None = None
+        self._group: GroupCommit | None = None
+        self._threads = ThreadPoolExecutor(_THREADS, "log-writer")
+        self._waiting = 0
+
+    async def in_thread(self, work: Callable[[], _Result]) -> _Result:
+        """The result of work that uses the log.
+
+        Raises:
+            ServiceError: `change_log_unavailable` if the log fails, `overloaded` if too many calls wait.
+        """
+        if self._waiting >= _MOST_WAITING:
+            raise ServiceError(ErrorType.OVERLOADED, f"{self._waiting} calls that use the change log wait for this "
+                               "worker already, the most it allows", "try again after the Retry-After header's time",
+                               retry_after=1)
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except ChangeLogError as error:
+            raise ServiceError(ErrorType.CHANGE_LOG_UNAVAILABLE, error.fact, error.remedy, retry_after=1) from error
+        finally:
+            self._waiting -= 1
+
+    async def changes(self, after: int, most: int) -> tuple[list[Change], int]:
+        """Some changes after a sequence number, and the last sequence number of all; raises as `in_thread`."""
+        def read() -> tuple[list[Change], int]:
+            log = self.existing()
+            if log is None:
+                return [], NEVER_CHANGED
+            last = log.last()
+            return (log.read(after, most) if after < last else []), last
+
+        return await self.in_thread(read)
+
+    def existing(self) -> ChangeLog | None:
+        """The log; None if nobody has written to it yet. This blocks."""
+        return self.opened() if self._log is not None or self._place.exists() else None
+
+    def opened(self) -> ChangeLog:
+        """The log, which is made if there is none. This blocks."""
+        with self._opening:
+            if self._log is None:
+                self._log = self._place.open()
+            return self._log
+
+    def group(self) -> GroupCommit:
+        """Appends to the log together with other calls. This blocks."""
+        log = self.opened()
+        with self._opening:
+            if self._group is None:
+                self._group = GroupCommit(log)
+            return self._group
+
+    def close(self) -> None:
+        """Waits for what is being written, and closes the log."""
+        self._threads.shutdown()
+        if self._group is not None:
+            self._group.close()
+        if self._log is not None:
+            self._log.close()
+
+
+def key_reused(error: Exception) -> ServiceError:
+    """The reply to a write whose idempotency key was used for another one."""
+    return ServiceError(ErrorType.KEY_REUSED, str(error), "use a new key for each write, and the same one to repeat it")
