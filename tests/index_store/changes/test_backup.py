@@ -48,6 +48,8 @@ def test_a_restored_log_goes_on_where_the_backup_ended(places, tmp_path, before,
         assert CHANGES < backed_up <= log.last()
         records = log.records(NEVER_CHANGED, backed_up)
         state = log.state(Kind.AD, "a99")
+    kept = file.read_bytes()
+    assert (b"eventkept" in kept, b"eventgone" in kept, b"usergone" in kept) == (True, False, False)
     assert restore(file, places[after][1]) == backed_up
     with closing(open_log(places[after][1], index)) as restored:
         assert restored.records(NEVER_CHANGED, 2 * CHANGES) == records
