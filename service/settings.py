@@ -76,10 +76,18 @@ class Settings(BaseSettings):
     redis_pending_writes: int = Field(default=1_000, ge=1,
                                       description="writes that may be pending; further ones are dropped")
 
-    admin_token: SecretStr | None = Field(default=None, description="bearer token for /admin/; without it all admin "
-                                                                    "calls are refused")
+    read_token: SecretStr | None = Field(default=None, description="bearer token for requests for ads; without it they "
+                                                                   "are open to everyone")
     write_token: SecretStr | None = Field(default=None, description="bearer token for calls to the change log; "
                                                                     "without it all of them are refused")
+    admin_token: SecretStr | None = Field(default=None, description="bearer token for /admin/; without it all admin "
+                                                                    "calls are refused")
+    read_rate: float = Field(default=0.0, ge=0, allow_inf_nan=False,
+                             description="requests for ads that a worker accepts a second; 0 is no limit")
+    write_rate: float = Field(default=0.0, ge=0, allow_inf_nan=False,
+                              description="calls that change ads that a worker accepts a second; 0 is no limit")
+    admin_rate: float = Field(default=0.0, ge=0, allow_inf_nan=False,
+                              description="admin calls that a worker accepts a second; 0 is no limit")
     change_log: SecretStr | None = Field(default=None, description="file or Redis of the change log; by default a file "
                                                                    "in the folder of bundles, none for a single bundle")
     pointer_poll_seconds: float = Field(default=0.5, gt=0, le=60, description="polling interval for the pointer")
@@ -96,7 +104,7 @@ class Settings(BaseSettings):
             raise ValueError("an address is needed, such as 127.0.0.1, or 0.0.0.0 to listen on all of them")
         return host
 
-    @field_validator("admin_token", "write_token", "change_log")
+    @field_validator("read_token", "write_token", "admin_token", "change_log")
     @classmethod
     def _is_no_empty_secret(cls, value: SecretStr | None) -> SecretStr | None:
         """Reads an empty value, which an unset variable of a compose file leaves, as none: nothing matches it."""
@@ -200,7 +208,7 @@ def read_settings(overrides: Mapping[str, Any]) -> Settings:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0])
         # The URLs may hold a password, so their values are never shown; nor are the tokens.
-        secrets = {spelling for field in ("redis_url", "admin_token", "write_token", "change_log")
+        secrets = {spelling for field in ("redis_url", "read_token", "write_token", "admin_token", "change_log")
                    for spelling in (field, variable(field))}
         value = "as given" if name in secrets else f"{first['input']!r}"
         known = variable(name) if name in Settings.model_fields else name

@@ -46,8 +46,10 @@ class ErrorType(StrEnum):
     CHANGE_LOG_UNAVAILABLE = "change_log_unavailable"
     NOT_APPLIED = "not_applied"
     OVERLOADED = "overloaded"
+    RATE_LIMITED = "rate_limited"
     DEADLINE_UNREACHABLE = "deadline_unreachable"
     UNAUTHORIZED = "unauthorized"
+    WRONG_SCOPE = "wrong_scope"
     ADMIN_DISABLED = "admin_disabled"
     UNKNOWN_BUNDLE = "unknown_bundle"
     BUNDLE_REFUSED = "bundle_refused"
@@ -89,8 +91,10 @@ STATUS: Mapping[ErrorType, int] = {
     ErrorType.CHANGE_LOG_UNAVAILABLE: 503,
     ErrorType.NOT_APPLIED: 503,
     ErrorType.OVERLOADED: 429,
+    ErrorType.RATE_LIMITED: 429,
     ErrorType.DEADLINE_UNREACHABLE: 429,
     ErrorType.UNAUTHORIZED: 401,
+    ErrorType.WRONG_SCOPE: 403,
     ErrorType.ADMIN_DISABLED: 403,
     ErrorType.UNKNOWN_BUNDLE: 404,
     ErrorType.BUNDLE_REFUSED: 409,

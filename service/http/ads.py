@@ -28,16 +28,18 @@ from service.contract.ad_schemas import (
 from service.contract.errors import ad_not_found, from_feature_error
 from service.contract.lines import NumberedWrite, at_line
 from service.contract.parsing import parse_body
-from service.http.change_calls import WRITE_TOKEN, ChangeCalls, idempotency_key, options_of
+from service.http.authorization import TokenScope
+from service.http.change_calls import ChangeCalls, idempotency_key, options_of
 from service.http.dispatcher import Route
 from service.http.requests import LINES, json_reply, read_body
 from service.live.ad_writer import AdWriter
 from service.live.applied import applied_by_workers
 from service.live.log_writer import RefusedWriteError
 
-_READ_REFUSALS = {401: "the token is missing or wrong", 403: "this service has no write token",
+_READ_REFUSALS = {401: "the token is missing or wrong",
+                  403: "this service has no write token, or the token is of another scope",
                   404: "there is no such ad", 409: "there is no change log", 422: "a parameter is invalid",
-                  429: "overloaded, see Retry-After", 500: "the service failed",
+                  429: "overloaded, or too many calls; see Retry-After", 500: "the service failed",
                   503: "not ready yet, shutting down, or the change log fails; see the message"}
 _REFUSALS = {**_READ_REFUSALS, 400: "the body is not valid JSON", 408: "the body did not arrive in time",
              409: "the version is not the expected one, the ad is deleted, the idempotency key was used for another "
@@ -61,19 +63,19 @@ class AdsApi:
     def routes(self) -> list[Route]:
         return [
             Route(path="/ads/{ad_id}", method="GET", endpoint=self.ad, reply=AdReply, refusals=_READ_REFUSALS,
-                  token=WRITE_TOKEN),
+                  scope=TokenScope.WRITE),
             Route(path="/ads/{ad_id}", method="PATCH", endpoint=self.patch, body=AdPatch, query=WriteOptions,
-                  keyed=True, reply=WriteReply, refusals=_REFUSALS, token=WRITE_TOKEN),
+                  keyed=True, reply=WriteReply, refusals=_REFUSALS, scope=TokenScope.WRITE),
             Route(path="/ads/{ad_id}", method="DELETE", endpoint=self.delete, query=DeleteOptions, keyed=True,
-                  reply=WriteReply, refusals=_REFUSALS, token=WRITE_TOKEN),
+                  reply=WriteReply, refusals=_REFUSALS, scope=TokenScope.WRITE),
             Route(path="/ads:batch", method="POST", endpoint=self.batch, body=BatchLine, media_type=LINES,
-                  query=WriteOptions, keyed=True, reply=BatchReply, refusals=_REFUSALS, token=WRITE_TOKEN),
+                  query=WriteOptions, keyed=True, reply=BatchReply, refusals=_REFUSALS, scope=TokenScope.WRITE),
             Route(path="/changes", method="GET", endpoint=self.changes, query=ChangesOptions, reply=ChangesReply,
-                  refusals=_READ_REFUSALS, token=WRITE_TOKEN)]
+                  refusals=_READ_REFUSALS, scope=TokenScope.WRITE)]
 
     async def ad(self, request: Request) -> Response:
         """An ad's status and version, where it lies in the tree, and which workers have applied its last change."""
-        writer = AdWriter(self._calls.authorised(request))
+        writer = AdWriter(self._calls.usable())
         ad_id, host = _ad_id(request), self._host()
         row = host.retriever.row(ad_id)
         state = await writer.state(ad_id)
@@ -89,7 +91,7 @@ class AdsApi:
 
     async def patch(self, request: Request) -> Response:
         """Pauses an ad, or resumes one: every worker of every replica leaves it out, or returns it, within a second."""
-        writer = AdWriter(self._calls.authorised(request))
+        writer = AdWriter(self._calls.usable())
         options = options_of(request, WriteOptions)
         patch = parse_body(await read_body(request, self._calls.settings), AdPatch)
         return await self._write_one(writer, options, Write(
@@ -98,7 +100,7 @@ class AdsApi:
 
     async def delete(self, request: Request) -> Response:
         """Deletes an ad for good: every worker of every replica leaves it out within a second."""
-        writer = AdWriter(self._calls.authorised(request))
+        writer = AdWriter(self._calls.usable())
         options = options_of(request, DeleteOptions)
         return await self._write_one(writer, options, Write(
             kind=Kind.AD, id=_ad_id(request), fields={STATUS: Status.DELETED.value}, if_version=options.if_version,
@@ -106,7 +108,7 @@ class AdsApi:
 
     async def batch(self, request: Request) -> Response:
         """Pauses, resumes and deletes many ads, all or none, by lines of JSON; a refusal names the first bad line."""
-        writer = AdWriter(self._calls.authorised(request))
+        writer = AdWriter(self._calls.usable())
         options = options_of(request, WriteOptions)
         body = await read_body(request, self._calls.settings, LINES, "in several batches")
         lines = await asyncio.to_thread(parse_lines, body, idempotency_key(request))  # thousands of them take a while
@@ -119,7 +121,7 @@ class AdsApi:
 
     async def changes(self, request: Request) -> Response:
         """The changes after a sequence number, in order."""
-        log = self._calls.authorised(request)
+        log = self._calls.usable()
         options = options_of(request, ChangesOptions)
         found, last = await log.changes(options.after, options.limit)
         return json_reply({"changes": [{"sequence": change.sequence, "at": change.at, "kind": change.kind,

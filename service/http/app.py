@@ -28,6 +28,7 @@ from service.contract.schemas import ExplainReply, ExplainRequest, RetrieveReply
 from service.http.admin import AdminApi
 from service.http.admission import Admission, RequestQueue
 from service.http.ads import AdsApi
+from service.http.authorization import Authorization, TokenScope
 from service.http.change_calls import ChangeCalls
 from service.http.dispatcher import Dispatcher, Route
 from service.http.events import EventsApi
@@ -45,9 +46,11 @@ from service.telemetry import metrics
 
 VERSION = version("monn-hill")
 
-_REFUSALS = {400: "the body is not valid JSON", 408: "the body did not arrive in time", 413: "the body is too large",
+_REFUSALS = {400: "the body is not valid JSON", 401: "the token is missing or wrong",
+             403: "the token is of another scope", 408: "the body did not arrive in time", 413: "the body is too large",
              415: "the body is not declared as plain JSON", 422: "a field is missing, unknown or invalid",
-             429: "overloaded, see Retry-After", 500: "the service failed", 503: "not ready yet, or shutting down"}
+             429: "overloaded, or too many requests; see Retry-After", 500: "the service failed",
+             503: "not ready yet, or shutting down"}
 
 
 class Api:
@@ -55,6 +58,7 @@ class Api:
 
     Attributes:
         bundles, meter, beams: there from the application's start to its end.
+        authorization: of all calls.
         draining: whether new requests for ads are refused, because the service is about to end.
     """
 
@@ -74,6 +78,7 @@ class Api:
         calls = ChangeCalls(settings, self._log, self._refuse_if_draining)
         self._of_log = (AdsApi(calls, lambda: self.bundles.current), EventsApi(calls, lambda: self.bundles.current),
                         UsersApi(calls, lambda: self.bundles.current))
+        self.authorization = Authorization(settings)
         self._document: bytes | None = None
         self.draining = False
 
@@ -83,9 +88,9 @@ class Api:
         not_ready = {503: _REFUSALS[503]}
         return [
             Route(path="/retrieve", method="POST", endpoint=self.retrieve, body=RetrieveRequest, reply=RetrieveReply,
-                  refusals=_REFUSALS),
+                  refusals=_REFUSALS, scope=TokenScope.READ),
             Route(path="/explain", method="POST", endpoint=self.explain, body=ExplainRequest, reply=ExplainReply,
-                  refusals=_REFUSALS),
+                  refusals=_REFUSALS, scope=TokenScope.READ),
             Route(path="/livez", method="GET", endpoint=self.livez),
             Route(path="/readyz", method="GET", endpoint=self.readyz, refusals=not_ready),
             Route(path="/startupz", method="GET", endpoint=self.startupz, refusals=not_ready),
@@ -248,4 +253,4 @@ def create_app(release: Release, settings: Settings, control: socket) -> ASGIApp
         control: the channel to the supervisor.
     """
     api = Api(settings)
-    return Observer(Dispatcher(api.routes, lambda _: api.serving(release, control)))
+    return Observer(Dispatcher(api.routes, lambda _: api.serving(release, control), api.authorization.check))

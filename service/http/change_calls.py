@@ -1,4 +1,4 @@
-"""What the calls that use the change log have in common: token, options, idempotency key, waiting for the workers."""
+"""What the calls that use the change log have in common: options, idempotency key, waiting for the workers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from index_store.changes.change_log import Change
 from service.contract.ad_schemas import IDEMPOTENCY_KEY, KEY_PATTERN, WriteOptions
 from service.contract.errors import ErrorType, ServiceError, shown
 from service.contract.parsing import parse_request
-from service.http.bearer_token import BearerToken
 from service.live.applied import wait_until_applied
 from service.live.log_writer import LogWriter, RefusedWriteError
 from service.settings import Settings, variable
@@ -22,14 +21,15 @@ from service.telemetry import metrics
 APPLIED_SECONDS = 5.0
 """Longest wait for all workers; the proxy has to wait longer."""
 
-WRITE_TOKEN = "write token"
 
 REFUSALS = {
-    400: "the body is not valid JSON", 401: "the token is missing or wrong", 403: "this service has no write token",
+    400: "the body is not valid JSON", 401: "the token is missing or wrong",
+    403: "this service has no write token, or the token is of another scope",
     404: "there is no such ad", 408: "the body did not arrive in time",
     409: "the version is not the expected one, the idempotency key was used for another write, or there is no change "
          "log; nothing was written", 413: "the body is too large", 415: "the body is not declared as what it has to be",
-    422: "a field, parameter or line is invalid", 429: "overloaded, see Retry-After", 500: "the service failed",
+    422: "a field, parameter or line is invalid",
+    429: "overloaded, or too many calls; see Retry-After", 500: "the service failed",
     503: "not ready yet, shutting down, the change log fails, or not applied in time; see the message"}
 """HTTP status -> when a call that writes is refused."""
 
@@ -47,16 +47,14 @@ class ChangeCalls:
 
     def __init__(self, settings: Settings, log: LogWriter | None, refuse_if_draining: Callable[[], None]) -> None:
         self.settings, self._log = settings, log
-        self._token = BearerToken(settings.write_token, "write_token", WRITE_TOKEN, ErrorType.WRITES_DISABLED)
         self._refuse_if_draining = refuse_if_draining
 
-    def authorised(self, request: Request) -> LogWriter:
-        """The change log, for a call that may use it.
+    def usable(self) -> LogWriter:
+        """The change log, while calls may use it.
 
         Raises:
-            ServiceError: it may not, or there is none.
+            ServiceError: the service drains, or there is none.
         """
-        self._token.check(request)
         self._refuse_if_draining()
         if self._log is None:
             raise ServiceError(ErrorType.NO_CHANGE_LOG, "this service was started with a single bundle and without a "

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.contract.errors import ErrorType, ServiceError, internal_error
 from service.http.admission import ClientLeftError
+from service.http.authorization import TokenScope
 from service.http.observer import CLIENT_GONE
 from service.http.requests import JSON, entry_of
 
@@ -37,7 +38,7 @@ class Route:
         keyed: whether it reads an idempotency key.
         reply: schema of its answer; None where the document does not give one.
         refusals: HTTP status -> when it is refused.
-        token: name of the token that a call needs; None where it needs none.
+        scope: of the token that a call needs; None where it never needs one.
         documented: whether the document lists it.
     """
 
@@ -50,7 +51,7 @@ class Route:
     keyed: bool = False
     reply: type[BaseModel] | None = None
     refusals: dict[int, str] | None = None
-    token: str | None = None
+    scope: TokenScope | None = None
     documented: bool = True
 
 
@@ -60,16 +61,18 @@ class Dispatcher:
     Args:
         routes: all endpoints.
         lifespan: entered when the application starts, and left at its end.
+        check: raises ServiceError if a request may not make a call of this scope.
     """
 
     def __init__(self, routes: Sequence[Route],
-                 lifespan: Callable[[Any], AbstractAsyncContextManager[None]]) -> None:
+                 lifespan: Callable[[Any], AbstractAsyncContextManager[None]],
+                 check: Callable[[TokenScope, Request], None]) -> None:
         self._routes: dict[str, dict[str, Route]] = {}
         self._with_parameter: dict[str, dict[str, Route]] = {}
         for route in routes:
             prefix, brace, _ = route.path.partition("{")
             (self._with_parameter if brace else self._routes).setdefault(prefix, {})[route.method] = route
-        self._lifespan = Router(lifespan=lifespan)
+        self._lifespan, self._check = Router(lifespan=lifespan), check
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -103,6 +106,8 @@ class Dispatcher:
             response.headers["allow"] = ", ".join(allowed)
             return response
         entry_of(request).endpoint = route.path
+        if route.scope is not None:
+            self._check(route.scope, request)
         return await route.endpoint(request)
 
     def _find_with_parameter(self, request: Request) -> dict[str, Route] | None:

@@ -14,7 +14,8 @@ from service.contract.ad_schemas import WriteOptions
 from service.contract.event_lines import parse_events
 from service.contract.event_schemas import EventLine, EventsReply
 from service.contract.lines import at_line
-from service.http.change_calls import REFUSALS, WRITE_TOKEN, ChangeCalls, idempotency_key, options_of
+from service.http.authorization import TokenScope
+from service.http.change_calls import REFUSALS, ChangeCalls, idempotency_key, options_of
 from service.http.dispatcher import Route
 from service.http.requests import LINES, json_reply, read_body
 from service.live.event_writer import EventWriter
@@ -35,11 +36,11 @@ class EventsApi:
     @property
     def routes(self) -> list[Route]:
         return [Route(path="/events", method="POST", endpoint=self.events, body=EventLine, media_type=LINES,
-                      query=WriteOptions, keyed=True, reply=EventsReply, refusals=REFUSALS, token=WRITE_TOKEN)]
+                      query=WriteOptions, keyed=True, reply=EventsReply, refusals=REFUSALS, scope=TokenScope.WRITE)]
 
     async def events(self, request: Request) -> Response:
         """Writes events, all or none, by lines of JSON: a click is in the user's history within a second."""
-        writer = EventWriter(self._calls.authorised(request))
+        writer = EventWriter(self._calls.usable())
         options = options_of(request, WriteOptions)
         body = await read_body(request, self._calls.settings, LINES, "in several calls")
         lines = await asyncio.to_thread(parse_events, body, idempotency_key(request), time.time())

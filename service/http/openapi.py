@@ -14,6 +14,7 @@ from fastapi.security import HTTPBearer
 
 from service.contract.ad_schemas import IDEMPOTENCY_KEY, KEY_PATTERN
 from service.contract.schemas import ErrorReply
+from service.http.authorization import TokenScope
 from service.http.dispatcher import Route
 
 
@@ -29,14 +30,19 @@ def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
 def _add(app: FastAPI, route: Route) -> None:
     responses: dict[int | str, dict[str, Any]] = {}
     if route.reply is not None:
-        responses[200] = {"model": route.reply, "description": "done" if route.token else "the answer"}
+        description = "the answer" if route.scope in (None, TokenScope.READ) else "done"
+        responses[200] = {"model": route.reply, "description": description}
     for status, description in (route.refusals or {}).items():
         responses[status] = {"model": ErrorReply, "description": description}
     extra: dict[str, Any] = {"parameters": parameters} if (parameters := _parameters(route)) else {}
     if route.body is not None:
         schema = route.body.model_json_schema()
         extra |= {"requestBody": {"required": True, "content": {route.media_type: {"schema": schema}}}}
-    tokens = [Security(HTTPBearer(auto_error=False, scheme_name=route.token))] if route.token else None
+    tokens = None
+    if route.scope is not None:
+        tokens = [Security(HTTPBearer(auto_error=False, scheme_name=route.scope.token))]
+    if route.scope is TokenScope.READ:
+        extra["security"] = [{}]  # as an alternative: a service without that token is open
     app.add_api_route(route.path, route.endpoint, methods=[route.method], response_class=Response, response_model=None,
                       responses=responses or None, dependencies=tokens, openapi_extra=extra or None)
 

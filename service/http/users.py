@@ -17,7 +17,8 @@ from service.contract.errors import ErrorType, ServiceError, from_feature_error
 from service.contract.parsing import parse_body
 from service.contract.query import Query
 from service.contract.user_schemas import UserPut, UserReply
-from service.http.change_calls import REFUSALS, WRITE_TOKEN, ChangeCalls, idempotency_key, options_of
+from service.http.authorization import TokenScope
+from service.http.change_calls import REFUSALS, ChangeCalls, idempotency_key, options_of
 from service.http.dispatcher import Route
 from service.http.requests import json_reply, read_body
 from service.live.log_writer import RefusedWriteError
@@ -39,13 +40,13 @@ class UsersApi:
     def routes(self) -> list[Route]:
         return [
             Route(path="/users/{user_id}", method="PUT", endpoint=self.put, body=UserPut, query=WriteOptions,
-                  keyed=True, reply=UserReply, refusals=REFUSALS, token=WRITE_TOKEN),
+                  keyed=True, reply=UserReply, refusals=REFUSALS, scope=TokenScope.WRITE),
             Route(path="/users/{user_id}", method="DELETE", endpoint=self.delete, query=WriteOptions, keyed=True,
-                  reply=UserReply, refusals=REFUSALS, token=WRITE_TOKEN)]
+                  reply=UserReply, refusals=REFUSALS, scope=TokenScope.WRITE)]
 
     async def put(self, request: Request) -> Response:
         """Replaces the features of a user; the user's next request uses them, and its own still win over them."""
-        writer, user_id = UserWriter(self._calls.authorised(request)), _user_id(request)
+        writer, user_id = UserWriter(self._calls.usable()), _user_id(request)
         options = options_of(request, WriteOptions)
         put = parse_body(await read_body(request, self._calls.settings, less="such as fewer features"), UserPut)
         self._check(put)
@@ -55,7 +56,7 @@ class UsersApi:
 
     async def delete(self, request: Request) -> Response:
         """Forgets a user: features, history, cached embedding and entries of the change log; the id is unknown then."""
-        writer, user_id = UserWriter(self._calls.authorised(request)), _user_id(request)
+        writer, user_id = UserWriter(self._calls.usable()), _user_id(request)
         options, host = options_of(request, WriteOptions), self._host()
         cached = self._embedding_key(host, user_id)
         try:

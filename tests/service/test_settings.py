@@ -86,7 +86,8 @@ def test_service_starts_and_says_what_it_ignores_when_a_pod_has_links(tiny_bundl
         assert process.retrieve(user_id="user-01")["ads"]
 
 
-EMPTY_IS_NONE = {"admin_token", "beam_folder", "change_log", "redis_password_file", "redis_url", "write_token"}
+EMPTY_IS_NONE = {"admin_token", "beam_folder", "change_log", "read_token", "redis_password_file", "redis_url",
+                 "write_token"}
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +131,8 @@ def test_limit_is_refused_when_it_would_be_none(monkeypatch, name, value):
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
-@pytest.mark.parametrize("name", ["drain_seconds", "load_seconds", "min_timeout_ms", "redis_timeout_ms"])
+@pytest.mark.parametrize("name", ["drain_seconds", "load_seconds", "min_timeout_ms", "redis_timeout_ms", "read_rate",
+                                  "write_rate", "admin_rate"])
 def test_time_is_refused_when_it_is_not_finite(monkeypatch, name, value):
     monkeypatch.setenv(variable(name), value)
     with pytest.raises(SettingsError, match=variable(name)):

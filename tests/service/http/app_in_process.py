@@ -42,7 +42,8 @@ async def running(bundle, **settings):
     ours, theirs = socket.socketpair()
     api = Api(Settings(quality_sample_rate=0, **settings))
     release = Release(bundle.name, bundle, BundleFiles(bundle, verify=False).manifest.bundle_id)
-    transport = httpx.ASGITransport(Observer(Dispatcher(api.routes, lambda _: api.serving(release, theirs))))
+    dispatcher = Dispatcher(api.routes, lambda _: api.serving(release, theirs), api.authorization.check)
+    transport = httpx.ASGITransport(Observer(dispatcher))
     with ours:
         async with api.serving(release, theirs), \
                 httpx.AsyncClient(transport=transport, base_url="http://service") as client:

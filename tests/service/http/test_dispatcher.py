@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from service.contract.errors import ErrorType, ServiceError
 from service.http.admission import ClientLeftError
+from service.http.authorization import TokenScope
 from service.http.dispatcher import Dispatcher, Route
 from service.http.observer import AccessEntry
 
@@ -30,12 +31,17 @@ async def nothing(_):
     yield
 
 
+def keep_out(scope, request):
+    raise ServiceError(ErrorType.WRONG_SCOPE, f"{scope} it is not", f"go away from {request.url.path}")
+
+
 def dispatcher(lifespan=nothing):
     return Dispatcher([Route(path="/hello", method="POST", endpoint=hello),
                        Route(path="/refused", method="GET", endpoint=raising(REFUSED)),
                        Route(path="/gone", method="GET", endpoint=raising(ClientDisconnect())),
                        Route(path="/left", method="GET", endpoint=raising(ClientLeftError())),
-                       Route(path="/defect", method="GET", endpoint=raising(KeyError("secret")))], lifespan)
+                       Route(path="/defect", method="GET", endpoint=raising(KeyError("secret"))),
+                       Route(path="/kept", method="GET", endpoint=hello, scope=TokenScope.WRITE)], lifespan, keep_out)
 
 
 class Sent:
@@ -89,6 +95,12 @@ def test_refusal_has_status_body_and_headers_when_an_endpoint_raises_it(method):
     assert (sent.entry.endpoint, sent.entry.error_type, sent.error) == ("/refused", "overloaded", None)
 
 
+def test_endpoint_is_not_reached_when_the_scope_of_its_route_is_refused():
+    sent = Sent("GET", "/kept")
+    assert (sent.status, sent.entry.endpoint, sent.entry.error_type) == (403, "/kept", "wrong_scope")
+    assert b"write it is not" in sent.body
+
+
 @pytest.mark.parametrize("path", ["/gone", "/left"])
 def test_status_is_499_when_the_client_has_left(path):
     sent = Sent("GET", path)
@@ -132,7 +144,7 @@ async def told(request):
 
 WITH_PARAMETER = Dispatcher([Route(path="/ads/{ad_id}", method="GET", endpoint=told),
                              Route(path="/ads/{ad_id}", method="DELETE", endpoint=told),
-                             Route(path="/ads:batch", method="POST", endpoint=told)], nothing)
+                             Route(path="/ads:batch", method="POST", endpoint=told)], nothing, keep_out)
 
 
 def replied(method, path):

@@ -21,9 +21,14 @@ def test_document_lists_every_endpoint_and_asks_for_the_token_where_it_is_needed
               for method, operation in operations.items()}
     routes = Api(Settings.model_construct()).routes
     assert set(listed) == {(route.path, route.method) for route in routes} - {("/openapi.json", "GET")}
-    assert {path: list(operation["security"][0]) for (path, _), operation in listed.items()
-            if "security" in operation} == {
-        route.path: [route.token] for route in routes if route.token is not None}
+    assert {key: operation.get("security") for key, operation in listed.items()} == {
+        (route.path, route.method): None if route.scope is None
+        else [{f"{route.scope} token": []}, *([{}] if route.scope == "read" else [])]
+        for route in routes if route.documented}
+    for path, scope in (("/retrieve", "read"), ("/explain", "read"), ("/ads", "write"), ("/changes", "write"),
+                        ("/users/", "write"), ("/events", "write"),
+                        ("/admin/", "admin"), ("/livez", None), ("/info", None), ("/metrics", None)):
+        assert {route.scope for route in routes if route.path.startswith(path)} == {scope}
     for operation in listed.values():
         assert operation["description"]
 

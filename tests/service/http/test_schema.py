@@ -20,7 +20,8 @@ def targeted(tiny_bundle, tmp_path_factory):
     (store / "tiny").symlink_to(tiny_bundle)
     write_targeted_bundle(tiny_bundle, store / "targeted")
     pointer.replace(store, Pointer("targeted", "tiny"), None)
-    with ServiceProcess(store, RETRIEVAL_ADMIN_TOKEN=TOKEN, RETRIEVAL_WRITE_TOKEN=TOKEN) as process:
+    with ServiceProcess(store, RETRIEVAL_ADMIN_TOKEN=TOKEN, RETRIEVAL_WRITE_TOKEN=TOKEN,
+                        RETRIEVAL_READ_TOKEN=TOKEN) as process:
         yield process
 
 
