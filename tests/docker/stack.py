@@ -75,17 +75,26 @@ class Stack:
 
     def admin(self, method: str, path: str, **body: object) -> dict:
         """The answer to a call of /admin/ through nginx, with the token of docker/.env."""
-        settings = dict(line.split("=", 1) for line in PASSWORDS.read_text().splitlines())
         response = self.http.request(method, f"{OPERATORS}/admin/{path}", json=body or None, timeout=300,
-                                     headers={"Authorization": f"Bearer {settings['ADMIN_TOKEN']}"})
+                                     headers={"Authorization": f"Bearer {secrets()['ADMIN_TOKEN']}"})
         assert response.status_code == 200, response.text
         return response.json()
+
+    def write(self, method: str, path: str, body: object = None, **headers: str) -> httpx.Response:
+        """The reply to a call about ads through nginx, with the token of docker/.env."""
+        return self.http.request(method, f"{OPERATORS}{path}", json=body, headers={
+            "Authorization": f"Bearer {secrets()['WRITE_TOKEN']}", **headers})
 
     def end(self) -> None:
         """Ends all containers and removes their volumes."""
         self.http.close()
         if PASSWORDS.exists():  # else nothing was started
             self.compose("--profile", "load", "--profile", "train", "down", "--volumes")
+
+
+def secrets() -> dict[str, str]:
+    """What docker/up has written to docker/.env."""
+    return dict(line.split("=", 1) for line in PASSWORDS.read_text().splitlines())
 
 
 def docker(*arguments: str) -> str:

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from index_store.changes.redis_server import DURABLE
 from service.contract.errors import STATUS
+from service.http.app import Api
+from service.http.authorization import TokenScope
 from service.http.change_calls import APPLIED_SECONDS
 from service.settings import Settings, variable
 from tests.paths import ROOT
@@ -17,7 +20,7 @@ from tests.paths import ROOT
 DOCKER = ROOT / "docker"
 DOCKERFILES = sorted(path.name for path in DOCKER.glob("*.Dockerfile"))
 COMPOSE_FILES = ("compose.yaml", "compose.host.yaml")
-CONTAINERS = {"service", "nginx", "redis", "prometheus", "grafana", "locust", "train"}
+CONTAINERS = {"service", "nginx", "redis", "change-log", "prometheus", "grafana", "locust", "train"}
 LISTS = ("volumes", "tmpfs", "ports")
 
 
@@ -120,7 +123,7 @@ def test_no_file_holds_a_password(name):
             if re.search("PASSWORD|TOKEN|AUTH", variable_name):
                 assert value.startswith("${")
             if "://" in value:
-                assert re.fullmatch(r"\w+://(:\$\{REDIS_PASSWORD\W[^}]*\}@)?[\w.]+:\d+(/0)?", value)
+                assert re.fullmatch(r"\w+://(:\$\{REDIS_PASSWORD(\W[^}]*)?\}@)?[\w.-]+:\d+(/0)?", value)
 
 
 def test_ports_are_open_on_loopback_alone_when_published_or_on_the_host():
@@ -131,7 +134,7 @@ def test_ports_are_open_on_loopback_alone_when_published_or_on_the_host():
     assert all(entry["network_mode"] == "host" for entry in host.values())
     assert {host[name]["environment"]["RETRIEVAL_HOST"] for name in ("service", "service-2")} == {"127.0.0.1"}
     assert "--web.listen-address=127.0.0.1:9090" in host["prometheus"]["command"]
-    assert host["redis"]["environment"]["ADDRESS"] == "127.0.0.1"
+    assert {host[name]["environment"]["ADDRESS"] for name in ("redis", "change-log")} == {"127.0.0.1"}
     assert host["grafana"]["environment"]["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
     assert "s/listen /&127.0.0.1:/" in host["nginx"]["command"][-1]
 
@@ -163,20 +166,51 @@ def test_nginx_reports_errors_in_the_services_format():
     text = (DOCKER / "nginx" / "nginx.conf").read_text()
     replies = re.findall(r"return (\d+) '\{\"error_type\":\"(\w+)\",\"message\":\"[^\"]+\",\"help\":\"[^\"]+\"\}'",
                          text)
-    assert len(replies) == text.count("return ") == 4
+    assert len(replies) == len(re.findall(r"return \d+ ", text)) == 4
     assert all(STATUS[error_type] == int(status) for status, error_type in replies)
 
 
-def test_proxy_never_repeats_a_write_and_waits_longer_than_the_service_does():
+def test_proxy_repeats_a_write_only_with_its_key_and_waits_longer_than_the_service_does():
     text = (DOCKER / "nginx" / "nginx.conf").read_text()
-    (location,) = re.findall(r"location ~ \^/\(ads.*?\n        }", text, re.S)
-    assert "proxy_next_upstream off;" in location
-    assert float(re.search(r"proxy_read_timeout (\d+)s;", location)[1]) > APPLIED_SECONDS + 2
-    pattern = re.search(r"location ~ (\S+) {", location)[1]
-    assert all(re.search(pattern, path) for path in (
-        "/ads/42", "/ads/a/b", "/ads:batch", "/users/7", "/events", "/changes"))
-    assert not any(re.search(pattern, path) for path in (
-        "/ads", "/ads/", "/users/", "/events/x", "/changes/x", "/retrieve"))
+    plain, keyed = (re.findall(rf"location {start}.*?\n        }}", text, re.S) for start in (r"~ \^/\(ads", "@keyed"))
+    assert "proxy_next_upstream off;" in plain[0]
+    assert re.search(r"error_page 418 = @keyed;\s+if \(\$http_idempotency_key\) \{\s+return 418;", plain[0])
+    assert "proxy_next_upstream error timeout http_503 non_idempotent;" in keyed[0]
+    assert "proxy_next_upstream_tries 2;" in keyed[0]
+    for location in plain + keyed:
+        assert float(re.search(r"proxy_read_timeout (\d+)s;", location)[1]) > APPLIED_SECONDS + 2
+
+
+def test_proxy_passes_each_endpoint_on_the_port_of_its_scope_alone():
+    public, operators = re.findall(r"listen (?:8080|8079);.*?\n    }", (DOCKER / "nginx" / "nginx.conf").read_text(),
+                                   re.S)
+    passed = {scope: re.compile("|".join(pattern.lstrip("~ ") for pattern in re.findall(
+        r"location (~ \S+|/admin/) {", server))) for scope, server in (("public", public), ("operators", operators))}
+    for route in Api(Settings.model_construct()).routes:
+        path = route.path.replace("{ad_id}", "a/b").replace("{user_id}", "7")
+        inside = route.scope in (TokenScope.WRITE, TokenScope.ADMIN)
+        assert bool(passed["operators"].match(path)) is inside, path
+        assert bool(passed["public"].match(path)) is (not inside and path != "/metrics"), path
+    assert not any(passed["operators"].match(path) for path in ("/ads", "/ads/", "/changes/x", "/users/", "/events/x"))
+
+
+def durable_settings(command):
+    """Options of a redis-server's command."""
+    return dict(re.findall(r"--([a-z-]+) (\S+)", command))
+
+
+def test_redis_of_the_change_log_keeps_what_it_acknowledges_and_is_not_the_cache():
+    entry = services("compose.yaml")["change-log"]
+    assert durable_settings(entry["command"][-1]).items() >= DURABLE.items()
+    assert [target for name, _, target, _ in mounts("compose.yaml") if name == "change-log"] == ["/data"]
+    assert "--dir /data" in entry["command"][-1]
+    for name, address in (("compose.yaml", "change-log:6379"), ("compose.host.yaml", "127.0.0.1:6380")):
+        environment = services(name)["service"]["environment"]
+        assert environment["RETRIEVAL_CHANGE_LOG"].endswith(f"@{address}/0")
+        assert f"@{address}/" not in environment["REDIS_URL"]
+        assert "change-log" in services(name)["service"]["depends_on"]
+        assert "changes" in yaml.safe_load((DOCKER / name).read_text())["volumes"]
+    assert services("compose.host.yaml")["change-log"]["environment"]["PORT"] == "6380"
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)

@@ -6,23 +6,36 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from index_store.changes.redis_server import DURABLE
 from service.settings import Settings, variable
 from tests.docker.monitoring import DOCKER
+from tests.docker.test_docker import durable_settings
 from tests.service.commands import service
 from tests.service.service_process import ServiceProcess
 from tests.service.test_docs import documented_metrics
 
 BASE = DOCKER / "k8s"
-RESOURCES = {resource["kind"]: resource for path in sorted(BASE.glob("*.yaml")) if path.name != "kustomization.yaml"
-             for resource in yaml.safe_load_all(path.read_text())}
+
+
+
+def resources(name):
+    """Kind -> resource, of those with a name."""
+    return {resource["kind"]: resource for resource in ALL if resource["metadata"]["name"] == name}
+
+
+ALL = [resource for path in sorted(BASE.glob("*.yaml")) if path.name != "kustomization.yaml"
+       for resource in yaml.safe_load_all(path.read_text())]
+RESOURCES, LOG = resources("retrieval"), resources("retrieval-change-log")
 POD = RESOURCES["Deployment"]["spec"]["template"]
+LOG_POD = LOG["StatefulSet"]["spec"]["template"]
 (CONTAINER,) = POD["spec"]["containers"]
+(LOG_CONTAINER,) = LOG_POD["spec"]["containers"]
 
 
 @pytest.mark.parametrize("version", ["1.25", kubernetes_validate.latest_version()])
-@pytest.mark.parametrize("kind", RESOURCES)
-def test_resource_fits_the_schema_when_validated_strictly(kind, version):
-    kubernetes_validate.validate(RESOURCES[kind], version, strict=True)
+@pytest.mark.parametrize("resource", ALL, ids=lambda resource: f"{resource['kind']} {resource['metadata']['name']}")
+def test_resource_fits_the_schema_when_validated_strictly(resource, version):
+    kubernetes_validate.validate(resource, version, strict=True)
 
 
 def test_schema_refuses_a_field_that_is_misspelt_when_validated_strictly():
@@ -34,7 +47,7 @@ def test_schema_refuses_a_field_that_is_misspelt_when_validated_strictly():
 def test_base_lists_every_file_when_built():
     listed = yaml.safe_load((BASE / "kustomization.yaml").read_text())["resources"]
     assert sorted([*listed, "kustomization.yaml"]) == sorted(path.name for path in BASE.iterdir())
-    assert len(RESOURCES) == len(listed)
+    assert len(ALL) == len({(resource["kind"], resource["metadata"]["name"]) for resource in ALL})
 
 
 def test_all_selectors_match_the_same_pods():
@@ -46,7 +59,13 @@ def test_all_selectors_match_the_same_pods():
     assert (target["kind"], target["name"]) == ("Deployment", RESOURCES["Deployment"]["metadata"]["name"])
     claims = [volume["persistentVolumeClaim"]["claimName"] for volume in POD["spec"]["volumes"]
               if "persistentVolumeClaim" in volume]
-    assert claims == [RESOURCES["PersistentVolumeClaim"]["metadata"]["name"]]
+    assert claims == list({resource["metadata"]["name"]: None for resource in ALL
+                           if resource["kind"] == "PersistentVolumeClaim"})
+    labels = LOG_POD["metadata"]["labels"]
+    assert labels == LOG["StatefulSet"]["spec"]["selector"]["matchLabels"] == LOG["Service"]["spec"]["selector"]
+    assert LOG["StatefulSet"]["spec"]["serviceName"] == LOG["Service"]["metadata"]["name"]
+    (claim,) = LOG["StatefulSet"]["spec"]["volumeClaimTemplates"]
+    assert {"name": claim["metadata"]["name"], "mountPath": "/data"} in LOG_CONTAINER["volumeMounts"]
 
 
 def test_pod_probes_use_three_existing_endpoints():
@@ -97,9 +116,31 @@ def test_autoscaler_follows_a_metric_that_the_service_exports_when_it_counts():
 
 
 def test_pod_is_not_root_and_writes_to_its_volumes_alone_when_it_runs():
-    pod, container = POD["spec"]["securityContext"], CONTAINER["securityContext"]
-    assert pod["runAsNonRoot"] is True
-    assert f"USER {pod['runAsUser']}:{pod['runAsGroup']}" in (DOCKER / "service.Dockerfile").read_text()
-    assert container["readOnlyRootFilesystem"] is True
-    assert container["allowPrivilegeEscalation"] is False
-    assert container["capabilities"] == {"drop": ["ALL"]}
+    for pod, container in ((POD, CONTAINER), (LOG_POD, LOG_CONTAINER)):
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert container["securityContext"] == {
+            "readOnlyRootFilesystem": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        assert pod["spec"]["enableServiceLinks"] is False
+    user = POD["spec"]["securityContext"]
+    assert f"USER {user['runAsUser']}:{user['runAsGroup']}" in (DOCKER / "service.Dockerfile").read_text()
+    user = LOG_POD["spec"]["securityContext"]
+    assert f"{user['runAsUser']}:{user['runAsGroup']}" == redis_of_the_compose_files()["user"]
+    assert user["fsGroup"] == user["runAsGroup"]
+
+
+def redis_of_the_compose_files():
+    return yaml.safe_load((DOCKER / "services.yaml").read_text())["services"]["change-log"]
+
+
+def test_change_log_is_the_same_redis_as_in_the_compose_files_and_required():
+    assert LOG_CONTAINER["image"] == redis_of_the_compose_files()["image"]
+    assert durable_settings(LOG_CONTAINER["command"][-1]).items() >= DURABLE.items()
+    (url,) = [entry for entry in CONTAINER["env"] if entry["name"] == variable("change_log")]
+    assert "optional" not in url["valueFrom"]["secretKeyRef"]
+    said = (BASE / "kustomization.yaml").read_text()
+    assert f"@{LOG['Service']['metadata']['name']}:{LOG['Service']['spec']['ports'][0]['port']}/0" in said
+    for container in (CONTAINER, LOG_CONTAINER):
+        keys = {ref["key"] for entry in container["env"]
+                if not (ref := entry.get("valueFrom", {}).get("secretKeyRef", {"optional": True})).get("optional")}
+        assert keys
+        assert all(f"--from-literal={key}=" in said for key in keys)

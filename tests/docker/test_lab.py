@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.docker.monitoring import PANELS, expressions
-from tests.docker.stack import OPERATORS, PROMETHEUS, PUBLIC, Stack, docker, wait_until
+from tests.docker.stack import OPERATORS, PROMETHEUS, PUBLIC, Stack, docker, secrets, wait_until
 from tests.docker.test_kubernetes import CONTAINER
 
 pytestmark = pytest.mark.lab
@@ -31,7 +31,7 @@ def stack():
 
 def test_all_containers_are_healthy_when_up(stack):
     names = set(stack.containers())
-    assert {"service", "service-2", "nginx", "redis", "prometheus"} <= names
+    assert {"service", "service-2", "nginx", "redis", "change-log", "prometheus"} <= names
     wait_until(lambda: all(entry["State"]["Health"]["Status"] == "healthy" for entry in stack.containers().values()))
 
 
@@ -129,6 +129,56 @@ def test_all_replicas_follow_the_pointer_when_a_bundle_is_loaded_and_rolled_back
     wait_until(lambda: len(stack.query(followed.format(0))) == 2)
     assert stack.admin("POST", "bundles/rollback")["bundle"] == first
     wait_until(lambda: len(stack.query(followed.format(1))) == 2)
+
+
+def seen(stack, ad):
+    """Outcomes of an ad in answers of both replicas, and the last change that each answer takes into account."""
+    replies = [stack.http.post(f"{PUBLIC}/explain", json={"user_id": "u1", "ad_id": ad}).json() for _ in range(20)]
+    return {(reply["outcome"], reply["as_of"]) for reply in replies}
+
+
+def test_writes_pass_the_operators_port_alone_and_need_their_token(stack):
+    ad = stack.retrieve(user_id="u1", top_k=1)["ads"][0]["ad_id"]
+    for method, path in (("PATCH", f"/ads/{ad}"), ("GET", "/changes"), ("POST", "/ads:batch"), ("POST", "/events")):
+        assert stack.http.request(method, f"{PUBLIC}{path}", json={}).status_code == 404
+        assert stack.http.request(method, f"{OPERATORS}{path}", json={}).status_code in (401, 404)  # 404: no such call
+    admin = {"Authorization": f"Bearer {secrets()['ADMIN_TOKEN']}"}
+    refused = stack.http.patch(f"{OPERATORS}/ads/{ad}", json={"status": "paused"}, headers=admin)
+    assert (refused.status_code, refused.json()["error_type"]) == (403, "wrong_scope")
+
+
+def test_ad_is_gone_from_both_replicas_when_paused_through_nginx(stack):
+    ad = stack.retrieve(user_id="u1", top_k=1)["ads"][0]["ad_id"]
+    version = stack.write("PATCH", f"/ads/{ad}?wait=applied", {"status": "paused"}).json()["version"]
+    wait_until(lambda: seen(stack, ad) == {("filtered", version)})
+    assert stack.write("PATCH", f"/ads/{ad}?wait=applied", {"status": "active"}).json()["version"] == version + 1
+    wait_until(lambda: seen(stack, ad) == {("returned", version + 1)})
+
+
+def test_redis_of_the_change_log_loses_nothing_when_killed_and_requests_for_ads_go_on(stack):
+    ads = [ad["ad_id"] for ad in stack.retrieve(user_id="u1", top_k=30)["ads"]]
+    container, acknowledged, statuses = stack.containers()["change-log"]["Id"], {}, []
+    for number, ad in enumerate(ads):
+        if number == 10:
+            docker("kill", container)
+            reply = stack.write("PATCH", f"/ads/{ad}", {"status": "paused"})
+            assert (reply.status_code, reply.json()["error_type"]) == (503, "change_log_unavailable")
+            statuses = [stack.http.post(f"{PUBLIC}/retrieve", json={"user_id": f"u{user}"}).status_code
+                        for user in range(50)]
+            docker("start", container)
+        wait_until(lambda ad=ad: acknowledged.update(
+            {ad: stack.write("PATCH", f"/ads/{ad}", {"status": "paused"},
+                             **{"Idempotency-Key": f"pause-{ad}"}).json().get("version")}) or acknowledged[ad])
+    assert statuses == [200] * 50
+    last = max(acknowledged.values())
+    changes = [change for after in range(0, last, 1000)
+               for change in stack.write("GET", f"/changes?after={after}&limit=1000").json()["changes"]]
+    assert [change["sequence"] for change in changes] == list(range(1, last + 1))
+    assert {change["ad_id"]: change["sequence"] for change in changes if change["ad_id"] in acknowledged
+            and change["fields"] == {"status": "paused"}} == acknowledged
+    wait_until(lambda: seen(stack, ads[0]) == {("filtered", last)})
+    for ad in ads:
+        stack.write("PATCH", f"/ads/{ad}", {"status": "active"})
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
