@@ -19,7 +19,8 @@ from tests.paths import ROOT
 
 PASSWORDS = ROOT / "docker" / ".env"
 NAME = "retrieval-lab"
-GRAFANA = yaml.safe_load((ROOT / "docker" / "services.yaml").read_text())["services"]["grafana"]["image"]
+SERVICES = yaml.safe_load((ROOT / "docker" / "services.yaml").read_text())["services"]
+GRAFANA, CHANGE_LOG = SERVICES["grafana"]["image"], SERVICES["change-log"]
 PUBLIC, OPERATORS, PROMETHEUS = (f"http://127.0.0.1:{port}" for port in (8080, 8079, 9090))
 WHEELS_PORT = 28765  # always the same, for another address would build torch's layer again
 START_SECONDS, WAIT_SECONDS = 1800, 120
@@ -44,6 +45,7 @@ class Stack:
         names = yaml.safe_load((ROOT / self.file).read_text())["services"]
         no_grafana = subprocess.run(["docker", "image", "inspect", GRAFANA], capture_output=True).returncode
         wanted = sorted(set(names) - {"locust", "train"} - ({"grafana"} if no_grafana else set()))
+        _give_away_data()
         with _local_wheels() as address:
             environment = {**self._environment, **({"PIP_FIND_LINKS": address} if address else {})}
             return _run(["docker/up", *wanted], environment, START_SECONDS)
@@ -115,6 +117,14 @@ def _run(command: list[str], environment: dict[str, str], seconds: float) -> str
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=seconds)
     assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
     return done.stdout
+
+
+def _give_away_data() -> None:
+    """Gives /data of a stand-in for the image of Redis to the user whom it belongs to in Redis' own, as volumes copy it."""
+    image, user = CHANGE_LOG["image"], CHANGE_LOG["user"]
+    if docker("run", "--rm", "--network", "none", image, "stat", "-c", "%u:%g", "/data").strip() != user:
+        subprocess.run(["docker", "build", "--tag", image, "-"], input=f"FROM {image}\nRUN chown {user} /data\n",
+                       text=True, check=True, capture_output=True, timeout=WAIT_SECONDS)
 
 
 @contextmanager
