@@ -1,4 +1,4 @@
-"""Command line of `index_store`: inspect, verify and promote bundles; show, back up and restore change logs."""
+"""Command line of `index_store`: inspect, verify and promote bundles; show, back up, trim and restore change logs."""
 
 from __future__ import annotations
 
@@ -14,24 +14,28 @@ from index_store.bundle import pointer
 from index_store.bundle.bundle import Bundle, describe
 from index_store.bundle.files import BundleFiles
 from index_store.bundle.manifest import BundleError
-from index_store.bundle.pointer import BundleNameError, Pointer, PointerError
+from index_store.bundle.pointer import BundleNameError, Pointer, PointerError, bundle_names
 from index_store.changes import backup
-from index_store.changes.change_log import Change, ChangeLogError, Kind
+from index_store.changes.change_log import Change, ChangeLog, ChangeLogError, Kind
 from index_store.changes.open_log import open_existing_log
 
 _CHANGES = """
 WHERE is the path of a SQLite file, or the URL of a Redis (redis://, rediss:// or unix://).
 
-  show     prints the index, the number of the last change and its time; with --ad or --user the last change of that
-           ad or user, and with --after N all entries that follow number N, a JSON object a line
+  show     prints the index, the number of the last change and its time, and that of the last one that was trimmed;
+           with --ad or --user the last change of that ad or user, and with --after N all entries that follow number N,
+           a JSON object a line
   backup   copies the log into a new file while it is being used. The file is there only once it is complete, and is
            itself a log that can be shown
+  trim     removes the entries that all bundles of a folder include, the previous one too, but for the last state of
+           each ad and user. While it runs, the log can be used. A bundle that includes less can no longer be served
   restore  makes a log out of such a file, with the same numbers and idempotency keys. WHERE must be a new file, or a
            Redis without a log of this index. Stop the services first: one that has read further than the backup
            reaches refuses the restored log until it is restarted
 
   python -m index_store changes show redis://:PASSWORD@HOST:6379/0
   python -m index_store changes backup /data/changes.db /backups/changes-2026-11-29.db
+  python -m index_store changes trim redis://:PASSWORD@HOST:6379/0 --bundles /bundles
   python -m index_store changes restore /backups/changes-2026-11-29.db redis://:PASSWORD@HOST:6379/0
 """
 
@@ -48,7 +52,7 @@ def main(words: Sequence[str] | None = None) -> int:
     promoted = commands.add_parser("promote", help="verify a bundle and point its folder's `current` at it")
     promoted.add_argument("bundles", type=Path, help="folder that holds bundles")
     promoted.add_argument("name", help="the bundle in it to serve")
-    changes = commands.add_parser("changes", help="show, back up or restore a change log", epilog=_CHANGES,
+    changes = commands.add_parser("changes", help="show, back up, trim or restore a change log", epilog=_CHANGES,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
     _add_changes(changes.add_subparsers(dest="action", required=True))
     args = parser.parse_args(words)
@@ -90,10 +94,32 @@ def promote(bundles: Path, name: str) -> str:
     return f"{bundles / pointer.POINTER}: {name}, bundle {bundle_id}{before_it}"
 
 
+def trim(log: ChangeLog, bundles: Path) -> str:
+    """Removes the entries that every bundle of a folder includes; returns a line for the caller.
+
+    Raises:
+        PointerError: there are no bundles in the folder.
+        BundleError: the manifest of one is broken.
+        ChangeLogError: a bundle includes more than the log has, or it cannot be written.
+    """
+    try:
+        included = {name: BundleFiles(bundles / name, verify=False).manifest.changes_included
+                    for name in bundle_names(bundles)}
+    except OSError as error:
+        raise PointerError(bundles, f"the folder of bundles cannot be read ({error.strerror})",
+                           "name another") from error
+    if not included:
+        raise PointerError(bundles, "there is no bundle in it, so all changes are needed", "name the folder of bundles")
+    least = min(included, key=included.__getitem__)
+    log.trim(included[least])
+    return f"trimmed up to {log.trimmed()}; no bundle includes less than {least}, the changes up to {included[least]}"
+
+
 def _add_changes(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     show = actions.add_parser("show", help="print what a log holds")
     backed_up = actions.add_parser("backup", help="copy a log into a new file, while it is being used")
-    for action in (show, backed_up):
+    trimmed = actions.add_parser("trim", help="remove the entries that all bundles include")
+    for action in (show, backed_up, trimmed):
         action.add_argument("where", help="path of a SQLite file, or URL of a Redis")
         action.add_argument("--index", help="whose log; needed if there are several at this URL")
     some = show.add_mutually_exclusive_group()
@@ -101,6 +127,7 @@ def _add_changes(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -
     some.add_argument("--user", help="print the last change of this user")
     some.add_argument("--after", type=int, metavar="N", help="print all changes that follow number N")
     backed_up.add_argument("file", type=Path, help="the new file")
+    trimmed.add_argument("--bundles", type=Path, required=True, help="folder of all bundles that may be served")
     restored = actions.add_parser("restore", help="make a log out of a backup")
     restored.add_argument("file", type=Path, help="written by `backup`")
     restored.add_argument("where", help="path of a new file, or URL of a Redis without a log of this index")
@@ -113,6 +140,8 @@ def _keep_changes(args: argparse.Namespace) -> None:
     with closing(open_existing_log(args.where, args.index)) as log:
         if args.action == "backup":
             print(f"{args.file}: {backup.back_up(log, args.file):,} changes of index {log.index}")
+        elif args.action == "trim":
+            print(trim(log, args.bundles))
         elif args.ad is not None or args.user is not None:
             change = log.state(Kind.USER, args.user) if args.ad is None else log.state(Kind.AD, args.ad)
             print("never changed" if change is None else _line(change))
@@ -122,9 +151,9 @@ def _keep_changes(args: argparse.Namespace) -> None:
                 print(*map(_line, page), sep="\n")
                 after = page[-1].sequence
         else:
-            last = log.read(max(log.last() - 1, 0))
-            print(json.dumps({"index": log.index, "last": last[-1].sequence, "at": _time(last[-1])} if last else
-                             {"index": log.index, "last": 0, "at": None}))
+            last, trimmed = log.last(), log.trimmed()
+            at = _time(log.read(last - 1)[0]) if last > trimmed else None
+            print(json.dumps({"index": log.index, "last": last, "at": at, "trimmed": trimmed}))
 
 
 def _line(change: Change) -> str:

@@ -52,6 +52,9 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="bundle to write; it must not exist")
     parser.add_argument("--half", action="store_true",
                         help="store embeddings as float16: half the memory, scores within 0.01")
+    parser.add_argument("--changes-included", type=int, default=0, metavar="N",
+                        help="sequence number of the last change of the change log that the run's data include; the "
+                             "service replays what came later (default %(default)s)")
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -194,6 +197,7 @@ def export(args: argparse.Namespace) -> None:
 
     run = Run.open(args.run)
     found = beside_baselines(run, quality(run, args.users), args.users, args.baselines)
-    manifest = write_bundle(run, args.out, found, half=args.half)
+    manifest = write_bundle(run, args.out, found, half=args.half,
+                            changes_included=args.changes_included)
     print(f"sealed {args.out}: bundle {manifest.bundle_id}, beam width {manifest.search.beam_width}; "
           f"next: python -m service {args.out}")

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
-FORMAT_VERSION = 4
-READABLE_VERSIONS = (1, 2, 3, 4)
+FORMAT_VERSION = 5
+READABLE_VERSIONS = (1, 2, 3, 4, 5)
 """Version 2 joined the postings of all key families in one space of keys; `format_1` reads the older form. Version 3
 lets levels have scorers of their own, for a stacked MoNN; older versions have one for all levels. Version 4 has
-spectral towers and more values for each key."""
+spectral towers and more values for each key. Version 5 says which changes the bundle includes; older ones include none.
+"""
 
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9_]+/)?[A-Za-z0-9_.]+\.(?:npy|onnx|json)")
 
@@ -77,6 +78,8 @@ class Manifest:
         counts: `items`, `users`.
         files: name -> {`sha256`, `bytes`} of every other file.
         checksum: hash of the manifest's other entries.
+        changes_included: sequence number of the last change of the change log that the bundle was trained and exported
+            with; 0 for none. Only what came later has to be replayed.
     """
 
     format_version: int
@@ -90,6 +93,7 @@ class Manifest:
     search: SearchDefaults
     files: Mapping[str, Mapping[str, Any]]
     checksum: str
+    changes_included: int = 0
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -133,6 +137,8 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**{**data, "tasks": tuple(data["tasks"]), "levels": _levels(data),
                                "search": SearchDefaults(tuple(data["search"]["beam_width"]), data["search"]["top_k"])})
         names = [name for name, entry in manifest.files.items() if (entry["sha256"], entry["bytes"])]
+        if type(manifest.changes_included) is not int or manifest.changes_included < 0:
+            raise TypeError(f"changes_included is {manifest.changes_included!r}")
     except (TypeError, KeyError, AttributeError) as error:
         raise BundleError(folder, MANIFEST, f"is not a manifest ({error!r})", RESTORE) from error
     if manifest.checksum != expected:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from index_store.changes.change_log import NEVER_CHANGED, ChangeLogError
+from index_store.changes.change_log import ChangeLogError, Kind
 from index_store.changes.open_log import is_redis, open_existing_log
 from index_store.changes.records import Record
 from index_store.changes.redis_log import RedisLog
@@ -35,7 +35,8 @@ def back_up(log: SqliteLog | RedisLog, file: Path) -> int:
         raise ChangeLogError(f"{file} exists already", "choose another name, or move it away")
     with reported(file, "cannot be written"), whole_file(file) as partial, \
             closing(SqliteLog(partial, log.index)) as copy:
-        copy.fill(_records(log))
+        trimmed = log.trimmed()
+        copy.fill(_records(log, trimmed), trimmed)
         return copy.last()
 
 
@@ -57,13 +58,19 @@ def restore(file: Path, where: str) -> int:
         if not is_redis(where):
             return back_up(backup, Path(where))
         with closing(RedisLog(where, backup.index)) as log:
-            log.fill(_records(backup))
+            trimmed = backup.trimmed()
+            log.fill(_records(backup, trimmed), trimmed)
             return log.last()
 
 
-def _records(log: SqliteLog | RedisLog) -> Iterator[Record]:
-    """The records of a log up to what is its last one now."""
-    after, last = NEVER_CHANGED, log.last()
+def _records(log: SqliteLog | RedisLog, trimmed: int) -> Iterator[Record]:
+    """The records of a log up to what is its last one now; of those that were trimmed the last states.
+
+    The states are read first: one that is replaced meanwhile is among the records then.
+    """
+    states = [state for kind in (Kind.AD, Kind.USER) for state in log.last_states(kind, trimmed)]
+    yield from (Record(change=state) for state in sorted(states, key=lambda state: state.sequence))
+    after, last = trimmed, log.last()
     while after < last:
         page = log.records(after, min(_PAGE, last - after))
         yield from page

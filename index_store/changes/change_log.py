@@ -9,7 +9,7 @@ several.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -108,6 +108,19 @@ class ChangeLogError(Exception):
         self.fact, self.remedy = fact, remedy
 
 
+class TrimmedError(ChangeLogError):
+    """Entries are asked for that were trimmed.
+
+    Attributes:
+        after, trimmed: those that follow `after` are asked for; those up to `trimmed` were removed.
+    """
+
+    def __init__(self, name: str, after: int, trimmed: int) -> None:
+        super().__init__(f"{name} was trimmed: its entries up to {trimmed} were removed, and those after {after} are "
+                         "asked for", f"use a bundle that includes the changes up to {trimmed}, or {RESTORE}")
+        self.after, self.trimmed = after, trimmed
+
+
 class VersionConflictError(Exception):
     """A write expects a version that its ad or user does not have; nothing was written.
 
@@ -164,7 +177,34 @@ class ChangeLog(Protocol):
         """The changes that follow sequence number `after`, in order, `most` of them at most.
 
         Raises:
+            TrimmedError: some of them were trimmed.
             ChangeLogError: the log cannot be read, or no longer has all of them.
+        """
+
+    def last_states(self, kind: Kind, through: int) -> Iterator[Change]:
+        """The last change of each ad or user who has none after sequence number `through`, in order.
+
+        They are there even if they were trimmed.
+
+        Raises:
+            ChangeLogError: the log cannot be read.
+        """
+
+    def trim(self, through: int) -> None:
+        """Removes the entries up to a sequence number and their idempotency keys, but for the states of ads and users.
+
+        It removes some thousands at a time, so that others can use the log meanwhile; one that is interrupted can be
+        repeated.
+
+        Raises:
+            ChangeLogError: the log ends before that number, or cannot be written.
+        """
+
+    def trimmed(self) -> int:
+        """Sequence number of the last entry that was trimmed; NEVER_CHANGED if none was.
+
+        Raises:
+            ChangeLogError: the log cannot be read.
         """
 
     def wait(self, after: int, seconds: float) -> bool:

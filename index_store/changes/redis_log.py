@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from index_store.changes.change_log import (
     ChangeLogError,
     KeyReusedError,
     Kind,
+    TrimmedError,
     VersionConflictError,
     Write,
 )
@@ -60,7 +61,8 @@ class RedisLog:
         self._name = f"change log of index {index!r} in {redis_server.address(self._redis)}"
         self._log = f"changes:{{{index}}}"
         self._entries, self._keys, self._erased = (f"{self._log}:{part}" for part in ("entries", "keys", "erased"))
-        self._append, self._forget = map(self._redis.register_script, (redis_script.APPEND, redis_script.FORGET))
+        self._append, self._forget, self._trim = map(
+            self._redis.register_script, (redis_script.APPEND, redis_script.FORGET, redis_script.TRIM))
         with reported(self._name, "cannot be opened"):
             redis_server.check_durable(self._redis)
             with self._redis.pipeline(transaction=True) as pipeline:
@@ -111,10 +113,12 @@ class RedisLog:
 
     def records(self, after: int, most: int = 1_000) -> list[Record]:
         """As `read`, with the idempotency keys."""
-        last, entries, gone = self._ask(
+        last, entries, gone, trimmed = self._ask(
             ("XRANGE", self._entries, f"{after + 1}-0", f"{after + most}-0"),
-            ("ZRANGEBYSCORE", self._erased, after + 1, after + most))
+            ("ZRANGEBYSCORE", self._erased, after + 1, after + most), ("HGET", self._log, "trimmed"))
         self._check_reached(after, last)
+        if int(trimmed or NEVER_CHANGED) > after:
+            raise TrimmedError(self._name, after, int(trimmed))
         records = [self._record(entry, fields) for entry, fields in entries]
         if gone:
             records += [erased(int(number), float(at)) for number, at in map(str.split, gone)]
@@ -148,6 +152,38 @@ class RedisLog:
         return {subject: self._record(f"{stored['n']}-0", {"kind": kind, "id": subject, **stored}).change
                 for subject, stored in zip(subjects, found, strict=True) if stored}
 
+    def last_states(self, kind: Kind, through: int) -> Iterator[Change]:
+        """See ChangeLog; two round trips for each thousand."""
+        after = NEVER_CHANGED
+        while True:
+            _, found = self._ask(("ZRANGEBYSCORE", f"{self._log}:last:{kind}", f"({after}", through, "WITHSCORES",
+                                  "LIMIT", 0, _PAGE))
+            if not found:
+                return
+            states = self.states(kind, found[::2])
+            # One that was changed in between is no longer among them.
+            yield from (states[subject] for subject in found[::2]
+                        if subject in states and states[subject].sequence <= through)
+            after = int(found[-1])
+
+    def trim(self, through: int) -> None:
+        """See ChangeLog. The append-only file shrinks when Redis rewrites it."""
+        if through > (last := self.last()):
+            raise ChangeLogError(f"{self._name} ends with change {last}, so it cannot be trimmed up to {through}",
+                                 "name the log of the index that the bundles belong to")
+        trimmed = self.trimmed()
+        while trimmed < through:
+            with reported(self._name, "cannot be trimmed"):
+                outcome, detail = self._trim(keys=[self._log, self._entries, self._keys, self._erased],
+                                             args=[redis_script.FORMAT, through, _PAGE])
+            if outcome == "format":
+                raise self._format_error(detail)
+            trimmed = int(detail)
+
+    def trimmed(self) -> int:
+        """See ChangeLog."""
+        return int(self._ask(("HGET", self._log, "trimmed"))[1] or NEVER_CHANGED)
+
     def last(self) -> int:
         """See ChangeLog."""
         last: int = self._ask()[0]
@@ -157,8 +193,12 @@ class RedisLog:
         """See ChangeLog."""
         self._redis.close()
 
-    def fill(self, records: Iterable[Record]) -> None:
+    def fill(self, records: Iterable[Record], trimmed: int = NEVER_CHANGED) -> None:
         """Fills an empty log with the records of another one; until it is done nobody can open the log.
+
+        Args:
+            records: in order; of those up to `trimmed` only last states.
+            trimmed: of the other one.
 
         Raises:
             ChangeLogError: the log has changes, or cannot be written.
@@ -171,22 +211,26 @@ class RedisLog:
             while page := list(islice(left, _PAGE)):
                 with self._redis.pipeline(transaction=False) as pipeline:
                     for record in page:
-                        self._put(pipeline, record)
+                        self._put(pipeline, record, trimmed)
                     pipeline.execute()
                 last = page[-1].change.sequence
-            self._redis.hset(self._log, mapping={"format": redis_script.FORMAT, "last": last})
+            self._redis.hset(self._log, mapping={"format": redis_script.FORMAT, "last": max(last, trimmed),
+                                                 "trimmed": trimmed})
 
-    def _put(self, pipeline: Pipeline, record: Record) -> None:
+    def _put(self, pipeline: Pipeline, record: Record, trimmed: int) -> None:
         change, key = record.change, "" if record.key is None else f"={record.key}"
         if change.kind is Kind.ERASED:
             pipeline.zadd(self._erased, {f"{change.sequence} {change.at!r}": change.sequence})
             return
         state: dict[Any, Any] = {"at": repr(change.at),
                                  **{f"={name}": json_text(value) for name, value in change.fields.items()}}
-        pipeline.xadd(self._entries, {"kind": change.kind, "id": change.id, "key": key,
-                                      "fingerprint": record.fingerprint or "", **state}, id=f"{change.sequence}-0")
         if change.kind.has_state:
             pipeline.hset(self._state_of(change.kind, change.id), mapping={"n": change.sequence, **state})
+            pipeline.zadd(f"{self._log}:last:{change.kind}", {change.id: change.sequence})
+        if change.sequence <= trimmed:
+            return
+        pipeline.xadd(self._entries, {"kind": change.kind, "id": change.id, "key": key,
+                                      "fingerprint": record.fingerprint or "", **state}, id=f"{change.sequence}-0")
         if change.kind in (Kind.USER, Kind.EVENT):
             pipeline.rpush(f"{self._log}:of_user:{change.id}", change.sequence)
         if key:

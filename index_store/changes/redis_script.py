@@ -1,11 +1,12 @@
 """What a change log looks like in Redis, and the scripts that append to it.
 
     changes                     set: the indexes that have a log
-    changes:{INDEX}             hash: format, last (sequence number)
+    changes:{INDEX}             hash: format, last and trimmed (sequence numbers)
     changes:{INDEX}:entries     stream: change n has the id n-0
     changes:{INDEX}:keys        hash: idempotency key -> "n fingerprint"
     changes:{INDEX}:ad:ID       hash: the ad's last change: n, at, its state
     changes:{INDEX}:user:ID     hash: likewise the user's
+    changes:{INDEX}:last:ad     sorted set: the ads by the number of their last change; last:user likewise the users
     changes:{INDEX}:of_user:ID  list: the numbers of the user's entries, states and events
     changes:{INDEX}:erased      sorted set: "n at" of the entries that were erased, by n
 
@@ -92,6 +93,7 @@ while position <= #ARGV do
             keys[key] = n .. ' ' .. fingerprint
         end
         table.insert(made, {n = n, entry = entry, update = has_state == '1' and update, key = key, used = keys[key],
+                            subjects = KEYS[1] .. ':last:' .. kind, id = id,
                             of_user = kind ~= 'ad' and KEYS[1] .. ':of_user:' .. id})
         table.insert(results, n)
     end
@@ -102,6 +104,7 @@ for _, change in ipairs(made) do
     redis.call('XADD', unpack(change.entry))
     if change.update then
         redis.call('HSET', unpack(change.update))
+        redis.call('ZADD', change.subjects, change.n, change.id)
     end
     if change.of_user then
         redis.call('RPUSH', change.of_user, change.n)
@@ -151,6 +154,7 @@ else
         end
     end
     redis.call('DEL', of_user, KEYS[1] .. ':user:' .. user)
+    redis.call('ZREM', KEYS[1] .. ':last:user', user)
     local now = redis.call('TIME')
     redis.call('XADD', KEYS[2], n .. '-0', 'kind', 'forgotten', 'id', user, 'at',
                string.format('%s.%06d', now[1], now[2]), 'key', key, 'fingerprint', fingerprint)
@@ -160,4 +164,36 @@ else
     redis.call('HSET', KEYS[1], 'last', n)
 end
 return {'made', redis.call('XRANGE', KEYS[2], n .. '-0', n .. '-0')}
+"""
+
+TRIM = """
+-- KEYS: log, entries, keys, erased. ARGV: format, number of the last entry to remove, most entries of one call.
+local found = redis.call('HMGET', KEYS[1], 'format', 'trimmed')
+if found[1] ~= ARGV[1] then
+    return {'format', found[1] or ''}
+end
+local through, trimmed = tonumber(ARGV[2]), tonumber(found[2] or '0')
+if trimmed >= through then
+    return {'trimmed', string.format('%.0f', trimmed)}
+end
+local entries = redis.call('XRANGE', KEYS[2], '-', ARGV[2] .. '-0', 'COUNT', ARGV[3])
+for _, entry in ipairs(entries) do
+    local n, fields = string.match(entry[1], '^(%d+)'), {}
+    for i = 1, #entry[2], 2 do
+        fields[entry[2][i]] = entry[2][i + 1]
+    end
+    if fields.key ~= '' then
+        redis.call('HDEL', KEYS[3], fields.key)
+    end
+    if fields.kind == 'user' or fields.kind == 'event' then
+        redis.call('LREM', KEYS[1] .. ':of_user:' .. fields.id, 1, n)
+    end
+    if #entries == tonumber(ARGV[3]) then
+        through = tonumber(n)
+    end
+end
+redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f-0', through + 1))
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', through)
+redis.call('HSET', KEYS[1], 'trimmed', string.format('%.0f', through))
+return {'trimmed', string.format('%.0f', through)}
 """

@@ -21,7 +21,10 @@ _BUSY_SECONDS = 10.0
 _SCHEMA = f"""
 PRAGMA journal_mode = WAL;
 BEGIN;
-CREATE TABLE log (index_name TEXT NOT NULL) STRICT;
+CREATE TABLE log (
+    index_name TEXT NOT NULL,
+    trimmed INTEGER NOT NULL DEFAULT 0  -- of the entries up to this number only last states are left
+) STRICT;
 CREATE TABLE changes (
     sequence INTEGER PRIMARY KEY,
     at REAL NOT NULL,
@@ -56,7 +59,7 @@ def create(path: Path, index: str) -> None:
     with (reported(path, "cannot be created"), suppress(FileExistsError), whole_file(path) as partial,
           closing(sqlite3.connect(partial, isolation_level=None)) as connection):
         connection.executescript(_SCHEMA)
-        connection.execute("INSERT INTO log VALUES (?)", (index,))
+        connection.execute("INSERT INTO log (index_name) VALUES (?)", (index,))
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -19,6 +19,7 @@ from index_store.changes.change_log import (
     ChangeLogError,
     KeyReusedError,
     Kind,
+    TrimmedError,
     VersionConflictError,
     Write,
 )
@@ -26,12 +27,22 @@ from index_store.changes.records import Record, fingerprint, fingerprint_of_forg
 from index_store.changes.sqlite_file import reported
 
 _POLL_SECONDS = 0.01
+_PAGE = 1_000
+_TRIMMED_AT_ONCE = 5_000
 _COLUMNS = "sequence, at, kind, id, fields, key, fingerprint"
 _STATE = f"SELECT {_COLUMNS} FROM changes WHERE kind = ? AND id = ? ORDER BY sequence DESC LIMIT 1"
 _STATES = f"""SELECT {_COLUMNS} FROM changes WHERE sequence IN (
     SELECT (SELECT max(sequence) FROM changes WHERE kind = ? AND changes.id = subject.value)
     FROM json_each(?) AS subject)"""
-_LAST = f"SELECT coalesce(max(sequence), {NEVER_CHANGED}) FROM changes"
+_IS_LAST = """sequence = (SELECT max(sequence) FROM changes AS other
+                          WHERE other.kind = changes.kind AND other.id = changes.id)"""
+_LAST_STATES = f"""SELECT {_COLUMNS} FROM changes WHERE kind = ? AND sequence > ? AND sequence <= ? AND {_IS_LAST}
+                   ORDER BY sequence LIMIT ?"""
+_TRIM = (f"""DELETE FROM changes WHERE sequence <= ? AND NOT (kind IN ('{Kind.AD}', '{Kind.USER}') AND {_IS_LAST})""",
+         "UPDATE changes SET key = NULL, fingerprint = NULL WHERE sequence <= ? AND key IS NOT NULL",
+         "UPDATE log SET trimmed = ?")
+_TRIMMED = "SELECT trimmed FROM log"
+_LAST = f"SELECT max((SELECT coalesce(max(sequence), {NEVER_CHANGED}) FROM changes), ({_TRIMMED}))"
 
 _Row = tuple[int, float, str, str, str, str | None, str | None]
 
@@ -99,6 +110,8 @@ class SqliteLog:
     def records(self, after: int, most: int = 1_000) -> list[Record]:
         """As `read`, with the idempotency keys."""
         rows = self._read(f"SELECT {_COLUMNS} FROM changes WHERE sequence > ? ORDER BY sequence LIMIT ?", after, most)
+        if (trimmed := self.trimmed()) > after:
+            raise TrimmedError(f"change log {self.path}", after, trimmed)
         for expected, row in enumerate(rows, start=after + 1):
             if row[0] != expected:
                 raise ChangeLogError(f"change log {self.path}: change {expected} is missing, the next one is {row[0]}",
@@ -128,6 +141,28 @@ class SqliteLog:
         found = [self._record(row).change for row in self._read(_STATES, kind, json_text(list(subjects)))]
         return {change.id: change for change in found}
 
+    def last_states(self, kind: Kind, through: int) -> Iterator[Change]:
+        """See ChangeLog."""
+        after = NEVER_CHANGED
+        while rows := self._read(_LAST_STATES, kind, after, through, _PAGE):
+            yield from (self._record(row).change for row in rows)
+            after = rows[-1][0]
+
+    def trim(self, through: int) -> None:
+        """See ChangeLog. The file keeps its size; later changes fill the space."""
+        if through > (last := self.last()):
+            raise ChangeLogError(f"change log {self.path} ends with change {last}, so it cannot be trimmed up to "
+                                 f"{through}", "name the log of the index that the bundles belong to")
+        while (trimmed := self.trimmed()) < through:
+            with self._transaction():
+                for statement in _TRIM:
+                    self._writer.execute(statement, (min(trimmed + _TRIMMED_AT_ONCE, through),))
+
+    def trimmed(self) -> int:
+        """See ChangeLog."""
+        trimmed: int = self._read(_TRIMMED)[0][0]
+        return trimmed
+
     def last(self) -> int:
         """See ChangeLog."""
         last: int = self._read(_LAST)[0][0]
@@ -139,8 +174,12 @@ class SqliteLog:
             self._writer.close()
             self._reader.close()
 
-    def fill(self, records: Iterable[Record]) -> None:
+    def fill(self, records: Iterable[Record], trimmed: int = NEVER_CHANGED) -> None:
         """Fills an empty log with the records of another one.
+
+        Args:
+            records: in order; of those up to `trimmed` only last states.
+            trimmed: of the other one.
 
         Raises:
             ChangeLogError: the log has changes, or cannot be written.
@@ -151,6 +190,7 @@ class SqliteLog:
                                      "restore into an empty log only")
             for record in records:
                 self._insert(record)
+            self._writer.execute(_TRIM[-1], (trimmed,))
 
     def _read(self, query: str, *values: str | int) -> list[_Row]:
         with self._reading, reported(self.path, "cannot be read"):

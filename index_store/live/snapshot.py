@@ -5,7 +5,7 @@ A request reads the newest snapshot once and uses it to its end, so that nothing
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -31,7 +31,7 @@ class Snapshot:
         item_ids: (n_items,) sorted ids of the bundle's ads.
         tree: of the bundle.
         users: what the log says about users.
-        as_of: sequence number of the last change that it includes; 0 for the bundle as it was sealed.
+        as_of: sequence number of the last change that it includes; at first that of the bundle, 0 if it includes none.
         withdrawals: the ads that must not be returned.
         live: positions of the others; None if no ad is withdrawn.
     """
@@ -59,6 +59,16 @@ class Snapshot:
         withdrawals = self.withdrawals.replaced(changed)
         live = self._live_after(changed) if len(withdrawals) else None
         return replace(self, as_of=as_of, users=users, withdrawals=withdrawals, live=live)
+
+    def with_statuses(self, states: Iterable[Change]) -> Self:
+        """The snapshot with the statuses of ads as of the same change, which a bundle does not hold.
+
+        Args:
+            states: the last changes of ads up to `as_of`; the bundle includes everything else in them.
+        """
+        statuses = [replace(state, fields={STATUS: status_of(state).value}) for state in states]
+        withdrawn = [state for state in statuses if status_of(state) is not Status.ACTIVE]
+        return replace(replace(self, as_of=NEVER_CHANGED).with_changes(withdrawn), as_of=self.as_of)
 
     def withdrawal(self, row: int) -> Withdrawal | None:
         """Why the ad of an item row is not returned; None if no change keeps it."""

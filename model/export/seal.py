@@ -20,6 +20,7 @@ from index_store.search.scoring import Storage, layer_of_level
 from index_store.targeting.targeting import AdTargeting
 from index_store.tree.node_content import level_postings, level_vectors, node_means
 from index_store.tree.tree import build_tree
+from model.config import ConfigError
 from model.export.beam_tuning import tune_beam
 from model.export.golden import check_parity, golden_answers, golden_users, user_input
 from model.export.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
@@ -31,7 +32,8 @@ TOP_K = 100
 _BLOCK = 1 << 16
 
 
-def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = False) -> Manifest:
+def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = False,
+           changes_included: int = 0) -> Manifest:
     """Writes the bundle of a run.
 
     Args:
@@ -39,12 +41,16 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = F
         out: folder to write; it must not exist.
         evaluation: quality to store, besides the beam curve and the tree's health.
         half: store embeddings as float16, half the bytes; scores then differ by up to HALF_SCORE_TOLERANCE.
+        changes_included: sequence number of the last change of the change log that the run's data include.
 
     Raises:
-        ConfigError: the run has no tree yet.
+        ConfigError: the run has no tree yet, or that number is negative.
         ParityError: ONNX and torch differ by more than `score_tolerance` on a golden request.
         BundleError: `out` exists.
     """
+    if changes_included < 0:
+        raise ConfigError(f"the last change that the data include cannot be {changes_included}; give its sequence "
+                          "number, or 0 for none")
     model = run.model.cpu().eval()
     original = assemble(run)
     folded = FoldedNetwork(model)
@@ -66,13 +72,13 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = F
                                         "tree": [asdict(level) for level in health(content.tree,
                                                                                    run.config.branching)]})
         embedding = tower(user_input(content, users[0].features, users[0].history))
-        return _seal(writer, content, embedding.shape[1], scorers, tuning.default.beam_width)
+        return _seal(writer, content, embedding.shape[1], scorers, tuning.default.beam_width, changes_included)
     finally:
         writer.discard()
 
 
 def _seal(writer: BundleWriter, content: BundleContent, user_embedding: int, scorers: Sequence[str],
-          beam_width: tuple[int, ...]) -> Manifest:
+          beam_width: tuple[int, ...], changes_included: int) -> Manifest:
     """Writes the manifest."""
     spec, tree, depth = content.encoder.spec, content.tree, content.tree.depth
     levels = tuple(LevelEntry(level, tree.size(level), scorers[layer_of_level(content.ensemble, level)],
@@ -81,7 +87,7 @@ def _seal(writer: BundleWriter, content: BundleContent, user_embedding: int, sco
     return writer.seal(dims={"user_embedding": user_embedding, "interaction": len(feature_names(spec))},
                        tasks=tuple(task.name for task in spec.tasks), calibrated=spec.negatives == "impressions",
                        levels=levels, counts={"items": tree.n_items, "users": len(content.users.ids)},
-                       search=SearchDefaults(beam_width, TOP_K))
+                       search=SearchDefaults(beam_width, TOP_K), changes_included=changes_included)
 
 
 def item_parts(folded: FoldedNetwork, embeddings: Sequence[Storage], half: bool) -> tuple[Storage, ...]:

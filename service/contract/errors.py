@@ -43,6 +43,7 @@ class ErrorType(StrEnum):
     KEY_REUSED = "key_reused"
     NO_CHANGE_LOG = "no_change_log"
     WRITES_DISABLED = "writes_disabled"
+    CHANGES_TRIMMED = "changes_trimmed"
     CHANGE_LOG_UNAVAILABLE = "change_log_unavailable"
     NOT_APPLIED = "not_applied"
     OVERLOADED = "overloaded"
@@ -88,6 +89,7 @@ STATUS: Mapping[ErrorType, int] = {
     ErrorType.KEY_REUSED: 409,
     ErrorType.NO_CHANGE_LOG: 409,
     ErrorType.WRITES_DISABLED: 403,
+    ErrorType.CHANGES_TRIMMED: 410,
     ErrorType.CHANGE_LOG_UNAVAILABLE: 503,
     ErrorType.NOT_APPLIED: 503,
     ErrorType.OVERLOADED: 429,

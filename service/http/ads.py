@@ -71,7 +71,7 @@ class AdsApi:
             Route(path="/ads:batch", method="POST", endpoint=self.batch, body=BatchLine, media_type=LINES,
                   query=WriteOptions, keyed=True, reply=BatchReply, refusals=_REFUSALS, scope=TokenScope.WRITE),
             Route(path="/changes", method="GET", endpoint=self.changes, query=ChangesOptions, reply=ChangesReply,
-                  refusals=_READ_REFUSALS, scope=TokenScope.WRITE)]
+                  refusals={**_READ_REFUSALS, 410: "some of these changes were trimmed"}, scope=TokenScope.WRITE)]
 
     async def ad(self, request: Request) -> Response:
         """An ad's status and version, where it lies in the tree, and which workers have applied its last change."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from index_store.changes.change_log import ChangeLog
+from index_store.changes.change_log import ChangeLog, Kind
 from index_store.live.snapshot import Snapshot
 from service.live.applied import publish
+from service.live.included import check_includes
 from service.live.log_place import LogPlace
 from service.telemetry import metrics
 from service.telemetry.request_log import log
@@ -51,11 +52,12 @@ class Follower:
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
     def add(self, followed: Followed) -> None:
-        """Replays the log, and follows it from then on. This blocks, and is thread-safe.
+        """Replays the log from where the bundle ends, and follows it from then on. This blocks, and is thread-safe.
 
         Raises:
-            ChangeLogError: the log cannot be read; nothing is followed then.
+            ChangeLogError: the log cannot be read, or does not fit to the bundle; nothing is followed then.
         """
+        self._begin(followed)
         self._replay(followed)
         with self._changing:
             self._replay(followed)  # what has come meanwhile
@@ -100,6 +102,13 @@ class Follower:
             for followed in self._followed:
                 followed.snapshot = followed.snapshot.with_changes(changes)
             self._publish()
+
+    def _begin(self, followed: Followed) -> None:
+        """Takes over the statuses of the ads from what the bundle includes."""
+        opened, included = self._opened(), followed.snapshot.as_of
+        check_includes(opened, included)
+        if opened is not None and included:
+            followed.snapshot = followed.snapshot.with_statuses(opened.last_states(Kind.AD, included))
 
     def _replay(self, followed: Followed) -> None:
         opened = self._opened()

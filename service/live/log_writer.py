@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from index_store.changes.change_log import NEVER_CHANGED, Change, ChangeLog, ChangeLogError
+from index_store.changes.change_log import NEVER_CHANGED, Change, ChangeLog, ChangeLogError, TrimmedError
 from index_store.changes.group_commit import GroupCommit
 from service.contract.errors import ErrorType, ServiceError
 from service.live.log_place import LogPlace
@@ -54,7 +54,8 @@ class LogWriter:
         """The result of work that uses the log.
 
         Raises:
-            ServiceError: `change_log_unavailable` if the log fails, `overloaded` if too many calls wait.
+            ServiceError: `change_log_unavailable` if the log fails, `changes_trimmed` if it no longer has what is asked
+                for, `overloaded` if too many calls wait.
         """
         if self._waiting >= _MOST_WAITING:
             raise ServiceError(ErrorType.OVERLOADED, f"{self._waiting} calls that use the change log wait for this "
@@ -63,6 +64,10 @@ class LogWriter:
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except TrimmedError as error:
+            raise ServiceError(ErrorType.CHANGES_TRIMMED, f"the changes up to {error.trimmed} were removed, those "
+                               f"after {error.after} are asked for", f"read on after {error.trimmed}; every bundle "
+                               "includes what came before") from error
         except ChangeLogError as error:
             raise ServiceError(ErrorType.CHANGE_LOG_UNAVAILABLE, error.fact, error.remedy, retry_after=1) from error
         finally:

@@ -113,7 +113,7 @@ class Retriever:
         self.targeting = Targeting(content.encoder, content.items, content.tree, content.targeting,
                                    targeting_cache_entries)
         self.sealed = Snapshot(item_ids=content.encoder.item_ids, tree=content.tree,
-                               users=LiveUsers.none(content.encoder))
+                               users=LiveUsers.none(content.encoder), as_of=opened.manifest.changes_included)
         self.beams = BeamChoice(opened)
         self._content, self._spec, self._cache = content, content.encoder.spec, cache
         self._users = UserEncoder(content, self.targeting)

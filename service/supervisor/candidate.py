@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
@@ -14,12 +15,13 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
+from service.live.log_place import LogPlace
 from service.settings import Settings
 
 # A tenth of what a worker gets where they compete; at the lowest priority a check would not end on a busy machine.
 _NICENESS = 10
 
-Fault = Literal["broken", "golden", "worse", "check", "pointer"]
+Fault = Literal["broken", "golden", "changes", "worse", "check", "pointer"]
 """Why a bundle is not served; values of the label `reason` of `retrieval_bundle_refused_total`."""
 
 
@@ -77,15 +79,16 @@ class Candidate:
     Args:
         spawn: makes the process.
         folder: the bundle to check.
+        place: of the change log, which it has to fit to; None without one.
         incumbent: the bundle that it is compared to; None skips the comparison.
 
     Attributes:
         verdict: readable once the check has ended.
     """
 
-    def __init__(self, spawn: SpawnContext, folder: Path, incumbent: Incumbent | None) -> None:
+    def __init__(self, spawn: SpawnContext, folder: Path, place: LogPlace | None, incumbent: Incumbent | None) -> None:
         self.verdict, sender = spawn.Pipe(duplex=False)
-        self._process = spawn.Process(target=_check, args=(folder, incumbent, sender), daemon=True)
+        self._process = spawn.Process(target=_check, args=(folder, place, incumbent, sender), daemon=True)
         self._process.start()
         sender.close()
 
@@ -108,13 +111,13 @@ class Candidate:
         self.verdict.close()
 
 
-def _check(folder: Path, incumbent: Incumbent | None, sender: Connection) -> None:
+def _check(folder: Path, place: LogPlace | None, incumbent: Incumbent | None, sender: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the supervisor too, which decides
     os.nice(_NICENESS)
     from service.telemetry.request_log import flush, log_libraries
 
     log_libraries()
-    verdict = asyncio.run(fault_of(folder)) or compared(folder, incumbent)
+    verdict = asyncio.run(fault_of(folder)) or misfit_of(folder, place) or compared(folder, incumbent)
     flush()  # the supervisor ends this process as soon as it has the verdict
     sender.send_bytes(_VERDICT.dump_json(verdict))
 
@@ -138,6 +141,25 @@ async def fault_of(folder: Path) -> Rejected | None:
         return None
     return Rejected("golden", f"bundle {folder}: {problem}",
                     "export it again, with the versions that are installed here")
+
+
+def misfit_of(folder: Path, place: LogPlace | None) -> Rejected | None:
+    """Why a bundle that is sound must not serve with this change log; None too if the log cannot be read now."""
+    from index_store.bundle.files import BundleFiles
+    from index_store.changes.change_log import ChangeLogError
+    from service.live.included import DoesNotFitError, check_includes
+
+    if place is None:
+        return None
+    included = BundleFiles(folder, verify=False).manifest.changes_included
+    try:
+        with closing(place.open()) if place.exists() else nullcontext() as log:
+            check_includes(log, included)
+    except DoesNotFitError as error:
+        return Rejected("changes", f"bundle {folder}: {error.fact}", error.remedy)
+    except ChangeLogError:
+        return None  # no fault of the bundle: the workers say so, and try again
+    return None
 
 
 def compared(folder: Path, incumbent: Incumbent | None) -> Verdict:

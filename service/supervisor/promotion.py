@@ -18,6 +18,7 @@ from index_store.bundle.manifest import BundleError
 from index_store.bundle.pointer import BundleNameError, Pointer, PointerChangedError, PointerError, Stamp
 from service.bundles.control_channel import Call, Failed, Message, Refusal, Release, Reply, Serve, Serving
 from service.contract.errors import ErrorType
+from service.live.log_place import LogPlace
 from service.settings import Settings, variable
 from service.supervisor.bundle_listing import listing, serving
 from service.supervisor.candidate import Candidate, Incumbent, Rejected, Verdict
@@ -286,7 +287,8 @@ class Promotion:
 
     def _start_check(self, release: Release, load: _Load | None = None, incumbent: Incumbent | None = None) -> None:
         due = time.monotonic() + self._settings.load_seconds
-        self._check = _Check(release, Candidate(self._spawn, release.folder, incumbent), due, load)
+        candidate = Candidate(self._spawn, release.folder, LogPlace.of(self._settings), incumbent)
+        self._check = _Check(release, candidate, due, load)
 
     def _decided(self, check: _Check, verdict: Verdict) -> None:
         load = check.load

@@ -76,7 +76,7 @@ for _reason in get_args(DegradedReason):
     DEGRADED.labels(_reason)
 for _reason in ("overloaded", "deadline_unreachable", "client_gone"):
     REFUSED.labels(_reason)
-for _reason in ("broken", "golden", "worse", "pointer", "check", "worker"):
+for _reason in ("broken", "golden", "changes", "worse", "pointer", "check", "worker"):
     BUNDLE_REFUSED.labels(_reason)
 
 for _outcome in ("written", "refused", "unavailable", "not_applied"):

@@ -120,7 +120,7 @@ def _run(command: list[str], environment: dict[str, str], seconds: float) -> str
 
 
 def _give_away_data() -> None:
-    """Gives /data of a stand-in for the image of Redis to the user whom it belongs to in Redis' own, as volumes copy it."""
+    """Gives /data of a stand-in for the image of Redis to the user whom it belongs to in that: volumes copy it."""
     image, user = CHANGE_LOG["image"], CHANGE_LOG["user"]
     if docker("run", "--rm", "--network", "none", image, "stat", "-c", "%u:%g", "/data").strip() != user:
         subprocess.run(["docker", "build", "--tag", image, "-"], input=f"FROM {image}\nRUN chown {user} /data\n",

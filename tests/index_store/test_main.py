@@ -4,16 +4,19 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
-from index_store.__main__ import main
+from index_store.__main__ import main, trim
 from index_store.bundle import pointer
-from index_store.bundle.pointer import Pointer
+from index_store.bundle.manifest import BundleError
+from index_store.bundle.pointer import Pointer, PointerError
 from index_store.changes.change_log import Kind, Write
 from index_store.changes.open_log import open_log
 from tests.commands import run
 from tests.paths import ROOT
+from tests.resealed import reseal
 
 
 def index_store(*words):
@@ -25,6 +28,29 @@ def bundles(tiny_bundle, tmp_path):
     for name in ("one", "two"):
         shutil.copytree(tiny_bundle, tmp_path / "bundles" / name)
     return tmp_path / "bundles"
+
+
+def test_changes_are_trimmed_as_far_as_every_bundle_includes_them(tiny_bundle, tmp_path):
+    bundles = tmp_path / "bundles"
+    with closing(open_log(str(tmp_path / "log"), "ads")) as log:
+        log.append([Write(kind=Kind.AD, id=f"a{number % 2}", fields={"n": number}) for number in range(9)])
+        with pytest.raises(PointerError, match="cannot be read"):
+            trim(log, bundles)
+        bundles.mkdir()
+        with pytest.raises(PointerError, match="there is no bundle in it, so all changes are needed"):
+            trim(log, bundles)
+        for name, included in (("old", 0), ("two", 8), ("three", 5)):
+            reseal(tiny_bundle, bundles / name, lambda writer: None, changes_included=included)
+        assert trim(log, bundles) == "trimmed up to 0; no bundle includes less than old, the changes up to 0"
+        shutil.rmtree(bundles / "old")
+        done = index_store("changes", "trim", tmp_path / "log", "--bundles", bundles)
+        assert done.stdout == "trimmed up to 5; no bundle includes less than three, the changes up to 5\n", done.stderr
+        assert json.loads(index_store("changes", "show", tmp_path / "log").stdout)["trimmed"] == 5
+        assert (log.state(Kind.AD, "a1").fields, log.trimmed()) == ({"n": 7}, 5)
+        (bundles / "three" / "manifest.json").write_text("{")
+        with pytest.raises(BundleError, match="three"):
+            trim(log, bundles)
+        assert log.trimmed() == 5
 
 
 def test_promote_sets_the_pointer_when_the_bundle_is_sound(bundles):

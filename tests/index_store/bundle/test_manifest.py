@@ -104,3 +104,21 @@ def test_layers_and_their_own_levels_are_told_apart_when_a_stack_is_read():
     stack, single = (BundleFiles(BUNDLES / version, verify=False).manifest for version in ("v3", "v2"))
     assert (stack.scorers, stack.ensemble) == (("scorer_1.onnx", "scorer_2.onnx"), (1,))
     assert (single.scorers, single.ensemble) == (("scorer_1.onnx",), ())
+
+
+def test_changes_that_a_bundle_includes_are_read_and_none_in_older_formats(tmp_path):
+    assert {BundleFiles(BUNDLES / f"v{version}", verify=False).manifest.changes_included
+            for version in range(1, FORMAT_VERSION + 1)} == {0}
+    writer = BundleWriter(tmp_path / "later")
+    writer.json("golden.json", {})
+    writer.seal(**ENTRIES, changes_included=7)
+    assert BundleFiles(tmp_path / "later", verify=True).manifest.changes_included == 7
+
+
+@pytest.mark.parametrize("value", [-1, "7", True, 1.0, None])
+def test_changes_included_are_refused_when_they_are_no_sequence_number(tmp_path, value):
+    writer = BundleWriter(tmp_path / "wrong")
+    writer.json("golden.json", {})
+    writer.seal(**ENTRIES, changes_included=value)
+    with pytest.raises(BundleError, match=r"is not a manifest .*changes_included is"):
+        BundleFiles(tmp_path / "wrong", verify=False)

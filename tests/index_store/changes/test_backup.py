@@ -66,6 +66,29 @@ def test_a_restored_log_goes_on_where_the_backup_ended(places, tmp_path, before,
     assert not [path for path in tmp_path.iterdir() if "partial" in path.name]
 
 
+@pytest.mark.parametrize("before", ["sqlite", "redis"])
+@pytest.mark.parametrize("after", ["sqlite", "redis"])
+@pytest.mark.parametrize("through", [7, 9])
+def test_a_trimmed_log_is_restored_with_the_states_that_it_kept(places, tmp_path, before, after, through):
+    index, file = secrets.token_hex(8), tmp_path / "backup.db"
+    with closing(open_log(places[before][0], index)) as log:
+        log.append([Write(kind=Kind.AD, id=f"a{number % 4}", fields={"n": number}) for number in range(7)])
+        log.append([Write(kind=kind, id="u", fields={"n": 8}) for kind in (Kind.USER, Kind.EVENT)])
+        log.trim(through)
+        back_up(log, file)
+        restore(file, places[after][1])
+        with closing(open_log(places[after][1], index)) as restored:
+            for found in (log, restored):
+                assert (found.trimmed(), found.last()) == (through, 9)
+                assert [change.sequence for change in found.read(through)] == list(range(through + 1, 10))
+                assert [state.id for state in found.last_states(Kind.AD, 9)] == ["a3", "a0", "a1", "a2"]
+                with pytest.raises(ChangeLogError, match=f"up to {through} were removed, and those after 0 are asked"):
+                    found.read(0)
+            assert restored.state(Kind.USER, "u") == log.state(Kind.USER, "u")
+            assert restored.append([Write(kind=Kind.AD, id="a3", fields={}, if_version=4)])[0].sequence == 10
+            assert restored.state(Kind.AD, "a3").fields == {"n": 3}
+
+
 def test_an_empty_log_is_backed_up_and_restored(tmp_path):
     with closing(open_log(str(tmp_path / "one.db"), "ads")) as log:
         assert back_up(log, tmp_path / "backup.db") == 0

@@ -17,6 +17,7 @@ from index_store.changes.change_log import (
     ChangeLogError,
     KeyReusedError,
     Kind,
+    TrimmedError,
     VersionConflictError,
     Write,
 )
@@ -328,3 +329,71 @@ def test_a_log_does_what_a_list_does(store, request, tmp_path_factory):
             log.close()
 
     compare()
+
+
+@pytest.mark.parametrize("page", [1, 3, 1_000])
+def test_trimmed_log_keeps_order_numbers_states_and_versions(reopen, monkeypatch, page):
+    monkeypatch.setattr("index_store.changes.redis_log._PAGE", page)
+    monkeypatch.setattr("index_store.changes.sqlite_log._TRIMMED_AT_ONCE", page)
+    log = reopen()
+    log.append([Write(kind=Kind.AD, id="old", fields={"x": 1}, key="k1"),
+                Write(kind=Kind.USER, id="u", fields={"y": 2}), Write(kind=Kind.EVENT, id="u", fields={"ad": "old"}),
+                Write(kind=Kind.EVENT, id="gone", fields={}), Write(kind=Kind.AD, id="new", fields={"x": 3}, key="k2"),
+                Write(kind=Kind.AD, id="old", fields={"z": 4}, key="k3")])
+    log.forget("gone")  # 7
+    log.append([Write(kind=Kind.AD, id="new", fields={"x": 8}), Write(kind=Kind.EVENT, id="u", fields={}, key="k9")])
+    before = log.read(7)
+    log.trim(7)
+    log.trim(3)  # is no step back
+    for opened in (log, reopen()):
+        assert (opened.trimmed(), opened.last()) == (7, 9)
+        assert opened.read(7) == before
+        with pytest.raises(TrimmedError, match="up to 7 were removed, and those after 6 are asked for"):
+            opened.read(6)
+        assert opened.wait(0, 1)
+        states = opened.states(Kind.AD, ["old", "new"])
+        assert {name: (state.sequence, state.fields) for name, state in states.items()} == {
+            "old": (6, {"x": 1, "z": 4}), "new": (8, {"x": 8})}
+        assert opened.state(Kind.USER, "u").sequence == 2
+    # The keys of trimmed entries are forgotten, those of others are not; versions hold.
+    assert [change.sequence for change in log.append([
+        Write(kind=Kind.EVENT, id="u", fields={}, key="k9"), Write(kind=Kind.AD, id="old", fields={"w": 5}, key="k3",
+                                                                   if_version=6)])] == [9, 10]
+    assert log.state(Kind.AD, "old").fields == {"x": 1, "z": 4, "w": 5}
+    log.forget("u")
+    assert log.state(Kind.USER, "u") is None
+    log.trim(11)
+    assert (log.last(), log.trimmed(), log.read(11)) == (11, 11, [])
+    assert not log.wait(11, 0.01)
+    assert log.append([Write(kind=Kind.AD, id="next", fields={})])[0].sequence == 12
+    with pytest.raises(ChangeLogError, match="ends with change 12, so it cannot be trimmed up to 13"):
+        log.trim(13)
+
+
+@pytest.mark.parametrize("page", [2, 1_000])
+def test_last_states_are_those_of_the_ads_that_did_not_change_later(reopen, monkeypatch, page):
+    for store in ("redis_log", "sqlite_log"):
+        monkeypatch.setattr(f"index_store.changes.{store}._PAGE", page)
+    log = reopen()
+    log.append([Write(kind=Kind.AD, id=f"a{number % 5}", fields={"n": number}) for number in range(1, 9)]
+               + [Write(kind=Kind.USER, id="a4", fields={})])
+    expected = [(4, "a4", {"n": 4}), (5, "a0", {"n": 5}), (6, "a1", {"n": 6})]
+    for trim in (0, 4, 6):
+        log.trim(trim)
+        assert [(state.sequence, state.id, state.fields) for state in log.last_states(Kind.AD, 6)] == expected
+    assert [state.id for state in log.last_states(Kind.USER, 9)] == ["a4"]
+    assert not list(log.last_states(Kind.AD, 3))
+
+
+def test_log_can_be_used_while_it_is_trimmed(reopen, monkeypatch):
+    monkeypatch.setattr("index_store.changes.redis_log._PAGE", 10)
+    monkeypatch.setattr("index_store.changes.sqlite_log._TRIMMED_AT_ONCE", 10)
+    log = reopen()
+    log.append([Write(kind=Kind.AD, id=f"a{number % 7}", fields={"n": number}) for number in range(1_000)])
+    with ThreadPoolExecutor(2) as pool:
+        trimming = pool.submit(reopen().trim, 1_000)
+        made = [log.append([Write(kind=Kind.AD, id="late", fields={"n": number})])[0].sequence for number in range(50)]
+        trimming.result()
+    assert made == list(range(1_001, 1_051))
+    assert [change.sequence for change in log.read(1_000)] == made
+    assert len(log.states(Kind.AD, [f"a{number}" for number in range(7)])) == 7

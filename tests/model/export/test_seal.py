@@ -21,7 +21,7 @@ from tests.model.runs import run_of
 def exported(tiny_run, tmp_path_factory):
     """A bundle of the run, and its manifest."""
     out = tmp_path_factory.mktemp("exported") / "bundle"
-    return out, export(tiny_run, out, {"note": 1})
+    return out, export(tiny_run, out, {"note": 1}, changes_included=7)
 
 
 def check_bench(report, quality):
@@ -41,7 +41,8 @@ def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
     model("data", "synthetic", "--ads", 300, "--users", 200, "--events", 4000, "--out", data)
     model("train", "--data", data, "--out", run, "--minutes", 0, "--epochs", 1, "--rounds", 1,
           "--branching", "4x5")
-    model("export", "--run", run, "--out", out)
+    model("export", "--run", run, "--out", out, "--changes-included", 5)
+    assert Bundle.open(out).manifest.changes_included == 5
     sealed = Bundle.open(out).files.json("evaluation.json")
     assert "is sound" in here("index_store", "verify", out)
     assert command("service", out, "--check").count("ok") >= 10
@@ -58,6 +59,7 @@ def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
 
 def test_a_bundle_holds_what_the_run_learned(tiny_run, exported, tolerance=1e-5):
     folder, manifest = exported
+    assert manifest.changes_included == 7
     opened = Bundle.open(folder)
     content, data = opened.content, tiny_run.dataset
     assert opened.bundle_id == manifest.bundle_id
@@ -114,3 +116,8 @@ def test_a_node_keeps_its_members_embedding_with_its_own_offset(tmp_path, tolera
     moved = assemble(run, codes)
     assert np.allclose(moved.embeddings[0] - content.embeddings[0], 1.0, atol=tolerance)
     assert np.allclose(moved.embeddings[-1], content.embeddings[-1], atol=tolerance)
+
+
+def test_export_refuses_a_number_that_no_change_has(tiny_run, tmp_path):
+    with pytest.raises(ConfigError, match="cannot be -1"):
+        export(tiny_run, tmp_path / "bundle", {}, changes_included=-1)

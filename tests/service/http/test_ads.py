@@ -11,6 +11,7 @@ from service.contract.errors import STATUS
 from service.contract.schemas import ErrorReply
 from service.http import change_calls
 from service.live.log_place import LogPlace
+from tests.resealed import reseal
 from tests.service.http.app_in_process import in_app
 from tests.service.http.change_log_calls import TOKEN, call, last
 
@@ -203,3 +204,27 @@ def test_ad_of_another_bundle_has_a_status_and_no_place_and_can_come_back(with_l
         assert (answer["as_of"], answer["eligible"]) == (2, 300)
 
     with_log(check)
+
+
+def test_ad_keeps_its_status_and_version_when_its_changes_were_trimmed(tiny_bundle, tmp_path):
+    log = LogPlace(SecretStr(str(tmp_path / "log"))).open()
+    log.append([Write(kind=Kind.AD, id=f"ad-{row:04d}", fields={"status": "paused"}) for row in (1, 2, 1)])
+    log.trim(3)
+    log.close()
+    reseal(tiny_bundle, tmp_path / "later", lambda writer: None, changes_included=3)
+
+    async def check(app):
+        ad = AdReply.model_validate((await call(app, "GET", "/ads/ad-0001"))[1])
+        assert (ad.status, ad.version, [worker.applied for worker in ad.workers]) == ("paused", 3, [True])
+        status, refused = await call(app, "GET", "/changes?after=2")
+        assert (status, refused["error_type"]) == (410, "changes_trimmed")
+        assert refused["message"] == "the changes up to 3 were removed, those after 2 are asked for"
+        assert (await call(app, "GET", "/changes?after=3"))[1] == {"changes": [], "last": 3}
+        answer = (await app.http.post("/retrieve", json={"user_id": "user-01"})).json()
+        assert (answer["as_of"], answer["eligible"]) == (3, 298)
+        body = {"status": "active", "if_version": 3}
+        assert (await call(app, "PATCH", "/ads/ad-0001?wait=applied", body))[1]["version"] == 4
+        answer = (await app.http.post("/retrieve", json={"user_id": "user-01"})).json()
+        assert (answer["as_of"], answer["eligible"]) == (4, 299)
+
+    in_app(tmp_path / "later", check, write_token=TOKEN, change_log=str(tmp_path / "log"))

@@ -14,6 +14,7 @@ from index_store.live.snapshot import Snapshot
 from index_store.live.users import LiveUsers
 from loadtest.processes.redis_server import RedisServer
 from service.live.follower import Follower
+from service.live.included import DoesNotFitError
 from service.live.log_place import INDEX, LogPlace
 from service.telemetry.request_log import flush
 from tests.index_store.changes.conftest import OPTIONS
@@ -31,8 +32,8 @@ class Followed:
         return {row for row in range(30) if self.snapshot.withdrawal(row)}
 
 
-def bundle():
-    return Followed(Snapshot(item_ids=ENCODER.item_ids, tree=TREE, users=LiveUsers.none(ENCODER)))
+def bundle(included=0):
+    return Followed(Snapshot(item_ids=ENCODER.item_ids, tree=TREE, users=LiveUsers.none(ENCODER), as_of=included))
 
 
 def until(condition):
@@ -87,6 +88,36 @@ def test_bundle_is_up_to_date_as_soon_as_it_is_added_and_follows_from_then_on(pa
     assert (second.snapshot.as_of, second.gone) == (2_502, set(range(30)) - {7, 8})
     say(path, (9, "active"))
     until(lambda: first.gone == second.gone == set(range(30)) - {7, 8, 9})
+
+
+def test_bundle_begins_with_the_statuses_of_what_it_includes_even_if_that_was_trimmed(path, follower):
+    say(path, (3, "paused"), (4, "paused"), (4, "active"), (5, "deleted"), (6, "paused"))
+    log = SqliteLog(path, INDEX)
+    log.trim(4)
+    log.close()
+    one, two = bundle(4), bundle(5)
+    for followed in (one, two):
+        follower.add(followed)
+        assert (followed.snapshot.as_of, followed.gone) == (5, {3, 5, 6})
+    say(path, (3, "active"))
+    until(lambda: one.gone == two.gone == {5, 6})
+
+
+def test_bundle_is_not_followed_when_it_needs_what_was_trimmed_or_includes_more_than_the_log_has(path, follower):
+    with pytest.raises(DoesNotFitError, match="up to 1, but the change log ends with 0"):
+        follower.add(bundle(1))
+    say(path, *((row, "paused") for row in range(9)))
+    log = SqliteLog(path, INDEX)
+    log.trim(7)
+    log.close()
+    for included, said in ((10, "up to 10, but the change log ends with 9"),
+                           (6, "up to 6, and .* up to 7 were removed"),
+                           (0, "up to 0, and .* up to 7 were removed")):
+        with pytest.raises(DoesNotFitError, match=said):
+            follower.add(bundle(included))
+    one = bundle(7)
+    follower.add(one)
+    assert one.gone == set(range(9))
 
 
 def test_bundle_stays_as_it_is_when_it_was_removed(path, follower):

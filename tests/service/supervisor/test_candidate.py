@@ -7,9 +7,21 @@ import signal
 
 import orjson
 import pytest
+from pydantic import SecretStr
 
+from index_store.changes.change_log import Kind, Write
+from service.live.log_place import LogPlace
 from service.settings import Settings
-from service.supervisor.candidate import _VERDICT, Accepted, Candidate, Incumbent, Rejected, compared, fault_of
+from service.supervisor.candidate import (
+    _VERDICT,
+    Accepted,
+    Candidate,
+    Incumbent,
+    Rejected,
+    compared,
+    fault_of,
+    misfit_of,
+)
 from tests.resealed import reseal
 from tests.service.bundle_store import BundleStore
 from tests.tiny_bundle import write_tiny_bundle
@@ -40,6 +52,23 @@ def test_fault_says_what_and_what_to_do_when_a_bundle_is_broken_or_answers_wrong
     assert gone.reason == f"{gone.fact}; {gone.remedy}"
 
 
+def test_bundle_is_rejected_when_it_does_not_fit_to_the_change_log(tiny_bundle, tmp_path):
+    place = LogPlace(SecretStr(str(tmp_path / "log")))
+    reseal(tiny_bundle, tmp_path / "later", lambda writer: None, changes_included=2)
+    rejected = misfit_of(tmp_path / "later", place)
+    assert (rejected.fault, "up to 2, but the change log ends with 0" in rejected.fact) == ("changes", True)
+    log = place.open()
+    log.append([Write(kind=Kind.EVENT, id="u", fields={})] * 3)
+    assert misfit_of(tmp_path / "later", place) is None
+    log.trim(3)
+    rejected = misfit_of(tmp_path / "later", place)
+    assert (rejected.fault, "its entries up to 3 were removed" in rejected.fact) == ("changes", True)
+    log.close()
+    (tmp_path / "log").write_text("this is no log")
+    assert misfit_of(tmp_path / "later", place) is None
+    assert misfit_of(tmp_path / "later", None) is None
+
+
 def test_bundle_is_accepted_without_a_table_when_there_is_no_incumbent(store):
     assert compared(store.folder / "red", None) == Accepted()
 
@@ -68,7 +97,7 @@ def test_verdict_is_the_same_when_it_has_crossed_the_pipe(verdict):
 
 
 def test_check_is_rejected_when_its_process_is_killed(store):
-    candidate = Candidate(multiprocessing.get_context("spawn"), store.folder / "red", None)
+    candidate = Candidate(multiprocessing.get_context("spawn"), store.folder / "red", None, None)
     os.kill(candidate._process.pid, signal.SIGKILL)
     assert candidate.verdict.poll(30)
     result = candidate.result()
