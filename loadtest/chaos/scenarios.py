@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from loadtest.chaos import damage, overload, redis_faults, schema, soak, swaps, worker_faults
+from loadtest.chaos import change_faults, damage, overload, redis_faults, schema, soak, swaps, worker_faults
 from loadtest.chaos.result import Result
 from loadtest.chaos.testbed import Testbed
 
@@ -14,6 +14,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "redis": redis_faults.redis_faults,
     "worker-killed": worker_faults.worker_killed,
     "replicas-restarted": worker_faults.replicas_restarted,
+    "changes": change_faults.change_faults,
     "overload": overload.overload,
     "swaps": swaps.swaps,
     "damage": damage.damage,
