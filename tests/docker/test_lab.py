@@ -174,7 +174,7 @@ def test_redis_of_the_change_log_loses_nothing_when_killed_and_requests_for_ads_
     changes = [change for after in range(0, last, 1000)
                for change in stack.write("GET", f"/changes?after={after}&limit=1000").json()["changes"]]
     assert [change["sequence"] for change in changes] == list(range(1, last + 1))
-    assert {change["ad_id"]: change["sequence"] for change in changes if change["ad_id"] in acknowledged
+    assert {change["id"]: change["sequence"] for change in changes if change["id"] in acknowledged
             and change["fields"] == {"status": "paused"}} == acknowledged
     wait_until(lambda: seen(stack, ads[0]) == {("filtered", last)})
     for ad in ads:

@@ -1,6 +1,7 @@
 """The log in a SQLite file when things go wrong: a full disk, damage, another index, a file that was moved."""
 
 import os
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -44,6 +45,27 @@ def test_nothing_is_written_when_the_disk_is_full(log):
     log._writer.execute("PRAGMA max_page_count = 1000000")
     filled(log, 1)
     assert log.last() == 61
+
+
+def test_what_was_acknowledged_is_there_when_files_could_not_grow_any_more(log):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    acknowledged = 0
+
+    def write_on():
+        nonlocal acknowledged
+        while True:
+            log.append([Write(kind=Kind.AD, id="a", fields={"x": "x" * 5_000})])
+            acknowledged += 1
+
+    try:
+        with pytest.raises(ChangeLogError, match="cannot be written"):
+            write_on()
+        assert log.last() == acknowledged > 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert log.append([Write(kind=Kind.AD, id="a", fields={})])[0].sequence == acknowledged + 1
+    assert len(log.read(0)) == acknowledged + 1
 
 
 READER = """

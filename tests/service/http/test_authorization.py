@@ -14,7 +14,9 @@ RIGHT = "Bearer s3cret-Ü".encode()
 CALLS = [("read", "POST", "/retrieve", {"user_id": "user-01"}),
          ("read", "POST", "/explain", {"user_id": "user-01", "ad_id": "ad-0001"}),
          ("write", "GET", "/ads/ad-0001", None), ("write", "GET", "/changes", None),
-         ("write", "PATCH", "/ads/ad-0001", {"status": "paused"}), ("admin", "POST", "/admin/bundles/rollback", None)]
+         ("write", "PATCH", "/ads/ad-0001", {"status": "paused"}), ("admin", "POST", "/admin/bundles/rollback", None),
+         ("write", "POST", "/events", None), ("write", "PUT", "/users/user-01", {"features": {}}),
+         ("write", "DELETE", "/users/user-01", None)]
 
 
 def request(header):
