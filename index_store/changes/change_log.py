@@ -193,7 +193,7 @@ class ChangeLog(Protocol):
     def trim(self, through: int) -> None:
         """Removes the entries up to a sequence number and their idempotency keys, but for the states of ads and users.
 
-        It removes some thousands at a time, so that others can use the log meanwhile; one that is interrupted can be
+        It removes some hundreds at a time, so that others can use the log meanwhile; one that is interrupted can be
         repeated.
 
         Raises:

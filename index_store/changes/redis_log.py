@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _BLOCK_SECONDS = 1.0  # less than redis_server.ANSWER_SECONDS
 _PAGE = 1_000
+_TRIMMED_AT_ONCE = 200
 _UNKNOWN = ("whether these changes were made is not known: see whether Redis runs, then repeat them with their "
             "idempotency keys")
 
@@ -175,7 +176,7 @@ class RedisLog:
         while trimmed < through:
             with reported(self._name, "cannot be trimmed"):
                 outcome, detail = self._trim(keys=[self._log, self._entries, self._keys, self._erased],
-                                             args=[redis_script.FORMAT, through, _PAGE])
+                                             args=[redis_script.FORMAT, through, _TRIMMED_AT_ONCE])
             if outcome == "format":
                 raise self._format_error(detail)
             trimmed = int(detail)

@@ -28,7 +28,7 @@ from index_store.changes.sqlite_file import reported
 
 _POLL_SECONDS = 0.01
 _PAGE = 1_000
-_TRIMMED_AT_ONCE = 5_000
+_TRIMMED_AT_ONCE = 1_000
 _COLUMNS = "sequence, at, kind, id, fields, key, fingerprint"
 _STATE = f"SELECT {_COLUMNS} FROM changes WHERE kind = ? AND id = ? ORDER BY sequence DESC LIMIT 1"
 _STATES = f"""SELECT {_COLUMNS} FROM changes WHERE sequence IN (

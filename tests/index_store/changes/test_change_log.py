@@ -333,8 +333,8 @@ def test_a_log_does_what_a_list_does(store, request, tmp_path_factory):
 
 @pytest.mark.parametrize("page", [1, 3, 1_000])
 def test_trimmed_log_keeps_order_numbers_states_and_versions(reopen, monkeypatch, page):
-    monkeypatch.setattr("index_store.changes.redis_log._PAGE", page)
-    monkeypatch.setattr("index_store.changes.sqlite_log._TRIMMED_AT_ONCE", page)
+    for store in ("redis_log", "sqlite_log"):
+        monkeypatch.setattr(f"index_store.changes.{store}._TRIMMED_AT_ONCE", page)
     log = reopen()
     log.append([Write(kind=Kind.AD, id="old", fields={"x": 1}, key="k1"),
                 Write(kind=Kind.USER, id="u", fields={"y": 2}), Write(kind=Kind.EVENT, id="u", fields={"ad": "old"}),
@@ -386,8 +386,8 @@ def test_last_states_are_those_of_the_ads_that_did_not_change_later(reopen, monk
 
 
 def test_log_can_be_used_while_it_is_trimmed(reopen, monkeypatch):
-    monkeypatch.setattr("index_store.changes.redis_log._PAGE", 10)
-    monkeypatch.setattr("index_store.changes.sqlite_log._TRIMMED_AT_ONCE", 10)
+    for store in ("redis_log", "sqlite_log"):
+        monkeypatch.setattr(f"index_store.changes.{store}._TRIMMED_AT_ONCE", 10)
     log = reopen()
     log.append([Write(kind=Kind.AD, id=f"a{number % 7}", fields={"n": number}) for number in range(1_000)])
     with ThreadPoolExecutor(2) as pool:
