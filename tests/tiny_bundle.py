@@ -24,6 +24,7 @@ from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf, 
 from index_store.features.ragged import Ragged
 from index_store.features.spectral import SPECTRAL_FEATURES, SpectralTowers, SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, item_bags, pool, table_sizes, user_bags
+from index_store.features.values import as_keys, look_up
 from index_store.search.scoring import DenseLayers
 from index_store.tree.node_content import level_vectors
 from index_store.tree.tree import Tree, build_tree, segment_means
@@ -225,7 +226,8 @@ def _answer(request: dict[str, object], content: BundleContent, user_tower: np.n
         features, history = content.users.features.take(np.array([row])), content.users.history.row(row)
     else:
         given = dict(request.get("user_features", {}))
-        history = encoder.encode_history(given.pop("history", []))
+        rows = look_up(encoder.item_ids, as_keys(given.pop("history", []), "history"))
+        history = rows[rows >= 0]
         features = encoder.encode_user(given)
     bags = user_bags(SPEC, features, Ragged.of([history]), content.item_keys)
     user = pool(content.tables, features.dense, bags) @ user_tower

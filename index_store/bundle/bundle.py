@@ -19,6 +19,7 @@ from index_store.bundle.files import BundleFiles, BundleWriter
 from index_store.bundle.manifest import Manifest
 from index_store.bundle.targeting_files import read_targeting, write_targeting
 from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
+from index_store.features.history import History
 from index_store.features.interaction import feature_names
 from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
@@ -102,9 +103,14 @@ class BundleContent:
             features: of one row.
             history: (M,) item rows, most recent first.
         """
-        row, towers = Ragged.one_row(history), self.index.spectral
-        keys = user_keys(self.index, self.encoder.spec, features, row, self.item_keys)
-        return UserQuery(embedding, keys, towers.queries(row) if towers is not None else None)
+        return self.query_of(embedding, features, History.of(history, self.item_keys))
+
+    def query_of(self, embedding: NDArray[np.float32], features: Features, history: History) -> UserQuery:
+        """As `query`, of a history that may have clicks on items that the bundle lacks."""
+        towers = self.index.spectral
+        keys = user_keys(self.index, self.encoder.spec, features, history.clicks, history.fields)
+        spectral = towers.queries(Ragged.one_row(history.rows)) if towers is not None else None
+        return UserQuery(embedding, keys, spectral)
 
 
 def write_content(writer: BundleWriter, content: BundleContent) -> None:

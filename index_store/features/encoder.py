@@ -7,7 +7,7 @@ integer 7 and the string "7" are the same value.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -254,38 +254,53 @@ class FeatureEncoder:
         Raises:
             FeatureError: unknown field, wrong type, NaN or infinity, too many values.
         """
-        known = {f.name for f in self.spec.user_fields}
+        return self._encode("user", raw)
+
+    def encode_item(self, raw: Mapping[str, object]) -> Features:
+        """Encodes the fields of one ad; all must be there, and only categorical and multi ones may be None.
+
+        Args:
+            raw: field name -> float, value, or list of values.
+
+        Returns:
+            Features of one row.
+
+        Raises:
+            FeatureError: unknown or missing field, wrong type, NaN or infinity, too many values.
+        """
+        for entry in self.spec.item_fields:
+            if entry.name not in raw:
+                raise FeatureError(entry.name, f"ad feature {entry.name!r} is missing",
+                                   f"give {sorted(f.name for f in self.spec.item_fields)}")
+            if entry.kind == "dense":
+                as_number(raw[entry.name], entry.name)
+        return self._encode("item", raw)
+
+    def _encode(self, side: Literal["user", "item"], raw: Mapping[str, object]) -> Features:
+        known = {f.name for f in (self.spec.user_fields if side == "user" else self.spec.item_fields)}
         for name in raw:
             if name not in known:
-                raise FeatureError(name, f"user feature {name!r} is unknown", f"this bundle knows {sorted(known)}")
-        dense = [self._dense(name, raw.get(name)) for name in self.spec.fields("user", "dense")]
-        categorical = [self._one(name, raw.get(name)) for name in self.spec.fields("user", "categorical")]
-        multi = [self._many(name, raw.get(name)) for name in self.spec.fields("user", "multi")]
+                raise FeatureError(name, f"{'ad' if side == 'item' else side} feature {name!r} is unknown",
+                                   f"this bundle knows {sorted(known)}")
+        dense = [self._dense(side, name, raw.get(name)) for name in self.spec.fields(side, "dense")]
+        categorical = [self._one(side, name, raw.get(name)) for name in self.spec.fields(side, "categorical")]
+        multi = [self._many(side, name, raw.get(name)) for name in self.spec.fields(side, "multi")]
         return Features(np.array(dense, np.float32).reshape(1, -1), np.array(categorical, np.int32).reshape(1, -1),
                         tuple(map(Ragged.one_row, multi)))
 
-    def encode_history(self, item_ids: Sequence[object]) -> NDArray[np.int32]:
-        """Item rows (M,) int32 of the known items of a history, most recent first.
-
-        Raises:
-            FeatureError: an entry is not an id, or there are more than MAX_LIST.
-        """
-        rows = look_up(self.item_ids, as_keys(item_ids, "history"))
-        return rows[rows >= 0].astype(np.int32)
-
-    def _dense(self, name: str, value: object) -> float:
+    def _dense(self, side: Literal["user", "item"], name: str, value: object) -> float:
         if value is None:
             return 0.0
-        return float(standardised(as_number(value, name), self.scales[f"user.{name}"]))
+        return float(standardised(as_number(value, name), self.scales[f"{side}.{name}"]))
 
-    def _one(self, name: str, value: object) -> int:
+    def _one(self, side: Literal["user", "item"], name: str, value: object) -> int:
         if value is None:
             return UNKNOWN
-        return look_up_one(self.vocabularies[f"user.{name}"], as_key(value, name)) + 1
+        return look_up_one(self.vocabularies[f"{side}.{name}"], as_key(value, name)) + 1
 
-    def _many(self, name: str, value: object) -> NDArray[np.int32]:
+    def _many(self, side: Literal["user", "item"], name: str, value: object) -> NDArray[np.int32]:
         if value is None:
             return np.empty(0, np.int32)
-        ids = self.encode_values("user", name, as_keys(value, name))
+        ids = self.encode_values(side, name, as_keys(value, name))
         known: NDArray[np.int32] = ids[ids != UNKNOWN]
         return known

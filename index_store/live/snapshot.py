@@ -6,21 +6,35 @@ A request reads the newest snapshot once and uses it to its end, so that nothing
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from dataclasses import replace as copied
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index_store.changes.change_log import NEVER_CHANGED, Change, Kind
-from index_store.features.values import look_up
+from index_store.features.encoder import FeatureEncoder, Features
+from index_store.features.history import History
+from index_store.features.ragged import Ragged
+from index_store.features.values import FeatureError, look_up, look_up_one
+from index_store.live.added_ads import AddedAds, Said
+from index_store.live.arrivals import Arrivals, equal
+from index_store.live.by_position import replaced
 from index_store.live.users import LiveUsers
 from index_store.live.withdrawals import Status, Withdrawal, Withdrawals
+from index_store.search.scoring import AddedItems
+from index_store.targeting.changed_ads import ChangedAds
 from index_store.targeting.eligibility import PositionBitmap
+from index_store.targeting.predicates import Predicate, PredicateError, parse_predicate
+from index_store.targeting.targeting import NO_PREDICATE, Targeting
+from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
 
-STATUS = "status"
-"""Name of the field of a change that holds the status of its ad."""
+STATUS, FEATURES, TARGETING = "status", "features", "targeting"
+"""Fields of a change: the status of its ad, the ad's features, and its predicate, null for none. A change that lacks
+one of the last two leaves the ad what its bundle says."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,56 +42,222 @@ class Snapshot:
     """The ads and users of a bundle and what has become of them.
 
     Attributes:
-        item_ids: (n_items,) sorted ids of the bundle's ads.
-        tree: of the bundle.
+        encoder, tree: of the bundle.
+        targeting: of its ads.
+        arrivals: encodes ads for it.
         users: what the log says about users.
         as_of: sequence number of the last change that it includes; at first that of the bundle, 0 if it includes none.
-        withdrawals: the ads that must not be returned.
-        live: positions of the others; None if no ad is withdrawn.
+        withdrawals: the ads of the tree that must not be returned.
+        added: ads beyond the tree, in place of those of the same ids in it; None if there are none.
+        changed: the same for targeting.
+        unfit: ad -> why its last change does not fit the bundle; such an ad is not returned.
     """
 
-    item_ids: NDArray[np.bytes_]
+    encoder: FeatureEncoder
     tree: Tree
+    targeting: Targeting
+    arrivals: Arrivals
     users: LiveUsers
     as_of: int = NEVER_CHANGED
     withdrawals: Withdrawals = field(default_factory=Withdrawals.none)
-    live: PositionBitmap | None = None
+    added: AddedAds | None = None
+    changed: ChangedAds
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
-    def with_changes(self, changes: Sequence[Change]) -> Self:
-        """The snapshot after some changes, in order; those that it includes and those of other ads are left out."""
+    @classmethod
+    def sealed(cls, encoder: FeatureEncoder, tree: Tree, targeting: Targeting, arrivals: Arrivals,
+               as_of: int = NEVER_CHANGED) -> Self:
+        """A bundle without changes but those that it includes."""
+        return cls(encoder=encoder, tree=tree, targeting=targeting, arrivals=arrivals, users=LiveUsers.none(encoder),
+                   as_of=as_of, changed=targeting.unchanged)
+
+    def with_changes(self, changes: Sequence[Change]) -> Snapshot:
+        """The snapshot after some changes, in order; those that it includes are left out."""
         fresh = [change for change in changes if change.sequence > self.as_of]
         if not fresh:
             return self
         as_of, users = fresh[-1].sequence, self.users.with_changes(fresh)
-        last = {change.id: change for change in fresh if change.kind is Kind.AD}
-        rows = look_up(self.item_ids, np.array([ad_id.encode() for ad_id in last], np.bytes_))
-        positions = self.tree.position_of_row[rows].tolist()
-        changed = {at: Withdrawal(status_of(change), change.sequence)
-                   for at, row, change in zip(positions, rows.tolist(), last.values(), strict=True) if row >= 0}
-        if not changed:
-            return replace(self, as_of=as_of, users=users)
-        withdrawals = self.withdrawals.replaced(changed)
-        live = self._live_after(changed) if len(withdrawals) else None
-        return replace(self, as_of=as_of, users=users, withdrawals=withdrawals, live=live)
+        return _After(self, {change.id: change for change in fresh if change.kind is Kind.AD}).snapshot(as_of, users)
 
-    def with_statuses(self, states: Iterable[Change]) -> Self:
+    @cached_property
+    def scored(self) -> AddedItems | None:
+        """The ads beyond the tree, as the scorer reads them."""
+        return None if self.added is None else self.added.scored()
+
+    @property
+    def n_added(self) -> int:
+        """Number of ads that are returned from beyond the tree."""
+        return 0 if self.added is None else int(self.added.live.sum())
+
+    @property
+    def n_withdrawn(self) -> int:
+        """Number of ads, in the tree and beyond, that are not returned."""
+        return len(self.withdrawals) + (0 if self.added is None else int(self.added.current.sum()) - self.n_added)
+
+    @property
+    def placed(self) -> PlacedItems | None:
+        """Where the ads beyond the tree are."""
+        return None if self.scored is None else self.scored.placed
+
+    def row(self, ad_id: bytes) -> int | None:
+        """The row of an ad, from the number of the tree's items on for one beyond it; None for an unknown ad."""
+        beyond = None if self.added is None else self.added.row(ad_id)
+        if beyond is not None:
+            return self.tree.n_items + beyond
+        row = look_up_one(self.encoder.item_ids, ad_id)
+        return None if row < 0 else row
+
+    def rows(self, ad_ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
+        """Rows of ads (N,), -1 for an unknown one."""
+        rows = look_up(self.encoder.item_ids, ad_ids)
+        if self.added is None:
+            return rows
+        beyond = self.added.rows_of(ad_ids)
+        return np.where(beyond < 0, rows, self.tree.n_items + beyond)
+
+    def ad_ids(self, rows: NDArray[np.int64]) -> list[str]:
+        """Ids of rows (N,)."""
+        n_items, ids = self.tree.n_items, self.encoder.item_ids
+        known = ids.take(rows, mode="clip").tolist()
+        return [(ad if row < n_items or self.added is None else self.added.ad_id(row - n_items)).decode()
+                for ad, row in zip(known, rows.tolist(), strict=True)]
+
+    def history(self, rows: NDArray[np.int32], fields: Mapping[str, Ragged]) -> History:
+        """A user's history by rows of ads (M,), given item field -> ids of the bundle's ads by item row."""
+        if self.added is None or not (rows >= self.tree.n_items).any():
+            return History.of(rows, fields)
+        return self.added.history(rows, self.encoder, fields)
+
+    def with_statuses(self, states: Iterable[Change]) -> Snapshot:
         """The snapshot with the statuses of ads as of the same change, which a bundle does not hold.
 
         Args:
             states: the last changes of ads up to `as_of`; the bundle includes everything else in them.
         """
-        statuses = [replace(state, fields={STATUS: status_of(state).value}) for state in states]
+        statuses = [copied(state, fields={STATUS: status_of(state).value}) for state in states]
         withdrawn = [state for state in statuses if status_of(state) is not Status.ACTIVE]
-        return replace(replace(self, as_of=NEVER_CHANGED).with_changes(withdrawn), as_of=self.as_of)
+        return copied(copied(self, as_of=NEVER_CHANGED).with_changes(withdrawn), as_of=self.as_of)
 
     def withdrawal(self, row: int) -> Withdrawal | None:
-        """Why the ad of an item row is not returned; None if no change keeps it."""
+        """Why the ad of a row is not returned; None if no change keeps it."""
+        beyond = row - self.tree.n_items
+        if beyond >= 0 and self.added is not None:
+            return self.added.withdrawal(beyond)
         return self.withdrawals.at(int(self.tree.position_of_row[row]))
 
-    def _live_after(self, changed: Mapping[int, Withdrawal]) -> PositionBitmap:
-        before = PositionBitmap.full(self.tree.n_items) if self.live is None else self.live
-        live = before.replaced(np.array(list(changed), np.int64),
-                               np.array([one.status is Status.ACTIVE for one in changed.values()]))
+
+class _After:
+    """Applies the last changes of some ads to a snapshot."""
+
+    def __init__(self, before: Snapshot, last: Mapping[str, Change]) -> None:
+        self._before, self._n_items = before, before.tree.n_items
+        self._unfit = {ad_id: reason for ad_id, reason in before.unfit.items() if ad_id not in last}
+        keys = [ad_id.encode() for ad_id in last]
+        rows = look_up(before.encoder.item_ids, np.array(keys, np.bytes_))
+        self._known = before.tree.position_of_row[rows].tolist()
+        self._in_tree = (rows >= 0).tolist()
+        read = [self._read(change) for change in last.values()]
+        self._predicates = before.changed.live_predicates.extended(
+            [one for one, _ in read if one is not None and not before.targeting.knows(one)], before.encoder)
+        self._withdrawn: dict[int, Withdrawal] = {}
+        self._retargeted: dict[int, int | None] = {}
+        self._moved: list[int] = []
+        self._changed: dict[int, Said] = {}
+        self._arrived: dict[bytes, tuple[Features, Said]] = {}
+        for at, (key, change, (predicate, features)) in enumerate(zip(keys, last.values(), read, strict=True)):
+            self._apply(at, key, change, predicate, features)
+
+    def snapshot(self, as_of: int, users: LiveUsers) -> Snapshot:
+        """The snapshot after them and what else is new until then."""
+        before = self._before
+        if not (self._withdrawn or self._changed or self._arrived):  # they are all about ads of other bundles
+            return copied(before, as_of=as_of, users=users, unfit=self._unfit)
+        added = self._added()
+        withdrawals = before.withdrawals.replaced(self._withdrawn)
+        retargeted, predicates = self._targets()
+        live = self._live()
+        beyond = None if added is None else added.scored()
+        changed = ChangedAds(
+            encoder=before.encoder, live=live, retargeted=retargeted, predicates=predicates,
+            live_predicates=self._predicates,
+            added=None if added is None or beyond is None else added.targeted(beyond.placed))
+        after = copied(before, as_of=as_of, users=users, withdrawals=withdrawals, added=added, changed=changed,
+                       unfit=self._unfit)
+        if beyond is not None:
+            after.__dict__["scored"] = beyond
+        return after
+
+    def _read(self, change: Change) -> tuple[Predicate | None, Features | None]:
+        """The predicate and the features that a change gives; None for those that it leaves to the bundle, or unfit."""
+        fields, spec = change.fields, self._before.encoder.spec
+        if status_of(change) is Status.DELETED:
+            return None, None
+        try:
+            targeting = fields.get(TARGETING)
+            predicate = None if targeting is None else parse_predicate(targeting, spec.audience_kinds)
+            features = self._before.arrivals.features(fields[FEATURES]) if FEATURES in fields else None
+        except (FeatureError, PredicateError) as error:
+            self._unfit[change.id] = f"{error}"
+            return None, None
+        return predicate, features
+
+    def _apply(self, at: int, key: bytes, change: Change, predicate: Predicate | None,
+               features: Features | None) -> None:
+        before, in_tree, position = self._before, self._in_tree[at], self._known[at]
+        unfit = change.id in self._unfit
+        if predicate is not None:
+            number = before.targeting.number(predicate, self._predicates)
+        else:
+            of_bundle = in_tree and TARGETING not in change.fields
+            number = before.targeting.number_at(position) if of_bundle else NO_PREDICATE
+        said = Said(status=Status.UNFIT if unfit else status_of(change), version=change.sequence, predicate=number)
+        row = None if before.added is None else before.added.row(key)
+        if row is not None:
+            assert before.added is not None
+            if features is None or equal(before.added.ads.features.take(np.array([row])), features):
+                self._changed[row] = said
+            else:
+                self._arrived[key] = features, said
+        elif features is not None and not (in_tree and not before.arrivals.differ(
+                int(before.tree.rows[position]), features)):
+            self._arrived[key] = features, said
+            if in_tree:
+                self._moved.append(position)
+                self._withdrawn[position], self._retargeted[position] = Withdrawal(Status.ACTIVE, 0), None
+        elif in_tree:
+            self._withdrawn[position] = Withdrawal(said.status, change.sequence)
+            self._retargeted[position] = None if number == before.targeting.number_at(position) else number
+
+    def _added(self) -> AddedAds | None:
+        before, arrived = self._before, self._arrived
+        added = None if before.added is None else before.added.changed(self._changed)
+        if not arrived:
+            return added
+        ads = before.arrivals.encode(list(arrived), [features for features, _ in arrived.values()])
+        said = [one for _, one in arrived.values()]
+        if added is None:
+            return AddedAds.first(before.tree, list(arrived), ads, said)
+        return added.extended(list(arrived), ads, said)
+
+    def _targets(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Positions whose ads have another predicate than in the bundle, ascending, and its numbers."""
+        before = self._before.changed
+        coming = {position: number for position, number in self._retargeted.items() if number is not None}
+        positions, predicates = replaced(before.retargeted, (before.predicates,), list(self._retargeted),
+                                         list(coming), (list(coming.values()),))
+        return positions, predicates
+
+    def _live(self) -> PositionBitmap | None:
+        """Positions of the tree that may be returned; None if all may."""
+        before = self._before.changed.live
+        flags = {position: one.status is Status.ACTIVE for position, one in self._withdrawn.items()}
+        flags |= dict.fromkeys(self._moved, False)
+        if before is None and all(flags.values()):
+            return None
+        live = (PositionBitmap.full(self._n_items) if before is None else before).replaced(
+            np.array(list(flags), np.int64), np.array(list(flags.values()), np.bool_))
+        if live.total == self._n_items:
+            return None
         _ = live.ranks  # here, in the thread that makes it, and not in the first search that reads it
         return live
 
@@ -85,3 +265,4 @@ class Snapshot:
 def status_of(change: Change | None) -> Status:
     """The status of an ad by its last change, None for one that was never changed."""
     return Status(change.fields.get(STATUS, Status.ACTIVE)) if change is not None else Status.ACTIVE
+

@@ -9,21 +9,37 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.live.by_position import replaced
+
 
 class Status(StrEnum):
-    """The status of an ad; an ad that was never changed is active."""
+    """The status of an ad; an ad that was never changed is active.
+
+    No write sets `unfit`: it is an ad whose features or targeting do not fit the declaration of the bundle.
+    """
 
     ACTIVE = "active"
     PAUSED = "paused"
     DELETED = "deleted"
+    UNFIT = "unfit"
 
 
 _NUMBERED = tuple(Status)
 
 
+def status_number(status: Status) -> int:
+    """The number of a status, as arrays hold it."""
+    return _NUMBERED.index(status)
+
+
+def status_at(number: int) -> Status:
+    """The status of a number."""
+    return _NUMBERED[number]
+
+
 @dataclass(frozen=True)
 class Withdrawal:
-    """Why an ad is not returned: its status, paused or deleted, and the version of the change that set it."""
+    """Why an ad is not returned: its status, which is not active, and the version of the change that set it."""
 
     status: Status
     version: int
@@ -55,19 +71,11 @@ class Withdrawals:
         index = int(np.searchsorted(self.positions, position))
         if index == len(self.positions) or self.positions[index] != position:
             return None
-        return Withdrawal(_NUMBERED[self.statuses[index]], int(self.versions[index]))
+        return Withdrawal(status_at(int(self.statuses[index])), int(self.versions[index]))
 
     def replaced(self, changed: Mapping[int, Withdrawal]) -> Withdrawals:
         """These withdrawals with those of some positions replaced; an active ad leaves them."""
-        positions = np.array(sorted(changed), np.int32)
-        at = np.searchsorted(self.positions, positions)
-        at = at[self.positions.take(at, mode="clip") == positions] if len(self) else at[:0]
-        left = np.delete(self.positions, at)
-        added = [(position, changed[position]) for position in positions.tolist()
-                 if changed[position].status is not Status.ACTIVE]
-        positions = np.array([position for position, _ in added], np.int32)
-        places = np.searchsorted(left, positions)
-        statuses, versions = np.delete(self.statuses, at), np.delete(self.versions, at)
-        return Withdrawals(np.insert(left, places, positions),
-                           np.insert(statuses, places, [_NUMBERED.index(one.status) for _, one in added]),
-                           np.insert(versions, places, [one.version for _, one in added]))
+        coming = {position: one for position, one in changed.items() if one.status is not Status.ACTIVE}
+        return Withdrawals(*replaced(self.positions, (self.statuses, self.versions), list(changed), list(coming),
+                                     ([status_number(one.status) for one in coming.values()],
+                                      [one.version for one in coming.values()])))

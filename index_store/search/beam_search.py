@@ -22,7 +22,9 @@ MOST_WIDENED = 2.0
 
 def widening(tree: Tree, eligible: Eligible | None) -> float:
     """Factor by which targeting widens the beam: a node holds fewer eligible items, so more nodes are worth scoring."""
-    return min(MOST_WIDENED, tree.n_items / eligible.total) if eligible is not None and eligible.total else 1.0
+    if eligible is None or not eligible.in_tree:
+        return 1.0
+    return min(MOST_WIDENED, tree.n_items / eligible.in_tree)
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class BeamSearch(Generic[Query]):
     widens, in order of score, until the kept nodes hold top_k eligible items, so a result holds min(top_k, eligible)
     items. Where scoring all eligible items takes no more pairs than such a beam without targeting would, they are
     scored directly: their nodes say little about the few that are left, and the cost is bounded all the same.
+
+    Items that are placed beyond the tree are candidates where one of their leaf nodes is in the beam. They are scored
+    as all others are, in the same call.
     """
 
     tree: Tree
@@ -77,7 +82,7 @@ class _Beam(Generic[Query]):
         self._run, self._tree, self._ensemble = run, run.tree, run.scorer.ensemble
         wider = widening(run.tree, run.eligible)
         self._widths = [width * wider for width in widths]
-        self._density = 1.0 if run.eligible is None else run.eligible.total / run.tree.n_items
+        self._density = 1.0 if run.eligible is None else run.eligible.in_tree / run.tree.n_items
         self._narrowed = False
 
     def search(self) -> SearchResult:
@@ -85,11 +90,12 @@ class _Beam(Generic[Query]):
         if run.eligible is not None and self._scores_directly(run.eligible):
             return run.rank_all()
         nodes = np.arange(tree.size(1))
+        leaves = np.empty(0, np.int64)
         for level in range(1, tree.depth):
             start = time.perf_counter()
             held = None
             if run.eligible is not None:
-                held = run.eligible.counts(*tree.bounds(level, nodes))
+                held = run.eligible.below(tree, level, nodes)
                 if not held.all():
                     some = held > 0
                     nodes, held = nodes[some], held[some]
@@ -97,11 +103,13 @@ class _Beam(Generic[Query]):
             scored = candidates > self._widths[level - 1] or level in self._ensemble
             if scored:
                 nodes = self._cut(level, nodes, held)
-            nodes = tree.children(level, nodes)
+            leaves, nodes = nodes, tree.children(level, nodes)
             run.log.levels.append(LevelTrace(level, candidates, candidates if scored else 0,
                                              time.perf_counter() - start))
         if run.eligible is not None:
             nodes = nodes[run.eligible.contains(nodes)]
+            if run.eligible.placed is not None:
+                nodes = np.concatenate([run.eligible.placed.under(leaves), nodes])
         return run.rank(nodes)
 
     def _scores_directly(self, eligible: Eligible) -> bool:

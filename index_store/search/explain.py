@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from index_store.search.ranking import SearchResult
 from index_store.search.trace import Step
+from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
 
 Outcome = Literal["returned", "outscored", "pruned", "cut_short", "filtered"]
@@ -58,15 +59,16 @@ class Explainer:
     Args:
         tree: the tree searched.
         found: the result, with its steps.
+        placed: items beyond the tree; None if there are none.
     """
 
-    def __init__(self, tree: Tree, found: SearchResult) -> None:
-        self._tree, self._found = tree, found
+    def __init__(self, tree: Tree, found: SearchResult, placed: PlacedItems | None = None) -> None:
+        self._tree, self._found, self._placed = tree, found, placed
         self._choices = {step.level: _Choice.of(step) for step in found.steps}
 
     def paths(self, rows: NDArray[np.integer]) -> list[tuple[PathStep, ...]]:
         """The whole path of each item row (N,)."""
-        return [self._path(int(position)) for position in self._tree.position_of_row[rows]]
+        return [self._path(row) for row in rows.tolist()]
 
     def explain(self, row: int, eligible: bool) -> Explanation:
         """The outcome for an item row."""
@@ -74,21 +76,34 @@ class Explainer:
         kth_score = float(scores[-1]) if len(scores) else None
         if not eligible:
             return Explanation("filtered", (), kth_score)
-        path = self._path(int(self._tree.position_of_row[row]))
+        path = self._path(row)
+        if path[-1].score is not None:  # an item beyond the tree may have come by another leaf than the nearest
+            kept = self._choices[self._tree.depth].keeps(path[-1].node)
+            return Explanation("returned" if kept else "outscored", path, kth_score)
         for at, step in enumerate(path):
             choice = self._choices.get(step.level)
             if choice is not None and step.score is not None and not choice.keeps(step.node):
-                outcome: Outcome = "outscored" if step.level == self._tree.depth else "pruned"
-                return Explanation(outcome, path[:at + 1], kth_score)
-        return Explanation("cut_short" if path[-1].score is None else "returned", path, kth_score)
+                return Explanation("pruned", path[:at + 1], kth_score)
+        return Explanation("cut_short", path, kth_score)
 
-    def _path(self, position: int) -> tuple[PathStep, ...]:
+    def _path(self, row: int) -> tuple[PathStep, ...]:
         steps: list[PathStep] = []
-        for level in range(1, self._tree.depth + 1):
-            node = self._tree.node_at(level, position)
+        for level, node in enumerate(path_of(self._tree, self._placed, row), start=1):
             choice = self._choices.get(level)
             steps.append(PathStep(level, node) if choice is None else choice.step(node))
         return tuple(steps)
+
+
+def path_of(tree: Tree, placed: PlacedItems | None, row: int) -> list[int]:
+    """The node of an item row at each level, at the last one its position; beyond the tree, by its nearest leaf."""
+    beyond = row - tree.n_items
+    if beyond < 0:
+        position = int(tree.position_of_row[row])
+    else:
+        assert placed is not None
+        position = int(placed.anchors[beyond])
+    above = [tree.node_at(level, position) for level in range(1, tree.depth)]
+    return [*above, position if beyond < 0 else row]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from index_store.search.deadline import Deadline
 from index_store.search.trace import LevelTrace, SearchLog, Step
 from index_store.targeting.eligibility import Eligible
+from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
 
 Query = TypeVar("Query", contravariant=True)
@@ -45,7 +45,7 @@ class SearchResult:
     """The best items of a query, best first; ties are ordered by item row, that is by ad id.
 
     Attributes:
-        rows: (K,) int64 item rows.
+        rows: (K,) int64 item rows; that of an item beyond the tree is its position.
         scores: (K,) float32, sum over tasks of weight x logit.
         logits: (K, tasks) float32.
         levels: one trace per level visited.
@@ -119,37 +119,62 @@ class SearchRun(Generic[Query]):
             positions = self._that_fit(positions, self.deadline)
         for level in self.scorer.ensemble if len(positions) else ():
             start = time.perf_counter()
-            nodes = np.unique(self.tree.ancestors(self.tree.depth, positions, level))
+            nodes = np.unique(self.tree.ancestors(self.tree.depth, self._in_tree(positions), level))
             self.log.step(level, nodes, self.scores(level, nodes), np.arange(len(nodes)))
             self.log.levels.append(LevelTrace(level, len(nodes), len(nodes), time.perf_counter() - start))
         return self.rank(positions)
 
     def rank(self, positions: NDArray[np.int64]) -> SearchResult:
         """Scores the items at distinct positions (C,) and takes the best: the last step of every search."""
-        start, tree, log = time.perf_counter(), self.tree, self.log
+        start, depth, log = time.perf_counter(), self.tree.depth, self.log
         candidates = len(positions)
         logits = self._item_logits(positions)
         if len(logits) < candidates:
             log.planned = log.planned or log.pairs + float(candidates)
             positions = positions[:len(logits)]
         scores = logits @ self.task_weights
-        kept = best(scores, positions, self.top_k, tree.rows)
-        rows = tree.rows.take(positions.take(kept)).astype(np.int64)
+        rows = self._rows(positions)
+        kept = best(scores, rows, self.top_k)
+        rows = rows.take(kept)
         order = np.lexsort((rows, -scores.take(kept)))
         kept, rows = kept.take(order), rows.take(order)
-        log.step(tree.depth, positions, scores, kept)
-        log.levels.append(LevelTrace(tree.depth, candidates, len(positions), time.perf_counter() - start))
+        log.step(depth, positions, scores, kept)
+        log.levels.append(LevelTrace(depth, candidates, len(positions), time.perf_counter() - start))
         return SearchResult(rows, scores.take(kept), logits.take(kept, axis=0), tuple(log.levels), self.n_eligible,
                             log.coverage, tuple(log.steps))
 
+    @property
+    def _placed(self) -> PlacedItems | None:
+        """The items beyond the tree, if any is eligible."""
+        return None if self.eligible is None or self.eligible.placed is None else self.eligible.placed.items
+
+    def _rows(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Item rows (C,) of positions; the row of an item beyond the tree is its position."""
+        tree = self.tree
+        if self._placed is None:
+            return tree.rows.take(positions).astype(np.int64)
+        return np.where(positions < tree.n_items, tree.rows.take(positions, mode="clip"), positions)
+
+    def _in_tree(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions (C,) of the tree that have the same ancestors."""
+        return positions if self._placed is None else self._placed.in_tree(positions)
+
     def _that_fit(self, positions: NDArray[np.int64], deadline: Deadline) -> NDArray[np.int64]:
         """The first of these positions (N,), ascending: as many as can be scored in time, with the nodes above them."""
-        plan = _cumulative_pairs(self.tree, self.scorer.ensemble, positions)
+        plan = self._cumulative_pairs(positions)
         seconds = sum(pairs * deadline.cost.seconds_per_pair(level) for level, pairs in plan.items())
         fit = max(LEAST_BLOCK, int(np.searchsorted(seconds, deadline.left(), side="right")))
         if fit < len(positions):
             self.log.planned = float(sum(pairs[-1] for pairs in plan.values()))
         return positions[:fit]
+
+    def _cumulative_pairs(self, positions: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+        """For each level scored, the pairs needed for the first 1, 2, ... N of ascending positions (N,): (N,) each."""
+        pairs = {self.tree.depth: np.arange(1, len(positions) + 1)}
+        for level in self.scorer.ensemble:
+            first = np.unique(self.tree.ancestors(self.tree.depth, self._in_tree(positions), level), return_index=True)
+            pairs[level] = np.cumsum(np.bincount(first[1], minlength=len(positions)))
+        return pairs
 
     def _item_logits(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         """Task logits of the positions, or of as many of the first ones as fit before the deadline, at least a few."""
@@ -171,16 +196,6 @@ class SearchRun(Generic[Query]):
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _cumulative_pairs(tree: Tree, ensemble: Sequence[int],
-                      positions: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
-    """For each level scored, the pairs needed for the first 1, 2, ... N of ascending positions (N,): (N,) each."""
-    pairs = {tree.depth: np.arange(1, len(positions) + 1)}
-    for level in ensemble:
-        nodes = tree.ancestors(tree.depth, positions, level)
-        pairs[level] = np.cumsum(np.diff(nodes, prepend=-1) > 0)
-    return pairs
-
-
 def first_task_weights(tasks: int) -> NDArray[np.float32]:
     """Weights (tasks,) float32 that rank by the first task alone, the default of a request without weights."""
     weights = np.zeros(tasks, np.float32)
@@ -188,11 +203,10 @@ def first_task_weights(tasks: int) -> NDArray[np.float32]:
     return weights
 
 
-def best(scores: NDArray[np.float32], nodes: NDArray[np.int64], k: int,
-         row_of: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
+def best(scores: NDArray[np.float32], nodes: NDArray[np.int64], k: int) -> NDArray[np.int64]:
     """Indices of the k largest scores (C,), in no particular order.
 
-    Ties go to the smallest `nodes` (C,), or to the smallest `row_of[nodes]`; NaN counts as the lowest score.
+    Ties go to the smallest `nodes` (C,); NaN counts as the lowest score.
     """
     n = len(scores)
     if n <= k:
@@ -204,8 +218,7 @@ def best(scores: NDArray[np.float32], nodes: NDArray[np.int64], k: int,
     if len(found) == k:
         return found
     if len(found) < k:  # NaN sorts as the largest
-        return best(np.where(np.isnan(scores), np.float32(-np.inf), scores), nodes, k, row_of)
+        return best(np.where(np.isnan(scores), np.float32(-np.inf), scores), nodes, k)
     equal = (scores[found] == threshold).nonzero()[0]
-    names = nodes[found[equal]] if row_of is None else row_of[nodes[found[equal]]]
-    spare = equal[np.argsort(names)[k - len(found):]]
+    spare = equal[np.argsort(nodes[found[equal]])[k - len(found):]]
     return np.delete(found, spare)

@@ -23,6 +23,7 @@ from index_store.features.postings import ItemKeys
 from index_store.features.ragged import Ragged
 from index_store.features.spectral import SpectralQueries, SpectralVectors
 from index_store.features.user_keys import KeyHits
+from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
 
 BLOCK = 2048
@@ -32,6 +33,23 @@ Storage = NDArray[np.float32] | NDArray[np.float16]
 
 DenseLayers = Callable[[NDArray[np.float32], Storage, NDArray[np.float32]], NDArray[np.float32]]
 """(user_embedding (1, Du), item_embeddings (C, Di), interaction (C, F)) -> task logits (C, tasks) float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class AddedItems:
+    """What the scorer reads of items that are placed beyond the tree, one row each, as it does of the tree's own.
+
+    Attributes:
+        placed: where they are.
+        embeddings: (J, Di) outputs of the item tower.
+        keys: of each.
+        spectral: vectors of each, one entry; empty in a bundle without spectral towers.
+    """
+
+    placed: PlacedItems
+    embeddings: Storage
+    keys: ItemKeys
+    spectral: tuple[SpectralVectors, ...]
 
 
 @dataclass
@@ -45,11 +63,13 @@ class UserQuery:
         kernel_seconds: time spent in the dense layers for this query so far.
         carried: logits of the layers above the items so far: level -> (nodes, tasks) float32, NaN for a node not yet
             scored.
+        added: items beyond the tree; None if it sees none.
     """
 
     embedding: NDArray[np.float32]
     hits: KeyHits
     spectral: SpectralQueries | None = None
+    added: AddedItems | None = None
     kernel_seconds: float = 0.0
     carried: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
@@ -108,6 +128,8 @@ class TowerScorer:
         logits = self._own(query, layer, level, nodes)
         if not layer:
             return logits
+        if level == self.tree.depth and query.added is not None:
+            nodes = query.added.placed.in_tree(nodes)
         return logits + self._carried(query, layer - 1, self.tree.ancestors(level, nodes, self.ensemble[layer - 1]))
 
     def _carried(self, query: UserQuery, layer: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -122,6 +144,10 @@ class TowerScorer:
                 query.carried[level] = known
             known[missing] = logits
         return known[nodes]
+
+    def score_alone(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Task logits of distinct nodes (C,) of a level without those of the layers above: (C, tasks) float32."""
+        return self._own(query, layer_of_level(self.ensemble, level), level, nodes)
 
     def _own(self, query: UserQuery, layer: int, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits (C, tasks) of one layer by itself."""
@@ -140,15 +166,34 @@ class TowerScorer:
 
     def gather(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> tuple[Storage, NDArray[np.float32]]:
         """The item embeddings (C, Di) and interaction features (C, F) that `score` reads."""
-        embeddings = self.embeddings[level - 1]
-        if level == len(self.embeddings):
-            features = item_features(query.hits, self.item_keys, nodes, self._slots.zeros)
-        else:
+        if level < self.tree.depth:
+            embeddings = self.embeddings[level - 1]
             features = node_features(query.hits, self.item_keys.families, self.postings[level - 1], len(embeddings),
                                      nodes, self._slots.zeros)
-        if query.spectral is not None:
-            features = np.concatenate([features, query.spectral.features(self.spectral[level - 1], nodes)], axis=2)
-        return _rows(embeddings, nodes), features[0]
+            return _rows(embeddings, nodes), self._with_spectral(query, features, self.spectral[level - 1:level], nodes)
+        if query.added is None:
+            return self._items(query, self.embeddings[-1], self.item_keys, self.spectral[-1:], nodes)
+        added, beyond = query.added, nodes >= self.tree.n_items
+        own = self._items(query, self.embeddings[-1], self.item_keys, self.spectral[-1:], nodes[~beyond])
+        others = self._items(query, added.embeddings, added.keys, added.spectral, nodes[beyond] - self.tree.n_items)
+        joined = tuple(np.empty((len(nodes), part.shape[1]), part.dtype) for part in own)
+        for into, of_tree, of_added in zip(joined, own, others, strict=True):
+            into[~beyond], into[beyond] = of_tree, of_added
+        return joined[0], joined[1]
+
+    def _items(self, query: UserQuery, embeddings: Storage, keys: ItemKeys, spectral: Sequence[SpectralVectors],
+               rows: NDArray[np.int64]) -> tuple[Storage, NDArray[np.float32]]:
+        """What `gather` returns, for rows (C,) of arrays of items."""
+        features = item_features(query.hits, keys, rows, self._slots.zeros)
+        return _rows(embeddings, rows), self._with_spectral(query, features, spectral, rows)
+
+    @staticmethod
+    def _with_spectral(query: UserQuery, features: NDArray[np.float32], vectors: Sequence[SpectralVectors],
+                       rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The interaction features (C, F) of one user, joined by the spectral ones, if the bundle has them."""
+        if query.spectral is None:
+            return np.ascontiguousarray(features[0])
+        return np.concatenate([features[0], query.spectral.features(vectors[0], rows)[0]], axis=1)
 
 
 def _rows(embeddings: Storage, nodes: NDArray[np.int64]) -> Storage:

@@ -6,6 +6,7 @@ to its matches, a connective one pass over packed bits.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +16,9 @@ from numpy.typing import NDArray
 from index_store.features.encoder import ITEM_ID, UNKNOWN, FeatureEncoder, Features
 from index_store.features.ragged import expand_ranges
 from index_store.features.tower_inputs import item_keys
-from index_store.features.values import look_up
 from index_store.targeting.attributes import encoded_bounds
 from index_store.targeting.eligibility import PositionBitmap
 from index_store.targeting.predicates import AllOf, AnyOf, Clause, Not, OneOf, Predicate, Within
-from index_store.tree.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -27,10 +26,10 @@ class _FieldIndex:
     """Positions (M,) int32 of one field's values, sorted by value (M,)."""
 
     values: NDArray[Any]
-    positions: NDArray[np.int32]
+    positions: NDArray[np.integer]
 
     @classmethod
-    def of(cls, values: NDArray[Any], positions: NDArray[np.int32]) -> _FieldIndex:
+    def of(cls, values: NDArray[Any], positions: NDArray[np.integer]) -> _FieldIndex:
         if values.dtype.kind == "i" and int(values.max(initial=0)) < 1 << 16:
             order = np.argsort(values.astype(np.uint16), kind="stable")  # numpy sorts 16 bits by radix
         else:
@@ -44,11 +43,14 @@ class AdFilter:
 
     Attributes:
         items: encoded features by item row.
+        positions: (n_items,) position of each row, of 0 .. n_items - 1.
+        rows_of: rows of ids (N,), -1 for one that there is not.
     """
 
     encoder: FeatureEncoder
     items: Features
-    tree: Tree
+    positions: NDArray[np.integer]
+    rows_of: Callable[[NDArray[np.bytes_]], NDArray[np.int64]]
     _indexes: dict[str, _FieldIndex] = field(default_factory=dict, repr=False, compare=False)
 
     def bitmap(self, predicate: Predicate) -> PositionBitmap:
@@ -57,17 +59,17 @@ class AdFilter:
             case Not(part):
                 return ~self.bitmap(part)
             case AllOf(parts):
-                found = PositionBitmap.full(self.tree.n_items)
+                found = PositionBitmap.full(len(self.positions))
                 for part in parts:
                     found &= self.bitmap(part)
                 return found
             case AnyOf(parts):
-                found = ~PositionBitmap.full(self.tree.n_items)
+                found = ~PositionBitmap.full(len(self.positions))
                 for part in parts:
                     found |= self.bitmap(part)
                 return found
             case OneOf() | Within():
-                flags = np.zeros(self.tree.n_items, np.bool_)
+                flags = np.zeros(len(self.positions), np.bool_)
                 flags[self._matches(predicate)] = True
                 return PositionBitmap.of(flags)
 
@@ -75,7 +77,7 @@ class AdFilter:
         """Whether a clause holds for the ad at one position, for explanations."""
         return bool((self._matches(clause) == position).any())
 
-    def _matches(self, clause: Clause) -> NDArray[np.int32]:
+    def _matches(self, clause: Clause) -> NDArray[np.integer]:
         """Positions of the ads for which a clause holds, in any order and possibly repeated."""
         if isinstance(clause, Within):
             lower, upper = encoded_bounds(self.encoder, "item", clause)
@@ -86,8 +88,8 @@ class AdFilter:
             return np.empty(0, np.int32)
         keys = np.array(clause.values)
         if clause.field == ITEM_ID:
-            rows = look_up(self.encoder.item_ids, keys)
-            return self.tree.position_of_row[rows[rows >= 0]]
+            rows = self.rows_of(keys)
+            return self.positions[rows[rows >= 0]]
         index, ids = self._index(clause.field), self.encoder.encode_values("item", clause.field, keys)
         ids = ids[ids != UNKNOWN]
         starts = np.searchsorted(index.values, ids, side="left")
@@ -100,7 +102,7 @@ class AdFilter:
         return self._indexes[name]
 
     def _build(self, name: str) -> _FieldIndex:
-        dense, position = self.encoder.spec.fields("item", "dense"), self.tree.position_of_row
+        dense, position = self.encoder.spec.fields("item", "dense"), self.positions
         if name in dense:
             return _FieldIndex.of(self.items.dense[:, dense.index(name)], position)
         lists = item_keys(self.encoder.spec, self.items, name)

@@ -7,11 +7,14 @@ a short sorted list, subtracted by binary search.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from index_store.tree.placed_items import PlacedItems
+from index_store.tree.tree import Tree
 
 _WORD = np.dtype("<u8")
 _ONE = np.uint64(1)
@@ -94,42 +97,89 @@ class PositionBitmap:
         return PositionBitmap(self.n, words)
 
 
+@dataclass(frozen=True, eq=False)
+class PlacedMembers:
+    """A set of items that are placed beyond a tree. Requests of one signature share it.
+
+    Attributes:
+        items: all that are placed.
+        members: (M,) int64 ascending numbers of those in the set.
+    """
+
+    items: PlacedItems
+    members: NDArray[np.int64]
+    _counts: dict[int, NDArray[np.int64]] = field(default_factory=dict, init=False, repr=False)
+
+    def counts(self, level: int) -> NDArray[np.int64]:
+        """Members below each node of a level above the items: (nodes,)."""
+        if level not in self._counts:  # two threads may both count, and get the same
+            self._counts[level] = self.items.counts(level, self.members)
+        return self._counts[level]
+
+    def under(self, leaves: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions of the members that are listed under one of the leaf nodes (C,)."""
+        return self.items.tree.n_items + self.items.under(leaves, self.members)
+
+    def positions(self) -> NDArray[np.int64]:
+        """Positions of all members, ascending."""
+        return self.items.tree.n_items + self.members
+
+    def without(self, positions: NDArray[np.integer]) -> PlacedMembers:
+        """The set without the members at some positions (C,)."""
+        kept = ~np.isin(self.members, positions - self.items.tree.n_items)
+        return self if kept.all() else PlacedMembers(self.items, self.members[kept])
+
+
 @dataclass(frozen=True)
 class Eligible:
     """Item positions that may be returned.
 
     Attributes:
-        n_items: number of positions.
+        n_items: number of positions in the tree.
         bitmap: those that targeting accepts and no change withdraws; None for all.
         excluded: (E,) int64 sorted distinct positions to leave out, all of them members of `bitmap`.
+        placed: the eligible items beyond the tree; None if there are none.
     """
 
     n_items: int
     bitmap: PositionBitmap | None
     excluded: NDArray[np.int64]
+    placed: PlacedMembers | None = None
 
     @classmethod
-    def of(cls, n_items: int, bitmap: PositionBitmap | None = None,
-           excluded: NDArray[np.integer] | None = None) -> Eligible:
+    def of(cls, n_items: int, bitmap: PositionBitmap | None = None, excluded: NDArray[np.integer] | None = None,
+           placed: PlacedMembers | None = None) -> Eligible:
         """Excluded positions may come in any order, repeat, and include some that targeting rejects."""
-        gone = np.unique(excluded).astype(np.int64) if excluded is not None and len(excluded) else np.empty(0, np.int64)
-        return cls(n_items, bitmap, gone if bitmap is None or not len(gone) else gone[bitmap.contains(gone)])
+        if excluded is None or not len(excluded):
+            return cls(n_items, bitmap, np.empty(0, np.int64), placed)
+        if placed is not None:
+            placed = placed.without(excluded)
+        gone = np.unique(excluded[excluded < n_items]).astype(np.int64)
+        return cls(n_items, bitmap, gone if bitmap is None else gone[bitmap.contains(gone)], placed)
+
+    @property
+    def in_tree(self) -> int:
+        """Number of eligible items of the tree."""
+        return (self.n_items if self.bitmap is None else self.bitmap.total) - len(self.excluded)
 
     @property
     def total(self) -> int:
         """Number of eligible items."""
-        return (self.n_items if self.bitmap is None else self.bitmap.total) - len(self.excluded)
+        return self.in_tree + (0 if self.placed is None else len(self.placed.members))
 
-    def counts(self, first: NDArray[np.integer], end: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Eligible items in each interval [first, end) of positions: (C,) int64."""
+    def below(self, tree: Tree, level: int, nodes: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Eligible items below each of the nodes (C,) of a level above the items: (C,) int64."""
+        first, end = tree.bounds(level, nodes)
         bitmap = self.bitmap
         counts = (end - first).astype(np.int64) if bitmap is None else bitmap.rank(end) - bitmap.rank(first)
         if len(self.excluded):
             counts -= np.searchsorted(self.excluded, end) - np.searchsorted(self.excluded, first)
+        if self.placed is not None:
+            counts += self.placed.counts(level).take(nodes)
         return counts
 
     def contains(self, positions: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """Whether each position (C,) is eligible."""
+        """Whether each position (C,) of the tree is eligible."""
         eligible = np.ones(len(positions), np.bool_) if self.bitmap is None else self.bitmap.contains(positions)
         if len(self.excluded):
             at = np.searchsorted(self.excluded, positions)
@@ -139,8 +189,9 @@ class Eligible:
     def positions(self) -> NDArray[np.int64]:
         """All eligible positions, ascending: (total,) int64."""
         if self.bitmap is None:
-            return np.delete(np.arange(self.n_items), self.excluded)
-        members = self.bitmap.positions()
-        if len(self.excluded):
-            members = np.delete(members, np.searchsorted(members, self.excluded))
-        return members
+            members = np.delete(np.arange(self.n_items), self.excluded)
+        else:
+            members = self.bitmap.positions()
+            if len(self.excluded):
+                members = np.delete(members, np.searchsorted(members, self.excluded))
+        return members if self.placed is None else np.concatenate([members, self.placed.positions()])

@@ -7,12 +7,11 @@ what a signature accepts: these bitmaps know nothing of it, and survive every ch
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
-from threading import Lock
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -20,11 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.features.encoder import FeatureEncoder, Features
+from index_store.features.values import look_up
 from index_store.targeting.ad_filter import AdFilter
 from index_store.targeting.attributes import Attributes, request_attributes
-from index_store.targeting.eligibility import Eligible, PositionBitmap
+from index_store.targeting.changed_ads import ChangedAds, LivePredicates
+from index_store.targeting.eligibility import Eligible, PlacedMembers, PositionBitmap
 from index_store.targeting.predicate_program import PredicateProgram, compile_predicates
 from index_store.targeting.predicates import Predicate, clauses_of, deciding_clause, parse_text, to_text
+from index_store.targeting.signature_cache import SignatureCache
 from index_store.tree.tree import Tree
 
 MOST_MASKS = 32
@@ -32,8 +34,8 @@ MOST_MASKS = 32
 them at 1 M ads); with more, one gather over all positions is faster and smaller (1.2 ms at 1 M ads)."""
 
 MOST_COMBINED = 32
-"""Bitmaps of signatures that are kept without the withdrawn ads too: at 1 M ads, one takes 56 µs to make and 0.9 µs to
-find. They last until the next change, so there are fewer of them than of the signatures' own."""
+"""Signatures whose members are also kept as of the last change: at 1 M ads of which some are withdrawn, they take 56 µs
+to make and 0.9 µs to find. They last until the next change, so there are fewer of them than of the signatures' own."""
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -71,6 +73,12 @@ class AdTargeting:
         text = self.text[self.text_ends[number - 1] : self.text_ends[number]]
         return parse_text(text.tobytes().decode(), encoder.spec.audience_kinds)
 
+    @cached_property
+    def numbers(self) -> Mapping[str, int]:
+        """The number of each predicate by its canonical text."""
+        text, ends = self.text.tobytes(), self.text_ends.tolist()
+        return {text[first:end].decode(): number for number, (first, end) in enumerate(pairwise(ends), start=1)}
+
     def bitmap(self, truth: NDArray[np.bool_]) -> PositionBitmap:
         """Positions whose predicate holds, by the truth (P + 1,) bool of each predicate."""
         if len(truth) > MOST_MASKS:
@@ -85,42 +93,16 @@ class AdTargeting:
         return [PositionBitmap.of(self.of_position == number) for number in range(len(self.program.roots))]
 
 
-class SignatureCache:
-    """The most recently used bitmaps, at most `entries`. Threads may share it."""
-
-    def __init__(self, entries: int) -> None:
-        self._entries = entries
-        self._kept: OrderedDict[bytes, PositionBitmap] = OrderedDict()
-        self._lock = Lock()
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def get(self, key: bytes, make: Callable[[], PositionBitmap]) -> PositionBitmap:
-        """The bitmap of a key, computed if it is not cached; two threads may both compute it."""
-        with self._lock:
-            found = self._kept.get(key)
-            if found is not None:
-                self._kept.move_to_end(key)
-                return found
-        made = make()
-        with self._lock:
-            self._kept[key] = made
-            while len(self._kept) > self._entries:
-                self._kept.popitem(last=False)
-        return made
+_Members = tuple[PositionBitmap | None, PlacedMembers | None]
+"""Eligible positions of the tree, None for all of them, and eligible items beyond it, if there are any."""
 
 
-@dataclass(frozen=True)
 class _Combined:
-    """The members of bitmaps of signatures that are live, by signature.
+    """The members of signatures as of one state of the changes, by signature."""
 
-    Attributes:
-        live: positions of the ads that no change withdraws, as of one change.
-    """
-
-    live: PositionBitmap
-    cache: SignatureCache = field(default_factory=lambda: SignatureCache(MOST_COMBINED))
+    def __init__(self, changed: ChangedAds) -> None:
+        self.changed = changed
+        self.cache = SignatureCache[_Members](MOST_COMBINED)
 
 
 @dataclass(frozen=True)
@@ -160,83 +142,161 @@ class Targeting:
         cache_entries: number of bitmaps to keep.
 
     Attributes:
-        fields: names of the fields of users and context that the ads' predicates read.
+        unchanged: the state before any change.
         cache: the most recently used bitmaps.
     """
 
     def __init__(self, encoder: FeatureEncoder, items: Features, tree: Tree, ads: AdTargeting | None,
                  cache_entries: int = 256) -> None:
         self._encoder, self._items, self._tree, self._ads = encoder, items, tree, ads
-        self._filter = AdFilter(encoder, items, tree)
-        self.cache = SignatureCache(cache_entries)
-        self._combined: _Combined | None = None
-        self.fields: frozenset[str] = ads.program.fields if ads is not None else frozenset()
+        self._filter = AdFilter(encoder, items, tree.position_of_row, partial(look_up, encoder.item_ids))
+        self.cache = SignatureCache[PositionBitmap](cache_entries)
+        self.unchanged = ChangedAds(encoder=encoder)
+        self._combined = _Combined(self.unchanged)
+
+    def fields(self, changed: ChangedAds) -> frozenset[str]:
+        """Names of the fields of users and context that the ads' predicates read."""
+        own = self._ads.program.fields if self._ads is not None else frozenset[str]()
+        return own | changed.live_predicates.fields if changed.live_predicates.parts else own
 
     def attributes(self, stored: Features | None, given: Mapping[str, Any] = _NOTHING,
-                   context: Mapping[str, Any] = _NOTHING) -> Attributes:
-        """The attributes that the ads' predicates read; arguments and errors as in `request_attributes`."""
-        return request_attributes(self._encoder, self.fields, stored=stored, given=given, context=context)
+                   context: Mapping[str, Any] = _NOTHING, changed: ChangedAds | None = None) -> Attributes:
+        """The attributes that the ads' predicates read; other arguments and errors as in `request_attributes`."""
+        fields = self.fields(changed or self.unchanged)
+        return request_attributes(self._encoder, fields, stored=stored, given=given, context=context)
+
+    def number(self, predicate: Predicate, live: LivePredicates) -> int:
+        """The number of a predicate of the bundle or, if it has none like it, among those of changes."""
+        own = None if self._ads is None else self._ads.numbers.get(to_text(predicate))
+        return self._first_live + live.numbers[predicate] if own is None else own
+
+    def number_at(self, position: int) -> int:
+        """The number of the predicate that the bundle gives to the ad at a position of the tree."""
+        return NO_PREDICATE if self._ads is None else int(self._ads.of_position[position])
+
+    def knows(self, predicate: Predicate) -> bool:
+        """Whether an ad of the bundle has such a predicate."""
+        return self._ads is not None and to_text(predicate) in self._ads.numbers
 
     def eligible(self, request: RequestTargeting, excluded_rows: NDArray[np.integer] | None = None,
-                 live: PositionBitmap | None = None) -> Eligible | None:
+                 changed: ChangedAds | None = None) -> Eligible | None:
         """The positions that may be returned for a request; None for all.
 
         Args:
             request: with the attributes that `attributes` returned.
             excluded_rows: item rows in any order.
-            live: positions of the ads that no change withdraws; None for all. Where the request's targeting accepts all
-                ads, this is the bitmap of the result.
+            changed: state of the changes; None for none. Where targeting accepts all ads of the tree, the bitmap of the
+                result is that of the live ones.
         """
-        bitmap = self._bitmap(request, live)
-        excluded = None if excluded_rows is None else self._tree.position_of_row[excluded_rows]
-        if bitmap is None and (excluded is None or not len(excluded)):
+        bitmap, placed = self._members(request, changed or self.unchanged)
+        excluded = None if excluded_rows is None else self._positions(excluded_rows)
+        if bitmap is None and placed is None and (excluded is None or not len(excluded)):
             return None
-        return Eligible.of(self._tree.n_items, bitmap, excluded)
+        return Eligible.of(self._tree.n_items, bitmap, excluded, placed)
 
-    def refusal(self, row: int, request: RequestTargeting) -> Refusal | None:
+    def refusal(self, row: int, request: RequestTargeting, changed: ChangedAds | None = None) -> Refusal | None:
         """Why an ad (by item row) may not be shown; None if targeting lets it pass."""
-        encoder, position = self._encoder, int(self._tree.position_of_row[row])
-        if self._ads is not None and (number := int(self._ads.of_position[position])) != NO_PREDICATE:
-            predicate = self._ads.predicate(number, encoder)
+        encoder, changed = self._encoder, changed or self.unchanged
+        position = int(self._positions(np.array([row]))[0])
+        number = changed.predicate_at(position)
+        if number is None:
+            number = self.number_at(position)
+        if number != NO_PREDICATE:
+            predicate = (changed.live_predicates.predicate(number - self._first_live) if number >= self._first_live
+                         else self._own.predicate(number, encoder))
             clauses = list(clauses_of(predicate))
             truth = compile_predicates(clauses, encoder).truth(request.attributes).tolist()
             holds, path, clause = deciding_clause(predicate, dict(zip(clauses, truth, strict=True)).__getitem__)
             if not holds:
                 return Refusal("ad", path, clause)
         if request.predicate is not None:
-            holds, path, clause = deciding_clause(request.predicate,
-                                                  lambda clause: self._filter.holds(clause, position))
+            beyond = position - self._tree.n_items
+            holds, path, clause = deciding_clause(
+                request.predicate, lambda clause: (self._filter.holds(clause, position) if beyond < 0
+                                                   else changed.filter.holds(clause, beyond)))
             if not holds:
                 return Refusal("request", path, clause)
         return None
 
-    def _bitmap(self, request: RequestTargeting, live: PositionBitmap | None) -> PositionBitmap | None:
-        key, accepted = self._accepted(request)
-        if accepted is None or accepted.total == accepted.n:
-            return live
-        return accepted if live is None else self._live(key, accepted, live)
+    @property
+    def _own(self) -> AdTargeting:
+        assert self._ads is not None
+        return self._ads
 
-    def _accepted(self, request: RequestTargeting) -> tuple[bytes, PositionBitmap | None]:
-        """The signature of a request and its bitmap; None if nothing is targeted."""
-        own = request.predicate
-        sides: list[tuple[bytes, Callable[[], PositionBitmap]]] = []
-        if (ads := self._ads) is not None:
-            truth = ads.program.truth(request.attributes)
-            sides.append((_key(b"ads", np.packbits(truth).tobytes()), lambda: ads.bitmap(truth)))
-        if own is not None:
-            sides.append((_key(b"request", to_text(own).encode()), lambda: self._filter.bitmap(own)))
-        if len(sides) < 2:
-            return (sides[0][0], self.cache.get(*sides[0])) if sides else (b"", None)
-        (first, _), (second, _) = sides
-        key = first + second
-        return key, self.cache.get(key, lambda: self.cache.get(*sides[0]) & self.cache.get(*sides[1]))
+    @property
+    def _first_live(self) -> int:
+        """The number of the first predicate that a change gave to an ad."""
+        return 1 if self._ads is None else len(self._ads.program.roots)
 
-    def _live(self, key: bytes, accepted: PositionBitmap, live: PositionBitmap) -> PositionBitmap:
-        """The live members of a signature's bitmap; kept until a request comes with another `live`."""
+    def _positions(self, rows: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Positions of item rows (N,); beyond the tree they are the same."""
+        tree = self._tree
+        return np.where(rows < tree.n_items, tree.position_of_row.take(rows, mode="clip"), rows)
+
+    def _members(self, request: RequestTargeting, changed: ChangedAds) -> _Members:
+        own = np.ones(1, np.bool_) if self._ads is None else self._ads.program.truth(request.attributes)
+        key, accepted = self._accepted(request, own)
+        if accepted is not None and accepted.total == accepted.n:
+            accepted = None
+        if changed.added is None and not len(changed.retargeted) and (accepted is None or changed.live is None):
+            return changed.live if accepted is None else accepted, None
         combined = self._combined
-        if combined is None or combined.live is not live:
-            combined = self._combined = _Combined(live)
-        return combined.cache.get(key, lambda: accepted & live)
+        if combined.changed is not changed:
+            combined = self._combined = _Combined(changed)
+        of_changes = changed.live_predicates.truth(request.attributes)
+        return combined.cache.get(
+            key + np.packbits(of_changes).tobytes(),
+            lambda: self._combine(request.predicate, np.concatenate([own, of_changes]), accepted, changed))
+
+    def _combine(self, asked: Predicate | None, truth: NDArray[np.bool_], accepted: PositionBitmap | None,
+                 changed: ChangedAds) -> _Members:
+        """Puts changes on top of what the bundle's targeting accepts.
+
+        Args:
+            asked: the request's own predicate.
+            truth: of all predicates of ads.
+            accepted: positions that the bundle's targeting accepts; None for all.
+            changed: state of the changes.
+        """
+        bitmap = accepted
+        if len(changed.retargeted):
+            holds = truth.take(changed.predicates)
+            if asked is not None:
+                holds &= self._asked(asked).contains(changed.retargeted)
+            if bitmap is not None or not holds.all():
+                bitmap = bitmap or PositionBitmap.full(self._tree.n_items)
+                bitmap = bitmap.replaced(changed.retargeted, holds)
+        if bitmap is None:
+            bitmap = changed.live
+        elif changed.live is not None:
+            bitmap &= changed.live
+        if changed.added is None:
+            return bitmap, None
+        fits = changed.added.live & truth.take(changed.added.predicates)
+        if asked is not None and fits.any():
+            fits &= changed.filter.bitmap(asked).contains(np.arange(len(fits)))
+        members = np.flatnonzero(fits)
+        return bitmap, PlacedMembers(changed.added.placed, members) if len(members) else None
+
+    def _accepted(self, request: RequestTargeting, truth: NDArray[np.bool_]) -> tuple[bytes, PositionBitmap | None]:
+        """The signature of a request and the bitmap of the bundle's ads that fit it; None if nothing is targeted."""
+        asked, ads = request.predicate, self._ads
+        key = b"" if ads is None else _key(b"ads", np.packbits(truth).tobytes())
+        of_ads = None if ads is None else self.cache.get(key, lambda: ads.bitmap(truth))
+        if asked is None:
+            return key, of_ads
+        if of_ads is None:
+            return _asked_key(asked), self._asked(asked)
+        key += _asked_key(asked)
+        return key, self.cache.get(key, lambda: of_ads & self._asked(asked))
+
+    def _asked(self, predicate: Predicate) -> PositionBitmap:
+        """The ads of the bundle that a request's own predicate accepts."""
+        return self.cache.get(_asked_key(predicate), lambda: self._filter.bitmap(predicate))
+
+
+def _asked_key(predicate: Predicate) -> bytes:
+    return _key(b"request", to_text(predicate).encode())
 
 
 def _key(side: bytes, signature: bytes) -> bytes:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from index_store.features.encoder import ITEM_ID, FeatureSpec
 from index_store.features.interaction import item_features
 from index_store.features.postings import KeyIndex
-from index_store.features.ragged import Ragged
+from index_store.features.signature import WIDTH, directions, signatures
 from model.examples.batches import BatchReader
 from model.examples.clicks import Clicks
 from model.tree.item_scores import ItemScores
@@ -26,8 +26,6 @@ FEWEST_USERS, MOST_USERS = 128, 400
 """Size of the sample of users: as many as PAIRS allow within these bounds."""
 
 DIMENSIONS = 64
-SIGNATURE = 32
-"""Width of the signature of one field: each key gets a random direction, and these are nearly orthogonal."""
 
 TOP = 100
 """Items of a user's list in which the weight of a field's signature is counted."""
@@ -55,7 +53,7 @@ class ProfileUsers:
 
 def profile_width(spec: FeatureSpec) -> int:
     """Largest width of `score_profiles`."""
-    return DIMENSIONS + SIGNATURE * len({family.item_field for family in spec.key_families} - {ITEM_ID})
+    return DIMENSIONS + WIDTH * len({family.item_field for family in spec.key_families} - {ITEM_ID})
 
 
 def score_profiles(reader: BatchReader, users: ProfileUsers, seed: int) -> NDArray[np.float32]:
@@ -91,7 +89,9 @@ def score_profiles(reader: BatchReader, users: ProfileUsers, seed: int) -> NDArr
     parts = [_compressed(profiles)]
     for place, (name, share) in enumerate(_shares_of_fields(reader, users, sample, tops).items()):
         if name != ITEM_ID:
-            parts.append(share * _signature(reader.keys[name], np.random.default_rng([seed, 6, place])))
+            keys = reader.keys[name]
+            of_key = directions(int(keys.values.max(initial=0)) + 1, np.random.default_rng([seed, 6, place]))
+            parts.append(share * signatures(keys, of_key))
     return np.concatenate(parts, axis=1)
 
 
@@ -115,15 +115,3 @@ def _shares_of_fields(reader: BatchReader, users: ProfileUsers, sample: NDArray[
     fields = sorted({family.item_field for family in index.families})
     return {name: np.float32(held[:, [f.item_field == name for f in index.families]].any(axis=1).mean())
             for name in fields}
-
-
-def _signature(keys: Ragged, random: np.random.Generator) -> NDArray[np.float32]:
-    """The sum of the random directions of each item's values, at unit length: (n_items, SIGNATURE)."""
-    directions = random.normal(size=(int(keys.values.max(initial=0)) + 1, SIGNATURE)).astype(np.float32)
-    signatures = np.zeros((len(keys), SIGNATURE), np.float32)
-    filled = np.flatnonzero(keys.lengths)
-    if len(filled):
-        signatures[filled] = np.add.reduceat(directions[keys.values], keys.indptr[filled], axis=0)
-    lengths = np.linalg.norm(signatures, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = signatures / np.maximum(lengths, np.float32(1e-12))
-    return unit

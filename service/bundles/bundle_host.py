@@ -11,6 +11,7 @@ from typing import Self
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import MANIFEST
 from index_store.features.values import FeatureError
+from index_store.live.snapshot import Snapshot
 from index_store.targeting.predicates import PredicateError
 from service.bundles.control_channel import Release
 from service.bundles.golden import warm_up
@@ -37,7 +38,7 @@ class BundleHost:
         self.problem: str | None = "the golden requests are still being replayed"
         self._help = "try again in a moment"
         self._retriever = retriever
-        self.snapshot = retriever.sealed
+        self.snapshot: Snapshot = retriever.sealed
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -69,6 +70,13 @@ class BundleHost:
         if self.problem is not None:
             raise self.not_ready()
         return self._retriever
+
+    @property
+    def current(self) -> Snapshot:
+        """The newest snapshot; raises as `retriever` does."""
+        if self.problem is not None:
+            raise self.not_ready()
+        return self.snapshot
 
     def not_ready(self) -> ServiceError:
         """The error to raise while the bundle has a `problem`."""

@@ -114,6 +114,10 @@ class HostedBundles:
         host = await BundleHost.open(release, self._settings, self._cache_of)
         try:
             await self._replay(host)
+            if host.snapshot.unfit:
+                ad_id, reason = next(iter(host.snapshot.unfit.items()))
+                raise RuntimeError(f"{len(host.snapshot.unfit)} live ads do not fit it, the first one is {ad_id!r}: "
+                                   f"{reason}")
             await host.warm(self._recent.bodies())
             if host.problem is not None:
                 raise RuntimeError(host.problem)

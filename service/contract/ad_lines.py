@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 
 from index_store.changes.change_log import Kind, Write
 from index_store.features.values import as_key
-from index_store.live.snapshot import STATUS
+from index_store.live.snapshot import FEATURES, STATUS, TARGETING
 from index_store.live.withdrawals import Status
-from service.contract.ad_schemas import BatchLine
+from service.contract.ad_schemas import AdPatch, AdPut, BatchLine
 from service.contract.errors import ErrorType, ServiceError
 from service.contract.lines import NumberedWrite, read_lines
 from service.contract.parsing import parse_request
 
 _EXAMPLE = '{"op": "patch", "ad_id": "42", "status": "paused"}'
+
+_FIELDS = {"put": ({FEATURES}, {FEATURES, TARGETING, STATUS}), "patch": ({STATUS, TARGETING}, {STATUS, TARGETING}),
+           "delete": (set[str](), set[str]())}
+"""By operation: fields of which it needs one, and those that it may give."""
+
+_HELP = {"put": "send features with put, and targeting and status if you like",
+         "patch": "send a status, targeting or both with patch; features need put",
+         "delete": "send none of features, targeting and status with delete"}
 
 
 def parse_lines(body: bytes, key: str | None) -> list[NumberedWrite]:
@@ -21,11 +31,29 @@ def parse_lines(body: bytes, key: str | None) -> list[NumberedWrite]:
     return read_lines(body, key, _write, _EXAMPLE)
 
 
+def written(op: str, said: AdPut | AdPatch | BatchLine) -> dict[str, Any]:
+    """The fields of a change that a put, patch or delete writes.
+
+    Raises:
+        ServiceError: `invalid_value`, if it gives too little or too much for that.
+    """
+    given = said.model_fields_set & {STATUS, FEATURES, TARGETING}
+    needed, allowed = _FIELDS[op]
+    if not given <= allowed or not (given & needed or not needed):
+        names = ", ".join(sorted(given)) or "nothing"
+        raise ServiceError(ErrorType.INVALID_VALUE, f"a {op} gives {names}", _HELP[op])
+    fields = {name: getattr(said, name) for name in given}
+    for name in (STATUS, FEATURES):
+        if fields.get(name, "") is None:
+            raise ServiceError(ErrorType.INVALID_VALUE, f"{name} is null", "leave it out, or send a value")
+    if op == "put":
+        return {TARGETING: None} | fields | {STATUS: fields.get(STATUS) or Status.ACTIVE.value}
+    if op == "delete":
+        return {STATUS: Status.DELETED.value}
+    return fields
+
+
 def _write(line: bytes, key: str | None) -> Write:
     parsed = parse_request(orjson.loads(line), BatchLine)
-    if (parsed.status is None) != (parsed.op == "delete"):
-        raise ServiceError(ErrorType.INVALID_VALUE, f"op is {parsed.op}, and there is {'a' if parsed.status else 'no'} "
-                           "status", "send a status with patch, and none with delete")
-    return Write(kind=Kind.AD, id=as_key(parsed.ad_id, "ad_id").decode(),
-                 fields={STATUS: parsed.status or Status.DELETED.value}, if_version=parsed.if_version,
-                 key=parsed.key or key)
+    return Write(kind=Kind.AD, id=as_key(parsed.ad_id, "ad_id").decode(), fields=written(parsed.op, parsed),
+                 if_version=parsed.if_version, key=parsed.key or key)

@@ -14,15 +14,29 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 KEY_PATTERN = "^[!-~]{1,128}$"
 Key = Annotated[str, Field(pattern=KEY_PATTERN)]
 
+_FEATURES = "every field of an ad that features.json declares, by name; null for no value, where it is not dense"
+_TARGETING = "predicate over the fields of users and context, as in the column of ads.parquet; null for everybody"
 _IF_VERSION = "version that the ad must have, 0 for one that was never changed; default: any"
 
 
-class AdPatch(BaseModel):
-    """Body of PATCH /ads/{ad_id}."""
+class AdPut(BaseModel):
+    """Body of PUT /ads/{ad_id}: all that there is to say about an ad."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    status: Literal["active", "paused"] = Field(description="active or paused")
+    features: dict[str, Any] = Field(description=_FEATURES)
+    targeting: dict[str, Any] | None = Field(default=None, description=_TARGETING)
+    status: Literal["active", "paused"] = Field(default="active", description="active or paused")
+    if_version: Version | None = Field(default=None, description=_IF_VERSION)
+
+
+class AdPatch(BaseModel):
+    """Body of PATCH /ads/{ad_id}: what is to change; the rest stays."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    status: Literal["active", "paused"] | None = Field(default=None, description="active or paused")
+    targeting: dict[str, Any] | None = Field(default=None, description=_TARGETING)
     if_version: Version | None = Field(default=None, description=_IF_VERSION)
 
 
@@ -43,26 +57,31 @@ class DeleteOptions(WriteOptions):
 
 
 class BatchLine(BaseModel):
-    """One line of the body of POST /ads:batch: what PATCH or DELETE /ads/{ad_id} does."""
+    """One line of the body of POST /ads:batch: what PUT, PATCH or DELETE /ads/{ad_id} does."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    op: Literal["patch", "delete"] = Field(description="patch or delete")
+    op: Literal["put", "patch", "delete"] = Field(description="put, patch or delete")
     ad_id: str | int = Field(description="id of the ad, text or an integer")
-    status: Literal["active", "paused"] | None = Field(default=None, description="active or paused; for patch alone")
+    features: dict[str, Any] | None = Field(default=None, description=f"{_FEATURES}; for put alone")
+    targeting: dict[str, Any] | None = Field(default=None, description=f"{_TARGETING}; for put and patch")
+    status: Literal["active", "paused"] | None = Field(default=None,
+                                                       description="active or paused; for put and patch")
     if_version: Version | None = Field(default=None, description=_IF_VERSION)
     key: Key | None = Field(default=None, description="idempotency key of this line, 1 to 128 printable characters of "
                                                       "ASCII without spaces; default: that of the call and its number")
 
 
 class WriteReply(BaseModel):
-    """Answer of PATCH and DELETE /ads/{ad_id}."""
+    """Answer of PUT, PATCH and DELETE /ads/{ad_id}."""
 
     model_config = ConfigDict(extra="forbid")
 
     ad_id: str
     status: StatusName
     version: int = Field(description="of the ad, and sequence number of the change")
+    unseen: list[str] = Field(description="features with a value that the bundle has never seen: it takes the ad for "
+                                          "one without that value")
     applied: bool = Field(description="whether every worker of this replica answers accordingly")
 
 
@@ -94,9 +113,13 @@ class AdReply(BaseModel):
     status: StatusName
     version: int = Field(description="sequence number of its last change; 0 if it was never changed")
     changed_at: float | None = Field(description="when that was, in seconds since 1970")
+    features: dict[str, Any] | None = Field(description="that a change gave it; null if they are those of the bundle")
+    targeting: dict[str, Any] | None = Field(description="that a change gave it; null if that is the bundle's, or none")
     bundle_id: str = Field(description="the bundle that this worker serves")
     path: list[int] | None = Field(description="the ad's node at each level of the tree, at the last level its "
-                                               "position; null if that bundle does not have the ad")
+                                               "position; null if this worker does not have the ad yet")
+    unfit: str | None = Field(description="why its last change does not fit that bundle, which therefore does not "
+                                          "return it; null if it does")
     workers: list[WorkerState] = Field(description="of this replica, those that serve")
 
 

@@ -167,7 +167,7 @@ def internal_error() -> ServiceError:
 def ad_not_found(ad_id: str) -> ServiceError:
     """The reply to a call about an ad that nobody knows."""
     return ServiceError(ErrorType.AD_NOT_FOUND, f"neither the bundle nor the change log has an ad {shown(ad_id)}",
-                        "name an ad of the catalogue that the bundle was exported from")
+                        "name an ad of the catalogue that the bundle was exported from, or add it by PUT /ads/{ad_id}")
 
 
 def from_feature_error(error: FeatureError, user_fields: frozenset[str]) -> ServiceError:
@@ -180,6 +180,13 @@ def from_feature_error(error: FeatureError, user_fields: frozenset[str]) -> Serv
     if error.name.startswith("context."):
         return ServiceError(ErrorType.INVALID_CONTEXT, fact, f"in context, {remedy}")
     return ServiceError(ErrorType.UNKNOWN_FEATURE, fact, f"remove it: {remedy}, and history")
+
+
+def from_ad_feature_error(error: FeatureError, ad_fields: frozenset[str]) -> ServiceError:
+    """The reply to a FeatureError about the features of an ad."""
+    if error.name in ad_fields:
+        return ServiceError(ErrorType.INVALID_FEATURE, error.fact, f"in features, {error.remedy}")
+    return ServiceError(ErrorType.UNKNOWN_FEATURE, error.fact, f"remove it: {error.remedy}")
 
 
 def from_predicate_error(error: PredicateError) -> ServiceError:

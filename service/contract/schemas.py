@@ -164,11 +164,11 @@ class RefusedBy(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: Literal["paused", "deleted", "ad", "request", "exclude_ad_ids"] = Field(
+    by: Literal["paused", "deleted", "unfit", "ad", "request", "exclude_ad_ids"] = Field(
         description="the ad's status, whose predicate rejects it, or the request's exclusions")
     path: str = Field(description="of the clause in that predicate, such as targeting.all[1]")
     clause: dict[str, Any] | None = Field(description="the clause itself; null unless a predicate rejects the ad")
-    version: int | None = Field(description="of the ad, since it is paused or deleted; null otherwise")
+    version: int | None = Field(description="of the ad, since it is paused, deleted or unfit; null otherwise")
 
 
 class ExplainReply(BaseModel):

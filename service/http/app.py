@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from index_store.bundle.bundle import describe
-from index_store.features.values import FeatureError
+from index_store.features.values import FeatureError, as_key
 from index_store.targeting.predicates import PredicateError
 from service.bundles.bundle_host import BundleHost
 from service.bundles.control_channel import Drain, Message, Release, Serve, WorkerEnd
@@ -176,14 +176,15 @@ class Api:
         self._refuse_if_draining()  # afterwards: the connection closes, and nothing may be left unread in it
         try:
             query = to_query(parse_body(body, schema), host.manifest, self._limits)
-            if query.explain_ad is not None and retriever.row(query.explain_ad) is None:
-                raise ServiceError(ErrorType.UNKNOWN_AD,
-                                   f"ad_id is {shown(query.explain_ad)}, which the bundle does not have",
-                                   "name an ad of the catalogue that the bundle was exported from")
+            snapshot = host.snapshot
+            if query.explain_ad is not None and snapshot.row(as_key(query.explain_ad, "ad_id")) is None:
+                raise ServiceError(ErrorType.UNKNOWN_AD, f"ad_id is {shown(query.explain_ad)}, which neither the "
+                                   "bundle nor a change knows", "name an ad of the catalogue that the bundle was "
+                                   "exported from, or one that PUT /ads/{ad_id} has added")
             answer_by = self._answer_by(entry, query)
             self._admission.refuse_if_late(answer_by)
             queue = RequestQueue(self._admission, answer_by, request.is_disconnected)
-            answer = await retriever.retrieve(query, snapshot=host.snapshot, answer_by=answer_by, queue=queue)
+            answer = await retriever.retrieve(query, snapshot=snapshot, answer_by=answer_by, queue=queue)
             self.meter.offer(retriever, query, answer)
             self.beams.offer(retriever, query, answer)
         except FeatureError as error:

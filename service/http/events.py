@@ -44,10 +44,10 @@ class EventsApi:
         options = options_of(request, WriteOptions)
         body = await read_body(request, self._calls.settings, LINES, "in several calls")
         lines = await asyncio.to_thread(parse_events, body, idempotency_key(request), time.time())
-        retriever = self._host().retriever
+        snapshot = self._host().current
         try:
             changes = await self._calls.counted(len(lines), writer.append(
-                [line.write for line in lines], lambda ad_id: retriever.row(ad_id) is not None))
+                [line.write for line in lines], lambda ad_id: snapshot.row(ad_id.encode()) is not None))
         except RefusedWriteError as error:
             raise at_line(error.refusal, lines[error.index].line) from error
         return json_reply({"sequences": [change.sequence for change in changes],

@@ -14,7 +14,7 @@ from index_store.changes.change_log import (
     VersionConflictError,
     Write,
 )
-from index_store.live.snapshot import STATUS, status_of
+from index_store.live.snapshot import FEATURES, STATUS, status_of
 from index_store.live.withdrawals import Status
 from service.contract.errors import ErrorType, ServiceError, ad_not_found, shown
 from service.live.log_writer import LogWriter, RefusedWriteError, key_reused
@@ -40,7 +40,7 @@ class AdWriter:
         """Writes all or none; returns once they are durable.
 
         Args:
-            writes: each sets a status.
+            writes: each sets a status, features or targeting; one with features may add an ad.
             knows: whether the bundle has an ad.
 
         Raises:
@@ -89,12 +89,12 @@ class AdWriter:
             ad_id, expected, version = write.id, write.if_version, None
             if ad_id not in status:
                 state = states.get(ad_id)
-                if state is None and not knows(ad_id):
+                if state is None and FEATURES not in write.fields and not knows(ad_id):
                     raise RefusedWriteError(index, ad_not_found(ad_id))
                 status[ad_id] = status_of(state)
                 version = NEVER_CHANGED if state is None else state.sequence
                 expected = version if expected is None else expected
-            to = Status(write.fields[STATUS])
+            to = Status(write.fields.get(STATUS, status[ad_id]))
             if status[ad_id] is not Status.DELETED:
                 status[ad_id] = to
             elif to is not Status.DELETED:

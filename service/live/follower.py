@@ -49,6 +49,7 @@ class Follower:
         self._followed: list[Followed] = []
         self._closed = threading.Event()
         self._problem: str | None = None
+        self._unfit: frozenset[str] = frozenset()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
     def add(self, followed: Followed) -> None:
@@ -59,6 +60,7 @@ class Follower:
         """
         self._begin(followed)
         self._replay(followed)
+        followed.snapshot.arrivals.prepare()
         with self._changing:
             self._replay(followed)  # what has come meanwhile
             self._followed.append(followed)
@@ -129,8 +131,15 @@ class Follower:
     def _publish(self) -> None:
         if self._followed:
             publish(self._as_of)
-            metrics.ADS_WITHDRAWN.set(max(len(followed.snapshot.withdrawals) for followed in self._followed))
-            metrics.LIVE_HISTORIES.set(max(followed.snapshot.users.histories.count for followed in self._followed))
+            newest = max((followed.snapshot for followed in self._followed), key=lambda snapshot: snapshot.as_of)
+            metrics.ADS_WITHDRAWN.set(newest.n_withdrawn)
+            metrics.ADS_ADDED.set(newest.n_added)
+            metrics.LIVE_HISTORIES.set(newest.users.histories.count)
+            if newest.unfit.keys() - self._unfit:
+                ad_id, reason = next(item for item in newest.unfit.items() if item[0] not in self._unfit)
+                log("ads_unfit", ads=len(newest.unfit), ad_id=ad_id, reason=reason)
+            self._unfit = frozenset(newest.unfit)
+            metrics.ADS_UNFIT.set(len(self._unfit))
 
     def _note(self, problem: str | None) -> None:
         """Logs a failure when it begins and when it ends."""

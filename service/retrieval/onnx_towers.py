@@ -42,10 +42,19 @@ class OnnxTowers:
                                    {graphs.LOGITS: len(opened.manifest.tasks)}, half))
             for name in opened.manifest.scorers)
         """The scorers' graphs, coarse to fine."""
+        tower_input = (len(content.encoder.spec.fields("item", "dense"))
+                       + sum(content.tables[name].shape[1] for name in table_sizes(content.encoder)[1]))
+        self._item_tower = _session(files, layout.ITEM_TOWER, threads, {graphs.ITEM_INPUT: tower_input},
+                                    {graphs.ITEM_EMBEDDING: content.embeddings[-1].shape[1]})
 
     def user_tower(self, user_input: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, D_in) float32 -> user embeddings (N, Du) float32."""
         embedding: NDArray[np.float32] = self._user_tower.run(None, {graphs.USER_INPUT: user_input})[0]
+        return embedding
+
+    def item_tower(self, item_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, D_in) float32 -> what the scorer reads of items (N, Di) float32."""
+        embedding: NDArray[np.float32] = self._item_tower.run(None, {graphs.ITEM_INPUT: item_input})[0]
         return embedding
 
 

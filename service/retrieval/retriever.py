@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.bundle.bundle import Bundle
-from index_store.features.ragged import Ragged
+from index_store.features.history import History
 from index_store.features.tower_inputs import pool, user_bags
-from index_store.features.values import FeatureError, as_key, look_up, look_up_one
+from index_store.features.values import FeatureError, as_key, look_up
+from index_store.live.arrivals import Arrivals
+from index_store.live.placement import Placement
 from index_store.live.snapshot import Snapshot
-from index_store.live.users import LiveUsers
 from index_store.search.beam_curve import Beam
 from index_store.search.beam_search import BeamSearch
 from index_store.search.deadline import Deadline, SearchCost
@@ -31,6 +32,7 @@ from service.contract.answer import AdExplanation, Answer, CacheLookup, StageTim
 from service.contract.query import EncodedUser, Query, SearchOptions, TowerInput
 from service.retrieval.beam_choice import BeamChoice
 from service.retrieval.onnx_towers import OnnxTowers
+from service.retrieval.reference_users import reference_queries
 from service.retrieval.search_queue import DeadlinePassedError, NoQueue, SearchQueue
 from service.retrieval.single_flight import Flight, SingleFlight
 from service.retrieval.user_encoder import UserEncoder
@@ -112,13 +114,14 @@ class Retriever:
         self.bundle = opened
         self.targeting = Targeting(content.encoder, content.items, content.tree, content.targeting,
                                    targeting_cache_entries)
-        self.sealed = Snapshot(item_ids=content.encoder.item_ids, tree=content.tree,
-                               users=LiveUsers.none(content.encoder), as_of=opened.manifest.changes_included)
         self.beams = BeamChoice(opened)
         self._content, self._spec, self._cache = content, content.encoder.spec, cache
         self._users = UserEncoder(content, self.targeting)
         self._towers = OnnxTowers(opened, onnx_threads)
         self.scorer = content.scorer(self._towers.layers)
+        self.sealed = Snapshot.sealed(content.encoder, content.tree, self.targeting,
+                                      Arrivals(content, self._towers.item_tower, self._placement),
+                                      opened.manifest.changes_included)
         self._beam = BeamSearch(content.tree, self.scorer)
         self._exhaustive = ExhaustiveSearch(content.tree, self.scorer)
         self._threads = ThreadPoolExecutor(search_threads, "search")
@@ -133,50 +136,41 @@ class Retriever:
         """The user of a query, see UserEncoder.encode."""
         return self._users.encode(query, snapshot or self.sealed)
 
-    def row(self, ad_id: str | int) -> int | None:
-        """Row of an ad; None if the bundle does not have it.
-
-        Raises:
-            FeatureError: this is not an id.
-        """
-        row = look_up_one(self._content.encoder.item_ids, as_key(ad_id, "ad_id"))
-        return None if row < 0 else row
-
-    def path(self, row: int) -> list[int]:
-        """The node of an item row at each level of the tree; at the last level its position."""
-        tree = self._content.tree
-        return [tree.node_at(level, int(tree.position_of_row[row])) for level in range(1, tree.depth + 1)]
-
-    def item_rows(self, ad_ids: Sequence[str | int]) -> NDArray[np.int64]:
-        """Rows of the ads that the bundle knows.
+    def item_rows(self, ad_ids: Sequence[str | int], snapshot: Snapshot | None = None) -> NDArray[np.int64]:
+        """Rows of the ads that are known, see Snapshot.row.
 
         Raises:
             FeatureError: an entry is not an id.
         """
         if not ad_ids:
             return np.empty(0, np.int64)
-        rows = look_up(self._content.encoder.item_ids, np.array([as_key(ad, "exclude_ad_ids") for ad in ad_ids]))
+        rows = (snapshot or self.sealed).rows(np.array([as_key(ad, "exclude_ad_ids") for ad in ad_ids]))
         return np.unique(rows[rows >= 0])
 
-    def tower_input(self, user: EncodedUser) -> TowerInput:
-        history = Ragged.one_row(user.history)
-        return TowerInput(user.features.dense,
-                          user_bags(self._spec, user.features, history, self._content.item_keys))
+    def tower_input(self, user: EncodedUser, snapshot: Snapshot | None = None) -> TowerInput:
+        history = self._history(user, snapshot)
+        return TowerInput(user.features.dense, user_bags(self._spec, user.features, history.clicks, history.fields))
 
     def embed(self, tower_input: TowerInput) -> NDArray[np.float32]:
         """User embedding (1, Du) float32."""
         return self._towers.user_tower(pool(self._content.tables, tower_input.dense, tower_input.bags))
 
-    def query(self, user: EncodedUser, embedding: NDArray[np.float32] | None = None) -> UserQuery:
+    def query(self, user: EncodedUser, embedding: NDArray[np.float32] | None = None,
+              snapshot: Snapshot | None = None) -> UserQuery:
         """The scorer's input for an encoded user; without an embedding the user tower runs."""
         if embedding is None:
-            embedding = self.embed(self.tower_input(user))
-        return self._content.query(embedding, user.features, user.history)
+            embedding = self.embed(self.tower_input(user, snapshot))
+        query = self._content.query_of(embedding, user.features, self._history(user, snapshot))
+        query.added = (snapshot or self.sealed).scored
+        return query
+
+    def _history(self, user: EncodedUser, snapshot: Snapshot | None) -> History:
+        return (snapshot or self.sealed).history(user.history, self._content.item_keys)
 
     def eligible(self, user: EncodedUser, excluded: NDArray[np.int64],
                  snapshot: Snapshot | None = None) -> Eligible | None:
         """Which ads may be returned to a user, None for all; `excluded` are item rows."""
-        return self.targeting.eligible(user.targeting, excluded, (snapshot or self.sealed).live)
+        return self.targeting.eligible(user.targeting, excluded, (snapshot or self.sealed).changed)
 
     def beam_of(self, query: Query, eligible: Eligible | None) -> Beam:
         """The beam that a query gets, see BeamChoice.of."""
@@ -186,7 +180,10 @@ class Retriever:
                snapshot: Snapshot | None = None) -> SearchResult:
         """The best items of an encoded user, in this thread and without the cache."""
         eligible = self.eligible(user, options.excluded, snapshot)
-        return self._search(self.query(user, embedding), options, eligible, None)
+        return self._search(self.query(user, embedding, snapshot), options, eligible, None)
+
+    def _placement(self) -> Placement:
+        return Placement(self.scorer, self._content.index, reference_queries(self._content, self._towers.user_tower))
 
     def _search(self, query: UserQuery, options: SearchOptions, eligible: Eligible | None, search_by: float | None,
                 trace: bool = False) -> SearchResult:
@@ -241,7 +238,7 @@ class Retriever:
         start = time.perf_counter()
         snapshot = snapshot or self.sealed
         user = self.encode(query, snapshot)
-        tower_input = self.tower_input(user)
+        tower_input = self.tower_input(user, snapshot)
         encoded = time.perf_counter()
         cache = self._cache if use_cache else None
         queue = queue or NoQueue()
@@ -280,24 +277,24 @@ class Retriever:
         embedding, computed = ((prepared.cached, False) if prepared.cached is not None
                                else prepared.flight.value(lambda: self.embed(prepared.tower_input)))
         embedded = time.perf_counter()
-        excluded = self.item_rows(query.exclude_ad_ids)
+        excluded = self.item_rows(query.exclude_ad_ids, snapshot)
         eligible = self.eligible(user, excluded, snapshot)
         beam = self.beam_of(query, eligible)
         options = SearchOptions(top_k=query.top_k, beam_width=beam.beam_width, exact=query.exact,
                                 task_weights=query.task_weights, excluded=excluded)
-        user_query = self.query(user, embedding)
+        user_query = self.query(user, embedding, snapshot)
         trace = query.explain or query.explain_ad is not None
         result = self._search(user_query, options, eligible, search_by, trace)
-        ad_ids = [ad.decode() for ad in self._content.encoder.item_ids[result.rows].tolist()]
+        ad_ids = snapshot.ad_ids(result.rows)
         searched = time.perf_counter()
         if not query.exact:
             self.beams.observe_search(result.pairs_scored, searched - embedded)
-        explainer = Explainer(self._content.tree, result) if trace else None
+        explainer = Explainer(self._content.tree, result, snapshot.placed) if trace else None
         paths = explainer.paths(result.rows) if explainer is not None and query.explain else None
         explanation = (self._explain(explainer, query.explain_ad, user, excluded, snapshot)
                        if explainer is not None and query.explain_ad is not None else None)
         # Withdrawn ads alone leave the estimate as it is: the beam widens to hold as many ads as it did.
-        targeted = eligible is not None and eligible.bitmap is not snapshot.live and not query.exact
+        targeted = eligible is not None and eligible.bitmap is not snapshot.changed.live and not query.exact
         return _Found(
             result=result, ad_ids=ad_ids, embedding=embedding, computed=computed, began=began, embedded=embedded,
             searched=searched, ended=time.perf_counter(), scorer_seconds=user_query.kernel_seconds,
@@ -308,8 +305,10 @@ class Retriever:
     def _explain(self, explainer: Explainer, ad_id: str | int, user: EncodedUser, excluded: NDArray[np.int64],
                  snapshot: Snapshot) -> AdExplanation:
         key = as_key(ad_id, "ad_id")
-        row = int(look_up(self._content.encoder.item_ids, np.array([key]))[0])
-        withdrawal, refusal = snapshot.withdrawal(row), self.targeting.refusal(row, user.targeting)
+        row = snapshot.row(key)
+        assert row is not None, "whoever asks has looked"
+        withdrawal = snapshot.withdrawal(row)
+        refusal = self.targeting.refusal(row, user.targeting, snapshot.changed)
         is_excluded = bool(np.isin(row, excluded))
         eligible = withdrawal is None and refusal is None and not is_excluded
         return AdExplanation(key.decode(), explainer.explain(row, eligible), withdrawal, refusal, is_excluded)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from index_store.bundle.bundle import BundleContent
 from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
-from index_store.features.values import look_up
+from index_store.features.values import as_keys
 from index_store.live.snapshot import Snapshot
 from index_store.targeting.attributes import check_context
 from index_store.targeting.predicates import parse_predicate
@@ -31,7 +31,7 @@ class UserEncoder:
 
         Args:
             query: names the user.
-            snapshot: what the change log says.
+            snapshot: what the change log says about users, and about ads, whose predicates read attributes.
 
         Raises:
             FeatureError: a feature or context field of the query is unknown or invalid.
@@ -46,24 +46,27 @@ class UserEncoder:
         requested = query.user_features or {}
         if "history" in requested:
             ids = requested["history"]
-            history = self._encoder.encode_history(ids)
+            rows = snapshot.rows(as_keys(ids, "history"))
+            history = rows[rows >= 0].astype(np.int32)
             count = HistoryCount(known=len(history), unknown=len(ids) - len(history))
         else:
             history = live.rows(self._users.history.row(row) if row >= 0 else np.empty(0, np.int32),
-                                lambda ad_ids: look_up(self._encoder.item_ids, ad_ids))
+                                snapshot.rows)
         if requested:
             kind = "inline"
             given |= {name: value for name, value in requested.items() if name != "history"}
         if given:
             features = _replaced(self._encoder, features, given)
-        return EncodedUser(features, history, kind, self._request_targeting(query, stored, given), count)
+        return EncodedUser(features, history, kind, self._request_targeting(query, snapshot, stored, given),
+                           count)
 
-    def _request_targeting(self, query: Query, stored: Features | None, given: Mapping[str, Any]) -> RequestTargeting:
+    def _request_targeting(self, query: Query, snapshot: Snapshot, stored: Features | None,
+                           given: Mapping[str, Any]) -> RequestTargeting:
         context = query.context or {}
         check_context(self._encoder, context)
         predicate = (None if query.targeting is None
                      else parse_predicate(query.targeting, self._encoder.spec.ad_kinds))
-        return RequestTargeting(self._targeting.attributes(stored, given, context), predicate)
+        return RequestTargeting(self._targeting.attributes(stored, given, context, snapshot.changed), predicate)
 
 
 def _replaced(encoder: FeatureEncoder, stored: Features, given: Mapping[str, Any]) -> Features:

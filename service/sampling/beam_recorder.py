@@ -84,7 +84,8 @@ class BeamRecorder(BackgroundSampler[_Sample]):
         found = BeamSearch(tree, self._pausing(retriever.scorer)).search(
             retriever.query(user), top_k=query.top_k, beam_width=retriever.beam_of(query, None).beam_width,
             task_weights=query.task_weights, trace=True)
-        row = RecordedBeams(user.features, Ragged.of([user.history]), kept_nodes(tree, found.steps))
+        history = user.history[user.history < tree.n_items]
+        row = RecordedBeams(user.features, Ragged.of([history]), kept_nodes(tree, found.steps))
         if retriever.bundle.bundle_id != self._bundle_id:
             self._write()  # a file holds beams of one bundle
             self._bundle_id, self._tree = retriever.bundle.bundle_id, tree.digest

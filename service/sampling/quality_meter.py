@@ -45,11 +45,11 @@ class QualityMeter(BackgroundSampler[_Sample]):
 
     def _work(self, sample: _Sample) -> None:
         retriever, query, found = sample.retriever, sample.query, sample.answer.found
-        user = retriever.encode(query, sample.answer.snapshot)
+        snapshot = sample.answer.snapshot
+        user = retriever.encode(query, snapshot)
         truth = ExhaustiveSearch(retriever.bundle.content.tree, self._pausing(retriever.scorer)).search(
-            retriever.query(user), top_k=query.top_k, task_weights=query.task_weights,
-            eligible=retriever.eligible(user, retriever.item_rows(query.exclude_ad_ids),
-                                        sample.answer.snapshot))
+            retriever.query(user, snapshot=snapshot), top_k=query.top_k, task_weights=query.task_weights,
+            eligible=retriever.eligible(user, retriever.item_rows(query.exclude_ad_ids, snapshot), snapshot))
         narrowed = "true" if found.narrowed else "false"
         metrics.LIVE_OVERLAP.labels(retriever.bundle.bundle_id, narrowed).observe(found.overlap(truth))
 

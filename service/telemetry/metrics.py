@@ -59,8 +59,11 @@ CHANGES_APPLIED = Gauge("retrieval_changes_applied", "Sequence number of the las
                                                      "0 where none runs", ["worker"], multiprocess_mode="livesum")
 CHANGES_UNREADABLE = Gauge("retrieval_changes_unreadable", "Workers that cannot read the change log now",
                            multiprocess_mode="livesum")
-ADS_WITHDRAWN = Gauge("retrieval_ads_withdrawn", "Ads of the bundle that are paused or deleted",
-                      multiprocess_mode="livemax")
+ADS_WITHDRAWN = Gauge("retrieval_ads_withdrawn", "Ads that are paused, deleted or unfit", multiprocess_mode="livemax")
+ADS_ADDED = Gauge("retrieval_ads_added", "Ads that are returned and not in the bundle, or changed since",
+                  multiprocess_mode="livemax")
+ADS_UNFIT = Gauge("retrieval_ads_unfit", "Ads whose last change does not fit the bundle, and which are not returned",
+                  multiprocess_mode="livemax")
 LIVE_HISTORIES = Gauge("retrieval_live_histories", "Users whose clicks since the bundle are in memory",
                        multiprocess_mode="livemax")
 WRITES = Counter("retrieval_writes", "Changes and events that callers asked to write, by outcome", ["outcome"])

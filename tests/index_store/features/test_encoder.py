@@ -42,11 +42,6 @@ def test_integer_and_text_are_one_value_when_they_read_alike(encoder):
     assert encoder.encode_user({"country": "07"}).categorical.tolist() == [[0]]
 
 
-def test_history_keeps_the_known_items_in_their_order(encoder):
-    assert encoder.encode_history(["12", 9, "none", "10", "11"]).tolist() == [2, 3, 0, 1]
-    assert encoder.encode_history([]).tolist() == []
-
-
 @pytest.mark.parametrize(("raw", "name", "said"), [
     ({"height": 1}, "height", "knows ['age', 'country', 'likes']"),
     ({"age": "50"}, "age", "is '50', a str; give a number"),
@@ -88,11 +83,12 @@ def test_value_is_refused_in_few_words_when_it_is_nested_or_long(encoder, depth)
         assert len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize("history", ["10", None, [1.5], [["10"]], ["10"] * (MAX_LIST + 1)])
-def test_history_is_refused_when_it_is_no_list_of_ids(encoder, history):
-    with pytest.raises(FeatureError) as caught:
-        encoder.encode_history(history)
-    assert caught.value.name == "history"
+@pytest.mark.parametrize(("raw", "said"), [
+    ({}, "ad feature 'price' is missing"), ({"price": None}, "price is None"),
+    ({"price": 1, "brand": "a", "size": 2}, "'size'")])
+def test_ad_is_refused_when_its_features_do_not_fit(encoder, raw, said):
+    with pytest.raises(FeatureError, match=said):
+        encoder.encode_item(raw)
 
 
 def test_spec_is_the_same_when_it_went_through_json():

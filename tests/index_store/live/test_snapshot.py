@@ -6,16 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index_store.live.snapshot import Snapshot, status_of
-from index_store.live.users import LiveUsers
 from index_store.live.withdrawals import Status, Withdrawal
 from index_store.search.beam_search import BeamSearch
 from index_store.search.exhaustive_search import ExhaustiveSearch
+from index_store.search.explain import Explainer
 from index_store.targeting.predicates import parse_predicate
 from index_store.targeting.targeting import AdTargeting, RequestTargeting, Targeting
 from index_store.tree.tree import build_tree
-from tests.index_store.live.changed import changes
-from tests.index_store.search.fake_scorer import WEIGHTS, FakeScorer, pairs, reference
-from tests.index_store.worlds import SPEC, catalogue, plainly, predicates, raw_values
+from tests.index_store.live.changed import PlainArrivals, changes
+from tests.index_store.search.fake_scorer import WEIGHTS, FakeScorer, pairs
+from tests.index_store.worlds import NUMBERS, SPEC, WORDS, catalogue, plainly, predicates, raw_values
 
 ADS = [f"ad-{row:02d}" for row in range(30)]
 HISTORIES = st.lists(st.lists(st.tuples(st.sampled_from([*ADS, "ad-99", "a longer id than any"]),
@@ -23,8 +23,9 @@ HISTORIES = st.lists(st.lists(st.tuples(st.sampled_from([*ADS, "ad-99", "a longe
 ENCODER, RAW_ADS, FEATURES, TREE = catalogue(0, len(ADS))
 
 
-def sealed(tree=TREE):
-    return Snapshot(item_ids=ENCODER.item_ids, tree=tree, users=LiveUsers.none(ENCODER))
+def sealed(tree=TREE, ads=None):
+    return Snapshot.sealed(ENCODER, tree, Targeting(ENCODER, FEATURES, tree, ads),
+                           PlainArrivals(ENCODER, FEATURES, tree))
 
 
 def after(batches, snapshot):
@@ -43,10 +44,10 @@ def test_ads_are_live_unless_their_last_change_says_otherwise(batches):
     assert {row for row in range(len(ADS)) if snapshot.withdrawal(row)} == gone
     assert snapshot.as_of == sum(map(len, batches))
     if gone:
-        assert set(range(len(ADS))) - set(TREE.rows[snapshot.live.positions()].tolist()) == gone
-        assert snapshot.live.total == len(ADS) - len(gone)
+        assert set(range(len(ADS))) - set(TREE.rows[snapshot.changed.live.positions()].tolist()) == gone
+        assert snapshot.changed.live.total == len(ADS) - len(gone)
     else:
-        assert snapshot.live is None
+        assert snapshot.changed.live is None
 
 
 def test_withdrawal_has_the_status_and_the_version_of_the_change_that_set_it():
@@ -58,10 +59,10 @@ def test_withdrawal_has_the_status_and_the_version_of_the_change_that_set_it():
 
 def test_snapshot_stays_as_it_is_when_changes_make_another():
     before = sealed().with_changes(changes(("ad-03", "paused")))
-    live = before.live.words.copy()
+    live = before.changed.live.words.copy()
     later = before.with_changes(changes(("ad-03", "active"), ("ad-04", "deleted"), after=1))
     assert (before.as_of, later.as_of) == (1, 3)
-    assert before.live.words.tolist() == live.tolist()
+    assert before.changed.live.words.tolist() == live.tolist()
     assert before.withdrawal(3)
     assert not later.withdrawal(3)
 
@@ -77,7 +78,7 @@ def test_bitmap_is_kept_when_only_ads_of_other_bundles_change():
     before = sealed().with_changes(changes(("ad-03", "paused")))
     later = before.with_changes(changes(("ad-99", "deleted"), after=1))
     assert later.as_of == 2
-    assert later.live is before.live
+    assert later.changed.live is before.changed.live
 
 
 def test_status_is_active_when_an_ad_was_never_changed_or_the_change_does_not_name_one():
@@ -87,37 +88,107 @@ def test_status_is_active_when_an_ad_was_never_changed_or_the_change_does_not_na
         status_of(changes(("ad-03", "expired"))[0])
 
 
+def test_ad_lies_beyond_the_tree_when_its_features_are_new_and_in_it_when_they_are_not():
+    first, second = ({name: RAW_ADS[row][name] for name in ("price", "brand", "tags")} for row in (3, 4))
+    snapshot = sealed().with_changes(changes(("ad-03", {"features": first}), ("new", {"features": first}),
+                                             ("ad-04", {"features": first}), ("ad-05", "paused")))
+    assert [snapshot.row(ad.encode()) for ad in ("ad-03", "new", "ad-04", "nobody")] == [3, 30, 31, None]
+    assert snapshot.ad_ids(np.array([3, 30, 31])) == ["ad-03", "new", "ad-04"]
+    again = snapshot.with_changes(changes(("ad-04", {"features": first, "status": "paused"}),
+                                          ("new", {"features": second}), after=4))
+    assert [again.row(ad.encode()) for ad in ("new", "ad-04")] == [32, 31]
+    assert again.withdrawal(31) == Withdrawal(Status.PAUSED, 5)
+    assert again.withdrawal(32) is None
+    assert again.changed.added.live.tolist() == [False, False, True]
+    assert snapshot.changed.added.live.tolist() == [True, True]
+    assert [snapshot.row(ad.encode()) for ad in ("new", "ad-04")] == [30, 31]
+    assert TREE.position_of_row[4] not in snapshot.changed.live.positions()
+
+
+def test_two_snapshots_add_ads_of_their_own_when_they_follow_the_same_one():
+    raw = {"price": 1.0, "brand": "a", "tags": ["b"]}
+    base = sealed().with_changes(changes(("one", {"features": raw})))
+    left = base.with_changes(changes(("two", {"features": raw}), after=1))
+    right = base.with_changes(changes(("three", {"features": raw | {"price": 2.0}}), after=1))
+    assert [left.row(ad) for ad in (b"one", b"two", b"three")] == [30, 31, None]
+    assert [right.row(ad) for ad in (b"one", b"two", b"three")] == [30, None, 31]
+    assert left.added.ads.features.dense[1] != right.added.ads.features.dense[1]
+
+
+def test_ad_is_not_returned_and_the_reason_is_kept_when_its_change_does_not_fit_the_bundle():
+    snapshot = sealed().with_changes(changes(
+        ("ad-03", {"features": {"price": 1.0, "colour": "red"}}), ("new", {"features": {"price": "free"}}),
+        ("ad-04", {"targeting": {"field": "planet", "in": ["mars"]}})))
+    assert set(snapshot.unfit) == {"ad-03", "new", "ad-04"}
+    assert "'brand' is missing" in snapshot.unfit["ad-03"]
+    assert "planet" in snapshot.unfit["ad-04"]
+    assert snapshot.row(b"new") is None
+    assert snapshot.withdrawal(3) == Withdrawal(Status.UNFIT, 1)
+    mended = snapshot.with_changes(changes(("ad-03", {"status": "active"}), after=3))
+    assert set(mended.unfit) == {"new", "ad-04"}
+    assert mended.withdrawal(3) is None
+
+
+NEW = {"price": 2.0, "brand": "a", "tags": []}
+RAW = st.fixed_dictionaries({"price": st.sampled_from(NUMBERS), "brand": st.sampled_from([None, *WORDS]),
+                             "tags": st.lists(st.sampled_from(WORDS), max_size=3)})
+STATES = st.fixed_dictionaries({}, optional={
+    "status": st.sampled_from(["active", "active", "paused", "deleted"]), "features": RAW,
+    "targeting": st.none() | predicates(SPEC.audience_kinds)})
+LIVES = st.lists(st.lists(st.tuples(st.sampled_from([*ADS[:6], "new-1", "new-2", "new-3"]), STATES), max_size=8),
+                 max_size=4)
+
+
 @settings(max_examples=100, deadline=None)
-@given(HISTORIES, st.lists(predicates(SPEC.audience_kinds), min_size=1, max_size=3), raw_values(SPEC.user_fields),
-       st.none() | predicates(SPEC.ad_kinds, ["ad-01", "ad-02"]), st.lists(st.integers(0, 29), max_size=4),
-       st.integers(1, 33), st.integers(0, 3), st.integers(0, 2**32 - 1))
-def test_searches_return_the_best_live_ads_when_trees_changes_and_targeting_are_random(
+@given(LIVES, st.lists(predicates(SPEC.audience_kinds), max_size=3), raw_values(SPEC.user_fields),
+       st.none() | predicates(SPEC.ad_kinds, ["ad-01", "ad-02", "new-1"]),
+       st.lists(st.sampled_from([*ADS, "new-1", "new-2"]), max_size=4),
+       st.integers(1, 36), st.integers(0, 3), st.integers(0, 2**32 - 1))
+def test_searches_return_the_best_ads_of_the_moment_when_trees_changes_and_targeting_are_random(
         batches, raw, user, asked, excluded, top_k, inner, seed):
     random = np.random.default_rng(seed)
     tree = build_tree(random.integers(0, 3, (len(ADS), inner)), random.normal(size=(len(ADS), 2)).astype(np.float32))
-    logits = [random.integers(-2, 3, (tree.size(level), 2)).astype(np.float32) for level in range(1, tree.depth + 1)]
+    sizes = [*(tree.size(level) for level in range(1, tree.depth)), len(ADS) + 40]
+    logits = [random.integers(-2, 3, (size, 2)).astype(np.float32) for size in sizes]
     of_row = random.integers(0, len(raw) + 1, len(ADS)).astype(np.int32)
     parsed = [parse_predicate(predicate, SPEC.audience_kinds) for predicate in raw]
-    targeting = Targeting(ENCODER, FEATURES, tree, AdTargeting.of(ENCODER, parsed, of_row[tree.rows]))
-    request = RequestTargeting(targeting.attributes(None, user, {}),
-                               None if asked is None else parse_predicate(asked, SPEC.ad_kinds))
-    willing = [(number == 0 or plainly(raw[number - 1], user)) and (asked is None or plainly(asked, ad))
-               for number, ad in zip(of_row, RAW_ADS, strict=True)]
-    snapshot, plain = sealed(tree), {}
+    snapshot = sealed(tree, AdTargeting.of(ENCODER, parsed, of_row[tree.rows]) if raw else None)
+    targeting, spec_asked = snapshot.targeting, None if asked is None else parse_predicate(asked, SPEC.ad_kinds)
+    plain = {ad: {"status": "active", "targeting": raw[number - 1] if number else None, "features": values}
+             for ad, number, values in zip(ADS, of_row, RAW_ADS, strict=True)}
+    states = {}
     for batch in [[], *batches]:  # one cache of signatures for all of them
-        snapshot = snapshot.with_changes(changes(*batch, after=snapshot.as_of))
-        plain |= dict(batch)
-        gone = [row for row, ad in enumerate(ADS)
-                if not willing[row] or row in excluded or plain.get(ad, "active") != "active"]
-        best = reference(tree, logits, np.array(gone, np.int64), top_k)
-        eligible = targeting.eligible(request, np.array(excluded, np.int64), snapshot.live)
-        assert (len(ADS) if eligible is None else eligible.total) == len(ADS) - len(gone)
-        full = BeamSearch(tree, FakeScorer(logits)).search("query", top_k=top_k, beam_width=len(ADS),
-                                                           task_weights=WEIGHTS, eligible=eligible)
-        narrow = BeamSearch(tree, FakeScorer(logits)).search("query", top_k=top_k, beam_width=1, task_weights=WEIGHTS,
-                                                             eligible=eligible)
-        exhaustive = ExhaustiveSearch(tree, FakeScorer(logits)).search("query", top_k=top_k, task_weights=WEIGHTS,
-                                                                       eligible=eligible)
-        assert pairs(full) == pairs(exhaustive) == best
-        assert len(narrow.rows) == min(top_k, len(ADS) - len(gone))
-        assert not set(narrow.rows.tolist()) & set(gone)
+        whole = []
+        for ad, said in batch:  # as the log would: a change is the whole state of its ad
+            states[ad] = states.get(ad, {} if ad in ADS else {"features": NEW}) | said
+            whole.append((ad, states[ad]))
+            plain[ad] = {"status": "active", "targeting": None} | plain.get(ad, {}) | states[ad]
+            plain[ad]["features"] = plain[ad]["features"] | {"ad_id": ad}
+        snapshot = snapshot.with_changes(changes(*whole, after=snapshot.as_of))
+        request = RequestTargeting(targeting.attributes(None, user, {}, snapshot.changed), spec_asked)
+        wanted = []
+        for ad, one in plain.items():
+            willing = one["targeting"] is None or plainly(one["targeting"], user)
+            fitting = asked is None or plainly(asked, one["features"])
+            row = snapshot.row(ad.encode())
+            if row is None:  # it was deleted before it was ever read
+                assert one["status"] == "deleted"
+                continue
+            position = row if row >= len(ADS) else tree.position_of_row[row]
+            refusal = targeting.refusal(row, request, snapshot.changed)
+            assert (refusal and refusal.by) == (None if willing and fitting else "request" if willing else "ad")
+            if one["status"] == "active" and willing and fitting and ad not in excluded:
+                wanted.append((-float(logits[-1][position] @ WEIGHTS), row))
+        best = [(-score, row) for score, row in sorted(wanted)[:top_k]]
+        rows = snapshot.rows(np.array([ad.encode() for ad in excluded] or [b"nobody"]))
+        eligible = targeting.eligible(request, rows[rows >= 0], snapshot.changed)
+        assert (len(ADS) if eligible is None else eligible.total) == len(wanted)
+        options = {"top_k": top_k, "task_weights": WEIGHTS, "eligible": eligible}
+        full = BeamSearch(tree, FakeScorer(logits)).search("query", beam_width=len(ADS), **options)
+        narrow = BeamSearch(tree, FakeScorer(logits)).search("query", beam_width=1, trace=True, **options)
+        assert pairs(full) == pairs(ExhaustiveSearch(tree, FakeScorer(logits)).search("query", **options)) == best
+        assert len(narrow.rows) == min(top_k, len(wanted))
+        assert set(narrow.rows.tolist()) <= {row for _, row in wanted}
+        explainer = Explainer(tree, narrow, snapshot.placed)
+        returned = {row for _, row in wanted if explainer.explain(row, True).outcome == "returned"}
+        assert returned == set(narrow.rows.tolist())

@@ -20,11 +20,6 @@ def test_the_best_are_those_of_sorting_when_scores_tie_or_are_nan(scores, k, ran
     assert sorted(found) == sorted(order[:k])
 
 
-def test_ties_go_to_the_smallest_row_when_rows_are_given():
-    row_of = np.array([9, 3, 7, 1])
-    assert sorted(best(np.ones(4, np.float32), np.arange(4), 2, row_of).tolist()) == [1, 3]
-
-
 def test_the_first_task_alone_ranks_when_no_weights_are_given():
     weights = first_task_weights(3)
     assert (weights.tolist(), weights.dtype) == ([1.0, 0.0, 0.0], np.float32)

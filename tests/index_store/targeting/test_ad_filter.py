@@ -1,10 +1,12 @@
 """The filter of ads against the plain evaluator."""
 
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index_store.features.values import look_up
 from index_store.targeting.ad_filter import AdFilter
 from index_store.targeting.predicates import (
     parse_predicate,
@@ -12,11 +14,15 @@ from index_store.targeting.predicates import (
 from tests.index_store.worlds import SPEC, catalogue, plainly, predicates
 
 
+def of(encoder, features, tree):
+    return AdFilter(encoder, features, tree.position_of_row, partial(look_up, encoder.item_ids))
+
+
 @settings(max_examples=150, deadline=None)
 @given(predicates(SPEC.ad_kinds, [f"ad-{row:02d}" for row in range(40)]), st.integers(0, 5))
 def test_request_filter_leaves_what_the_plain_evaluator_does_when_predicates_are_random(raw, seed):
     encoder, ads, features, tree = catalogue(seed, 30)
-    found = AdFilter(encoder, features, tree).bitmap(parse_predicate(raw, SPEC.ad_kinds))
+    found = of(encoder, features, tree).bitmap(parse_predicate(raw, SPEC.ad_kinds))
     assert sorted(tree.rows[found.positions()].tolist()) == [row for row, ad in enumerate(ads) if plainly(raw, ad)]
 
 
@@ -27,6 +33,6 @@ def test_request_filter_leaves_what_the_plain_evaluator_does_when_predicates_are
     {"field": "tags", "in": ["b", "nobody has this"]}, {"field": "ad_id", "in": ["ad-03", "ad-29", "ad-77"]}])
 def test_a_clause_holds_for_one_ad_as_the_plain_evaluator_says(raw):
     encoder, ads, features, tree = catalogue(4, 30)
-    ad_filter, clause = AdFilter(encoder, features, tree), parse_predicate(raw, SPEC.ad_kinds)
+    ad_filter, clause = of(encoder, features, tree), parse_predicate(raw, SPEC.ad_kinds)
     found = [ad_filter.holds(clause, int(tree.position_of_row[row])) for row in range(30)]
     assert found == [plainly(raw, ad) for ad in ads]

@@ -1,18 +1,17 @@
 """Bitmaps over positions, and eligible positions, against plain sums."""
 
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from index_store.targeting.eligibility import Eligible, PositionBitmap
+from index_store.targeting.eligibility import Eligible, PlacedMembers, PositionBitmap
+from index_store.tree.placed_items import PlacedItems
+from index_store.tree.tree import Tree
 
 flags = arrays.arrays(np.bool_, st.integers(1, 400) | st.sampled_from([63, 64, 65, 128]))
-
-
-def intervals(n):
-    return st.lists(st.tuples(st.integers(0, n), st.integers(0, n)).map(sorted), max_size=8)
 
 
 @settings(max_examples=150, deadline=None)
@@ -27,10 +26,11 @@ def test_counts_are_plain_sums_when_bitmap_and_exclusions_are_random(data, membe
     assert eligible.total == plain.sum()
     assert eligible.positions().tolist() == np.flatnonzero(plain).tolist()
     assert eligible.contains(np.arange(n)).tolist() == plain.tolist()
-    bounds = np.array(data.draw(intervals(n)), np.int32).reshape(-1, 2)
-    counts = eligible.counts(bounds[:, 0], bounds[:, 1])
+    cuts = np.array(sorted({0, n, *data.draw(st.lists(st.integers(0, n), max_size=8))}), np.int32)
+    tree = Tree(np.arange(n, dtype=np.int32), (cuts,), (cuts[:-1],))
+    counts = eligible.below(tree, 1, np.arange(tree.size(1)))
     assert counts.dtype == np.int64
-    assert counts.tolist() == [plain[first:end].sum() for first, end in bounds]
+    assert counts.tolist() == [plain[first:end].sum() for first, end in pairwise(cuts)]
 
 
 @settings(max_examples=80, deadline=None)
@@ -59,3 +59,16 @@ def test_copy_differs_where_positions_are_replaced_and_nowhere_else(n, replaced)
         expected[at] = member
     assert after.contains(np.arange(n)).tolist() == expected.tolist()
     assert (after.total, before.total) == (expected.sum(), flags.sum())
+
+
+def test_items_beyond_the_tree_count_below_their_nearest_leaf_and_are_found_below_each():
+    tree = Tree(np.arange(6, dtype=np.int32), (np.array([0, 3, 6], np.int32), np.array([0, 2, 3, 6], np.int32)),
+                (np.array([0, 3], np.int32), np.array([0, 2, 3], np.int32)))
+    items = PlacedItems(tree, np.array([[2, 0], [0, 1], [1, 2]], np.int32))
+    eligible = Eligible.of(6, None, np.array([1, 7]), PlacedMembers(items, np.array([0, 1, 2])))
+    assert eligible.total == 5 + 2
+    assert eligible.positions().tolist() == [0, 2, 3, 4, 5, 6, 8]
+    assert eligible.below(tree, 1, np.array([0, 1])).tolist() == [2 + 1, 3 + 1]
+    assert eligible.below(tree, 2, np.array([0, 1, 2])).tolist() == [1, 1 + 1, 3 + 1]
+    assert eligible.placed.under(np.array([2])).tolist() == [6, 8]
+    assert eligible.placed.under(np.array([0])).tolist() == [6]

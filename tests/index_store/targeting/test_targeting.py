@@ -6,11 +6,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index_store.targeting.changed_ads import ChangedAds
 from index_store.targeting.eligibility import PositionBitmap
 from index_store.targeting.predicates import (
     parse_predicate,
 )
-from index_store.targeting.targeting import MOST_MASKS, AdTargeting, RequestTargeting, SignatureCache, Targeting
+from index_store.targeting.targeting import MOST_MASKS, AdTargeting, RequestTargeting, Targeting
 from tests.index_store.worlds import SPEC, catalogue, plainly, predicates, raw_values
 
 
@@ -57,23 +58,6 @@ def test_nothing_is_evaluated_without_targeting():
     assert targeting.eligible(RequestTargeting({}, parse_predicate({"all": []}, {}))) is None
 
 
-def test_oldest_bitmaps_go_first_when_the_cache_is_full():
-    made = []
-
-    def bitmap(key):
-        def make():
-            made.append(key)
-            return PositionBitmap.of(np.array([True]))
-
-        return make
-
-    cache = SignatureCache(2)
-    for key in (b"a", b"b", b"a", b"c", b"a", b"b"):
-        cache.get(key, bitmap(key))
-    assert made == [b"a", b"b", b"c", b"b"]
-    assert len(cache) == 2
-
-
 def test_threads_get_the_right_bitmaps_when_they_share_a_full_cache():
     encoder, _, features, tree = catalogue(0, 30)
     targeting = Targeting(encoder, features, tree, None, cache_entries=2)
@@ -100,11 +84,12 @@ def test_cached_bitmaps_survive_when_ads_are_withdrawn():
     asked = RequestTargeting({}, parse_predicate({"field": "brand", "in": ["a", "b"]}, SPEC.ad_kinds))
     accepted = targeting.eligible(asked).bitmap
     live = PositionBitmap.of(np.arange(30) % 3 > 0)
-    combined = targeting.eligible(asked, live=live).bitmap
+    changed, inverse = (ChangedAds(encoder=encoder, live=one) for one in (live, ~live))
+    combined = targeting.eligible(asked, changed=changed).bitmap
     expected = [at for at in accepted.positions().tolist() if at % 3]
     assert combined.positions().tolist() == expected
-    assert targeting.eligible(asked, live=live).bitmap is combined  # kept, until others are withdrawn
-    other = targeting.eligible(asked, live=~live).bitmap
+    assert targeting.eligible(asked, changed=changed).bitmap is combined  # kept, until others are withdrawn
+    other = targeting.eligible(asked, changed=inverse).bitmap
     assert other.positions().tolist() == [at for at in accepted.positions().tolist() if not at % 3]
     assert targeting.eligible(asked).bitmap is accepted
     assert len(targeting.cache) == 1
@@ -114,6 +99,7 @@ def test_bitmap_of_the_live_ads_is_taken_as_it_is_when_targeting_accepts_all():
     encoder, _, features, tree = catalogue(0, 30)
     targeting = Targeting(encoder, features, tree, None)
     live = PositionBitmap.of(np.arange(30) > 3)
-    assert targeting.eligible(RequestTargeting(), live=live).bitmap is live
-    assert targeting.eligible(RequestTargeting({}, parse_predicate({"all": []}, {})), live=live).bitmap is live
-    assert targeting.eligible(RequestTargeting(), np.array([0]), live).bitmap is live
+    changed = ChangedAds(encoder=encoder, live=live)
+    assert targeting.eligible(RequestTargeting(), changed=changed).bitmap is live
+    assert targeting.eligible(RequestTargeting({}, parse_predicate({"all": []}, {})), changed=changed).bitmap is live
+    assert targeting.eligible(RequestTargeting(), np.array([0]), changed).bitmap is live

@@ -16,15 +16,24 @@ def test_lines_become_writes_with_their_numbers_and_keys():
         (2, Write(kind=Kind.AD, id="7", fields={"status": "paused"}, if_version=3, key="k")),
         (4, Write(kind=Kind.AD, id="a", fields={"status": "deleted"}, key="call/4"))]
     assert parse_lines(GOOD, None)[0].write.key is None
+    put, patch = parse_lines(b'{"op":"put","ad_id":"a","features":{"price":1}}\n'
+                             b'{"op":"patch","ad_id":"a","targeting":null}', None)
+    assert put.write.fields == {"features": {"price": 1}, "targeting": None, "status": "active"}
+    assert patch.write.fields == {"targeting": None}
 
 
 @pytest.mark.parametrize(("line", "said"), [
-    (b"{", "line 2 is not valid JSON"), (b'{"op":"put","ad_id":"a"}', 'line 2: op is "put"'),
+    (b"{", "line 2 is not valid JSON"), (b'{"op":"post","ad_id":"a"}', 'line 2: op is "post"'),
+    (b'{"op":"put","ad_id":"a"}', "line 2: a put gives nothing"),
+    (b'{"op":"put","ad_id":"a","features":null}', "line 2: features is null"),
+    (b'{"op":"patch","ad_id":"a","features":{}}', "line 2: a patch gives features"),
+    (b'{"op":"patch","ad_id":"a","status":null}', "line 2: status is null"),
+
     (b'{"ad_id":"a","status":"paused"}', "line 2: the request has no op"), (b"[]", "line 2: the body is a list"),
-    (b'{"op":"patch","ad_id":"a"}', "line 2: op is patch, and there is no status"),
+    (b'{"op":"patch","ad_id":"a"}', "line 2: a patch gives nothing"),
     (b'{"op":7,"ad_id":"a","status":"paused"}', "line 2: op is 7"),
     (b'{"op":"patch","ad_id":"a","status":"deleted"}', 'line 2: status is "deleted"'),
-    (b'{"op":"delete","ad_id":"a","status":"paused"}', "line 2: op is delete, and there is a status"),
+    (b'{"op":"delete","ad_id":"a","status":"paused"}', "line 2: a delete gives status"),
     (b'{"op":"delete","ad_id":""}', "line 2: ad_id is empty"), (b'{"op":"delete"}', "line 2: the request has no ad_id"),
     (b'{"op":"delete","ad_id":"a","key":"a b"}', 'line 2: key is "a b"'), (b"\xff", "line 2 is not valid JSON")])
 def test_first_bad_line_is_named_with_what_is_wrong(line, said):

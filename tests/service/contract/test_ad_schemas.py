@@ -2,19 +2,28 @@
 
 import pytest
 
-from service.contract.ad_schemas import AdPatch, ChangesOptions, DeleteOptions, WriteOptions
+from service.contract.ad_schemas import AdPatch, AdPut, ChangesOptions, DeleteOptions, WriteOptions
 from service.contract.errors import ServiceError
 from service.contract.parsing import parse_request
 
 
 @pytest.mark.parametrize(("body", "error_type"), [
-    ({}, "missing_field"), ([], "wrong_type"), ({"status": "deleted"}, "invalid_value"),
+    ({"targeting": []}, "wrong_type"), ([], "wrong_type"), ({"status": "deleted"}, "invalid_value"),
     ({"status": 1}, "invalid_value"),
     ({"status": "paused", "if_version": -1}, "invalid_value"), ({"status": "paused", "if_version": "1"}, "wrong_type"),
     ({"status": "paused", "if_version": True}, "wrong_type"), ({"status": "paused", "bid": 1}, "unknown_field")])
 def test_patch_is_refused_when_its_body_does_not_fit(body, error_type):
     with pytest.raises(ServiceError) as caught:
         parse_request(body, AdPatch)
+    assert caught.value.error_type == error_type
+
+
+@pytest.mark.parametrize(("body", "error_type"), [
+    ({}, "missing_field"), ({"features": 3}, "wrong_type"), ({"features": {}, "status": "deleted"}, "invalid_value"),
+    ({"features": {}, "bid": 1}, "unknown_field")])
+def test_put_is_refused_when_its_body_does_not_fit(body, error_type):
+    with pytest.raises(ServiceError) as caught:
+        parse_request(body, AdPut)
     assert caught.value.error_type == error_type
 
 

@@ -15,7 +15,8 @@ from tests.resealed import reseal
 from tests.service.http.app_in_process import in_app
 from tests.service.http.change_log_calls import TOKEN, call, last
 
-CALLS = [("GET", "/ads/ad-0001", None), ("PATCH", "/ads/ad-0001", {"status": "paused"}),
+NEW = {"features": {"price": 1.5, "category": "c3", "brand": None, "tags": ["tag-1"]}}
+CALLS = [("GET", "/ads/ad-0001", None), ("PUT", "/ads/new", NEW), ("PATCH", "/ads/ad-0001", {"status": "paused"}),
          ("DELETE", "/ads/ad-0001", None), ("POST", "/ads:batch", None), ("GET", "/changes", None)]
 
 
@@ -47,7 +48,7 @@ def test_ad_is_paused_resumed_and_deleted_and_each_reply_is_as_documented(with_l
                 [("PATCH", {"status": "paused"}, "paused"), ("PATCH", {"status": "active", "if_version": 1}, "active"),
                  ("DELETE", None, "deleted")], start=1):
             reply = WriteReply.model_validate((await call(app, method, "/ads/ad-0001?wait=applied", body))[1])
-            assert reply == WriteReply(ad_id="ad-0001", status=status, version=version, applied=True)
+            assert reply == WriteReply(ad_id="ad-0001", status=status, version=version, unseen=[], applied=True)
             ad = AdReply.model_validate((await call(app, "GET", "/ads/ad-0001"))[1])
             assert (ad.status, ad.version) == (status, version)
             assert [worker.applied for worker in ad.workers] == [True]
@@ -58,6 +59,56 @@ def test_ad_is_paused_resumed_and_deleted_and_each_reply_is_as_documented(with_l
         assert [(one.sequence, one.id, one.fields) for one in changes.changes] == [
             (2, "ad-0001", {"status": "active"})]
         assert changes.last == 3
+
+    with_log(check)
+
+
+def test_ad_is_added_answered_with_explained_retargeted_and_deleted(with_log):
+    async def check(app):
+        body = NEW | {"targeting": {"field": "country", "in": ["country-1"]}}
+        body["features"] = body["features"] | {"tags": ["tag-1", "never seen"]}
+        reply = WriteReply.model_validate((await call(app, "PUT", "/ads/new?wait=applied", body))[1])
+        assert (reply.status, reply.version, reply.unseen) == ("active", 1, ["tags"])
+        ad = AdReply.model_validate((await call(app, "GET", "/ads/new"))[1])
+        assert (ad.features, ad.targeting, ad.unfit) == (body["features"], body["targeting"], None)
+        assert (len(ad.path), ad.path[-1]) == (3, 300)
+        user = {"user_id": "somebody", "user_features": {"country": "country-1"}, "top_k": 500, "exact": True}
+        answer = (await app.http.post("/retrieve", json=user | {"explain": True})).json()
+        (found,) = (one for one in answer["ads"] if one["ad_id"] == "new")
+        assert answer["eligible"] == len(answer["ads"]) == 301
+        assert [step["node"] for step in found["path"]] == ad.path
+        other = user | {"user_features": {"country": "country-2"}}
+        assert "new" not in str((await app.http.post("/retrieve", json=other)).json()["ads"])
+        told = (await app.http.post("/explain", json=other | {"ad_id": "new"})).json()
+        assert told["refused_by"]["by"] == "ad"
+        assert told["refused_by"]["clause"] == body["targeting"]
+        narrow = user | {"targeting": {"field": "ad_id", "in": ["new", "ad-0001"]}}
+        assert {one["ad_id"] for one in (await app.http.post("/retrieve", json=narrow)).json()["ads"]} == {
+            "new", "ad-0001"}
+        await call(app, "PATCH", "/ads/new?wait=applied", {"targeting": None})
+        assert (await app.http.post("/retrieve", json=other)).json()["eligible"] == 301
+        assert (await app.http.post("/retrieve", json=other | {"exclude_ad_ids": ["new"]})).json()["eligible"] == 300
+        await call(app, "DELETE", "/ads/new?wait=applied")
+        assert (await app.http.post("/retrieve", json=user)).json()["eligible"] == 300
+        told = (await app.http.post("/explain", json=user | {"ad_id": "new"})).json()
+        assert told["refused_by"]["by"] == "deleted"
+
+    with_log(check)
+
+
+def test_ad_of_the_bundle_is_retargeted_and_gets_its_own_place_with_new_features(with_log):
+    async def check(app):
+        only = {"targeting": {"field": "country", "in": ["atlantis"]}}
+        user = {"user_id": "user-01", "top_k": 500, "exact": True}
+        before = (await app.http.post("/retrieve", json=user)).json()
+        await call(app, "PATCH", "/ads/ad-0001?wait=applied", only)
+        assert (await app.http.post("/retrieve", json=user)).json()["eligible"] == 299
+        told = (await app.http.post("/explain", json=user | {"ad_id": "ad-0001"})).json()
+        assert (told["refused_by"]["by"], told["refused_by"]["clause"]) == ("ad", only["targeting"])
+        await call(app, "PUT", "/ads/ad-0001?wait=applied", NEW)
+        after = (await app.http.post("/retrieve", json=user)).json()
+        assert sorted(ad["ad_id"] for ad in after["ads"]) == sorted(ad["ad_id"] for ad in before["ads"])
+        assert AdReply.model_validate((await call(app, "GET", "/ads/ad-0001"))[1]).path[-1] == 300
 
     with_log(check)
 
@@ -85,7 +136,15 @@ def test_call_is_refused_when_it_does_not_fit(with_log):
                 ("ad_deleted", "PATCH", "/ads/ad-0009", {"status": "active", "if_version": 3}),
                 ("invalid_value", "PATCH", "/ads/ad-0001", {"status": "deleted"}),
                 ("unknown_field", "PATCH", "/ads/ad-0001", {"status": "paused", "bid": 1}),
-                ("missing_field", "PATCH", "/ads/ad-0001", {}), ("invalid_value", "PATCH", "/ads/" + "x" * 129, paused),
+                ("invalid_value", "PATCH", "/ads/ad-0001", {}), ("missing_field", "PUT", "/ads/new", {}),
+                ("invalid_feature", "PUT", "/ads/new", {"features": {}}),
+                ("invalid_feature", "PUT", "/ads/new", {"features": NEW["features"] | {"price": "much"}}),
+                ("unknown_feature", "PUT", "/ads/new", {"features": NEW["features"] | {"colour": "red"}}),
+                ("invalid_targeting", "PUT", "/ads/new", NEW | {"targeting": {"field": "planet", "in": []}}),
+                ("invalid_targeting", "PATCH", "/ads/ad-0001", {"targeting": {"all": [{"field": "age"}]}}),
+                ("ad_deleted", "PUT", "/ads/ad-0009", NEW), ("invalid_value", "PUT", "/ads/" + "x" * 129, NEW),
+                ("invalid_feature", "POST", "/ads:batch", good + b'{"op":"put","ad_id":"new","features":{}}'),
+                ("invalid_value", "PATCH", "/ads/" + "x" * 129, paused),
                 ("invalid_value", "PATCH", "/ads/ad-0001?wait=seen", paused),
                 ("unknown_field", "DELETE", "/ads/ad-0001?now=1"), ("invalid_value", "GET", "/changes?limit=0"),
                 ("unsupported_media_type", "PATCH", "/ads/ad-0001", b"{}"),
@@ -96,7 +155,8 @@ def test_call_is_refused_when_it_does_not_fit(with_log):
                 ("method_not_allowed", "POST", "/ads/ad-0001", paused), ("body_too_large", "POST", "/ads:batch",
                                                                          good * 10_000)]:
             body = await refused(app, error_type, *request)
-            if request[1] == "/ads:batch" and error_type in ("ad_not_found", "ad_deleted", "invalid_line"):
+            if request[1] == "/ads:batch" and error_type in (
+                    "ad_not_found", "ad_deleted", "invalid_line", "invalid_feature"):
                 assert body["message"].startswith("line 2")
         await refused(app, "invalid_value", "DELETE", "/ads/ad-0001", idempotency_key="a b")
         assert "version 0, if_version is 3" in (await refused(

@@ -11,16 +11,17 @@ from pydantic import SecretStr
 from index_store.changes.change_log import ChangeLogError, Kind, Write
 from index_store.changes.sqlite_log import SqliteLog
 from index_store.live.snapshot import Snapshot
-from index_store.live.users import LiveUsers
+from index_store.targeting.targeting import Targeting
 from loadtest.processes.redis_server import RedisServer
 from service.live.follower import Follower
 from service.live.included import DoesNotFitError
 from service.live.log_place import INDEX, LogPlace
 from service.telemetry.request_log import flush
 from tests.index_store.changes.conftest import OPTIONS
+from tests.index_store.live.changed import PlainArrivals
 from tests.index_store.worlds import catalogue
 
-ENCODER, _, _, TREE = catalogue(0, 30)
+ENCODER, _, FEATURES, TREE = catalogue(0, 30)
 
 
 @dataclass
@@ -33,7 +34,8 @@ class Followed:
 
 
 def bundle(included=0):
-    return Followed(Snapshot(item_ids=ENCODER.item_ids, tree=TREE, users=LiveUsers.none(ENCODER), as_of=included))
+    targeting = Targeting(ENCODER, FEATURES, TREE, None)
+    return Followed(Snapshot.sealed(ENCODER, TREE, targeting, PlainArrivals(ENCODER, FEATURES, TREE), included))
 
 
 def until(condition):

@@ -73,13 +73,6 @@ def test_ads_are_scored_by_name_when_asked(retriever):
         retriever.score_ads(query(), ["ad-0001", "none"])
 
 
-def test_ad_is_known_when_the_bundle_has_it(retriever):
-    assert retriever.row("ad-0001") == 1
-    assert retriever.row(1) is None
-    with pytest.raises(FeatureError):
-        retriever.row("")
-
-
 @pytest.mark.parametrize("exact", [True, False])
 def test_withdrawn_ads_are_left_out_and_the_rest_keeps_its_scores_when_a_snapshot_is_given(retriever, exact):
     before = asyncio.run(retriever.retrieve(query(exact=exact)))

@@ -9,7 +9,6 @@ from index_store.bundle.bundle import Bundle
 from index_store.changes.change_log import Change, Kind
 from index_store.features.values import FeatureError
 from index_store.live.snapshot import Snapshot
-from index_store.live.users import LiveUsers
 from index_store.targeting.predicates import PredicateError
 from index_store.targeting.targeting import Targeting
 from service.contract.query import HistoryCount, Query
@@ -37,9 +36,9 @@ def click(row, user="user-05"):
 @pytest.fixture(scope="module")
 def encoder(tiny_bundle):
     content = Bundle.open(tiny_bundle).content
-    users = UserEncoder(content, Targeting(content.encoder, content.items, content.tree, content.targeting, 1))
-    sealed = Snapshot(item_ids=content.encoder.item_ids, tree=content.tree, users=LiveUsers.none(content.encoder))
-    return Encoder(users, sealed)
+    targeting = Targeting(content.encoder, content.items, content.tree, content.targeting, 1)
+    users = UserEncoder(content, targeting)
+    return Encoder(users, Snapshot.sealed(content.encoder, content.tree, targeting, None))
 
 
 def query(user_id=b"user-05", features=None, **fields):

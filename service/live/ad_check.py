@@ -1,0 +1,42 @@
+"""Ad check: whether what a caller says about an ad fits the bundle, before it is written."""
+
+from __future__ import annotations
+
+from index_store.changes.change_log import Write
+from index_store.features.encoder import UNKNOWN, Features, FeatureSpec
+from index_store.features.values import FeatureError
+from index_store.live.snapshot import FEATURES, TARGETING, Snapshot
+from index_store.targeting.predicates import PredicateError, parse_predicate
+from service.contract.errors import from_ad_feature_error, from_predicate_error
+
+
+def check(write: Write, snapshot: Snapshot) -> list[str]:
+    """Checks features and targeting, if the write gives them.
+
+    Returns:
+        Names of the categorical and multi features with values that the bundle has never seen: for this bundle the ad
+        is one without these values.
+
+    Raises:
+        ServiceError: they do not fit.
+    """
+    spec = snapshot.encoder.spec
+    try:
+        if write.fields.get(TARGETING) is not None:
+            parse_predicate(write.fields[TARGETING], spec.audience_kinds)
+        if FEATURES not in write.fields:
+            return []
+        raw = write.fields[FEATURES]
+        return _unseen(spec, raw, snapshot.arrivals.features(raw))
+    except PredicateError as error:
+        raise from_predicate_error(error) from error
+    except FeatureError as error:
+        raise from_ad_feature_error(error, frozenset(entry.name for entry in spec.item_fields)) from error
+
+
+def _unseen(spec: FeatureSpec, raw: dict[str, object], encoded: Features) -> list[str]:
+    of_one = zip(spec.fields("item", "categorical"), encoded.categorical[0].tolist(), strict=True)
+    of_many = zip(spec.fields("item", "multi"), encoded.multi, strict=True)
+    return [*(name for name, number in of_one if number == UNKNOWN and raw[name] is not None),
+            *(name for name, known in of_many
+              if isinstance(values := raw[name], list) and len(known.values) < len(values))]

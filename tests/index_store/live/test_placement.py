@@ -1,0 +1,34 @@
+"""Placement: an ad of the bundle is placed where the tree has it."""
+
+import numpy as np
+
+from index_store.live.placement import LEAVES, Placement
+from index_store.search.scoring import AddedItems
+from index_store.tree.placed_items import PlacedItems
+from index_store.tree.tree import Tree
+from tests.index_store.live.arrived import PlantedWorld
+
+
+def items_of(world, positions):
+    content = world.content
+    return AddedItems(PlacedItems(content.tree, np.zeros((len(positions), 0), np.int32)),
+                      content.embeddings[-1][positions], content.keys_of_position.take(positions),
+                      (content.index.spectral.items.take(positions),))
+
+
+def test_ads_of_the_tree_are_listed_under_distinct_leaves_of_their_category():
+    world = PlantedWorld()
+    tree, category = world.content.tree, world.content.items.categorical[:, 0]
+    positions = np.arange(tree.n_items)
+    leaves = Placement(world.scorer, world.content.index, world.queries).leaves(items_of(world, positions))
+    assert leaves.shape == (300, LEAVES)
+    assert (leaves[:, 0] != leaves[:, 1]).all()
+    known = np.isin(category[tree.rows], category[world.content.users.history.values])
+    assert (category[tree.rows[tree.representatives[-1][leaves[:, 0]]]] == category[tree.rows])[known].mean() > 0.9
+
+
+def test_ads_have_no_leaves_when_the_tree_has_none():
+    world = PlantedWorld()
+    flat = Tree(world.content.tree.rows, (), ())
+    placement = Placement(type("Flat", (), {"tree": flat})(), world.content.index, world.queries)
+    assert placement.leaves(items_of(world, np.arange(5))).shape == (5, 0)
