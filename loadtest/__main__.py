@@ -11,6 +11,7 @@ COMMANDS = {
     "bench": ("loadtest.bench.bench", "beam against exhaustive search and baselines: quality, pairs, latency"),
     "grow": ("loadtest.growth.grow", "the bench on ever larger synthetic worlds"),
     "targeting": ("loadtest.bench.targeting", "searches when few ads are eligible, against untargeted ones"),
+    "added": ("loadtest.bench.added", "searches while ads are added: what the beam finds of them, what it costs"),
     "withdrawn": ("loadtest.bench.withdrawn", "searches while ads are withdrawn: 0, 1, 500, a quarter of them"),
     "kernel": ("loadtest.bench.kernel", "the scorer's FLOPS against the machine's peak"),
     "opening": ("loadtest.growth.opening", "time to open a bundle, memory of a further worker"),

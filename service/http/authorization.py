@@ -1,6 +1,6 @@
 """Who may make a call, and how often: scopes, their bearer tokens and their rate limits.
 
-A token opens the calls of its own scope and no others (docs/decisions/0021-scopes.md).
+A token opens the calls of its own scope and no others (docs/decisions/0024-scopes.md).
 """
 
 from __future__ import annotations

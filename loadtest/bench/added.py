@@ -1,0 +1,174 @@
+"""`python -m loadtest added`: searches while ads are added: what the beam finds of them, and what it costs.
+
+    python -m loadtest added --bundle bundles/synthetic
+
+Some of the bundle's ads are deleted and added again under other ids, with the features that they had: they are as good
+as before, but new, without clicks. `found` is the share of those that belong into an answer (by exhaustive search over
+the same ads) that the beam returns, `overlap` the same of all ads. Searches run in this process, with the bundle's
+default beam, those of each user in random order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from index_store.bundle.bundle import Bundle, BundleContent
+from index_store.bundle.manifest import BundleError
+from index_store.changes.change_log import Change, Kind
+from index_store.features.encoder import UNKNOWN
+from index_store.live.snapshot import FEATURES, STATUS, Snapshot
+from index_store.live.withdrawals import Status
+from index_store.search.ranking import SearchResult, first_task_weights
+from loadtest.bench.report import table
+from loadtest.bench.searches import TOP_K
+from model.data.tables import DataError
+from service.contract.query import Query, SearchOptions
+from service.retrieval.retriever import Retriever
+
+SHARES = (0.0, 0.001, 0.01, 0.1)
+"""Of the ads that are added."""
+
+_BATCH = 1_000
+"""Changes that a worker applies at once."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the command on its parser."""
+    parser.add_argument("--bundle", type=Path, required=True, help="a bundle with users")
+    parser.add_argument("--queries", type=int, default=200, help="users to ask as (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of users and ads (default %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints a table, then one JSON object. Exit status: 0 fine, 1 the bundle cannot be used."""
+    try:
+        report = added(args.bundle, queries=args.queries, seed=args.seed)
+    except (BundleError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(markdown(report))
+    print(json.dumps(report, allow_nan=False))
+    return 0
+
+
+def added(folder: Path, *, queries: int, seed: int) -> dict[str, Any]:
+    """Measures one bundle.
+
+    Returns:
+        `ads`, `queries`, `prepare_s`; `rows`: one for each of SHARES, with `added`, `belong` and `found` (of the added
+        ads; null where none belongs into an answer), `overlap`, `pairs`, `p50_ms`, `p99_ms`, and `apply_ms` for each
+        added ad.
+
+    Raises:
+        BundleError: it cannot be opened.
+        DataError: it has no users.
+    """
+    opened = Bundle.open(folder)
+    content, random = opened.content, np.random.default_rng(seed)
+    users = random.permutation(content.users.ids)[:queries]
+    if not len(users):
+        raise DataError(f"bundle {opened.bundle_id} has no users; the measurement needs known ones: export a run "
+                        "that has users")
+    retriever = Retriever(opened)
+    start = time.perf_counter()
+    retriever.sealed.arrivals.prepare()
+    prepare = time.perf_counter() - start
+    rows = random.permutation(content.tree.n_items)
+    numbers = sorted({int(share * len(rows)) for share in SHARES})
+    measured = [_Measured(retriever, rows[:number]) for number in numbers]
+    for user in tqdm(users, desc="searches", unit="user"):
+        for at in random.permutation(len(measured)).tolist():
+            measured[at].search(user)
+    return {"ads": content.tree.n_items, "queries": len(users), "prepare_s": prepare,
+            "rows": [one.row() for one in measured]}
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The report as a Markdown table."""
+    rows = [(f"{row['added']:,}", f"{row['belong']:,}", "-" if row["found"] is None else f"{row['found']:.3f}",
+             f"{row['overlap']:.4f}", f"{row['pairs']:,.0f}", f"{row['p50_ms']:.2f}", f"{row['p99_ms']:.2f}",
+             "-" if row["apply_ms"] is None else f"{row['apply_ms']:.2f}") for row in report["rows"]]
+    head = ("added", "belong", "found", "overlap", "pairs", "p50", "p99", "apply")
+    return "\n".join([f"{report['ads']:,} ads, {report['queries']:,} queries on one thread, times in milliseconds; "
+                      f"{report['prepare_s']:.1f} s to prepare.", "", table(head, rows)])
+
+
+class _Measured:
+    """Searches with some ads in new places.
+
+    Args:
+        retriever: of the bundle.
+        rows: (J,) item rows of these ads.
+    """
+
+    def __init__(self, retriever: Retriever, rows: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+        self._retriever, self._added = retriever, len(rows)
+        content = retriever.bundle.content
+        changes: list[tuple[str, dict[str, Any]]] = []
+        for row in rows.tolist():
+            ad_id = content.encoder.item_ids[row].decode()
+            changes += [(ad_id, {STATUS: Status.DELETED.value}),
+                        (f"{ad_id}/new", {FEATURES: raw_features(content, row)})]
+        numbered = [Change(sequence=at, at=0.0, kind=Kind.AD, id=ad_id, fields=fields)
+                    for at, (ad_id, fields) in enumerate(changes, start=1)]
+        self._snapshot: Snapshot = retriever.sealed
+        start = time.perf_counter()
+        for first in range(0, len(numbered), _BATCH):
+            self._snapshot = self._snapshot.with_changes(numbered[first:first + _BATCH])
+        self._apply = time.perf_counter() - start
+        self._seconds: list[float] = []
+        self._pairs: list[int] = []
+        self._overlaps: list[float] = []
+        self._belong = self._found = 0
+
+    def search(self, user: bytes) -> None:
+        """One search, and the exhaustive one."""
+        start = time.perf_counter()
+        found = self._search(user, exact=False)
+        self._seconds.append(time.perf_counter() - start)
+        truth = self._search(user, exact=True)
+        self._pairs.append(found.pairs_scored)
+        self._overlaps.append(found.overlap(truth))
+        new = truth.rows[truth.rows >= self._retriever.bundle.content.tree.n_items]
+        self._belong += len(new)
+        self._found += int(np.isin(new, found.rows).sum())
+
+    def row(self) -> dict[str, Any]:
+        """What was measured so far."""
+        p50, p99 = np.percentile(self._seconds, (50, 99)) * 1e3
+        return {"added": self._added, "belong": self._belong,
+                "found": self._found / self._belong if self._belong else None,
+                "overlap": float(np.mean(self._overlaps)), "pairs": float(np.mean(self._pairs)), "p50_ms": float(p50),
+                "p99_ms": float(p99), "apply_ms": self._apply / self._added * 1e3 if self._added else None}
+
+    def _search(self, user: bytes, exact: bool) -> SearchResult:
+        retriever = self._retriever
+        manifest = retriever.bundle.manifest
+        weights = first_task_weights(len(manifest.tasks))
+        encoded = retriever.encode(Query(user_id=user, top_k=TOP_K, task_weights=weights), self._snapshot)
+        return retriever.search(encoded, SearchOptions(
+            top_k=TOP_K, beam_width=manifest.search.beam_width, exact=exact, task_weights=weights,
+            excluded=np.empty(0, np.int64)), snapshot=self._snapshot)
+
+
+def raw_features(content: BundleContent, row: int) -> dict[str, Any]:
+    """The features of an ad of a bundle as a caller would send them."""
+    spec, items, encoder = content.encoder.spec, content.items, content.encoder
+    raw: dict[str, Any] = {}
+    for column, name in enumerate(spec.fields("item", "dense")):
+        mean, deviation = encoder.scales[f"item.{name}"]
+        raw[name] = float(items.dense[row, column]) * deviation + mean
+    for column, name in enumerate(spec.fields("item", "categorical")):
+        number = int(items.categorical[row, column])
+        raw[name] = None if number == UNKNOWN else encoder.vocabularies[f"item.{name}"][number - 1].decode()
+    for column, name in enumerate(spec.fields("item", "multi")):
+        raw[name] = [value.decode() for value in encoder.vocabularies[f"item.{name}"][items.multi[column].row(row) - 1]]
+    return raw
