@@ -24,6 +24,9 @@ EVENTS = "events.parquet"
 TEST_EVENTS = "test_events.parquet"
 TRUTH = "truth"
 BASELINE = "baseline.json"
+DAYS = "days"
+"""Folder of a moving world that holds the windows of its days."""
+
 TARGETING = "targeting"
 """Optional column of `ads.parquet`: a predicate as JSON, or null."""
 
@@ -84,8 +87,9 @@ def prepare(folder: Path) -> None:
             raise DataError(f"{folder / name} is a folder, and would be replaced by a file; name another --out")
     for name in names:
         (folder / name).unlink(missing_ok=True)
-    if (folder / TRUTH).is_dir():
-        shutil.rmtree(folder / TRUTH)
+    for name in (TRUTH, DAYS):
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
 
 
 def seal(folder: Path, spec: FeatureSpec) -> None:

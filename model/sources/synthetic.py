@@ -92,8 +92,7 @@ class Catalogue:
     brand_starts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, ads: Ads) -> Catalogue:
-        shape = Shape.of(len(ads.category))
+    def of(cls, ads: Ads, shape: Shape) -> Catalogue:
         starts = [np.concatenate([[0], np.cumsum(np.bincount(of, minlength=n))])
                   for of, n in ((ads.category, shape.categories), (ads.brand, shape.brands))]
         return cls(ads, shape, np.argsort(ads.category, kind="stable"), starts[0],
@@ -106,15 +105,14 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: 
     Raises:
         DataError: a size is not positive, or does not fit ids and rows of the format.
     """
-    for name, value in (("ads", ads), ("users", users), ("events", events)):
-        if not 1 <= value < 1 << 31:
-            raise DataError(f"--{name} is {value}; give a number from 1 to {(1 << 31) - 1}")
+    check_sizes(ads, users, events)
     prepare(out)
     draws = Draws(seed)
-    catalogue = Catalogue.of(draw_ads(draws, ads))
-    ad_ids = numbered("a", np.arange(ads), ads)
+    shape, ad_rows = Shape.of(ads), np.arange(ads)
+    catalogue = Catalogue.of(draw_ads(draws, ad_rows, shape), shape)
+    ad_ids = numbered("a", ad_rows, ads)
     truth = TruthWriter(out, catalogue.ads, users)
-    pq.write_table(_ad_table(draws, catalogue, ad_ids), out / ADS, write_page_checksum=True)
+    pq.write_table(ad_table(draws, ad_rows, catalogue.ads, shape, ad_ids), out / ADS, write_page_checksum=True)
     event_ends = _event_ends(draws, users, events)
     schemas = {USERS: side_schema(SPEC, "user"), EVENTS: event_schema(SPEC), TEST_EVENTS: event_schema(SPEC)}
     writers = {name: pq.ParquetWriter(out / name, schema, write_page_checksum=True) for name, schema in schemas.items()}
@@ -123,7 +121,7 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: 
             rows = np.arange(start, min(start + chunk_users, users))
             people = draw_users(draws, rows, catalogue.shape)
             user_ids = numbered("u", rows, users)
-            writers[USERS].write_table(_user_table(draws, rows, people, catalogue.shape, user_ids))
+            writers[USERS].write_table(user_table(draws, rows, people, catalogue.shape, user_ids))
             log = _log(draws, rows, people, catalogue, event_ends)
             truth.write(start, people)
             for name, part in ((EVENTS, ~log["test"]), (TEST_EVENTS, log["test"])):
@@ -139,6 +137,13 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: 
     if not pq.read_metadata(out / TEST_EVENTS).num_rows:  # a world of a handful of events
         (out / TEST_EVENTS).unlink()
     seal(out, SPEC)
+
+
+def check_sizes(ads: int, users: int, events: int) -> None:
+    """Raises DataError for a size that is not positive, or does not fit ids and rows of the format."""
+    for name, value in (("ads", ads), ("users", users), ("events", events)):
+        if not 1 <= value < 1 << 31:
+            raise DataError(f"--{name} is {value}; give a number from 1 to {(1 << 31) - 1}")
 
 
 def numbered(prefix: str, numbers: NDArray[np.integer], total: int) -> pa.Array:
@@ -171,7 +176,7 @@ def _log(draws: Draws, rows: NDArray[np.int64], people: Users, catalogue: Catalo
     counts = last - first
     owner = np.repeat(np.arange(len(rows)), counts)
     number = np.arange(event_ends[rows[0]], event_ends[rows[-1] + 1])
-    ad = _shown(draws, number, people, owner, catalogue)
+    ad = shown(draws, number, people, owner, catalogue)
     held_out = np.minimum(counts, np.floor(TEST_SHARE * counts + draws.uniform("held out", rows))).astype(np.int64)
     test = number >= np.repeat(last - held_out, counts)
     viewers, ads = people.take(owner), catalogue.ads.take(ad)
@@ -204,8 +209,8 @@ def _clicks(people: Users, starts: NDArray[np.int64], counts: NDArray[np.int64],
     return click
 
 
-def _shown(draws: Draws, number: NDArray[np.int64], people: Users, owner: NDArray[np.int64],
-           catalogue: Catalogue) -> NDArray[np.int64]:
+def shown(draws: Draws, number: NDArray[np.int64], people: Users, owner: NDArray[np.int64],
+          catalogue: Catalogue) -> NDArray[np.int64]:
     """The ad of each impression: from an interest, from a loyal brand, or any."""
     source = draws.uniform("policy", number)
     place = draws.uniform("ad shown", number)
@@ -224,11 +229,11 @@ def _shown(draws: Draws, number: NDArray[np.int64], people: Users, owner: NDArra
     return ad
 
 
-def _ad_table(draws: Draws, catalogue: Catalogue, ids: pa.Array) -> pa.Table:
-    ads, row = catalogue.ads, np.arange(len(ids))
-    tags = np.stack([ads.department, np.full(len(row), catalogue.shape.departments),
-                     np.full(len(row), catalogue.shape.departments + 1)], axis=1)
-    names = pa.array([*(f"dept_{d}" for d in range(catalogue.shape.departments)), "sale", "new"])
+def ad_table(draws: Draws, row: NDArray[np.int64], ads: Ads, shape: Shape, ids: pa.Array) -> pa.Table:
+    """Rows of `ads.parquet`."""
+    tags = np.stack([ads.department, np.full(len(row), shape.departments),
+                     np.full(len(row), shape.departments + 1)], axis=1)
+    names = pa.array([*(f"dept_{d}" for d in range(shape.departments)), "sale", "new"])
     return pa.table({
         "ad_id": ids,
         "category": _codes("c", ads.category),
@@ -252,7 +257,8 @@ def _predicates(draws: Draws, row: NDArray[np.int64]) -> pa.Array:
     return pa.array(texts, pa.string()).take(pa.array(refused @ (1 << np.arange(len(ACCEPTED)))))
 
 
-def _user_table(draws: Draws, rows: NDArray[np.int64], people: Users, shape: Shape, ids: pa.Array) -> pa.Table:
+def user_table(draws: Draws, rows: NDArray[np.int64], people: Users, shape: Shape, ids: pa.Array) -> pa.Table:
+    """Rows of `users.parquet`."""
     slots = rows[:, None] * SLOTS + np.arange(SLOTS)
     segment = np.where(draws.uniform("segment right", rows) < SEGMENT_RIGHT, people.departments[:, 0],
                        draws.integers("segment", rows, shape.departments))

@@ -20,20 +20,31 @@ from model.sources.world import Ads, Users, click_logits, rested_logits, sigmoid
 
 TASKS = ("click", "conversion")
 
+LOOKED_AT = "looked_at.npy"
+
 _PAIRS = 1 << 22
 """Pairs whose logits are computed at a time."""
 
 
 class TruthWriter:
-    """Writes the inputs of the true logits, user rows in chunks."""
+    """Writes the inputs of the true logits, user rows in chunks.
 
-    def __init__(self, folder: Path, ads: Ads, users: int) -> None:
+    Args:
+        folder: of the data.
+        ads: all of them.
+        users: how many.
+        looked_at: share of the impressions that are looked at.
+    """
+
+    def __init__(self, folder: Path, ads: Ads, users: int, looked_at: float = 1.0) -> None:
         self._folder = folder / TRUTH
         self._folder.mkdir()
         self._users = users
         self._arrays: dict[str, NDArray[np.generic]] = {}
         for field in fields(ads):
             np.save(self._folder / f"ads.{field.name}.npy", getattr(ads, field.name))
+        if looked_at < 1:
+            np.save(self._folder / LOOKED_AT, looked_at)
 
     def write(self, start: int, users: Users) -> None:
         """Writes users to the rows from `start` on."""
@@ -47,10 +58,16 @@ class TruthWriter:
 
 @dataclass(frozen=True)
 class TrueWorld:
-    """The planted world of one data folder, memory-mapped."""
+    """The planted world of one data folder, memory-mapped.
+
+    Attributes:
+        looked_at: share of the impressions that are looked at; only these can be clicked. The probabilities are those
+            of an impression at an unknown position.
+    """
 
     users: Users
     ads: Ads
+    looked_at: float = 1.0
 
     @classmethod
     def open(cls, folder: Path) -> TrueWorld:
@@ -64,7 +81,8 @@ class TrueWorld:
                             "synthetic` has a truth")
         users, ads = ({f.name: np.load(folder / TRUTH / f"{side}.{f.name}.npy", mmap_mode="r") for f in fields(rows)}
                       for side, rows in (("users", Users), ("ads", Ads)))
-        return cls(Users(**users), Ads(**ads))
+        seen = folder / TRUTH / LOOKED_AT
+        return cls(Users(**users), Ads(**ads), float(np.load(seen)) if seen.exists() else 1.0)
 
     def logits(self, user_rows: NDArray[np.integer], item_rows: NDArray[np.integer] | None) -> NDArray[np.float32]:
         """Logits of every user with every item.
@@ -78,11 +96,11 @@ class TrueWorld:
         """
         users: Users = self.users.take(user_rows)
         ads: Ads = self.ads.take(slice(None) if item_rows is None else item_rows)
-        return _task_logits(users.column(), ads)
+        return _task_logits(users.column(), ads, self.looked_at)
 
     def pair_logits(self, user_rows: NDArray[np.integer], item_rows: NDArray[np.integer]) -> NDArray[np.float32]:
         """Logits of aligned pairs, (N,), (N,) -> (N, T) float32."""
-        return _task_logits(self.users.take(user_rows), self.ads.take(item_rows))
+        return _task_logits(self.users.take(user_rows), self.ads.take(item_rows), self.looked_at)
 
     def bayes_ne(self, events: Events) -> dict[str, float | None]:
         """Normalized entropy of the true probabilities on test impressions, by task: no model can expect less.
@@ -111,9 +129,12 @@ def normalised_entropy(probabilities: NDArray[np.float64], labels: NDArray[np.in
     return float(loss / -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate)))
 
 
-def _task_logits(users: Users, ads: Ads) -> NDArray[np.float32]:
-    """(..., T) logits of broadcast rows; P(conversion) = P(click) P(conversion | click)."""
+def _task_logits(users: Users, ads: Ads, looked_at: float) -> NDArray[np.float32]:
+    """(..., T) logits of broadcast rows; P(click) = P(looked at) P(appeals), P(conversion) = P(click) P(.. | click)."""
     rested, given_click = rested_logits(users, ads)
     click = click_logits(rested, users.recent, ads.category)
     conversion = -np.logaddexp(-click, np.logaddexp(-given_click, -(click + given_click)))
-    return np.stack([click, conversion], axis=-1)
+    logits = np.stack([click, conversion], axis=-1)
+    if looked_at < 1:  # 1 / (e p) - 1 = (1 / p - 1) / e + (1 - e) / e
+        logits = -np.logaddexp(np.float32(np.log(1 / looked_at - 1)), -logits - np.float32(np.log(looked_at)))
+    return logits

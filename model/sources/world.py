@@ -124,15 +124,14 @@ class Users(_Rows):
     """(N, RECENT_CLICKS) categories of the last clicks, most recent first, -1 where there was none."""
 
 
-def draw_ads(draws: Draws, n: int) -> Ads:
-    """The whole catalogue."""
-    shape, row = Shape.of(n), np.arange(n)
+def draw_ads(draws: Draws, row: NDArray[np.int64], shape: Shape) -> Ads:
+    """The given ads."""
     category = draws.chosen("ad category", row, zipf(shape.categories, CATEGORY_SKEW))
     department = (category % shape.departments).astype(np.int32)
     return Ads(
         category=category,
         department=department,
-        brand=_brands(draws, "ad brand", row, department, shape),
+        brand=brands_of(draws, "ad brand", row, department, shape),
         price=draws.integers("ad price", row, PRICE_BUCKETS).astype(np.int8),
         format=draws.integers("ad format", row, FORMATS).astype(np.int8),
         sale=draws.uniform("ad sale", row) < 0.2,
@@ -154,7 +153,7 @@ def draw_users(draws: Draws, rows: NDArray[np.int64], shape: Shape) -> Users:
     return Users(
         interests=interests,
         departments=departments,
-        brands=_brands(draws, "loyal brand", rows[:, None] * SLOTS + np.arange(SLOTS), departments, shape),
+        brands=brands_of(draws, "loyal brand", rows[:, None] * SLOTS + np.arange(SLOTS), departments, shape),
         age=draws.integers("age", rows, AGE_GROUPS).astype(np.int8),
         gender=draws.integers("gender", rows, GENDERS).astype(np.int8),
         region=draws.chosen("user region", rows, zipf(REGIONS, 1.0)).astype(np.int8),
@@ -164,8 +163,8 @@ def draw_users(draws: Draws, rows: NDArray[np.int64], shape: Shape) -> Users:
     )
 
 
-def _brands(draws: Draws, stream: str, counters: NDArray[np.int64], departments: NDArray[np.int32],
-            shape: Shape) -> NDArray[np.int32]:
+def brands_of(draws: Draws, stream: str, counters: NDArray[np.int64], departments: NDArray[np.int32],
+              shape: Shape) -> NDArray[np.int32]:
     """A brand of the given department each."""
     rank = draws.chosen(stream, counters, zipf(BRANDS_A_DEPARTMENT, BRAND_SKEW))
     return (rank * shape.departments + departments).astype(np.int32)

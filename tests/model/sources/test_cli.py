@@ -20,6 +20,10 @@ def run(*argv):
 def test_the_command_writes_a_world_and_a_log_of_ones_own(tmp_path, tiny, capsys):
     assert run("synthetic", "--ads", 50, "--users", 40, "--events", 900, "--seed", 2, "--out", tmp_path / "world") == 0
     assert len(load_dataset(tmp_path / "world").items) == 50
+    assert run("synthetic", "--ads", 50, "--users", 40, "--events", 900, "--days", 2, "--out", tmp_path / "world") == 0
+    assert (tmp_path / "world" / "days" / "002" / "events.parquet").exists()
+    assert run("synthetic", "--ads", 50, "--users", 40, "--events", 900, "--out", tmp_path / "world") == 0
+    assert not (tmp_path / "world" / "days").exists()
     assert run("parquet", "--source", tiny.save(tmp_path / "log"), "--out", tmp_path / "out") == 0
     assert len(load_dataset(tmp_path / "out").train) == 5
     assert f"wrote {tmp_path / 'out'}" in capsys.readouterr().out
@@ -31,6 +35,10 @@ def test_the_command_writes_a_world_and_a_log_of_ones_own(tmp_path, tiny, capsys
     (["beibei", "--source", "nowhere", "--out", "x"], "cart_train.txt does not exist; --source must name"),
     (["parquet", "--source", "x", "--out", "./x"], "--source and --out are both x; name another folder"),
     (["synthetic", "--events", "-3", "--out", "x"], "--events is -3; give a number from 1"),
+    (["synthetic", "--turnover", "0.1", "--out", "x"], "--turnover is 0.1, but nothing ends in a world without days"),
+    (["synthetic", "--days", "0", "--out", "x"], "--days is 0; give a number from 1 to 999"),
+    (["synthetic", "--days", "3", "--turnover", "1", "--out", "x"], "--turnover is 1; give the share of ads"),
+    (["synthetic", "--days", "3", "--events", "9", "--out", "x"], "--events is 9; a world that moves needs at least"),
 ])
 def test_the_command_says_what_is_wrong_and_fails(argv, says, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
