@@ -22,7 +22,9 @@ from model.tree.codebooks import check_collapse
 from model.tree.health import health, health_table
 from model.tree.k_means import dense, learn_codes
 from model.tree.learned_tree import CodebookTree, LearnedTree
+from model.tree.matching import matched_codes
 from model.tree.profiles import ProfileUsers, score_profiles
+from model.tree.repair import split_outgrown
 from model.tree.soft_tree import SoftTreeReader
 
 Log = Callable[[Mapping[str, Any]], None]
@@ -53,6 +55,8 @@ class TreeLearner:
         vectors = self._vectors(embeddings)
         before = self._start()
         codes = learn_codes(vectors, branching, self.config.seed, shared=self._shared_codes, start=before)
+        if before is not None:
+            codes = self._continued(before, vectors, codes)
         moved = moves(before, codes) if before is not None else {}
         self.tree.codes = self._adopt(vectors, codes)
         report, seconds = health(build_tree(self.tree.codes, embeddings), branching), time.perf_counter() - began
@@ -76,6 +80,11 @@ class TreeLearner:
     def _adopt(self, vectors: NDArray[np.float32], codes: NDArray[np.int32]) -> NDArray[np.int32]:
         """The codes that k-means found in the vectors, as the tree will hold them."""
         return codes
+
+    def _continued(self, before: NDArray[np.int32], vectors: NDArray[np.float32],
+                   codes: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The codes that k-means found from those of an earlier tree, repaired, with the numbers of that tree."""
+        return matched_codes(before, split_outgrown(vectors, codes))
 
     def tree_reader(self) -> TreeReader | None:
         """The tree that the next batches train with, for a model in eval mode; None before the first one."""
@@ -110,6 +119,10 @@ class JointLearner(TreeLearner):
     @property
     def _shared_codes(self) -> bool:
         return self.config.hill.codebooks == "shared"
+
+    def _continued(self, before: NDArray[np.int32], vectors: NDArray[np.float32],
+                   codes: NDArray[np.int32]) -> NDArray[np.int32]:
+        return codes  # the codebooks have room for as many codes as were planned, and their rows keep their numbers
 
     def _vectors(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         profiles = super()._vectors(embeddings)
