@@ -41,6 +41,7 @@ COMMANDS = {
     "evaluate": Command("model.commands", "add_evaluate_arguments", "evaluate",
                         "quality of a run on the events that it did not train on"),
     "export": Command("model.commands", "add_export_arguments", "export", "seal model and tree into a bundle"),
+    "follow": Command("model.follow.cli", "add_arguments", "run", "learn from the change log, window by window"),
 }
 
 

@@ -1,19 +1,69 @@
-"""Windows: what a log gained in some time, in the layout of a data folder, one folder a window.
+"""Windows: what a log gained in some time, one folder a window, read by the `features.json` of the log.
 
-    events.parquet   the impressions of the window, with the columns of a log
-    ads.parquet      ads that are new in it, as a log's table of ads
-    ended.parquet    ids of the ads that ended before its first event
+    events.parquet      the impressions of the window, with the columns of a log
+    late.parquet        positives whose impressions are older than the window, with the same columns
+    ads.parquet         ads that are new or have changed, with the columns of a log
+    users.parquet       users likewise
+    ended.parquet       `ad_id` of ads that ended
+    forgotten.parquet   `user_id` of users of whom nothing that is older than the window may be kept
 
-They are read by the `features.json` of the log that they continue.
+Tables without rows may be missing, all but the events.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from model.data.tables import DAYS
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from index_store.features.encoder import FeatureSpec
+from model.data.tables import DAYS, DataError, event_schema, side_schema
 
 ENDED = "ended.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The tables of a window; timestamps have the type of the log."""
+
+    events: pa.Table
+    late: pa.Table
+    ads: pa.Table
+    users: pa.Table
+    ended: pa.Table
+    forgotten: pa.Table
+
+    @classmethod
+    def read(cls, folder: Path, spec: FeatureSpec) -> Window:
+        """Reads a window.
+
+        Raises:
+            DataError: a table cannot be read, or lacks a column.
+        """
+        empty = {"events": None, "late": event_schema(spec), "ads": side_schema(spec, "item", targeting=True),
+                 "users": side_schema(spec, "user"), "ended": pa.schema([("ad_id", pa.string())]),
+                 "forgotten": pa.schema([("user_id", pa.string())])}
+        names = {"events": event_schema(spec).names}
+        return cls(**{name: _read(folder / f"{name}.parquet", schema, schema.names if schema else names[name])
+                      for name, schema in empty.items()})
+
+    def write(self, folder: Path) -> None:
+        """Writes a window into a folder that exists."""
+        for field in fields(self):
+            table = getattr(self, field.name)
+            if len(table) or field.name == "events":
+                pq.write_table(table, folder / f"{field.name}.parquet", write_page_checksum=True)
+
+
+def _read(path: Path, empty: pa.Schema | None, columns: list[str]) -> pa.Table:
+    if empty is not None and not path.exists():
+        return empty.empty_table()
+    try:
+        return pq.read_table(path, columns=columns).select(columns)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read ({error}); write the window again") from error
 
 
 def day_folder(folder: Path, day: int) -> Path:

@@ -26,7 +26,7 @@ CHOSEN = {"epochs", "rounds", "round_epochs", "start_from", "pairs"}
 """Settings of test-time training; all others are those of the run that it starts from, so that the loss is the same."""
 
 FINE_TUNING = 0.1
-"""Learning rates of test-time training, relative to those of the run."""
+"""Learning rates of test-time training and of a run that follows, relative to those of the run."""
 
 
 def continued(config: TrainConfig, run: Path) -> TrainConfig:

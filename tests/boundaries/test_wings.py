@@ -8,8 +8,8 @@ from tests.paths import ROOT
 
 WINGS = {
     "index_store": ["live", "bundle", "search", "targeting", "changes", "tree", "features"],
-    "model": ["experiments", "choice", "evaluation", "export", "training", "tree", "examples", "network", "baselines",
-              "sources", "data"],
+    "model": ["experiments", "follow", "choice", "evaluation", "export", "training", "tree", "examples", "network",
+              "baselines", "sources", "data"],
     "service": ["supervisor", "http", "bundles", "sampling", "cache", "live", "retrieval", "telemetry", "contract"],
     "loadtest": ["chaos", "growth", "demo", "http", "bench", "processes"],
 }

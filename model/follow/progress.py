@@ -1,0 +1,44 @@
+"""Progressive measures: how well the serving model predicts a window before it learns from it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from model.config import TrainConfig
+from model.data.load import load_dataset
+from model.evaluation.quality import quality
+from model.training.checkpoint import RunFolder
+from model.training.run import Run
+from model.training.warm_start import start_from
+
+
+def following(config: TrainConfig, run: Path) -> TrainConfig:
+    """The settings of a run that continues another: its own, without what only its first training needed."""
+    return replace(config, epochs=0, rounds=1, round_epochs=1, start_from=str(run.resolve()), pairs=None, teacher="",
+                   teacher_file="", holdout=0.0)
+
+
+def progressive(run: Path, log: Path, folder: Path, users: int) -> dict[str, Any]:
+    """Measures a run on the test events of a newer log, as the service would answer before they were learned.
+
+    Users, ads and values that the run does not know count as unknown; ads that ended are no longer returned.
+
+    Args:
+        run: to measure.
+        log: data folder whose train events came before its test events.
+        folder: to work in; it is removed at the end.
+        users: most users to ask for recall; 0 = all.
+
+    Returns:
+        As `quality`: recall of the exhaustive search, and NE by task.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    measured = Run(RunFolder(folder), load_dataset(log), following(RunFolder(run).config()[0], run))
+    measured.folder.create(measured.config, log)
+    start_from(measured, run)
+    found = quality(measured, users)
+    shutil.rmtree(folder)
+    return found

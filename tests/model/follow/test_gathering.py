@@ -1,0 +1,97 @@
+"""A window of the change log: whole rows of what changed, and events with the labels that came for them."""
+
+from contextlib import closing
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from index_store.changes.sqlite_log import SqliteLog
+from model.data.tables import DataError, read_spec
+from model.follow.gathering import Gathering
+from tests.model.follow.logs import ad, event, user, written
+
+
+def gathered(log, tmp_path, *writes):
+    gathering = Gathering(log, read_spec(log))
+    with closing(SqliteLog(written(tmp_path / "changes", writes), "ads")) as changes:
+        gathering.add(changes.read(0))
+    return gathering.window()
+
+
+def rows(table):
+    return [tuple(row.values()) for row in table.to_pylist()]
+
+
+def test_labels_go_to_the_last_impression_before_them(log, tmp_path):
+    window = gathered(log, tmp_path, event("u2", "a", "impression", 100.5), event("u2", "a", "impression", 200),
+                      event("u2", "a", "click", 205), event("u2", "a", "conversion", 900),
+                      event("u2", "b", "impression", 300), event("u10", "b", "impression", 400),
+                      event("u10", "b", "click", 150))
+    assert rows(window.events) == [("u2", "a", 100, 0, 0), ("u2", "a", 200, 1, 1), ("u2", "b", 300, 0, 0),
+                                   ("u10", "b", 400, 0, 0)]
+    assert rows(window.late) == [("u10", "b", 150, 1, 0)]
+
+
+def test_the_time_of_an_event_is_that_of_its_entry_if_it_names_none(log, tmp_path):
+    write = event("u2", "a", "impression", 0)
+    del write.fields["at"]
+    assert rows(gathered(log, tmp_path, write).events)[0][2] > 1_700_000_000
+
+
+def test_a_state_gives_a_whole_row_and_leaves_the_rest_as_it_was(log, tmp_path):
+    old = {"any": [{"field": "country", "in": ["nl"]}]}
+    window = gathered(log, tmp_path, ad("a", features={"price": 3, "brand": "z", "tags": ["new"]}),
+                      ad("b", status="paused"), ad("c", targeting=old), ad("e", targeting=None),
+                      ad("f", features={"price": 2.5, "brand": 7}, targeting=old, status="active"),
+                      ad("d", status="deleted"), user("u2", country="fr"), user("new", age=1, interests=["tea"]))
+    assert rows(window.ads) == [
+        ("a", 3.0, "z", ["new"], None), ("b", 1.0, "x", ["new"], None),
+        ("c", 1.0, None, None, '{"any": [{"field": "country", "in": ["nl"]}]}'),
+        ("f", 2.5, "7", None, '{"any": [{"field": "country", "in": ["nl"]}]}')]
+    assert rows(window.users) == [("u2", 40.0, "fr", None), ("new", 1.0, None, ["tea"])]
+    assert rows(window.ended) == [("d",)]
+    assert not len(window.events)
+
+
+def test_nothing_is_left_of_a_user_who_is_forgotten_but_what_came_later(log, tmp_path):
+    window = gathered(log, tmp_path, user("u2", country="fr"), event("u2", "a", "impression", 5),
+                      event("u10", "a", "impression", 6), "u2", event("u2", "b", "impression", 7))
+    assert rows(window.forgotten) == [("u2",)]
+    assert rows(window.events) == [("u10", "a", 6, 0, 0), ("u2", "b", 7, 0, 0)]
+    assert not len(window.users)
+
+
+def test_timestamps_have_the_type_of_the_log(log, tmp_path):
+    events = pq.read_table(log / "events.parquet")
+    clock = pa.timestamp("ms", "UTC")
+    pq.write_table(events.set_column(2, "timestamp", events["timestamp"].cast(clock)), log / "events.parquet")
+    window = gathered(log, tmp_path, event("u2", "a", "impression", 1_700_000_000.25))
+    assert window.events["timestamp"].type == clock
+    assert window.events["timestamp"][0].as_py() == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+
+
+def test_a_log_of_positives_gets_a_row_for_each_click(log, tmp_path):
+    features = log / "features.json"
+    features.write_text(features.read_text().replace('"impressions"', '"sampled"'))
+    window = gathered(log, tmp_path, event("u2", "a", "impression", 1), event("u2", "a", "click", 2),
+                      event("u2", "a", "click", 3), event("u2", "a", "conversion", 4),
+                      event("u2", "b", "impression", 5), event("u10", "a", "conversion", 6))
+    assert rows(window.events) == [("u2", "a", 2, 1, 0), ("u2", "a", 3, 1, 1)]
+    assert rows(window.late) == [("u10", "a", 6, 0, 1)]
+
+
+def test_a_log_that_events_do_not_fit_is_refused(log):
+    features = log / "features.json"
+    features.write_text(features.read_text().replace('"conversion"', '"buy"'))
+    with pytest.raises(DataError, match="has the task buy, but events of the change log are click or conversion"):
+        Gathering(log, read_spec(log))
+
+
+def test_integers_in_another_unit_than_seconds_are_refused(log):
+    events = pq.read_table(log / "events.parquet")
+    late = pa.array([1_700_000_000_000] * len(events), pa.int64())
+    pq.write_table(events.set_column(2, "timestamp", late), log / "events.parquet")
+    with pytest.raises(DataError, match="has the timestamp 1700000000000, which is not in seconds since 1970"):
+        Gathering(log, read_spec(log))

@@ -1,0 +1,88 @@
+"""The log after a window: new rows are in, ended ads and forgotten users are out, late labels are where they belong."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from model.data.load import load_dataset
+from model.data.tables import event_schema, read_spec
+from model.data.windows import Window
+from model.follow.growing_log import GrownLog
+
+
+def rows(table):
+    return [tuple(row.values()) for row in table.to_pylist()]
+
+
+@pytest.fixture
+def window(tmp_path, log):
+    """A window of one impression, and nothing else."""
+    spec = read_spec(log)
+    (tmp_path / "window").mkdir()
+    table = pa.Table.from_pylist([{"user_id": "u2", "ad_id": "a", "timestamp": 20, "click": 0, "conversion": 0}],
+                                 event_schema(spec))
+    pq.write_table(table, tmp_path / "window" / "events.parquet")
+    return Window.read(tmp_path / "window", spec)
+
+
+def events(log, *found):
+    names = event_schema(read_spec(log)).names
+    return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in found], event_schema(read_spec(log)))
+
+
+def test_a_window_adds_its_events_and_the_result_is_a_log(log, window, tmp_path):
+    grown = GrownLog.of(log, window, 100)
+    assert rows(grown.older) == rows(pq.read_table(log / "events.parquet"))
+    grown.write(tmp_path / "out", grown.older, grown.new)
+    data = load_dataset(tmp_path / "out")
+    assert (len(data.train), len(data.test)) == (5, 1)
+    assert data.user_ids.tolist() == [b"u10", b"u2", "ü1".encode()]
+
+
+def test_the_oldest_events_go_as_new_ones_come(log, window):
+    grown = GrownLog.of(log, window, 4)
+    assert sorted(row[2] for row in rows(grown.older)) == [3, 5, 9]
+
+
+def test_test_events_of_the_log_are_learned_next(log, window, tmp_path):
+    pq.write_table(events(log, ("u2", "b", 12, 1, 0)), log / "test_events.parquet")
+    assert len(GrownLog.of(log, window, 100).older) == 6
+
+
+def test_ended_ads_and_forgotten_users_go_with_their_events(log, window):
+    gone = replace(window, ended=pa.table({"ad_id": ["b"]}), forgotten=pa.table({"user_id": ["ü1"]}))
+    grown = GrownLog.of(log, gone, 100)
+    assert [row[:3] for row in rows(grown.older)] == [("u10", "d", 3), ("u2", "c", 1), ("u10", "a", 3)]
+    assert grown.ads["ad_id"].to_pylist() == ["a", "c", "d"]
+    assert grown.users["user_id"].to_pylist() == ["u2", "u10"]
+
+
+def test_changed_rows_replace_the_old_ones_and_unknown_users_get_a_row(log, window):
+    row = {"ad_id": "b", "price": 7.0, "brand": "q", "tags": ["t"], "targeting": None}
+    changed = replace(window, ads=pa.Table.from_pylist([row], window.ads.schema),
+                      events=events(log, ("new", "b", 30, 1, 0), ("u2", "gone", 31, 0, 0)))
+    grown = GrownLog.of(log, changed, 100)
+    assert rows(grown.ads.filter(pa.compute.equal(grown.ads["ad_id"], "b"))) == [("b", 7.0, "q", ["t"], None)]
+    assert rows(grown.users)[-1] == ("new", 40.0, None, None)
+    assert rows(grown.new) == [("new", "b", 30, 1, 0)]
+
+
+def test_a_late_label_goes_to_the_last_event_before_it_or_becomes_an_event(log, window):
+    late = replace(window, late=events(log, ("u10", "d", 8, 1, 0), ("u10", "a", 2, 0, 1), ("u2", "d", 9, 1, 0)))
+    grown = GrownLog.of(log, late, 100)
+    assert ("u10", "d", 3, 1, 0) in rows(grown.older)
+    assert ("u10", "a", 3, 1, 0) in rows(grown.older)
+    assert rows(grown.new)[1:] == [("u10", "a", 2, 0, 1), ("u2", "d", 9, 1, 0)]
+
+
+def test_a_split_is_the_same_for_a_window_and_loses_nothing(log, window):
+    many = replace(window, events=events(log, *(("u2", "a", at, 0, 0) for at in range(20, 320))))
+    grown = GrownLog.of(log, many, 1_000)
+    train, test = grown.split(3)
+    assert rows(train) + rows(test) != []
+    assert sorted(rows(train) + rows(test)) == sorted(rows(grown.older) + rows(grown.new))
+    assert 15 <= len(test) <= 45
+    assert train.equals(grown.split(3)[0])
+    assert not train.equals(grown.split(4)[0])
