@@ -117,7 +117,10 @@ class TowerScorer:
         object.__setattr__(self, "_slots", _Slots(max(self.n_keys, *map(len, self.embeddings))))
 
     def score(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Task logits of distinct nodes (C,) of a level, including those of the layers above: (C, tasks) float32."""
+        """Task logits of distinct nodes (C,) of a level, including those of the layers above: (C, tasks) float32.
+
+        Items beyond the tree have to come first.
+        """
         layer = layer_of_level(self.ensemble, level)
         if level in self.ensemble:
             return self._carried(query, layer, nodes)
@@ -171,15 +174,15 @@ class TowerScorer:
             features = node_features(query.hits, self.item_keys.families, self.postings[level - 1], len(embeddings),
                                      nodes, self._slots.zeros)
             return _rows(embeddings, nodes), self._with_spectral(query, features, self.spectral[level - 1:level], nodes)
-        if query.added is None:
+        added = query.added
+        beyond = 0 if added is None else int(np.count_nonzero(nodes >= self.tree.n_items))
+        if added is None or not beyond:
             return self._items(query, self.embeddings[-1], self.item_keys, self.spectral[-1:], nodes)
-        added, beyond = query.added, nodes >= self.tree.n_items
-        own = self._items(query, self.embeddings[-1], self.item_keys, self.spectral[-1:], nodes[~beyond])
-        others = self._items(query, added.embeddings, added.keys, added.spectral, nodes[beyond] - self.tree.n_items)
-        joined = tuple(np.empty((len(nodes), part.shape[1]), part.dtype) for part in own)
-        for into, of_tree, of_added in zip(joined, own, others, strict=True):
-            into[~beyond], into[beyond] = of_tree, of_added
-        return joined[0], joined[1]
+        first = self._items(query, added.embeddings, added.keys, added.spectral, nodes[:beyond] - self.tree.n_items)
+        if beyond == len(nodes):
+            return first
+        others = self._items(query, self.embeddings[-1], self.item_keys, self.spectral[-1:], nodes[beyond:])
+        return np.concatenate([first[0], others[0]]), np.concatenate([first[1], others[1]])
 
     def _items(self, query: UserQuery, embeddings: Storage, keys: ItemKeys, spectral: Sequence[SpectralVectors],
                rows: NDArray[np.int64]) -> tuple[Storage, NDArray[np.float32]]:

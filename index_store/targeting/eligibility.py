@@ -187,11 +187,11 @@ class Eligible:
         return eligible
 
     def positions(self) -> NDArray[np.int64]:
-        """All eligible positions, ascending: (total,) int64."""
+        """All eligible positions, those beyond the tree first, otherwise ascending: (total,) int64."""
         if self.bitmap is None:
             members = np.delete(np.arange(self.n_items), self.excluded)
         else:
             members = self.bitmap.positions()
             if len(self.excluded):
                 members = np.delete(members, np.searchsorted(members, self.excluded))
-        return members if self.placed is None else np.concatenate([members, self.placed.positions()])
+        return members if self.placed is None else np.concatenate([self.placed.positions(), members])

@@ -67,7 +67,7 @@ def test_items_beyond_the_tree_count_below_their_nearest_leaf_and_are_found_belo
     items = PlacedItems(tree, np.array([[2, 0], [0, 1], [1, 2]], np.int32))
     eligible = Eligible.of(6, None, np.array([1, 7]), PlacedMembers(items, np.array([0, 1, 2])))
     assert eligible.total == 5 + 2
-    assert eligible.positions().tolist() == [0, 2, 3, 4, 5, 6, 8]
+    assert eligible.positions().tolist() == [6, 8, 0, 2, 3, 4, 5]
     assert eligible.below(tree, 1, np.array([0, 1])).tolist() == [2 + 1, 3 + 1]
     assert eligible.below(tree, 2, np.array([0, 1, 2])).tolist() == [1, 1 + 1, 3 + 1]
     assert eligible.placed.under(np.array([2])).tolist() == [6, 8]
