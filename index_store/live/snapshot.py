@@ -185,6 +185,7 @@ class _After:
                        unfit=self._unfit)
         if beyond is not None:
             after.__dict__["scored"] = beyond
+            _ = beyond.placed.of_leaf  # here, in the thread that makes it, and not in the first search that reads it
         return after
 
     def _read(self, change: Change) -> tuple[Predicate | None, Features | None]:

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.features.ragged import Ragged
 from index_store.tree.tree import Tree
 
 
@@ -38,13 +39,25 @@ class PlacedItems:
         anchors: NDArray[np.int64] = self.tree.offsets[-1].take(self.leaves[:, 0]).astype(np.int64)
         return anchors
 
-    def under(self, nodes: NDArray[np.int64], members: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of some items (M,) that are listed under one of the leaf nodes (C,); all in a tree of items alone."""
+    @cached_property
+    def of_leaf(self) -> Ragged:
+        """Leaf node -> the items that are listed under it; empty in a tree of items alone."""
         if not self.leaves.shape[1]:
+            return Ragged.of([])
+        flat = self.leaves.ravel()
+        order = np.argsort(flat, kind="stable")
+        return Ragged.of_owners(flat[order], self.tree.size(self.tree.depth - 1), order // self.leaves.shape[1])
+
+    def under(self, nodes: NDArray[np.int64], members: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of some items (M,), ascending, that are listed under one of the leaf nodes (C,), ascending.
+
+        In a tree of items alone these are all of them.
+        """
+        if not self.leaves.shape[1] or not len(members):
             return members
-        chosen = np.zeros(self.tree.size(self.tree.depth - 1), np.bool_)
-        chosen[nodes] = True
-        return members[chosen.take(self.leaves.take(members, axis=0)).any(axis=1)]
+        listed = np.unique(self.of_leaf.take(nodes).values).astype(np.int64)
+        at = np.searchsorted(members, listed)
+        return listed[members.take(at, mode="clip") == listed]
 
     def counts(self, level: int, members: NDArray[np.integer]) -> NDArray[np.int64]:
         """How many of some items (M,) lie below each node of a level above them, by their nearest leaves: (nodes,)."""
