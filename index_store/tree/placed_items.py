@@ -57,7 +57,8 @@ class PlacedItems:
             return members
         listed = np.unique(self.of_leaf.take(nodes).values).astype(np.int64)
         at = np.searchsorted(members, listed)
-        return listed[members.take(at, mode="clip") == listed]
+        found: NDArray[np.int64] = listed[members.take(at, mode="clip") == listed]
+        return found
 
     def counts(self, level: int, members: NDArray[np.integer]) -> NDArray[np.int64]:
         """How many of some items (M,) lie below each node of a level above them, by their nearest leaves: (nodes,)."""
