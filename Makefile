@@ -70,7 +70,7 @@ up:  ## the whole stack in containers, with a bundle of a synthetic world where 
 down:  ## ends the stack; its bundles and metrics stay in their volumes
 	$(COMPOSE) --profile load --profile train down
 
-long: setup  ## whole tables of experiments on a small world, some minutes
+long: setup  ## whole tables of experiments on a small world, every point of a kill; some minutes
 	$(RUN) -m pytest -m long
 
 lab: setup  ## tests of the stack on the engine that DOCKER_HOST names, or the local one

@@ -7,12 +7,13 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.bundle.bundle import Bundle
+from index_store.bundle.bundle import Bundle, BundleContent
 from index_store.features.history import History
 from index_store.features.tower_inputs import pool, user_bags
 from index_store.features.values import FeatureError, as_key, look_up
@@ -25,7 +26,7 @@ from index_store.search.deadline import Deadline, SearchCost
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.explain import Explainer, PathStep
 from index_store.search.ranking import SearchResult
-from index_store.search.scoring import UserQuery
+from index_store.search.scoring import TowerScorer, UserQuery
 from index_store.targeting.eligibility import Eligible
 from index_store.targeting.targeting import Targeting
 from service.contract.answer import AdExplanation, Answer, CacheLookup, StageTimes
@@ -120,7 +121,8 @@ class Retriever:
         self._towers = OnnxTowers(opened, onnx_threads)
         self.scorer = content.scorer(self._towers.layers)
         self.sealed = Snapshot.sealed(content.encoder, content.tree, self.targeting,
-                                      Arrivals(content, self._towers.item_tower, self._placement),
+                                      Arrivals(content, self._towers.item_tower,
+                                               partial(_placement, self.scorer, content, self._towers)),
                                       opened.manifest.changes_included)
         self._beam = BeamSearch(content.tree, self.scorer)
         self._exhaustive = ExhaustiveSearch(content.tree, self.scorer)
@@ -181,9 +183,6 @@ class Retriever:
         """The best items of an encoded user, in this thread and without the cache."""
         eligible = self.eligible(user, options.excluded, snapshot)
         return self._search(self.query(user, embedding, snapshot), options, eligible, None)
-
-    def _placement(self) -> Placement:
-        return Placement(self.scorer, self._content.index, reference_queries(self._content, self._towers.user_tower))
 
     def _search(self, query: UserQuery, options: SearchOptions, eligible: Eligible | None, search_by: float | None,
                 trace: bool = False) -> SearchResult:
@@ -319,3 +318,7 @@ def _answer(user: EncodedUser, snapshot: Snapshot, lookup: CacheLookup, found: _
     return Answer(ad_ids=found.ad_ids, found=found.result, snapshot=snapshot, user=user.kind,
                   history=user.history_count, user_cache=lookup.use, degraded=degraded, times=times, ended=found.ended,
                   estimated_overlap=found.estimated_overlap, paths=found.paths, explanation=found.explanation)
+
+
+def _placement(scorer: TowerScorer, content: BundleContent, towers: OnnxTowers) -> Placement:
+    return Placement(scorer, content.index, reference_queries(content, towers.user_tower))

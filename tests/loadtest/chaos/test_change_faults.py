@@ -2,6 +2,8 @@
 
 from contextlib import closing
 
+import pytest
+
 from index_store.changes.change_log import Kind, Write
 from index_store.changes.open_log import open_log
 from loadtest.chaos.change_faults import Acknowledged, _compared, change_faults
@@ -11,6 +13,7 @@ from tests.loadtest.chaos.guarantees import held
 FAULTS = ("worker killed", "service killed", "log killed", "log full")
 
 
+@pytest.mark.long
 def test_no_acknowledged_write_is_lost_or_made_twice_when_everything_is_killed(testbed):
     result = held(change_faults(testbed), "writes under faults",
                   phases=("before", *(f"during {fault}" for fault in FAULTS)))["writes under faults"]

@@ -89,6 +89,10 @@ POINTS = {
 }
 """Where a follower is killed: what plants it in its process, in the order in which one step passes the points."""
 
+IN_EACH_RUN = ("while the log is written", "in the training", "after the export",
+               "before the old windows are removed")
+"""Points of each run of the tests; `make long` has all of them."""
+
 
 def step_until_killed(folder, changes, point):
     torch.set_num_threads(1)
@@ -111,18 +115,22 @@ def changes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory, followed_run, changes):
-    """What a follower made of both windows of a change log: its folder and the reports.
+    """What a follower made of both windows of a change log, see `follow_killed`."""
+    return follow_killed(tmp_path_factory.mktemp("followed"), followed_run, changes, IN_EACH_RUN)
+
+
+def follow_killed(folder, followed_run, changes, points):
+    """The folder of a follower, its states after both windows of a change log, and the reports.
 
     In the first window it was killed at each of the points; the bundle of the second one was refused.
     """
-    folder = tmp_path_factory.mktemp("followed")
     for name in ("bundles", "follower"):
         (folder / name).mkdir()
     one = follower(folder, changes)
     one.begin(followed_run)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.model.follow.test_follower"])
-    for point in POINTS:
+    for point in points:
         child = context.Process(target=step_until_killed, args=(folder, changes, point))
         child.start()
         child.join()
@@ -136,6 +144,16 @@ def followed(tmp_path_factory, followed_run, changes):
 
 
 def test_a_killed_follower_has_learned_each_window_once(followed, followed_run, changes, tmp_path):
+    each_window_was_learned_once(followed, followed_run, changes, tmp_path)
+
+
+@pytest.mark.long
+def test_a_follower_has_learned_each_window_once_wherever_it_was_killed(tmp_path, followed_run, changes):
+    each_window_was_learned_once(follow_killed(tmp_path, followed_run, changes, POINTS), followed_run, changes,
+                                 tmp_path)
+
+
+def each_window_was_learned_once(followed, followed_run, changes, tmp_path):
     folder, first, last, reports = followed
     assert (first.window, last.window) == (1, 2)
     log = tmp_path / "log"
