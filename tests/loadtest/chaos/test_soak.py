@@ -1,11 +1,14 @@
 """The soak, and how growth is told from a plateau."""
 
+import pytest
+
 from loadtest.chaos.soak import _growth, _Sample, soak
 from tests.loadtest.chaos.guarantees import held
 
 MIB = 2**20
 
 
+@pytest.mark.long
 def test_nothing_grows_under_steady_requests_and_swaps(testbed):
     facts = held(soak(testbed), "soak", phases=("warming", "steady"))["soak"].facts
     assert facts["samples"] >= 10
