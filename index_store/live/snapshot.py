@@ -22,7 +22,7 @@ from index_store.features.values import FeatureError, look_up, look_up_one
 from index_store.live.added_ads import AddedAds, Said
 from index_store.live.arrivals import Arrivals, equal
 from index_store.live.by_position import replaced
-from index_store.live.users import LiveUsers
+from index_store.live.users import FEATURES, LiveUsers
 from index_store.live.withdrawals import Status, Withdrawal, Withdrawals
 from index_store.search.scoring import AddedItems
 from index_store.targeting.changed_ads import ChangedAds
@@ -32,9 +32,9 @@ from index_store.targeting.targeting import NO_PREDICATE, Targeting
 from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
 
-STATUS, FEATURES, TARGETING = "status", "features", "targeting"
-"""Fields of a change: the status of its ad, the ad's features, and its predicate, null for none. A change that lacks
-one of the last two leaves the ad what its bundle says."""
+STATUS, TARGETING = "status", "targeting"
+"""Fields of a change of an ad besides FEATURES: its status, and its predicate, null for none. An ad without features or
+predicate of its own has those of the bundle."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

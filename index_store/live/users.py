@@ -17,7 +17,7 @@ from index_store.live.sharded_map import ShardedMap
 from index_store.live.user_history import AD_ID, AT, NO_EVENTS, TYPE, EventType, rows_of, with_event
 
 FEATURES = "features"
-"""Name of the field of a user's state that holds the features."""
+"""Name of the field of a state that holds the features of its user or ad."""
 
 MOST_HISTORIES = 1 << 20
 """Users whose events are kept; beyond it those who were active least recently lose theirs."""

@@ -51,7 +51,7 @@ class LivePredicates:
             fresh = parts.pop()[0] + fresh
         return LivePredicates((*parts, (fresh, compile_predicates(fresh, encoder))), numbers)
 
-    @property
+    @cached_property
     def fields(self) -> frozenset[str]:
         """Names of all fields of users and context that they read."""
         return frozenset().union(*(program.fields for _, program in self.parts))
@@ -71,7 +71,7 @@ class AddedTargets:
 
     Attributes:
         placed: where they are.
-        live: (J,) bool, those that may be returned to whom their predicate accepts.
+        live: (J,) bool, those that may be returned to the users whom their predicate accepts.
         predicates: (J,) int32 numbers of their predicates.
         features: of each.
         rows_of: numbers of ids (N,), -1 for one that there is not.

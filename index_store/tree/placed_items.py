@@ -49,7 +49,7 @@ class PlacedItems:
         return Ragged.of_owners(flat[order], self.tree.size(self.tree.depth - 1), order // self.leaves.shape[1])
 
     def under(self, nodes: NDArray[np.int64], members: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of some items (M,), ascending, that are listed under one of the leaf nodes (C,), ascending.
+        """Those of some ascending items (M,) that are listed under one of the leaf nodes (C,), in their order.
 
         In a tree of items alone these are all of them.
         """

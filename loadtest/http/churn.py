@@ -21,7 +21,6 @@ from collections import defaultdict
 from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ from tqdm import tqdm
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
 from loadtest.bench.added import raw_features
-from loadtest.processes.service_process import TOKEN, ServiceProcess, service_environment
+from loadtest.processes.replicas import call, two_replicas
 from model.data.tables import DataError
 
 BATCHES = 20
@@ -92,16 +91,7 @@ def churn(folder: Path, *, rate: int, reads: float, seconds: float, compared: in
     if not len(users):
         raise DataError(f"bundle {opened.bundle_id} has no users to ask as; export a run that has users")
     random = np.random.default_rng(seed)
-    with TemporaryDirectory() as place, ExitStack() as stack:
-        environment = service_environment(RETRIEVAL_WRITE_TOKEN=TOKEN, RETRIEVAL_CHANGE_LOG=f"{place}/changes.sqlite3")
-        services: list[ServiceProcess] = []
-        for name in ("one", "two"):
-            services.append(ServiceProcess(folder, Path(place, f"{name}.log"), workers=workers,
-                                           environment=environment))
-            stack.enter_context(services[-1])
-        for service in services:
-            service.wait_until_ready()
-        addresses = [service.address for service in services]
+    with two_replicas(folder, workers) as addresses:
         readers = _Readers(addresses, [user.decode() for user in users.tolist()], reads, seed)
         quiet = readers.ask(seconds, "quiet")
         writer = _Writer(opened, addresses, random)
@@ -194,7 +184,7 @@ class _Writer:
     def _batch(self, connection: HTTPConnection, changes: list[tuple[dict[str, Any], tuple[bool, bool]]]) -> None:
         body = "\n".join(json.dumps(line) for line, _ in changes)
         start = time.perf_counter()
-        reply = _call(connection, "POST", "/ads:batch", body, "application/x-ndjson")
+        reply = call(connection, "POST", "/ads:batch", body, "application/x-ndjson")
         self.acknowledged.append(time.perf_counter() - start)
         for (line, state), version in zip(changes, reply["versions"], strict=True):
             sequences, shown = self._history[line["ad_id"]]
@@ -216,7 +206,7 @@ class _Writer:
                         continue
                     for connection in connections:
                         while not all(worker["as_of"] >= seen
-                                      for worker in _call(connection, "GET", f"/ads/{ad_id}")["workers"]):
+                                      for worker in call(connection, "GET", f"/ads/{ad_id}")["workers"]):
                             if time.perf_counter() - start > _PATIENCE_SECONDS:
                                 raise TimeoutError(f"change {seen} was not applied everywhere within "
                                                    f"{_PATIENCE_SECONDS:g} s")
@@ -305,7 +295,7 @@ def _compared(address: tuple[str, int], users: list[str], added: set[str]) -> tu
 
 def _asked(connection: HTTPConnection, user: str, exact: bool = False) -> tuple[float, int, list[str]]:
     start = time.perf_counter()
-    answer = _call(connection, "POST", "/retrieve", json.dumps({"user_id": user, "exact": exact}), "application/json")
+    answer = call(connection, "POST", "/retrieve", json.dumps({"user_id": user, "exact": exact}))
     return time.perf_counter() - start, answer["as_of"], [ad["ad_id"] for ad in answer["ads"]]
 
 
@@ -313,13 +303,3 @@ def _connect(stack: ExitStack, address: tuple[str, int]) -> HTTPConnection:
     connection = HTTPConnection(*address, timeout=_PATIENCE_SECONDS)
     stack.callback(connection.close)
     return connection
-
-
-def _call(connection: HTTPConnection, method: str, path: str, body: str | None = None,
-          media_type: str = "application/json") -> dict[str, Any]:
-    connection.request(method, path, body, {"Content-Type": media_type, "Authorization": f"Bearer {TOKEN}"})
-    reply = connection.getresponse()
-    answer: dict[str, Any] = json.loads(reply.read())
-    if reply.status != 200:
-        raise RuntimeError(f"{method} {path} was answered with {reply.status}: {answer}")
-    return answer

@@ -14,10 +14,8 @@ import argparse
 import json
 import sys
 import time
-from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,7 @@ from tqdm import tqdm
 
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
-from loadtest.processes.service_process import TOKEN, ServiceProcess, service_environment
+from loadtest.processes.replicas import call, two_replicas
 
 WARM_UP = 5
 PATIENCE_SECONDS = 10.0
@@ -63,17 +61,8 @@ def clicks(folder: Path, *, number: int, workers: int, seed: int) -> dict[str, A
     """
     ads = Bundle.open(folder).content.encoder.item_ids
     drawn = ads[np.random.default_rng(seed).integers(len(ads), size=WARM_UP + number)].tolist()
-    with TemporaryDirectory() as place, ExitStack() as stack:
-        environment = service_environment(RETRIEVAL_WRITE_TOKEN=TOKEN, RETRIEVAL_CHANGE_LOG=f"{place}/changes.sqlite3")
-        services = []
-        for name in ("one", "two"):
-            services.append(ServiceProcess(folder, Path(place, f"{name}.log"), workers=workers,
-                                           environment=environment))
-            stack.enter_context(services[-1])
-        for service in services:
-            service.wait_until_ready()
-        writer, reader = (HTTPConnection(host, port, timeout=PATIENCE_SECONDS)
-                          for host, port in (service.address for service in services))
+    with two_replicas(folder, workers) as addresses:
+        writer, reader = (HTTPConnection(*address, timeout=PATIENCE_SECONDS) for address in addresses)
         times = [_timed(writer, reader, f"click-{at}", ad.decode()) for at, ad in enumerate(tqdm(drawn, unit="click"))]
         for connection in (writer, reader):
             connection.close()
@@ -100,7 +89,7 @@ def _timed(writer: HTTPConnection, reader: HTTPConnection, user_id: str, ad_id: 
     before = _ads(reader, user_id)
     event = {"user_id": user_id, "ad_id": ad_id, "type": "click"}
     start = time.perf_counter()
-    _post(writer, "/events", event, "application/x-ndjson")
+    call(writer, "POST", "/events", json.dumps(event), "application/x-ndjson")
     written = time.perf_counter() - start
     while time.perf_counter() - start < PATIENCE_SECONDS:
         if _ads(reader, user_id) != before:
@@ -109,13 +98,4 @@ def _timed(writer: HTTPConnection, reader: HTTPConnection, user_id: str, ad_id: 
 
 
 def _ads(connection: HTTPConnection, user_id: str) -> Any:
-    return _post(connection, "/retrieve", {"user_id": user_id}, "application/json")["ads"]
-
-
-def _post(connection: HTTPConnection, path: str, body: dict[str, Any], media_type: str) -> dict[str, Any]:
-    connection.request("POST", path, json.dumps(body), {"Content-Type": media_type, "Authorization": f"Bearer {TOKEN}"})
-    reply = connection.getresponse()
-    answer: dict[str, Any] = json.loads(reply.read())
-    if reply.status != 200:
-        raise RuntimeError(f"POST {path} was answered with {reply.status}: {answer}")
-    return answer
+    return call(connection, "POST", "/retrieve", json.dumps({"user_id": user_id}))["ads"]

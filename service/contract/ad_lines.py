@@ -8,7 +8,8 @@ import orjson
 
 from index_store.changes.change_log import Kind, Write
 from index_store.features.values import as_key
-from index_store.live.snapshot import FEATURES, STATUS, TARGETING
+from index_store.live.snapshot import STATUS, TARGETING
+from index_store.live.users import FEATURES
 from index_store.live.withdrawals import Status
 from service.contract.ad_schemas import AdPatch, AdPut, BatchLine
 from service.contract.errors import ErrorType, ServiceError

@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from index_store.changes.change_log import NEVER_CHANGED, Change, Kind, Write
 from index_store.features.values import FeatureError, as_key
-from index_store.live.snapshot import FEATURES, STATUS, TARGETING, Snapshot, status_of
+from index_store.live.snapshot import STATUS, TARGETING, Snapshot, status_of
+from index_store.live.users import FEATURES
 from index_store.live.withdrawals import Status
 from index_store.search.explain import path_of
 from service.bundles.bundle_host import BundleHost
@@ -31,7 +32,7 @@ from service.contract.errors import ServiceError, ad_not_found, from_feature_err
 from service.contract.lines import NumberedWrite, at_line
 from service.contract.parsing import parse_body
 from service.http.authorization import TokenScope
-from service.http.change_calls import ChangeCalls, idempotency_key, options_of
+from service.http.change_calls import REFUSALS, ChangeCalls, idempotency_key, options_of
 from service.http.dispatcher import Route
 from service.http.requests import LINES, json_reply, read_body
 from service.live.ad_check import check
@@ -39,16 +40,12 @@ from service.live.ad_writer import AdWriter
 from service.live.applied import applied_by_workers
 from service.live.log_writer import RefusedWriteError
 
-_READ_REFUSALS = {401: "the token is missing or wrong",
-                  403: "this service has no write token, or the token is of another scope",
-                  404: "there is no such ad", 409: "there is no change log", 422: "a parameter is invalid",
-                  429: "overloaded, or too many calls; see Retry-After", 500: "the service failed",
+_READ_REFUSALS = {**{status: REFUSALS[status] for status in (401, 403, 404, 429, 500)}, 409: "there is no change log",
+                  422: "a parameter is invalid",
                   503: "not ready yet, shutting down, or the change log fails; see the message"}
-_REFUSALS = {**_READ_REFUSALS, 400: "the body is not valid JSON", 408: "the body did not arrive in time",
-             409: "the version is not the expected one, the ad is deleted, the idempotency key was used for another "
-                  "write, or there is no change log; nothing was written", 413: "the body is too large",
-             415: "the body is not declared as what it has to be", 422: "a field, parameter or line is invalid",
-             503: "not ready yet, shutting down, the change log fails, or not applied in time; see the message"}
+_REFUSALS = {**REFUSALS, 409: "the version is not the expected one, the ad is deleted, the idempotency key was used "
+                              "for another write, or there is no change log; nothing was written"}
+
 
 
 class AdsApi:

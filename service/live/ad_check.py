@@ -5,7 +5,8 @@ from __future__ import annotations
 from index_store.changes.change_log import Write
 from index_store.features.encoder import UNKNOWN, Features, FeatureSpec
 from index_store.features.values import FeatureError
-from index_store.live.snapshot import FEATURES, TARGETING, Snapshot
+from index_store.live.snapshot import TARGETING, Snapshot
+from index_store.live.users import FEATURES
 from index_store.targeting.predicates import PredicateError, parse_predicate
 from service.contract.errors import from_ad_feature_error, from_predicate_error
 

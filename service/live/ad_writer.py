@@ -14,7 +14,8 @@ from index_store.changes.change_log import (
     VersionConflictError,
     Write,
 )
-from index_store.live.snapshot import FEATURES, STATUS, status_of
+from index_store.live.snapshot import STATUS, status_of
+from index_store.live.users import FEATURES
 from index_store.live.withdrawals import Status
 from service.contract.errors import ErrorType, ServiceError, ad_not_found, shown
 from service.live.log_writer import LogWriter, RefusedWriteError, key_reused
