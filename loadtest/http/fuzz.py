@@ -33,12 +33,11 @@ _CASES_OF_AN_EXAMPLE = 8
 _LOAD_SECONDS = 120
 """Longest wait for a reply: loading a bundle is answered once it was checked and every worker serves it."""
 
-_MOST_VALUES = 5
 _Schema = dict[str, Any]
 _TEXT: _Schema = {"type": ["string", "integer"]}
 _VALUES: dict[str, _Schema] = {
     "dense": {"type": ["number", "null"]}, "categorical": {"type": ["string", "integer", "null"]},
-    "multi": {"type": ["array", "null"], "items": _TEXT, "maxItems": _MOST_VALUES}}
+    "multi": {"type": ["array", "null"], "items": _TEXT}}
 
 
 class FuzzError(Exception):
@@ -59,12 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command on its parser."""
     parser.add_argument("--url", required=True, help="the running service, such as http://127.0.0.1:8080")
     parser.add_argument("--cases", type=int, default=5_000, help="fewest requests to send (default %(default)s)")
+    parser.add_argument("--seed", type=int, help="of the requests, as the output of an earlier run names it")
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit status: 0 fine, 1 a reply was wrong or the service cannot be reached. The last line is JSON."""
     try:
-        found = fuzz(args.url, args.cases, os.environ.get(TOKEN_VARIABLE))
+        found = fuzz(args.url, args.cases, os.environ.get(TOKEN_VARIABLE), args.seed)
     except FuzzError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -74,13 +74,14 @@ def run(args: argparse.Namespace) -> int:
     return 1 if found.failed else 0
 
 
-def fuzz(url: str, cases: int, token: str | None = None) -> FuzzResult:
+def fuzz(url: str, cases: int, token: str | None = None, seed: int | None = None) -> FuzzResult:
     """Sends requests until there are enough, or until some fail.
 
     Args:
         url: of a running service.
         cases: least number of requests.
         token: for the calls about bundles and ads; without one they are left out.
+        seed: of the requests; None draws one.
 
     Raises:
         FuzzError: the service cannot be reached, or schemathesis is missing.
@@ -90,25 +91,25 @@ def fuzz(url: str, cases: int, token: str | None = None) -> FuzzResult:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "openapi.json").write_text(json.dumps(document))
         while done < cases and not failed:
-            output, report = _schemathesis(url, Path(folder), 1 + (cases - done) // _CASES_OF_AN_EXAMPLE, token)
+            output, report = _schemathesis(url, Path(folder), 1 + (cases - done) // _CASES_OF_AN_EXAMPLE, token, seed)
             done += report["test_cases"]["generated"]
             failed += report["test_cases"]["with_failures"] + report["test_cases"]["errored"]
     return FuzzResult(done, failed, time.perf_counter() - start, output)
 
 
 def refined(document: _Schema, info: _Schema) -> _Schema:
-    """An OpenAPI document with the fields of the bundle.
+    """An OpenAPI document with the fields of the bundle, no stricter than the service: it should refuse what this does.
 
     Args:
         document: of the service.
         info: the reply to GET /info.
     """
     features = {name: _VALUES[kind] for name, kind in info["user_features"].items()}
-    features["history"] = {"type": "array", "items": _TEXT, "maxItems": _MOST_VALUES}
+    features["history"] = {"type": "array", "items": _TEXT}
     context = {name: _VALUES[kind] for name, kind in info["context"].items()}
-    weights = {task: {"type": "number", "minimum": 0, "maximum": 10} for task in info["tasks"]}
+    weights = {task: {"type": "number", "minimum": 0, "maximum": 1_000_000} for task in info["tasks"]}
     clauses = [_clause(name, kind) for name, kind in info["ad_features"].items()] + [_clause("ad_id", "categorical")]
-    some = {"type": "array", "items": {"anyOf": clauses}, "maxItems": _MOST_VALUES}
+    some = {"type": "array", "items": {"anyOf": clauses}}
     connectives = [_object({name: what}, name) for name, what in
                    (("all", some), ("any", some), ("not", {"anyOf": clauses}))]
     for path in ("/retrieve", "/explain"):
@@ -123,21 +124,22 @@ def _clause(name: str, kind: str) -> _Schema:
     if kind == "dense":
         number = {"type": "number"}
         return _object(field | {"at_least": number, "at_most": number}, "field")
-    return _object(field | {"in": {"type": "array", "items": _TEXT, "maxItems": _MOST_VALUES}}, "field", "in")
+    return _object(field | {"in": {"type": "array", "items": _TEXT}}, "field", "in")
 
 
 def _object(properties: _Schema, *required: str) -> _Schema:
     return {"type": "object", "properties": properties, "additionalProperties": False, "required": list(required)}
 
 
-def _schemathesis(url: str, folder: Path, examples: int, token: str | None) -> tuple[str, _Schema]:
+def _schemathesis(url: str, folder: Path, examples: int, token: str | None,
+                  seed: int | None) -> tuple[str, _Schema]:
     program, report = Path(sysconfig.get_path("scripts")) / "schemathesis", folder / "report.json"
     report.unlink(missing_ok=True)
     command = [program, "run", folder / "openapi.json", "--url", url, "--max-examples", examples,
                # A deleted ad is still told of: GET /ads/{ad_id} says that it is deleted.
                "--exclude-checks", "positive_data_acceptance,use_after_free", "--continue-on-failure",
                "--request-timeout", _LOAD_SECONDS,
-               "--report", "json", "--report-json-path", report]
+               "--report", "json", "--report-json-path", report, *(() if seed is None else ("--seed", seed))]
     command += (["--header", f"Authorization: Bearer {token}"] if token
                 else ["--exclude-path-regex", "^/(admin/|ads|changes)"])
     try:
