@@ -8,8 +8,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnContext
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +16,7 @@ from pydantic import TypeAdapter
 
 from service.live.log_place import LogPlace
 from service.settings import Settings
+from service.supervisor.processes import Processes
 
 # A tenth of what a worker gets where they compete; at the lowest priority a check would not end on a busy machine.
 _NICENESS = 10
@@ -77,7 +77,7 @@ class Candidate:
     """The supervisor's end of a running check.
 
     Args:
-        spawn: makes the process.
+        processes: starts the process.
         folder: the bundle to check.
         place: of the change log, which it has to fit to; None without one.
         incumbent: the bundle that it is compared to; None skips the comparison.
@@ -86,10 +86,10 @@ class Candidate:
         verdict: readable once the check has ended.
     """
 
-    def __init__(self, spawn: SpawnContext, folder: Path, place: LogPlace | None, incumbent: Incumbent | None) -> None:
-        self.verdict, sender = spawn.Pipe(duplex=False)
-        self._process = spawn.Process(target=_check, args=(folder, place, incumbent, sender), daemon=True)
-        self._process.start()
+    def __init__(self, processes: Processes, folder: Path, place: LogPlace | None,
+                 incumbent: Incumbent | None) -> None:
+        self.verdict, sender = Pipe(duplex=False)
+        self._process = processes.start(_check, folder, place, incumbent, sender, daemon=True)
         sender.close()
 
     def result(self) -> Verdict:
@@ -115,8 +115,10 @@ def _check(folder: Path, place: LogPlace | None, incumbent: Incumbent | None, se
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the supervisor too, which decides
     os.nice(_NICENESS)
     from service.telemetry.request_log import flush, log_libraries
+    from service.telemetry.shared_values import SharedMemory, attach
 
     log_libraries()
+    attach(SharedMemory.create(1), 0)  # what it counts is no metric of the service
     verdict = asyncio.run(fault_of(folder)) or misfit_of(folder, place) or compared(folder, incumbent)
     flush()  # the supervisor ends this process as soon as it has the verdict
     sender.send_bytes(_VERDICT.dump_json(verdict))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from service.live.log_place import LogPlace
 from service.settings import Settings, variable
 from service.supervisor.bundle_listing import listing, serving
 from service.supervisor.candidate import Candidate, Incumbent, Rejected, Verdict
+from service.supervisor.processes import Processes
 from service.supervisor.workers import Worker, Workers
 from service.telemetry import metrics
 from service.telemetry.request_log import log
@@ -80,16 +80,16 @@ class Promotion:
         store: folder of bundles; None if a single bundle is served.
         first: what the workers start with.
         workers: of this replica.
-        spawn: makes the processes of checks.
+        processes: starts those of checks.
         settings: of the service.
 
     Attributes:
         target: the bundle that every worker should serve.
     """
 
-    def __init__(self, store: Path | None, first: Release, workers: Workers, spawn: SpawnContext,
+    def __init__(self, store: Path | None, first: Release, workers: Workers, processes: Processes,
                  settings: Settings) -> None:
-        self._store, self._workers, self._spawn, self._settings = store, workers, spawn, settings
+        self._store, self._workers, self._processes, self._settings = store, workers, processes, settings
         self.target = first
         self._previous: Release | None = None
         self._stamp: Stamp | None = None
@@ -287,7 +287,7 @@ class Promotion:
 
     def _start_check(self, release: Release, load: _Load | None = None, incumbent: Incumbent | None = None) -> None:
         due = time.monotonic() + self._settings.load_seconds
-        candidate = Candidate(self._spawn, release.folder, LogPlace.of(self._settings), incumbent)
+        candidate = Candidate(self._processes, release.folder, LogPlace.of(self._settings), incumbent)
         self._check = _Check(release, candidate, due, load)
 
     def _decided(self, check: _Check, verdict: Verdict) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
 import signal
 import socket
@@ -22,6 +21,7 @@ from service.bundles.control_channel import Drain, Release
 from service.live.log_place import with_log_beside
 from service.sampling.beam_files import check_folder
 from service.settings import Settings, variable
+from service.supervisor.processes import Processes
 from service.telemetry.request_log import log, log_libraries
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def serve(folder: Path, settings: Settings) -> int:
     store = folder if pointer.is_bundle_folder(folder) else None
     settings = with_log_beside(settings, store)
     first = _first(store, folder)
+    processes = Processes()
     with open_address(settings) as listening:
         log_libraries()
         from service.supervisor.promotion import Promotion
@@ -66,9 +67,8 @@ def serve(folder: Path, settings: Settings) -> int:
 
         host, port = listening.getsockname()[:2]
         log("listening", host=host, port=port, workers=settings.workers, bundle_id=first.bundle_id)
-        spawn = multiprocessing.get_context("spawn")
-        workers = Workers(spawn, settings, listening)
-        promotion = Promotion(store, first, workers, spawn, settings)
+        workers = Workers(processes, settings, listening)
+        promotion = Promotion(store, first, workers, processes, settings)
         try:
             with _stop_signals() as stop:
                 _run(workers, promotion, stop, settings)

@@ -6,12 +6,13 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from service.bundles.control_channel import Message, Release, SupervisorEnd
 from service.settings import Settings
 from service.supervisor import worker
+from service.supervisor.processes import Processes
 from service.telemetry.request_log import log
 from service.telemetry.shared_values import Region, SharedMemory, attach
 
@@ -35,7 +36,7 @@ class Worker:
         heard: whether its end of the channel is open.
     """
 
-    process: SpawnProcess
+    process: BaseProcess
     end: SupervisorEnd
     region: int
     serving: Release | None = None
@@ -58,13 +59,13 @@ class Workers:
     """All workers of this replica.
 
     Args:
-        spawn: starts the processes.
+        processes: starts them.
         settings: of the service.
         listening: the socket on which they accept connections.
     """
 
-    def __init__(self, spawn: SpawnContext, settings: Settings, listening: socket.socket) -> None:
-        self._spawn, self._settings, self._listening = spawn, settings, listening
+    def __init__(self, processes: Processes, settings: Settings, listening: socket.socket) -> None:
+        self._processes, self._settings, self._listening = processes, settings, listening
         self._all: list[Worker] = []
         self._starts: list[float] = [0.0] * settings.workers
         self._metrics = SharedMemory.create(settings.workers + 1)
@@ -97,9 +98,8 @@ class Workers:
             self._starts.remove(due)
             ours, theirs = socket.socketpair()
             region = self._regions.pop()
-            process = self._spawn.Process(target=worker.run, args=(release, self._settings, self._listening, theirs,
-                                                                   self._metrics, region))
-            process.start()
+            process = self._processes.start(worker.run, release, self._settings, self._listening, theirs,
+                                            self._metrics, region)
             theirs.close()
             self._all.append(Worker(process, SupervisorEnd(ours), region))
 

@@ -1,7 +1,7 @@
 """The listing of GET /admin/bundles."""
 
 import socket
-from multiprocessing import get_context
+from multiprocessing import Process
 
 from index_store.bundle.pointer import Pointer
 from service.bundles.control_channel import Release, SupervisorEnd
@@ -14,7 +14,7 @@ from tests.resealed import reseal
 def worker(**state):
     ours, theirs = socket.socketpair()
     theirs.close()
-    return Worker(get_context("spawn").Process(), SupervisorEnd(ours), region=0, **state)
+    return Worker(Process(), SupervisorEnd(ours), region=0, **state)
 
 
 def test_bundles_and_workers_are_listed_when_one_of_each_is_not_well(tiny_bundle, tmp_path):

@@ -1,7 +1,6 @@
 """The check of a candidate: its verdicts, and the process that it runs in."""
 
 import asyncio
-import multiprocessing
 import os
 import signal
 
@@ -22,6 +21,7 @@ from service.supervisor.candidate import (
     fault_of,
     misfit_of,
 )
+from service.supervisor.processes import Processes
 from tests.resealed import reseal
 from tests.service.bundle_store import BundleStore
 from tests.tiny_bundle import write_tiny_bundle
@@ -97,7 +97,7 @@ def test_verdict_is_the_same_when_it_has_crossed_the_pipe(verdict):
 
 
 def test_check_is_rejected_when_its_process_is_killed(store):
-    candidate = Candidate(multiprocessing.get_context("spawn"), store.folder / "red", None, None)
+    candidate = Candidate(Processes(), store.folder / "red", None, None)
     os.kill(candidate._process.pid, signal.SIGKILL)
     assert candidate.verdict.poll(30)
     result = candidate.result()

@@ -1,9 +1,9 @@
 """Decisions about the pointer and admin calls, with the worker's end of each channel in the test's hands."""
 
 import json
-import multiprocessing
 import shutil
 import socket
+from multiprocessing import Process
 
 import pytest
 from prometheus_client import REGISTRY
@@ -12,12 +12,13 @@ from index_store.bundle import pointer
 from index_store.bundle.pointer import Pointer
 from service.bundles.control_channel import Call, Failed, Inbox, Release, Reply, Serve, Serving, SupervisorEnd
 from service.settings import Settings
+from service.supervisor.processes import Processes
 from service.supervisor.promotion import Promotion
 from service.supervisor.workers import Worker, Workers
 from service.telemetry.request_log import flush
 from tests.service.bundle_store import BundleStore
 
-SPAWN = multiprocessing.get_context("spawn")
+PROCESSES = Processes()
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +44,10 @@ class Replica:
     def __init__(self, store, single=False):
         ours, self.theirs = socket.socketpair()
         settings = Settings(workers=1)
-        self.worker, self._inbox = Worker(SPAWN.Process(), SupervisorEnd(ours), region=0), Inbox()
+        self.worker, self._inbox = Worker(Process(), SupervisorEnd(ours), region=0), Inbox()
         release = Release("red", store.folder / "red", store.ids["red"])
         self.promotion = Promotion(None if single else store.folder, release, OneWorker(self.worker, settings),
-                                   SPAWN, settings)
+                                   PROCESSES, settings)
         self.hear(Serving(release))
 
     def hear(self, message):
