@@ -17,7 +17,7 @@ COMMANDS = {
     "opening": ("loadtest.growth.opening", "time to open a bundle, memory of a further worker"),
     "http": ("loadtest.http.open_loop", "a running service at given rates: goodput, percentiles"),
     "clicks": ("loadtest.http.clicks", "from a click in one service to a changed answer in another"),
-    "churn": ("loadtest.http.churn", "ads added, paused and retargeted while two services answer"),
+    "churn": ("loadtest.churn.command", "ads and users that change while two services answer, by a runbook"),
     "chaos": ("loadtest.chaos.command", "faults under load: failed requests, added latency, recovery"),
     "fuzz": ("loadtest.http.fuzz", "random requests from the OpenAPI document: undocumented replies"),
     "demo": ("loadtest.demo.demo", "from a log to answered requests"),

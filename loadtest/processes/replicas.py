@@ -12,6 +12,9 @@ from typing import Any
 
 from loadtest.processes.service_process import TOKEN, ServiceProcess, service_environment
 
+_PATIENCE_SECONDS = 60.0
+"""Longest wait for a reply."""
+
 
 @contextmanager
 def two_replicas(bundle: Path, workers: int) -> Iterator[list[tuple[str, int]]]:
@@ -31,6 +34,13 @@ def two_replicas(bundle: Path, workers: int) -> Iterator[list[tuple[str, int]]]:
         for service in services:
             service.wait_until_ready()
         yield [service.address for service in services]
+
+
+def connect(stack: ExitStack, address: tuple[str, int]) -> HTTPConnection:
+    """A connection that is closed at the end of the stack."""
+    connection = HTTPConnection(*address, timeout=_PATIENCE_SECONDS)
+    stack.callback(connection.close)
+    return connection
 
 
 def call(connection: HTTPConnection, method: str, path: str, body: str | None = None,

@@ -1,0 +1,1 @@
+"""Ads and users that change while two replicas answer, by a runbook."""
