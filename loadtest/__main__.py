@@ -18,6 +18,7 @@ COMMANDS = {
     "http": ("loadtest.http.open_loop", "a running service at given rates: goodput, percentiles"),
     "clicks": ("loadtest.http.clicks", "from a click in one service to a changed answer in another"),
     "churn": ("loadtest.churn.command", "ads and users that change while two services answer, by a runbook"),
+    "replay": ("loadtest.churn.replay", "what a worker takes to catch up with a log of changes, and their memory"),
     "chaos": ("loadtest.chaos.command", "faults under load: failed requests, added latency, recovery"),
     "fuzz": ("loadtest.http.fuzz", "random requests from the OpenAPI document: undocumented replies"),
     "demo": ("loadtest.demo.demo", "from a log to answered requests"),

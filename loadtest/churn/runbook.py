@@ -51,12 +51,13 @@ def _cycle(number: int) -> tuple[Step, Step]:
             Step(name=f"{number}: add 1 %", mix={"add": 1}, share=0.01, compare=100))
 
 
-_MIX = {"pause": 0.7, "retarget": 0.2, "add": 0.1}
+MIX = {"pause": 0.7, "retarget": 0.2, "add": 0.1}
+"""What advertisers do: shares of kinds of changes."""
 
 RUNBOOKS: dict[str, tuple[Step, ...]] = {
-    "mixed": (Step(name="quiet", seconds=20), Step(name="mixed", mix=_MIX, seconds=30, compare=100)),
+    "mixed": (Step(name="quiet", seconds=20), Step(name="mixed", mix=MIX, seconds=30, compare=100)),
     "everything": (Step(name="quiet", seconds=10),
-                   Step(name="everything", mix={**_MIX, "delete": 0.05, "click": 0.5}, seconds=20, compare=100)),
+                   Step(name="everything", mix={**MIX, "delete": 0.05, "click": 0.5}, seconds=20, compare=100)),
     "cycles": (Step(name="before", compare=100), *(step for cycle in range(1, 11) for step in _cycle(cycle))),
     "standing": (Step(name="quiet", seconds=20), Step(name="pause 25 %", mix={"pause": 1}, share=0.25),
                  Step(name="25 % paused", seconds=20), Step(name="add 10 %", mix={"add": 1}, share=0.1),
