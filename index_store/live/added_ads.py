@@ -65,7 +65,7 @@ class AddedAds:
     """The J rows of one moment.
 
     Attributes:
-        tree: of the bundle.
+        placed: where they are in the tree.
         ads: encoded, one row each.
         current: (J,) bool, the newest row of its ad.
         statuses: (J,) uint8 numbers.
@@ -73,7 +73,7 @@ class AddedAds:
         predicates: (J,) int32 numbers of the predicates.
     """
 
-    tree: Tree
+    placed: PlacedItems
     ads: EncodedAds
     current: NDArray[np.bool_]
     statuses: NDArray[np.uint8]
@@ -84,8 +84,9 @@ class AddedAds:
     @classmethod
     def first(cls, tree: Tree, ad_ids: Sequence[bytes], ads: EncodedAds, said: Sequence[Said]) -> Self:
         """The first rows (J,) of distinct ads."""
-        none = cls(tree=tree, ads=ads, current=np.empty(0, np.bool_), statuses=np.empty(0, np.uint8),
-                   versions=np.empty(0, np.int64), predicates=np.empty(0, np.int32), _rows=_Rows(ad_ids, ads))
+        none = cls(placed=PlacedItems(tree, ads.leaves), ads=ads, current=np.empty(0, np.bool_),
+                   statuses=np.empty(0, np.uint8), versions=np.empty(0, np.int64), predicates=np.empty(0, np.int32),
+                   _rows=_Rows(ad_ids, ads))
         return none._with_rows(said)
 
     def __len__(self) -> int:
@@ -102,7 +103,9 @@ class AddedAds:
         rows.append(ad_ids, ads)
         current = self.current.copy()
         current[former] = False
-        return replace(self, _rows=rows, current=current, ads=rows.ads.head(len(rows.ids)))._with_rows(said)
+        all_ads = rows.ads.head(len(rows.ids))
+        return replace(self, _rows=rows, current=current, ads=all_ads,
+                       placed=self.placed.extended(all_ads.leaves))._with_rows(said)
 
     def changed(self, rows: Mapping[int, Said]) -> Self:
         """With something else said about some rows."""
@@ -134,8 +137,9 @@ class AddedAds:
             encoder: of the bundle.
             fields: item field -> ids of the bundle's ads, by item row.
         """
-        beyond = rows >= self.tree.n_items
-        added = rows[beyond] - self.tree.n_items
+        n_items = self.placed.tree.n_items
+        beyond = rows >= n_items
+        added = rows[beyond] - n_items
         known = look_up(encoder.item_ids, np.array([self.ad_id(row) for row in added.tolist()], np.bytes_))
         of_added = all_item_keys(encoder.spec, self.ads.features.take(added))
         of_added[ITEM_ID] = Ragged.singles(np.where(known < 0, UNKNOWN, known + 1))
@@ -159,12 +163,11 @@ class AddedAds:
 
     def scored(self) -> AddedItems:
         """The rows as the scorer reads them."""
-        return AddedItems(PlacedItems(self.tree, self.ads.leaves), self.ads.embeddings, self.ads.keys,
-                          self.ads.spectral)
+        return AddedItems(self.placed, self.ads.embeddings, self.ads.keys, self.ads.spectral)
 
-    def targeted(self, placed: PlacedItems) -> AddedTargets:
+    def targeted(self) -> AddedTargets:
         """The rows as targeting reads them."""
-        return AddedTargets(placed=placed, live=self.live, predicates=self.predicates, features=self.ads.features,
+        return AddedTargets(placed=self.placed, live=self.live, predicates=self.predicates, features=self.ads.features,
                            rows_of=self.rows_of)
 
     def _with_rows(self, said: Sequence[Said]) -> Self:

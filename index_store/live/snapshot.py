@@ -97,7 +97,7 @@ class Snapshot:
     @property
     def placed(self) -> PlacedItems | None:
         """Where the ads beyond the tree are."""
-        return None if self.scored is None else self.scored.placed
+        return None if self.added is None else self.added.placed
 
     def row(self, ad_id: bytes) -> int | None:
         """The row of an ad, from the number of the tree's items on for one beyond it; None for an unknown ad."""
@@ -176,16 +176,14 @@ class _After:
         withdrawals = before.withdrawals.replaced(self._withdrawn)
         retargeted, predicates = self._targets()
         live = self._live()
-        beyond = None if added is None else added.scored()
         changed = ChangedAds(
             encoder=before.encoder, live=live, retargeted=retargeted, predicates=predicates,
             live_predicates=self._predicates,
-            added=None if added is None or beyond is None else added.targeted(beyond.placed))
+            added=None if added is None else added.targeted())
         after = copied(before, as_of=as_of, users=users, withdrawals=withdrawals, added=added, changed=changed,
                        unfit=self._unfit)
-        if beyond is not None:
-            after.__dict__["scored"] = beyond
-            _ = beyond.placed.of_leaf  # here, in the thread that makes it, and not in the first search that reads it
+        if added is not None:
+            added.placed.prepare()  # here, in the thread that makes it, and not in the first search that reads it
         return after
 
     def _read(self, change: Change) -> tuple[Predicate | None, Features | None]:

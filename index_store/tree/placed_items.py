@@ -6,7 +6,7 @@ bitmaps stay what they are while items are added.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +14,24 @@ from numpy.typing import NDArray
 
 from index_store.features.ragged import Ragged
 from index_store.tree.tree import Tree
+
+_UNLISTED = 64
+"""Items that every search looks through before the lists of all leaves are made anew; or a 256th of those listed, if
+that is more."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Lists:
+    """Leaf node -> those of the first `count` items that are listed under it."""
+
+    count: int
+    of_leaf: Ragged
+
+    @classmethod
+    def of(cls, leaves: NDArray[np.int32], n_leaves: int) -> _Lists:
+        flat = leaves.ravel()
+        order = np.argsort(flat, kind="stable")
+        return cls(len(leaves), Ragged.of_owners(flat[order], n_leaves, order // leaves.shape[1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +45,21 @@ class PlacedItems:
 
     tree: Tree
     leaves: NDArray[np.int32]
+    _former: _Lists | None = field(default=None, repr=False)
+
+    def extended(self, leaves: NDArray[np.int32]) -> PlacedItems:
+        """These items and more of them.
+
+        Args:
+            leaves: (J + N, P) int32, those of these items first.
+        """
+        lists = self._lists
+        few = lists is not None and len(leaves) - lists.count <= max(_UNLISTED, lists.count // 256)
+        return PlacedItems(self.tree, leaves, lists if few else None)
+
+    def prepare(self) -> None:
+        """Makes now what searches read; otherwise the first one makes it."""
+        _ = self._lists, self.anchors
 
     def __len__(self) -> int:
         return len(self.leaves)
@@ -39,26 +72,26 @@ class PlacedItems:
         anchors: NDArray[np.int64] = self.tree.offsets[-1].take(self.leaves[:, 0]).astype(np.int64)
         return anchors
 
-    @cached_property
-    def of_leaf(self) -> Ragged:
-        """Leaf node -> the items that are listed under it; empty in a tree of items alone."""
-        if not self.leaves.shape[1]:
-            return Ragged.of([])
-        flat = self.leaves.ravel()
-        order = np.argsort(flat, kind="stable")
-        return Ragged.of_owners(flat[order], self.tree.size(self.tree.depth - 1), order // self.leaves.shape[1])
-
     def under(self, nodes: NDArray[np.int64], members: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of some ascending items (M,) that are listed under one of the leaf nodes (C,), in their order.
 
         In a tree of items alone these are all of them.
         """
-        if not self.leaves.shape[1] or not len(members):
+        lists = self._lists
+        if lists is None or not len(members):
             return members
-        listed = np.unique(self.of_leaf.take(nodes).values).astype(np.int64)
+        others = np.flatnonzero(np.isin(self.leaves[lists.count:], nodes).any(axis=1)) + lists.count
+        listed = np.unique(np.concatenate([lists.of_leaf.take(nodes).values, others]))
         at = np.searchsorted(members, listed)
         found: NDArray[np.int64] = listed[members.take(at, mode="clip") == listed]
         return found
+
+    @cached_property
+    def _lists(self) -> _Lists | None:
+        """None in a tree of items alone."""
+        if not self.leaves.shape[1]:
+            return None
+        return self._former or _Lists.of(self.leaves, self.tree.size(self.tree.depth - 1))
 
     def counts(self, level: int, members: NDArray[np.integer]) -> NDArray[np.int64]:
         """How many of some items (M,) lie below each node of a level above them, by their nearest leaves: (nodes,)."""

@@ -24,6 +24,19 @@ def test_item_is_found_under_each_of_its_leaves():
     assert items.under(np.array([1]), np.array([0])).tolist() == []
 
 
+def test_items_are_found_alike_however_many_came_since_the_lists_were_made():
+    random = np.random.default_rng(0)
+    leaves = np.array([random.permutation(3)[:2] for _ in range(2_000)], np.int32)
+    items, count = PlacedItems(TREE, leaves[:100]), 100
+    for more in (1, 200, 55, 1, 300, 1_000, 343):
+        count += more
+        items = items.extended(leaves[:count])
+        for nodes in (np.array([1]), np.array([0, 2])):
+            truth = np.flatnonzero(np.isin(leaves[:count], nodes).any(axis=1))
+            assert items.under(nodes, np.arange(count)).tolist() == truth.tolist()
+    assert len(items) == count == 2_000
+
+
 def test_all_items_are_found_when_the_tree_has_no_nodes():
     items = PlacedItems(Tree(np.arange(3, dtype=np.int32), (), ()), np.zeros((2, 0), np.int32))
     assert items.anchors.tolist() == [0, 0]
