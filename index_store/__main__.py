@@ -22,15 +22,15 @@ from index_store.changes.open_log import open_existing_log
 _CHANGES = """
 WHERE is the path of a SQLite file, or the URL of a Redis (redis://, rediss:// or unix://).
 
-  show     prints the index, the number of the last change and its time, and that of the last one that was trimmed;
-           with --ad or --user the last change of that ad or user, and with --after N all entries that follow number N,
-           a JSON object a line
+  show     prints the index, the log's own id, the number of the last change and its time, and that of the last one
+           that was trimmed; with --ad or --user the last change of that ad or user, and with --after N all entries that
+           follow number N, a JSON object a line
   backup   copies the log into a new file while it is being used. The file is there only once it is complete, and is
            itself a log that can be shown
   trim     removes the entries that all bundles of a folder include, the previous one too, but for the last state of
            each ad and user. While it runs, the log can be used. A bundle that includes less can no longer be served
-  restore  makes a log out of such a file, with the same numbers and idempotency keys. WHERE must be a new file, or a
-           Redis without a log of this index. Stop the services first: one that has read further than the backup
+  restore  makes a log out of such a file, with the same id, numbers and idempotency keys. WHERE must be a new file, or
+           a Redis without a log of this index. Stop the services first: one that has read further than the backup
            reaches refuses the restored log until it is restarted
 
   python -m index_store changes show redis://:PASSWORD@HOST:6379/0
@@ -100,19 +100,23 @@ def trim(log: ChangeLog, bundles: Path) -> str:
     Raises:
         PointerError: there are no bundles in the folder.
         BundleError: the manifest of one is broken.
-        ChangeLogError: a bundle includes more than the log has, or it cannot be written.
+        ChangeLogError: a bundle includes more than the log has, or changes of another log, or it cannot be written.
     """
     try:
-        included = {name: BundleFiles(bundles / name, verify=False).manifest.changes_included
-                    for name in bundle_names(bundles)}
+        manifests = {name: BundleFiles(bundles / name, verify=False).manifest for name in bundle_names(bundles)}
     except OSError as error:
         raise PointerError(bundles, f"the folder of bundles cannot be read ({error.strerror})",
                            "name another") from error
-    if not included:
+    if not manifests:
         raise PointerError(bundles, "there is no bundle in it, so all changes are needed", "name the folder of bundles")
-    least = min(included, key=included.__getitem__)
-    log.trim(included[least])
-    return f"trimmed up to {log.trimmed()}; no bundle includes less than {least}, the changes up to {included[least]}"
+    for name, manifest in manifests.items():
+        if manifest.change_log_id not in ("", log.log_id):
+            raise ChangeLogError(f"bundle {name} includes changes of log {manifest.change_log_id}, but this is log "
+                                 f"{log.log_id}", "name the log of these bundles, or delete the bundle")
+    least = min(manifests, key=lambda name: manifests[name].changes_included)
+    through = manifests[least].changes_included
+    log.trim(through)
+    return f"trimmed up to {log.trimmed()}; no bundle includes less than {least}, the changes up to {through}"
 
 
 def _add_changes(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -153,7 +157,7 @@ def _keep_changes(args: argparse.Namespace) -> None:
         else:
             last, trimmed = log.last(), log.trimmed()
             at = _time(log.read(last - 1)[0]) if last > trimmed else None
-            print(json.dumps({"index": log.index, "last": last, "at": at, "trimmed": trimmed}))
+            print(json.dumps({"index": log.index, "id": log.log_id, "last": last, "at": at, "trimmed": trimmed}))
 
 
 def _line(change: Change) -> str:

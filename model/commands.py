@@ -55,6 +55,9 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--changes-included", type=int, default=0, metavar="N",
                         help="sequence number of the last change of the change log that the run's data include; the "
                              "service replays what came later (default %(default)s)")
+    parser.add_argument("--change-log-id", default="", metavar="ID",
+                        help="id of that log, as `python -m index_store changes show` prints it; the bundle will then "
+                             "serve with no other log")
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -198,6 +201,6 @@ def export(args: argparse.Namespace) -> None:
     run = Run.open(args.run)
     found = beside_baselines(run, quality(run, args.users), args.users, args.baselines)
     manifest = write_bundle(run, args.out, found, half=args.half,
-                            changes_included=args.changes_included)
+                            changes_included=args.changes_included, change_log_id=args.change_log_id)
     print(f"sealed {args.out}: bundle {manifest.bundle_id}, beam width {manifest.search.beam_width}; "
           f"next: python -m service {args.out}")

@@ -80,6 +80,7 @@ class Manifest:
         checksum: hash of the manifest's other entries.
         changes_included: sequence number of the last change of the change log that the bundle was trained and exported
             with; 0 for none. Only what came later has to be replayed.
+        change_log_id: of that log; empty if it is not known.
     """
 
     format_version: int
@@ -94,6 +95,7 @@ class Manifest:
     files: Mapping[str, Mapping[str, Any]]
     checksum: str
     changes_included: int = 0
+    change_log_id: str = ""
 
     @property
     def scorers(self) -> tuple[str, ...]:
@@ -139,6 +141,8 @@ def read_manifest(folder: Path) -> Manifest:
         names = [name for name, entry in manifest.files.items() if (entry["sha256"], entry["bytes"])]
         if type(manifest.changes_included) is not int or manifest.changes_included < 0:
             raise TypeError(f"changes_included is {manifest.changes_included!r}")
+        if type(manifest.change_log_id) is not str:
+            raise TypeError(f"change_log_id is {manifest.change_log_id!r}")
     except (TypeError, KeyError, AttributeError) as error:
         raise BundleError(folder, MANIFEST, f"is not a manifest ({error!r})", RESTORE) from error
     if manifest.checksum != expected:

@@ -19,7 +19,8 @@ _PAGE = 1_000
 def back_up(log: SqliteLog | RedisLog, file: Path) -> int:
     """Writes a change log, as it is at the start, into a SQLite log that can itself be opened.
 
-    The log may be written to meanwhile. Sequence numbers, times and idempotency keys stay.
+    The log may be written to meanwhile. Its id, sequence numbers, times and
+    idempotency keys stay.
 
     Args:
         log: to read from.
@@ -36,7 +37,7 @@ def back_up(log: SqliteLog | RedisLog, file: Path) -> int:
     with reported(file, "cannot be written"), whole_file(file) as partial, \
             closing(SqliteLog(partial, log.index)) as copy:
         trimmed = log.trimmed()
-        copy.fill(_records(log, trimmed), trimmed)
+        copy.fill(_records(log, trimmed), log.log_id, trimmed)
         return copy.last()
 
 
@@ -59,7 +60,7 @@ def restore(file: Path, where: str) -> int:
             return back_up(backup, Path(where))
         with closing(RedisLog(where, backup.index)) as log:
             trimmed = backup.trimmed()
-            log.fill(_records(backup, trimmed), trimmed)
+            log.fill(_records(backup, trimmed), backup.log_id, trimmed)
             return log.last()
 
 

@@ -23,6 +23,9 @@ RESTORE = "restore a backup with `python -m index_store changes restore`"
 NEWER = "use the version of the program that wrote it, or a newer one"
 """Remedy for a log of a later format."""
 
+PUT_BACK = "put that one back, or restart what uses it to go on with this one"
+"""Remedy for a log that was replaced while it was open."""
+
 OLDER = "such a log, from before a release, cannot be converted: delete it, and make the changes again in a new one"
 """Remedy for a log of an earlier format."""
 
@@ -149,7 +152,15 @@ class KeyReusedError(Exception):
 
 
 class ChangeLog(Protocol):
-    """What both stores do. Calls block; several processes may use one log at once, threads of one process too."""
+    """What both stores do. Calls block; several processes may use one log at once, threads of one process too.
+
+    A log that was replaced while it was open, by another one or by one that ends before what was read from it, is
+    neither read nor written any more: each call raises ChangeLogError until the former one is back.
+    """
+
+    @property
+    def log_id(self) -> str:
+        """A random name that the log was created with; a backup keeps it, and so does what is restored from one."""
 
     def append(self, writes: Sequence[Write]) -> list[Change]:
         """Writes all or none, in order, as successive changes; returns once they are durable.

@@ -81,4 +81,4 @@ def _indexes(where: str) -> tuple[str, list[str]]:
     if not path.exists():
         return where, []
     with sqlite_file.reported(path, "cannot be opened"), closing(sqlite_file.connect(path)) as connection:
-        return where, [sqlite_file.index_of(path, connection)]
+        return where, [sqlite_file.names_of(path, connection)[0]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from index_store.changes.change_log import (
     NEVER_CHANGED,
     NEWER,
     OLDER,
+    PUT_BACK,
     RESTORE,
     Change,
     ChangeLogError,
@@ -51,6 +53,9 @@ class RedisLog:
         url: `redis://`, `rediss://` or `unix://`, with the options of redis-py.
         index: says whose ads and users the log is about, as in SqliteLog. Each index has a log of its own in a Redis.
 
+    Attributes:
+        log_id: see ChangeLog.
+
     Raises:
         ChangeLogError: Redis does not answer, or may lose changes (see `redis_server.DURABLE`), or the log has another
             format.
@@ -64,18 +69,22 @@ class RedisLog:
         self._entries, self._keys, self._erased = (f"{self._log}:{part}" for part in ("entries", "keys", "erased"))
         self._append, self._forget, self._trim = map(
             self._redis.register_script, (redis_script.APPEND, redis_script.FORGET, redis_script.TRIM))
+        self._reached = NEVER_CHANGED  # the last number that was seen
         with reported(self._name, "cannot be opened"):
             redis_server.check_durable(self._redis)
             with self._redis.pipeline(transaction=True) as pipeline:
-                pipeline.hsetnx(self._log, "format", redis_script.FORMAT)
+                pipeline.hsetnx(self._log, "format", _format_of(uuid.uuid4().hex))
                 pipeline.hsetnx(self._log, "last", str(NEVER_CHANGED))
                 pipeline.sadd(redis_script.INDEXES, index)
-                pipeline.execute()
-        self.last()
+                pipeline.hget(self._log, "format")
+                found: str = pipeline.execute()[-1]
+        self.log_id = found.partition(" ")[2]
+        if found != _format_of(self.log_id):
+            raise self._format_error(found)
 
     def append(self, writes: Sequence[Write]) -> list[Change]:
         """See ChangeLog."""
-        arguments = [redis_script.FORMAT]
+        arguments = [_format_of(self.log_id), str(self._reached)]
         for write in writes:
             fields = [text for name, value in write.fields.items() for text in (f"={name}", json_text(value))]
             arguments += [write.kind, write.id, "1" if write.kind.has_state else "",
@@ -85,9 +94,10 @@ class RedisLog:
         with reported(self._name, "cannot be written", _UNKNOWN):
             outcome, *details = self._append(keys=[self._log, self._entries, self._keys], args=arguments)
         if outcome == "made":
-            return [self._change_of(write.key, entries) for write, entries in zip(writes, details, strict=True)]
-        if outcome == "format":
-            raise self._format_error(details[0])
+            changes = [self._change_of(write.key, entries) for write, entries in zip(writes, details, strict=True)]
+            self._reached = max(self._reached, *(change.sequence for change in changes), NEVER_CHANGED)
+            return changes
+        self._check_usable(outcome, details[0])
         index = int(details[0])
         if outcome == "version":
             raise VersionConflictError(index, writes[index], int(details[1]))
@@ -98,12 +108,11 @@ class RedisLog:
 
     def forget(self, user_id: str, key: str | None = None) -> Change:
         """See ChangeLog. The append-only file keeps what was erased until Redis rewrites it."""
-        arguments = [redis_script.FORMAT, user_id, "" if key is None else f"={key}",
+        arguments = [_format_of(self.log_id), str(self._reached), user_id, "" if key is None else f"={key}",
                      "" if key is None else fingerprint_of_forget(user_id)]
         with reported(self._name, "cannot be written", _UNKNOWN):
             outcome, detail = self._forget(keys=[self._log, self._entries, self._keys], args=arguments)
-        if outcome == "format":
-            raise self._format_error(detail)
+        self._check_usable(outcome, detail)
         if outcome == "key":
             raise KeyReusedError(0, key or "")
         return self._change_of(key, detail)
@@ -176,9 +185,8 @@ class RedisLog:
         while trimmed < through:
             with reported(self._name, "cannot be trimmed"):
                 outcome, detail = self._trim(keys=[self._log, self._entries, self._keys, self._erased],
-                                             args=[redis_script.FORMAT, through, _TRIMMED_AT_ONCE])
-            if outcome == "format":
-                raise self._format_error(detail)
+                                             args=[_format_of(self.log_id), through, _TRIMMED_AT_ONCE])
+            self._check_usable(outcome, detail)
             trimmed = int(detail)
 
     def trimmed(self) -> int:
@@ -194,12 +202,12 @@ class RedisLog:
         """See ChangeLog."""
         self._redis.close()
 
-    def fill(self, records: Iterable[Record], trimmed: int = NEVER_CHANGED) -> None:
+    def fill(self, records: Iterable[Record], log_id: str, trimmed: int = NEVER_CHANGED) -> None:
         """Fills an empty log with the records of another one; until it is done nobody can open the log.
 
         Args:
             records: in order; of those up to `trimmed` only last states.
-            trimmed: of the other one.
+            log_id, trimmed: of the other one.
 
         Raises:
             ChangeLogError: the log has changes, or cannot be written.
@@ -215,8 +223,9 @@ class RedisLog:
                         self._put(pipeline, record, trimmed)
                     pipeline.execute()
                 last = page[-1].change.sequence
-            self._redis.hset(self._log, mapping={"format": redis_script.FORMAT, "last": max(last, trimmed),
+            self._redis.hset(self._log, mapping={"format": _format_of(log_id), "last": max(last, trimmed),
                                                  "trimmed": trimmed})
+        self.log_id = log_id
 
     def _put(self, pipeline: Pipeline, record: Record, trimmed: int) -> None:
         change, key = record.change, "" if record.key is None else f"={record.key}"
@@ -249,13 +258,16 @@ class RedisLog:
 
     def _ask(self, *commands: tuple[str | int, ...]) -> list[Any]:
         """Sequence number of the last change, and Redis's answers to some commands at the same moment."""
+        reached = self._reached
         with reported(self._name, "cannot be read"), self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hmget(self._log, "format", "last")
             for command in commands:
                 pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
             (found, last), *answers = pipeline.execute()
-        if found != redis_script.FORMAT:
+        if found != _format_of(self.log_id):
             raise self._format_error(found)
+        self._check_reached(reached, int(last))
+        self._reached = max(self._reached, int(last))
         return [int(last), *answers]
 
     def _record(self, entry: str, fields: Mapping[str, str]) -> Record:
@@ -269,17 +281,33 @@ class RedisLog:
             raise ChangeLogError(f"{self._name}: entry {entry} cannot be read ({error!r})", RESTORE) from error
         return Record(change=change, key=key[1:] if key else None, fingerprint=fields.get("fingerprint") or None)
 
+    def _check_usable(self, outcome: str, found: str) -> None:
+        """Raises ChangeLogError if a script has found that this is not the log that was opened."""
+        if outcome == "format":
+            raise self._format_error(found)
+        if outcome == "behind":
+            self._check_reached(self._reached, int(found))
+
     def _format_error(self, found: str | None) -> ChangeLogError:
         if not found:
             return ChangeLogError(f"{self._name} is gone", f"see why Redis has lost it, then {RESTORE}")
         if found == redis_script.FILLING:
             return ChangeLogError(f"{self._name} is being restored, or its restore did not finish",
                                   f"wait, or delete its keys, which begin with {self._log}, and restore it again")
-        return ChangeLogError(f"{self._name} has format {found}, this version of the program reads format "
-                              f"{redis_script.FORMAT}", NEWER if found > redis_script.FORMAT else
+        number, _, log_id = found.partition(" ")
+        if number == redis_script.FORMAT:
+            return ChangeLogError(f"{self._name} is log {log_id}, but {self.log_id} was opened here",
+                                  f"it was replaced by another one: {PUT_BACK}")
+        return ChangeLogError(f"{self._name} has format {number}, this version of the program reads format "
+                              f"{redis_script.FORMAT}", NEWER if number > redis_script.FORMAT else
                               f"{OLDER}; its keys begin with {self._log}")
 
     def _check_reached(self, after: int, last: int) -> None:
         if last < after:
             raise ChangeLogError(f"{self._name} ends with change {last}, but {after} was read from it before",
-                                 "it was replaced by an older one: restart its readers")
+                                 f"it was replaced by an older one: {PUT_BACK}")
+
+
+def _format_of(log_id: str) -> str:
+    """What stands in Redis as the format of the log with this id."""
+    return f"{redis_script.FORMAT} {log_id}"

@@ -1,7 +1,7 @@
 """What a change log looks like in Redis, and the scripts that append to it.
 
     changes                     set: the indexes that have a log
-    changes:{INDEX}             hash: format, last and trimmed (sequence numbers)
+    changes:{INDEX}             hash: format with the log's id behind it, last and trimmed (sequence numbers)
     changes:{INDEX}:entries     stream: change n has the id n-0
     changes:{INDEX}:keys        hash: idempotency key -> "n fingerprint"
     changes:{INDEX}:ad:ID       hash: the ad's last change: n, at, its state
@@ -19,19 +19,23 @@ all keys of a log in one slot of a Redis Cluster.
 from __future__ import annotations
 
 INDEXES = "changes"
-FORMAT = "2"
+FORMAT = "3"
 FILLING = "filling"
 """Stands for the format while a backup is restored: nobody may use the log yet."""
 
 APPEND = """
--- KEYS: log, entries, keys. ARGV: format; then of each write: its kind and id, '1' if it has a state or '', the version
--- that it expects or '', '=' and its key or '', fingerprint, number of fields, and of each: '=' and its name, JSON.
+-- KEYS: log, entries, keys. ARGV: format, last number that the caller has seen; then of each write: its kind and id,
+-- '1' if it has a state or '', the version that it expects or '', '=' and its key or '', fingerprint, number of fields,
+-- and of each: '=' and its name, JSON.
 -- Looks at everything before it writes anything, since Redis does not undo what a script has written.
 local found = redis.call('HMGET', KEYS[1], 'format', 'last')
 if found[1] ~= ARGV[1] then
     return {'format', found[1] or ''}
 end
 local last = tonumber(found[2])
+if last < tonumber(ARGV[2]) then
+    return {'behind', found[2]}
+end
 local now = redis.call('TIME')
 local at = string.format('%s.%06d', now[1], now[2])
 local states, keys, made, results = {}, {}, {}, {}
@@ -52,7 +56,7 @@ local function state_of(name)
     return states[name]
 end
 
-local position, index = 2, 0
+local position, index = 3, 0
 while position <= #ARGV do
     local kind, id, has_state, expected, key, fingerprint, fields = unpack(ARGV, position, position + 6)
     local first_field, hash = position + 7, KEYS[1] .. ':' .. kind .. ':' .. id
@@ -124,12 +128,16 @@ return changes
 """
 
 FORGET = """
--- KEYS: log, entries, keys. ARGV: format, user, '=' and the idempotency key or '', fingerprint.
+-- KEYS: log, entries, keys. ARGV: format, last number that the caller has seen, user, '=' and the idempotency key or
+-- '', fingerprint.
 local found = redis.call('HMGET', KEYS[1], 'format', 'last')
 if found[1] ~= ARGV[1] then
     return {'format', found[1] or ''}
 end
-local user, key, fingerprint = ARGV[2], ARGV[3], ARGV[4]
+if tonumber(found[2]) < tonumber(ARGV[2]) then
+    return {'behind', found[2]}
+end
+local user, key, fingerprint = ARGV[3], ARGV[4], ARGV[5]
 local used = key ~= '' and redis.call('HGET', KEYS[3], key)
 local n = string.format('%.0f', tonumber(found[2]) + 1)
 if used then

@@ -14,7 +14,7 @@ from index_store.changes.change_log import NEWER, OLDER, RESTORE, ChangeLogError
 APPLICATION_ID = 0x6D6F6E6E
 """Of SQLite's header: the file is a change log."""
 
-FORMAT = 2
+FORMAT = 3
 """SQLite's `user_version`: the schema."""
 
 _BUSY_SECONDS = 10.0
@@ -22,6 +22,7 @@ _SCHEMA = f"""
 PRAGMA journal_mode = WAL;
 BEGIN;
 CREATE TABLE log (
+    id TEXT NOT NULL,        -- random; a backup keeps it
     index_name TEXT NOT NULL,
     trimmed INTEGER NOT NULL DEFAULT 0  -- of the entries up to this number only last states are left
 ) STRICT;
@@ -59,7 +60,7 @@ def create(path: Path, index: str) -> None:
     with (reported(path, "cannot be created"), suppress(FileExistsError), whole_file(path) as partial,
           closing(sqlite3.connect(partial, isolation_level=None)) as connection):
         connection.executescript(_SCHEMA)
-        connection.execute("INSERT INTO log (index_name) VALUES (?)", (index,))
+        connection.execute("INSERT INTO log (id, index_name) VALUES (?, ?)", (uuid.uuid4().hex, index))
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -75,8 +76,8 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def index_of(path: Path, connection: sqlite3.Connection) -> str:
-    """The index that a log belongs to.
+def names_of(path: Path, connection: sqlite3.Connection) -> tuple[str, str]:
+    """The index that a log belongs to, and its own id.
 
     Raises:
         ChangeLogError: the file is not a change log, or has a format that this version does not know.
@@ -90,8 +91,8 @@ def index_of(path: Path, connection: sqlite3.Connection) -> str:
     if found != FORMAT:
         raise ChangeLogError(f"change log {path} has format {found}, this version of the program reads format "
                              f"{FORMAT}", NEWER if found > FORMAT else OLDER)
-    index: str = connection.execute("SELECT index_name FROM log").fetchone()[0]
-    return index
+    names: tuple[str, str] = connection.execute("SELECT index_name, id FROM log").fetchone()
+    return names
 
 
 @contextmanager

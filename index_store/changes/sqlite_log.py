@@ -14,6 +14,7 @@ from typing import Any
 from index_store.changes import sqlite_file
 from index_store.changes.change_log import (
     NEVER_CHANGED,
+    PUT_BACK,
     RESTORE,
     Change,
     ChangeLogError,
@@ -62,6 +63,9 @@ class SqliteLog:
         index: says whose ads and users the log is about: a text that all bundles of one index have in common and no
             other index has. A new log is created with it and keeps it.
 
+    Attributes:
+        log_id: see ChangeLog.
+
     Raises:
         ChangeLogError: the file cannot be created or opened, is not a change log, has another format, or belongs to
             another index.
@@ -72,12 +76,13 @@ class SqliteLog:
         if not self.path.exists():
             sqlite_file.create(self.path, index)
         self._writing, self._reading = threading.Lock(), threading.Lock()
+        self._reached = NEVER_CHANGED  # the last number that was seen
         with reported(self.path, "cannot be opened"):
             self._file = self._identity()
             with ExitStack() as opened:
                 self._writer, self._reader = (opened.enter_context(closing(sqlite_file.connect(self.path)))
                                               for _ in range(2))
-                found = sqlite_file.index_of(self.path, self._reader)
+                found, self.log_id = sqlite_file.names_of(self.path, self._reader)
                 if found != index:
                     raise ChangeLogError(f"change log {self.path} belongs to index {found!r}, not {index!r}",
                                          "give each index a log of its own")
@@ -86,7 +91,9 @@ class SqliteLog:
     def append(self, writes: Sequence[Write]) -> list[Change]:
         """See ChangeLog; fails too if other writers leave it no turn for ten seconds."""
         with self._transaction():
-            return [self._write(index, write) for index, write in enumerate(writes)]
+            changes = [self._write(index, write) for index, write in enumerate(writes)]
+        self._reached = max(self._reached, *(change.sequence for change in changes), NEVER_CHANGED)
+        return changes
 
     def forget(self, user_id: str, key: str | None = None) -> Change:
         """See ChangeLog. What is erased is overwritten, in `-wal` too unless a reader keeps it from being emptied."""
@@ -165,8 +172,10 @@ class SqliteLog:
 
     def last(self) -> int:
         """See ChangeLog."""
-        last: int = self._read(_LAST)[0][0]
-        return last
+        reached, last = self._reached, self._read(_LAST)[0][0]
+        self._check_reached(reached, last)
+        self._reached = max(self._reached, last)
+        return int(last)
 
     def close(self) -> None:
         """See ChangeLog."""
@@ -174,12 +183,12 @@ class SqliteLog:
             self._writer.close()
             self._reader.close()
 
-    def fill(self, records: Iterable[Record], trimmed: int = NEVER_CHANGED) -> None:
+    def fill(self, records: Iterable[Record], log_id: str, trimmed: int = NEVER_CHANGED) -> None:
         """Fills an empty log with the records of another one.
 
         Args:
             records: in order; of those up to `trimmed` only last states.
-            trimmed: of the other one.
+            log_id, trimmed: of the other one.
 
         Raises:
             ChangeLogError: the log has changes, or cannot be written.
@@ -190,7 +199,8 @@ class SqliteLog:
                                      "restore into an empty log only")
             for record in records:
                 self._insert(record)
-            self._writer.execute(_TRIM[-1], (trimmed,))
+            self._writer.execute("UPDATE log SET id = ?, trimmed = ?", (log_id, trimmed))
+        self.log_id = log_id
 
     def _read(self, query: str, *values: str | int) -> list[_Row]:
         with self._reading, reported(self.path, "cannot be read"):
@@ -203,6 +213,7 @@ class SqliteLog:
             self._check_place()
             self._writer.execute("BEGIN IMMEDIATE")
             try:
+                self._check_reached(self._reached, self._last_written())
                 yield
                 self._writer.execute("COMMIT")
             finally:
@@ -267,9 +278,9 @@ class SqliteLog:
         """Others would never see what is written into a file that was moved away."""
         if self._identity() != self._file:
             raise ChangeLogError(f"change log {self.path} was moved or replaced while it was open",
-                                 "restart the processes that use it; stop them before you touch its file")
+                                 f"{PUT_BACK}; stop them before you touch its file")
 
     def _check_reached(self, after: int, last: int) -> None:
         if last < after:
             raise ChangeLogError(f"change log {self.path} ends with change {last}, but {after} was read from it before",
-                                 "it was replaced by an older one: restart its readers")
+                                 f"it was replaced by an older one: {PUT_BACK}")

@@ -33,7 +33,7 @@ _BLOCK = 1 << 16
 
 
 def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = False,
-           changes_included: int = 0) -> Manifest:
+           changes_included: int = 0, change_log_id: str = "") -> Manifest:
     """Writes the bundle of a run.
 
     Args:
@@ -42,15 +42,19 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = F
         evaluation: quality to store, besides the beam curve and the tree's health.
         half: store embeddings as float16, half the bytes; scores then differ by up to HALF_SCORE_TOLERANCE.
         changes_included: sequence number of the last change of the change log that the run's data include.
+        change_log_id: of that log; empty if it is not known.
 
     Raises:
-        ConfigError: the run has no tree yet, or that number is negative.
+        ConfigError: the run has no tree yet, that number is negative, or a log is named and no change of it.
         ParityError: ONNX and torch differ by more than `score_tolerance` on a golden request.
         BundleError: `out` exists.
     """
     if changes_included < 0:
         raise ConfigError(f"the last change that the data include cannot be {changes_included}; give its sequence "
                           "number, or 0 for none")
+    if change_log_id and not changes_included:
+        raise ConfigError(f"the data include no change of change log {change_log_id}; give the number of the last one "
+                          "that they include, or leave the log out")
     model = run.model.cpu().eval()
     original = assemble(run)
     folded = FoldedNetwork(model)
@@ -72,14 +76,15 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = F
                                         "tree": [asdict(level) for level in health(content.tree,
                                                                                    run.config.branching)]})
         embedding = tower(user_input(content, users[0].features, users[0].history))
-        return _seal(writer, content, embedding.shape[1], scorers, tuning.default.beam_width, changes_included)
+        return _seal(writer, content, embedding.shape[1], scorers, tuning.default.beam_width,
+                     {"changes_included": changes_included, "change_log_id": change_log_id})
     finally:
         writer.discard()
 
 
 def _seal(writer: BundleWriter, content: BundleContent, user_embedding: int, scorers: Sequence[str],
-          beam_width: tuple[int, ...], changes_included: int) -> Manifest:
-    """Writes the manifest."""
+          beam_width: tuple[int, ...], position: Mapping[str, Any]) -> Manifest:
+    """Writes the manifest, with a position in the change log."""
     spec, tree, depth = content.encoder.spec, content.tree, content.tree.depth
     levels = tuple(LevelEntry(level, tree.size(level), scorers[layer_of_level(content.ensemble, level)],
                               content.embeddings[level - 1].shape[1], level in (*content.ensemble, depth))
@@ -87,7 +92,7 @@ def _seal(writer: BundleWriter, content: BundleContent, user_embedding: int, sco
     return writer.seal(dims={"user_embedding": user_embedding, "interaction": len(feature_names(spec))},
                        tasks=tuple(task.name for task in spec.tasks), calibrated=spec.negatives == "impressions",
                        levels=levels, counts={"items": tree.n_items, "users": len(content.users.ids)},
-                       search=SearchDefaults(beam_width, TOP_K), changes_included=changes_included)
+                       search=SearchDefaults(beam_width, TOP_K), **position)
 
 
 def item_parts(folded: FoldedNetwork, embeddings: Sequence[Storage], half: bool) -> tuple[Storage, ...]:

@@ -91,8 +91,8 @@ class ModelFollower:
             parquet.write(RunFolder(run).config()[1], log)
             events = sum(pq.read_metadata(log / name).num_rows for name in (EVENTS, TEST_EVENTS)
                          if (log / name).exists())
-            state = FollowerState(window=0, sequence=0, ended_at=0.0, run=str(run.resolve()), log=str(log.resolve()),
-                                  most_events=events)
+            state = FollowerState(window=0, sequence=0, change_log_id="", ended_at=0.0, run=str(run.resolve()),
+                                  log=str(log.resolve()), most_events=events)
             state.write(self.folder)
         elif run is not None and state.window == 0 and state.run != str(run.resolve()):
             raise ConfigError(f"{self.folder} began with the run {state.run}, not {run}; leave --run out, or name "
@@ -104,16 +104,24 @@ class ModelFollower:
 
         Returns:
             The state after it and the report of the window; None if there is no window.
+
+        Raises:
+            ConfigError: the window is of another change log than those before it.
         """
         folder = self.folder / "windows" / f"{state.window + 1:06d}"
         if not folder.exists():
             found = self.windows.next(state.sequence, state.ended_at, Path(state.log))
             if found is None:
                 return None
+            if state.change_log_id not in ("", found.change_log_id):
+                raise ConfigError(f"{self.folder} has learned change log {state.change_log_id} up to entry "
+                                  f"{state.sequence}, but this is change log {found.change_log_id}; name the former "
+                                  "with --log, or begin anew in another --out")
             _seal(folder, found)
         step = _Step(self, state, folder)
         report = step.report()
-        after = replace(state, window=state.window + 1, sequence=report["sequence"], ended_at=step.sealed["ended_at"],
+        after = replace(state, window=state.window + 1, sequence=report["sequence"],
+                        change_log_id=step.sealed["change_log_id"], ended_at=step.sealed["ended_at"],
                         run=report["run"], log=str((folder / "log").resolve()))
         after.write(self.folder)
         self._tidy(after)
@@ -135,7 +143,8 @@ def _seal(folder: Path, found: NextWindow) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     found.window.write(partial)
-    write_json(partial / WINDOW, {"sequence": found.sequence, "ended_at": found.ended_at})
+    write_json(partial / WINDOW, {"sequence": found.sequence, "change_log_id": found.change_log_id,
+                                   "ended_at": found.ended_at})
     partial.rename(folder)
 
 
@@ -218,7 +227,8 @@ class _Step:
             data = replace(data, train=joined(data.train, data.test), test=None)
         whole = Run(run.folder, data, run.config)
         whole.load()
-        export(whole, out, found | figures, changes_included=self.sealed["sequence"])
+        export(whole, out, found | figures, changes_included=self.sealed["sequence"],
+               change_log_id=self.sealed["change_log_id"])
 
 
 def _outcome(promoted: Promoted) -> dict[str, Any]:

@@ -31,11 +31,13 @@ class NextWindow:
         window: its tables.
         sequence: its last entry.
         ended_at: when it ended, in seconds since 1970.
+        change_log_id: of the change log that it was cut from; empty if it comes from elsewhere.
     """
 
     window: Window
     sequence: int
     ended_at: float
+    change_log_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,8 @@ class LogWindows:
                     break
         if not cut.gathering.events:
             return None
-        return NextWindow(window=cut.gathering.window(), sequence=cut.sequence, ended_at=cut.ended_at)
+        return NextWindow(window=cut.gathering.window(), sequence=cut.sequence, ended_at=cut.ended_at,
+                          change_log_id=opened.log_id)
 
     def _goes_on(self, opened: ChangeLog, cut: _Cut) -> bool:
         """Waits for more entries; False if the window ends without."""

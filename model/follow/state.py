@@ -24,6 +24,7 @@ class FollowerState:
         window: number of the last finished window, 0 before the first.
         sequence: of the change log, the last entry that was learned.
         ended_at: when that window ended, in seconds since 1970.
+        change_log_id: of that log; empty before the first window.
         run: folder of the run that serves and that the next one starts from.
         log: data folder of everything that is kept of the log.
         most_events: that are kept, as many as the first run was trained on.
@@ -31,6 +32,7 @@ class FollowerState:
 
     window: int
     sequence: int
+    change_log_id: str
     ended_at: float
     run: str
     log: str

@@ -146,7 +146,7 @@ class HostedBundles:
             ChangeLogError: the log cannot be read.
         """
         if self._follower is not None:
-            await asyncio.to_thread(self._follower.add, host)
+            await asyncio.to_thread(self._follower.add, host, host.manifest.change_log_id)
 
     def _now_serving(self, host: BundleHost) -> None:
         self.started = True

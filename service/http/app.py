@@ -38,6 +38,7 @@ from service.http.users import UsersApi
 from service.live.follower import Follower
 from service.live.log_place import LogPlace
 from service.live.log_writer import LogWriter
+from service.live.shared_log import SharedLog
 from service.sampling.beam_recorder import BeamRecorder
 from service.sampling.quality_meter import QualityMeter
 from service.sampling.recent_requests import RecentRequests
@@ -73,9 +74,10 @@ class Api:
         self._supervisor = WorkerEnd(self._told)
         self._admin = AdminApi(settings, self._supervisor, self._recent, self._refuse_if_draining)
         place = LogPlace.of(settings)
-        self._follower = None if place is None else Follower(place)
-        self._log = None if place is None else LogWriter(place)
-        calls = ChangeCalls(settings, self._log, self._refuse_if_draining)
+        self._log = None if place is None else SharedLog(place)
+        self._follower = None if self._log is None else Follower(self._log)
+        self._writer = None if self._log is None else LogWriter(self._log)
+        calls = ChangeCalls(settings, self._writer, self._refuse_if_draining)
         self._of_log = (AdsApi(calls, lambda: self.bundles.current), EventsApi(calls, lambda: self.bundles.current),
                         UsersApi(calls, lambda: self.bundles.current))
         self.authorization = Authorization(settings)
@@ -110,7 +112,7 @@ class Api:
         yield
         await asyncio.gather(asyncio.to_thread(self.meter.close), asyncio.to_thread(self.beams.close))
         await self.bundles.close()
-        for opened in (self._follower, self._log):
+        for opened in (self._follower, self._writer, self._log):
             if opened is not None:
                 await asyncio.to_thread(opened.close)
 

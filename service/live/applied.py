@@ -28,6 +28,11 @@ def applied_by_workers() -> dict[int, int]:
             if any(active)}
 
 
+def applied_by_others() -> int:
+    """The last change that any other worker that serves has applied; 0 if there is none."""
+    return max((as_of for number, as_of in applied_by_workers().items() if number != process_number()), default=0)
+
+
 async def wait_until_applied(sequence: int, seconds: float) -> dict[int, int]:
     """Waits until every worker that serves has applied a change, or for this time.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from index_store.changes.change_log import ChangeLog, Kind
+from index_store.changes.change_log import PUT_BACK, Change, ChangeLog, ChangeLogError, Kind, TrimmedError
 from index_store.live.snapshot import Snapshot
-from service.live.applied import publish
-from service.live.included import check_includes
-from service.live.log_place import LogPlace
+from service.live.applied import applied_by_others, publish
+from service.live.included import check_goes_on, check_includes
+from service.live.shared_log import SharedLog
 from service.telemetry import metrics
 from service.telemetry.request_log import log
 
@@ -35,30 +35,34 @@ class Followed(Protocol):
 class Follower:
     """Applies each batch of changes to all that is followed.
 
-    A log that cannot be read changes nothing: requests are answered from the last snapshots, the failure is logged and
-    shown by a metric once, and the next try comes after a pause.
+    A log that cannot be read, or that is no longer the one that was applied, changes nothing: requests are answered
+    from the last snapshots, the failure is logged and shown by a metric once, and the next try comes after a pause.
 
     Args:
-        place: of the log.
+        log: stays the caller's to close.
     """
 
-    def __init__(self, place: LogPlace) -> None:
-        self._place = place
-        self._log: ChangeLog | None = None
-        self._opening, self._changing = threading.Lock(), threading.Lock()
+    def __init__(self, log: SharedLog) -> None:
+        self._log = log
+        self._last: Change | None = None  # that was read
+        self._changing = threading.Lock()
         self._followed: list[Followed] = []
         self._closed = threading.Event()
         self._problem: str | None = None
         self._unfit: frozenset[str] = frozenset()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
-    def add(self, followed: Followed) -> None:
+    def add(self, followed: Followed, log_id: str = "") -> None:
         """Replays the log from where the bundle ends, and follows it from then on. This blocks, and is thread-safe.
+
+        Args:
+            followed: a bundle.
+            log_id: of the change log that it includes changes of; empty if it is not known.
 
         Raises:
             ChangeLogError: the log cannot be read, or does not fit to the bundle; nothing is followed then.
         """
-        self._begin(followed)
+        self._begin(followed, log_id)
         self._replay(followed)
         followed.snapshot.arrivals.prepare()
         with self._changing:
@@ -74,12 +78,10 @@ class Follower:
             self._followed = [other for other in self._followed if other is not followed]
 
     def close(self) -> None:
-        """Ends the thread, and closes the log."""
+        """Ends the thread."""
         self._closed.set()
         if self._thread.ident is not None:
             self._thread.join(_END_SECONDS)
-        if self._log is not None and not self._thread.is_alive():
-            self._log.close()
 
     def _run(self) -> None:
         while not self._closed.is_set():
@@ -92,36 +94,50 @@ class Follower:
 
     def _follow(self) -> None:
         """Applies the next changes, or waits for some."""
-        opened = self._opened()
+        opened = self._log.existing()
         if opened is None or not self._followed:
             self._closed.wait(_POLL_SECONDS)
             return
         after = self._as_of
         if not opened.wait(after, _WAIT_SECONDS):
             return
-        changes = opened.read(after)
+        changes = self._next(opened, after)
         with self._changing:
             for followed in self._followed:
                 followed.snapshot = followed.snapshot.with_changes(changes)
             self._publish()
 
-    def _begin(self, followed: Followed) -> None:
+    def _next(self, opened: ChangeLog, after: int) -> list[Change]:
+        """The changes that follow the last one that was applied, which must be the one that it was.
+
+        The numbers alone would not tell: a log that was replaced by a backup of it gives the same ones again.
+        """
+        last = self._last
+        try:
+            if last is None or last.sequence != after:
+                changes = opened.read(after)
+            else:
+                same, *changes = opened.read(after - 1)
+                if same.at != last.at:
+                    raise ChangeLogError(f"change {after} of the log was made at {same.at}, but the one that was "
+                                         f"applied at {last.at}", f"the log was replaced by another one: {PUT_BACK}")
+        except TrimmedError:  # the last one, which every bundle includes
+            changes = opened.read(after)
+        self._last = changes[-1] if changes else last
+        return changes
+
+    def _begin(self, followed: Followed, log_id: str) -> None:
         """Takes over the statuses of the ads from what the bundle includes."""
-        opened, included = self._opened(), followed.snapshot.as_of
-        check_includes(opened, included)
+        opened, included = self._log.existing(), followed.snapshot.as_of
+        check_includes(opened, included, log_id)
+        check_goes_on(opened, applied_by_others())
         if opened is not None and included:
             followed.snapshot = followed.snapshot.with_statuses(opened.last_states(Kind.AD, included))
 
     def _replay(self, followed: Followed) -> None:
-        opened = self._opened()
-        while opened is not None and (changes := opened.read(followed.snapshot.as_of)):
+        opened = self._log.existing()
+        while opened is not None and (changes := self._next(opened, followed.snapshot.as_of)):
             followed.snapshot = followed.snapshot.with_changes(changes)
-
-    def _opened(self) -> ChangeLog | None:
-        with self._opening:
-            if self._log is None and self._place.exists():
-                self._log = self._place.open()
-            return self._log
 
     @property
     def _as_of(self) -> int:

@@ -1,4 +1,4 @@
-"""The log writer of a worker: opens the change log when it is needed, and uses it off the event loop."""
+"""The log writer of a worker: uses the change log off the event loop."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from index_store.changes.change_log import NEVER_CHANGED, Change, ChangeLog, ChangeLogError, TrimmedError
+from index_store.changes.change_log import NEVER_CHANGED, Change, ChangeLogError, TrimmedError
 from index_store.changes.group_commit import GroupCommit
 from service.contract.errors import ErrorType, ServiceError
-from service.live.log_place import LogPlace
+from service.live.shared_log import SharedLog
 
 _THREADS = 8
 """Calls that use the log at the same time; what they append together is flushed once."""
@@ -39,13 +39,15 @@ class LogWriter:
     """The change log for all calls of a worker, in threads of its own.
 
     Args:
-        place: of the log.
+        log: stays the caller's to close.
+
+    Attributes:
+        existing, opened: of the log, see SharedLog.
     """
 
-    def __init__(self, place: LogPlace) -> None:
-        self._place = place
-        self._opening = threading.Lock()
-        self._log: ChangeLog | None = None
+    def __init__(self, log: SharedLog) -> None:
+        self.existing, self.opened = log.existing, log.opened
+        self._grouping = threading.Lock()
         self._group: GroupCommit | None = None
         self._threads = ThreadPoolExecutor(_THREADS, "log-writer")
         self._waiting = 0
@@ -84,32 +86,19 @@ class LogWriter:
 
         return await self.in_thread(read)
 
-    def existing(self) -> ChangeLog | None:
-        """The log; None if nobody has written to it yet. This blocks."""
-        return self.opened() if self._log is not None or self._place.exists() else None
-
-    def opened(self) -> ChangeLog:
-        """The log, which is made if there is none. This blocks."""
-        with self._opening:
-            if self._log is None:
-                self._log = self._place.open()
-            return self._log
-
     def group(self) -> GroupCommit:
         """Appends to the log together with other calls. This blocks."""
         log = self.opened()
-        with self._opening:
+        with self._grouping:
             if self._group is None:
                 self._group = GroupCommit(log)
             return self._group
 
     def close(self) -> None:
-        """Waits for what is being written, and closes the log."""
+        """Waits for what is being written."""
         self._threads.shutdown()
         if self._group is not None:
             self._group.close()
-        if self._log is not None:
-            self._log.close()
 
 
 def key_reused(error: Exception) -> ServiceError:

@@ -153,10 +153,10 @@ def misfit_of(folder: Path, place: LogPlace | None) -> Rejected | None:
 
     if place is None:
         return None
-    included = BundleFiles(folder, verify=False).manifest.changes_included
+    manifest = BundleFiles(folder, verify=False).manifest
     try:
         with closing(place.open()) if place.exists() else nullcontext() as log:
-            check_includes(log, included)
+            check_includes(log, manifest.changes_included, manifest.change_log_id)
     except DoesNotFitError as error:
         return Rejected("changes", f"bundle {folder}: {error.fact}", error.remedy)
     except ChangeLogError:

@@ -12,7 +12,7 @@ from index_store.__main__ import main, trim
 from index_store.bundle import pointer
 from index_store.bundle.manifest import BundleError
 from index_store.bundle.pointer import Pointer, PointerError
-from index_store.changes.change_log import Kind, Write
+from index_store.changes.change_log import ChangeLogError, Kind, Write
 from index_store.changes.open_log import open_log
 from tests.commands import run
 from tests.paths import ROOT
@@ -45,7 +45,11 @@ def test_changes_are_trimmed_as_far_as_every_bundle_includes_them(tiny_bundle, t
         shutil.rmtree(bundles / "old")
         done = index_store("changes", "trim", tmp_path / "log", "--bundles", bundles)
         assert done.stdout == "trimmed up to 5; no bundle includes less than three, the changes up to 5\n", done.stderr
-        assert json.loads(index_store("changes", "show", tmp_path / "log").stdout)["trimmed"] == 5
+        shown = json.loads(index_store("changes", "show", tmp_path / "log").stdout)
+        assert (shown["trimmed"], shown["id"]) == (5, log.log_id)
+        reseal(tiny_bundle, bundles / "other", lambda writer: None, changes_included=6, change_log_id="c0ffee")
+        with pytest.raises(ChangeLogError, match=f"bundle other includes changes of log c0ffee, .* log {log.log_id}"):
+            trim(log, bundles)
         assert (log.state(Kind.AD, "a1").fields, log.trimmed()) == ({"n": 7}, 5)
         (bundles / "three" / "manifest.json").write_text("{")
         with pytest.raises(BundleError, match="three"):

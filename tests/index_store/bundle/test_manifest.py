@@ -107,18 +107,22 @@ def test_layers_and_their_own_levels_are_told_apart_when_a_stack_is_read():
 
 
 def test_changes_that_a_bundle_includes_are_read_and_none_in_older_formats(tmp_path):
-    assert {BundleFiles(BUNDLES / f"v{version}", verify=False).manifest.changes_included
-            for version in range(1, FORMAT_VERSION + 1)} == {0}
+    for version in range(1, FORMAT_VERSION + 1):
+        manifest = BundleFiles(BUNDLES / f"v{version}", verify=False).manifest
+        assert (manifest.changes_included, manifest.change_log_id) == (0, "")
     writer = BundleWriter(tmp_path / "later")
     writer.json("golden.json", {})
-    writer.seal(**ENTRIES, changes_included=7)
-    assert BundleFiles(tmp_path / "later", verify=True).manifest.changes_included == 7
+    writer.seal(**ENTRIES, changes_included=7, change_log_id="c0ffee")
+    manifest = BundleFiles(tmp_path / "later", verify=True).manifest
+    assert (manifest.changes_included, manifest.change_log_id) == (7, "c0ffee")
 
 
-@pytest.mark.parametrize("value", [-1, "7", True, 1.0, None])
-def test_changes_included_are_refused_when_they_are_no_sequence_number(tmp_path, value):
+@pytest.mark.parametrize(("name", "value"), [
+    *(("changes_included", value) for value in (-1, "7", True, 1.0, None)), ("change_log_id", None),
+    ("change_log_id", 7)])
+def test_position_in_the_change_log_is_refused_when_it_is_none(tmp_path, name, value):
     writer = BundleWriter(tmp_path / "wrong")
     writer.json("golden.json", {})
-    writer.seal(**ENTRIES, changes_included=value)
-    with pytest.raises(BundleError, match=r"is not a manifest .*changes_included is"):
+    writer.seal(**ENTRIES, **{name: value})
+    with pytest.raises(BundleError, match=rf"is not a manifest .*{name} is"):
         BundleFiles(tmp_path / "wrong", verify=False)

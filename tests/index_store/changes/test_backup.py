@@ -52,6 +52,7 @@ def test_a_restored_log_goes_on_where_the_backup_ended(places, tmp_path, before,
     assert (b"eventkept" in kept, b"eventgone" in kept, b"usergone" in kept) == (True, False, False)
     assert restore(file, places[after][1]) == backed_up
     with closing(open_log(places[after][1], index)) as restored:
+        assert restored.log_id == log.log_id
         assert restored.records(NEVER_CHANGED, 2 * CHANGES) == records
         assert restored.state(Kind.AD, "a99") == state
         assert restored.state(Kind.USER, "kept").fields == {"secret": 1}

@@ -84,6 +84,13 @@ def test_a_new_log_is_empty(log):
     assert log.append([]) == []
 
 
+def test_a_log_keeps_its_id_and_no_other_has_it(log, reopen, tmp_path):
+    assert reopen().log_id == log.log_id
+    other = open_log(str(tmp_path / "other.db"), "ads")
+    assert len({log.log_id, other.log_id, ""}) == 3
+    other.close()
+
+
 def test_changes_are_read_as_they_were_written_and_merged(log, reopen):
     written = log.append([say("a1", fields={"bid": 1.25, "tags": [], "brand": None}), say("a2")])
     written += log.append([say("a1", fields={"bid": 2, "name": "Schuhe für 2 €", "text": {"a": [1, {"b": True}]}})])

@@ -140,17 +140,20 @@ def test_an_entry_that_cannot_be_read_is_told(log, durable_redis):
         log.read(NEVER_CHANGED)
 
 
-@pytest.mark.parametrize(("found", "said"), [("1", "has format 1, .* reads format 2; .* delete it"),
-                                             ("3", "has format 3, .* reads format 2; use the version"),
+@pytest.mark.parametrize(("found", "said"), [("1", "has format 1, .* reads format 3; .* delete it"),
+                                             ("4 x", "has format 4, .* reads format 3; use the version"),
+                                             ("3 x", "is log x, but .* replaced by another one: put that one back"),
                                              (None, "is gone"), (FILLING, "its restore did not finish")])
 def test_a_log_is_refused_when_it_is_not_whole(log, durable_redis, found, said):
     if found is None:
         durable_redis.client.delete(name_of(log))
     else:
         durable_redis.client.hset(name_of(log), "format", found)
-        with pytest.raises(ChangeLogError, match=said):
-            RedisLog(durable_redis.url, log.index)
-    for use in (log.last, lambda: filled(log), lambda: log.state(Kind.AD, "a0"), lambda: log.wait(0, 1)):
+        if found != "3 x":
+            with pytest.raises(ChangeLogError, match=said):
+                RedisLog(durable_redis.url, log.index)
+    for use in (log.last, lambda: filled(log), lambda: log.forget("u"), lambda: log.trim(0),
+                lambda: log.state(Kind.AD, "a0"), lambda: log.wait(0, 1)):
         with pytest.raises(ChangeLogError, match=said):
             use()
 
@@ -180,8 +183,21 @@ def test_a_log_is_filled_only_when_empty_and_is_refused_until_it_is_whole(log, d
         yield Record(change=Change(sequence=2, at=2.5, kind=Kind.AD, id="a", fields={"x": [1], "y": None}), key=None,
                      fingerprint=None)
 
-    log.fill(records())
+    log.fill(records(), "former")
+    assert (log.log_id, log.append([])) == ("former", [])
     assert [record.key for record in log.records(NEVER_CHANGED)] == ["", None]
     assert log.state(Kind.AD, "a") == Change(sequence=2, at=2.5, kind=Kind.AD, id="a", fields={"x": [1], "y": None})
     with pytest.raises(ChangeLogError, match="has 2 changes already"):
-        log.fill(records())
+        log.fill(records(), "former")
+
+
+def test_a_log_that_ends_before_what_was_read_is_neither_read_nor_written(log, durable_redis):
+    filled(log)
+    durable_redis.client.hset(name_of(log), "last", 3)
+    for use in (log.last, lambda: filled(log), lambda: log.forget("u"), lambda: log.wait(0, 1), lambda: log.read(0)):
+        with pytest.raises(ChangeLogError, match=r"ends with change 3, but 5 was read .* older one: put that one"):
+            use()
+    assert durable_redis.client.xlen(name_of(log, ":entries")) == 5
+    durable_redis.client.hset(name_of(log), "last", 5)
+    filled(log)
+    assert log.last() == 10

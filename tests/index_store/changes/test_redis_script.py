@@ -15,7 +15,7 @@ def script(durable_redis):
     client.hset(log, mapping={"format": FORMAT, "last": 0})
 
     def run(*arguments):
-        return client.eval(APPEND, 3, log, f"{log}:entries", f"{log}:keys", FORMAT, *arguments)
+        return client.eval(APPEND, 3, log, f"{log}:entries", f"{log}:keys", FORMAT, 0, *arguments)
 
     run.client, run.log = client, log
     yield run
@@ -66,7 +66,7 @@ def test_a_forgotten_user_leaves_no_key_but_the_erased_numbers(script):
            "event", "v", "", "", "=k2", "mark", 0)
     client, log = script.client, script.log
     before = client.zcard(f"{log}:erased"), client.lrange(f"{log}:of_user:u", 0, -1)
-    client.eval(FORGET, 3, log, f"{log}:entries", f"{log}:keys", FORMAT, "u", "", "")
+    client.eval(FORGET, 3, log, f"{log}:entries", f"{log}:keys", FORMAT, 0, "u", "", "")
     assert before == (0, ["1", "2"])
     assert [entry for entry, _ in client.xrange(f"{log}:entries")] == ["3-0", "4-0"]
     assert [member.split()[0] for member in client.zrange(f"{log}:erased", 0, -1)] == ["1", "2"]

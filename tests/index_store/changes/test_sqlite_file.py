@@ -20,7 +20,7 @@ def test_a_created_log_is_one_file_that_names_its_index(tmp_path):
     sqlite_file.create(path, "ads")
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     with closing(sqlite_file.connect(path)) as connection:
-        assert sqlite_file.index_of(path, connection) == "ads"
+        assert sqlite_file.names_of(path, connection)[0] == "ads"
         assert [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")] == \
             ["wal", 2]
 
@@ -39,19 +39,19 @@ def test_one_wins_when_many_create_the_same_log(tmp_path):
         thread.join()
     assert list(tmp_path.iterdir()) == [path]
     with closing(sqlite_file.connect(path)) as connection:
-        assert sqlite_file.index_of(path, connection).startswith("ads-")
+        assert sqlite_file.names_of(path, connection)[0].startswith("ads-")
 
 
 @pytest.mark.parametrize(("statement", "said"), [
     ("PRAGMA application_id = 7", "is not a change log"),
-    ("PRAGMA user_version = 1", "has format 1, .* reads format 2; .* delete it"),
-    ("PRAGMA user_version = 3", "has format 3, .* reads format 2; use the version")])
+    ("PRAGMA user_version = 1", "has format 1, .* reads format 3; .* delete it"),
+    ("PRAGMA user_version = 4", "has format 4, .* reads format 3; use the version")])
 def test_a_file_is_refused_when_it_is_another_kind(tmp_path, statement, said):
     path = tmp_path / "changes.db"
     sqlite_file.create(path, "ads")
     changed(path, statement)
     with closing(sqlite_file.connect(path)) as connection, pytest.raises(ChangeLogError, match=said):
-        sqlite_file.index_of(path, connection)
+        sqlite_file.names_of(path, connection)
 
 
 def test_nothing_is_left_when_the_writer_of_a_whole_file_fails(tmp_path):

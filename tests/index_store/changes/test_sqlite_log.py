@@ -134,8 +134,19 @@ def test_an_open_log_is_refused_when_its_file_is_moved(log, tmp_path, replace):
     shutil.copy(log.path, tmp_path / "copy")
     replace(log.path, tmp_path / "copy")
     for use in (log.last, lambda: filled(log, 1)):
-        with pytest.raises(ChangeLogError, match="was moved or replaced while it was open; restart"):
+        with pytest.raises(ChangeLogError, match="was moved or replaced while it was open; put that one back"):
             use()
+
+
+def test_a_log_that_ends_before_what_was_read_is_neither_read_nor_written(log):
+    filled(log, 5)
+    with closing(sqlite3.connect(log.path, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM changes WHERE sequence > 3")
+    for use in (log.last, lambda: filled(log, 1), lambda: log.forget("u"), lambda: log.wait(0, 1)):
+        with pytest.raises(ChangeLogError, match=r"ends with change 3, but 5 was read .* older one: put that one"):
+            use()
+    with closing(SqliteLog(log.path, "ads")) as restarted:
+        assert restarted.last() == 3
 
 
 def test_an_append_waits_for_another_writer_and_then_gives_up(log, monkeypatch):

@@ -21,7 +21,7 @@ from tests.model.runs import run_of
 def exported(tiny_run, tmp_path_factory):
     """A bundle of the run, and its manifest."""
     out = tmp_path_factory.mktemp("exported") / "bundle"
-    return out, export(tiny_run, out, {"note": 1}, changes_included=7)
+    return out, export(tiny_run, out, {"note": 1}, changes_included=7, change_log_id="c0ffee")
 
 
 def check_bench(report, quality):
@@ -41,8 +41,9 @@ def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
     model("data", "synthetic", "--ads", 300, "--users", 200, "--events", 4000, "--out", data)
     model("train", "--data", data, "--out", run, "--minutes", 0, "--epochs", 1, "--rounds", 1,
           "--branching", "4x5")
-    model("export", "--run", run, "--out", out, "--changes-included", 5)
-    assert Bundle.open(out).manifest.changes_included == 5
+    model("export", "--run", run, "--out", out, "--changes-included", 5, "--change-log-id", "c0ffee")
+    manifest = Bundle.open(out).manifest
+    assert (manifest.changes_included, manifest.change_log_id) == (5, "c0ffee")
     sealed = Bundle.open(out).files.json("evaluation.json")
     assert "is sound" in here("index_store", "verify", out)
     assert command("service", out, "--check").count("ok") >= 10
@@ -59,7 +60,7 @@ def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
 
 def test_a_bundle_holds_what_the_run_learned(tiny_run, exported, tolerance=1e-5):
     folder, manifest = exported
-    assert manifest.changes_included == 7
+    assert (manifest.changes_included, manifest.change_log_id) == (7, "c0ffee")
     opened = Bundle.open(folder)
     content, data = opened.content, tiny_run.dataset
     assert opened.bundle_id == manifest.bundle_id
@@ -121,3 +122,5 @@ def test_a_node_keeps_its_members_embedding_with_its_own_offset(tmp_path, tolera
 def test_export_refuses_a_number_that_no_change_has(tiny_run, tmp_path):
     with pytest.raises(ConfigError, match="cannot be -1"):
         export(tiny_run, tmp_path / "bundle", {}, changes_included=-1)
+    with pytest.raises(ConfigError, match="include no change of change log c0ffee"):
+        export(tiny_run, tmp_path / "bundle", {}, change_log_id="c0ffee")

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from model.follow import follower as module
 from model.follow.follower import ModelFollower
 from model.follow.gathering import Gathering
 from model.follow.growing_log import GrownLog
-from model.follow.log_windows import LogWindows
+from model.follow.log_windows import LogWindows, NextWindow
 from model.follow.promotion import ByPointer, Promoted
 from model.follow.state import FollowerState
 from model.sources import parquet
@@ -174,6 +175,20 @@ def each_window_was_learned_once(followed, followed_run, changes, tmp_path):
     assert [report["sequence"] for report in reports] == [first.sequence, last.sequence]
 
 
+def test_a_window_of_another_change_log_is_refused_with_both_ids(tmp_path, changes):
+    state = FollowerState(window=3, sequence=1, change_log_id="c0ffee", ended_at=1.0, run="run",
+                          log="log", most_events=100)
+    one = follower(tmp_path, changes)
+
+    class Elsewhere:
+        def next(self, *_):
+            return NextWindow(window=None, sequence=9, ended_at=2.0, change_log_id="decaf")
+
+    with pytest.raises(ConfigError, match="change log c0ffee up to entry 1, but this is change log decaf; name the"):
+        replace(one, windows=Elsewhere()).step(state)
+    assert not list(tmp_path.iterdir())
+
+
 def test_windows_are_measured_before_they_are_learned_and_the_moves_of_the_tree_told(followed):
     for number, report in enumerate(followed[3], start=1):
         assert (report["window"], report["bundle"]) == (number, f"follow-00000{number}")
@@ -187,6 +202,7 @@ def test_the_bundle_has_what_is_new_and_lacks_what_is_gone(followed):
     bundle = Bundle.open(followed[0] / "bundles" / "follow-000002")
     ads, users = bundle.content.encoder.item_ids, bundle.content.users
     assert bundle.manifest.changes_included == followed[2].sequence
+    assert bundle.manifest.change_log_id == followed[2].change_log_id
     assert b"new" in ads
     assert b"a001" not in ads
     assert [ads[row] for row in users.history.row(users.row(b"someone"))] == [b"new"]

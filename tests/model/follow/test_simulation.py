@@ -33,8 +33,8 @@ def test_a_day_is_told_beside_the_run_that_stays_and_with_the_default_beam(tiny_
     reseal(tiny_bundle, tmp_path / "measured", lambda writer: writer.json(layout.EVALUATION, MEASURED))
     world = followed_run.parent / "data"
     parquet.write(world, tmp_path / "log")
-    state = FollowerState(window=0, sequence=0, ended_at=0.0, run=str(followed_run), log=str(tmp_path / "log"),
-                          most_events=1_500)
+    state = FollowerState(window=0, sequence=0, change_log_id="", ended_at=0.0, run=str(followed_run),
+                          log=str(tmp_path / "log"), most_events=1_500)
     report, = simulate(SameBundle(tmp_path, tmp_path, WorldWindows(world)), state, followed_run)
     assert (report["window"], report["overlap"], report["pairs"], report["largest_leaf"]) == (1, 0.9, 0.2, 2.5)
     assert report["stays"]["test_events"] == 150

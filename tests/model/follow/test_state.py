@@ -5,7 +5,8 @@ import pytest
 from model.config import ConfigError
 from model.follow.state import STATE, FollowerState
 
-SOME = FollowerState(window=3, sequence=70, ended_at=5.5, run="/runs/a", log="/logs/a", most_events=100)
+SOME = FollowerState(window=3, sequence=70, change_log_id="c0ffee", ended_at=5.5, run="/runs/a", log="/logs/a",
+                     most_events=100)
 
 
 def test_a_state_is_read_as_it_was_written_and_replaced_as_a_whole(tmp_path):

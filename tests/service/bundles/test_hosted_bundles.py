@@ -123,10 +123,10 @@ def test_worker_goes_on_when_a_bundle_cannot_be_opened(releases, tmp_path):
     hosted(body, releases[0])
 
 
-def test_first_bundle_does_not_answer_before_it_knows_the_changes(releases, tmp_path):
+def test_first_bundle_does_not_answer_before_it_knows_the_changes(releases, tmp_path, shared_log):
     log = tmp_path / "log"
     log.write_text("this is no log")
-    follower = Follower(LogPlace(SecretStr(str(log))))
+    follower = Follower(shared_log(log))
 
     async def run():
         reports = asyncio.Queue()
@@ -146,10 +146,10 @@ def test_first_bundle_does_not_answer_before_it_knows_the_changes(releases, tmp_
     follower.close()
 
 
-def test_every_open_bundle_follows_the_changes_and_a_closed_one_does_not(releases, tmp_path):
+def test_every_open_bundle_follows_the_changes_and_a_closed_one_does_not(releases, tmp_path, shared_log):
     log = tmp_path / "log"
     write(log, "ad-0001")
-    follower = Follower(LogPlace(SecretStr(str(log))))
+    follower = Follower(shared_log(log))
 
     async def run():
         reports = asyncio.Queue()

@@ -4,13 +4,12 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from pydantic import SecretStr
 
 from index_store.changes.change_log import Kind, Write
 from index_store.changes.sqlite_log import SqliteLog
 from service.contract.errors import ServiceError
 from service.live.ad_writer import AdWriter
-from service.live.log_place import INDEX, LogPlace
+from service.live.log_place import INDEX
 from service.live.log_writer import LogWriter, RefusedWriteError
 
 
@@ -20,8 +19,8 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def writer(path):
-    log = LogWriter(LogPlace(SecretStr(str(path))))
+def writer(path, shared_log):
+    log = LogWriter(shared_log(path))
     yield AdWriter(log)
     log.close()
 
@@ -97,9 +96,9 @@ def test_write_is_refused_when_its_key_was_used_for_another(writer):
     assert refused(writer, status("a", "active", key="one"))[:2] == (0, "key_reused")
 
 
-def test_no_ad_comes_back_when_it_is_deleted_and_resumed_at_the_same_time(path, tmp_path):
+def test_no_ad_comes_back_when_it_is_deleted_and_resumed_at_the_same_time(path, shared_log):
     """Whoever is first: after its deletion no change of an ad makes it active."""
-    logs = [LogWriter(LogPlace(SecretStr(str(path)))) for _ in range(2)]
+    logs = [LogWriter(shared_log(path)) for _ in range(2)]
     writers = [AdWriter(log) for log in logs]
 
     def write(number):

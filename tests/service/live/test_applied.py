@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from service.live.applied import applied_by_workers, publish, wait_until_applied
+from service.live.applied import applied_by_others, applied_by_workers, publish, wait_until_applied
 from service.telemetry import metrics
 from service.telemetry.shared_values import SharedMemory, attach
 
@@ -28,7 +28,7 @@ def work(memory, region, as_of, serves, ready):
 
 def read(memory, answer):
     attach(memory, 3)
-    answer.send((applied_by_workers(), asyncio.run(wait_until_applied(5, 0.01))))
+    answer.send((applied_by_workers(), applied_by_others(), asyncio.run(wait_until_applied(5, 0.01))))
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_workers_that_serve_are_listed_with_what_they_have_applied(memory):
     process = SPAWN.Process(target=read, args=(memory, theirs), daemon=True)
     process.start()
     assert ours.poll(60)
-    assert ours.recv() == ({0: 0, 1: 7}, {0: 0})
+    assert ours.recv() == ({0: 0, 1: 7}, 7, {0: 0})
     process.join()
 
 
@@ -63,6 +63,7 @@ def test_wait_ends_as_soon_as_the_last_worker_has_applied_the_change():
     later.start()
     start = time.monotonic()
     assert asyncio.run(wait_until_applied(5, 30)) == {}
+    assert applied_by_others() == 0
     assert time.monotonic() - start < 20
     later.join()
     metrics.BUNDLE_ACTIVE.labels("one").set(0)

@@ -3,17 +3,15 @@
 import asyncio
 
 import pytest
-from pydantic import SecretStr
 
 from index_store.changes.change_log import Kind, Write
 from service.live.event_writer import EventWriter
-from service.live.log_place import LogPlace
 from service.live.log_writer import LogWriter, RefusedWriteError
 
 
 @pytest.fixture
-def log(tmp_path):
-    made = LogWriter(LogPlace(SecretStr(str(tmp_path / "log"))))
+def log(tmp_path, shared_log):
+    made = LogWriter(shared_log(tmp_path / "log"))
     yield made
     made.close()
 

@@ -8,7 +8,9 @@ import pytest
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
+from index_store.changes.backup import back_up, restore
 from index_store.changes.change_log import ChangeLogError, Kind, Write
+from index_store.changes.open_log import open_log
 from index_store.changes.sqlite_log import SqliteLog
 from index_store.live.snapshot import Snapshot
 from index_store.targeting.targeting import Targeting
@@ -16,6 +18,7 @@ from loadtest.processes.redis_server import RedisServer
 from service.live.follower import Follower
 from service.live.included import DoesNotFitError
 from service.live.log_place import INDEX, LogPlace
+from service.telemetry import metrics
 from service.telemetry.request_log import flush
 from tests.index_store.changes.conftest import OPTIONS
 from tests.index_store.live.changed import PlainArrivals
@@ -51,8 +54,8 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def follower(path):
-    made = Follower(LogPlace(SecretStr(str(path))))
+def follower(path, shared_log):
+    made = Follower(shared_log(path))
     yield made
     made.close()
 
@@ -165,11 +168,11 @@ def test_bundle_is_not_followed_when_the_log_cannot_be_read(path, follower):
     follower.add(bundle())
 
 
-def test_snapshot_follows_a_log_in_redis_and_goes_on_when_redis_comes_back(tmp_path):
+def test_snapshot_follows_a_log_in_redis_and_goes_on_when_redis_comes_back(tmp_path, shared_log):
     one = bundle()
     with RedisServer.start(tmp_path, *OPTIONS) as server:
         place = LogPlace(SecretStr(server.url))
-        log, follower = place.open(), Follower(place)
+        log, follower = place.open(), Follower(shared_log(server.url))
         follower.add(one)
         log.append([Write(kind=Kind.AD, id="ad-03", fields={"status": "paused"})])
         until(lambda: one.gone == {3})
@@ -181,3 +184,60 @@ def test_snapshot_follows_a_log_in_redis_and_goes_on_when_redis_comes_back(tmp_p
         until(lambda: one.gone == {3, 4} and unreadable() == 0)
         follower.close()
         log.close()
+
+
+@pytest.fixture
+def followed_redis(shared_log, tmp_path):
+    """A log in Redis of five changes, each of which pauses ad 3, and a bundle that follows it; backups of three and
+    of all changes."""
+    with RedisServer.start(tmp_path, *OPTIONS) as server:
+        shared = shared_log(server.url)
+        shared.opened().append([paused(3)] * 3)
+        back_up(shared.opened(), tmp_path / "older")
+        shared.opened().append([paused(3)] * 2)
+        back_up(shared.opened(), tmp_path / "backup")
+        follower, one = Follower(shared), bundle()
+        metrics.CHANGES_UNREADABLE.set(0)
+        follower.add(one)
+        yield server, shared, follower, one
+        follower.close()
+
+
+def paused(row):
+    return Write(kind=Kind.AD, id=f"ad-{row:02d}", fields={"status": "paused"})
+
+
+def refuses(shared, one, said):
+    """The worker says so, writes nothing, and answers from what it has applied."""
+    until(lambda: unreadable() == 1)
+    with pytest.raises(ChangeLogError, match=said):
+        shared.opened().append([paused(4)])
+    assert (one.snapshot.as_of, one.gone) == (5, {3})
+
+
+def test_log_that_is_emptied_and_made_anew_is_refused_until_the_former_one_is_back(followed_redis, tmp_path):
+    server, shared, _, one = followed_redis
+    server.client.flushall()
+    refuses(shared, one, "is gone; see why Redis has lost it")
+    other = open_log(server.url, INDEX)
+    other.append([paused(row) for row in range(9)])
+    refuses(shared, one, f"is log {other.log_id}, but {shared.opened().log_id} was opened")
+    other.close()
+    server.client.flushall()
+    restore(tmp_path / "backup", server.url)
+    shared.opened().append([paused(5)])
+    until(lambda: one.gone == {3, 5} and unreadable() == 0)
+
+
+def test_older_backup_is_refused_even_when_it_has_grown_beyond_what_was_applied(followed_redis, tmp_path):
+    server, shared, follower, one = followed_redis
+    server.client.flushall()
+    restore(tmp_path / "older", server.url)
+    refuses(shared, one, "ends with change 3, but 5 was read")
+    restarted = open_log(server.url, INDEX)
+    restarted.append([paused(row) for row in range(9)])
+    restarted.close()
+    assert shared.opened().append([paused(20)])[0].sequence == 13  # not lost: it is in the log that is there now
+    with pytest.raises(ChangeLogError, match=r"change 5 of the log was made at \d.* replaced by another one: put that"):
+        follower._next(shared.opened(), 5)
+    assert (one.snapshot.as_of, one.gone, unreadable()) == (5, {3}, 1)

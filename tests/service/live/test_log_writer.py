@@ -3,18 +3,16 @@
 import asyncio
 
 import pytest
-from pydantic import SecretStr
 
 from index_store.changes.change_log import ChangeLogError, Kind, Write
 from service.contract.errors import ServiceError
 from service.live import log_writer
-from service.live.log_place import LogPlace
 from service.live.log_writer import LogWriter
 
 
 @pytest.fixture
-def writer(tmp_path):
-    made = LogWriter(LogPlace(SecretStr(str(tmp_path / "log"))))
+def writer(tmp_path, shared_log):
+    made = LogWriter(shared_log(tmp_path / "log"))
     yield made
     made.close()
 

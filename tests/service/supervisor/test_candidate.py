@@ -60,6 +60,12 @@ def test_bundle_is_rejected_when_it_does_not_fit_to_the_change_log(tiny_bundle, 
     log = place.open()
     log.append([Write(kind=Kind.EVENT, id="u", fields={})] * 3)
     assert misfit_of(tmp_path / "later", place) is None
+    reseal(tiny_bundle, tmp_path / "mine", lambda writer: None, changes_included=2, change_log_id=log.log_id)
+    assert misfit_of(tmp_path / "mine", place) is None
+    reseal(tiny_bundle, tmp_path / "other", lambda writer: None, changes_included=2, change_log_id="c0ffee")
+    rejected = misfit_of(tmp_path / "other", place)
+    assert rejected.fault == "changes"
+    assert f"includes changes of change log c0ffee, but this is change log {log.log_id}" in rejected.fact
     log.trim(3)
     rejected = misfit_of(tmp_path / "later", place)
     assert (rejected.fault, "its entries up to 3 were removed" in rejected.fact) == ("changes", True)
