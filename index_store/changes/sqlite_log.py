@@ -78,7 +78,7 @@ class SqliteLog:
         self._writing, self._reading = threading.Lock(), threading.Lock()
         self._reached = NEVER_CHANGED  # the last number that was seen
         with reported(self.path, "cannot be opened"):
-            self._file = self._identity()
+            self._file, self._size = self._place()
             with ExitStack() as opened:
                 self._writer, self._reader = (opened.enter_context(closing(sqlite_file.connect(self.path)))
                                               for _ in range(2))
@@ -267,16 +267,20 @@ class SqliteLog:
                                  "which cannot be read", RESTORE) from error
         return Record(change=change, key=key, fingerprint=mark)
 
-    def _identity(self) -> tuple[int, int] | None:
+    def _place(self) -> tuple[tuple[int, int] | None, int]:
+        """Device and inode, and bytes; a log never becomes smaller."""
         try:
             status = self.path.stat()
         except FileNotFoundError:
-            return None
-        return status.st_dev, status.st_ino
+            return None, 0
+        return (status.st_dev, status.st_ino), status.st_size
 
     def _check_place(self) -> None:
         """Others would never see what is written into a file that was moved away."""
-        if self._identity() != self._file:
+        before = self._size
+        file, size = self._place()
+        self._size = max(before, size)
+        if file != self._file or size < before:
             raise ChangeLogError(f"change log {self.path} was moved or replaced while it was open",
                                  f"{PUT_BACK}; stop them before you touch its file")
 

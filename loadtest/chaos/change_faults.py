@@ -1,4 +1,4 @@
-"""Faults while ads are changed: a worker, a replica and the Redis of the change log killed, and that Redis full.
+"""Faults while ads are changed: workers, replicas and the Redis of the change log killed, and that Redis full.
 
 Writes go to two replicas in turn. One that got no answer, or a 503, is repeated with its idempotency key until it is
 acknowledged. In the end the log must have each acknowledged write once.
@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
+from statistics import median
+from typing import Any
 from urllib.parse import quote
 
-from index_store.bundle.bundle import Bundle
 from index_store.changes.open_log import open_log
 from index_store.changes.redis_server import DURABLE
 from loadtest.chaos.result import Result, judged
@@ -28,11 +30,13 @@ from loadtest.processes.redis_server import RedisServer
 from loadtest.processes.service_process import TOKEN, ServiceProcess
 from service.live.log_place import INDEX
 
+OPTIONS = [text for name, value in DURABLE.items() for text in (f"--{name}", value)]
+"""Of a Redis that keeps a change log."""
+
 _ADS = 50
 _REPLY_SECONDS = 10.0
 _PAUSE_SECONDS = 0.02
 _RECOVERY_SECONDS = 60.0
-_OPTIONS = [text for name, value in DURABLE.items() for text in (f"--{name}", value)]
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,8 @@ class Writes:
         self._stop.set()
         self._thread.join()
 
-    def wait_for_more(self) -> float:
-        """Seconds until the next writes are acknowledged; by then one has begun that did not before.
+    def wait_for_more(self) -> None:
+        """Waits until the next writes are acknowledged; by then one has begun that did not before.
 
         Raises:
             TimeoutError: none are.
@@ -78,7 +82,6 @@ class Writes:
             if time.monotonic() - began > _RECOVERY_SECONDS or self.problem:
                 raise TimeoutError(f"no write was acknowledged within {_RECOVERY_SECONDS:g} s; {self.problem}")
             time.sleep(_PAUSE_SECONDS)
-        return round(time.monotonic() - began, 3)
 
     def _run(self) -> None:
         number = 0
@@ -90,7 +93,7 @@ class Writes:
     def _write(self, number: int, ad_id: str) -> None:
         """Sends one write until it is acknowledged; the last one too, so that none is left open."""
         for sent in range(1, round(_RECOVERY_SECONDS / _PAUSE_SECONDS)):
-            status, body = _patch(self._addresses[(number + sent) % len(self._addresses)], ad_id, f"write-{number}")
+            status, body = resume(self._addresses[(number + sent) % len(self._addresses)], ad_id, f"write-{number}")
             if status == 200:
                 self.acknowledged.append(Acknowledged(ad_id, body["version"], sent))
                 return
@@ -100,9 +103,10 @@ class Writes:
         self.problem = f"write {number} was answered with {status}: {body}"
 
 
-def _patch(address: Address, ad_id: str, key: str) -> tuple[int, dict[str, int]]:
-    """Status and body of a write; status 0 if there was no reply."""
-    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json", "Idempotency-Key": key}
+def resume(address: Address, ad_id: str, key: str | None = None) -> tuple[int, dict[str, Any]]:
+    """Status and body of a write, which changes no answer; status 0 if there was no reply."""
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json",
+               **({} if key is None else {"Idempotency-Key": key})}
     try:
         with closing(http.client.HTTPConnection(*address, timeout=_REPLY_SECONDS)) as connection:
             connection.request("PATCH", f"/ads/{quote(ad_id, safe='')}", json.dumps({"status": "active"}), headers)
@@ -113,12 +117,14 @@ def _patch(address: Address, ad_id: str, key: str) -> tuple[int, dict[str, int]]
 
 
 def change_faults(testbed: Testbed) -> list[Result]:
-    """One fault after the other, each repaired before the next; requests for ads go on and none may fail."""
-    ad_ids = [ad_id.decode() for ad_id in Bundle.open(testbed.bundle).content.encoder.item_ids[:_ADS]]
+    """One fault after the other, each repaired before the next; requests for ads go on and none may fail.
+
+    A worker or a replica has recovered when it is ready again and a write is acknowledged, counted from the kill; the
+    Redis of the log when a write is acknowledged, counted from its start.
+    """
     folder = testbed.folder / "change_log"
     folder.mkdir()
-    recoveries: dict[str, float] = {}
-    with RedisServer.start(folder, *_OPTIONS) as redis:
+    with RedisServer.start(folder, *OPTIONS) as redis:
         def start(port: int = 0) -> ServiceProcess:
             return testbed.replica(testbed.bundle, port=port, RETRIEVAL_CHANGE_LOG=redis.url,
                                    RETRIEVAL_WRITE_TOKEN=TOKEN)
@@ -126,43 +132,53 @@ def change_faults(testbed: Testbed) -> list[Result]:
         replicas = [start() for _ in range(2)]
         addresses = [replica.address for replica in replicas]
 
-        def worker_killed() -> None:
+        def worker_killed() -> float:
+            ready = len(replicas[1].events_named("bundle_ready"))
+            began = time.monotonic()
             replicas[1].kill_worker(replicas[1].live_worker_ids()[0])
-            replicas[1].wait_for_event("bundle_ready", replicas[1].workers + 1)
+            replicas[1].wait_for_event("bundle_ready", ready + 1)
+            return began
 
-        def service_killed() -> None:
+        def service_killed() -> float:
+            began = time.monotonic()
             _kill(replicas[0])
             replicas[0] = start(addresses[0][1])
+            return began
 
-        def log_killed() -> None:
+        def log_killed() -> float:
             redis.kill()
             traffic.spend(testbed.scale.seconds / 2)
+            began = time.monotonic()
             redis.launch()
+            return began
 
-        def log_full() -> None:
+        def log_full() -> float:
             redis.client.config_set("maxmemory", 1)
             traffic.spend(testbed.scale.seconds / 2)
             redis.client.config_set("maxmemory", 0)
+            return time.monotonic()
 
-        faults: dict[str, Callable[[], None]] = {
-            "worker killed": worker_killed, "service killed": service_killed, "log killed": log_killed,
-            "log full": log_full}
+        kills: dict[str, Callable[[], float]] = {
+            "worker killed": worker_killed, "service killed": service_killed, "log killed": log_killed}
+        recoveries: dict[str, list[float]] = {}
         with Traffic(addresses, testbed.answers, testbed.scale.rate, tries=2) as traffic, \
-                Writes(addresses, ad_ids) as writes:
+                Writes(addresses, testbed.ad_ids(_ADS)) as writes:
             traffic.phase("before")
             writes.wait_for_more()
             traffic.spend(testbed.scale.seconds / 2)
-            for name, fault in faults.items():
+            for name, fault in [*islice(cycle(kills.items()), testbed.scale.write_kills), ("log full", log_full)]:
                 traffic.phase(f"during {name}")
-                fault()
-                recoveries[name] = writes.wait_for_more()
+                began = fault()
+                writes.wait_for_more()
+                recoveries.setdefault(name, []).append(time.monotonic() - began)
                 traffic.spend(testbed.scale.seconds / 2)
         lost, twice = _compared(redis.url, writes.acknowledged)
         for replica in replicas:
             replica.stop()
-    facts = {"acknowledged": len(writes.acknowledged), "lost": lost, "twice": twice,
-             "repeated": sum(one.sent > 1 for one in writes.acknowledged),
-             **{f"seconds to a write, {name}": seconds for name, seconds in recoveries.items()}}
+    facts = {"kills": testbed.scale.write_kills, "acknowledged": len(writes.acknowledged), "lost": lost,
+             "twice": twice, "repeated": sum(one.sent > 1 for one in writes.acknowledged),
+             "recovery_s": {name: {"times": len(seconds), "median": round(median(seconds), 3),
+                                   "longest": round(max(seconds), 3)} for name, seconds in recoveries.items()}}
     problems = [text for text in (
         f"{lost} acknowledged writes are not in the log" if lost else None,
         f"{twice} writes are in the log twice" if twice else None, writes.problem) if text]

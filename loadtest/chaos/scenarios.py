@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from loadtest.chaos import change_faults, damage, overload, redis_faults, schema, soak, swaps, worker_faults
+from loadtest.chaos import change_faults, damage, log_faults, overload, redis_faults, schema, soak, swaps, worker_faults
 from loadtest.chaos.result import Result
 from loadtest.chaos.testbed import Testbed
 
 Scenario = Callable[[Testbed], list[Result]]
 
+
+def _changes(testbed: Testbed) -> list[Result]:
+    return [*change_faults.change_faults(testbed), *log_faults.log_replaced(testbed), *log_faults.disk_full(testbed)]
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     "redis": redis_faults.redis_faults,
     "worker-killed": worker_faults.worker_killed,
     "replicas-restarted": worker_faults.replicas_restarted,
-    "changes": change_faults.change_faults,
+    "changes": _changes,
     "overload": overload.overload,
     "swaps": swaps.swaps,
     "damage": damage.damage,

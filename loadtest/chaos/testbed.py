@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from index_store.bundle import pointer
+from index_store.bundle.bundle import Bundle
 from index_store.bundle.pointer import Pointer
 from loadtest.chaos.answers import Answers
 from loadtest.processes.children import Children
@@ -25,6 +26,8 @@ class Scale:
         seconds: length of a phase.
         redis_timeout_ms: of the service; on a busy machine, the default would take every pause for a failure of Redis.
         kills: number of workers killed, one at a time.
+        write_kills: number of processes killed during writes, one at a time: a worker, a replica, the log's Redis, and
+            so on.
         restarts: restarts of each of two replicas.
         drain_seconds: how long a replica refuses requests before it stops; long enough for the load to use each idle
             connection once, and so to hear that it is closed.
@@ -38,6 +41,7 @@ class Scale:
     seconds: float = 15.0
     redis_timeout_ms: int = 20
     kills: int = 5
+    write_kills: int = 20
     restarts: int = 3
     drain_seconds: float = 5.0
     swaps: int = 50
@@ -48,8 +52,8 @@ class Scale:
 
 
 FULL = Scale()
-SHORT = Scale(rate=40.0, seconds=2.0, redis_timeout_ms=200, kills=1, restarts=1, drain_seconds=2.0, swaps=2,
-              rollbacks=1, most_damages=5, soak_seconds=12.0, soak_swap_seconds=2.5)
+SHORT = Scale(rate=40.0, seconds=2.0, redis_timeout_ms=200, kills=1, write_kills=3, restarts=1, drain_seconds=2.0,
+              swaps=2, rollbacks=1, most_damages=5, soak_seconds=12.0, soak_swap_seconds=2.5)
 """For continuous integration: the guarantees, not the figures."""
 
 
@@ -79,6 +83,10 @@ class Testbed:
     def bundle(self) -> Path:
         """The first bundle, for a service without swaps."""
         return self.bundles / FIRST
+
+    def ad_ids(self, count: int) -> list[str]:
+        """Some ads of the first bundle."""
+        return [ad_id.decode() for ad_id in Bundle.open(self.bundle).content.encoder.item_ids[:count]]
 
     def store(self, current: str) -> Path:
         """The folder of bundles, with its pointer set to one of them."""

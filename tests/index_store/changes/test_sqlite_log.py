@@ -128,8 +128,10 @@ def test_a_change_is_refused_when_it_is_not_json(log):
         log.state(Kind.AD, "a0")
 
 
-@pytest.mark.parametrize("replace", [lambda path, copy: path.unlink(), lambda path, copy: os.replace(copy, path)])
-def test_an_open_log_is_refused_when_its_file_is_moved(log, tmp_path, replace):
+@pytest.mark.parametrize("replace", [lambda path, copy: path.unlink(), lambda path, copy: os.replace(copy, path),
+                                     lambda path, copy: os.truncate(path, 0),
+                                     lambda path, copy: os.truncate(path, 9_000)])
+def test_an_open_log_is_refused_when_its_file_is_moved_or_cut(log, tmp_path, replace):
     filled(log, 1)
     shutil.copy(log.path, tmp_path / "copy")
     replace(log.path, tmp_path / "copy")

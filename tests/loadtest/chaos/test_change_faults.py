@@ -19,6 +19,8 @@ def test_no_acknowledged_write_is_lost_or_made_twice_when_everything_is_killed(t
                   phases=("before", *(f"during {fault}" for fault in FAULTS)))["writes under faults"]
     assert (result.facts["lost"], result.facts["twice"]) == (0, 0)
     assert result.facts["acknowledged"] > 20
+    assert (result.facts["kills"], {name: found["times"] for name, found in result.facts["recovery_s"].items()}) == (
+        3, dict.fromkeys(FAULTS, 1))
     assert result.facts["repeated"] > 0  # the log was away
 
 

@@ -1,6 +1,7 @@
 """The calls about ads in one worker: replies as documented, every refusal, and that nothing is written then."""
 
 import asyncio
+import resource
 
 import pytest
 from pydantic import SecretStr
@@ -238,6 +239,30 @@ def test_reply_says_that_a_write_is_durable_when_it_is_not_applied_in_time(with_
         assert "change 1 is durable" in body["message"]
         assert await last(app) == 1
         assert (await call(app, "DELETE", "/ads/ad-0002"))[1]["applied"] is False
+
+    with_log(check)
+
+
+def test_writes_are_refused_and_requests_answered_while_the_disk_is_full(with_log, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    async def check(app):
+        async def answer():
+            found = (await app.http.post("/retrieve", json={"user_id": "user-01"})).json()
+            return found["as_of"], found["eligible"]
+
+        await call(app, "PATCH", "/ads/ad-0001?wait=applied", {"status": "paused"})
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "log-wal").stat().st_size, limits[1]))
+        try:
+            for _ in range(2):
+                refusal = await refused(app, "change_log_unavailable", "PATCH", "/ads/ad-0002", {"status": "paused"})
+                assert "cannot be written" in refusal["message"]
+                assert await answer() == (1, 299)
+            assert (await call(app, "GET", "/ads/ad-0001"))[1]["version"] == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert (await call(app, "PATCH", "/ads/ad-0002?wait=applied", {"status": "paused"}))[1]["version"] == 2
+        assert await answer() == (2, 298)
 
     with_log(check)
 
