@@ -12,7 +12,7 @@ import os
 import selectors
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -70,11 +70,11 @@ def drive(addresses: Sequence[Address], arrivals: Iterable[tuple[float, bytes]],
         return runner.run(_Driver(addresses, connections, tries, ended).run(arrivals))
 
 
-def post(path: str, body: bytes, host: str) -> bytes:
-    """A complete HTTP/1.1 request with a JSON body."""
-    head = (f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n")
-    return head.encode() + body
+def post(path: str, body: bytes, host: str, headers: Mapping[str, str] | None = None) -> bytes:
+    """A complete HTTP/1.1 request with a JSON body, and further headers."""
+    sent = {"Host": host, "Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}
+    head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+    return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
 @contextmanager

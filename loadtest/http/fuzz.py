@@ -5,15 +5,14 @@
 The exit status is 1 if a reply is a 5xx or is not documented, or if a request that the document forbids is accepted.
 The document is first refined with the fields of the served bundle, since hardly any request would get past their names
 otherwise. A request that it allows may still be refused: limits, vocabularies and the tree are not part of it. With a
-token in RETRIEVAL_ADMIN_TOKEN, which has to be the service's RETRIEVAL_WRITE_TOKEN too, the calls about bundles and ads
-are tested as well, so use a service of its own. Needs schemathesis.
+token in RETRIEVAL_ADMIN_TOKEN, which has to be the service's other tokens too, the calls about bundles, ads, users and
+events are tested as well, so use a service of its own. Without it, RETRIEVAL_READ_TOKEN is sent. Needs schemathesis.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import sysconfig
@@ -24,8 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-TOKEN_VARIABLE = "RETRIEVAL_ADMIN_TOKEN"
-"""Named here, for the load image has no `service` package."""
+from loadtest.http.tokens import ADMIN, READ, bearer, token_of
 
 _CASES_OF_AN_EXAMPLE = 8
 """Cases that schemathesis generates per example and operation, besides some 1,500 that do not depend on it."""
@@ -64,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit status: 0 fine, 1 a reply was wrong or the service cannot be reached. The last line is JSON."""
     try:
-        found = fuzz(args.url, args.cases, os.environ.get(TOKEN_VARIABLE), args.seed)
+        found = fuzz(args.url, args.cases, token_of(ADMIN), token_of(READ), args.seed)
     except FuzzError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -74,13 +72,15 @@ def run(args: argparse.Namespace) -> int:
     return 1 if found.failed else 0
 
 
-def fuzz(url: str, cases: int, token: str | None = None, seed: int | None = None) -> FuzzResult:
+def fuzz(url: str, cases: int, token: str | None = None, read_token: str | None = None,
+         seed: int | None = None) -> FuzzResult:
     """Sends requests until there are enough, or until some fail.
 
     Args:
         url: of a running service.
         cases: least number of requests.
-        token: for the calls about bundles and ads; without one they are left out.
+        token: for all calls; without one those about bundles, ads, users and events are left out.
+        read_token: for the others then; None if they need none.
         seed: of the requests; None draws one.
 
     Raises:
@@ -91,7 +91,8 @@ def fuzz(url: str, cases: int, token: str | None = None, seed: int | None = None
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "openapi.json").write_text(json.dumps(document))
         while done < cases and not failed:
-            output, report = _schemathesis(url, Path(folder), 1 + (cases - done) // _CASES_OF_AN_EXAMPLE, token, seed)
+            output, report = _schemathesis(url, Path(folder), 1 + (cases - done) // _CASES_OF_AN_EXAMPLE, token,
+                                           read_token, seed)
             done += report["test_cases"]["generated"]
             failed += report["test_cases"]["with_failures"] + report["test_cases"]["errored"]
     return FuzzResult(done, failed, time.perf_counter() - start, output)
@@ -132,7 +133,7 @@ def _object(properties: _Schema, *required: str) -> _Schema:
 
 
 def _schemathesis(url: str, folder: Path, examples: int, token: str | None,
-                  seed: int | None) -> tuple[str, _Schema]:
+                  read_token: str | None, seed: int | None) -> tuple[str, _Schema]:
     program, report = Path(sysconfig.get_path("scripts")) / "schemathesis", folder / "report.json"
     report.unlink(missing_ok=True)
     command = [program, "run", folder / "openapi.json", "--url", url, "--max-examples", examples,
@@ -140,8 +141,10 @@ def _schemathesis(url: str, folder: Path, examples: int, token: str | None,
                "--exclude-checks", "positive_data_acceptance,use_after_free", "--continue-on-failure",
                "--request-timeout", _LOAD_SECONDS,
                "--report", "json", "--report-json-path", report, *(() if seed is None else ("--seed", seed))]
-    command += (["--header", f"Authorization: Bearer {token}"] if token
-                else ["--exclude-path-regex", "^/(admin/|ads|changes)"])
+    if token is None:
+        command += ["--exclude-path-regex", "^/(admin/|ads|users|events|changes)"]
+    for name, value in bearer(token or read_token).items():
+        command += ["--header", f"{name}: {value}"]
     try:
         done = subprocess.run([str(part) for part in command], cwd=folder, capture_output=True, text=True, check=False)
         return done.stdout, json.loads(report.read_text())

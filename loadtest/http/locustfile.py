@@ -6,9 +6,10 @@
 
 BUNDLE is the bundle that is served, or the folder of bundles; users and ads are drawn from it, users by Zipf's law. A
 locust user waits a second on average before each request (Poisson), so `-u` is the rate in requests per second as long
-as the service keeps up. The run fails (exit status 1) if more requests fail than `--error-share` allows, or if their
-p99 is above `--p99-ms`. A request fails if its answer is not a 200, or if the service knows less about the user than it
-should. With `--processes` or `--master` the master alone judges the run; each worker draws users of its own.
+as the service keeps up. The token in RETRIEVAL_READ_TOKEN is sent, if any. The run fails (exit status 1) if more
+requests fail than `--error-share` allows, or if their p99 is above `--p99-ms`. A request fails if its answer is not a
+200, or if the service knows less about the user than it should. With `--processes` or `--master` the master alone
+judges the run; each worker draws users of its own.
 
 Rows of type POST are what a client waits for; rows of type `stage` are the `latency_ms` of the replies. `Aggregated`
 counts both and is meaningless. locust rounds percentiles to milliseconds, and to tens above 100 ms; averages are exact.
@@ -31,6 +32,7 @@ from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
 from index_store.bundle.pointer import PointerError, served_bundle
 from index_store.features.encoder import FieldSpec
+from loadtest.http.tokens import READ, bearer, token_of
 
 TOP_K = 100
 ZIPF_EXPONENT = 1.0
@@ -108,6 +110,7 @@ class Shopper(FastHttpUser):
     bundle: Bundle
     population: Population
     timeout_ms: float
+    headers = bearer(token_of(READ))
 
     def on_start(self) -> None:
         self.wait()  # type: ignore[no-untyped-call]  # locust starts all users at once; real traffic does not
@@ -135,7 +138,7 @@ class Shopper(FastHttpUser):
     def _retrieve(self, user: str, body: dict[str, Any], name: str = "") -> None:
         """Sends one request; records it under the name, or the kind of user, and a row for each stage of the reply."""
         with self.client.post("/retrieve", json={**body, "top_k": TOP_K}, name=f"/retrieve {name or user}",
-                              catch_response=True) as response:
+                              headers=self.headers, catch_response=True) as response:
             if response.status_code != 200:
                 response.failure(f"status {response.status_code}, not 200: {response.text}")
                 return

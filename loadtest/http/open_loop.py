@@ -4,9 +4,9 @@
     python -m loadtest http --url http://127.0.0.1:8080 --bundle BUNDLE --timeout-ms 50 --find-saturation
 
 Requests leave on a schedule, regardless of outstanding replies, and latency counts from the scheduled time. Users are
-drawn from the bundle or the data folder by Zipf's law. Prints a table, then one JSON object on the last line. A rate is
-not reported if less than 99 % of its requests left within 2 ms of their time, because the load generator was then too
-slow; the exit status is 2 in that case.
+drawn from the bundle or the data folder by Zipf's law. The token in RETRIEVAL_READ_TOKEN is sent, if any. Prints a
+table, then one JSON object on the last line. A rate is not reported if less than 99 % of its requests left within 2 ms
+of their time, because the load generator was then too slow; the exit status is 2 in that case.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from index_store.bundle.layout import USER_IDS
 from index_store.bundle.manifest import BundleError
 from loadtest.http.client import drive, post, real_time_priority
 from loadtest.http.report import report_of_rate, table
+from loadtest.http.tokens import READ, bearer, token_of
 from model.data.checks import check_keys
 from model.data.parquet_table import ParquetTable
 from model.data.tables import ID_COLUMN, USERS, DataError
@@ -54,6 +55,7 @@ class Load:
         users: (U,) bytes ids, most popular first.
         zipf: exponent of their popularity.
         fields: of the body, besides the user id.
+        headers: that a guarded service needs.
         timeout_ms: of every request, None for none.
         even: one request every 1 / rate seconds instead of Poisson arrivals.
         connections: number opened beforehand.
@@ -66,6 +68,7 @@ class Load:
     users: NDArray[np.bytes_]
     zipf: float
     fields: dict[str, Any]
+    headers: dict[str, str]
     timeout_ms: float | None
     even: bool
     connections: int
@@ -105,8 +108,9 @@ def run(args: argparse.Namespace) -> int:
         users = _users(args.bundle, args.data)
         address, path = _target(args.url)
         load = Load(address=address, path=path, users=users, zipf=args.zipf,
-                    fields={"top_k": args.top_k, **args.body}, timeout_ms=args.timeout_ms, even=args.even,
-                    connections=max(1, args.connections), seed=args.seed, pid=args.pid)
+                    fields={"top_k": args.top_k, **args.body}, headers=bearer(token_of(READ)),
+                    timeout_ms=args.timeout_ms, even=args.even, connections=max(1, args.connections),
+                    seed=args.seed, pid=args.pid)
         rows = _measure(load, args.rates, args.seconds, args.find_saturation)
     except (LoadError, BundleError, DataError, psutil.Error) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -166,7 +170,7 @@ def _requests(load: Load) -> Callable[[bytes], bytes]:
 
     def request_of(user: bytes) -> bytes:
         body = json.dumps({"user_id": user.decode(), **fields}).encode()
-        return post(f"{load.path}/retrieve", body, f"{host}:{port}")
+        return post(f"{load.path}/retrieve", body, f"{host}:{port}", load.headers)
 
     return request_of
 

@@ -12,11 +12,19 @@ from index_store.bundle.pointer import Pointer
 from tests.paths import ROOT
 from tests.service.service_process import ServiceProcess
 
+TOKEN = "a token of those who ask for ads"
+
 
 @pytest.fixture(scope="module")
 def service(tiny_bundle):
-    with ServiceProcess(tiny_bundle) as process:
+    """A service that answers only those who bear its token."""
+    with ServiceProcess(tiny_bundle, RETRIEVAL_READ_TOKEN=TOKEN) as process:
         yield process
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch):
+    monkeypatch.setenv("RETRIEVAL_READ_TOKEN", TOKEN)
 
 
 @pytest.fixture(scope="module")

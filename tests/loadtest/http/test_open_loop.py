@@ -13,11 +13,19 @@ from loadtest.http import open_loop
 from tests.model.data.logs import as_spark
 from tests.service.service_process import ServiceProcess
 
+TOKEN = "a token of those who ask for ads"
+
 
 @pytest.fixture(scope="module")
 def service(tiny_bundle):
-    with ServiceProcess(tiny_bundle) as process:
+    """A service that answers only those who bear its token."""
+    with ServiceProcess(tiny_bundle, RETRIEVAL_READ_TOKEN=TOKEN) as process:
         yield process
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch):
+    monkeypatch.setenv("RETRIEVAL_READ_TOKEN", TOKEN)
 
 
 @pytest.fixture
@@ -69,6 +77,13 @@ def test_refusals_are_no_goodput_when_requests_are_unfit(tiny_bundle, service, p
     assert row["statuses"] == {"422": 25}
     assert row["errors"] == {"invalid_value": 25}
     assert "25 invalid_value" in printed
+
+
+def test_refusals_are_told_when_the_token_is_missing(tiny_bundle, service, patient, capsys, monkeypatch):
+    monkeypatch.delenv("RETRIEVAL_READ_TOKEN")
+    _, report, _ = run(capsys, "--url", service.http.base_url, "--bundle", tiny_bundle, "--rates", "20", "--seconds",
+                       "0.5")
+    assert report["rates"][0]["errors"] == {"unauthorized": 10}
 
 
 def test_deadline_travels_with_each_request_when_one_is_given(tiny_bundle, service, patient, capsys):

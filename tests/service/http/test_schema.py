@@ -27,7 +27,7 @@ def targeted(tiny_bundle, tmp_path_factory):
 
 
 def test_every_reply_is_as_documented_when_requests_are_random(targeted):
-    found = fuzz(str(targeted.http.base_url), 300, TOKEN, SEED)
+    found = fuzz(str(targeted.http.base_url), 300, TOKEN, seed=SEED)
     assert not found.failed, found.output
     assert found.cases >= 300
     ended = [event for event in targeted.events if event["event"] == "request"]
