@@ -125,6 +125,19 @@ def test_bundle_is_not_followed_when_it_needs_what_was_trimmed_or_includes_more_
     assert one.gone == set(range(9))
 
 
+def test_bundle_is_not_followed_when_the_log_is_another_or_lacks_what_other_workers_have(path, follower, monkeypatch):
+    say(path, (3, "paused"), (4, "paused"))
+    with pytest.raises(DoesNotFitError, match="changes of change log c0ffee, but this is change log"):
+        follower.add(bundle(1), "c0ffee")
+    monkeypatch.setattr("service.live.follower.applied_by_others", lambda: 3)
+    with pytest.raises(DoesNotFitError, match="has applied change 3, but the change log ends with 2"):
+        follower.add(bundle())
+    say(path, (5, "paused"))
+    one = bundle(1)
+    follower.add(one, follower._log.opened().log_id)
+    assert one.gone == {3, 4, 5}
+
+
 def test_bundle_stays_as_it_is_when_it_was_removed(path, follower):
     first, second = bundle(), bundle()
     follower.add(first)
