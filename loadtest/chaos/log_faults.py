@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,29 +48,27 @@ def log_replaced(testbed: Testbed) -> list[Result]:
             for _ in range(_WRITES):
                 write()
             _save(redis, older)
-            for number, (name, substitute) in enumerate(faults.items(), start=1):
+            for name, substitute in faults.items():
                 traffic.phase(f"during {name}")
                 for _ in range(_WRITES):
                     write()
                 whole.unlink(missing_ok=True)
                 made = _save(redis, whole)
-                began = time.monotonic()
+                began = datetime.now(UTC)
                 _put(redis, substitute)
-                replica.wait_for_event("changes_unreadable", number * replica.workers)
-                noticed = time.monotonic() - began
+                noticed = _seconds_until_all_say(replica, "changes_unreadable", began)
                 status, body = write()
                 if status != 503:
                     problems.append(f"a write was answered with {status} after the log was replaced: {name}")
                 traffic.spend(testbed.scale.seconds / 2)
-                began = time.monotonic()
+                began = datetime.now(UTC)
                 _put(redis, whole)
-                replica.wait_for_event("changes_readable", number * replica.workers)
-                recovered = time.monotonic() - began
+                recovered = _seconds_until_all_say(replica, "changes_readable", began)
                 status, body = write()
                 if status != 200 or body["version"] != made + 1:
                     problems.append(f"{made} changes are back after {name}, but the next write was answered with "
                                     f"{status}: {body}")
-                facts[name] = {"noticed_s": round(noticed, 3), "recovery_s": round(recovered, 3)}
+                facts[name] = {"noticed_s": noticed, "recovery_s": recovered}
             traffic.phase("after")
             traffic.spend(testbed.scale.seconds / 2)
         replica.stop()
@@ -121,6 +120,17 @@ def _put(redis: RedisServer, backup: Path | None) -> None:
     redis.client.flushall()
     if backup is not None:
         restore(backup, redis.url)
+
+
+def _seconds_until_all_say(replica: ServiceProcess, event: str, began: datetime) -> float:
+    """Seconds from a time until each worker has logged an event since."""
+    def all_say() -> bool:
+        since = {found["process_id"] for found in replica.events_named(event)
+                 if datetime.fromisoformat(found["time"]) >= began}
+        return len(since) == replica.workers
+
+    replica.wait_until(all_say, f"all workers say {event}")
+    return round((datetime.now(UTC) - began).total_seconds(), 3)
 
 
 def _limit_files(replica: ServiceProcess, size: int) -> None:

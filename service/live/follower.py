@@ -36,7 +36,7 @@ class Follower:
     """Applies each batch of changes to all that is followed.
 
     A log that cannot be read, or that is no longer the one that was applied, changes nothing: requests are answered
-    from the last snapshots, the failure is logged and shown by a metric once, and the next try comes after a pause.
+    from the last snapshots, the failure is logged once and shown by a metric, and the next try comes after a pause.
 
     Args:
         log: stays the caller's to close.
@@ -158,8 +158,8 @@ class Follower:
             metrics.ADS_UNFIT.set(len(self._unfit))
 
     def _note(self, problem: str | None) -> None:
-        """Logs a failure when it begins and when it ends."""
-        if (problem is None) != (self._problem is None):
+        """Logs a failure when it begins, when it becomes another one, and when it ends."""
+        if problem != self._problem:
             metrics.CHANGES_UNREADABLE.set(0 if problem is None else 1)
             if problem is None:
                 log("changes_readable")

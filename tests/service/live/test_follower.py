@@ -228,7 +228,7 @@ def refuses(shared, one, said):
     assert (one.snapshot.as_of, one.gone) == (5, {3})
 
 
-def test_log_that_is_emptied_and_made_anew_is_refused_until_the_former_one_is_back(followed_redis, tmp_path):
+def test_log_that_is_emptied_and_made_anew_is_refused_until_the_former_one_is_back(followed_redis, tmp_path, capfd):
     server, shared, _, one = followed_redis
     server.client.flushall()
     refuses(shared, one, "is gone; see why Redis has lost it")
@@ -236,6 +236,14 @@ def test_log_that_is_emptied_and_made_anew_is_refused_until_the_former_one_is_ba
     other.append([paused(row) for row in range(9)])
     refuses(shared, one, f"is log {other.log_id}, but {shared.opened().log_id} was opened")
     other.close()
+    told = []
+
+    def both_are_told():
+        flush()
+        told.append(capfd.readouterr().err)
+        return all(reason in "".join(told) for reason in ("is gone", "was opened here"))
+
+    until(both_are_told)
     server.client.flushall()
     restore(tmp_path / "backup", server.url)
     shared.opened().append([paused(5)])
