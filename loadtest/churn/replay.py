@@ -33,6 +33,7 @@ from loadtest.churn.runbook import MIX
 from model.data.tables import DataError
 from service.live.follower import Follower
 from service.live.log_place import LogPlace
+from service.live.shared_log import SharedLog
 from service.retrieval.retriever import Retriever
 
 _BATCH = 1_000
@@ -86,14 +87,15 @@ def replay(folder: Path, changes: int, seed: int) -> dict[str, Any]:
     catalogue, retriever = Catalogue(opened.content, random), Retriever(opened)
     try:
         with TemporaryDirectory() as place:
-            where = LogPlace(SecretStr(f"{place}/changes.sqlite3"))
-            changed = _write(where.open(), catalogue, random.choice([*MIX], changes, p=[*MIX.values()]).tolist())
+            shared = SharedLog(LogPlace(SecretStr(f"{place}/changes.sqlite3")))
+            changed = _write(shared.opened(), catalogue, random.choice([*MIX], changes, p=[*MIX.values()]).tolist())
             retriever.sealed.arrivals.prepare()
-            before, replayed, follower = _private_bytes(), _Replayed(retriever.sealed), Follower(where)
+            before, replayed, follower = _private_bytes(), _Replayed(retriever.sealed), Follower(shared)
             start = time.perf_counter()
             follower.add(replayed)
             seconds = time.perf_counter() - start
             follower.close()
+            shared.close()
         return {"ads": opened.content.tree.n_items, "changes": replayed.snapshot.as_of, "changed": changed,
                 "added": len(catalogue.added), "seconds": seconds, "bytes": _private_bytes() - before}
     finally:
@@ -110,7 +112,6 @@ def _write(log: ChangeLog, catalogue: Catalogue, kinds: Sequence[str]) -> int:
                 name: value for name, value in line.items() if name not in ("op", "ad_id")}) for line in lines])
             changed.update(line["ad_id"] for line in lines)
             bar.update(len(lines))
-    log.close()
     return len(changed)
 
 

@@ -13,7 +13,7 @@ def test_calls_bear_a_token_and_those_without_one_are_left_out(tmp_path, monkeyp
     commands = []
     monkeypatch.setattr(fuzz.subprocess, "run", lambda command, **_: commands.append(command))
     with pytest.raises(AttributeError):  # it has no output
-        fuzz._schemathesis("http://127.0.0.1:9", tmp_path, 1, *tokens)
+        fuzz._schemathesis("http://127.0.0.1:9", tmp_path, 1, *tokens, seed=None)
     (command,) = commands
     sent = [value for name, value in pairwise(command) if name == "--header"]
     assert sent == ([] if header is None else [f"Authorization: Bearer {header}"])
