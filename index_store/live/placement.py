@@ -18,6 +18,7 @@ from index_store.features.interaction import item_features
 from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
 from index_store.features.signature import directions, signatures
+from index_store.live.nearest_leaves import NearestLeaves
 from index_store.search.scoring import AddedItems, TowerScorer, UserQuery
 
 LEAVES = 8
@@ -55,7 +56,7 @@ class Placement:
         values = self._values(scores)
         self._mean = values.mean(axis=0)
         profiles = _unit(values - self._mean)[np.searchsorted(members, of_leaf)].mean(axis=1)
-        self._leaves = np.concatenate([profiles, self._held()], axis=1)
+        self._nearest = NearestLeaves(tree, np.concatenate([profiles, self._held()], axis=1))
 
     def leaves(self, items: AddedItems) -> NDArray[np.int32]:
         """The leaf nodes of items (J,), the nearest first: (J, up to LEAVES) int32.
@@ -63,20 +64,13 @@ class Placement:
         Args:
             items: whose places are not read.
         """
-        most = min(LEAVES, self._n_leaves)
-        chosen = np.empty((len(items.embeddings), most), np.int32)
-        if not most:
-            return chosen
-        positions = self._scorer.tree.n_items + np.arange(len(chosen))
+        count = len(items.embeddings)
+        if not self._n_leaves:
+            return np.empty((count, 0), np.int32)
+        positions = self._scorer.tree.n_items + np.arange(count)
         profiles = _unit(self._values(self._scores(positions, items)) - self._mean)
         vectors = np.concatenate([profiles, self._signatures(items.keys)], axis=1)
-        lengths = (self._leaves * self._leaves).sum(axis=1)
-        for start in range(0, len(chosen), _BLOCK):
-            distance = lengths - 2 * vectors[start:start + _BLOCK] @ self._leaves.T
-            nearest = np.argpartition(distance, most - 1, axis=1)[:, :most]
-            order = np.argsort(np.take_along_axis(distance, nearest, axis=1), axis=1)
-            chosen[start:start + _BLOCK] = np.take_along_axis(nearest, order, axis=1)
-        return chosen
+        return np.stack([self._nearest.find(vector, LEAVES) for vector in vectors])
 
     def _scores(self, positions: NDArray[np.int64], items: AddedItems | None = None) -> NDArray[np.float32]:
         """First-task logits of items for the sample of users: (C, users) float32."""

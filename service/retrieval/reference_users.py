@@ -12,7 +12,7 @@ from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import pool, user_bags
 from index_store.search.scoring import UserQuery
 
-USERS = 64
+USERS = 16
 """Size of the sample. A new ad costs as many scored pairs, and the first one as many times the leaves' members."""
 
 
