@@ -1,7 +1,8 @@
 """Windows: what a log gained in some time, one folder a window, read by the `features.json` of the log.
 
-    events.parquet      the impressions of the window, with the columns of a log
-    late.parquet        positives whose impressions are older than the window, with the same columns
+    events.parquet      the impressions of the window, with the columns of a log and `request_id`, null if unknown
+    labels.parquet      clicks and conversions that are still to be joined to their impressions, one a row, with the
+                        same columns
     ads.parquet         ads that are new or have changed, with the columns of a log
     users.parquet       users likewise
     ended.parquet       `ad_id` of ads that ended
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from index_store.features.encoder import FeatureSpec
+from index_store.live.user_history import REQUEST_ID
 from model.data.tables import DAYS, DataError, event_schema, side_schema
 
 ENDED = "ended.parquet"
@@ -29,7 +31,7 @@ class Window:
     """The tables of a window; timestamps have the type of the log."""
 
     events: pa.Table
-    late: pa.Table
+    labels: pa.Table
     ads: pa.Table
     users: pa.Table
     ended: pa.Table
@@ -42,10 +44,10 @@ class Window:
         Raises:
             DataError: a table cannot be read, or lacks a column.
         """
-        empty = {"events": None, "late": event_schema(spec), "ads": side_schema(spec, "item", targeting=True),
+        empty = {"events": None, "labels": window_schema(spec), "ads": side_schema(spec, "item", targeting=True),
                  "users": side_schema(spec, "user"), "ended": pa.schema([("ad_id", pa.string())]),
                  "forgotten": pa.schema([("user_id", pa.string())])}
-        names = {"events": event_schema(spec).names}
+        names = {"events": window_schema(spec).names}
         return cls(**{name: _read(folder / f"{name}.parquet", schema, schema.names if schema else names[name])
                       for name, schema in empty.items()})
 
@@ -64,6 +66,11 @@ def _read(path: Path, empty: pa.Schema | None, columns: list[str]) -> pa.Table:
         return pq.read_table(path, columns=columns).select(columns)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read ({error}); write the window again") from error
+
+
+def window_schema(spec: FeatureSpec) -> pa.Schema:
+    """Columns of the events of a window: those of a log, then the request whose answer they belong to."""
+    return event_schema(spec).append(pa.field(REQUEST_ID, pa.string()))
 
 
 def day_folder(folder: Path, day: int) -> Path:

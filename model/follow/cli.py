@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TOKEN = "RETRIEVAL_ADMIN_TOKEN"
 USERS = 2_000
+ATTRIBUTION_WINDOW = 7 * 86_400
 LOG_BESIDE = "changes.sqlite3"
 """Name of the change log in a folder of bundles, where none is named."""
 
@@ -40,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--every", type=_at_least_one, metavar="SECONDS", help="time that a window spans")
     parser.add_argument("--once", action="store_true",
                         help="learn one window of what the log has now, --events at most, and end")
+    parser.add_argument("--attribution-window", type=_at_least_one, default=ATTRIBUTION_WINDOW, metavar="SECONDS",
+                        help="longest time from an impression to a click or conversion that is joined to it (default "
+                             "%(default)s, a week)")
     parser.add_argument("--users", type=int, default=USERS, metavar="N",
                         help="users to measure recall with; 0 = all (default %(default)s)")
 
@@ -61,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{args.bundles} is not a folder; name the folder of bundles that the service was started "
                           "with")
     follower = ModelFollower(folder=args.out, windows=_windows(args), bundles=args.bundles, promoter=_promoter(args),
-                        users=args.users)
+                             users=args.users, attribution_window=args.attribution_window)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         state = follower.begin(args.run)

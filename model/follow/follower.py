@@ -64,6 +64,7 @@ class ModelFollower:
         bundles: folder of bundles to write into.
         promoter: of these bundles.
         users: to measure recall with, 0 for all.
+        attribution_window: in seconds, see `attributed`.
     """
 
     folder: Path
@@ -71,6 +72,7 @@ class ModelFollower:
     bundles: Path
     promoter: Promoter
     users: int
+    attribution_window: float
 
     def begin(self, run: Path | None) -> FollowerState:
         """The state, that of a new follower if there is none.
@@ -166,7 +168,8 @@ class _Step:
     @cached_property
     def _grown(self) -> GrownLog:
         log = Path(self._state.log)
-        return GrownLog.of(log, Window.read(self._folder, read_spec(log)), self._state.most_events)
+        return GrownLog.of(log, Window.read(self._folder, read_spec(log)), self._state.most_events,
+                           self._follower.attribution_window)
 
     def report(self) -> dict[str, Any]:
         """Measures, trains, exports and promotes."""

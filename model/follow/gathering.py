@@ -1,12 +1,12 @@
-"""From entries of the change log to a window: states of ads and users, and events joined to impressions.
+"""From entries of the change log to a window: states of ads and users, impressions, and labels to join to them.
 
-A click or conversion is a label of the last impression of its user and ad that came before it; in a log of positives, a
-conversion is one of the last click. One that has none in the window is late: it labels an event of the log so far.
+In a log of positives, each click is an event of the log, and impressions are none.
 """
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 from index_store.changes.change_log import Change, Kind
 from index_store.features.encoder import FeatureSpec
 from index_store.features.encoder import Kind as FieldKind
-from index_store.live.user_history import AD_ID, AT, TYPE, EventType
-from model.data.tables import ADS, EVENTS, TARGETING, USERS, DataError, Side, event_schema, side_schema
-from model.data.windows import Window
+from index_store.live.user_history import AD_ID, AT, REQUEST_ID, TYPE, EventType
+from model.data.tables import ADS, EVENTS, TARGETING, USERS, DataError, Side, side_schema
+from model.data.windows import Window, window_schema
 
 LABELS = (EventType.CLICK, EventType.CONVERSION)
 """Types of events that are labels; tasks have the same names."""
@@ -48,7 +48,7 @@ class Gathering:
     _ads: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _users: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _forgotten: dict[str, None] = field(default_factory=dict)
-    _events: list[tuple[str, str, str, float]] = field(default_factory=list)
+    _events: list[tuple[str, str, str, float, str | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for task in self.spec.tasks:
@@ -76,7 +76,7 @@ class Gathering:
                 self._users[change.id] = change.fields
             elif change.kind is Kind.EVENT:
                 said = change.fields
-                self._events.append((change.id, said[AD_ID], said[TYPE], said.get(AT, change.at)))
+                self._events.append((change.id, said[AD_ID], said[TYPE], said.get(AT, change.at), said.get(REQUEST_ID)))
             elif change.kind is Kind.FORGOTTEN:
                 self._forgotten[change.id] = None
                 self._users.pop(change.id, None)
@@ -84,33 +84,26 @@ class Gathering:
 
     def window(self) -> Window:
         """The window of all entries so far."""
-        events, late = self._joined()
+        events, labels = self._event_tables()
         ended = [ad_id for ad_id, fields in self._ads.items() if fields.get("status") == "deleted"]
-        return Window(events=self._event_table(events), late=self._event_table(late),
+        return Window(events=events, labels=labels,
                       ads=self._rows("item", self._ads, set(ended)), users=self._rows("user", self._users, set()),
                       ended=pa.table({"ad_id": pa.array(ended, pa.string())}),
                       forgotten=pa.table({"user_id": pa.array(list(self._forgotten), pa.string())}))
 
-    def _joined(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Events and late ones, as rows."""
-        nothing = dict.fromkeys((task.name for task in self.spec.tasks), 0)
+    def _event_tables(self) -> tuple[pa.Table, pa.Table]:
+        """Events of the log, and labels."""
         first = EventType.IMPRESSION if self.spec.negatives == "impressions" else LABELS[0]
-        found: list[dict[str, Any]] = []
-        late: list[dict[str, Any]] = []
-        last: dict[tuple[str, str], dict[str, Any]] = {}
-        for user_id, ad_id, kind, at in sorted(self._events, key=lambda event: event[3]):
-            if kind != first and kind not in nothing:
-                continue
-            row = last.get((user_id, ad_id))
-            if kind == first or row is None:
-                row = last[user_id, ad_id] = {"user_id": user_id, "ad_id": ad_id, "timestamp": int(at), **nothing}
-                (found if kind == first else late).append(row)
-            if kind in nothing:
-                row[kind] = 1
-        return found, late
+        tasks = [task.name for task in self.spec.tasks]
+        rows: defaultdict[bool, list[dict[str, Any]]] = defaultdict(list)
+        for user_id, ad_id, kind, at, request_id in self._events:
+            if kind == first or kind in tasks:
+                rows[kind == first].append({"user_id": user_id, "ad_id": ad_id, "timestamp": int(at),
+                                            **{task: int(task == kind) for task in tasks}, REQUEST_ID: request_id})
+        return self._event_table(rows[True]), self._event_table(rows[False])
 
     def _event_table(self, rows: list[dict[str, Any]]) -> pa.Table:
-        table = pa.Table.from_pylist(rows, event_schema(self.spec))
+        table = pa.Table.from_pylist(rows, window_schema(self.spec))
         if pa.types.is_timestamp(self._clock):
             seconds = table["timestamp"].cast(pa.timestamp("s", self._clock.tz))
             table = table.set_column(2, pa.field("timestamp", self._clock), seconds.cast(self._clock))

@@ -6,7 +6,6 @@ run was trained on: the oldest ones go as new ones come.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from index_store.features.encoder import FeatureSpec
+from index_store.live.user_history import REQUEST_ID
 from model.data.tables import (
     ADS,
     EVENTS,
@@ -29,6 +28,7 @@ from model.data.tables import (
     side_schema,
 )
 from model.data.windows import Window
+from model.follow.attribution import attributed
 
 TEST_SHARE = 0.1
 """Share of a window's events that its run is measured on; the run after it learns them."""
@@ -52,13 +52,14 @@ class GrownLog:
     new: pa.Table
 
     @classmethod
-    def of(cls, log: Path, window: Window, most: int) -> GrownLog:
+    def of(cls, log: Path, window: Window, most: int, attribution_window: float) -> GrownLog:
         """Adds a window to a log.
 
         Args:
             log: data folder in the types of the format.
             window: what came after it.
             most: events to keep.
+            attribution_window: in seconds, see `attributed`.
 
         Raises:
             DataError: the log cannot be read.
@@ -66,9 +67,10 @@ class GrownLog:
         spec = read_spec(log)
         ads = _replaced(_side(log, spec, "item"), window.ads, window.ended, "ad_id")
         users = _replaced(_side(log, spec, "user"), window.users, window.forgotten, "user_id")
-        older = pa.concat_tables([pq.read_table(log / name) for name in (EVENTS, TEST_EVENTS) if (log / name).exists()])
-        older, unmatched = _labelled(_without(older, window.forgotten, "user_id"), window.late)
-        new = _of(pa.concat_tables([window.events.cast(older.schema), unmatched.cast(older.schema)]), "ad_id", ads)
+        older = _without(_events(log), window.forgotten, "user_id")
+        older, new = attributed(older, window.events.cast(older.schema), window.labels.cast(older.schema),
+                                attribution_window)
+        new = _of(new, "ad_id", ads)
         users = _with_unknown(users, spec, new["user_id"])
         older = _of(_of(older, "ad_id", ads), "user_id", users)
         return cls(spec, users, ads, _latest(older, max(0, most - len(new))), new)
@@ -97,6 +99,14 @@ def _side(log: Path, spec: FeatureSpec, side: Side) -> pa.Table:
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(len(table), pa.string()))
     return table.select(schema.names).cast(schema)
+
+
+def _events(log: Path) -> pa.Table:
+    """All events of the log; those that the first run was trained on name no request."""
+    table = pa.concat_tables([pq.read_table(log / name) for name in (EVENTS, TEST_EVENTS) if (log / name).exists()])
+    if REQUEST_ID not in table.column_names:
+        table = table.append_column(REQUEST_ID, pa.nulls(len(table), pa.string()))
+    return table
 
 
 def _without(table: pa.Table, gone: pa.Table, key: str) -> pa.Table:
@@ -132,38 +142,3 @@ def _latest(events: pa.Table, most: int) -> pa.Table:
         return events
     times = events["timestamp"].cast(pa.int64()).to_numpy()
     return events.take(pa.array(np.sort(np.argsort(times, kind="stable")[len(events) - most:])))
-
-
-def _labelled(events: pa.Table, late: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Gives late labels to the last event of their user and ad that came before them.
-
-    Returns:
-        The events, and the late rows that have none.
-    """
-    mine = pc.and_(*(pc.is_in(events[name], late[name].combine_chunks()) for name in ("user_id", "ad_id")))
-    places: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
-    for at, pair, time in zip(np.flatnonzero(mine.to_numpy()).tolist(), _pairs(events.filter(mine)),
-                              _times(events.filter(mine)), strict=True):
-        places[pair].append((time, at))
-    tasks = late.column_names[3:]
-    labels: dict[str, NDArray[np.int8]] = {name: events[name].to_numpy().copy() for name in tasks}
-    unmatched = []
-    for row, (pair, time) in enumerate(zip(_pairs(late), _times(late), strict=True)):
-        before = [place for place in places[pair] if place[0] <= time]
-        if not before:
-            unmatched.append(row)
-            continue
-        for name in tasks:
-            labels[name][max(before)[1]] |= late[name][row].as_py()
-    for name in tasks:
-        events = events.set_column(events.column_names.index(name), name, pa.array(labels[name], pa.int8()))
-    return events, late.take(pa.array(unmatched, pa.int64()))
-
-
-def _pairs(events: pa.Table) -> list[tuple[str, str]]:
-    return list(zip(events["user_id"].to_pylist(), events["ad_id"].to_pylist(), strict=True))
-
-
-def _times(events: pa.Table) -> list[int]:
-    times: list[int] = events["timestamp"].cast(pa.int64()).to_pylist()
-    return times

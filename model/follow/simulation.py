@@ -1,4 +1,4 @@
-"""A follower in a world that moves: what it learns day by day, beside the model that stays as it was."""
+"""A follower in a world that moves: what it learns day by day, beside a model that stays and one trained anew."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import Any
 
 from index_store.bundle import layout
 from index_store.bundle.manifest import read_manifest
+from model.data.load import load_dataset
 from model.follow.follower import ModelFollower
 from model.follow.growing_log import GrownLog
 from model.follow.progress import progressive
 from model.follow.state import FollowerState
+from model.training.checkpoint import RunFolder
+from model.training.trainer import train
 
 
 def simulate(follower: ModelFollower, state: FollowerState, first: Path) -> Iterator[dict[str, Any]]:
@@ -25,20 +28,29 @@ def simulate(follower: ModelFollower, state: FollowerState, first: Path) -> Iter
         first: the run that stays.
 
     Yields:
-        For each day the report of the follower, and with it `stays`, what the first run predicts of the day; `overlap`
-        of the new bundle's default beam with its exhaustive search, and the share of the ads' `pairs` that it scores;
-        and `largest_leaf`, relative to the mean.
+        For each day the report of the follower, and with it `stays`, what the first run predicts of the day; `anew`,
+        what a run predicts of it that is trained as the first one was, on what the follower's log held before it;
+        `overlap` of the new bundle's default beam with its exhaustive search, and the share of the ads' `pairs` that it
+        scores; and `largest_leaf`, relative to the mean.
     """
     while (found := follower.windows.next(state.sequence, state.ended_at, Path(state.log))) is not None:
-        grown = GrownLog.of(Path(state.log), found.window, state.most_events)
-        day, work = follower.folder / "day", follower.folder / "stays"
+        grown = GrownLog.of(Path(state.log), found.window, state.most_events, follower.attribution_window)
+        day, work, anew = (follower.folder / name for name in ("day", "predicted", "anew"))
         grown.write(day, grown.older, grown.new)
-        stays = progressive(first, day, work, follower.users)
-        shutil.rmtree(day)
+        _train_anew(first, Path(state.log), anew)
+        stays, fresh = (progressive(run, day, work, follower.users) for run in (first, anew))
+        for folder in (day, anew):
+            shutil.rmtree(folder)
         learned = follower.step(state)
         assert learned is not None
         state, report = learned
-        yield {**report, "stays": stays, **_tree(follower.bundles / report["bundle"])}
+        yield {**report, "stays": stays, "anew": fresh, **_tree(follower.bundles / report["bundle"])}
+
+
+def _train_anew(first: Path, log: Path, folder: Path) -> None:
+    """Trains a run with the settings of the first one on a log."""
+    shutil.rmtree(folder, ignore_errors=True)
+    train(log, load_dataset(log), RunFolder(first).config()[0], folder, resume=False)
 
 
 def _tree(bundle: Path) -> dict[str, float]:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from model.data.tables import EVENTS, event_schema, read_spec
-from model.data.windows import Window, day_folder
+from model.data.tables import EVENTS, read_spec
+from model.data.windows import Window, day_folder, window_schema
 from model.follow.log_windows import NextWindow
 from model.sources.moving_world import DAY_SECONDS, DAYS_BEFORE
 from model.sources.synthetic import FIRST_SECOND
@@ -34,7 +34,7 @@ class WorldWindows:
             return None
         spec = read_spec(self.folder)
         end = FIRST_SECOND + (DAYS_BEFORE + after + 1) * DAY_SECONDS
-        names = event_schema(spec).names
+        names = window_schema(spec).names
         days = [pq.read_table(day_folder(self.folder, number) / EVENTS) for number in range(1, after + 2)]
         known = pc.fill_null(pc.less(days[-1]["conversion_at"], end), False)
         events = days[-1].set_column(names.index("conversion"), "conversion", known.cast(pa.int8()))
@@ -44,5 +44,5 @@ class WorldWindows:
         late = came.set_column(names.index("timestamp"), "timestamp", came["conversion_at"])
         late = late.set_column(names.index("click"), "click", pa.array(np.zeros(len(late), np.int8)))
         window = Window.read(day, spec)
-        return NextWindow(window=replace(window, events=events.select(names), late=late.select(names)),
+        return NextWindow(window=replace(window, events=events.select(names), labels=late.select(names)),
                           sequence=after + 1, ended_at=float(end))

@@ -130,8 +130,8 @@ class MovingWorld:
             events: of every day.
 
         Returns:
-            Columns (events,): user and ad (rows), timestamp, placement (index into SURFACES), position (from 1), click,
-            conversion, and conversion_at, 0 where there is none.
+            Columns (events,): request (its number), user and ad (rows), timestamp, placement (index into SURFACES),
+            position (from 1), click, conversion, and conversion_at, 0 where there is none.
         """
         draws, since = self._draws, day + DAYS_BEFORE - 1
         number = since * events + np.arange(events)
@@ -152,8 +152,9 @@ class MovingWorld:
         after = 1 - (CONVERSION_SECONDS * np.log1p(-draws.uniform("conversion delay", number))).astype(np.int64)
         self._tire(user[click], ads.category[click])
         timestamp = FIRST_SECOND + second
-        return {"user": user, "ad": ad, "timestamp": timestamp, "placement": placement, "position": position,
-                "click": click, "conversion": conversion, "conversion_at": np.where(conversion, timestamp + after, 0)}
+        return {"request": number, "user": user, "ad": ad, "timestamp": timestamp, "placement": placement,
+                "position": position, "click": click, "conversion": conversion,
+                "conversion_at": np.where(conversion, timestamp + after, 0)}
 
     def _places(self, number: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
         """Surface and position, from 1, of each impression."""

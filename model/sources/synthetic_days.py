@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from index_store.features.encoder import FieldSpec
-from model.data.tables import ADS, EVENTS, TEST_EVENTS, USERS, DataError, event_schema, prepare, seal
-from model.data.windows import ENDED, day_folder
+from model.data.tables import ADS, EVENTS, TEST_EVENTS, USERS, DataError, prepare, seal
+from model.data.windows import ENDED, day_folder, window_schema
 from model.sources.day_truth import write_day
 from model.sources.draws import Draws
 from model.sources.moving_world import DAYS_BEFORE, SURFACES, MovingWorld, looked_at
@@ -30,7 +30,7 @@ from model.sources.truth import TruthWriter
 
 MOVING_SPEC = replace(SPEC, context_fields=(*SPEC.context_fields, FieldSpec("placement", "categorical")))
 
-SCHEMA = pa.schema([*event_schema(MOVING_SPEC), ("placement", pa.string()), ("position", pa.int8()),
+SCHEMA = pa.schema([*window_schema(MOVING_SPEC), ("placement", pa.string()), ("position", pa.int8()),
                     ("conversion_at", pa.int64())])
 """Of all event tables: the columns of the format, and those that it ignores."""
 
@@ -62,11 +62,12 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, days: int, tu
         raise DataError(f"--events is {events}; a world that moves needs at least {DAYS_BEFORE}, one for each day "
                         "before the first")
     prepare(out)
-    writer = _Writer(out, Draws(seed), MovingWorld(Draws(seed), ads, users, turnover), days)
+    writer = _Writer(out, Draws(seed), MovingWorld(Draws(seed), ads, users, turnover), days,
+                     events // DAYS_BEFORE)
     with tqdm(total=DAYS_BEFORE + days, desc="synthetic", unit="day") as bar:
-        writer.before(events // DAYS_BEFORE, bar)
+        writer.before(bar)
         for day in range(1, days + 1):
-            writer.day(day, events // DAYS_BEFORE)
+            writer.day(day)
             bar.update()
     seal(out, MOVING_SPEC)
 
@@ -79,14 +80,16 @@ class _Writer:
         draws: of the fields that show the truth with noise.
         world: to write.
         days: that will be written.
+        events: of each day.
     """
 
-    def __init__(self, out: Path, draws: Draws, world: MovingWorld, days: int) -> None:
-        self._out, self._draws, self._world = out, draws, world
+    def __init__(self, out: Path, draws: Draws, world: MovingWorld, days: int, events: int) -> None:
+        self._out, self._draws, self._world, self._events_daily = out, draws, world, events
+        self._most_requests = (DAYS_BEFORE + days) * events
         self._most_ads = len(world.active) + days * world.ends_daily
         self._user_ids = numbered("u", np.arange(len(world.people.age)), len(world.people.age))
 
-    def before(self, events: int, bar: tqdm[Any]) -> None:
+    def before(self, bar: tqdm[Any]) -> None:
         """Writes the ordinary data folder; its truth is that of the test day."""
         out, world = self._out, self._world
         self._write_ads(out, world.active)
@@ -95,13 +98,13 @@ class _Writer:
                        write_page_checksum=True)
         with pq.ParquetWriter(out / EVENTS, SCHEMA, write_page_checksum=True) as log:
             for day in range(1 - DAYS_BEFORE, 0):
-                log.write_table(self._events(world.impressions(day, events)))
+                log.write_table(self._events(day))
                 bar.update()
         TruthWriter(out, world.ads, len(users), looked_at()).write(0, world.people)
-        self._write_events(out / TEST_EVENTS, 0, events)
+        self._write_events(out / TEST_EVENTS, 0)
         bar.update()
 
-    def day(self, day: int, events: int) -> None:
+    def day(self, day: int) -> None:
         """Writes the window of a day."""
         folder = day_folder(self._out, day)
         folder.mkdir(parents=True)
@@ -109,25 +112,27 @@ class _Writer:
         self._write_ads(folder, move.born)
         pq.write_table(pa.table({"ad_id": self._ad_ids(move.ended)}), folder / ENDED, write_page_checksum=True)
         write_day(folder, self._world, move)
-        self._write_events(folder / EVENTS, day, events)
+        self._write_events(folder / EVENTS, day)
 
     def _write_ads(self, folder: Path, rows: NDArray[np.int64]) -> None:
         table = ad_table(self._draws, rows, self._world.ads.take(rows), self._world.shape, self._ad_ids(rows))
         pq.write_table(table, folder / ADS, write_page_checksum=True)
 
-    def _write_events(self, path: Path, day: int, events: int) -> None:
-        pq.write_table(self._events(self._world.impressions(day, events)), path, write_page_checksum=True)
+    def _write_events(self, path: Path, day: int) -> None:
+        pq.write_table(self._events(day), path, write_page_checksum=True)
 
     def _ad_ids(self, rows: NDArray[np.int64]) -> pa.Array:
         return numbered("a", rows, self._most_ads)
 
-    def _events(self, log: dict[str, NDArray[Any]]) -> pa.Table:
+    def _events(self, day: int) -> pa.Table:
+        log = self._world.impressions(day, self._events_daily)
         return pa.table({
             "user_id": self._user_ids.take(pa.array(log["user"])),
             "ad_id": self._ad_ids(log["ad"]),
             "timestamp": log["timestamp"],
             "click": log["click"].astype(np.int8),
             "conversion": log["conversion"].astype(np.int8),
+            "request_id": numbered("r", log["request"], self._most_requests),
             "placement": pa.array(list(SURFACES)).take(pa.array(log["placement"])),
             "position": log["position"],
             "conversion_at": pa.array(log["conversion_at"], mask=~log["conversion"])}, schema=SCHEMA)

@@ -9,8 +9,12 @@ BEFORE = 1_600_000_000
 """A time in seconds, before every entry of the change logs of these tests."""
 
 
-def event(user_id, ad_id, kind, at):
-    return Write(kind=Kind.EVENT, id=user_id, fields={"ad_id": ad_id, "type": kind, "at": at})
+WEEK = 7 * 86_400
+"""The attribution window."""
+
+
+def event(user_id, ad_id, kind, at, **named):
+    return Write(kind=Kind.EVENT, id=user_id, fields={"ad_id": ad_id, "type": kind, "at": at, **named})
 
 
 def ad(ad_id, **fields):

@@ -31,7 +31,7 @@ from model.follow.state import FollowerState
 from model.sources import parquet
 from model.training.checkpoint import RunFolder
 from model.training.trainer import Trainer
-from tests.model.follow.logs import ad, event, user, written
+from tests.model.follow.logs import WEEK, ad, event, user, written
 
 START = 1_800_000_000
 COLUMNS = ("user_id", "ad_id", "timestamp", "click", "conversion")
@@ -47,9 +47,12 @@ def writes():
     found = [ad("new", features=NEW_AD, status="active"), ad("a001", status="deleted"), "u01",
              user("someone", interests=["c1"], activity=1.0)]
     for at, (user_id, ad_id) in enumerate([*shown, ("someone", "new"), ("u01", "new")]):
-        found.append(event(user_id, ad_id, "impression", START + 10 * at))
+        found.append(event(user_id, ad_id, "impression", START + 10 * at, request_id=f"r{at}"))
         if at % 4 == 0:
             found.append(event(user_id, ad_id, "click", START + 10 * at + 3))
+        if at % 5 == 0 and at >= 100:  # a click of another window than its impression
+            user_then, ad_then = shown[at - 100]
+            found.append(event(user_then, ad_then, "click", START + 10 * at + 5, request_id=f"r{at - 100}"))
     return found
 
 
@@ -57,7 +60,7 @@ def follower(folder, changes, promoter=None):
     bundles = folder / "bundles"
     size = LogWindows(where=str(changes), events=200, seconds=None, once=True)
     return ModelFollower(folder=folder / "follower", windows=size, bundles=bundles,
-                         promoter=promoter or ByPointer(bundles), users=0)
+                         promoter=promoter or ByPointer(bundles), users=0, attribution_window=WEEK)
 
 
 def kill(*_, **__):
@@ -164,7 +167,7 @@ def each_window_was_learned_once(followed, followed_run, changes, tmp_path):
         assert last.sequence == len(entries)
         assert sum(entry.kind is Kind.EVENT for entry in entries[:first.sequence]) == 200
         whole.add(entries)
-    grown = GrownLog.of(log, whole.window(), first.most_events)
+    grown = GrownLog.of(log, whole.window(), first.most_events, WEEK)
     expected = sorted(zip(*(pa.concat_tables([grown.older, grown.new])[name].to_pylist() for name in COLUMNS),
                           strict=True))
     learned = pa.concat_tables([pq.read_table(Path(last.log) / name) for name in ("events.parquet",

@@ -1,5 +1,6 @@
-"""A window of the change log: whole rows of what changed, and events with the labels that came for them."""
+"""A window of the change log: whole rows of what changed, impressions, and the labels that came."""
 
+import json
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -24,14 +25,12 @@ def rows(table):
     return [tuple(row.values()) for row in table.to_pylist()]
 
 
-def test_labels_go_to_the_last_impression_before_them(log, tmp_path):
-    window = gathered(log, tmp_path, event("u2", "a", "impression", 100.5), event("u2", "a", "impression", 200),
-                      event("u2", "a", "click", 205), event("u2", "a", "conversion", 900),
-                      event("u2", "b", "impression", 300), event("u10", "b", "impression", 400),
-                      event("u10", "b", "click", 150))
-    assert rows(window.events) == [("u2", "a", 100, 0, 0), ("u2", "a", 200, 1, 1), ("u2", "b", 300, 0, 0),
-                                   ("u10", "b", 400, 0, 0)]
-    assert rows(window.late) == [("u10", "b", 150, 1, 0)]
+def test_impressions_are_events_and_clicks_and_conversions_labels(log, tmp_path):
+    window = gathered(log, tmp_path, event("u2", "a", "impression", 100.5, request_id="r1"),
+                      event("u2", "a", "click", 205, request_id="r1"), event("u10", "b", "impression", 400),
+                      event("u2", "a", "conversion", 900))
+    assert rows(window.events) == [("u2", "a", 100, 0, 0, "r1"), ("u10", "b", 400, 0, 0, None)]
+    assert rows(window.labels) == [("u2", "a", 205, 1, 0, "r1"), ("u2", "a", 900, 0, 1, None)]
 
 
 def test_the_time_of_an_event_is_that_of_its_entry_if_it_names_none(log, tmp_path):
@@ -59,7 +58,7 @@ def test_nothing_is_left_of_a_user_who_is_forgotten_but_what_came_later(log, tmp
     window = gathered(log, tmp_path, user("u2", country="fr"), event("u2", "a", "impression", 5),
                       event("u10", "a", "impression", 6), "u2", event("u2", "b", "impression", 7))
     assert rows(window.forgotten) == [("u2",)]
-    assert rows(window.events) == [("u10", "a", 6, 0, 0), ("u2", "b", 7, 0, 0)]
+    assert rows(window.events) == [("u10", "a", 6, 0, 0, None), ("u2", "b", 7, 0, 0, None)]
     assert not len(window.users)
 
 
@@ -78,8 +77,16 @@ def test_a_log_of_positives_gets_a_row_for_each_click(log, tmp_path):
     window = gathered(log, tmp_path, event("u2", "a", "impression", 1), event("u2", "a", "click", 2),
                       event("u2", "a", "click", 3), event("u2", "a", "conversion", 4),
                       event("u2", "b", "impression", 5), event("u10", "a", "conversion", 6))
-    assert rows(window.events) == [("u2", "a", 2, 1, 0), ("u2", "a", 3, 1, 1)]
-    assert rows(window.late) == [("u10", "a", 6, 0, 1)]
+    assert rows(window.events) == [("u2", "a", 2, 1, 0, None), ("u2", "a", 3, 1, 0, None)]
+    assert rows(window.labels) == [("u2", "a", 4, 0, 1, None), ("u10", "a", 6, 0, 1, None)]
+
+
+def test_events_that_no_task_is_about_are_left_out(log, tmp_path):
+    features = log / "features.json"
+    spec = json.loads(features.read_text())
+    features.write_text(json.dumps(spec | {"tasks": spec["tasks"][:1]}))
+    window = gathered(log, tmp_path, event("u2", "a", "click", 2), event("u2", "a", "conversion", 3))
+    assert rows(window.labels) == [("u2", "a", 2, 1, None)]
 
 
 def test_a_log_that_events_do_not_fit_is_refused(log):

@@ -3,11 +3,14 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
+
 from index_store.bundle import layout
 from model.follow.simulation import simulate
 from model.follow.state import FollowerState
 from model.follow.world_windows import WorldWindows
 from model.sources import parquet
+from tests.model.follow.logs import WEEK
 from tests.resealed import reseal
 
 MEASURED = {"beam_curve": [{"beam_width": [2, 4], "overlap": 0.5, "pairs": 30.0},
@@ -24,6 +27,7 @@ class SameBundle:
     bundles: Path
     windows: WorldWindows
     users: int = 0
+    attribution_window: float = WEEK
 
     def step(self, state):
         return replace(state, sequence=state.sequence + 1), {"window": state.sequence + 1, "bundle": "measured"}
@@ -39,4 +43,5 @@ def test_a_day_is_told_beside_the_run_that_stays_and_with_the_default_beam(tiny_
     assert (report["window"], report["overlap"], report["pairs"], report["largest_leaf"]) == (1, 0.9, 0.2, 2.5)
     assert report["stays"]["test_events"] == 150
     assert 0 < report["stays"]["ne"]["click"] < 10
+    assert report["anew"]["ne"]["click"] == pytest.approx(report["stays"]["ne"]["click"], abs=0.2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "measured"]

@@ -25,14 +25,14 @@ def test_conversions_are_known_by_the_end_of_their_day_or_come_late(world):
     assert [day.sequence for day in days] == [1, 2, 3, 4]
     every = pa.concat_tables([pq.read_table(day_folder(world, day) / "events.parquet") for day in range(1, DAYS + 1)])
     for day in days:
-        converted = day.window.late["timestamp"].to_pylist()
+        converted = day.window.labels["timestamp"].to_pylist()
         assert all(day.ended_at - DAY_SECONDS <= at < day.ended_at for at in converted)
-        assert set(day.window.late["conversion"].to_pylist()) <= {1}
+        assert set(day.window.labels["conversion"].to_pylist()) <= {1}
         assert len(day.window.events) == 6_000
         assert len(day.window.ads) == len(day.window.ended) == 10
     known = sum(at is not None and at < days[-1].ended_at for at in every["conversion_at"].to_pylist())
     found = [sum(day.window.events["conversion"].to_pylist()) for day in days]
-    late = [len(day.window.late) for day in days]
+    late = [len(day.window.labels) for day in days]
     assert sum(found) + sum(late) == known
     assert late[0] == 0
     assert min(late[1:]) > 0
