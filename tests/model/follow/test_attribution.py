@@ -58,6 +58,12 @@ def test_a_repeated_impression_is_the_same_one_and_so_is_one_that_comes_after_it
     assert joined([], [shown], [("u", "a", 3, CLICK, "r1")])[1] == [("u", "a", 4, CLICK, "r1")]
 
 
+def test_in_a_log_of_positives_a_repeated_click_counts_once_if_it_names_its_request():
+    clicks = [("u", "a", at, CLICK, request) for at, request in ((1, "r1"), (2, "r1"), (3, None), (4, None))]
+    assert joined([clicks[0]], clicks, [("u", "a", 5, CONVERSION, "r1")]) == [
+        [("u", "a", 1, (1, 1), "r1")], clicks[2:]]
+
+
 def test_the_window_is_in_seconds_whatever_the_unit_of_the_log():
     for clock in ("timestamp[ms]", "timestamp[ns]"):
         for at, rows in ((10, 1), (11, 2)):

@@ -80,6 +80,15 @@ def test_labels_of_a_window_go_to_impressions_of_any_window(log, window):
     assert rows(grown.new) == [("u2", "a", 20, 1, 0), ("u10", "a", 2, 0, 1)]
 
 
+def test_a_late_conversion_of_an_ad_that_ended_is_read_and_learned_by_nobody(log, window, tmp_path):
+    ended = replace(window, ended=pa.table({"ad_id": ["d"]}), labels=events(log, ("u10", "d", 8, 0, 1)))
+    grown = GrownLog.of(log, ended, 100, WEEK)
+    grown.write(tmp_path / "next", grown.older, grown.new)
+    later = GrownLog.of(tmp_path / "next", replace(window, labels=events(log, ("u10", "d", 30, 0, 1))), 100, WEEK)
+    for table in (grown.older, grown.new, later.older, later.new):
+        assert "d" not in table["ad_id"].to_pylist()
+
+
 def test_requests_are_kept_with_the_log(log, window, tmp_path):
     named = replace(window, events=events(log, ("u2", "a", 20, 0, 0, "r1")))
     grown = GrownLog.of(log, named, 100, WEEK)
