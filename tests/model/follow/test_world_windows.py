@@ -5,9 +5,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.data.windows import day_folder
+from model.follow.growing_log import GrownLog
 from model.follow.world_windows import WorldWindows
-from model.sources import synthetic_days
+from model.sources import parquet, synthetic_days
 from model.sources.moving_world import DAY_SECONDS
+from tests.model.follow.logs import WEEK
 
 DAYS = 4
 
@@ -36,3 +38,21 @@ def test_conversions_are_known_by_the_end_of_their_day_or_come_late(world):
     assert sum(found) + sum(late) == known
     assert late[0] == 0
     assert min(late[1:]) > 0
+
+
+def test_conversions_are_learned_where_the_world_has_them(world, tmp_path):
+    """Users see some ads again before they convert: the requests tell which impression it was."""
+    log, windows = tmp_path / "0", WorldWindows(world)
+    parquet.write(world, log)
+    for after in range(DAYS):
+        day = windows.next(after, 0.0, log)
+        grown = GrownLog.of(log, day.window, 100_000, WEEK)
+        log = tmp_path / f"{after + 1}"
+        grown.write(log, grown.older, grown.new)
+    found = [row for table in (grown.older, grown.new) for row in table.to_pylist() if row["request_id"] is not None]
+    every = pa.concat_tables([pq.read_table(day_folder(world, at) / "events.parquet") for at in range(1, DAYS + 1)])
+    truth = {row["request_id"]: (row["click"], int((row["conversion_at"] or day.ended_at) < day.ended_at))
+             for row in every.to_pylist()}
+    assert len(found) > 20_000
+    for row in found:
+        assert (row["click"], row["conversion"]) == truth[row["request_id"]]
