@@ -83,6 +83,7 @@ def churn(folder: Path, runbook: Sequence[Step], *, rate: int, reads: float, wor
         raise DataError(f"bundle {opened.bundle_id} has no users to ask as; export a run that has users")
     random = np.random.default_rng(seed)
     catalogue, users = Catalogue(opened.content, random), [user.decode() for user in ids.tolist()]
+    asked = [users[row] for row in random.permutation(len(users))]  # the same ones each time, so that steps compare
     rows = []
     with two_replicas(folder, workers) as addresses:
         writer = Writer(catalogue, addresses, opened.content.encoder.item_ids[0].decode())
@@ -94,8 +95,7 @@ def churn(folder: Path, runbook: Sequence[Step], *, rate: int, reads: float, wor
                     _wait(step)
             rows.append(_row(step, catalogue, writer, written, readers.answers))
             if step.compare:
-                asked = [users[row] for row in random.permutation(len(users))[:step.compare]]
-                overlap, belong, found = compared(addresses[1], asked, set(catalogue.added))
+                overlap, belong, found = compared(addresses[1], asked[:step.compare], set(catalogue.added))
                 rows[-1] |= {"overlap": overlap, "belong": belong, "found": found / belong if belong else None}
     return {"ads": opened.content.tree.n_items, "steps": rows}
 

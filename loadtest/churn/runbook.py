@@ -48,7 +48,7 @@ class Step:
 
 def _cycle(number: int) -> tuple[Step, Step]:
     return (Step(name=f"{number}: delete 1 %", mix={"delete": 1}, share=0.01),
-            Step(name=f"{number}: add 1 %", mix={"add": 1}, share=0.01, compare=100))
+            Step(name=f"{number}: add 1 %", mix={"add": 1}, share=0.01, compare=50))
 
 
 MIX = {"pause": 0.7, "retarget": 0.2, "add": 0.1}
@@ -58,7 +58,7 @@ RUNBOOKS: dict[str, tuple[Step, ...]] = {
     "mixed": (Step(name="quiet", seconds=20), Step(name="mixed", mix=MIX, seconds=30, compare=100)),
     "everything": (Step(name="quiet", seconds=10),
                    Step(name="everything", mix={**MIX, "delete": 0.05, "click": 0.5}, seconds=20, compare=100)),
-    "cycles": (Step(name="before", compare=100), *(step for cycle in range(1, 11) for step in _cycle(cycle))),
+    "cycles": (Step(name="before", compare=50), *(step for cycle in range(1, 11) for step in _cycle(cycle))),
     "standing": (Step(name="quiet", seconds=20), Step(name="pause 25 %", mix={"pause": 1}, share=0.25),
                  Step(name="25 % paused", seconds=20), Step(name="add 10 %", mix={"add": 1}, share=0.1),
                  Step(name="25 % paused, 10 % added", seconds=20, compare=100)),
