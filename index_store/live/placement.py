@@ -21,7 +21,7 @@ from index_store.features.signature import directions, signatures
 from index_store.live.nearest_leaves import NearestLeaves
 from index_store.search.scoring import AddedItems, TowerScorer, UserQuery
 
-LEAVES = 8
+LEAVES = 16
 """Leaf nodes that an ad is listed under; docs/experiments.md says what fewer and more of them find."""
 
 MEMBERS = 2

@@ -21,6 +21,10 @@ from service.telemetry.shared_values import SharedMemory, attach
 START_FAILED = 3
 """Exit status of a worker that could not start, as a replacement would fail too."""
 
+_SWITCH_SECONDS = 0.0001
+"""How long a thread may keep the interpreter while another one waits for it. A search gives it up dozens of times, and
+at Python's 5 ms each time may cost as much while the follower applies changes."""
+
 
 def run(release: Release, settings: Settings, listening: socket, control: socket, metrics: SharedMemory,
         region: int) -> None:
@@ -52,6 +56,7 @@ def _serve(release: Release, settings: Settings, listening: socket, control: soc
     from service.http.connection import Connection
     from service.http.server import Server
 
+    sys.setswitchinterval(_SWITCH_SECONDS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     connection = partial(Connection, header_seconds=settings.header_seconds, body_seconds=settings.body_seconds)
     config = uvicorn.Config(create_app(release, settings, control), http=cast(Any, connection), ws="none",
