@@ -15,6 +15,7 @@ from index_store.search.ranking import LEAST_BLOCK, NodeScorer, Query, SearchRes
 from index_store.search.trace import LevelTrace, SearchLog
 from index_store.targeting.eligibility import Eligible
 from index_store.tree.tree import Tree
+from index_store.value.valuation import Valuation
 
 MOST_WIDENED = 2.0
 """Factor by which the beam is widened where targeting leaves half of the items or less; see decision 5."""
@@ -31,7 +32,8 @@ def widening(tree: Tree, eligible: Eligible | None) -> float:
 class BeamSearch(Generic[Query]):
     """Walks from the root to the items and keeps `beam_width` nodes per level (Section 4.6).
 
-    A level whose candidates fit into the beam is not scored, and nodes without an eligible item never are. The beam
+    By score it keeps the nodes of the highest scores, by eCPM those that promise most. A level whose candidates fit
+    into the beam is not scored, and nodes without an eligible item never are. The beam
     widens, in order of score, until the kept nodes hold top_k eligible items, so a result holds min(top_k, eligible)
     items. Where scoring all eligible items takes no more pairs than such a beam without targeting would, they are
     scored directly: their nodes say little about the few that are left, and the cost is bounded all the same.
@@ -45,7 +47,7 @@ class BeamSearch(Generic[Query]):
 
     def search(self, query: Query, *, top_k: int, beam_width: int | Sequence[int], task_weights: NDArray[np.float32],
                eligible: Eligible | None = None, deadline: Deadline | None = None,
-               trace: bool = False) -> SearchResult:
+               valuation: Valuation | None = None, trace: bool = False) -> SearchResult:
         """Finds the best items.
 
         Args:
@@ -56,6 +58,7 @@ class BeamSearch(Generic[Query]):
             eligible: items that may be returned; None for all.
             deadline: as it comes near, the beam narrows, in the worst case to one node per level; the result may then
                 hold fewer than min(top_k, eligible) items.
+            valuation: ranks by eCPM and steers the beam by it; None for the score.
             trace: whether to record the choices, for explanations.
 
         Raises:
@@ -66,7 +69,8 @@ class BeamSearch(Generic[Query]):
         if len(widths) != inner:
             raise ValueError(f"beam_width names {len(widths)} levels, the tree has {inner} above the items; give one "
                              "number per level, or one for all")
-        run = SearchRun(self.tree, self.scorer, query, top_k, task_weights, eligible, deadline, SearchLog(trace))
+        run = SearchRun(self.tree, self.scorer, query, top_k, task_weights, eligible, deadline, valuation,
+                        SearchLog(trace))
         return _Beam(run, widths).search()
 
 
@@ -133,24 +137,37 @@ class _Beam(Generic[Query]):
             held: (C,) eligible items of each; None where all items are eligible.
         """
         run, tree = self._run, self._tree
-        scores = run.scores(level, nodes)
+        scores, worth = run.scores(level, nodes)
         width = int(self._widths[level - 1])
-        kept = best(scores, nodes, width)
+        kept = best(worth, nodes, width)
         below = int((tree.items_below(level, nodes.take(kept)) if held is None else held.take(kept)).sum())
         if self._narrow(level, nodes[kept], below, len(nodes)):
-            width = int(self._widths[level - 1])
-            kept = best(scores, nodes, width)
-        if not self._narrowed and below < run.top_k:
-            by_score = np.lexsort((nodes, -scores))
-            items = tree.items_below(level, nodes) if held is None else held
-            enough = int(np.searchsorted(np.cumsum(items[by_score]), run.top_k)) + 1
-            kept = by_score[:max(width, enough)]
-        run.log.step(level, nodes, scores, kept)
+            kept = best(worth, nodes, int(self._widths[level - 1]))
+        if not self._narrowed and (below < run.top_k or run.valuation is not None):
+            kept = self._filling(nodes, scores, worth, tree.items_below(level, nodes) if held is None else held, width)
+        run.log.step(level, nodes, scores, worth, kept)
         if run.deadline is None:
             kept.sort()  # neighbours in memory
         else:  # the most promising first, in case the items are cut short
-            kept = kept[np.argsort(-scores.take(kept), kind="stable")]
+            kept = kept[np.argsort(-worth.take(kept), kind="stable")]
         return nodes[kept]
+
+    def _filling(self, nodes: NDArray[np.int64], scores: NDArray[np.float32], worth: NDArray[np.floating],
+                 items: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+        """Indices of nodes that hold top_k items: as few of the best by score as do, then those of most worth.
+
+        Which nodes hold top_k items must not depend on bids: a node that rises would push out others, and so let in
+        some further down that outbid it (decision 28).
+
+        Args:
+            nodes, scores, worth, items: (C,) each, with the number of eligible items.
+            width: nodes to keep, if they hold top_k items.
+        """
+        by_score = np.lexsort((nodes, -scores))
+        enough = int(np.searchsorted(np.cumsum(items[by_score]), self._run.top_k)) + 1
+        others = by_score[enough:]
+        return np.concatenate([by_score[:enough],
+                               others[best(worth.take(others), nodes.take(others), width - enough)]])
 
     def _narrow(self, level: int, kept: NDArray[np.int64], items: int, scored: int) -> bool:
         """Narrows the beam from `level` on if the pairs below the kept nodes do not fit before a deadline.

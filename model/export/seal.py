@@ -20,6 +20,7 @@ from index_store.search.scoring import Storage, layer_of_level
 from index_store.targeting.targeting import AdTargeting
 from index_store.tree.node_content import level_postings, level_vectors, node_means
 from index_store.tree.tree import build_tree
+from index_store.value.bids import AdBids
 from model.config import ConfigError
 from model.export.beam_tuning import tune_beam
 from model.export.golden import check_parity, golden_answers, golden_users, user_input
@@ -133,4 +134,5 @@ def assemble(run: Run, codes: NDArray[np.int32] | None = None) -> BundleContent:
     spectral = tuple(level_vectors(tree, towers.items, level) for level in range(1, tree.depth))
     index = replace(run.key_index, spectral=towers.ordered(tree.rows, tree.position_of_row))
     return BundleContent(dataset.encoder, users, dataset.items, tables, tree, (*nodes, vectors[tree.rows]), index,
-                         reader.keys_of_row.take(tree.rows), postings, spectral, targeting, model.ensemble)
+                         reader.keys_of_row.take(tree.rows), postings, spectral, targeting, model.ensemble,
+                         None if dataset.bids is None else AdBids(*dataset.bids.at(tree.rows)))

@@ -227,7 +227,9 @@ class Api:
                       "tasks": [task.name for task in spec.tasks],
                       "user_features": {field.name: field.kind for field in spec.user_fields},
                       "context": {field.name: field.kind for field in spec.context_fields},
-                      "ad_features": {field.name: field.kind for field in spec.item_fields}})
+                      "ad_features": {field.name: field.kind for field in spec.item_fields},
+                      "roles": spec.roles, "bid_types": list(spec.paid),
+                      "ecpm": host.retriever.bundle.content.calibrations is not None})
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus metrics of all workers together."""

@@ -49,7 +49,8 @@ POINTER_MISMATCH = Gauge("retrieval_bundle_pointer_mismatch", "1 while a worker 
                                                               "names, or the pointer cannot be read",
                          multiprocess_mode="livemax")
 LIVE_OVERLAP = Histogram("retrieval_live_overlap", "Share of the exhaustive answer that sampled answers hold, by "
-                         "whether a deadline narrowed the search", ["bundle_id", "narrowed"], buckets=_SHARES)
+                         "whether a deadline narrowed the search, and what ranks",
+                         ["bundle_id", "narrowed", "rank_by"], buckets=_SHARES)
 QUALITY_SKIPPED = Counter("retrieval_quality_skipped", "Sampled answers not measured: one was already waiting")
 BEAMS_RECORDED = Counter("retrieval_beams_recorded", "Sampled requests whose beam was recorded")
 BEAMS_DROPPED = Counter("retrieval_beams_dropped",

@@ -13,8 +13,10 @@ from index_store.search.explain import Explainer
 from index_store.targeting.predicates import parse_predicate
 from index_store.targeting.targeting import AdTargeting, RequestTargeting, Targeting
 from index_store.tree.tree import build_tree
+from index_store.value.bids import AdBids, Bid
 from tests.index_store.live.changed import PlainArrivals, changes
 from tests.index_store.search.fake_scorer import WEIGHTS, FakeScorer, pairs
+from tests.index_store.value.test_live_bids import plain_best
 from tests.index_store.worlds import NUMBERS, SPEC, WORDS, catalogue, plainly, predicates, raw_values
 
 ADS = [f"ad-{row:02d}" for row in range(30)]
@@ -103,6 +105,32 @@ def test_ad_lies_beyond_the_tree_when_its_features_are_new_and_in_it_when_they_a
     assert snapshot.changed.added.live.tolist() == [True, True]
     assert [snapshot.row(ad.encode()) for ad in ("new", "ad-04")] == [30, 31]
     assert TREE.position_of_row[4] not in snapshot.changed.live.positions()
+
+
+def test_bids_are_those_of_the_last_changes_wherever_their_ads_lie():
+    raw, own = RAW_ADS[4], Bid(70, "CPM")
+    raw = {name: raw[name] for name in ("price", "brand", "tags")}
+    tree = build_tree(np.stack([np.arange(len(ADS)) // 15, np.arange(len(ADS)) // 5], axis=1),
+                      np.eye(len(ADS), dtype=np.float32))
+    base = Snapshot.sealed(ENCODER, tree, Targeting(ENCODER, FEATURES, tree, None),
+                           PlainArrivals(ENCODER, FEATURES, tree), bids=AdBids.of([own] * len(ADS)))
+    first = base.with_changes(changes(
+        ("ad-01", {"bid": {"micros": 9, "type": "CPM"}}), ("ad-02", {"bid": None}), ("ad-03", {"features": raw}),
+        ("new", {"features": raw, "bid": {"micros": 8, "type": "CPM"}}), ("ad-05", {"status": "paused"}),
+        ("ad-06", {"bid": {"micros": 5, "type": "CPC"}})))
+    assert [first.bid(row) for row in (0, 1, 2, 30, 31, 5)] == [own, Bid(9, "CPM"), None, own, Bid(8, "CPM"), own]
+    assert "no task declares this bid_type" in first.unfit["ad-06"]
+    assert first.withdrawal(6).status == Status.UNFIT
+    second = first.with_changes(changes(
+        ("new", {"features": raw, "bid": {"micros": 99, "type": "CPM"}}),
+        ("ad-03", {"features": raw, "bid": None, "status": "paused"}),
+        ("ad-01", {"bid": {"micros": 100, "type": "CPM"}}), ("ad-06", {"bid": None}), after=6))
+    assert [second.bid(row) for row in (1, 30, 31, 6)] == [Bid(100, "CPM"), None, Bid(99, "CPM"), None]
+    assert [first.bid(row) for row in (1, 30, 31)] == [Bid(9, "CPM"), own, Bid(8, "CPM")]
+    assert not second.unfit
+    for snapshot in (base, first, second):
+        assert [best.tolist() for best in snapshot.bids.best] == plain_best(snapshot.bids)
+    assert second.bids.best[0][:, 0].max() == 100
 
 
 def test_two_snapshots_add_ads_of_their_own_when_they_follow_the_same_one():
