@@ -50,6 +50,16 @@ class Events:
         return Events(self.users[chosen], self.items[chosen], self.timestamps[chosen], self.labels[chosen])
 
 
+def joined(train_events: Events, test_events: Events) -> Events:
+    """Both logs as one, by user and time."""
+    users, times = (np.concatenate([getattr(e, name) for e in (train_events, test_events)])
+                    for name in ("users", "timestamps"))
+    order = np.lexsort((times, users))
+    items, labels = (np.concatenate([getattr(e, name) for e in (train_events, test_events)])[order]
+                     for name in ("items", "labels"))
+    return Events(users[order], items, times[order], labels)
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A data folder in memory.

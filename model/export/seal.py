@@ -23,6 +23,7 @@ from index_store.tree.tree import build_tree
 from index_store.value.bids import AdBids
 from model.config import ConfigError
 from model.export.beam_tuning import tune_beam
+from model.export.calibrate import calibrate, calibrations_of
 from model.export.golden import check_parity, golden_answers, golden_users, user_input
 from model.export.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
 from model.network.folding import FoldedNetwork
@@ -55,7 +56,9 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = F
     model = run.model.cpu().eval()
     original = assemble(run)
     folded = FoldedNetwork(model)
-    content = replace(original, embeddings=item_parts(folded, original.embeddings, half))
+    fitted = calibrate(run)
+    content = replace(original, embeddings=item_parts(folded, original.embeddings, half),
+                      calibrations=None if fitted is None else calibrations_of(fitted))
     writer = BundleWriter(out)
     try:
         write_content(writer, content)
@@ -67,7 +70,8 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = F
         parity = check_parity(content, original, model, tower, layers, users)
         writer.json(layout.GOLDEN, golden_answers(original, model, users))
         tuning = tune_beam(content, tower, layers, run.config.seed)
-        writer.json(layout.EVALUATION, {**evaluation, "parity": parity,
+        calibration = None if fitted is None else {task: dict(one.measured) for task, one in fitted.items()}
+        writer.json(layout.EVALUATION, {**evaluation, "parity": parity, "calibration": calibration,
                                         "beam_curve": [asdict(point) for point in tuning.points],
                                         "beam_curve_users": list(tuning.users),
                                         "tree": [asdict(level) for level in health(content.tree,
