@@ -92,7 +92,8 @@ class Explainer:
             choice = self._choices.get(step.level)
             if choice is not None and step.score is not None and not choice.keeps(step.node):
                 return Explanation("pruned", path[:at + 1], *kth)
-        return Explanation("cut_short", path, *kth)
+        # Without a deadline, an item below the beam is left out only by what its bid promises.
+        return Explanation("cut_short" if found.narrowed or found.ecpm is None else "pruned", path, *kth)
 
     def _path(self, row: int) -> tuple[PathStep, ...]:
         steps: list[PathStep] = []

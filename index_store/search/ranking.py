@@ -86,6 +86,27 @@ class SearchResult:
                        ecpm=self.ecpm[:kept])
 
 
+@dataclass(frozen=True, eq=False)
+class JudgedNodes:
+    """Scored nodes of a level above the items.
+
+    Attributes:
+        nodes: (C,).
+        logits: (C, tasks) float32.
+        scores: (C,) float32.
+        worth: (C,) what ranks them: the scores, or what they promise of eCPM.
+    """
+
+    nodes: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    worth: NDArray[np.floating]
+
+    def take(self, kept: NDArray[np.int64]) -> JudgedNodes:
+        """Some of them, by index."""
+        return JudgedNodes(self.nodes[kept], self.logits[kept], self.scores[kept], self.worth[kept])
+
+
 @dataclass
 class SearchRun(Generic[Query]):
     """The state of one search: its query and limits, and the log of what was scored.
@@ -116,11 +137,12 @@ class SearchRun(Generic[Query]):
         """Number of eligible items."""
         return self.tree.n_items if self.eligible is None else self.eligible.total
 
-    def scores(self, level: int, nodes: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.floating]]:
-        """Scores (C,) float32 of distinct nodes of a level above the items, and what the beam ranks them by: (C,)."""
+    def judged(self, level: int, nodes: NDArray[np.int64]) -> JudgedNodes:
+        """Scores distinct nodes (C,) of a level above the items."""
         logits = self.scorer.score(self.query, level, nodes)
         scores: NDArray[np.float32] = logits @ self.task_weights
-        return scores, scores if self.valuation is None else self.valuation.of_nodes(level, nodes, logits, scores)
+        worth = scores if self.valuation is None else self.valuation.of_nodes(level, nodes, logits, scores)
+        return JudgedNodes(nodes, logits, scores, worth)
 
     def rank_all(self) -> SearchResult:
         """Ranks all eligible items; under a deadline, only as many of the first positions as fit before it.
@@ -133,7 +155,8 @@ class SearchRun(Generic[Query]):
         for level in self.scorer.ensemble if len(positions) else ():
             start = time.perf_counter()
             nodes = np.unique(self.tree.ancestors(self.tree.depth, self._in_tree(positions), level))
-            self.log.step(level, nodes, *self.scores(level, nodes), np.arange(len(nodes)))
+            judged = self.judged(level, nodes)
+            self.log.step(level, nodes, judged.scores, judged.worth, np.arange(len(nodes)))
             self.log.levels.append(LevelTrace(level, len(nodes), len(nodes), time.perf_counter() - start))
         return self.rank(positions)
 

@@ -41,9 +41,13 @@ class Calibration:
     def __call__(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Log odds of logits, of any shape."""
         x, y = self.logits, self.log_odds
+        if len(x) == 2:
+            slope = (y[1] - y[0]) / (x[1] - x[0])
+            return np.asarray(slope * (logits - x[0]) + y[0], np.float64)
         found: NDArray[np.float64] = np.interp(logits, x, y)
-        for outside, end, slope in ((np.minimum(logits - x[0], 0.0), 0, 1), (np.maximum(logits - x[-1], 0.0), -1, -2)):
-            found = found + outside * ((y[slope] - y[end]) / (x[slope] - x[end]))
+        for outside, end, next_to in ((np.minimum(logits - x[0], 0.0), 0, 1),
+                                      (np.maximum(logits - x[-1], 0.0), -1, -2)):
+            found += outside * ((y[next_to] - y[end]) / (x[next_to] - x[end]))
         return found
 
     def to_json(self) -> dict[str, Any]:

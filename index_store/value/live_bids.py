@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -65,6 +66,11 @@ class LiveBids:
         best = tuple(np.zeros((tree.size(level), len(BID_TYPES)), np.int64) for level in range(1, tree.depth))
         bids = cls(tree=tree, items=AdBids.none(tree.n_items) if items is None else items, best=best)
         return bids if items is None or not best else bids._refreshed(np.arange(len(best[-1])))
+
+    @cached_property
+    def offered(self) -> NDArray[np.bool_]:
+        """(3,) which of BID_TYPES some live ad bids in; of a tree of items alone, all of them."""
+        return np.asarray(self.best[0].any(axis=0) if self.best else np.ones(len(BID_TYPES), np.bool_))
 
     def at(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Micros and types (C,) of the ads at positions (C,), which may lie beyond the tree."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +42,19 @@ class Valuation:
     def of_items(self, positions: NDArray[np.int64], logits: NDArray[np.float32],
                  scores: NDArray[np.float32]) -> NDArray[np.float64]:
         """Worth (C,) of the items at positions (C,) with these logits (C, tasks) and scores (C,)."""
+        return self.of_members(positions, np.arange(len(positions)), logits, scores)
+
+    def of_members(self, positions: NDArray[np.int64], owners: NDArray[np.int64], logits: NDArray[np.float32],
+                   scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What items promise that are not scored: their own bids, at the probabilities of the nodes above them.
+
+        Args:
+            positions: (N,) of the items.
+            owners: (N,) the node of each.
+            logits, scores: (C, tasks) and (C,) of the nodes.
+        """
         micros, types = self.bids.at(positions)
-        rates = self._rates(logits)
-        return _worth(micros * rates[np.arange(len(types)), types], scores)
+        return _worth(micros * self._rates(logits)[owners, types], scores[owners])
 
     def of_nodes(self, level: int, nodes: NDArray[np.int64], logits: NDArray[np.float32],
                  scores: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -54,16 +65,23 @@ class Valuation:
     def _rates(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """(C, 3) expected payments for IMPRESSIONS, as multiples of a bid of each of BID_TYPES."""
         rates = np.zeros((len(logits), len(BID_TYPES)))
-        for number, kind in enumerate(BID_TYPES):
-            if kind in self.paid:
-                task = self.paid[kind]
-                rates[:, number] = 1.0 if task is None else (
-                    IMPRESSIONS * self.calibrations.probability(task, logits))
+        for number, task in self._used:
+            rates[:, number] = 1.0 if task is None else IMPRESSIONS * self.calibrations.probability(task, logits)
         return rates
+
+    @cached_property
+    def _used(self) -> list[tuple[int, int | None]]:
+        """Numbers of the types of which there are bids, and the tasks that they pay for."""
+        offered = self.bids.offered
+        return [(number, self.paid[kind]) for number, kind in enumerate(BID_TYPES)
+                if offered[number] and kind in self.paid]
 
 
 def _worth(ecpm: NDArray[np.float64], scores: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.where(ecpm > NO_BID, ecpm, -np.logaddexp(0.0, -scores.astype(np.float64)))
+    without = np.flatnonzero(ecpm <= NO_BID)
+    if len(without):
+        ecpm[without] = -np.logaddexp(0.0, -scores[without].astype(np.float64))
+    return ecpm
 
 
 def ecpm_of(worth: NDArray[np.floating]) -> NDArray[np.float64]:

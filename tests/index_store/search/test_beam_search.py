@@ -6,6 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from index_store.search import beam_search
 from index_store.search.beam_search import MOST_WIDENED, BeamSearch
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.tree.tree import build_tree
@@ -219,8 +220,9 @@ def test_a_higher_bid_never_lowers_the_rank_of_an_ad(world, widths, seed):
 
 
 @pytest.mark.parametrize("seed", [1635, 2364])
-def test_a_higher_bid_lets_in_no_others_where_nodes_are_kept_to_hold_top_k(seed):
+def test_a_higher_bid_lets_in_no_others_where_nodes_are_kept_to_hold_top_k(seed, monkeypatch):
     """Worlds in which it did, as long as the worth of nodes decided which of them hold top_k items."""
+    monkeypatch.setattr(beam_search, "WIDER", 1)
     random = np.random.default_rng(seed)
     items, inner = int(random.integers(5, 200)), int(random.integers(2, 4))
     codes = random.integers(0, int(random.integers(2, 6)), (items, inner))
