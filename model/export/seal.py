@@ -22,7 +22,7 @@ from index_store.tree.node_content import level_postings, level_vectors, node_me
 from index_store.tree.tree import build_tree
 from index_store.value.bids import AdBids
 from model.config import ConfigError
-from model.export.beam_tuning import tune_beam
+from model.export.beam_tuning import default_of, tune_beam
 from model.export.calibrate import calibrate, calibrations_of
 from model.export.golden import check_parity, golden_answers, golden_users, user_input
 from model.export.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
@@ -73,11 +73,13 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = F
         calibration = None if fitted is None else {task: dict(one.measured) for task, one in fitted.items()}
         writer.json(layout.EVALUATION, {**evaluation, "parity": parity, "calibration": calibration,
                                         "beam_curve": [asdict(point) for point in tuning.points],
+                                        "ecpm_curve": [asdict(point) for point in tuning.by_ecpm],
                                         "beam_curve_users": list(tuning.users),
                                         "tree": [asdict(level) for level in health(content.tree,
                                                                                    run.config.branching)]})
         embedding = tower(user_input(content, users[0].features, users[0].history))
-        return _seal(writer, content, embedding.shape[1], scorers, tuning.default.beam_width, changes_included)
+        return _seal(writer, content, embedding.shape[1], scorers, default_of(tuning.points).beam_width,
+                     changes_included)
     finally:
         writer.discard()
 

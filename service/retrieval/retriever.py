@@ -314,7 +314,7 @@ class Retriever:
             searched=searched, ended=time.perf_counter(), scorer_seconds=user_query.kernel_seconds,
             # A whole exhaustive search says nothing about how long the next request will take.
             coverage=1.0 if query.exact else result.coverage,
-            estimated_overlap=None if targeted or (query.by_ecpm and not query.exact) else beam.overlap, bids=bids,
+            estimated_overlap=None if targeted else beam.overlap, bids=bids,
             probabilities=self._probabilities(result.logits), paths=paths, explanation=explanation)
 
     def _probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32] | None:
