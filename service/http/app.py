@@ -39,6 +39,7 @@ from service.live.follower import Follower
 from service.live.log_place import LogPlace
 from service.live.log_writer import LogWriter
 from service.sampling.beam_recorder import BeamRecorder
+from service.sampling.calibration_meter import CalibrationMeter
 from service.sampling.quality_meter import QualityMeter
 from service.sampling.recent_requests import RecentRequests
 from service.settings import Settings
@@ -57,13 +58,14 @@ class Api:
     """The endpoints of one worker.
 
     Attributes:
-        bundles, meter, beams: there from the application's start to its end.
+        bundles, meter, calibration, beams: there from the application's start to its end.
         authorization: of all calls.
         draining: whether new requests for ads are refused, because the service is about to end.
     """
 
     bundles: HostedBundles
     meter: QualityMeter
+    calibration: CalibrationMeter
     beams: BeamRecorder
 
     def __init__(self, settings: Settings) -> None:
@@ -76,7 +78,8 @@ class Api:
         self._follower = None if place is None else Follower(place)
         self._log = None if place is None else LogWriter(place)
         calls = ChangeCalls(settings, self._log, self._refuse_if_draining)
-        self._of_log = (AdsApi(calls, lambda: self.bundles.current), EventsApi(calls, lambda: self.bundles.current),
+        self._of_log = (AdsApi(calls, lambda: self.bundles.current), EventsApi(calls, lambda: self.bundles.current,
+                                                                                        lambda: self.calibration),
                         UsersApi(calls, lambda: self.bundles.current))
         self.authorization = Authorization(settings)
         self._document: bytes | None = None
@@ -104,11 +107,13 @@ class Api:
         """Opens the first bundle before the first request, then follows the supervisor."""
         await self._supervisor.connect(control)
         self.meter = QualityMeter(self._settings.quality_sample_rate)
+        self.calibration = CalibrationMeter(self._settings.calibration_sample_rate)
         self.beams = BeamRecorder(self._settings.beam_sample_rate, self._settings.beam_folder)
         self.bundles = HostedBundles(self._settings, self._recent, self._supervisor.send, self._follower)
         await self.bundles.open(release)
         yield
-        await asyncio.gather(asyncio.to_thread(self.meter.close), asyncio.to_thread(self.beams.close))
+        await asyncio.gather(*(asyncio.to_thread(sampler.close)
+                               for sampler in (self.meter, self.calibration, self.beams)))
         await self.bundles.close()
         for opened in (self._follower, self._log):
             if opened is not None:

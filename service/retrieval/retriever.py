@@ -25,7 +25,7 @@ from index_store.search.beam_search import BeamSearch
 from index_store.search.deadline import Deadline, SearchCost
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.explain import Explainer, PathStep
-from index_store.search.ranking import SearchResult
+from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.search.scoring import TowerScorer, UserQuery
 from index_store.targeting.eligibility import Eligible
 from index_store.targeting.targeting import Targeting
@@ -230,6 +230,17 @@ class Retriever:
         logits = self.scorer.score(self.query(self.encode(query)), tree.depth, positions)
         scores: NDArray[np.float32] = logits @ query.task_weights
         return scores
+
+    def probabilities_of(self, user_id: bytes, ad_id: bytes, snapshot: Snapshot) -> NDArray[np.float32] | None:
+        """Calibrated probabilities (tasks,) of an ad's labels for a user; None if ad or calibration are missing."""
+        row = snapshot.row(ad_id)
+        if row is None or self._content.calibrations is None:
+            return None
+        user = self.encode(Query(user_id=user_id, top_k=1, task_weights=first_task_weights(len(self._spec.tasks))),
+                           snapshot)
+        logits = self.scorer.score(self.query(user, snapshot=snapshot), self._content.tree.depth,
+                                   snapshot.positions(np.array([row])))
+        return np.asarray(self._content.calibrations.probabilities(logits)[0], np.float32)
 
     async def retrieve(self, query: Query, *, snapshot: Snapshot | None = None, use_cache: bool = True,
                        answer_by: float | None = None, queue: SearchQueue | None = None) -> Answer:
