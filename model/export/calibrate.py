@@ -130,19 +130,24 @@ def platt(logits: NDArray[np.float32], labels: NDArray[np.integer]) -> Calibrati
 
 
 def isotonic(logits: NDArray[np.float32], labels: NDArray[np.integer]) -> Calibration | None:
-    """The rising steps of least squared error over bins of events, joined from block to block; None for one block."""
+    """The rising steps of least squared error over bins of events, joined from block to block; None for one block.
+
+    Beyond the first and last block, where no events say more, the odds rise as the model's do.
+    """
     bins = np.array_split(np.argsort(logits, kind="stable"), int(np.clip(len(logits) // FEWEST, 1, MOST_BINS)))
     rate = labels.mean()
+    if not 0 < rate < 1:
+        return None
     sizes = np.array([len(part) for part in bins], np.float64)
     # One more event a bin, with the mean label, keeps the odds of a bin without positives above 0.
     rates = np.array([(labels[part].sum() + rate) / (len(part) + 1) for part in bins])
-    steps = isotonic_regression(rates, weights=sizes + 1)
-    blocks = [slice(first, end) for first, end in zip(steps.blocks[:-1], steps.blocks[1:], strict=True)]
-    x = np.array([np.average([logits[part].mean() for part in bins[block]], weights=sizes[block]) for block in blocks])
-    p = np.array([steps.x[block.start] for block in blocks])
-    if len(blocks) < 2 or not (p[0] > 0 and p[-1] < 1 and (np.diff(x) > 0).all()):
+    steps = isotonic_regression(rates, weights=sizes + 1).x
+    log_odds, block = np.unique(np.round(np.log(steps / (1 - steps)), 9), return_inverse=True)
+    means = np.array([logits[part].mean() for part in bins])
+    x = np.bincount(block, sizes * means) / np.bincount(block, sizes)
+    if len(x) < 2 or not (np.diff(x) > 0).all():
         return None
-    return Calibration(x, np.log(p / (1 - p)))
+    return Calibration(np.array([x[0] - 1, *x, x[-1] + 1]), np.array([log_odds[0] - 1, *log_odds, log_odds[-1] + 1]))
 
 
 def reliability(p: NDArray[np.float64], labels: NDArray[Any]) -> list[tuple[float, float, int]]:

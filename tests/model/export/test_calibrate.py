@@ -52,6 +52,17 @@ def test_there_is_no_fit_where_higher_logits_are_rarer_or_labels_are_the_same():
     assert fit(logits, labels).method == "none"
 
 
+def test_isotonic_regression_joins_bins_that_it_makes_equal():
+    """Bins without a positive at the lower end, and falling rates in the middle."""
+    logits = np.linspace(-4, 4, 20_000, dtype=np.float32)
+    labels = (np.arange(20_000) % 100 < np.interp(logits, [-1, 0, 1, 4], [0, 40, 20, 80])).astype(np.int8)
+    found = isotonic(logits, labels)
+    assert (np.diff(found.log_odds) > 0).all()
+    assert len(found.logits) < 100
+    assert found(np.array([-6.0])) - found(np.array([-7.0])) == pytest.approx(1.0)
+    assert sigmoid(found(np.array([0.5]))) == pytest.approx(0.3, abs=0.03)
+
+
 def test_expected_error_is_the_mean_distance_of_prediction_and_label():
     p = np.repeat([0.1, 0.6], 500)
     curve = reliability(p, np.concatenate([np.arange(500) % 5 == 0, np.ones(500, bool)]))
