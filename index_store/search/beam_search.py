@@ -99,8 +99,8 @@ class _Beam(Generic[Query]):
         self._most = float("inf")
         """Items to score."""
         if run.valuation is not None and widths:
-            of_leaf = run.tree.n_items / run.tree.size(run.tree.depth - 1)
-            self._most = max(run.top_k, self._widths[-1] * of_leaf * self._density)
+            of_leaf = run.n_eligible / run.tree.size(run.tree.depth - 1)
+            self._most = max(run.top_k, self._widths[-1] * of_leaf)
             self._widths = [WIDER * width for width in self._widths]
             self._widths[-1] *= WIDER
 
@@ -205,7 +205,7 @@ class _Beam(Generic[Query]):
             items: number of eligible items below them.
             scored: pairs scored at this level.
         """
-        tree, log, deadline = self._tree, self._run.log, self._run.deadline
+        run, tree, log, deadline = self._run, self._tree, self._run.log, self._run.deadline
         if deadline is None:
             return False
         children = float(tree.child_counts(level, kept).sum())
@@ -219,7 +219,8 @@ class _Beam(Generic[Query]):
         log.planned = log.planned or log.pairs + scored + sum(plan.values())
         for at in range(level - 1, len(self._widths)):
             self._widths[at] = max(1.0, self._widths[at] * share)
-        self._most = max(1.0, self._most * share)
+        if run.valuation is not None:
+            self._most = max(1.0, self._most * share)
         self._narrowed = True
         return True
 

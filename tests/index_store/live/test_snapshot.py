@@ -14,9 +14,11 @@ from index_store.targeting.predicates import parse_predicate
 from index_store.targeting.targeting import AdTargeting, RequestTargeting, Targeting
 from index_store.tree.tree import build_tree
 from index_store.value.bids import AdBids, Bid
+from index_store.value.valuation import Valuation
 from tests.index_store.live.changed import PlainArrivals, changes
 from tests.index_store.search.fake_scorer import WEIGHTS, FakeScorer, pairs
 from tests.index_store.value.test_live_bids import plain_best
+from tests.index_store.value.valued import CALIBRATIONS, PAID
 from tests.index_store.worlds import NUMBERS, SPEC, WORDS, catalogue, plainly, predicates, raw_values
 
 ADS = [f"ad-{row:02d}" for row in range(30)]
@@ -162,7 +164,8 @@ RAW = st.fixed_dictionaries({"price": st.sampled_from(NUMBERS), "brand": st.samp
                              "tags": st.lists(st.sampled_from(WORDS), max_size=3)})
 STATES = st.fixed_dictionaries({}, optional={
     "status": st.sampled_from(["active", "active", "paused", "deleted"]), "features": RAW,
-    "targeting": st.none() | predicates(SPEC.audience_kinds)})
+    "targeting": st.none() | predicates(SPEC.audience_kinds),
+    "bid": st.none() | st.fixed_dictionaries({"micros": st.integers(1, 3), "type": st.just("CPM")})})
 LIVES = st.lists(st.lists(st.tuples(st.sampled_from([*ADS[:6], "new-1", "new-2", "new-3"]), STATES), max_size=8),
                  max_size=4)
 
@@ -194,7 +197,7 @@ def test_searches_return_the_best_ads_of_the_moment_when_trees_changes_and_targe
             plain[ad]["features"] = plain[ad]["features"] | {"ad_id": ad}
         snapshot = snapshot.with_changes(changes(*whole, after=snapshot.as_of))
         request = RequestTargeting(targeting.attributes(None, user, {}, snapshot.changed), spec_asked)
-        wanted = []
+        wanted, worth = [], []
         for ad, one in plain.items():
             willing = one["targeting"] is None or plainly(one["targeting"], user)
             fitting = asked is None or plainly(asked, one["features"])
@@ -207,7 +210,9 @@ def test_searches_return_the_best_ads_of_the_moment_when_trees_changes_and_targe
             if one["status"] != "deleted":  # nobody reads what else is said of a deleted ad
                 assert (refusal and refusal.by) == (None if willing and fitting else "request" if willing else "ad")
             if one["status"] == "active" and willing and fitting and ad not in excluded:
-                wanted.append((-float(logits[-1][position] @ WEIGHTS), row))
+                score, bid = float(logits[-1][position] @ WEIGHTS), one.get("bid") or {"micros": 0}
+                wanted.append((-score, row))
+                worth.append((-bid["micros"], 0.0 if bid["micros"] else -score, row))
         best = [(-score, row) for score, row in sorted(wanted)[:top_k]]
         rows = snapshot.rows(np.array([ad.encode() for ad in excluded] or [b"nobody"]))
         eligible = targeting.eligible(request, rows[rows >= 0], snapshot.changed)
@@ -218,6 +223,14 @@ def test_searches_return_the_best_ads_of_the_moment_when_trees_changes_and_targe
         assert pairs(full) == pairs(ExhaustiveSearch(tree, FakeScorer(logits)).search("query", **options)) == best
         assert len(narrow.rows) == min(top_k, len(wanted))
         assert set(narrow.rows.tolist()) <= {row for _, row in wanted}
+        options["valuation"] = Valuation(CALIBRATIONS, PAID, snapshot.bids)
+        by_ecpm = [row for *_, row in sorted(worth)[:top_k]]
+        for beam in (ExhaustiveSearch(tree, FakeScorer(logits)).search("query", **options),
+                     BeamSearch(tree, FakeScorer(logits)).search("query", beam_width=len(ADS), **options)):
+            assert beam.rows.tolist() == by_ecpm
+        filled = BeamSearch(tree, FakeScorer(logits)).search("query", beam_width=1, **options)
+        assert len(filled.rows) == min(top_k, len(wanted))
+        assert set(filled.rows.tolist()) <= {row for _, row in wanted}
         explainer = Explainer(tree, narrow, snapshot.placed)
         returned = {row for _, row in wanted if explainer.explain(row, True).outcome == "returned"}
         assert returned == set(narrow.rows.tolist())

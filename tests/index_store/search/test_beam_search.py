@@ -166,6 +166,24 @@ def test_most_promising_items_are_scored_when_time_runs_out_at_the_last_level():
     assert result.narrowed
 
 
+@settings(max_examples=60, deadline=None)
+@given(worlds(), st.lists(st.integers(1, 20), min_size=3, max_size=3),
+       st.lists(st.floats(-10, 500), min_size=1, max_size=4), st.integers(0, 2**32 - 1))
+def test_search_by_ecpm_reaches_the_items_when_time_is_short(world, widths, affords, seed):
+    tree, logits, excluded, top_k = world
+    bids = random_bids(tree.n_items, np.random.default_rng(seed))
+    ask = {"top_k": top_k, "beam_width": widths[:tree.depth - 1], "task_weights": WEIGHTS,
+           "eligible": allowed(tree, excluded), "valuation": valuation(tree, bids)}
+    whole = BeamSearch(tree, FakeScorer(logits)).search("query", **ask)
+    hurried = BeamSearch(tree, FakeScorer(logits)).search("query", **ask, deadline=PlantedTime(affords))
+    assert hurried.levels[-1].level == tree.depth
+    assert len(hurried.rows) or not whole.eligible
+    assert not set(hurried.rows.tolist()) & set(excluded.tolist())
+    assert 0 <= hurried.coverage <= 1
+    if not hurried.narrowed:
+        assert hurried.rows.tolist() == whole.rows.tolist()
+
+
 def by_ecpm(tree, logits, bids, beam_width, top_k, eligible=None):
     if beam_width is None:
         return ExhaustiveSearch(tree, FakeScorer(logits)).search("query", top_k=top_k, task_weights=WEIGHTS,
