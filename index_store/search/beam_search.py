@@ -96,8 +96,7 @@ class _Beam(Generic[Query]):
         self._widths = [width * wider for width in widths]
         self._density = 1.0 if run.eligible is None else run.eligible.in_tree / run.tree.n_items
         self._narrowed = False
-        self._most = float("inf")
-        """Items to score."""
+        self._most = float("inf")  # items to score
         if run.valuation is not None and widths:
             of_leaf = run.n_eligible / run.tree.size(run.tree.depth - 1)
             self._most = max(run.top_k, self._widths[-1] * of_leaf)
