@@ -52,6 +52,8 @@ class Settings(BaseSettings):
                                                                  "memory, for a new bundle to be tried on; 0 is none")
     quality_sample_rate: float = Field(default=0.001, ge=0, le=1, description="share of the answers that is searched "
                                                                               "for again, exhaustively")
+    calibration_sample_rate: float = Field(default=0.01, ge=0, le=1, description="share of the pairs of user and ad "
+                                                                                 "whose events measure calibration")
     beam_sample_rate: float = Field(default=0.0, ge=0, le=1, description="share of the answers whose beam is recorded")
     beam_folder: Path | None = Field(default=None, validate_default=True, description="where recorded beams are "
                                                                                       "written, as Parquet files")

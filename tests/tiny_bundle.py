@@ -28,14 +28,16 @@ from index_store.features.values import as_keys, look_up
 from index_store.search.scoring import DenseLayers
 from index_store.tree.node_content import level_vectors
 from index_store.tree.tree import Tree, build_tree, segment_means
+from index_store.value.bids import AdBids
+from index_store.value.calibration import Calibration, Calibrations
 
 CATEGORIES, WIDTH, DIM = 12, 4, 8
 
 SPEC = FeatureSpec(
     user_fields=(FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("interests", "multi")),
-    item_fields=(FieldSpec("price", "dense"), FieldSpec("category", "categorical"), FieldSpec("brand", "categorical"),
-                 FieldSpec("tags", "multi")),
-    tasks=(TaskSpec("click"), TaskSpec("convert", 0.5)),
+    item_fields=(FieldSpec("price", "dense"), FieldSpec("category", "categorical"),
+                 FieldSpec("brand", "categorical", "advertiser"), FieldSpec("tags", "multi")),
+    tasks=(TaskSpec("click", bid_type="CPC"), TaskSpec("convert", 0.5, bid_type="CPA")),
     negatives="impressions",
     key_families=(KeyFamily("category", "category", "match"), KeyFamily("tags", "tags", "match"),
                   KeyFamily("co_click", "ad_id", "co_click", neighbours=5)),
@@ -49,7 +51,7 @@ def write_tiny_bundle(folder: Path, *, seed: int = 0, n_items: int = 300, n_user
     Args:
         folder: the bundle, which must not exist yet.
         seed, n_items, n_users: of `planted_world`.
-        calibrated: whether the service should answer with probabilities.
+        calibrated: whether the service should answer with probabilities, and calibrates them.
         stacked: whether level 1 has a scorer of its own, whose logits are part of the items'.
     """
     content, towers, scorer = planted_world(seed, n_items, n_users)
@@ -57,6 +59,8 @@ def write_tiny_bundle(folder: Path, *, seed: int = 0, n_items: int = 300, n_user
     if stacked:
         content = replace(content, ensemble=(1,))
         scorers = [_scorer_weights(np.random.default_rng([seed, 1])), scorer]
+    if not calibrated:
+        content = replace(content, calibrations=None)
     writer = BundleWriter(folder)
     write_content(writer, content)
     _write_tower(writer, layout.USER_TOWER, "user", towers["user"])
@@ -72,6 +76,15 @@ def write_tiny_bundle(folder: Path, *, seed: int = 0, n_items: int = 300, n_user
                                 level in (*content.ensemble, content.tree.depth))
                      for level in range(1, content.tree.depth + 1)),
         counts={"items": n_items, "users": n_users}, search=SearchDefaults((3, 6), 10))
+
+
+CALIBRATIONS = Calibrations((Calibration.line(0.25, -1.0), Calibration.line(0.5, 0.0)))
+
+
+def planted_bids(n_items: int) -> AdBids:
+    """Bids by position of all ads but the first of every five, of each type in turn, up to a whole unit."""
+    random, at = np.random.default_rng(n_items), np.arange(n_items)
+    return AdBids(np.where(at % 5, random.integers(1, 10**6, n_items), 0), (at % 3).astype(np.uint8))
 
 
 Weights = dict[str, np.ndarray]
@@ -104,7 +117,8 @@ def planted_world(seed: int = 0, n_items: int = 300, n_users: int = 40) -> tuple
                      for level in range(1, tree.depth))
     content = BundleContent(encoder, _users(n_users, n_items, random), items, tables, tree,
                             _level_embeddings(tree, item_embeddings), index, keys_of_row.take(tree.rows), postings,
-                            tuple(level_vectors(tree, spectral.items, level) for level in range(1, tree.depth)))
+                            tuple(level_vectors(tree, spectral.items, level) for level in range(1, tree.depth)),
+                            bids=planted_bids(n_items), calibrations=CALIBRATIONS)
     return content, tower_weights, _scorer_weights(random)
 
 

@@ -18,6 +18,7 @@ from index_store.bundle import format_1, layout
 from index_store.bundle.files import BundleFiles, BundleWriter
 from index_store.bundle.manifest import Manifest
 from index_store.bundle.targeting_files import read_targeting, write_targeting
+from index_store.bundle.value_files import read_bids, read_calibrations, write_bids, write_calibrations
 from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
 from index_store.features.history import History
 from index_store.features.interaction import feature_names
@@ -30,6 +31,8 @@ from index_store.features.values import FeatureError, look_up
 from index_store.search.scoring import DenseLayers, Storage, TowerScorer, UserQuery
 from index_store.targeting.targeting import AdTargeting
 from index_store.tree.tree import Tree, TreeError
+from index_store.value.bids import AdBids
+from index_store.value.calibration import Calibrations
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class BundleContent:
             tree order. Empty in a bundle of format 3 or older.
         targeting: predicates of the ads; None if no ad has one.
         ensemble: own levels of the layers above the items' one in a stacked MoNN, ascending.
+        bids: of the ads, by position; None if no ad has one.
+        calibrations: of the tasks; None if they were not calibrated.
     """
 
     encoder: FeatureEncoder
@@ -79,6 +84,8 @@ class BundleContent:
     spectral: tuple[SpectralVectors, ...] = ()
     targeting: AdTargeting | None = None
     ensemble: tuple[int, ...] = ()
+    bids: AdBids | None = None
+    calibrations: Calibrations | None = None
 
     @cached_property
     def item_keys(self) -> dict[str, Ragged]:
@@ -142,6 +149,10 @@ def write_content(writer: BundleWriter, content: BundleContent) -> None:
         _write_spectral(writer, content.index.spectral, content.spectral)
     if content.targeting is not None:
         write_targeting(writer, content.targeting)
+    if content.bids is not None:
+        write_bids(writer, content.bids)
+    if content.calibrations is not None:
+        write_calibrations(writer, encoder.spec, content.calibrations)
 
 
 def _write_spectral(writer: BundleWriter, towers: SpectralTowers, nodes: Sequence[SpectralVectors]) -> None:
@@ -233,7 +244,8 @@ def _read_content(files: BundleFiles) -> BundleContent:
         towers, nodes = _read_spectral(files, tree)
         index = replace(index, spectral=towers)
     return BundleContent(encoder, users, items, tables, tree, embeddings, index, keys, postings, nodes,
-                         read_targeting(files, spec), manifest.ensemble)
+                         read_targeting(files, spec), manifest.ensemble, read_bids(files, spec),
+                         read_calibrations(files, spec))
 
 
 def _read_spectral(files: BundleFiles, tree: Tree) -> tuple[SpectralTowers, tuple[SpectralVectors, ...]]:

@@ -20,6 +20,9 @@ SPECTRAL_STRENGTHS = "spectral/strengths.npy"
 ITEM_KEYS = "postings/items"
 TARGETING = "targeting/counts.json"
 TARGETING_GATES = "targeting/gates"
+BID_MICROS = "bids/micros.npy"
+BID_TYPES = "bids/types.npy"
+CALIBRATION = "calibration.json"
 
 
 def scorer(layer: int) -> str:

@@ -30,6 +30,9 @@ from index_store.features.values import (
 Kind = Literal["dense", "categorical", "multi"]
 Via = Literal["match", "co_click"]
 Negatives = Literal["impressions", "sampled"]
+Role = Literal["", "advertiser", "campaign"]
+BidType = Literal["CPM", "CPC", "CPA"]
+PaidLabel = Literal["", "CPC", "CPA"]
 
 UNKNOWN = 0
 """Id of a missing or unseen value, in every vocabulary."""
@@ -37,16 +40,20 @@ UNKNOWN = 0
 ITEM_ID = "ad_id"
 """Name by which key families use the item's own id as a field."""
 
-TAKEN = ("user_id", "ad_id", "history", "timestamp", "targeting")
+TAKEN = ("user_id", "ad_id", "history", "timestamp", "targeting", "bid", "bid_type")
 """Names reserved for columns of the log; fields, tasks and key families cannot have them."""
 
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """One field of a user or an item: `dense` float, `categorical` value, or `multi` (a list of values)."""
+    """One field of a user or an item: `dense` float, `categorical` value, or `multi` (a list of values).
+
+    `role` says that a categorical item field names who pays for the ad; each role is given once.
+    """
 
     name: str
     kind: Kind
+    role: Role = ""
 
 
 @dataclass(frozen=True)
@@ -68,10 +75,14 @@ class KeyFamily:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One label column of the log and its weight in the loss (w_t of Equation 2)."""
+    """One label column of the log and its weight in the loss (w_t of Equation 2).
+
+    `bid_type` says that bids of this type pay for the label; each type is given once. CPM bids pay for impressions.
+    """
 
     name: str
     weight: float = 1.0
+    bid_type: PaidLabel = ""
 
 
 @dataclass(frozen=True)
@@ -129,6 +140,7 @@ class FeatureSpec:
             if not (math.isfinite(task.weight) and task.weight >= 0):
                 raise FeatureError(task.name, f"weight {task.weight} of task {task.name!r} is not a number >= 0",
                                    "give a finite number of at least 0")
+        self._check_payment()
         dense = {f.name for f in self.item_fields if f.kind == "dense"}
         for family in self.key_families:
             if family.via not in get_args(Via):
@@ -146,6 +158,35 @@ class FeatureSpec:
             if (family.via == "co_click") != (family.neighbours > 0):
                 raise FeatureError(family.name, f"key family {family.name!r} is via {family.via!r} with neighbours "
                                                 f"{family.neighbours}", "co_click needs at least 1, match none")
+
+    def _check_payment(self) -> None:
+        """Raises FeatureError if roles or bid types are unknown, misplaced or given twice."""
+        for group, key, choices in ((self.item_fields, "role", get_args(Role)), (self.tasks, "bid_type",
+                                                                                 get_args(PaidLabel))):
+            owners: dict[str, str] = {"": ""}
+            for entry in group:
+                value = getattr(entry, key)
+                if value not in choices:
+                    raise FeatureError(entry.name, f"{key} {value!r} of {entry.name!r} is unknown",
+                                       f"use one of {', '.join(choices[1:])}, or leave it out")
+                if value and owners.setdefault(value, entry.name) != entry.name:
+                    raise FeatureError(entry.name, f"{key} {value!r} is given to {owners[value]!r} and {entry.name!r}",
+                                       "give it once")
+        for entry in (*self.user_fields, *self.item_fields, *self.context_fields):
+            if entry.role and (entry not in self.item_fields or entry.kind != "categorical"):
+                raise FeatureError(entry.name, f"role {entry.role!r} is given to {entry.name!r}, which is not a "
+                                               "categorical item field", "give it to one, or leave it out")
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Role -> the item field that has it."""
+        return {f.role: f.name for f in self.item_fields if f.role}
+
+    @property
+    def paid(self) -> dict[BidType, int | None]:
+        """Bid type -> number of the task that bids of this type pay for; None for CPM, which pays for impressions."""
+        paid: dict[BidType, int | None] = {"CPM": None}
+        return paid | {task.bid_type: at for at, task in enumerate(self.tasks) if task.bid_type}
 
     def fields(self, side: Literal["user", "item"], kind: Kind) -> list[str]:
         """Names of the fields of one kind, in declaration order."""

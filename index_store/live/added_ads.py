@@ -24,6 +24,8 @@ from index_store.search.scoring import AddedItems
 from index_store.targeting.changed_ads import AddedTargets
 from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
+from index_store.value.bids import AdBids, Bid
+from index_store.value.live_bids import AddedBids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +36,13 @@ class Said:
         status: of the ad.
         version: of the change.
         predicate: number of its predicate.
+        bid: None for none.
     """
 
     status: Status
     version: int
     predicate: int
+    bid: Bid | None = None
 
 
 class _Rows:
@@ -71,6 +75,7 @@ class AddedAds:
         statuses: (J,) uint8 numbers.
         versions: (J,) int64.
         predicates: (J,) int32 numbers of the predicates.
+        bids: of each.
     """
 
     placed: PlacedItems
@@ -79,6 +84,7 @@ class AddedAds:
     statuses: NDArray[np.uint8]
     versions: NDArray[np.int64]
     predicates: NDArray[np.int32]
+    bids: AdBids
     _rows: _Rows = field(repr=False)
 
     @classmethod
@@ -86,7 +92,7 @@ class AddedAds:
         """The first rows (J,) of distinct ads."""
         none = cls(placed=PlacedItems(tree, ads.leaves), ads=ads, current=np.empty(0, np.bool_),
                    statuses=np.empty(0, np.uint8), versions=np.empty(0, np.int64), predicates=np.empty(0, np.int32),
-                   _rows=_Rows(ad_ids, ads))
+                   bids=AdBids.none(0), _rows=_Rows(ad_ids, ads))
         return none._with_rows(said)
 
     def __len__(self) -> int:
@@ -114,7 +120,8 @@ class AddedAds:
         statuses, versions, predicates = self.statuses.copy(), self.versions.copy(), self.predicates.copy()
         for row, said in rows.items():
             statuses[row], versions[row], predicates[row] = status_number(said.status), said.version, said.predicate
-        return replace(self, statuses=statuses, versions=versions, predicates=predicates)
+        return replace(self, statuses=statuses, versions=versions, predicates=predicates,
+                       bids=self.bids.replaced({row: said.bid for row, said in rows.items()}))
 
     def row(self, ad_id: bytes) -> int | None:
         """The newest row of an ad; None if it was not added."""
@@ -170,10 +177,15 @@ class AddedAds:
         return AddedTargets(placed=self.placed, live=self.live, predicates=self.predicates, features=self.ads.features,
                            rows_of=self.rows_of)
 
+    def bidding(self) -> AddedBids:
+        """The rows as a valuation reads them."""
+        return AddedBids(placed=self.placed, bids=self.bids, live=self.live)
+
     def _with_rows(self, said: Sequence[Said]) -> Self:
         """With what is said about the rows that follow."""
         return replace(
             self, current=np.append(self.current, np.ones(len(said), np.bool_)),
             statuses=np.append(self.statuses, np.array([status_number(one.status) for one in said], np.uint8)),
             versions=np.append(self.versions, np.array([one.version for one in said], np.int64)),
-            predicates=np.append(self.predicates, np.array([one.predicate for one in said], np.int32)))
+            predicates=np.append(self.predicates, np.array([one.predicate for one in said], np.int32)),
+            bids=self.bids.extended([one.bid for one in said]))

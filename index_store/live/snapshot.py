@@ -31,10 +31,12 @@ from index_store.targeting.predicates import Predicate, PredicateError, parse_pr
 from index_store.targeting.targeting import NO_PREDICATE, Targeting
 from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
+from index_store.value.bids import BID, AdBids, Bid, parse_bid
+from index_store.value.live_bids import LiveBids
 
 STATUS, TARGETING = "status", "targeting"
-"""Fields of a change of an ad besides FEATURES: its status, and its predicate, null for none. An ad without features or
-predicate of its own has those of the bundle."""
+"""Fields of a change of an ad besides FEATURES and BID: its status, and its predicate, null for none. An ad without
+features, predicate or bid of its own has those of the bundle."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,6 +52,7 @@ class Snapshot:
         withdrawals: the ads of the tree that must not be returned.
         added: ads beyond the tree, in place of those of the same ids in it; None if there are none.
         changed: the same for targeting.
+        bids: of all ads.
         unfit: ad -> why its last change does not fit the bundle; such an ad is not returned.
     """
 
@@ -62,14 +65,15 @@ class Snapshot:
     withdrawals: Withdrawals = field(default_factory=Withdrawals.none)
     added: AddedAds | None = None
     changed: ChangedAds
+    bids: LiveBids
     unfit: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def sealed(cls, encoder: FeatureEncoder, tree: Tree, targeting: Targeting, arrivals: Arrivals,
-               as_of: int = NEVER_CHANGED) -> Self:
-        """A bundle without changes but those that it includes."""
+               as_of: int = NEVER_CHANGED, bids: AdBids | None = None) -> Self:
+        """A bundle without changes but those that it includes; `bids` are those of its ads, by position."""
         return cls(encoder=encoder, tree=tree, targeting=targeting, arrivals=arrivals, users=LiveUsers.none(encoder),
-                   as_of=as_of, changed=targeting.unchanged)
+                   as_of=as_of, changed=targeting.unchanged, bids=LiveBids.sealed(tree, bids))
 
     def with_changes(self, changes: Sequence[Change]) -> Snapshot:
         """The snapshot after some changes, in order; those that it includes are left out."""
@@ -128,6 +132,15 @@ class Snapshot:
             return History.of(rows, fields)
         return self.added.history(rows, self.encoder, fields)
 
+    def positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions (N,) of rows; those beyond the tree are the same."""
+        of_tree = self.tree.position_of_row.take(rows, mode="clip")
+        return np.where(rows < self.tree.n_items, of_tree, rows)
+
+    def bid(self, row: int) -> Bid | None:
+        """What the ad of a row pays; None if it has no bid."""
+        return self.bids.listed(self.positions(np.array([row])))[0]
+
     def with_statuses(self, states: Iterable[Change]) -> Snapshot:
         """The snapshot with the statuses of ads as of the same change, which a bundle does not hold.
 
@@ -146,6 +159,15 @@ class Snapshot:
         return self.withdrawals.at(int(self.tree.position_of_row[row]))
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What a change gives of an ad; None for what it leaves to the bundle, and for what the ad has none of."""
+
+    predicate: Predicate | None = None
+    features: Features | None = None
+    bid: Bid | None = None
+
+
 class _After:
     """Applies the last changes of some ads to a snapshot."""
 
@@ -158,14 +180,16 @@ class _After:
         self._in_tree = (rows >= 0).tolist()
         read = [self._read(change) for change in last.values()]
         self._predicates = before.changed.live_predicates.extended(
-            [one for one, _ in read if one is not None and not before.targeting.knows(one)], before.encoder)
+            [one.predicate for one in read if one.predicate is not None and not before.targeting.knows(one.predicate)],
+            before.encoder)
         self._withdrawn: dict[int, Withdrawal] = {}
         self._retargeted: dict[int, int | None] = {}
         self._moved: list[int] = []
+        self._bids: dict[int, Bid | None] = {}
         self._changed: dict[int, Said] = {}
         self._arrived: dict[bytes, tuple[Features, Said]] = {}
-        for at, (key, change, (predicate, features)) in enumerate(zip(keys, last.values(), read, strict=True)):
-            self._apply(at, key, change, predicate, features)
+        for at, (key, change, given) in enumerate(zip(keys, last.values(), read, strict=True)):
+            self._apply(at, key, change, given)
 
     def snapshot(self, as_of: int, users: LiveUsers) -> Snapshot:
         """The snapshot after them and what else is new until then."""
@@ -180,36 +204,39 @@ class _After:
             encoder=before.encoder, live=live, retargeted=retargeted, predicates=predicates,
             live_predicates=self._predicates,
             added=None if added is None else added.targeted())
+        bids = before.bids.after(self._bids, self._withdrawn, live, None if added is None else added.bidding())
         after = copied(before, as_of=as_of, users=users, withdrawals=withdrawals, added=added, changed=changed,
-                       unfit=self._unfit)
+                       bids=bids, unfit=self._unfit)
         if added is not None:
             added.placed.prepare()  # here, in the thread that makes it, and not in the first search that reads it
         return after
 
-    def _read(self, change: Change) -> tuple[Predicate | None, Features | None]:
-        """The predicate and the features that a change gives; None for those that it leaves to the bundle, or unfit."""
+    def _read(self, change: Change) -> _Given:
+        """What a change gives; nothing if the ad is deleted or unfit."""
         fields, spec = change.fields, self._before.encoder.spec
         if status_of(change) is Status.DELETED:
-            return None, None
+            return _Given()
         try:
-            targeting = fields.get(TARGETING)
-            predicate = None if targeting is None else parse_predicate(targeting, spec.audience_kinds)
-            features = self._before.arrivals.features(fields[FEATURES]) if FEATURES in fields else None
+            targeting, bid = fields.get(TARGETING), fields.get(BID)
+            return _Given(None if targeting is None else parse_predicate(targeting, spec.audience_kinds),
+                          self._before.arrivals.features(fields[FEATURES]) if FEATURES in fields else None,
+                          None if bid is None else parse_bid(bid, spec.paid))
         except (FeatureError, PredicateError) as error:
             self._unfit[change.id] = f"{error}"
-            return None, None
-        return predicate, features
+            return _Given()
 
-    def _apply(self, at: int, key: bytes, change: Change, predicate: Predicate | None,
-               features: Features | None) -> None:
+    def _apply(self, at: int, key: bytes, change: Change, given: _Given) -> None:
         before, in_tree, position = self._before, self._in_tree[at], self._known[at]
+        predicate, features = given.predicate, given.features
         unfit = change.id in self._unfit
         if predicate is not None:
             number = before.targeting.number(predicate, self._predicates)
         else:
             of_bundle = in_tree and TARGETING not in change.fields
             number = before.targeting.number_at(position) if of_bundle else NO_PREDICATE
-        said = Said(status=Status.UNFIT if unfit else status_of(change), version=change.sequence, predicate=number)
+        bid = before.bids.items.bid(position) if in_tree and BID not in change.fields else given.bid
+        said = Said(status=Status.UNFIT if unfit else status_of(change), version=change.sequence, predicate=number,
+                    bid=bid)
         row = None if before.added is None else before.added.row(key)
         if row is not None:
             assert before.added is not None
@@ -225,6 +252,8 @@ class _After:
                 self._withdrawn[position], self._retargeted[position] = Withdrawal(Status.ACTIVE, 0), None
         elif in_tree:
             self._withdrawn[position] = Withdrawal(said.status, change.sequence)
+            if BID in change.fields:
+                self._bids[position] = bid
             self._retargeted[position] = None if number == before.targeting.number_at(position) else number
 
     def _added(self) -> AddedAds | None:

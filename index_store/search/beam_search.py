@@ -11,10 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.search.deadline import Deadline
-from index_store.search.ranking import LEAST_BLOCK, NodeScorer, Query, SearchResult, SearchRun, best
+from index_store.search.leaf_items import most_promising
+from index_store.search.ranking import LEAST_BLOCK, JudgedNodes, NodeScorer, Query, SearchResult, SearchRun, best
 from index_store.search.trace import LevelTrace, SearchLog
 from index_store.targeting.eligibility import Eligible
 from index_store.tree.tree import Tree
+from index_store.value.valuation import Valuation
+
+WIDER = 2
+"""Factor by which a search by eCPM widens the beam at each level, and once more at the leaf nodes, of whose items it
+scores no more than the beam would hold without; see decision 28."""
 
 MOST_WIDENED = 2.0
 """Factor by which the beam is widened where targeting leaves half of the items or less; see decision 5."""
@@ -31,10 +37,14 @@ def widening(tree: Tree, eligible: Eligible | None) -> float:
 class BeamSearch(Generic[Query]):
     """Walks from the root to the items and keeps `beam_width` nodes per level (Section 4.6).
 
-    A level whose candidates fit into the beam is not scored, and nodes without an eligible item never are. The beam
+    By score it keeps the nodes of the highest scores, by eCPM those that promise most. A level whose candidates fit
+    into the beam is not scored, and nodes without an eligible item never are. The beam
     widens, in order of score, until the kept nodes hold top_k eligible items, so a result holds min(top_k, eligible)
     items. Where scoring all eligible items takes no more pairs than such a beam without targeting would, they are
     scored directly: their nodes say little about the few that are left, and the cost is bounded all the same.
+
+    By eCPM the beam is wider, but scores as many items: of those below it, the ones whose own bids promise most at the
+    probabilities of their leaf nodes.
 
     Items that are placed beyond the tree are candidates where one of their leaf nodes is in the beam. They are scored
     as all others are, in the same call.
@@ -45,7 +55,7 @@ class BeamSearch(Generic[Query]):
 
     def search(self, query: Query, *, top_k: int, beam_width: int | Sequence[int], task_weights: NDArray[np.float32],
                eligible: Eligible | None = None, deadline: Deadline | None = None,
-               trace: bool = False) -> SearchResult:
+               valuation: Valuation | None = None, trace: bool = False) -> SearchResult:
         """Finds the best items.
 
         Args:
@@ -56,6 +66,7 @@ class BeamSearch(Generic[Query]):
             eligible: items that may be returned; None for all.
             deadline: as it comes near, the beam narrows, in the worst case to one node per level; the result may then
                 hold fewer than min(top_k, eligible) items.
+            valuation: ranks by eCPM and steers the beam by it; None for the score.
             trace: whether to record the choices, for explanations.
 
         Raises:
@@ -66,7 +77,8 @@ class BeamSearch(Generic[Query]):
         if len(widths) != inner:
             raise ValueError(f"beam_width names {len(widths)} levels, the tree has {inner} above the items; give one "
                              "number per level, or one for all")
-        run = SearchRun(self.tree, self.scorer, query, top_k, task_weights, eligible, deadline, SearchLog(trace))
+        run = SearchRun(self.tree, self.scorer, query, top_k, task_weights, eligible, deadline, valuation,
+                        SearchLog(trace))
         return _Beam(run, widths).search()
 
 
@@ -84,6 +96,12 @@ class _Beam(Generic[Query]):
         self._widths = [width * wider for width in widths]
         self._density = 1.0 if run.eligible is None else run.eligible.in_tree / run.tree.n_items
         self._narrowed = False
+        self._most = float("inf")  # items to score
+        if run.valuation is not None and widths:
+            of_leaf = run.n_eligible / run.tree.size(run.tree.depth - 1)
+            self._most = max(run.top_k, self._widths[-1] * of_leaf)
+            self._widths = [WIDER * width for width in self._widths]
+            self._widths[-1] *= WIDER
 
     def search(self) -> SearchResult:
         run, tree = self._run, self._tree
@@ -91,6 +109,7 @@ class _Beam(Generic[Query]):
             return run.rank_all()
         nodes = np.arange(tree.size(1))
         leaves = np.empty(0, np.int64)
+        judged = None
         for level in range(1, tree.depth):
             start = time.perf_counter()
             held = None
@@ -100,17 +119,27 @@ class _Beam(Generic[Query]):
                     some = held > 0
                     nodes, held = nodes[some], held[some]
             candidates = len(nodes)
-            scored = candidates > self._widths[level - 1] or level in self._ensemble
+            scored = (candidates > self._widths[level - 1] or level in self._ensemble
+                      or self._crowded(level, nodes, held))
             if scored:
-                nodes = self._cut(level, nodes, held)
+                judged = self._cut(level, nodes, held)
+                nodes = judged.nodes
             leaves, nodes = nodes, tree.children(level, nodes)
             run.log.levels.append(LevelTrace(level, candidates, candidates if scored else 0,
                                              time.perf_counter() - start))
+        if judged is not None and scored and run.valuation is not None:
+            return run.rank(most_promising(run, run.valuation, judged, int(self._most)))
         if run.eligible is not None:
             nodes = nodes[run.eligible.contains(nodes)]
             if run.eligible.placed is not None:
                 nodes = np.concatenate([run.eligible.placed.under(leaves), nodes])
         return run.rank(nodes)
+
+    def _crowded(self, level: int, nodes: NDArray[np.int64], held: NDArray[np.int64] | None) -> bool:
+        """Whether these leaf nodes hold more items than are to be scored, so that bids have to choose among them."""
+        if level < self._tree.depth - 1 or self._run.valuation is None:
+            return False
+        return int((self._tree.items_below(level, nodes) if held is None else held).sum()) > self._most
 
     def _scores_directly(self, eligible: Eligible) -> bool:
         """Whether to score all eligible items directly: that takes no more pairs than the beam, and fits the time."""
@@ -124,7 +153,7 @@ class _Beam(Generic[Query]):
         run.log.planned = pairs
         return False
 
-    def _cut(self, level: int, nodes: NDArray[np.int64], held: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    def _cut(self, level: int, nodes: NDArray[np.int64], held: NDArray[np.int64] | None) -> JudgedNodes:
         """Scores the candidates of a level and keeps the best, as many as beam width, time left and top_k allow.
 
         Args:
@@ -133,24 +162,38 @@ class _Beam(Generic[Query]):
             held: (C,) eligible items of each; None where all items are eligible.
         """
         run, tree = self._run, self._tree
-        scores = run.scores(level, nodes)
+        judged = run.judged(level, nodes)
+        scores, worth = judged.scores, judged.worth
         width = int(self._widths[level - 1])
-        kept = best(scores, nodes, width)
+        kept = best(worth, nodes, width)
         below = int((tree.items_below(level, nodes.take(kept)) if held is None else held.take(kept)).sum())
         if self._narrow(level, nodes[kept], below, len(nodes)):
-            width = int(self._widths[level - 1])
-            kept = best(scores, nodes, width)
-        if not self._narrowed and below < run.top_k:
-            by_score = np.lexsort((nodes, -scores))
-            items = tree.items_below(level, nodes) if held is None else held
-            enough = int(np.searchsorted(np.cumsum(items[by_score]), run.top_k)) + 1
-            kept = by_score[:max(width, enough)]
-        run.log.step(level, nodes, scores, kept)
+            kept = best(worth, nodes, int(self._widths[level - 1]))
+        if not self._narrowed and (below < run.top_k or run.valuation is not None):
+            kept = self._filling(nodes, scores, worth, tree.items_below(level, nodes) if held is None else held, width)
+        run.log.step(level, nodes, scores, worth, kept)
         if run.deadline is None:
             kept.sort()  # neighbours in memory
         else:  # the most promising first, in case the items are cut short
-            kept = kept[np.argsort(-scores.take(kept), kind="stable")]
-        return nodes[kept]
+            kept = kept[np.argsort(-worth.take(kept), kind="stable")]
+        return judged.take(kept)
+
+    def _filling(self, nodes: NDArray[np.int64], scores: NDArray[np.float32], worth: NDArray[np.floating],
+                 items: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+        """Indices of nodes that hold top_k items: as few of the best by score as do, then those of most worth.
+
+        Which nodes hold top_k items must not depend on bids: a node that rises would push out others, and so let in
+        some further down that outbid it (decision 28).
+
+        Args:
+            nodes, scores, worth, items: (C,) each, with the number of eligible items.
+            width: nodes to keep, if they hold top_k items.
+        """
+        by_score = np.lexsort((nodes, -scores))
+        enough = int(np.searchsorted(np.cumsum(items[by_score]), self._run.top_k)) + 1
+        others = by_score[enough:]
+        return np.concatenate([by_score[:enough],
+                               others[best(worth.take(others), nodes.take(others), width - enough)]])
 
     def _narrow(self, level: int, kept: NDArray[np.int64], items: int, scored: int) -> bool:
         """Narrows the beam from `level` on if the pairs below the kept nodes do not fit before a deadline.
@@ -161,13 +204,13 @@ class _Beam(Generic[Query]):
             items: number of eligible items below them.
             scored: pairs scored at this level.
         """
-        tree, log, deadline = self._tree, self._run.log, self._run.deadline
+        run, tree, log, deadline = self._run, self._tree, self._run.log, self._run.deadline
         if deadline is None:
             return False
         children = float(tree.child_counts(level, kept).sum())
         # The kept nodes tend to be large ones; what holds for their children is taken to hold further down.
         skew = children * tree.size(level) / (len(kept) * tree.size(level + 1))
-        plan = {level + 1: min(children, items)}
+        plan = {level + 1: min(children, items, self._most if level + 1 == tree.depth else children)}
         plan |= {below: skew * pairs for below, pairs in self._pairs_below(level + 1, self._density).items()}
         share = deadline.left() / deadline.cost.seconds(plan)
         if share >= 1.0:
@@ -175,6 +218,8 @@ class _Beam(Generic[Query]):
         log.planned = log.planned or log.pairs + scored + sum(plan.values())
         for at in range(level - 1, len(self._widths)):
             self._widths[at] = max(1.0, self._widths[at] * share)
+        if run.valuation is not None:
+            self._most = max(1.0, self._most * share)
         self._narrowed = True
         return True
 
@@ -191,7 +236,7 @@ class _Beam(Generic[Query]):
             if below > 1:
                 candidates = min(candidates, widths[below - 2] * candidates / tree.size(below - 1))
             if below == tree.depth:
-                pairs[below] = candidates * density
+                pairs[below] = min(candidates * density, self._most)
             elif candidates > widths[below - 1] or below in self._ensemble:
                 pairs[below] = candidates
         return pairs

@@ -13,6 +13,7 @@ from index_store.search.ranking import NodeScorer, Query, SearchResult, SearchRu
 from index_store.search.trace import SearchLog
 from index_store.targeting.eligibility import Eligible
 from index_store.tree.tree import Tree
+from index_store.value.valuation import Valuation
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class ExhaustiveSearch(Generic[Query]):
     scorer: NodeScorer[Query]
 
     def search(self, query: Query, *, top_k: int, task_weights: NDArray[np.float32], eligible: Eligible | None = None,
-               deadline: Deadline | None = None, trace: bool = False) -> SearchResult:
+               deadline: Deadline | None = None, valuation: Valuation | None = None,
+               trace: bool = False) -> SearchResult:
         """Finds the best items; the arguments are those of `BeamSearch.search`."""
         return SearchRun(self.tree, self.scorer, query, top_k, task_weights, eligible, deadline,
-                         SearchLog(trace)).rank_all()
+                         valuation, SearchLog(trace)).rank_all()

@@ -13,8 +13,9 @@ from index_store.search.ranking import SearchResult
 from index_store.search.trace import Step
 from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
+from index_store.value.valuation import ecpm_of
 
-Outcome = Literal["returned", "outscored", "pruned", "cut_short", "filtered"]
+Outcome = Literal["returned", "below_floor", "outscored", "pruned", "cut_short", "filtered"]
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,10 @@ class PathStep:
         level: from 1, the items' level last.
         node: number within the level; at the items' level the position.
         score: None if the level, or this node, was not scored.
-        rank: from 1, among the scored nodes; equal scores share a rank.
-        margin: for a kept node, its score minus the best dropped score; for a dropped one, its score minus the lowest
-            kept score, so 0 or less; None if there is no such score.
+        rank: from 1, among the scored nodes, by score or eCPM, whichever ranks; equal ones share a rank.
+        margin: for a kept node, its score (or eCPM) minus the best one dropped; for a dropped one, minus the lowest one
+            kept; None if there is no such node.
+        ecpm: in micros, of the item or promised by the node; None where the score ranks.
     """
 
     level: int
@@ -35,6 +37,7 @@ class PathStep:
     score: float | None = None
     rank: int | None = None
     margin: float | None = None
+    ecpm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,18 @@ class Explanation:
     """The outcome for one item.
 
     Attributes:
-        outcome: `returned`; `outscored` at the items' level; `pruned` above it; `cut_short`: reached, but the deadline
-            came before it was scored; `filtered`: not eligible.
+        outcome: `returned`; `below_floor`: it would be, but for the least eCPM; `outscored` at the items' level;
+            `pruned` above it; `cut_short`: reached, but the deadline came before it was scored; `filtered`: not
+            eligible.
         path: down to the level that decided.
-        kth_score: the lowest score returned; None if nothing was.
+        kth_score: the score of the last item returned; None if nothing was.
+        kth_ecpm: likewise; None where the score ranks.
     """
 
     outcome: Outcome
     path: tuple[PathStep, ...]
     kth_score: float | None
+    kth_ecpm: float | None = None
 
 
 class Explainer:
@@ -64,7 +70,7 @@ class Explainer:
 
     def __init__(self, tree: Tree, found: SearchResult, placed: PlacedItems | None = None) -> None:
         self._tree, self._found, self._placed = tree, found, placed
-        self._choices = {step.level: _Choice.of(step) for step in found.steps}
+        self._choices = {step.level: _Choice.of(step, found.ecpm is not None) for step in found.steps}
 
     def paths(self, rows: NDArray[np.integer]) -> list[tuple[PathStep, ...]]:
         """The whole path of each item row (N,)."""
@@ -72,19 +78,22 @@ class Explainer:
 
     def explain(self, row: int, eligible: bool) -> Explanation:
         """The outcome for an item row."""
-        scores = self._found.scores
-        kth_score = float(scores[-1]) if len(scores) else None
+        found = self._found
+        kth = (float(found.scores[-1]) if len(found.scores) else None,
+               float(found.ecpm[-1]) if found.ecpm is not None and len(found.ecpm) else None)
         if not eligible:
-            return Explanation("filtered", (), kth_score)
+            return Explanation("filtered", (), *kth)
         path = self._path(row)
         if path[-1].score is not None:  # an item beyond the tree may have come by another leaf than the nearest
             kept = self._choices[self._tree.depth].keeps(path[-1].node)
-            return Explanation("returned" if kept else "outscored", path, kth_score)
+            outcome: Outcome = "outscored" if not kept else "returned" if row in found.rows else "below_floor"
+            return Explanation(outcome, path, *kth)
         for at, step in enumerate(path):
             choice = self._choices.get(step.level)
             if choice is not None and step.score is not None and not choice.keeps(step.node):
-                return Explanation("pruned", path[:at + 1], kth_score)
-        return Explanation("cut_short", path, kth_score)
+                return Explanation("pruned", path[:at + 1], *kth)
+        # Without a deadline, an item below the beam is left out only by what its bid promises.
+        return Explanation("cut_short" if found.narrowed or found.ecpm is None else "pruned", path, *kth)
 
     def _path(self, row: int) -> tuple[PathStep, ...]:
         steps: list[PathStep] = []
@@ -108,27 +117,34 @@ def path_of(tree: Tree, placed: PlacedItems | None, row: int) -> list[int]:
 
 @dataclass(frozen=True)
 class _Choice:
-    """A Step, prepared for ranks and margins; `ordered` holds its negated scores, best first."""
+    """A Step, prepared for ranks and margins.
+
+    `measured` (C,) is what margins are told in, score or eCPM; `ordered` holds the negated worth, best first.
+    """
 
     traced: Step
-    ordered: NDArray[np.float32]
+    by_ecpm: bool
+    measured: NDArray[np.floating]
+    ordered: NDArray[np.floating]
     lowest_kept: float | None
     best_dropped: float | None
 
     @classmethod
-    def of(cls, step: Step) -> _Choice:
-        kept, dropped = step.scores[step.kept], step.scores[~step.kept]
-        return cls(step, np.sort(-step.scores), float(kept.min()) if len(kept) else None,
+    def of(cls, step: Step, by_ecpm: bool) -> _Choice:
+        measured = ecpm_of(step.worth) if by_ecpm else step.worth
+        kept, dropped = measured[step.kept], measured[~step.kept]
+        return cls(step, by_ecpm, measured, np.sort(-step.worth), float(kept.min()) if len(kept) else None,
                    float(dropped.max()) if len(dropped) else None)
 
     def step(self, node: int) -> PathStep:
         at = _index(self.traced.nodes, node)
         if at is None:
             return PathStep(self.traced.level, node)
-        score = self.traced.scores[at]
-        edge = self.best_dropped if self.traced.kept[at] else self.lowest_kept
-        return PathStep(self.traced.level, node, float(score), int(np.searchsorted(self.ordered, -score)) + 1,
-                        None if edge is None else float(score) - edge)
+        measured, edge = float(self.measured[at]), self.best_dropped if self.traced.kept[at] else self.lowest_kept
+        return PathStep(self.traced.level, node, float(self.traced.scores[at]),
+                        int(np.searchsorted(self.ordered, -self.traced.worth[at])) + 1,
+                        None if edge is None else measured - edge,
+                        measured if self.by_ecpm else None)
 
     def keeps(self, node: int) -> bool:
         at = _index(self.traced.nodes, node)
@@ -143,5 +159,5 @@ def _index(ascending: NDArray[np.int64], value: int) -> int | None:
 
 def as_json(path: Sequence[PathStep]) -> list[dict[str, float | int | None]]:
     """A path as plain dicts."""
-    return [{"level": step.level, "node": step.node, "score": step.score, "rank": step.rank, "margin": step.margin}
-            for step in path]
+    return [{"level": step.level, "node": step.node, "score": step.score, "rank": step.rank, "margin": step.margin,
+             "ecpm": step.ecpm} for step in path]

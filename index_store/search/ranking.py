@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from index_store.search.trace import LevelTrace, SearchLog, Step
 from index_store.targeting.eligibility import Eligible
 from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
+from index_store.value.valuation import Valuation, ecpm_of
 
 Query = TypeVar("Query", contravariant=True)
 
@@ -48,6 +49,7 @@ class SearchResult:
         rows: (K,) int64 item rows; that of an item beyond the tree is its position.
         scores: (K,) float32, sum over tasks of weight x logit.
         logits: (K, tasks) float32.
+        ecpm: (K,) float64 micros, if they are ranked by it.
         levels: one trace per level visited.
         eligible: number of eligible items.
         coverage: scored pairs / planned pairs; below 1 only if a deadline narrowed the search.
@@ -61,6 +63,7 @@ class SearchResult:
     eligible: int
     coverage: float = 1.0
     steps: tuple[Step, ...] = ()
+    ecpm: NDArray[np.float64] | None = None
 
     @property
     def pairs_scored(self) -> int:
@@ -75,6 +78,34 @@ class SearchResult:
         """Share of another result's items that this one contains; 1 if the other is empty."""
         return float(np.isin(truth.rows, self.rows).mean()) if len(truth.rows) else 1.0
 
+    def from_ecpm(self, floor: float) -> SearchResult:
+        """The items of at least this eCPM, where they are ranked by it."""
+        assert self.ecpm is not None
+        kept = int(np.count_nonzero(self.ecpm >= floor))
+        return replace(self, rows=self.rows[:kept], scores=self.scores[:kept], logits=self.logits[:kept],
+                       ecpm=self.ecpm[:kept])
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedNodes:
+    """Scored nodes of a level above the items.
+
+    Attributes:
+        nodes: (C,).
+        logits: (C, tasks) float32.
+        scores: (C,) float32.
+        worth: (C,) what ranks them: the scores, or what they promise of eCPM.
+    """
+
+    nodes: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    worth: NDArray[np.floating]
+
+    def take(self, kept: NDArray[np.int64]) -> JudgedNodes:
+        """Some of them, by index."""
+        return JudgedNodes(self.nodes[kept], self.logits[kept], self.scores[kept], self.worth[kept])
+
 
 @dataclass
 class SearchRun(Generic[Query]):
@@ -87,6 +118,7 @@ class SearchRun(Generic[Query]):
         task_weights: (tasks,) float32 weights of the task logits in the score.
         eligible: items that may be returned; None for all.
         deadline: when to be done; None for no deadline.
+        valuation: ranks by eCPM; None ranks by score.
         log: of this search.
     """
 
@@ -97,6 +129,7 @@ class SearchRun(Generic[Query]):
     task_weights: NDArray[np.float32]
     eligible: Eligible | None
     deadline: Deadline | None
+    valuation: Valuation | None
     log: SearchLog
 
     @property
@@ -104,10 +137,12 @@ class SearchRun(Generic[Query]):
         """Number of eligible items."""
         return self.tree.n_items if self.eligible is None else self.eligible.total
 
-    def scores(self, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Scores (C,) float32 of distinct nodes of a level."""
-        scores: NDArray[np.float32] = self.scorer.score(self.query, level, nodes) @ self.task_weights
-        return scores
+    def judged(self, level: int, nodes: NDArray[np.int64]) -> JudgedNodes:
+        """Scores distinct nodes (C,) of a level above the items."""
+        logits = self.scorer.score(self.query, level, nodes)
+        scores: NDArray[np.float32] = logits @ self.task_weights
+        worth = scores if self.valuation is None else self.valuation.of_nodes(level, nodes, logits, scores)
+        return JudgedNodes(nodes, logits, scores, worth)
 
     def rank_all(self) -> SearchResult:
         """Ranks all eligible items; under a deadline, only as many of the first positions as fit before it.
@@ -120,7 +155,8 @@ class SearchRun(Generic[Query]):
         for level in self.scorer.ensemble if len(positions) else ():
             start = time.perf_counter()
             nodes = np.unique(self.tree.ancestors(self.tree.depth, self._in_tree(positions), level))
-            self.log.step(level, nodes, self.scores(level, nodes), np.arange(len(nodes)))
+            judged = self.judged(level, nodes)
+            self.log.step(level, nodes, judged.scores, judged.worth, np.arange(len(nodes)))
             self.log.levels.append(LevelTrace(level, len(nodes), len(nodes), time.perf_counter() - start))
         return self.rank(positions)
 
@@ -133,15 +169,17 @@ class SearchRun(Generic[Query]):
             log.planned = log.planned or log.pairs + float(candidates)
             positions = positions[:len(logits)]
         scores = logits @ self.task_weights
+        worth = scores if self.valuation is None else self.valuation.of_items(positions, logits, scores)
         rows = self._rows(positions)
-        kept = best(scores, rows, self.top_k)
+        kept = best(worth, rows, self.top_k)
         rows = rows.take(kept)
-        order = np.lexsort((rows, -scores.take(kept)))
+        order = np.lexsort((rows, -worth.take(kept)))
         kept, rows = kept.take(order), rows.take(order)
-        log.step(depth, positions, scores, kept)
+        log.step(depth, positions, scores, worth, kept)
         log.levels.append(LevelTrace(depth, candidates, len(positions), time.perf_counter() - start))
         return SearchResult(rows, scores.take(kept), logits.take(kept, axis=0), tuple(log.levels), self.n_eligible,
-                            log.coverage, tuple(log.steps))
+                            log.coverage, tuple(log.steps),
+                            None if self.valuation is None else ecpm_of(worth.take(kept)))
 
     @property
     def _placed(self) -> PlacedItems | None:
@@ -203,7 +241,7 @@ def first_task_weights(tasks: int) -> NDArray[np.float32]:
     return weights
 
 
-def best(scores: NDArray[np.float32], nodes: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+def best(scores: NDArray[np.floating], nodes: NDArray[np.int64], k: int) -> NDArray[np.int64]:
     """Indices of the k largest scores (C,), in no particular order.
 
     Ties go to the smallest `nodes` (C,); NaN counts as the lowest score.
@@ -218,7 +256,7 @@ def best(scores: NDArray[np.float32], nodes: NDArray[np.int64], k: int) -> NDArr
     if len(found) == k:
         return found
     if len(found) < k:  # NaN sorts as the largest
-        return best(np.where(np.isnan(scores), np.float32(-np.inf), scores), nodes, k)
+        return best(np.where(np.isnan(scores), -np.inf, scores), nodes, k)
     equal = (scores[found] == threshold).nonzero()[0]
     spare = equal[np.argsort(nodes[found[equal]])[k - len(found):]]
     return np.delete(found, spare)

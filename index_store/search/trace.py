@@ -29,12 +29,14 @@ class Step:
     Attributes:
         nodes: (C,) candidates, ascending; positions at the items' level.
         scores: (C,) float32.
+        worth: (C,) what they are ranked by: the scores, or their worth (see Valuation).
         kept: (C,) bool, those in the beam; at the items' level those returned.
     """
 
     level: int
     nodes: NDArray[np.int64]
     scores: NDArray[np.float32]
+    worth: NDArray[np.floating]
     kept: NDArray[np.bool_]
 
 
@@ -66,19 +68,20 @@ class SearchLog:
         return min(self.pairs / self.planned, 1.0 - 1e-6) if self.planned else 1.0
 
     def step(self, level: int, nodes: NDArray[np.int64], scores: NDArray[np.float32],
-             kept: NDArray[np.int64]) -> None:
+             worth: NDArray[np.floating], kept: NDArray[np.int64]) -> None:
         """Records a choice if the search is traced.
 
         Args:
             level: the level scored.
             nodes: (C,) candidates in any order.
             scores: (C,) float32.
+            worth: (C,) what they are ranked by.
             kept: (K,) indices into them.
         """
         if self.trace:
             order, chosen = np.argsort(nodes), np.zeros(len(nodes), np.bool_)
             chosen[kept] = True
-            self.steps.append(Step(level, nodes[order], scores[order], chosen[order]))
+            self.steps.append(Step(level, nodes[order], scores[order], worth[order], chosen[order]))
 
 
 def kept_nodes(tree: Tree, steps: Sequence[Step]) -> tuple[Ragged, ...]:

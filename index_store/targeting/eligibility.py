@@ -120,6 +120,12 @@ class PlacedMembers:
         """Positions of the members that are listed under one of the leaf nodes (C,)."""
         return self.items.tree.n_items + self.items.under(leaves, self.members)
 
+    def listed(self, leaves: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Positions (N,) of the members listed under leaf nodes (C,), once for each, and the indices of these (N,)."""
+        found, owners = self.items.listed(leaves)
+        among = np.isin(found, self.members)
+        return self.items.tree.n_items + found[among], owners[among]
+
     def positions(self) -> NDArray[np.int64]:
         """Positions of all members, ascending."""
         return self.items.tree.n_items + self.members

@@ -77,14 +77,29 @@ class PlacedItems:
 
         In a tree of items alone these are all of them.
         """
-        lists = self._lists
-        if lists is None or not len(members):
+        if not self.leaves.shape[1] or not len(members):
             return members
-        others = np.flatnonzero(np.isin(self.leaves[lists.count:], nodes).any(axis=1)) + lists.count
-        listed = np.unique(np.concatenate([lists.of_leaf.take(nodes).values, others]))
+        listed = np.unique(self.listed(nodes)[0])
         at = np.searchsorted(members, listed)
         found: NDArray[np.int64] = listed[members.take(at, mode="clip") == listed]
         return found
+
+    def listed(self, nodes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The items (N,) that are listed under some distinct leaf nodes (C,), once for each, and the node's index (N,).
+
+        In a tree of items alone there are none.
+        """
+        lists = self._lists
+        if lists is None or not len(nodes):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        early = lists.of_leaf.take(nodes)
+        owners = np.repeat(np.arange(len(nodes)), early.lengths)
+        order, late = np.argsort(nodes), self.leaves[lists.count:]
+        at = np.searchsorted(nodes, late, sorter=order)
+        nearest = order.take(at, mode="clip")
+        items, places = np.nonzero(nodes.take(nearest) == late)
+        return (np.concatenate([early.values.astype(np.int64), items + lists.count]),
+                np.concatenate([owners, nearest[items, places]]))
 
     @cached_property
     def _lists(self) -> _Lists | None:

@@ -88,9 +88,10 @@ def churn(folder: Path, runbook: Sequence[Step], *, rate: int, reads: float, wor
     with two_replicas(folder, workers) as addresses:
         writer = Writer(catalogue, addresses, opened.content.encoder.item_ids[0].decode())
         for number, step in enumerate(runbook):
-            kinds = step.kinds(rate, opened.content.tree.n_items, random)
+            pace = step.rate or rate
+            kinds = step.kinds(pace, opened.content.tree.n_items, random)
             with Readers(addresses, users, reads, seed + number) as readers:
-                written = writer.write(kinds, rate, step.name) if kinds else Written()
+                written = writer.write(kinds, pace, step.name) if kinds else Written()
                 if not kinds:
                     _wait(step)
             rows.append(_row(step, catalogue, writer, written, readers.answers))

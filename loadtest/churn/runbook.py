@@ -27,6 +27,7 @@ class Step:
         mix: kind of change -> its weight among those of the step; none are made if it is empty.
         share: number of changes, as a share of the bundle's ads; 0 for as many as `seconds` allow.
         seconds: how long the step takes; with a share, as long as its changes take.
+        rate: changes a second; None for that of the command.
         compare: users whose answers are compared with exhaustive ones after the step.
     """
 
@@ -34,6 +35,7 @@ class Step:
     mix: Mapping[str, float] = field(default_factory=dict)
     share: float = 0.0
     seconds: float = 0.0
+    rate: int | None = None
     compare: int = 0
 
     def kinds(self, rate: int, n_ads: int, random: np.random.Generator) -> list[str]:
@@ -60,7 +62,7 @@ RUNBOOKS: dict[str, tuple[Step, ...]] = {
                    Step(name="everything", mix={**MIX, "delete": 0.05, "click": 0.5}, seconds=20, compare=100)),
     "cycles": (Step(name="before", compare=50), *(step for cycle in range(1, 11) for step in _cycle(cycle))),
     "standing": (Step(name="quiet", seconds=20), Step(name="pause 25 %", mix={"pause": 1}, share=0.25),
-                 Step(name="25 % paused", seconds=20), Step(name="add 10 %", mix={"add": 1}, share=0.1),
+                 Step(name="25 % paused", seconds=20), Step(name="add 10 %", mix={"add": 1}, share=0.1, rate=250),
                  Step(name="25 % paused, 10 % added", seconds=20, compare=100)),
 }
 """The runbooks that have a name."""
@@ -91,7 +93,7 @@ def _step(number: int, raw: Any) -> Step:
     step = Step(**raw)
     if not isinstance(step.mix, dict) or step.mix.keys() - KINDS.keys():
         raise RunbookError(f"step {number}: mix is {json.dumps(step.mix)}; give weights of {', '.join(KINDS)}")
-    numbers: Sequence[Any] = (step.share, step.seconds, step.compare, *step.mix.values())
+    numbers: Sequence[Any] = (step.share, step.seconds, step.rate or 1, step.compare, *step.mix.values())
     if not all(isinstance(one, (int, float)) and math.isfinite(one) and one >= 0 for one in numbers):
         raise RunbookError(f"step {number}: a number of {json.dumps(raw)} is below 0 or none; give others")
     if step.mix and not (sum(step.mix.values()) and step.share + step.seconds):

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from model.choice.held_out import HeldOut
 from model.config import TrainConfig
+from model.data.load import joined
 from model.data.recall_queries import RecallQueries, mean_shares
-from model.evaluation.quality import CUTOFFS, joined
+from model.evaluation.quality import CUTOFFS
 from model.evaluation.recall import recall_shares
 from model.examples.clicks import Clicks
 from model.training.normalized_entropy import impression_logits, log_losses

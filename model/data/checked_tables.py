@@ -25,10 +25,10 @@ from model.data.checks import (
 )
 from model.data.parquet_table import ParquetTable, common_clock, has_column
 from model.data.tables import (
+    AD_EXTRAS,
     ADS,
     EVENTS,
     TABLE,
-    TARGETING,
     TEST_EVENTS,
     USERS,
     DataError,
@@ -44,7 +44,7 @@ class SideTable:
 
     Attributes:
         table: its columns as text and numbers.
-        schema: id, fields in the order of the declaration, and `targeting` where the ads have it.
+        schema: id, fields in the order of the declaration, and those of AD_EXTRAS that the ads have.
         spec: declares the fields.
     """
 
@@ -60,11 +60,12 @@ class SideTable:
             DataError: the table or a column is missing, or it is not Parquet.
         """
         path = folder / TABLE[side]
-        schema = side_schema(spec, side, targeting=side == "item" and has_column(path, TARGETING))
-        return cls(ParquetTable(path, schema.names, optional=[TARGETING]), schema, spec)
+        extras = [name for name in AD_EXTRAS if side == "item" and has_column(path, name)]
+        schema = side_schema(spec, side, extras)
+        return cls(ParquetTable(path, schema.names, optional=extras), schema, spec)
 
     def columns(self) -> Iterator[tuple[pa.Field, pa.Array]]:
-        """The columns in the order of the schema, checked; dense ones are float64. Predicates are not read here.
+        """The columns in the order of the schema, checked; dense ones are float64. AD_EXTRAS are not checked.
 
         Raises:
             DataError: a value is not what the format wants.
@@ -78,11 +79,13 @@ class SideTable:
         yield id_column, ids
         for field in fields:
             column = self.table.column(field)
-            if pa.types.is_floating(field.type):
+            if field.name in AD_EXTRAS:
+                pass
+            elif pa.types.is_floating(field.type):
                 check_dense(self.table, field.name, column)
             elif pa.types.is_list(field.type):
                 check_lists(self.table, field.name, column)
-            elif field.name != TARGETING:
+            else:
                 check_keys(self.table, field.name, column, nullable=True)
             yield field, column
 

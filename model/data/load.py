@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from index_store.features.encoder import UNKNOWN, FeatureEncoder, Features, FeatureSpec
 from index_store.features.ragged import Ragged
 from index_store.features.values import standardised
+from index_store.value.bids import AdBids
+from model.data.bids import read_bids
 from model.data.checked_tables import EventTable, SideTable, open_events
-from model.data.tables import TARGETING, Side, read_spec
+from model.data.tables import BID, BID_TYPE, TARGETING, Side, read_spec
 from model.data.targeting import AdPredicates, read_predicates
 
 EVENT_BATCH = 1 << 22
@@ -48,6 +50,16 @@ class Events:
         return Events(self.users[chosen], self.items[chosen], self.timestamps[chosen], self.labels[chosen])
 
 
+def joined(train_events: Events, test_events: Events) -> Events:
+    """Both logs as one, by user and time."""
+    users, times = (np.concatenate([getattr(e, name) for e in (train_events, test_events)])
+                    for name in ("users", "timestamps"))
+    order = np.lexsort((times, users))
+    items, labels = (np.concatenate([getattr(e, name) for e in (train_events, test_events)])[order]
+                     for name in ("items", "labels"))
+    return Events(users[order], items, times[order], labels)
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A data folder in memory.
@@ -60,6 +72,7 @@ class Dataset:
         train: the log.
         test: held-out events, if the folder has them.
         targeting: predicates of the ads, if any has one.
+        bids: of the ads, in row order, if any has one.
     """
 
     spec: FeatureSpec
@@ -70,6 +83,7 @@ class Dataset:
     train: Events
     test: Events | None
     targeting: AdPredicates | None = None
+    bids: AdBids | None = None
 
 
 def load_dataset(folder: Path) -> Dataset:
@@ -86,7 +100,8 @@ def load_dataset(folder: Path) -> Dataset:
     assert train is not None
     encoder = FeatureEncoder(spec, users.vocabularies | items.vocabularies, users.scales | items.scales,
                              as_bytes(items.ids))
-    return Dataset(spec, encoder, as_bytes(users.ids), users.features, items.features, train, test, items.targeting)
+    return Dataset(spec, encoder, as_bytes(users.ids), users.features, items.features, train, test, items.targeting,
+                   items.bids)
 
 
 def _load_events(events: EventTable, user_ids: pa.Array, item_ids: pa.Array) -> Events:
@@ -128,6 +143,7 @@ class _Side:
     vocabularies: dict[str, NDArray[np.bytes_]]
     scales: dict[str, tuple[float, float]]
     targeting: AdPredicates | None
+    bids: AdBids | None
 
 
 def _load_side(table: SideTable, side: Side) -> _Side:
@@ -143,6 +159,7 @@ def _load_side(table: SideTable, side: Side) -> _Side:
     dense = np.empty((len(ids), len(dense_names)), np.float32)
     categorical = np.empty((len(ids), len(categorical_names)), np.int32)
     multi = {}
+    offered = {}
     for field, column in columns:
         name, sorted_column = f"{side}.{field.name}", column.take(order)
         if field.name in dense_names:
@@ -150,6 +167,8 @@ def _load_side(table: SideTable, side: Side) -> _Side:
         elif field.name in categorical_names:
             at = categorical_names.index(field.name)
             vocabularies[name], categorical[:, at] = _fit_vocabulary(sorted_column)
+        elif field.name in (BID, BID_TYPE):
+            offered[field.name] = column
         elif field.name == TARGETING:
             targeting = read_predicates(table.table.path, ids, sorted_column, spec)
         else:
@@ -157,7 +176,10 @@ def _load_side(table: SideTable, side: Side) -> _Side:
             lengths = pc.fill_null(pc.list_value_length(sorted_column), 0).to_numpy()
             multi[field.name] = Ragged.of_lengths(lengths, values)
     features = Features(dense, categorical, tuple(multi[name] for name in spec.fields(side, "multi")))
-    return _Side(ids, features, vocabularies, scales, targeting)
+    bids = read_bids(table.table, offered, spec)
+    if bids is not None:
+        bids = AdBids(bids.micros[order.to_numpy()], bids.types[order.to_numpy()])
+    return _Side(ids, features, vocabularies, scales, targeting, bids)
 
 
 def _standardise(raw: NDArray[np.float64]) -> tuple[tuple[float, float], NDArray[np.float32]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -27,8 +27,9 @@ BASELINE = "baseline.json"
 DAYS = "days"
 """Folder of a moving world that holds the windows of its days."""
 
-TARGETING = "targeting"
-"""Optional column of `ads.parquet`: a predicate as JSON, or null."""
+TARGETING, BID, BID_TYPE = "targeting", "bid", "bid_type"
+AD_EXTRAS: dict[str, pa.DataType] = {TARGETING: pa.string(), BID: pa.int64(), BID_TYPE: pa.string()}
+"""Optional columns of `ads.parquet`: a predicate as JSON or null; a bid in micros and its type, both null for none."""
 
 Side = Literal["user", "item"]
 
@@ -43,11 +44,19 @@ class DataError(ValueError):
     """Data that cannot be used. The message names file, column, row and value, and says what to do."""
 
 
-def side_schema(spec: FeatureSpec, side: Side, *, targeting: bool = False) -> pa.Schema:
-    """Columns of `users.parquet` or `ads.parquet`: the id, then the fields in declaration order, and `targeting`."""
+def side_schema(spec: FeatureSpec, side: Side, extras: Collection[str] = ()) -> pa.Schema:
+    """Columns of `users.parquet` or `ads.parquet`: the id, then the fields in declaration order, and some AD_EXTRAS."""
     fields = spec.user_fields if side == "user" else spec.item_fields
     return pa.schema([(ID_COLUMN[side], pa.string()), *((f.name, ARROW_TYPE[f.kind]) for f in fields),
-                      *([(TARGETING, pa.string())] if targeting else [])])
+                      *((name, kind) for name, kind in AD_EXTRAS.items() if name in extras)])
+
+
+def filled(table: pa.Table, names: Collection[str]) -> pa.Table:
+    """A table with those of AD_EXTRAS that are among some names; nulls where it lacked one."""
+    for name, kind in AD_EXTRAS.items():
+        if name in names and name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), kind))
+    return table
 
 
 def event_schema(spec: FeatureSpec, clock: pa.DataType | None = None) -> pa.Schema:
@@ -107,7 +116,7 @@ def write_folder(folder: Path, spec: FeatureSpec, users: pa.Table, ads: pa.Table
     prepare(folder)
     pq.write_table(users.select(side_schema(spec, "user").names).cast(side_schema(spec, "user")), folder / USERS,
                    write_page_checksum=True)
-    of_ads = side_schema(spec, "item", targeting=TARGETING in ads.column_names)
+    of_ads = side_schema(spec, "item", ads.column_names)
     pq.write_table(ads.select(of_ads.names).cast(of_ads), folder / ADS, write_page_checksum=True)
     for name, table in ((EVENTS, events), (TEST_EVENTS, test_events)):
         if table is not None:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from index_store.features.encoder import FeatureSpec
 from index_store.live.user_history import REQUEST_ID
-from model.data.tables import DAYS, DataError, event_schema, side_schema
+from model.data.tables import AD_EXTRAS, DAYS, DataError, event_schema, filled, side_schema
 
 ENDED = "ended.parquet"
 
@@ -44,7 +44,7 @@ class Window:
         Raises:
             DataError: a table cannot be read, or lacks a column.
         """
-        empty = {"events": None, "labels": window_schema(spec), "ads": side_schema(spec, "item", targeting=True),
+        empty = {"events": None, "labels": window_schema(spec), "ads": side_schema(spec, "item", AD_EXTRAS),
                  "users": side_schema(spec, "user"), "ended": pa.schema([("ad_id", pa.string())]),
                  "forgotten": pa.schema([("user_id", pa.string())])}
         names = {"events": window_schema(spec).names}
@@ -63,8 +63,8 @@ def _read(path: Path, empty: pa.Schema | None, columns: list[str]) -> pa.Table:
     if empty is not None and not path.exists():
         return empty.empty_table()
     try:
-        return pq.read_table(path, columns=columns).select(columns)
-    except (OSError, pa.ArrowException) as error:
+        return filled(pq.read_table(path), columns).select(columns)
+    except (OSError, KeyError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read ({error}); write the window again") from error
 
 

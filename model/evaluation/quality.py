@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from index_store.features.ragged import Ragged
-from model.data.load import Events
+from model.data.load import Events, joined
 from model.data.recall_queries import RecallQueries
 from model.data.tables import BASELINE, TRUTH
 from model.evaluation.ebr import embedding_retrieval
@@ -106,13 +106,3 @@ def defined(name: str, figures: Mapping[str, float | None], tasks: Sequence[str]
 
 def _tell(line: str) -> None:
     tqdm.write(line, file=sys.stderr)
-
-
-def joined(train_events: Events, test_events: Events) -> Events:
-    """Both logs as one, by user and time."""
-    users, times = (np.concatenate([getattr(e, name) for e in (train_events, test_events)])
-                    for name in ("users", "timestamps"))
-    order = np.lexsort((times, users))
-    items, labels = (np.concatenate([getattr(e, name) for e in (train_events, test_events)])[order]
-                     for name in ("items", "labels"))
-    return Events(users[order], items, times[order], labels)

@@ -20,8 +20,10 @@ from index_store.search.scoring import Storage, layer_of_level
 from index_store.targeting.targeting import AdTargeting
 from index_store.tree.node_content import level_postings, level_vectors, node_means
 from index_store.tree.tree import build_tree
+from index_store.value.bids import AdBids
 from model.config import ConfigError
-from model.export.beam_tuning import tune_beam
+from model.export.beam_tuning import default_of, tune_beam
+from model.export.calibrate import calibrate, calibrations_of
 from model.export.golden import check_parity, golden_answers, golden_users, user_input
 from model.export.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
 from model.network.folding import FoldedNetwork
@@ -58,7 +60,9 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = F
     model = run.model.cpu().eval()
     original = assemble(run)
     folded = FoldedNetwork(model)
-    content = replace(original, embeddings=item_parts(folded, original.embeddings, half))
+    fitted = calibrate(run)
+    content = replace(original, embeddings=item_parts(folded, original.embeddings, half),
+                      calibrations=None if fitted is None else calibrations_of(fitted))
     writer = BundleWriter(out)
     try:
         write_content(writer, content)
@@ -70,13 +74,15 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = F
         parity = check_parity(content, original, model, tower, layers, users)
         writer.json(layout.GOLDEN, golden_answers(original, model, users))
         tuning = tune_beam(content, tower, layers, run.config.seed)
-        writer.json(layout.EVALUATION, {**evaluation, "parity": parity,
+        calibration = None if fitted is None else {task: dict(one.measured) for task, one in fitted.items()}
+        writer.json(layout.EVALUATION, {**evaluation, "parity": parity, "calibration": calibration,
                                         "beam_curve": [asdict(point) for point in tuning.points],
+                                        "ecpm_curve": [asdict(point) for point in tuning.by_ecpm],
                                         "beam_curve_users": list(tuning.users),
                                         "tree": [asdict(level) for level in health(content.tree,
                                                                                    run.config.branching)]})
         embedding = tower(user_input(content, users[0].features, users[0].history))
-        return _seal(writer, content, embedding.shape[1], scorers, tuning.default.beam_width,
+        return _seal(writer, content, embedding.shape[1], scorers, default_of(tuning.points).beam_width,
                      {"changes_included": changes_included, "change_log_id": change_log_id})
     finally:
         writer.discard()
@@ -138,4 +144,5 @@ def assemble(run: Run, codes: NDArray[np.int32] | None = None) -> BundleContent:
     spectral = tuple(level_vectors(tree, towers.items, level) for level in range(1, tree.depth))
     index = replace(run.key_index, spectral=towers.ordered(tree.rows, tree.position_of_row))
     return BundleContent(dataset.encoder, users, dataset.items, tables, tree, (*nodes, vectors[tree.rows]), index,
-                         reader.keys_of_row.take(tree.rows), postings, spectral, targeting, model.ensemble)
+                         reader.keys_of_row.take(tree.rows), postings, spectral, targeting, model.ensemble,
+                         None if dataset.bids is None else AdBids(*dataset.bids.at(tree.rows)))

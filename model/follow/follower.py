@@ -27,10 +27,10 @@ import pyarrow.parquet as pq
 
 from index_store.bundle import pointer
 from model.config import ConfigError
-from model.data.load import load_dataset
+from model.data.load import joined, load_dataset
 from model.data.tables import EVENTS, SPEC, TEST_EVENTS, read_spec
 from model.data.windows import Window
-from model.evaluation.quality import joined, quality
+from model.evaluation.quality import quality
 from model.export.seal import export
 from model.follow.growing_log import GrownLog
 from model.follow.log_windows import NextWindow

@@ -21,7 +21,18 @@ from index_store.changes.change_log import Change, Kind
 from index_store.features.encoder import FeatureSpec
 from index_store.features.encoder import Kind as FieldKind
 from index_store.live.user_history import AD_ID, AT, REQUEST_ID, TYPE, EventType
-from model.data.tables import ADS, EVENTS, TARGETING, USERS, DataError, Side, side_schema
+from model.data.tables import (
+    AD_EXTRAS,
+    ADS,
+    BID,
+    BID_TYPE,
+    EVENTS,
+    TARGETING,
+    USERS,
+    DataError,
+    Side,
+    side_schema,
+)
 from model.data.windows import Window, window_schema
 
 LABELS = (EventType.CLICK, EventType.CONVERSION)
@@ -111,7 +122,8 @@ class Gathering:
 
     def _rows(self, side: Side, states: Mapping[str, Mapping[str, Any]], without: set[str]) -> pa.Table:
         """Whole rows of the ads or users that have changed; what a state leaves open is as it was in the log."""
-        schema = side_schema(self.spec, side, targeting=side == "item")
+        extras = AD_EXTRAS if side == "item" else {}
+        schema = side_schema(self.spec, side, extras)
         id_column, *columns = schema.names
         table = pq.read_table(self.log / (ADS if side == "item" else USERS))
         known = table.filter(pc.is_in(table[id_column], pa.array(list(states), pa.string()))).to_pylist()
@@ -124,10 +136,13 @@ class Gathering:
                 continue
             row = dict(before.get(key, {}))
             if (features := fields.get("features")) is not None:
-                row = {TARGETING: row.get(TARGETING)} | {name: means.get(name) for name in columns if name != TARGETING}
+                row = {name: row.get(name) if name in extras else means.get(name) for name in columns}
                 row |= {name: _value(value, kinds[name]) for name, value in features.items() if name in kinds}
             if "targeting" in fields and side == "item":
                 row[TARGETING] = None if fields["targeting"] is None else json.dumps(fields["targeting"])
+            if "bid" in fields and side == "item":
+                bid = fields["bid"] or {}
+                row[BID], row[BID_TYPE] = bid.get("micros"), bid.get("type")
             rows.append({name: row.get(name) for name in columns} | {id_column: key})
         return pa.Table.from_pylist(rows, schema)
 

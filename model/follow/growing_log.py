@@ -17,11 +17,13 @@ import pyarrow.parquet as pq
 from index_store.features.encoder import FeatureSpec
 from index_store.live.user_history import REQUEST_ID
 from model.data.tables import (
+    AD_EXTRAS,
     ADS,
     EVENTS,
     TEST_EVENTS,
     USERS,
     Side,
+    filled,
     prepare,
     read_spec,
     seal,
@@ -92,12 +94,9 @@ class GrownLog:
 
 
 def _side(log: Path, spec: FeatureSpec, side: Side) -> pa.Table:
-    """A table of the log; the ads always with a column for predicates."""
-    schema = side_schema(spec, side, targeting=side == "item")
-    table = pq.read_table(log / (ADS if side == "item" else USERS))
-    for name in schema.names:
-        if name not in table.column_names:
-            table = table.append_column(name, pa.nulls(len(table), pa.string()))
+    """A table of the log; the ads always with all optional columns."""
+    schema = side_schema(spec, side, AD_EXTRAS if side == "item" else ())
+    table = filled(pq.read_table(log / (ADS if side == "item" else USERS)), schema.names)
     return table.select(schema.names).cast(schema)
 
 

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from model.data.bids import read_bids
 from model.data.checked_tables import EventTable, SideTable, open_events
-from model.data.tables import EVENTS, TARGETING, TEST_EVENTS, DataError, prepare, read_spec, seal
+from model.data.tables import BID, BID_TYPE, EVENTS, TARGETING, TEST_EVENTS, DataError, prepare, read_spec, seal
 from model.data.targeting import read_predicates
 
 BATCH = 1 << 20
@@ -41,13 +42,15 @@ def write(source: Path, out: Path) -> None:
 
 def _write_side(side: SideTable, out: Path) -> pa.Array:
     """Writes one table and returns its ids."""
-    columns: list[pa.Array] = []
+    columns: dict[str, pa.Array] = {}
     for field, column in tqdm(side.columns(), total=len(side.schema), desc=side.table.path.name, unit="column"):
-        columns.append(column.cast(field.type))
-    if TARGETING in side.schema.names:
-        read_predicates(side.table.path, columns[0], columns[-1], side.spec)
+        columns[field.name] = column.cast(field.type)
+    ids = next(iter(columns.values()))
+    if TARGETING in columns:
+        read_predicates(side.table.path, ids, columns[TARGETING], side.spec)
+    read_bids(side.table, {name: columns[name] for name in (BID, BID_TYPE) if name in columns}, side.spec)
     pq.write_table(pa.table(columns, schema=side.schema), out / side.table.path.name, write_page_checksum=True)
-    return columns[0]
+    return ids
 
 
 def _write_events(events: EventTable, path: Path, user_ids: pa.Array, ad_ids: pa.Array) -> int:

@@ -52,7 +52,7 @@ SPEC = FeatureSpec(
     item_fields=(FieldSpec("category", "categorical"), FieldSpec("brand", "categorical"),
                  FieldSpec("price_bucket", "categorical"), FieldSpec("format", "categorical"),
                  FieldSpec("tags", "multi"), FieldSpec("quality", "dense"), FieldSpec("rating", "dense")),
-    tasks=(TaskSpec("click"), TaskSpec("conversion")),
+    tasks=(TaskSpec("click", bid_type="CPC"), TaskSpec("conversion", bid_type="CPA")),
     negatives="impressions",
     key_families=(KeyFamily("category", "category", "match"), KeyFamily("brand", "brand", "match"),
                   KeyFamily("item_to_item", "ad_id", "co_click", 50),
@@ -244,7 +244,7 @@ def ad_table(draws: Draws, row: NDArray[np.int64], ads: Ads, shape: Shape, ids: 
         "quality": (ads.quality + NOISE * draws.normal("quality noise", row)).astype(np.float32),
         "rating": (ads.rating + NOISE * draws.normal("rating noise", row)).astype(np.float32),
         TARGETING: _predicates(draws, row),
-    }, schema=side_schema(SPEC, "item", targeting=True))
+    }, schema=side_schema(SPEC, "item", [TARGETING]))
 
 
 def _predicates(draws: Draws, row: NDArray[np.int64]) -> pa.Array:

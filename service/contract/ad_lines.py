@@ -11,6 +11,7 @@ from index_store.features.values import as_key
 from index_store.live.snapshot import STATUS, TARGETING
 from index_store.live.users import FEATURES
 from index_store.live.withdrawals import Status
+from index_store.value.bids import BID
 from service.contract.ad_schemas import AdPatch, AdPut, BatchLine
 from service.contract.errors import ErrorType, ServiceError
 from service.contract.lines import NumberedWrite, read_lines
@@ -18,13 +19,14 @@ from service.contract.parsing import parse_request
 
 _EXAMPLE = '{"op": "patch", "ad_id": "42", "status": "paused"}'
 
-_FIELDS = {"put": ({FEATURES}, {FEATURES, TARGETING, STATUS}), "patch": ({STATUS, TARGETING}, {STATUS, TARGETING}),
+_FIELDS = {"put": ({FEATURES}, {FEATURES, TARGETING, BID, STATUS}),
+           "patch": ({STATUS, TARGETING, BID}, {STATUS, TARGETING, BID}),
            "delete": (set[str](), set[str]())}
 """By operation: fields of which it needs one, and those that it may give."""
 
-_HELP = {"put": "send features with put, and targeting and status if you like",
-         "patch": "send a status, targeting or both with patch; features need put",
-         "delete": "send none of features, targeting and status with delete"}
+_HELP = {"put": "send features with put, and targeting, a bid and a status if you like",
+         "patch": "send a status, targeting or a bid with patch; features need put",
+         "delete": "send none of features, targeting, bid and status with delete"}
 
 
 def parse_lines(body: bytes, key: str | None) -> list[NumberedWrite]:
@@ -38,7 +40,7 @@ def written(op: str, said: AdPut | AdPatch | BatchLine) -> dict[str, Any]:
     Raises:
         ServiceError: `invalid_value`, if it gives too little or too much for that.
     """
-    given = said.model_fields_set & {STATUS, FEATURES, TARGETING}
+    given = said.model_fields_set & {STATUS, FEATURES, TARGETING, BID}
     needed, allowed = _FIELDS[op]
     if not given <= allowed or not (given & needed or not needed):
         names = ", ".join(sorted(given)) or "nothing"
@@ -48,7 +50,7 @@ def written(op: str, said: AdPut | AdPatch | BatchLine) -> dict[str, Any]:
         if fields.get(name, "") is None:
             raise ServiceError(ErrorType.INVALID_VALUE, f"{name} is null", "leave it out, or send a value")
     if op == "put":
-        return {TARGETING: None} | fields | {STATUS: fields.get(STATUS) or Status.ACTIVE.value}
+        return {TARGETING: None, BID: None} | fields | {STATUS: fields.get(STATUS) or Status.ACTIVE.value}
     if op == "delete":
         return {STATUS: Status.DELETED.value}
     return fields

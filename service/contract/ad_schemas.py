@@ -16,6 +16,8 @@ Key = Annotated[str, Field(pattern=KEY_PATTERN)]
 
 _FEATURES = "every field of an ad that features.json declares, by name; null for no value, where it is not dense"
 _TARGETING = "predicate over the fields of users and context, as in the column of ads.parquet; null for everybody"
+_BID = ('an object such as {"micros": 250000, "type": "CPC"}: what the ad pays, in millionths of a unit of the '
+        "currency, for a thousand impressions (CPM) or for each click (CPC) or conversion (CPA); null for none")
 _IF_VERSION = "version that the ad must have, 0 for one that was never changed; default: any"
 
 
@@ -27,6 +29,7 @@ class AdPut(BaseModel):
     features: dict[str, Any] = Field(description=_FEATURES)
     targeting: dict[str, Any] | None = Field(default=None, description=_TARGETING)
     status: Literal["active", "paused"] = Field(default="active", description="active or paused")
+    bid: dict[str, Any] | None = Field(default=None, description=_BID)
     if_version: Version | None = Field(default=None, description=_IF_VERSION)
 
 
@@ -37,6 +40,7 @@ class AdPatch(BaseModel):
 
     status: Literal["active", "paused"] | None = Field(default=None, description="active or paused")
     targeting: dict[str, Any] | None = Field(default=None, description=_TARGETING)
+    bid: dict[str, Any] | None = Field(default=None, description=_BID)
     if_version: Version | None = Field(default=None, description=_IF_VERSION)
 
 
@@ -67,6 +71,7 @@ class BatchLine(BaseModel):
     targeting: dict[str, Any] | None = Field(default=None, description=f"{_TARGETING}; for put and patch")
     status: Literal["active", "paused"] | None = Field(default=None,
                                                        description="active or paused; for put and patch")
+    bid: dict[str, Any] | None = Field(default=None, description=f"{_BID}; for put and patch")
     if_version: Version | None = Field(default=None, description=_IF_VERSION)
     key: Key | None = Field(default=None, description="idempotency key of this line, 1 to 128 printable characters of "
                                                       "ASCII without spaces; default: that of the call and its number")
@@ -104,6 +109,15 @@ class WorkerState(BaseModel):
     applied: bool = Field(description="whether the ad's last change is among them")
 
 
+class AdBid(BaseModel):
+    """What an ad pays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    micros: int = Field(description="millionths of a unit of the currency")
+    type: Literal["CPM", "CPC", "CPA"] = Field(description="for a thousand impressions, each click, each conversion")
+
+
 class AdReply(BaseModel):
     """Answer of GET /ads/{ad_id}."""
 
@@ -115,6 +129,8 @@ class AdReply(BaseModel):
     changed_at: float | None = Field(description="when that was, in seconds since 1970")
     features: dict[str, Any] | None = Field(description="that a change gave it; null if they are those of the bundle")
     targeting: dict[str, Any] | None = Field(description="that a change gave it; null if that is the bundle's, or none")
+    bid: AdBid | None = Field(description="as this worker has it, from the last change or the bundle; null if the ad "
+                                          "has none, or this worker does not have the ad yet")
     bundle_id: str = Field(description="the bundle that this worker serves")
     path: list[int] | None = Field(description="the ad's node at each level of the tree, at the last level its "
                                                "position; null if this worker does not have the ad yet")

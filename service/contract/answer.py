@@ -13,6 +13,7 @@ from index_store.live.withdrawals import Withdrawal
 from index_store.search.explain import Explanation, PathStep
 from index_store.search.ranking import SearchResult
 from index_store.targeting.targeting import Refusal
+from index_store.value.bids import Bid
 from service.contract.query import HistoryCount, UserKind
 
 CacheUse = Literal["local", "redis", "miss", "bypass"]
@@ -66,6 +67,8 @@ class Answer:
         history: counts of the inline history; None where the request gave none.
         ended: when the search thread was done, in seconds of `time.perf_counter()`.
         estimated_overlap: of this beam, by the bundle's curve; None where the curve does not hold it.
+        bids: of the ads, where they are ranked by eCPM.
+        probabilities: (K, tasks) float32 of the labels; None where the tasks were not trained on impressions.
         paths, explanation: there if the query asked for them.
     """
 
@@ -79,5 +82,7 @@ class Answer:
     times: StageTimes
     ended: float
     estimated_overlap: float | None
+    bids: list[Bid | None] | None = None
+    probabilities: NDArray[np.float32] | None = None
     paths: list[tuple[PathStep, ...]] | None = None
     explanation: AdExplanation | None = None

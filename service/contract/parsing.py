@@ -11,6 +11,7 @@ import orjson
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
+from index_store.bundle import layout
 from index_store.bundle.manifest import Manifest
 from index_store.features.values import as_key
 from service.contract.errors import ErrorType, ServiceError, from_validation_error, shown
@@ -74,12 +75,30 @@ def to_query(request: RetrieveRequest, manifest: Manifest, limits: Limits) -> Qu
         raise ServiceError(ErrorType.INVALID_VALUE, f"timeout_ms is {request.timeout_ms:g}, below this service's floor "
                                                     f"of {limits.min_timeout_ms:g}",
                            f"send at least {limits.min_timeout_ms:g}, or have {variable('min_timeout_ms')} lowered")
+    _check_value(request, manifest)
     return Query(user_id=as_key(request.user_id, "user_id"), user_features=request.user_features,
                  exclude_ad_ids=excluded, top_k=top_k, beam_width=_beam_width(request.beam_width, manifest, limits),
                  exact=request.exact, task_weights=_task_weights(request.task_weights, manifest.tasks),
                  target_overlap=request.target_overlap, budget_ms=request.budget_ms, timeout_ms=request.timeout_ms,
                  explain=request.explain, explain_ad=request.ad_id if isinstance(request, ExplainRequest) else None,
-                 context=request.context, targeting=request.targeting)
+                 context=request.context, targeting=request.targeting, by_ecpm=request.rank_by == "ecpm",
+                 floor=request.floor or 0)
+
+
+def _check_value(request: RetrieveRequest, manifest: Manifest) -> None:
+    """Refuses eCPM where no probability can be paid by, and a floor under scores."""
+    if request.rank_by == "score":
+        if request.floor is not None:
+            raise ServiceError(ErrorType.INVALID_VALUE, f'floor is {request.floor}, but rank_by is "score"',
+                               'send "rank_by": "ecpm" with it, or leave it out')
+    elif layout.CALIBRATION not in manifest.files:
+        trained = "impressions" if manifest.calibrated else "sampled negatives"
+        raise ServiceError(
+            ErrorType.INVALID_VALUE,
+            f'rank_by is "ecpm", but bundle {manifest.bundle_id}, trained on {trained}, holds no calibration',
+            "export the run again with test events or --holdout, on which its probabilities can be calibrated"
+            if manifest.calibrated else
+            "train on a log of impressions with labels (docs/data.md): sampled negatives yield no probabilities")
 
 
 def _one_extent(request: RetrieveRequest) -> None:

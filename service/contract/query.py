@@ -28,6 +28,8 @@ class Query:
         task_weights: (tasks,) float32.
         explain: asks for the path of each ad that is returned.
         explain_ad: asks what became of one ad.
+        by_ecpm: ranks by eCPM, not by score; the bundle is calibrated.
+        floor: least eCPM in micros, with `by_ecpm`.
     """
 
     user_id: bytes
@@ -44,6 +46,8 @@ class Query:
     explain_ad: str | int | None = None
     context: Mapping[str, Any] | None = None
     targeting: Mapping[str, Any] | None = None
+    by_ecpm: bool = False
+    floor: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,7 @@ class SearchOptions:
         exact: score every item instead.
         task_weights: (tasks,) float32.
         excluded: item rows that must not be returned.
+        by_ecpm, floor: of the query.
     """
 
     top_k: int
@@ -62,6 +67,8 @@ class SearchOptions:
     exact: bool
     task_weights: NDArray[np.float32]
     excluded: NDArray[np.int64]
+    by_ecpm: bool = False
+    floor: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from itertools import repeat
 from typing import Any
 
-import numpy as np
 import orjson
 
 from index_store.bundle.manifest import Manifest
@@ -39,13 +38,14 @@ def reply_body(answer: Answer, manifest: Manifest, request_id: str, stages: Mapp
     # A numpy float32 is written with its own digits, half as many as those of the same float64.
     ads: list[dict[str, Any]] = [{"ad_id": ad, "score": score}
                                  for ad, score in zip(answer.ad_ids, answer.found.scores, strict=True)]
-    if manifest.calibrated:
-        # The sigmoid as a tanh, which does not overflow.
-        probabilities = (0.5 + 0.5 * np.tanh(0.5 * answer.found.logits)).astype(np.float32, copy=False)
+    if answer.probabilities is not None:
         # A strict zip for each ad would double the time of the whole reply.
-        by_task = map(dict, map(zip, repeat(manifest.tasks), probabilities))
+        by_task = map(dict, map(zip, repeat(manifest.tasks), answer.probabilities))
         for ad, values in zip(ads, by_task, strict=True):
             ad["probabilities"] = values
+    if answer.bids is not None and answer.found.ecpm is not None:
+        for ad, ecpm, bid in zip(ads, answer.found.ecpm, answer.bids, strict=True):
+            ad["ecpm"], ad["bid"] = ecpm, bid
     for ad, path in zip(ads, answer.paths or (), strict=False):
         ad["path"] = as_json(path)
     return orjson.dumps(
@@ -66,8 +66,9 @@ def explanation_body(explained: AdExplanation, answer: Answer, manifest: Manifes
         {"request_id": request_id, "bundle_id": manifest.bundle_id, "as_of": answer.snapshot.as_of,
          "ad_id": explained.ad_id,
          "outcome": of_search.outcome, "eligible": refused_by is None, "refused_by": refused_by,
-         **{name: decided.get(name) for name in ("level", "score", "rank", "margin")},
-         "kth_score": of_search.kth_score, "path": path, "user": answer.user, "history": answer.history,
+         **{name: decided.get(name) for name in ("level", "score", "ecpm", "rank", "margin")},
+         "kth_score": of_search.kth_score, "kth_ecpm": of_search.kth_ecpm, "path": path,
+         "user": answer.user, "history": answer.history,
          "coverage": answer.found.coverage, "degraded": answer.degraded})
 
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.contract.ad_schemas import AdBid
+
 Positive = Annotated[int, Field(ge=1)]
 PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
@@ -49,6 +51,14 @@ class RetrieveRequest(BaseModel):
         default=None,
         description="deadline in milliseconds from the arrival of the request, at least limits.min_timeout_ms of "
                     "GET /info: the search narrows to meet it; default: the service's")
+    rank_by: Literal["score", "ecpm"] = Field(
+        default="score",
+        description="score, or ecpm: what the ads are expected to pay for a thousand impressions, by their bids and "
+                    "the bundle's calibrated probabilities; default: score")
+    floor: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="least eCPM of a returned ad, an integer in micros (millionths of a unit of the currency) of at "
+                    "least 0; only with rank_by ecpm; default: none")
     explain: bool = Field(default=False, description="true adds to each ad its path through the tree")
     exact: bool = Field(default=False,
                         description="true scores every ad instead of searching the tree: slow, the ground truth")
@@ -85,7 +95,8 @@ class PathLevel(BaseModel):
                                             "level was not reached")
     rank: int | None = Field(description="from 1, among the candidates that were scored")
     margin: float | None = Field(description="distance to the best candidate that was dropped, or to the lowest that "
-                                             "was kept")
+                                             "was kept, in score or eCPM, whichever ranks")
+    ecpm: float | None = Field(description="in micros, of the ad or promised by its node; null where the score ranks")
 
 
 class Ad(BaseModel):
@@ -96,7 +107,12 @@ class Ad(BaseModel):
     ad_id: str
     score: float = Field(description="sum over tasks of weight x logit")
     probabilities: dict[str, float] | None = Field(
-        default=None, description="task -> probability; only if the tasks were trained on impressions")
+        default=None, description="task -> probability of an impression's label, calibrated if the bundle is; only if "
+                                  "the tasks were trained on impressions")
+    ecpm: float | None = Field(
+        default=None, description="what it is expected to pay for a thousand impressions, in micros, 0 without a bid; "
+                                  "only with rank_by ecpm")
+    bid: AdBid | None = Field(default=None, description="that this is made of; only with rank_by ecpm")
     path: list[PathLevel] | None = Field(default=None, description="only if the request sets `explain`")
 
 
@@ -180,14 +196,16 @@ class ExplainReply(BaseModel):
     bundle_id: str
     as_of: int = Field(description=AS_OF)
     ad_id: str
-    outcome: Literal["returned", "outscored", "pruned", "cut_short", "filtered"]
+    outcome: Literal["returned", "below_floor", "outscored", "pruned", "cut_short", "filtered"]
     eligible: bool
     refused_by: RefusedBy | None = Field(description="if the outcome is filtered")
     level: int | None = Field(description="of the tree, where the outcome was decided; null if filtered")
     score: float | None = Field(description="of the ad or its node there")
     rank: int | None
     margin: float | None
-    kth_score: float | None = Field(description="lowest score that was returned")
+    ecpm: float | None = Field(description="of the ad or its node there; null where the score ranks")
+    kth_score: float | None = Field(description="score of the last ad that was returned")
+    kth_ecpm: float | None = Field(description="its eCPM; null where the score ranks")
     path: list[PathLevel] = Field(description="down to that level")
     user: Literal["known", "inline", "unknown"]
     history: HistoryCount | None = Field(description="as in the answer of POST /retrieve")

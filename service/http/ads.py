@@ -88,7 +88,8 @@ class AdsApi:
         return json_reply({
             "ad_id": ad_id, "status": status_of(state), "version": version,
             "changed_at": None if state is None else state.at, "features": fields.get(FEATURES),
-            "targeting": fields.get(TARGETING), "bundle_id": host.manifest.bundle_id,
+            "targeting": fields.get(TARGETING), "bid": None if row is None else snapshot.bid(row),
+            "bundle_id": host.manifest.bundle_id,
             "unfit": snapshot.unfit.get(ad_id),
             "path": None if row is None else path_of(snapshot.tree, snapshot.placed, row),
             "workers": [{"worker": number, "as_of": as_of, "applied": as_of >= version}
@@ -104,7 +105,7 @@ class AdsApi:
             key=idempotency_key(request)))
 
     async def patch(self, request: Request) -> Response:
-        """Pauses, resumes or retargets an ad: every worker of every replica answers accordingly within a second."""
+        """Pauses, resumes or retargets an ad, or changes its bid: every worker answers accordingly within a second."""
         writer = AdWriter(self._calls.usable())
         options = options_of(request, WriteOptions)
         patch = parse_body(await read_body(request, self._calls.settings), AdPatch)

@@ -40,6 +40,7 @@ from service.live.log_place import LogPlace
 from service.live.log_writer import LogWriter
 from service.live.shared_log import SharedLog
 from service.sampling.beam_recorder import BeamRecorder
+from service.sampling.calibration_meter import CalibrationMeter
 from service.sampling.quality_meter import QualityMeter
 from service.sampling.recent_requests import RecentRequests
 from service.settings import Settings
@@ -58,13 +59,14 @@ class Api:
     """The endpoints of one worker.
 
     Attributes:
-        bundles, meter, beams: there from the application's start to its end.
+        bundles, meter, calibration, beams: there from the application's start to its end.
         authorization: of all calls.
         draining: whether new requests for ads are refused, because the service is about to end.
     """
 
     bundles: HostedBundles
     meter: QualityMeter
+    calibration: CalibrationMeter
     beams: BeamRecorder
 
     def __init__(self, settings: Settings) -> None:
@@ -78,7 +80,8 @@ class Api:
         self._follower = None if self._log is None else Follower(self._log)
         self._writer = None if self._log is None else LogWriter(self._log)
         calls = ChangeCalls(settings, self._writer, self._refuse_if_draining)
-        self._of_log = (AdsApi(calls, lambda: self.bundles.current), EventsApi(calls, lambda: self.bundles.current),
+        self._of_log = (AdsApi(calls, lambda: self.bundles.current),
+                        EventsApi(calls, lambda: self.bundles.current, lambda: self.calibration),
                         UsersApi(calls, lambda: self.bundles.current))
         self.authorization = Authorization(settings)
         self._document: bytes | None = None
@@ -106,11 +109,13 @@ class Api:
         """Opens the first bundle before the first request, then follows the supervisor."""
         await self._supervisor.connect(control)
         self.meter = QualityMeter(self._settings.quality_sample_rate)
+        self.calibration = CalibrationMeter(self._settings.calibration_sample_rate)
         self.beams = BeamRecorder(self._settings.beam_sample_rate, self._settings.beam_folder)
         self.bundles = HostedBundles(self._settings, self._recent, self._supervisor.send, self._follower)
         await self.bundles.open(release)
         yield
-        await asyncio.gather(asyncio.to_thread(self.meter.close), asyncio.to_thread(self.beams.close))
+        await asyncio.gather(*(asyncio.to_thread(sampler.close)
+                               for sampler in (self.meter, self.calibration, self.beams)))
         await self.bundles.close()
         for opened in (self._follower, self._writer, self._log):
             if opened is not None:
@@ -229,7 +234,9 @@ class Api:
                       "tasks": [task.name for task in spec.tasks],
                       "user_features": {field.name: field.kind for field in spec.user_fields},
                       "context": {field.name: field.kind for field in spec.context_fields},
-                      "ad_features": {field.name: field.kind for field in spec.item_fields}})
+                      "ad_features": {field.name: field.kind for field in spec.item_fields},
+                      "roles": spec.roles, "bid_types": list(spec.paid),
+                      "ecpm": host.retriever.bundle.content.calibrations is not None})
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus metrics of all workers together."""

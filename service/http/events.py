@@ -20,6 +20,7 @@ from service.http.dispatcher import Route
 from service.http.requests import LINES, json_reply, read_body
 from service.live.event_writer import EventWriter
 from service.live.log_writer import RefusedWriteError
+from service.sampling.calibration_meter import CalibrationMeter
 
 
 class EventsApi:
@@ -28,10 +29,12 @@ class EventsApi:
     Args:
         calls: to the change log.
         host: the bundle that serves.
+        meter: of its calibration.
     """
 
-    def __init__(self, calls: ChangeCalls, host: Callable[[], BundleHost]) -> None:
-        self._calls, self._host = calls, host
+    def __init__(self, calls: ChangeCalls, host: Callable[[], BundleHost],
+                 meter: Callable[[], CalibrationMeter]) -> None:
+        self._calls, self._host, self._meter = calls, host, meter
 
     @property
     def routes(self) -> list[Route]:
@@ -44,11 +47,13 @@ class EventsApi:
         options = options_of(request, WriteOptions)
         body = await read_body(request, self._calls.settings, LINES, "in several calls")
         lines = await asyncio.to_thread(parse_events, body, idempotency_key(request), time.time())
-        snapshot = self._host().current
+        host = self._host()
+        snapshot = host.current
         try:
             changes = await self._calls.counted(len(lines), writer.append(
                 [line.write for line in lines], lambda ad_id: snapshot.row(ad_id.encode()) is not None))
         except RefusedWriteError as error:
             raise at_line(error.refusal, lines[error.index].line) from error
+        self._meter().offer(host.retriever, snapshot, [line.write for line in lines])
         return json_reply({"sequences": [change.sequence for change in changes],
                            "applied": await self._calls.applied(changes, options)})

@@ -8,11 +8,12 @@ from index_store.features.values import FeatureError
 from index_store.live.snapshot import TARGETING, Snapshot
 from index_store.live.users import FEATURES
 from index_store.targeting.predicates import PredicateError, parse_predicate
-from service.contract.errors import from_ad_feature_error, from_predicate_error
+from index_store.value.bids import BID, parse_bid
+from service.contract.errors import ErrorType, ServiceError, from_ad_feature_error, from_predicate_error
 
 
 def check(write: Write, snapshot: Snapshot) -> list[str]:
-    """Checks features and targeting, if the write gives them.
+    """Checks features, targeting and bid, if the write gives them.
 
     Returns:
         Names of the categorical and multi features with values that the bundle has never seen: for this bundle the ad
@@ -25,6 +26,8 @@ def check(write: Write, snapshot: Snapshot) -> list[str]:
     try:
         if write.fields.get(TARGETING) is not None:
             parse_predicate(write.fields[TARGETING], spec.audience_kinds)
+        if write.fields.get(BID) is not None:
+            parse_bid(write.fields[BID], spec.paid)
         if FEATURES not in write.fields:
             return []
         raw = write.fields[FEATURES]
@@ -32,6 +35,8 @@ def check(write: Write, snapshot: Snapshot) -> list[str]:
     except PredicateError as error:
         raise from_predicate_error(error) from error
     except FeatureError as error:
+        if error.name == BID:
+            raise ServiceError(ErrorType.INVALID_VALUE, error.fact, error.remedy) from error
         raise from_ad_feature_error(error, frozenset(entry.name for entry in spec.item_fields)) from error
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from index_store.bundle import layout
 from index_store.bundle.bundle import Bundle
 from index_store.search.beam_curve import Beam, BeamCurve
@@ -10,6 +12,9 @@ from index_store.search.moving_average import MovingAverage
 from index_store.search.search_time import SearchTime
 from index_store.targeting.eligibility import Eligible
 from service.contract.query import Query
+
+ECPM_OVERLAP = 0.95
+"""That a search by eCPM is to reach if its request says nothing, by the curve measured with the bundle's bids."""
 
 _NEWEST = 0.05
 """Weight of the newest request in the average time that requests spend outside of their search."""
@@ -24,6 +29,9 @@ class BeamChoice:
 
     def __init__(self, opened: Bundle) -> None:
         self._tree, self._curve = opened.content.tree, read_curve(opened)
+        self._by_ecpm = read_curve(opened, "ecpm_curve")
+        if self._by_ecpm.points:
+            self._by_ecpm = replace(self._by_ecpm, default=self._by_ecpm.for_overlap(ECPM_OVERLAP))
         self._search_time, self._overhead = SearchTime(), MovingAverage(_NEWEST, start=0.0)
 
     def of(self, query: Query, eligible: Eligible | None) -> Beam:
@@ -33,16 +41,17 @@ class BeamChoice:
             query: what it asks for.
             eligible: ads that targeting and exclusions leave, which widen a beam; None for all.
         """
+        curve = self._by_ecpm if query.by_ecpm else self._curve
         if query.exact:
-            return Beam(self._curve.default.beam_width, 1.0)
+            return Beam(curve.default.beam_width, 1.0)
         if query.beam_width is not None:
             return Beam(query.beam_width, None)
         if query.target_overlap is not None:
-            return self._curve.for_overlap(query.target_overlap)
+            return curve.for_overlap(query.target_overlap)
         if query.budget_ms is not None:
             affordable = self._search_time.pairs_within(query.budget_ms / 1000 - self._overhead.mean)
-            return self._curve.for_pairs(affordable / widening(self._tree, eligible))
-        return self._curve.default
+            return curve.for_pairs(affordable / widening(self._tree, eligible))
+        return curve.default
 
     def observe_search(self, pairs: int, seconds: float) -> None:
         """Adds the time of a finished search of `pairs` pairs to the fit; thread-safe."""
@@ -54,16 +63,16 @@ class BeamChoice:
         self._overhead.observe(seconds)
 
 
-def read_curve(opened: Bundle) -> BeamCurve:
-    """The curve of a bundle, without points where none was measured.
+def read_curve(opened: Bundle, name: str = "beam_curve") -> BeamCurve:
+    """A curve of a bundle, by its name in evaluation.json, without points where none was measured.
 
     Raises:
         BundleError: evaluation.json has something else in its place.
     """
     evaluation = opened.files.json(layout.EVALUATION)
-    entries = evaluation.get("beam_curve", []) if isinstance(evaluation, dict) else []
+    entries = evaluation.get(name, []) if isinstance(evaluation, dict) else []
     try:
         return BeamCurve.of(entries, opened.manifest.search.beam_width,
                             [level.nodes for level in opened.manifest.levels[:-1]])
     except (KeyError, TypeError, ValueError) as error:
-        raise opened.files.error(layout.EVALUATION, f"has a malformed beam_curve ({error!r})") from error
+        raise opened.files.error(layout.EVALUATION, f"has a malformed {name} ({error!r})") from error

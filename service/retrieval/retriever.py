@@ -25,10 +25,13 @@ from index_store.search.beam_search import BeamSearch
 from index_store.search.deadline import Deadline, SearchCost
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.explain import Explainer, PathStep
-from index_store.search.ranking import SearchResult
+from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.search.scoring import TowerScorer, UserQuery
 from index_store.targeting.eligibility import Eligible
 from index_store.targeting.targeting import Targeting
+from index_store.value.bids import Bid
+from index_store.value.calibration import sigmoid
+from index_store.value.valuation import Valuation
 from service.contract.answer import AdExplanation, Answer, CacheLookup, StageTimes
 from service.contract.query import EncodedUser, Query, SearchOptions, TowerInput
 from service.retrieval.beam_choice import BeamChoice
@@ -88,6 +91,8 @@ class _Found:
     scorer_seconds: float
     coverage: float
     estimated_overlap: float | None
+    bids: list[Bid | None] | None
+    probabilities: NDArray[np.float32] | None
     paths: list[tuple[PathStep, ...]] | None
     explanation: AdExplanation | None
 
@@ -123,7 +128,7 @@ class Retriever:
         self.sealed = Snapshot.sealed(content.encoder, content.tree, self.targeting,
                                       Arrivals(content, self._towers.item_tower,
                                                partial(_placement, self.scorer, content, self._towers)),
-                                      opened.manifest.changes_included)
+                                      opened.manifest.changes_included, content.bids)
         self._beam = BeamSearch(content.tree, self.scorer)
         self._exhaustive = ExhaustiveSearch(content.tree, self.scorer)
         self._threads = ThreadPoolExecutor(search_threads, "search")
@@ -182,23 +187,31 @@ class Retriever:
                snapshot: Snapshot | None = None) -> SearchResult:
         """The best items of an encoded user, in this thread and without the cache."""
         eligible = self.eligible(user, options.excluded, snapshot)
-        return self._search(self.query(user, embedding, snapshot), options, eligible, None)
+        return self._search(self.query(user, embedding, snapshot), options, eligible, snapshot or self.sealed, None)
 
-    def _search(self, query: UserQuery, options: SearchOptions, eligible: Eligible | None, search_by: float | None,
-                trace: bool = False) -> SearchResult:
+    def valuation(self, by_ecpm: bool, snapshot: Snapshot) -> Valuation | None:
+        """What a search ranks by eCPM with; None where the score ranks."""
+        if not by_ecpm:
+            return None
+        assert self._content.calibrations is not None, "whoever asks for eCPM has looked"
+        return Valuation(self._content.calibrations, self._spec.paid, snapshot.bids)
+
+    def _search(self, query: UserQuery, options: SearchOptions, eligible: Eligible | None, snapshot: Snapshot,
+                search_by: float | None, trace: bool = False) -> SearchResult:
+        valuation = self.valuation(options.by_ecpm, snapshot)
         cost = self._exact_cost if options.exact else self._beam_cost
         deadline = None if search_by is None else Deadline(search_by, cost)
         if options.exact:
             found = self._exhaustive.search(query, top_k=options.top_k, task_weights=options.task_weights,
-                                            eligible=eligible, deadline=deadline, trace=trace)
+                                            eligible=eligible, deadline=deadline, valuation=valuation, trace=trace)
         else:
             found = self._beam.search(query, top_k=options.top_k, beam_width=options.beam_width,
                                       task_weights=options.task_weights, eligible=eligible, deadline=deadline,
-                                      trace=trace)
+                                      valuation=valuation, trace=trace)
         for level in found.levels:
             if level.scored:
                 cost.observe(level.level, level.scored, level.seconds)
-        return found
+        return found.from_ecpm(options.floor) if options.floor else found
 
     def score_ads(self, query: Query, ad_ids: Sequence[str]) -> NDArray[np.float32]:
         """Scores of named ads (N,) float32 for the user of a query, whether or not a search would return them.
@@ -217,6 +230,17 @@ class Retriever:
         logits = self.scorer.score(self.query(self.encode(query)), tree.depth, positions)
         scores: NDArray[np.float32] = logits @ query.task_weights
         return scores
+
+    def probabilities_of(self, user_id: bytes, ad_id: bytes, snapshot: Snapshot) -> NDArray[np.float32] | None:
+        """Calibrated probabilities (tasks,) of an ad's labels for a user; None if ad or calibration are missing."""
+        row = snapshot.row(ad_id)
+        if row is None or self._content.calibrations is None:
+            return None
+        user = self.encode(Query(user_id=user_id, top_k=1, task_weights=first_task_weights(len(self._spec.tasks))),
+                           snapshot)
+        logits = self.scorer.score(self.query(user, snapshot=snapshot), self._content.tree.depth,
+                                   snapshot.positions(np.array([row])))
+        return np.asarray(self._content.calibrations.probabilities(logits)[0], np.float32)
 
     async def retrieve(self, query: Query, *, snapshot: Snapshot | None = None, use_cache: bool = True,
                        answer_by: float | None = None, queue: SearchQueue | None = None) -> Answer:
@@ -280,10 +304,11 @@ class Retriever:
         eligible = self.eligible(user, excluded, snapshot)
         beam = self.beam_of(query, eligible)
         options = SearchOptions(top_k=query.top_k, beam_width=beam.beam_width, exact=query.exact,
-                                task_weights=query.task_weights, excluded=excluded)
+                                task_weights=query.task_weights, excluded=excluded, by_ecpm=query.by_ecpm,
+                                floor=query.floor)
         user_query = self.query(user, embedding, snapshot)
         trace = query.explain or query.explain_ad is not None
-        result = self._search(user_query, options, eligible, search_by, trace)
+        result = self._search(user_query, options, eligible, snapshot, search_by, trace)
         ad_ids = snapshot.ad_ids(result.rows)
         searched = time.perf_counter()
         if not query.exact:
@@ -294,12 +319,21 @@ class Retriever:
                        if explainer is not None and query.explain_ad is not None else None)
         # Withdrawn ads alone leave the estimate as it is: the beam widens to hold as many ads as it did.
         targeted = eligible is not None and eligible.bitmap is not snapshot.changed.live and not query.exact
+        bids = snapshot.bids.listed(snapshot.positions(result.rows)) if query.by_ecpm else None
         return _Found(
             result=result, ad_ids=ad_ids, embedding=embedding, computed=computed, began=began, embedded=embedded,
             searched=searched, ended=time.perf_counter(), scorer_seconds=user_query.kernel_seconds,
             # A whole exhaustive search says nothing about how long the next request will take.
             coverage=1.0 if query.exact else result.coverage,
-            estimated_overlap=None if targeted else beam.overlap, paths=paths, explanation=explanation)
+            estimated_overlap=None if targeted else beam.overlap, bids=bids,
+            probabilities=self._probabilities(result.logits), paths=paths, explanation=explanation)
+
+    def _probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Of the labels, (K, tasks); None where the tasks were not trained on impressions."""
+        if not self.bundle.manifest.calibrated:
+            return None
+        calibrations = self._content.calibrations
+        return (sigmoid(logits) if calibrations is None else calibrations.probabilities(logits)).astype(np.float32)
 
     def _explain(self, explainer: Explainer, ad_id: str | int, user: EncodedUser, excluded: NDArray[np.int64],
                  snapshot: Snapshot) -> AdExplanation:
@@ -317,7 +351,8 @@ def _answer(user: EncodedUser, snapshot: Snapshot, lookup: CacheLookup, found: _
     degraded = (*lookup.degraded, "deadline") if found.result.narrowed else lookup.degraded
     return Answer(ad_ids=found.ad_ids, found=found.result, snapshot=snapshot, user=user.kind,
                   history=user.history_count, user_cache=lookup.use, degraded=degraded, times=times, ended=found.ended,
-                  estimated_overlap=found.estimated_overlap, paths=found.paths, explanation=found.explanation)
+                  estimated_overlap=found.estimated_overlap, bids=found.bids, probabilities=found.probabilities,
+                  paths=found.paths, explanation=found.explanation)
 
 
 def _placement(scorer: TowerScorer, content: BundleContent, towers: OnnxTowers) -> Placement:

@@ -49,9 +49,12 @@ class QualityMeter(BackgroundSampler[_Sample]):
         user = retriever.encode(query, snapshot)
         truth = ExhaustiveSearch(retriever.bundle.content.tree, self._pausing(retriever.scorer)).search(
             retriever.query(user, snapshot=snapshot), top_k=query.top_k, task_weights=query.task_weights,
-            eligible=retriever.eligible(user, retriever.item_rows(query.exclude_ad_ids, snapshot), snapshot))
-        narrowed = "true" if found.narrowed else "false"
-        metrics.LIVE_OVERLAP.labels(retriever.bundle.bundle_id, narrowed).observe(found.overlap(truth))
+            eligible=retriever.eligible(user, retriever.item_rows(query.exclude_ad_ids, snapshot), snapshot),
+            valuation=retriever.valuation(query.by_ecpm, snapshot))
+        if query.floor:
+            truth = truth.from_ecpm(query.floor)
+        metrics.LIVE_OVERLAP.labels(retriever.bundle.bundle_id, "true" if found.narrowed else "false",
+                                    "ecpm" if query.by_ecpm else "score").observe(found.overlap(truth))
 
     def _failed(self, sample: _Sample, error: Exception) -> None:
         log("quality_meter_failed", bundle_id=sample.retriever.bundle.bundle_id, reason=type(error).__name__)

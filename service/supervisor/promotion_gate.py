@@ -163,7 +163,8 @@ class _OpenBundle:
         beam = retriever.beam_of(query, retriever.eligible(user, excluded))
         return _PreparedSearch(retriever, user, retriever.embed(retriever.tower_input(user)),
                                SearchOptions(top_k=query.top_k, beam_width=beam.beam_width, exact=False,
-                                             task_weights=query.task_weights, excluded=excluded))
+                                             task_weights=query.task_weights, excluded=excluded,
+                                             by_ecpm=query.by_ecpm, floor=query.floor))
 
 
 @dataclass(frozen=True)

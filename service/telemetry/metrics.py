@@ -49,8 +49,14 @@ POINTER_MISMATCH = Gauge("retrieval_bundle_pointer_mismatch", "1 while a worker 
                                                               "names, or the pointer cannot be read",
                          multiprocess_mode="livemax")
 LIVE_OVERLAP = Histogram("retrieval_live_overlap", "Share of the exhaustive answer that sampled answers hold, by "
-                         "whether a deadline narrowed the search", ["bundle_id", "narrowed"], buckets=_SHARES)
+                         "whether a deadline narrowed the search, and what ranks",
+                         ["bundle_id", "narrowed", "rank_by"], buckets=_SHARES)
 QUALITY_SKIPPED = Counter("retrieval_quality_skipped", "Sampled answers not measured: one was already waiting")
+CALIBRATION_PREDICTED = Counter("retrieval_calibration_predicted", "Labels that sampled impressions are expected to "
+                                "get: the sum of their calibrated probabilities", ["bundle_id", "task"])
+CALIBRATION_OBSERVED = Counter("retrieval_calibration_observed", "Labels that they got, as events",
+                               ["bundle_id", "task"])
+CALIBRATION_SKIPPED = Counter("retrieval_calibration_skipped", "Sampled impressions not measured: too many waited")
 BEAMS_RECORDED = Counter("retrieval_beams_recorded", "Sampled requests whose beam was recorded")
 BEAMS_DROPPED = Counter("retrieval_beams_dropped",
                         "Sampled requests whose beam was not recorded: too many were waiting")

@@ -5,6 +5,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.docker.monitoring import DASHBOARD, DOCKER, PANELS, RECORDED, expressions, selectors
+from tests.service.http.change_log_calls import TOKEN
 from tests.service.service_process import ServiceProcess
 from tests.service.test_docs import documented_metrics
 
@@ -16,8 +17,14 @@ OF_A_SCRAPE = {"instance", "job"}
 def exported(tiny_bundle, tmp_path_factory):
     """Metric name -> label names -> values, as a running service that has answered says them at /metrics."""
     log = tmp_path_factory.mktemp("changes") / "log"
-    with ServiceProcess(tiny_bundle, RETRIEVAL_QUALITY_SAMPLE_RATE="1", RETRIEVAL_CHANGE_LOG=str(log)) as service:
+    with ServiceProcess(tiny_bundle, RETRIEVAL_QUALITY_SAMPLE_RATE="1", RETRIEVAL_CHANGE_LOG=str(log),
+                        RETRIEVAL_CALIBRATION_SAMPLE_RATE="1", RETRIEVAL_WRITE_TOKEN=TOKEN) as service:
         service.retrieve(user_id="u1", top_k=5)
+        events = b"\n".join(b'{"user_id":"u1","ad_id":"ad-0001","type":"%s"}' % kind
+                            for kind in (b"impression", b"click"))
+        service.http.post("/events", content=events, headers={"authorization": f"Bearer {TOKEN}",
+                                                              "content-type": "application/x-ndjson"})
+        service.wait_until(lambda: "retrieval_calibration_predicted_total{" in service.http.get("/metrics").text)
         service.http.get("/nowhere")
         service.wait_until(lambda: "retrieval_live_overlap_count" in service.http.get("/metrics").text)
         text = service.http.get("/metrics").text
@@ -53,7 +60,8 @@ def test_expression_uses_only_label_values_of_closed_lists(label, metric, export
 
 def test_dashboard_shows_every_metric_when_compared_with_the_docs():
     shown = {name for text in expressions().values() for name, _ in selectors(text)}
-    kept_out = {"retrieval_quality_skipped_total"}  # says how busy the meter is, not how the service is
+    # These say how busy a meter is, not how the service is.
+    kept_out = {"retrieval_quality_skipped_total", "retrieval_calibration_skipped_total"}
     missing = {name for name in documented_metrics() - kept_out
                if not {name, f"{name}_count", f"{name}_sum", f"{name}_bucket"} & shown}
     assert not missing

@@ -13,8 +13,12 @@ from index_store.search.explain import Explainer
 from index_store.targeting.predicates import parse_predicate
 from index_store.targeting.targeting import AdTargeting, RequestTargeting, Targeting
 from index_store.tree.tree import build_tree
+from index_store.value.bids import AdBids, Bid
+from index_store.value.valuation import Valuation
 from tests.index_store.live.changed import PlainArrivals, changes
 from tests.index_store.search.fake_scorer import WEIGHTS, FakeScorer, pairs
+from tests.index_store.value.test_live_bids import plain_best
+from tests.index_store.value.valued import CALIBRATIONS, PAID
 from tests.index_store.worlds import NUMBERS, SPEC, WORDS, catalogue, plainly, predicates, raw_values
 
 ADS = [f"ad-{row:02d}" for row in range(30)]
@@ -105,6 +109,32 @@ def test_ad_lies_beyond_the_tree_when_its_features_are_new_and_in_it_when_they_a
     assert TREE.position_of_row[4] not in snapshot.changed.live.positions()
 
 
+def test_bids_are_those_of_the_last_changes_wherever_their_ads_lie():
+    raw, own = RAW_ADS[4], Bid(70, "CPM")
+    raw = {name: raw[name] for name in ("price", "brand", "tags")}
+    tree = build_tree(np.stack([np.arange(len(ADS)) // 15, np.arange(len(ADS)) // 5], axis=1),
+                      np.eye(len(ADS), dtype=np.float32))
+    base = Snapshot.sealed(ENCODER, tree, Targeting(ENCODER, FEATURES, tree, None),
+                           PlainArrivals(ENCODER, FEATURES, tree), bids=AdBids.of([own] * len(ADS)))
+    first = base.with_changes(changes(
+        ("ad-01", {"bid": {"micros": 9, "type": "CPM"}}), ("ad-02", {"bid": None}), ("ad-03", {"features": raw}),
+        ("new", {"features": raw, "bid": {"micros": 8, "type": "CPM"}}), ("ad-05", {"status": "paused"}),
+        ("ad-06", {"bid": {"micros": 5, "type": "CPC"}})))
+    assert [first.bid(row) for row in (0, 1, 2, 30, 31, 5)] == [own, Bid(9, "CPM"), None, own, Bid(8, "CPM"), own]
+    assert "no task declares this bid_type" in first.unfit["ad-06"]
+    assert first.withdrawal(6).status == Status.UNFIT
+    second = first.with_changes(changes(
+        ("new", {"features": raw, "bid": {"micros": 99, "type": "CPM"}}),
+        ("ad-03", {"features": raw, "bid": None, "status": "paused"}),
+        ("ad-01", {"bid": {"micros": 100, "type": "CPM"}}), ("ad-06", {"bid": None}), after=6))
+    assert [second.bid(row) for row in (1, 30, 31, 6)] == [Bid(100, "CPM"), None, Bid(99, "CPM"), None]
+    assert [first.bid(row) for row in (1, 30, 31)] == [Bid(9, "CPM"), own, Bid(8, "CPM")]
+    assert not second.unfit
+    for snapshot in (base, first, second):
+        assert [best.tolist() for best in snapshot.bids.best] == plain_best(snapshot.bids)
+    assert second.bids.best[0][:, 0].max() == 100
+
+
 def test_two_snapshots_add_ads_of_their_own_when_they_follow_the_same_one():
     raw = {"price": 1.0, "brand": "a", "tags": ["b"]}
     base = sealed().with_changes(changes(("one", {"features": raw})))
@@ -134,7 +164,8 @@ RAW = st.fixed_dictionaries({"price": st.sampled_from(NUMBERS), "brand": st.samp
                              "tags": st.lists(st.sampled_from(WORDS), max_size=3)})
 STATES = st.fixed_dictionaries({}, optional={
     "status": st.sampled_from(["active", "active", "paused", "deleted"]), "features": RAW,
-    "targeting": st.none() | predicates(SPEC.audience_kinds)})
+    "targeting": st.none() | predicates(SPEC.audience_kinds),
+    "bid": st.none() | st.fixed_dictionaries({"micros": st.integers(1, 3), "type": st.just("CPM")})})
 LIVES = st.lists(st.lists(st.tuples(st.sampled_from([*ADS[:6], "new-1", "new-2", "new-3"]), STATES), max_size=8),
                  max_size=4)
 
@@ -166,7 +197,7 @@ def test_searches_return_the_best_ads_of_the_moment_when_trees_changes_and_targe
             plain[ad]["features"] = plain[ad]["features"] | {"ad_id": ad}
         snapshot = snapshot.with_changes(changes(*whole, after=snapshot.as_of))
         request = RequestTargeting(targeting.attributes(None, user, {}, snapshot.changed), spec_asked)
-        wanted = []
+        wanted, worth = [], []
         for ad, one in plain.items():
             willing = one["targeting"] is None or plainly(one["targeting"], user)
             fitting = asked is None or plainly(asked, one["features"])
@@ -179,7 +210,9 @@ def test_searches_return_the_best_ads_of_the_moment_when_trees_changes_and_targe
             if one["status"] != "deleted":  # nobody reads what else is said of a deleted ad
                 assert (refusal and refusal.by) == (None if willing and fitting else "request" if willing else "ad")
             if one["status"] == "active" and willing and fitting and ad not in excluded:
-                wanted.append((-float(logits[-1][position] @ WEIGHTS), row))
+                score, bid = float(logits[-1][position] @ WEIGHTS), one.get("bid") or {"micros": 0}
+                wanted.append((-score, row))
+                worth.append((-bid["micros"], 0.0 if bid["micros"] else -score, row))
         best = [(-score, row) for score, row in sorted(wanted)[:top_k]]
         rows = snapshot.rows(np.array([ad.encode() for ad in excluded] or [b"nobody"]))
         eligible = targeting.eligible(request, rows[rows >= 0], snapshot.changed)
@@ -190,6 +223,14 @@ def test_searches_return_the_best_ads_of_the_moment_when_trees_changes_and_targe
         assert pairs(full) == pairs(ExhaustiveSearch(tree, FakeScorer(logits)).search("query", **options)) == best
         assert len(narrow.rows) == min(top_k, len(wanted))
         assert set(narrow.rows.tolist()) <= {row for _, row in wanted}
+        options["valuation"] = Valuation(CALIBRATIONS, PAID, snapshot.bids)
+        by_ecpm = [row for *_, row in sorted(worth)[:top_k]]
+        for beam in (ExhaustiveSearch(tree, FakeScorer(logits)).search("query", **options),
+                     BeamSearch(tree, FakeScorer(logits)).search("query", beam_width=len(ADS), **options)):
+            assert beam.rows.tolist() == by_ecpm
+        filled = BeamSearch(tree, FakeScorer(logits)).search("query", beam_width=1, **options)
+        assert len(filled.rows) == min(top_k, len(wanted))
+        assert set(filled.rows.tolist()) <= {row for _, row in wanted}
         explainer = Explainer(tree, narrow, snapshot.placed)
         returned = {row for _, row in wanted if explainer.explain(row, True).outcome == "returned"}
         assert returned == set(narrow.rows.tolist())

@@ -6,10 +6,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from index_store.search import beam_search
 from index_store.search.beam_search import MOST_WIDENED, BeamSearch
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.tree.tree import build_tree
+from index_store.value.bids import AdBids, Bid
 from tests.index_store.search.fake_scorer import WEIGHTS, FakeScorer, PlantedTime, allowed, pairs, reference, worlds
+from tests.index_store.value.valued import plain_ecpm, random_bids, valuation
 
 
 @settings(max_examples=300, deadline=None)
@@ -161,3 +164,98 @@ def test_most_promising_items_are_scored_when_time_runs_out_at_the_last_level():
     best_node = tree.node_of_position(1)[tree.position_of_row[result.rows]]
     assert set(best_node.tolist()) == {9}
     assert result.narrowed
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds(), st.lists(st.integers(1, 20), min_size=3, max_size=3),
+       st.lists(st.floats(-10, 500), min_size=1, max_size=4), st.integers(0, 2**32 - 1))
+def test_search_by_ecpm_reaches_the_items_when_time_is_short(world, widths, affords, seed):
+    tree, logits, excluded, top_k = world
+    bids = random_bids(tree.n_items, np.random.default_rng(seed))
+    ask = {"top_k": top_k, "beam_width": widths[:tree.depth - 1], "task_weights": WEIGHTS,
+           "eligible": allowed(tree, excluded), "valuation": valuation(tree, bids)}
+    whole = BeamSearch(tree, FakeScorer(logits)).search("query", **ask)
+    hurried = BeamSearch(tree, FakeScorer(logits)).search("query", **ask, deadline=PlantedTime(affords))
+    assert hurried.levels[-1].level == tree.depth
+    assert len(hurried.rows) or not whole.eligible
+    assert not set(hurried.rows.tolist()) & set(excluded.tolist())
+    assert 0 <= hurried.coverage <= 1
+    if not hurried.narrowed:
+        assert hurried.rows.tolist() == whole.rows.tolist()
+
+
+def by_ecpm(tree, logits, bids, beam_width, top_k, eligible=None):
+    if beam_width is None:
+        return ExhaustiveSearch(tree, FakeScorer(logits)).search("query", top_k=top_k, task_weights=WEIGHTS,
+                                                                 eligible=eligible, valuation=valuation(tree, bids))
+    return BeamSearch(tree, FakeScorer(logits)).search("query", top_k=top_k, beam_width=beam_width,
+                                                       task_weights=WEIGHTS, eligible=eligible,
+                                                       valuation=valuation(tree, bids))
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds(), st.integers(0, 2**32 - 1))
+def test_both_searches_return_the_ads_of_the_highest_ecpm(world, seed):
+    tree, logits, excluded, top_k = world
+    bids = random_bids(tree.n_items, np.random.default_rng(seed))
+    widest = max(tree.size(level) for level in range(1, tree.depth + 1))
+    eligible = allowed(tree, excluded)
+    exact, beam = (by_ecpm(tree, logits, bids, width, top_k, eligible) for width in (None, widest))
+    assert exact.rows.tolist() == beam.rows.tolist()
+    gone, worth = set(excluded.tolist()), []
+    for position, row in enumerate(tree.rows.tolist()):
+        micros, number = (values[position] for values in bids.whole)
+        score = float(logits[-1][position] @ WEIGHTS)
+        worth += [] if row in gone else [(-plain_ecpm(logits[-1][position], micros, number), 0 if micros else -score,
+                                          row)]
+    best_first = sorted(worth)[:top_k]
+    # Equal products may differ in their last bit, so that ties are told apart.
+    assert exact.ecpm.tolist() == pytest.approx([-ecpm for ecpm, _, _ in best_first])
+    assert [row for row, ecpm in zip(exact.rows.tolist(), exact.ecpm, strict=True) if not ecpm] == [
+        row for ecpm, _, row in best_first if not ecpm]
+
+
+def check_raised(tree, logits, bids, widths, top_k, eligible, random):
+    """Raises the bids of some ads that a beam finds, one by one, and compares their ranks."""
+    before = by_ecpm(tree, logits, bids, widths, top_k, eligible)
+    assert len(before.rows) == min(top_k, before.eligible)
+    assert len(set(before.rows.tolist())) == len(before.rows)
+    for rank in random.permutation(len(before.rows))[:6].tolist():
+        position = int(tree.position_of_row[before.rows[rank]])
+        bid = bids.bid(position) or Bid(1, "CPC")
+        higher = Bid(int(np.ceil(bid.micros * random.choice([1.1, 1.5, 2, 10]))), bid.type)
+        after = by_ecpm(tree, logits, bids.replaced({position: higher}), widths, top_k, eligible)
+        assert after.rows.tolist().index(before.rows[rank]) <= rank
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds(), st.lists(st.integers(1, 4), min_size=3, max_size=3), st.integers(0, 2**32 - 1))
+def test_a_higher_bid_never_lowers_the_rank_of_an_ad(world, widths, seed):
+    tree, logits, excluded, top_k = world
+    random = np.random.default_rng(seed)
+    check_raised(tree, logits, random_bids(tree.n_items, random), widths[:tree.depth - 1], top_k,
+                 allowed(tree, excluded), random)
+
+
+@pytest.mark.parametrize("seed", [1635, 2364])
+def test_a_higher_bid_lets_in_no_others_where_nodes_are_kept_to_hold_top_k(seed, monkeypatch):
+    """Worlds in which it did, as long as the worth of nodes decided which of them hold top_k items."""
+    monkeypatch.setattr(beam_search, "WIDER", 1)
+    random = np.random.default_rng(seed)
+    items, inner = int(random.integers(5, 200)), int(random.integers(2, 4))
+    codes = random.integers(0, int(random.integers(2, 6)), (items, inner))
+    tree = build_tree(codes, random.normal(size=(items, 2)).astype(np.float32))
+    logits = [random.integers(-2, 3, (tree.size(level), 2)).astype(np.float32) for level in range(1, tree.depth + 1)]
+    bids, top_k = random_bids(items, random), int(random.integers(1, items // 2))
+    check_raised(tree, logits, bids, random.integers(1, 3, tree.depth - 1).tolist(), top_k, None, random)
+
+
+def test_beam_follows_a_bid_that_the_score_would_not():
+    random = np.random.default_rng(0)
+    tree = build_tree(random.integers(0, 8, (4000, 2)), random.normal(size=(4000, 2)).astype(np.float32))
+    logits = [random.integers(-2, 3, (tree.size(level), 2)).astype(np.float32) for level in (1, 2, 3)]
+    logits[0][7], logits[1][-1] = -2, -2  # the last nodes look worst
+    bids = AdBids.of([Bid(10, "CPC")] * 3999 + [Bid(10**9, "CPC")])
+    found = by_ecpm(tree, logits, bids, 3, 5)
+    assert found.rows[0] == tree.rows[-1]
+    assert found.pairs_scored < 1000

@@ -99,7 +99,7 @@ def test_explanations_are_the_same_when_a_deadline_is_far_away(ensemble):
 def test_item_was_cut_short_when_its_branch_was_kept_but_never_scored():
     whole = beam()
     last = whole.steps[-1]
-    cut = type(last)(last.level, last.nodes[:3], last.scores[:3], last.kept[:3])
+    cut = type(last)(last.level, last.nodes[:3], last.scores[:3], last.worth[:3], last.kept[:3])
     short = SearchResult(whole.rows, whole.scores, whole.logits, whole.levels, 12, 0.5, (whole.steps[0], cut))
     explained = Explainer(TREE, short).explain(row(5), True)
     assert explained.outcome == "cut_short"

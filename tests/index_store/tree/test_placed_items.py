@@ -34,6 +34,10 @@ def test_items_are_found_alike_however_many_came_since_the_lists_were_made():
         for nodes in (np.array([1]), np.array([0, 2])):
             truth = np.flatnonzero(np.isin(leaves[:count], nodes).any(axis=1))
             assert items.under(nodes, np.arange(count)).tolist() == truth.tolist()
+        found, owners = items.listed(np.array([2, 0]))
+        assert sorted(zip(owners.tolist(), found.tolist(), strict=True)) == sorted(
+            (owner, int(item)) for owner, leaf in enumerate([2, 0])
+            for item in np.flatnonzero((leaves[:count] == leaf).any(axis=1)))
     assert len(items) == count == 2_000
 
 

@@ -27,7 +27,7 @@ def test_changes_are_a_share_of_the_ads_or_as_many_as_the_rate_makes():
 
 @pytest.mark.parametrize(("step", "message"), [
     ({"mix": {"add": 1}}, "needs a name"),
-    ({"name": "a", "users": 3}, "may have mix, share, seconds, compare"),
+    ({"name": "a", "users": 3}, "may have mix, share, seconds, rate, compare"),
     ({"name": "a", "mix": {"ad": 1}}, "give weights of pause, retarget, add, delete, click"),
     ({"name": "a", "mix": {"add": -1}, "seconds": 1}, "below 0"),
     ({"name": "a", "seconds": "1"}, "below 0 or none"),

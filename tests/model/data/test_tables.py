@@ -12,7 +12,8 @@ from tests.model.tiny_log import TINY_SPEC
 
 def test_columns_follow_the_declaration():
     assert side_schema(TINY_SPEC, "user").names == ["user_id", "age", "country", "interests"]
-    assert side_schema(TINY_SPEC, "item", targeting=True).names == ["ad_id", "price", "brand", "tags", "targeting"]
+    assert side_schema(TINY_SPEC, "item", ["bid", "targeting", "bid_type"]).names == [
+        "ad_id", "price", "brand", "tags", "targeting", "bid", "bid_type"]
     assert event_schema(TINY_SPEC).names == ["user_id", "ad_id", "timestamp", "click", "buy"]
     assert event_schema(TINY_SPEC).field("timestamp").type == pa.int64()
     assert event_schema(TINY_SPEC, pa.timestamp("ms")).field("timestamp").type == pa.timestamp("ms")

@@ -1,6 +1,8 @@
 """From a log to a sealed bundle by the real commands, and the parity that guards the seal."""
 
 import json
+from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import torch
 
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
+from index_store.value.bids import AdBids
 from model.config import ConfigError
 from model.examples.clicks import Clicks
 from model.export.golden import ParityError
@@ -45,6 +48,8 @@ def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
     manifest = Bundle.open(out).manifest
     assert (manifest.changes_included, manifest.change_log_id) == (5, "c0ffee")
     sealed = Bundle.open(out).files.json("evaluation.json")
+    assert len(Bundle.open(out).content.calibrations.of_task) == len(sealed["calibration"]) == 2
+    assert sealed["calibration"]["click"]["measured_on"] > 100
     assert "is sound" in here("index_store", "verify", out)
     assert command("service", out, "--check").count("ok") >= 10
     quality = json.loads(model("evaluate", "--run", run).splitlines()[-1])
@@ -56,6 +61,14 @@ def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
     check_bench(report, quality)
     assert "already exists" in model("export", "--run", run, "--out", out, code=1)
     assert "already holds a run" in model("train", "--data", data, "--out", run, code=1)
+
+
+def test_bids_lie_where_their_ads_are(tiny_run):
+    run, n = copy(tiny_run), len(tiny_run.dataset.items)
+    run.dataset = replace(run.dataset, bids=AdBids(np.arange(n), np.arange(n).astype(np.uint8) % 3))
+    content = assemble(run)
+    assert content.bids.micros[content.tree.position_of_row].tolist() == list(range(n))
+    assert content.bids.types[content.tree.position_of_row].tolist() == [row % 3 for row in range(n)]
 
 
 def test_a_bundle_holds_what_the_run_learned(tiny_run, exported, tolerance=1e-5):

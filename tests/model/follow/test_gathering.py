@@ -41,14 +41,15 @@ def test_the_time_of_an_event_is_that_of_its_entry_if_it_names_none(log, tmp_pat
 
 def test_a_state_gives_a_whole_row_and_leaves_the_rest_as_it_was(log, tmp_path):
     old = {"any": [{"field": "country", "in": ["nl"]}]}
-    window = gathered(log, tmp_path, ad("a", features={"price": 3, "brand": "z", "tags": ["new"]}),
-                      ad("b", status="paused"), ad("c", targeting=old), ad("e", targeting=None),
+    window = gathered(log, tmp_path, ad("a", features={"price": 3, "brand": "z", "tags": ["new"]}, bid=None),
+                      ad("b", status="paused", bid={"micros": 700, "type": "CPM"}), ad("c", targeting=old),
+                      ad("e", targeting=None),
                       ad("f", features={"price": 2.5, "brand": 7}, targeting=old, status="active"),
                       ad("d", status="deleted"), user("u2", country="fr"), user("new", age=1, interests=["tea"]))
     assert rows(window.ads) == [
-        ("a", 3.0, "z", ["new"], None), ("b", 1.0, "x", ["new"], None),
-        ("c", 1.0, None, None, '{"any": [{"field": "country", "in": ["nl"]}]}'),
-        ("f", 2.5, "7", None, '{"any": [{"field": "country", "in": ["nl"]}]}')]
+        ("a", 3.0, "z", ["new"], None, None, None), ("b", 1.0, "x", ["new"], None, 700, "CPM"),
+        ("c", 1.0, None, None, '{"any": [{"field": "country", "in": ["nl"]}]}', None, None),
+        ("f", 2.5, "7", None, '{"any": [{"field": "country", "in": ["nl"]}]}', None, None)]
     assert rows(window.users) == [("u2", 40.0, "fr", None), ("new", 1.0, None, ["tea"])]
     assert rows(window.ended) == [("d",)]
     assert not len(window.events)

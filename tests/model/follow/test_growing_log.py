@@ -15,7 +15,7 @@ from tests.model.follow.logs import WEEK
 
 def rows(table):
     """The rows, without the requests of events."""
-    return [tuple(row.values())[:5] for row in table.to_pylist()]
+    return [tuple(value for name, value in row.items() if name != "request_id") for row in table.to_pylist()]
 
 
 @pytest.fixture
@@ -62,11 +62,11 @@ def test_ended_ads_and_forgotten_users_go_with_their_events(log, window):
 
 
 def test_changed_rows_replace_the_old_ones_and_unknown_users_get_a_row(log, window):
-    row = {"ad_id": "b", "price": 7.0, "brand": "q", "tags": ["t"], "targeting": None}
+    row = {"ad_id": "b", "price": 7.0, "brand": "q", "tags": ["t"], "targeting": None, "bid": 5, "bid_type": "CPM"}
     changed = replace(window, ads=pa.Table.from_pylist([row], window.ads.schema),
                       events=events(log, ("new", "b", 30, 1, 0), ("u2", "gone", 31, 0, 0)))
     grown = GrownLog.of(log, changed, 100, WEEK)
-    assert rows(grown.ads.filter(pa.compute.equal(grown.ads["ad_id"], "b"))) == [("b", 7.0, "q", ["t"], None)]
+    assert rows(grown.ads.filter(pa.compute.equal(grown.ads["ad_id"], "b"))) == [("b", 7.0, "q", ["t"], None, 5, "CPM")]
     assert rows(grown.users)[-1] == ("new", 40.0, None, None)
     assert rows(grown.new) == [("new", "b", 30, 1, 0)]
 

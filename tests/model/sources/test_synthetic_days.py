@@ -51,7 +51,7 @@ def test_each_day_has_the_ads_that_were_born_and_ended_and_its_events(moving):
         folder = day_folder(moving, day)
         born = pq.read_table(folder / "ads.parquet")
         ended = pq.read_table(folder / ENDED)["ad_id"].to_pylist()
-        assert born.schema.names == side_schema(spec, "item", targeting=True).names
+        assert born.schema.names == side_schema(spec, "item", ["targeting"]).names
         assert len(born) == len(ended) == 0.05 * ADS
         assert set(ended) <= active
         active = active - set(ended) | set(born["ad_id"].to_pylist())

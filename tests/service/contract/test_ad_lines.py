@@ -18,8 +18,10 @@ def test_lines_become_writes_with_their_numbers_and_keys():
     assert parse_lines(GOOD, None)[0].write.key is None
     put, patch = parse_lines(b'{"op":"put","ad_id":"a","features":{"price":1}}\n'
                              b'{"op":"patch","ad_id":"a","targeting":null}', None)
-    assert put.write.fields == {"features": {"price": 1}, "targeting": None, "status": "active"}
+    assert put.write.fields == {"features": {"price": 1}, "targeting": None, "bid": None, "status": "active"}
     assert patch.write.fields == {"targeting": None}
+    (bid,) = parse_lines(b'{"op":"patch","ad_id":"a","bid":{"micros":5,"type":"CPM"}}', None)
+    assert bid.write.fields == {"bid": {"micros": 5, "type": "CPM"}}
 
 
 @pytest.mark.parametrize(("line", "said"), [

@@ -11,7 +11,8 @@ from service.contract.parsing import parse_request
     ({"targeting": []}, "wrong_type"), ([], "wrong_type"), ({"status": "deleted"}, "invalid_value"),
     ({"status": 1}, "invalid_value"),
     ({"status": "paused", "if_version": -1}, "invalid_value"), ({"status": "paused", "if_version": "1"}, "wrong_type"),
-    ({"status": "paused", "if_version": True}, "wrong_type"), ({"status": "paused", "bid": 1}, "unknown_field")])
+    ({"status": "paused", "if_version": True}, "wrong_type"), ({"status": "paused", "bid": 1}, "wrong_type"),
+    ({"status": "paused", "budget": 1}, "unknown_field")])
 def test_patch_is_refused_when_its_body_does_not_fit(body, error_type):
     with pytest.raises(ServiceError) as caught:
         parse_request(body, AdPatch)
@@ -20,7 +21,7 @@ def test_patch_is_refused_when_its_body_does_not_fit(body, error_type):
 
 @pytest.mark.parametrize(("body", "error_type"), [
     ({}, "missing_field"), ({"features": 3}, "wrong_type"), ({"features": {}, "status": "deleted"}, "invalid_value"),
-    ({"features": {}, "bid": 1}, "unknown_field")])
+    ({"features": {}, "bid": 1}, "wrong_type"), ({"features": {}, "budget": 1}, "unknown_field")])
 def test_put_is_refused_when_its_body_does_not_fit(body, error_type):
     with pytest.raises(ServiceError) as caught:
         parse_request(body, AdPut)

@@ -14,7 +14,7 @@ from service.settings import Settings
 
 FULL = {"user_id": "u", "top_k": 7, "user_features": {"age": 3}, "beam_width": [4, 5], "timeout_ms": 20.5,
         "explain": True, "task_weights": {"convert": 0.5}, "targeting": {"all": []}, "context": {"hour": 3},
-        "exclude_ad_ids": ["a", 1], "ad_id": "ad-0001"}
+        "exclude_ad_ids": ["a", 1], "ad_id": "ad-0001", "rank_by": "ecpm", "floor": 9}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,8 @@ def test_every_field_lands_at_its_place_when_all_are_given(manifest):
     assert replace(query, task_weights=None).__dict__ == {
         "user_id": b"u", "top_k": 7, "task_weights": None, "user_features": {"age": 3}, "exclude_ad_ids": ["a", 1],
         "beam_width": (4, 5), "exact": False, "target_overlap": None, "budget_ms": None, "timeout_ms": 20.5,
-        "explain": True, "explain_ad": "ad-0001", "context": {"hour": 3}, "targeting": {"all": []}}
+        "explain": True, "explain_ad": "ad-0001", "context": {"hour": 3}, "targeting": {"all": []},
+        "by_ecpm": True, "floor": 9}
 
 
 @pytest.mark.parametrize(("field", "value"), [("budget_ms", 3.5), ("target_overlap", 0.75), ("exact", True)])
@@ -51,6 +52,20 @@ def test_defaults_are_the_bundles_when_a_request_names_the_user_alone(manifest):
         10, None, False, None, None)
     assert query.task_weights.tolist() == [1.0, 0.0]
     assert to_query(parse_request({"user_id": "u", "beam_width": 5}), manifest, UNLIMITED).beam_width == (5, 5)
+
+
+def test_ecpm_is_refused_without_a_calibration_and_a_floor_without_ecpm(manifest):
+    told = refused({"floor": 5}, manifest)
+    assert (told.error_type, told.message) == ("invalid_value", 'floor is 5, but rank_by is "score"')
+    bare = replace(manifest, files={})
+    told = refused({"rank_by": "ecpm"}, bare)
+    assert (told.error_type, told.message) == (
+        "invalid_value",
+        f'rank_by is "ecpm", but bundle {bare.bundle_id}, trained on impressions, holds no calibration')
+    assert "export the run again with test events" in told.help
+    told = refused({"rank_by": "ecpm"}, replace(bare, calibrated=False))
+    assert "sampled negatives, holds no calibration" in told.message
+    assert "train on a log of impressions" in told.help
 
 
 def test_limits_are_those_of_the_settings_when_a_request_exceeds_them(manifest):

@@ -12,7 +12,9 @@ from service.contract.replies import explanation_body, latency, reply_body, serv
 from service.contract.schemas import ExplainReply, ExplainRequest, RetrieveReply
 from service.retrieval.retriever import Retriever
 from tests.index_store.live.changed import changes
+from tests.paths import BUNDLES
 from tests.resealed import reseal
+from tests.tiny_bundle import CALIBRATIONS
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +43,42 @@ def test_body_is_as_documented_when_an_answer_is_written(retriever):
     assert [ad["ad_id"] for ad in body["ads"]] == answer.ad_ids
     for ad, logits in zip(body["ads"], answer.found.logits, strict=True):
         assert ad["probabilities"] == pytest.approx(
-            dict(zip(("click", "convert"), 1 / (1 + np.exp(-logits.astype(np.float64))), strict=True)), abs=1e-6)
+            dict(zip(("click", "convert"), CALIBRATIONS.probabilities(logits[None])[0], strict=True)), abs=1e-6)
         assert len(ad["path"]) == 3
 
 
 def test_probabilities_are_left_out_when_the_bundle_is_not_calibrated(tiny_bundle, retriever, tmp_path):
     manifest = reseal(tiny_bundle, tmp_path / "bundle", lambda writer: None, calibrated=False)
-    assert set(body_of(answered(retriever), manifest)["ads"][0]) == {"ad_id", "score"}
+    opened = Retriever(Bundle.open(tmp_path / "bundle"))
+    assert set(body_of(answered(opened), manifest)["ads"][0]) == {"ad_id", "score"}
+    opened.close()
+
+
+def test_probabilities_are_sigmoids_when_an_older_bundle_holds_no_calibration(tmp_path):
+    opened = Retriever(Bundle.open(BUNDLES / "v5"))
+    answer = answered(opened)
+    np.testing.assert_allclose(answer.probabilities, 1 / (1 + np.exp(-answer.found.logits.astype(np.float64))),
+                               atol=1e-6)
+    opened.close()
+
+
+def test_body_holds_ecpm_bid_and_probabilities_when_they_rank(retriever):
+    answer = answered(retriever, rank_by="ecpm", exact=True, top_k=300)
+    body = body_of(answer, retriever.bundle.manifest)
+    RetrieveReply.model_validate(body)
+    assert sum(ad["bid"] is None for ad in body["ads"]) == 60
+    for ad in body["ads"]:
+        bid = ad["bid"] or {"micros": 0, "type": "CPM"}
+        rate = {"CPM": 1, "CPC": 1000 * ad["probabilities"]["click"], "CPA": 1000 * ad["probabilities"]["convert"]}
+        assert ad["ecpm"] == pytest.approx(bid["micros"] * rate[bid["type"]], rel=1e-5)
+    assert [ad["ecpm"] for ad in body["ads"]] == sorted((ad["ecpm"] for ad in body["ads"]), reverse=True)
+    floor = round(body["ads"][9]["ecpm"]) - 1
+    answer = answered(retriever, rank_by="ecpm", exact=True, top_k=300, floor=floor, ad_id=body["ads"][10]["ad_id"])
+    assert answer.ad_ids == [ad["ad_id"] for ad in body["ads"][:10]]
+    told = json.loads(explanation_body(answer.explanation, answer, retriever.bundle.manifest, "an-id"))
+    ExplainReply.model_validate(told)
+    assert (told["outcome"], told["rank"], told["ecpm"]) == ("below_floor", 11, body["ads"][10]["ecpm"])
+    assert told["kth_ecpm"] == body["ads"][9]["ecpm"]
 
 
 def test_explanation_is_as_documented_when_an_ad_is_excluded(retriever):

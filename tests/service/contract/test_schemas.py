@@ -13,7 +13,8 @@ def test_every_field_says_what_it_takes(schema):
 
 @pytest.mark.parametrize("body", [
     {"top_k": True}, {"top_k": "5"}, {"top_k": 5.0}, {"exact": 1}, {"task_weights": {"click": float("nan")}},
-    {"timeout_ms": float("inf")}, {"unknown": None}, {"exclude_ad_ids": [1.5]}, {"beam_width": [True]}])
+    {"timeout_ms": float("inf")}, {"unknown": None}, {"exclude_ad_ids": [1.5]}, {"beam_width": [True]},
+    {"rank_by": "bid"}, {"floor": -1}, {"floor": 1.5}])
 def test_values_are_never_converted_when_a_request_is_read(body):
     with pytest.raises(ValidationError):
         RetrieveRequest.model_validate({"user_id": "u", **body})
@@ -21,7 +22,7 @@ def test_values_are_never_converted_when_a_request_is_read(body):
 
 def test_null_counts_as_absent_when_a_field_is_optional():
     optional = {name: None for name, field in RetrieveRequest.model_fields.items() if field.default is None}
-    assert len(optional) == 10
+    assert len(optional) == 11
     assert RetrieveRequest.model_validate({"user_id": "u", **optional}) == RetrieveRequest(user_id="u")
 
 

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from index_store.changes.change_log import Kind, Write
 from service.contract.ad_schemas import AdReply, BatchReply, ChangesReply, WriteReply
 from service.contract.errors import STATUS
-from service.contract.schemas import ErrorReply
+from service.contract.schemas import ErrorReply, ExplainReply, RetrieveReply
 from service.http import change_calls
 from service.live.log_place import LogPlace
 from tests.resealed import reseal
@@ -114,6 +114,35 @@ def test_ad_of_the_bundle_is_retargeted_and_gets_its_own_place_with_new_features
     with_log(check)
 
 
+def test_bid_is_changed_withdrawn_and_given_to_a_new_ad_and_ranks_from_then_on(with_log):
+    async def check(app):
+        async def ecpm(ad_id):
+            body = {"user_id": "user-01", "top_k": 500, "exact": True, "rank_by": "ecpm"}
+            answer = RetrieveReply.model_validate((await app.http.post("/retrieve", json=body)).json())
+            rank, found = next((at, ad) for at, ad in enumerate(answer.ads) if ad.ad_id == ad_id)
+            ad = AdReply.model_validate((await call(app, "GET", f"/ads/{ad_id}"))[1])
+            assert ad.bid == found.bid
+            return rank, found.ecpm
+
+        bid = {"micros": 10**11, "type": "CPM"}
+        await call(app, "PATCH", "/ads/ad-0001?wait=applied", {"bid": bid})
+        assert await ecpm("ad-0001") == (0, 10**11)
+        await call(app, "PATCH", "/ads/ad-0001?wait=applied", {"bid": bid | {"type": "CPA"}, "status": "active"})
+        assert (await ecpm("ad-0001"))[1] < 10**14
+        await call(app, "PUT", "/ads/new?wait=applied", NEW | {"bid": {"micros": 10**12, "type": "CPM"}})
+        assert await ecpm("new") == (1, 10**12)
+        await call(app, "PATCH", "/ads/new?wait=applied", {"bid": None})
+        assert (await ecpm("new"))[1] == 0
+        await call(app, "PATCH", "/ads/new?wait=applied", {"bid": bid})
+        await call(app, "PUT", "/ads/new?wait=applied", NEW)
+        assert (await ecpm("new"))[1] == 0
+        told = ExplainReply.model_validate((await app.http.post("/explain", json={
+            "user_id": "user-01", "ad_id": "new", "rank_by": "ecpm", "floor": 1, "top_k": 400, "exact": True})).json())
+        assert (told.outcome, told.ecpm) == ("below_floor", 0)
+
+    with_log(check)
+
+
 def test_batch_writes_all_lines_in_order(with_log):
     async def check(app):
         body = b"".join(b'{"op":"%s","ad_id":"ad-%04d"%s}\n' % line for line in [
@@ -136,7 +165,13 @@ def test_call_is_refused_when_it_does_not_fit(with_log):
                 ("ad_not_found", "GET", "/ads/none"), ("version_conflict", "DELETE", "/ads/ad-0001?if_version=3"),
                 ("ad_deleted", "PATCH", "/ads/ad-0009", {"status": "active", "if_version": 3}),
                 ("invalid_value", "PATCH", "/ads/ad-0001", {"status": "deleted"}),
-                ("unknown_field", "PATCH", "/ads/ad-0001", {"status": "paused", "bid": 1}),
+                ("unknown_field", "PATCH", "/ads/ad-0001", {"status": "paused", "budget": 1}),
+                *(("invalid_value", method, "/ads/ad-0001", body | {"bid": bid}) for method, body in (
+                    ("PATCH", {}), ("PUT", NEW)) for bid in (
+                    {"micros": -1, "type": "CPC"}, {"micros": 10**13, "type": "CPC"}, {"micros": 5, "type": "CPX"},
+                    {"micros": 1.5, "type": "CPC"}, {"micros": 5}, {"micros": 5, "type": "CPC", "currency": "XXX"})),
+                ("invalid_value", "POST", "/ads:batch",
+                 good + b'{"op":"patch","ad_id":"ad-0001","bid":{"micros":0,"type":"CPM"}}'),
                 ("invalid_value", "PATCH", "/ads/ad-0001", {}), ("missing_field", "PUT", "/ads/new", {}),
                 ("invalid_feature", "PUT", "/ads/new", {"features": {}}),
                 ("invalid_feature", "PUT", "/ads/new", {"features": NEW["features"] | {"price": "much"}}),

@@ -37,6 +37,16 @@ def test_beam_is_the_one_asked_for(beams, asked, width, overlap):
     assert (beam.beam_width, beam.overlap) == (width, overlap)
 
 
+def test_a_search_by_ecpm_has_a_curve_and_a_default_of_its_own(tiny_bundle, tmp_path):
+    by_ecpm = [{"beam_width": [2, 2], "overlap": 0.9, "pairs": 30}, {"beam_width": [4, 6], "overlap": 1.0, "pairs": 90}]
+    both = BeamChoice(opened(tiny_bundle, tmp_path / "both", {"beam_curve": CURVE, "ecpm_curve": by_ecpm}))
+    assert both.of(query(by_ecpm=True), None).beam_width == (3, 4)
+    assert both.of(query(by_ecpm=True, target_overlap=1.0), None).beam_width == (4, 6)
+    assert both.of(query(), None).beam_width == (3, 6)
+    without = BeamChoice(opened(tiny_bundle, tmp_path / "without", {"beam_curve": CURVE}))
+    assert without.of(query(by_ecpm=True, target_overlap=0.5), None) == Beam((3, 6), None)
+
+
 def test_budget_gives_a_narrower_beam_when_searches_and_overhead_take_long(beams):
     for _ in range(200):
         for pairs in (30, 60, 120):

@@ -48,8 +48,8 @@ def asked(retriever, snapshot=None, **body):
     return query, asyncio.run(retriever.retrieve(query, snapshot=snapshot))
 
 
-def measured(retriever, narrowed="false"):
-    labels = {"bundle_id": retriever.bundle.bundle_id, "narrowed": narrowed}
+def measured(retriever, narrowed="false", rank_by="score"):
+    labels = {"bundle_id": retriever.bundle.bundle_id, "narrowed": narrowed, "rank_by": rank_by}
     return [REGISTRY.get_sample_value(f"retrieval_live_overlap_{name}", labels) or 0.0 for name in ("count", "sum")]
 
 

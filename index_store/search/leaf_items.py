@@ -1,0 +1,38 @@
+"""Leaf items: which items below a beam are worth scoring, by their own bids."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.features.ragged import expand_ranges
+from index_store.search.ranking import JudgedNodes, Query, SearchRun, best
+from index_store.value.valuation import Valuation
+
+
+def most_promising(run: SearchRun[Query], valuation: Valuation, leaves: JudgedNodes, most: int) -> NDArray[np.int64]:
+    """Positions of the eligible items below leaf nodes, those beyond the tree first; of more than `most` the best.
+
+    An item is judged by its own bid at the probabilities of its leaf node, at the best of several.
+    """
+    tree, eligible = run.tree, run.eligible
+    first, end = tree.bounds(tree.depth - 1, leaves.nodes)
+    positions = expand_ranges(first, end - first).astype(np.int64)
+    owners = np.repeat(np.arange(len(leaves.nodes)), end - first)
+    beyond = 0
+    if eligible is not None:
+        passed = eligible.contains(positions)
+        positions, owners = positions[passed], owners[passed]
+        if eligible.placed is not None:
+            added, of_added = eligible.placed.listed(leaves.nodes)
+            beyond = len(added)
+            positions, owners = np.concatenate([added, positions]), np.concatenate([of_added, owners])
+    if len(positions) <= most and not beyond:
+        return positions
+    promise = valuation.of_members(positions, owners, leaves.logits, leaves.scores)
+    if beyond:  # listed under several leaf nodes
+        by_promise = np.lexsort((-promise[:beyond], positions[:beyond]))
+        once = by_promise[np.unique(positions[:beyond][by_promise], return_index=True)[1]]
+        kept = np.concatenate([once, np.arange(beyond, len(positions))])
+        positions, promise = positions[kept], promise[kept]
+    return positions[np.sort(best(promise, positions, most))]

@@ -1,0 +1,1 @@
+"""What an ad is worth: bids, calibrated probabilities, and the eCPM that they make."""
