@@ -21,6 +21,7 @@ from service.bundles.control_channel import Drain, Message, Release, Serve, Work
 from service.bundles.hosted_bundles import HostedBundles
 from service.contract.answer import Answer
 from service.contract.errors import ErrorType, ServiceError, from_feature_error, from_predicate_error, shown
+from service.contract.info_schemas import InfoReply
 from service.contract.parsing import Limits, parse_body, to_query
 from service.contract.query import Query
 from service.contract.replies import explanation_body, latency, reply_body, server_timing
@@ -95,7 +96,7 @@ class Api:
             Route(path="/readyz", method="GET", endpoint=self.readyz, refusals=not_ready),
             Route(path="/startupz", method="GET", endpoint=self.startupz, refusals=not_ready),
             Route(path="/metrics", method="GET", endpoint=self.metrics),
-            Route(path="/info", method="GET", endpoint=self.info),
+            Route(path="/info", method="GET", endpoint=self.info, reply=InfoReply),
             Route(path="/openapi.json", method="GET", endpoint=self.openapi, documented=False),
             *(route for api in self._of_log for route in api.routes), *self._admin.routes]
 

@@ -1,0 +1,45 @@
+"""What both clients are made of: the address, the tokens, and the options of their connections."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import httpx
+
+from monn_hill.version import VERSION
+
+TOKEN_VARIABLES = {"read": "RETRIEVAL_READ_TOKEN", "write": "RETRIEVAL_WRITE_TOKEN"}
+"""Environment variables of the tokens, the same that the service reads."""
+
+TIMEOUT = 10.0
+"""Seconds of a call that names none."""
+
+_CONNECT_SECONDS = 2.0
+
+
+def tokens(read: str | None, write: str | None) -> dict[str, str | None]:
+    """Tokens by scope; one that is not given is read from its environment variable."""
+    given = {"read": read, "write": write}
+    return {scope: given[scope] or os.environ.get(variable) or None for scope, variable in TOKEN_VARIABLES.items()}
+
+
+def options(url: str) -> dict[str, Any]:
+    """Options of httpx's clients.
+
+    Raises:
+        ValueError: the address is none.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"url is {url!r}; give one such as http://127.0.0.1:8080")
+    return {"base_url": url, "headers": {"user-agent": f"monn-hill-client/{VERSION}"}}
+
+
+def timeout(seconds: float) -> httpx.Timeout:
+    """That of one try, for each of its waits."""
+    return httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
+
+
+def shown(client: httpx.Client | httpx.AsyncClient) -> str:
+    """The address, without a password that it may have."""
+    return repr(str(client.base_url.copy_with(username=None, password=None)))
