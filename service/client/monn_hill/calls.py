@@ -20,6 +20,7 @@ from monn_hill.schemas import (
     ExplainReply,
     ExplainRequest,
     InfoReply,
+    RetrieveBatchReply,
     RetrieveReply,
     RetrieveRequest,
     UserPut,
@@ -58,6 +59,11 @@ class Call(Generic[Reply]):
 
 def retrieve(query: RetrieveRequest) -> Call[RetrieveReply]:
     return Call(method="POST", path="/retrieve", scope="read", content=lambda left: _json(_timed(query, left)))
+
+
+def retrieve_batch(queries: Iterable[RetrieveRequest]) -> Call[RetrieveBatchReply]:
+    return Call(method="POST", path="/retrieve:batch", scope="read", media_type=LINES,
+                content=lambda left: _lines(_timed(query, left) for query in queries))
 
 
 def explain(query: ExplainRequest) -> Call[ExplainReply]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self, TypeVar, Unpack
 
 import httpx
 
-from monn_hill import calls, settings
+from monn_hill import batch, calls, settings
 from monn_hill.calls import Call, Wait
+from monn_hill.errors import RetrievalError
 from monn_hill.schemas import (
     AdPatch,
     AdPut,
@@ -73,6 +74,14 @@ class Client:
     def retrieve(self, *, timeout: float | None = None, **query: Unpack[RetrieveRequest]) -> RetrieveReply:
         """The best ads for a user, best first."""
         return self.call(calls.retrieve(query), timeout)
+
+    def retrieve_batch(self, queries: Sequence[RetrieveRequest], *,
+                       timeout: float | None = None) -> list[RetrieveReply | RetrievalError]:
+        """The best ads of each of up to 1,000 queries, or what it was refused with, in order.
+
+        Those that find no room are sent again; the answers of the others are kept.
+        """
+        return self._take(batch.answers(self._caller, queries, timeout))
 
     def explain(self, *, timeout: float | None = None, **query: Unpack[ExplainRequest]) -> ExplainReply:
         """Why an ad was or was not returned to a user."""

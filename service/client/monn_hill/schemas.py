@@ -381,3 +381,25 @@ class RetrieveReply(TypedDict):
     """number of ads that are neither paused nor deleted and pass targeting and exclusions"""
     pairs_scored: int
     latency_ms: Latency
+
+
+class BatchedAnswer(TypedDict):
+    """What POST /retrieve would have replied to one query of a batch: an answer or an error."""
+
+    index: int
+    """of the query in the batch, from 0; empty lines do not count"""
+    status: int
+    """HTTP status: 200 for an answer"""
+    answer: NotRequired[RetrieveReply | None]
+    """only if the status is 200"""
+    error: NotRequired[ErrorReply | None]
+    """only if it is not"""
+    retry_after: NotRequired[int | None]
+    """seconds after which an overloaded service may be asked again; only if it says so"""
+
+
+class RetrieveBatchReply(TypedDict):
+    """Answer of POST /retrieve:batch."""
+
+    answers: list[BatchedAnswer]
+    """one for each query, in order"""

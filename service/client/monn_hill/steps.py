@@ -22,7 +22,7 @@ Reply = TypeVar("Reply")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds: the bound of a pause between two tries doubles from the first to the longest."""
 
-_SHORTEST_TRY = 0.005
+SHORTEST_TRY = 0.005
 """Seconds that a try needs: with less, it is not made."""
 
 _COMPARISON_SECONDS = 1.0
@@ -92,7 +92,7 @@ class Caller:
                 return reply
             error = _failure(outcome, deadline, number)
             pause = self.pause(error, number)
-            if pause is None or deadline.left < pause + _SHORTEST_TRY:
+            if pause is None or deadline.left < pause + SHORTEST_TRY:
                 raise error from (outcome if isinstance(outcome, Exception) else None)
             yield Pause(pause)
         raise AssertionError("unreachable")
@@ -106,7 +106,7 @@ class Caller:
 
     def compare_versions(self, deadline: Deadline) -> Steps[None]:
         """Warns if the service is of another version; asks it once, with one try, after the first answer."""
-        if self._compared or deadline.left < _SHORTEST_TRY:
+        if self._compared or deadline.left < SHORTEST_TRY:
             return
         self._compared = True
         outcome = yield self._try(calls.info(), min(deadline.left, _COMPARISON_SECONDS))

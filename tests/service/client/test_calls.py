@@ -10,7 +10,7 @@ from service.contract.ad_schemas import WriteOptions
 from tests.paths import ROOT
 
 QUERY = {"user_id": "7"}
-CALLS = [calls.retrieve(QUERY), calls.explain({**QUERY, "ad_id": 1}), calls.info(),
+CALLS = [calls.retrieve(QUERY), calls.retrieve_batch([QUERY]), calls.explain({**QUERY, "ad_id": 1}), calls.info(),
          calls.ad(1), calls.put_ad(1, {"features": {}}, "durable", None), calls.patch_ad(1, {}, "durable", None),
          calls.delete_ad(1, None, "durable", None), calls.batch_ads([], "durable", None),
          calls.events([], "durable", None), calls.put_user(1, {"features": {}}, "durable", None),
@@ -41,6 +41,8 @@ def test_waits_are_those_of_the_service():
 def test_service_gets_most_of_the_time_that_is_left_unless_the_query_asks_for_less(own, sent):
     assert json.loads(calls.retrieve({**QUERY, **own}).content(1.0)) == {**QUERY, "timeout_ms": sent}
     assert json.loads(calls.explain({**QUERY, "ad_id": 1, **own}).content(1.0))["timeout_ms"] == sent
+    lines = calls.retrieve_batch([{**QUERY, **own}] * 2).content(1.0).split(b"\n")
+    assert [json.loads(line) for line in lines] == [{**QUERY, "timeout_ms": sent}] * 2
 
 
 def test_writes_have_a_key_of_their_own_when_none_is_given():
