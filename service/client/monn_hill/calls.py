@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ Wait = Literal["durable", "applied"]
 """When a write is answered: once it is in the change log, or once every worker of the replica answers accordingly."""
 
 JSON, LINES = "application/json", "application/x-ndjson"
+_KEY = "[!-~]{1,128}"
 _OF_WHAT_IS_LEFT = 0.9
 """Share of the time until the deadline that the service gets; the rest is for the way there and back."""
 
@@ -108,7 +110,9 @@ def delete_user(user_id: str | int, wait: Wait, key: str | None) -> Call[UserRep
 
 def _write(method: str, path: str, wait: Wait, key: str | None, content: bytes | None = None, media_type: str = JSON,
            if_version: int | None = None) -> Call[Any]:
-    """A call that has a key whatever the caller gives, so that it may be repeated."""
+    """A call that has a key whatever the caller gives, so that it may be repeated; ValueError if it is none."""
+    if key is not None and not re.fullmatch(_KEY, key):
+        raise ValueError(f"key is {key!r}; give 1 to 128 printable characters of ASCII without spaces")
     parameters: dict[str, str | int] = {"wait": wait}
     if if_version is not None:
         parameters["if_version"] = if_version

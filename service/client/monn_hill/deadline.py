@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -15,7 +16,7 @@ class Deadline:
     """
 
     def __init__(self, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
-        if not seconds > 0:
+        if not 0 < seconds < math.inf:
             raise ValueError(f"timeout is {seconds!r}; give seconds above 0")
         self.seconds = seconds
         self._now, self._end = now, now() + seconds

@@ -19,9 +19,19 @@ _CONNECT_SECONDS = 2.0
 
 
 def tokens(read: str | None, write: str | None) -> dict[str, str | None]:
-    """Tokens by scope; one that is not given is read from its environment variable."""
+    """Tokens by scope; one that is not given is read from its environment variable.
+
+    Raises:
+        ValueError: one has characters that a header cannot have; without its text, which is a secret.
+    """
     given = {"read": read, "write": write}
-    return {scope: given[scope] or os.environ.get(variable) or None for scope, variable in TOKEN_VARIABLES.items()}
+    found: dict[str, str | None] = {}
+    for scope, variable in TOKEN_VARIABLES.items():
+        token = (given[scope] or os.environ.get(variable) or "").strip()
+        if not (token.isascii() and token.isprintable()):
+            raise ValueError(f"the {scope} token has characters that are not printable ASCII; see where it comes from")
+        found[scope] = token or None
+    return found
 
 
 def options(url: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from monn_hill import calls
-from service.contract.ad_schemas import WriteOptions
+from service.contract.ad_schemas import KEY_PATTERN, WriteOptions
 from tests.paths import ROOT
 
 QUERY = {"user_id": "7"}
@@ -32,7 +32,8 @@ def test_every_documented_call_can_be_made_with_its_token_and_kind_of_body():
     assert made == documented
 
 
-def test_waits_are_those_of_the_service():
+def test_waits_and_keys_are_those_of_the_service():
+    assert f"^{calls._KEY}$" == KEY_PATTERN
     assert set(get_args(calls.Wait)) == set(get_args(WriteOptions.model_fields["wait"].annotation))
 
 
@@ -50,6 +51,12 @@ def test_writes_have_a_key_of_their_own_when_none_is_given():
     assert first != second
     assert calls.events([], "durable", "mine").key == "mine"
     assert [call.key is None for call in CALLS] == [call.scope != "write" or call.method == "GET" for call in CALLS]
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a\n", "ä", "x" * 129])
+def test_key_is_refused_before_it_is_sent_when_it_is_none(key):
+    with pytest.raises(ValueError, match="give 1 to 128 printable characters"):
+        calls.events([], "durable", key)
 
 
 def test_ids_are_one_part_of_the_path_whatever_they_hold():

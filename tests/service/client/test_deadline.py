@@ -13,7 +13,7 @@ def test_time_is_less_as_the_clock_goes_on():
     assert deadline.left == -1.0
 
 
-@pytest.mark.parametrize("seconds", [0, -1.0, float("nan")])
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf")])
 def test_call_is_refused_when_it_has_no_time(seconds):
     with pytest.raises(ValueError, match="give seconds above 0"):
         Deadline(seconds)

@@ -15,6 +15,14 @@ def test_tokens_come_from_the_variables_of_the_service_when_none_are_given(monke
     assert settings.tokens("mine", "w") == {"read": "mine", "write": "w"}
 
 
+def test_token_is_refused_without_being_told_when_no_header_can_have_it():
+    assert settings.tokens(" mine\n", "two words") == {"read": "mine", "write": "two words"}
+    for bad in ("sec\nret", "sécret"):
+        with pytest.raises(ValueError, match="the write token has characters") as caught:
+            settings.tokens(None, bad)
+        assert bad not in str(caught.value)
+
+
 @pytest.mark.parametrize("url", ["", "localhost:8080", "ftp://x"])
 def test_address_is_refused_when_it_is_none(url):
     with pytest.raises(ValueError, match="give one such as"):
