@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from monn_hill import Client, DeadlineError, RefusedError
+from tests.paths import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +20,14 @@ def test_service_answers_when_it_is_asked(client, service):
     assert reply["ads"] == service.retrieve(user_id="user-03", top_k=2)["ads"]
     assert client.explain(user_id="user-03", ad_id=reply["ads"][0]["ad_id"])["rank"] == 1
     assert client.info() == service.http.get("/info").json()
+
+
+def test_first_example_of_the_readme_runs(service, capsys):
+    example = (ROOT / "service/client/README.md").read_text().split("```")[1].removeprefix("python")
+    exec(example.replace("http://127.0.0.1:8080", service.url), {})
+    ads, refusal = capsys.readouterr().out.splitlines()
+    assert len(eval(ads)) == 3
+    assert refusal.startswith("top_k is 0")
 
 
 def test_refusal_has_the_words_of_the_service(client):
