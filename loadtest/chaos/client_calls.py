@@ -21,7 +21,7 @@ from monn_hill import AsyncClient, RetrievalError
 from monn_hill.schemas import RetrieveRequest
 
 _DEADLINE_SECONDS = 10.0
-_OVERLOAD_SECONDS, _OVERLOAD_RATE = 4.0, 2_000.0
+_OVERLOAD_SECONDS, _OVERLOAD_RATE = 4.0, 600.0
 """Together with the second that Traffic warms up, the overload lasts 5 s."""
 
 

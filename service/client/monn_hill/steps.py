@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from monn_hill import calls
 from monn_hill.calls import Call
 from monn_hill.deadline import Deadline
 from monn_hill.errors import DeadlineError, RetrievalError, UnavailableError, VersionWarning, content_of, error_of
+from monn_hill.gate import Gate
 from monn_hill.version import VERSION
 
 Reply = TypeVar("Reply")
@@ -60,14 +62,16 @@ class Caller:
         tokens: by scope.
         timeout: seconds that a call has if it does not say.
         random: for the jitter of pauses.
+        now: clock, in seconds.
     """
 
     def __init__(self, tokens: Mapping[str, str | None], timeout: float,
-                 random: random.Random | None = None) -> None:
+                 random: random.Random | None = None, now: Callable[[], float] = time.monotonic) -> None:
         # httpx hides the token in the representation of its headers.
         self._headers = {scope: httpx.Headers({"authorization": f"Bearer {token}"} if token else {})
                          for scope, token in tokens.items()}
         self._timeout, self._random, self._compared = timeout, random or _RANDOM, False
+        self._now, self._gate = now, Gate(self._random.uniform, now)
 
     def answer(self, call: Call[Reply], timeout: float | None) -> Steps[Reply]:
         """Tries until there is an answer, within one deadline; returns it.
@@ -81,28 +85,40 @@ class Caller:
         return reply
 
     def deadline(self, timeout: float | None) -> Deadline:
-        return Deadline(self._timeout if timeout is None else timeout)
+        return Deadline(self._timeout if timeout is None else timeout, self._now)
 
     def tries(self, call: Call[Reply], deadline: Deadline) -> Steps[Reply]:
         """The tries of one call, with a pause before each further one."""
+        outcome: Outcome = TimeoutError("no connection could be made a moment ago")
         for number in itertools.count(1):
+            while pause := self._gate.wait():
+                if deadline.left < pause + SHORTEST_TRY:
+                    raise _failure(outcome, deadline, number - 1) from _cause(outcome)
+                yield Pause(pause)
             outcome = yield self._try(call, deadline.left)
+            if isinstance(outcome, httpx.ConnectError | httpx.ConnectTimeout):
+                self._gate.refused()
+                continue
+            self._gate.passed()
             if isinstance(outcome, httpx.Response) and outcome.is_success:
                 reply: Reply = content_of(outcome)
                 return reply
             error = _failure(outcome, deadline, number)
-            pause = self.pause(error, number)
-            if pause is None or deadline.left < pause + SHORTEST_TRY:
-                raise error from (outcome if isinstance(outcome, Exception) else None)
-            yield Pause(pause)
+            until = self.pause(error, number)
+            if until is None or deadline.left < until + SHORTEST_TRY:
+                raise error from _cause(outcome)
+            yield Pause(until)
         raise AssertionError("unreachable")
 
     def pause(self, error: RetrievalError, number: int) -> float | None:
-        """Seconds before the next try, at least what the service asked for; None if there is to be none."""
+        """Seconds before the next try; None if there is to be none.
+
+        After a `Retry-After`, calls come back spread over as long again: all at once they would be refused again.
+        """
         if not isinstance(error, UnavailableError | DeadlineError):
             return None
-        bound = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(number - 1, 10))
-        return (error.retry_after or 0.0) + self._random.uniform(0.0, bound)
+        bound, after = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(number - 1, 10)), error.retry_after or 0.0
+        return after + self._random.uniform(0.0, max(bound, after))
 
     def compare_versions(self, deadline: Deadline) -> Steps[None]:
         """Warns if the service is of another version; asks it once, with one try, after the first answer."""
@@ -132,11 +148,15 @@ class Caller:
                     "content": content}, left)
 
 
+def _cause(outcome: Outcome) -> Exception | None:
+    return outcome if isinstance(outcome, Exception) else None
+
+
 def _failure(outcome: Outcome, deadline: Deadline, number: int) -> RetrievalError:
     if isinstance(outcome, httpx.Response):
         return error_of(outcome)
     reason = str(outcome) or type(outcome).__name__
-    return DeadlineError("no_reply", f"no reply within {deadline.seconds:g} s; try {number} ended with: {reason}",
+    return DeadlineError("no_reply", f"no reply within {deadline.seconds:g} s, {number} tries; the last one: {reason}",
                          "see whether the service runs at this address, or give a longer timeout")
 
 

@@ -7,15 +7,15 @@ import httpx
 import pytest
 
 from monn_hill import calls
-from monn_hill.deadline import Deadline
 from monn_hill.errors import DeadlineError, FailedError, RefusedError, RetrievalError, UnavailableError, VersionWarning
-from monn_hill.steps import Caller, Pause
+from monn_hill.steps import Caller, Pause, Try
 from monn_hill.version import VERSION
 from service.contract.errors import ErrorType, ServiceError
 
 CALL = calls.retrieve({"user_id": "7"})
 ANSWER = httpx.Response(200, json={"ads": []})
 REFUSED = httpx.ConnectError("refused")
+LOST = httpx.ReadError("reset")
 
 
 def reply(error_type, retry_after=None):
@@ -40,8 +40,8 @@ class Played:
 
     def __init__(self, outcomes, *, seconds=10.0, random=None, call=CALL):
         self.now, self.tries, self.pauses, self.reply, self.error = 0.0, [], [], None, None
-        caller = Caller({"read": "secret", "write": None}, 10.0, random or Low())
-        steps = caller.tries(call, Deadline(seconds, lambda: self.now))
+        caller = Caller({"read": "secret", "write": None}, seconds, random or Low(), lambda: self.now)
+        steps = caller.tries(call, caller.deadline(None))
         given, outcomes = None, iter(outcomes)
         try:
             while True:
@@ -60,7 +60,7 @@ class Played:
 
 
 @pytest.mark.parametrize("failure", [
-    REFUSED, httpx.ReadError("reset"), httpx.RemoteProtocolError("closed"), TimeoutError(), httpx.Response(502),
+    REFUSED, LOST, httpx.RemoteProtocolError("closed"), TimeoutError(), httpx.Response(502),
     httpx.Response(504), reply(ErrorType.OVERLOADED, 1), reply(ErrorType.RATE_LIMITED, 1),
     reply(ErrorType.DRAINING, 1), reply(ErrorType.NOT_READY), reply(ErrorType.CHANGE_LOG_UNAVAILABLE)])
 def test_call_is_tried_again_when_that_may_help(failure):
@@ -80,13 +80,13 @@ def test_call_is_not_tried_again_when_that_cannot_help(failure, kind):
 
 
 def test_pauses_double_up_to_a_second_when_the_service_does_not_say():
-    played = Played([REFUSED] * 8 + [ANSWER], random=High())
+    played = Played([LOST] * 8 + [ANSWER], random=High())
     assert played.pauses == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
     assert played.reply
 
 
-@pytest.mark.parametrize(("random", "pause"), [(Low(), 3.0), (High(), 3.05)])
-def test_pause_is_no_shorter_than_asked_for(random, pause):
+@pytest.mark.parametrize(("random", "pause"), [(Low(), 3.0), (High(), 6.0)])
+def test_pause_is_no_shorter_than_asked_for_and_twice_as_long_at_most(random, pause):
     assert Played([reply(ErrorType.OVERLOADED, 3), ANSWER], random=random).pauses == [pause]
 
 
@@ -96,16 +96,32 @@ def test_error_of_the_service_is_raised_when_its_pause_would_pass_the_deadline()
     assert (played.error.error_type, played.error.retry_after, played.pauses) == ("overloaded", 11.0, [])
 
 
-def test_deadline_bounds_all_tries_together_and_is_told_to_the_service():
-    played = Played([REFUSED] * 100, seconds=2.0, random=High())
+@pytest.mark.parametrize(("failure", "tries"), [(LOST, 6), (REFUSED, 5)])
+def test_deadline_bounds_all_tries_together_and_is_told_to_the_service(failure, tries):
+    played = Played([failure] * 100, seconds=2.0, random=High())
     assert isinstance(played.error, DeadlineError)
-    assert played.error.__cause__ is REFUSED
-    assert "no reply within 2 s; try 6 ended with: refused" in str(played.error)
+    assert played.error.__cause__ is failure
+    assert f"no reply within 2 s, {tries} tries; the last one: {failure}" in str(played.error)
     assert played.now < 2.0
-    left = [2.0 - sum(played.pauses[:number]) for number in range(6)]
-    assert [step.seconds for step in played.tries] == pytest.approx(left)
     sent = [json.loads(step.request["content"])["timeout_ms"] for step in played.tries]
-    assert sent == pytest.approx([900 * seconds for seconds in left])
+    assert sent == pytest.approx([900 * step.seconds for step in played.tries])
+    assert played.tries[0].seconds == 2.0
+    assert played.tries[-1].seconds == pytest.approx(2.0 - played.now)
+
+
+def test_one_call_tries_for_all_when_nobody_listens():
+    now = [0.0]
+    caller = Caller({}, 10.0, Low(), lambda: now[0])
+    calls = [caller.tries(CALL, caller.deadline(None)) for _ in range(5)]
+    assert isinstance(next(calls[0]), Try)
+    assert calls[0].send(REFUSED) == Pause(0.05)
+    assert [next(call) for call in calls[1:]] == [Pause(0.05)] * 4
+    now[0] += 0.05
+    steps = [call.send(None) for call in calls]
+    assert [isinstance(step, Try) for step in steps] == [True, False, False, False, False]
+    with pytest.raises(StopIteration):
+        calls[0].send(ANSWER)
+    assert all(isinstance(call.send(None), Try) for call in calls[1:])
 
 
 def test_key_is_the_same_in_every_try_of_a_write():
