@@ -53,6 +53,7 @@ class AsyncClient:
                  timeout: float = settings.TIMEOUT, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._caller = Caller(settings.tokens(read_token, write_token), timeout)
         self._http = httpx.AsyncClient(transport=transport, **settings.options(url))
+        self._room = asyncio.Semaphore(settings.CONNECTIONS)
         self.ads, self.users = AsyncAds(self), AsyncUsers(self)
 
     def __repr__(self) -> str:
@@ -112,7 +113,7 @@ class AsyncClient:
             await asyncio.sleep(step.seconds)
             return None
         try:
-            async with asyncio.timeout(step.seconds):
+            async with asyncio.timeout(step.seconds), self._room:
                 return await self._http.request(**step.request, timeout=settings.timeout(step.seconds))
         except (httpx.RequestError, TimeoutError) as error:
             return error

@@ -15,6 +15,10 @@ TOKEN_VARIABLES = {"read": "RETRIEVAL_READ_TOKEN", "write": "RETRIEVAL_WRITE_TOK
 TIMEOUT = 10.0
 """Seconds of a call that names none."""
 
+CONNECTIONS = 50
+"""Most at a time. httpx looks through all connections for each request that waits for one, so with hundreds of both it
+takes longer than the service."""
+
 _CONNECT_SECONDS = 2.0
 
 
@@ -42,7 +46,8 @@ def options(url: str) -> dict[str, Any]:
     """
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"url is {url!r}; give one such as http://127.0.0.1:8080")
-    return {"base_url": url, "headers": {"user-agent": f"monn-hill-client/{VERSION}"}}
+    return {"base_url": url, "headers": {"user-agent": f"monn-hill-client/{VERSION}"},
+            "limits": httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)}
 
 
 def timeout(seconds: float) -> httpx.Timeout:
