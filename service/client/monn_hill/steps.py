@@ -99,10 +99,11 @@ class Caller:
             if isinstance(outcome, httpx.ConnectError | httpx.ConnectTimeout):
                 self._gate.refused()
                 continue
-            self._gate.passed()
-            if isinstance(outcome, httpx.Response) and outcome.is_success:
-                reply: Reply = content_of(outcome)
-                return reply
+            if isinstance(outcome, httpx.Response):
+                self._gate.passed()
+                if outcome.is_success:
+                    reply: Reply = content_of(outcome)
+                    return reply
             error = _failure(outcome, deadline, number)
             until = self.pause(error, number)
             if until is None or deadline.left < until + SHORTEST_TRY:

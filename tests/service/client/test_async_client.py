@@ -9,6 +9,8 @@ import pytest
 from monn_hill import AsyncClient, Client, DeadlineError, RefusedError
 from monn_hill.async_client import AsyncAds, AsyncUsers
 from monn_hill.client import Ads, Users
+from monn_hill.settings import CONNECTIONS
+from monn_hill.version import VERSION
 from tests.service.http.app_in_process import in_app
 from tests.service.http.change_log_calls import TOKEN
 
@@ -53,6 +55,30 @@ def test_call_ends_at_its_deadline_when_no_reply_comes():
         async with AsyncClient("http://service", transport=_Silent()) as client:
             with pytest.raises(DeadlineError, match=r"no reply within 0\.02 s, 1 tries; the last one: TimeoutError"):
                 await client.retrieve(user_id="7", timeout=0.02)
+
+    asyncio.run(check())
+
+
+class _Counting(httpx.AsyncBaseTransport):
+    """Notes how many requests it has at once."""
+
+    def __init__(self):
+        self.now = self.most = 0
+
+    async def handle_async_request(self, request):
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0)
+        self.now -= 1
+        return httpx.Response(200, json={"version": VERSION})
+
+
+def test_calls_beyond_the_connections_wait_when_many_come_at_once():
+    async def check():
+        transport = _Counting()
+        async with AsyncClient("http://service", transport=transport) as client:
+            await asyncio.gather(*(client.info() for _ in range(3 * CONNECTIONS)))
+        assert transport.most == CONNECTIONS
 
     asyncio.run(check())
 

@@ -119,6 +119,10 @@ def test_one_call_tries_for_all_when_nobody_listens():
     now[0] += 0.05
     steps = [call.send(None) for call in calls]
     assert [isinstance(step, Try) for step in steps] == [True, False, False, False, False]
+    assert isinstance(calls[0].send(TimeoutError()), Pause)  # which says nothing about connections
+    now[0] += 0.05
+    steps = [call.send(None) for call in calls]
+    assert [isinstance(step, Try) for step in steps] == [True, False, False, False, False]
     with pytest.raises(StopIteration):
         calls[0].send(ANSWER)
     assert all(isinstance(call.send(None), Try) for call in calls[1:])
