@@ -33,7 +33,7 @@ def answers(caller: Caller, queries: Sequence[RetrieveRequest], timeout: float |
             break  # each that waits has the error of its last try
         found |= {index: _answered(one) for index, one in zip(waiting, reply["answers"], strict=True)}
         again = {index: error for index in waiting if isinstance(error := found[index], UnavailableError)}
-        pause = max((caller.pause(error, number) or 0.0 for error in again.values()), default=0.0)
+        pause = max((caller.pause(error, number, deadline.left) or 0.0 for error in again.values()), default=0.0)
         if deadline.left < pause + SHORTEST_TRY:
             break
         waiting = list(again)

@@ -105,21 +105,23 @@ class Caller:
                     reply: Reply = content_of(outcome)
                     return reply
             error = _failure(outcome, deadline, number)
-            until = self.pause(error, number)
+            until = self.pause(error, number, deadline.left)
             if until is None or deadline.left < until + SHORTEST_TRY:
                 raise error from _cause(outcome)
             yield Pause(until)
         raise AssertionError("unreachable")
 
-    def pause(self, error: RetrievalError, number: int) -> float | None:
-        """Seconds before the next try; None if there is to be none.
+    def pause(self, error: RetrievalError, number: int, left: float) -> float | None:
+        """Seconds before the next try, of those that are left; None if there is to be none.
 
         After a `Retry-After`, calls come back spread over as long again: all at once they would be refused again.
         """
         if not isinstance(error, UnavailableError | DeadlineError):
             return None
-        bound, after = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(number - 1, 10)), error.retry_after or 0.0
-        return after + self._random.uniform(0.0, max(bound, after))
+        if error.retry_after:
+            spread = max(0.0, min(error.retry_after, (left - error.retry_after) / 2))
+            return error.retry_after + self._random.uniform(0.0, spread)
+        return self._random.uniform(0.0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(number - 1, 10)))
 
     def compare_versions(self, deadline: Deadline) -> Steps[None]:
         """Warns if the service is of another version; asks it once, with one try, after the first answer."""
@@ -157,7 +159,7 @@ def _failure(outcome: Outcome, deadline: Deadline, number: int) -> RetrievalErro
     if isinstance(outcome, httpx.Response):
         return error_of(outcome)
     reason = str(outcome) or type(outcome).__name__
-    return DeadlineError("no_reply", f"no reply within {deadline.seconds:g} s, {number} tries; the last one: {reason}",
+    return DeadlineError("no_reply", f"no reply within {deadline.seconds:g} s; tries: {number}, the last one: {reason}",
                          "see whether the service runs at this address, or give a longer timeout")
 
 
