@@ -3,6 +3,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0# installed before all else; name another build with make TORCH='torch==...'
 VENV := .venv
 RUN := $(VENV)/bin/python
+EDITABLE := --editable '.[train,serve,load,dev]' --editable service/client
 COMPOSE ?= docker compose -f docker/compose.yaml# docker/compose.host.yaml where there is no bridge network
 LOCKS := docker/requirements
 LOCK := $(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate \
@@ -21,16 +22,16 @@ ERROR_SHARE ?= 0.001
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo load test lint promtool lock up down long lab chaos soak clean
+.PHONY: help setup demo load test lint promtool schemas lock up down long lab chaos soak clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml service/client/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --no-compile --disable-pip-version-check '$(TORCH)' uv
-	$(VENV)/bin/uv pip install --quiet --python $(RUN) --editable '.[train,serve,load,dev]' || \
-		$(RUN) -m pip install --quiet --editable '.[train,serve,load,dev]'# if only pip knows of a mirror
+	$(VENV)/bin/uv pip install --quiet --python $(RUN) $(EDITABLE) || \
+		$(RUN) -m pip install --quiet $(EDITABLE)# if only pip knows of a mirror
 	$(RUN) -c 'import onnxscript, torch._dynamo'# byte code of what is used, a tenth of the files
 	touch $@
 
@@ -56,6 +57,10 @@ promtool: $(VENV)/bin/promtool
 
 $(VENV)/bin/promtool: | $(VENV)/installed
 	tests/docker/get-promtool $@
+
+schemas: setup  ## the OpenAPI document, and the client's types from it
+	$(RUN) -m service --openapi > docs/openapi.json
+	$(RUN) service/client/write_schemas.py
 
 lock: setup  ## newest versions for the images, with hashes
 	$(LOCK) $(LOCKS)/build.in --output-file $(LOCKS)/build.txt

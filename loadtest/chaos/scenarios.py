@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from loadtest.chaos import change_faults, damage, log_faults, overload, redis_faults, schema, soak, swaps, worker_faults
+from loadtest.chaos import (
+    change_faults,
+    client_calls,
+    damage,
+    log_faults,
+    overload,
+    redis_faults,
+    schema,
+    soak,
+    swaps,
+    worker_faults,
+)
 from loadtest.chaos.result import Result
 from loadtest.chaos.testbed import Testbed
 
@@ -22,6 +33,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "changes": _changes,
     "overload": overload.overload,
     "swaps": swaps.swaps,
+    "client": client_calls.client_calls,
     "damage": damage.damage,
     "schema": schema.schema,
     "soak": soak.soak,

@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 import numpy as np
 import orjson
@@ -39,7 +40,7 @@ class Traffic:
         self._error: BaseException | None = None
         self.outcomes: list[Outcome] = []
 
-    def __enter__(self) -> Traffic:
+    def __enter__(self) -> Self:
         gc.collect()
         gc.disable()  # a collection would delay requests
         self._thread.start()

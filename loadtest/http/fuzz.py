@@ -113,10 +113,11 @@ def refined(document: _Schema, info: _Schema) -> _Schema:
     some = {"type": "array", "items": {"anyOf": clauses}}
     connectives = [_object({name: what}, name) for name, what in
                    (("all", some), ("any", some), ("not", {"anyOf": clauses}))]
-    for path in ("/retrieve", "/explain"):
-        body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
-        body |= {"user_features": _object(features), "context": _object(context), "task_weights": _object(weights),
-                 "targeting": {"anyOf": [*clauses, *connectives]}}
+    for path in ("/retrieve", "/retrieve:batch", "/explain"):
+        (content,) = document["paths"][path]["post"]["requestBody"]["content"].values()
+        content["schema"]["properties"] |= {
+            "user_features": _object(features), "context": _object(context), "task_weights": _object(weights),
+            "targeting": {"anyOf": [*clauses, *connectives]}}
     return document
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
 from socket import socket
@@ -21,9 +21,11 @@ from service.bundles.control_channel import Drain, Message, Release, Serve, Work
 from service.bundles.hosted_bundles import HostedBundles
 from service.contract.answer import Answer
 from service.contract.errors import ErrorType, ServiceError, from_feature_error, from_predicate_error, shown
+from service.contract.info_schemas import InfoReply
 from service.contract.parsing import Limits, parse_body, to_query
 from service.contract.query import Query
 from service.contract.replies import explanation_body, latency, reply_body, server_timing
+from service.contract.retrieve_batch import RetrieveBatchReply, batch_body, read_queries
 from service.contract.schemas import ExplainReply, ExplainRequest, RetrieveReply, RetrieveRequest
 from service.http.admin import AdminApi
 from service.http.admission import Admission, RequestQueue
@@ -33,7 +35,8 @@ from service.http.change_calls import ChangeCalls
 from service.http.dispatcher import Dispatcher, Route
 from service.http.events import EventsApi
 from service.http.observer import AccessEntry, Observer
-from service.http.requests import JSON, entry_of, json_reply, read_body
+from service.http.requests import JSON, LINES, entry_of, json_reply, read_body
+from service.http.retrieve_batch import answer_batch
 from service.http.users import UsersApi
 from service.live.follower import Follower
 from service.live.log_place import LogPlace
@@ -53,6 +56,9 @@ _REFUSALS = {400: "the body is not valid JSON", 401: "the token is missing or wr
              415: "the body is not declared as plain JSON", 422: "a field is missing, unknown or invalid",
              429: "overloaded, or too many requests; see Retry-After", 500: "the service failed",
              503: "not ready yet, or shutting down"}
+
+
+ClientLeft = Callable[[], Awaitable[bool]]
 
 
 class Api:
@@ -94,13 +100,15 @@ class Api:
         return [
             Route(path="/retrieve", method="POST", endpoint=self.retrieve, body=RetrieveRequest, reply=RetrieveReply,
                   refusals=_REFUSALS, scope=TokenScope.READ),
+            Route(path="/retrieve:batch", method="POST", endpoint=self.retrieve_batch, body=RetrieveRequest,
+                  media_type=LINES, reply=RetrieveBatchReply, refusals=_REFUSALS, scope=TokenScope.READ),
             Route(path="/explain", method="POST", endpoint=self.explain, body=ExplainRequest, reply=ExplainReply,
                   refusals=_REFUSALS, scope=TokenScope.READ),
             Route(path="/livez", method="GET", endpoint=self.livez),
             Route(path="/readyz", method="GET", endpoint=self.readyz, refusals=not_ready),
             Route(path="/startupz", method="GET", endpoint=self.startupz, refusals=not_ready),
             Route(path="/metrics", method="GET", endpoint=self.metrics),
-            Route(path="/info", method="GET", endpoint=self.info),
+            Route(path="/info", method="GET", endpoint=self.info, reply=InfoReply),
             Route(path="/openapi.json", method="GET", endpoint=self.openapi, documented=False),
             *(route for api in self._of_log for route in api.routes), *self._admin.routes]
 
@@ -137,25 +145,31 @@ class Api:
         """The best ads for a user, best first."""
         entry = entry_of(request)
         with self._running() as host:
-            answer = await self._answer(request, entry, host, RetrieveRequest)
-            total = time.perf_counter() - entry.started
-            stages = latency(answer, total)
-            metrics.observe(answer, total)
-            entry.details = {"bundle_id": host.manifest.bundle_id, "ads": len(answer.ad_ids), "user": answer.user,
-                              "user_cache": answer.user_cache, "degraded": answer.degraded,
-                              "eligible": answer.found.eligible, "pairs_scored": answer.found.pairs_scored,
-                              "latency_ms": stages}
-            reply = Response(reply_body(answer, host.manifest, entry.request_id, stages), media_type=JSON,
-                             headers={"server-timing": server_timing(stages)})
-            self._admission.observe_reply(time.perf_counter() - answer.ended)
-            host.retriever.beams.observe_overhead(total - answer.times.queue - answer.times.search)
-            return reply
+            body = await self._admitted_body(request, host)
+            reply = await self._retrieved(body, entry, host, request.is_disconnected, entry.started)
+            return Response(reply, media_type=JSON,
+                            headers={"server-timing": server_timing(entry.details["latency_ms"])})
+
+    async def retrieve_batch(self, request: Request) -> Response:
+        """The best ads for each of many users, by lines of JSON; one that is refused leaves the others as they are."""
+        batch = entry_of(request)
+        with self._running() as host:
+            queries = read_queries(await self._admitted_body(request, host, LINES, "in several batches"))
+
+            async def answer(query: bytes, entry: AccessEntry) -> bytes:
+                return await self._retrieved(query, entry, host, request.is_disconnected, batch.started)
+
+            answers = await answer_batch(queries, answer, batch, at_once=self._settings.search_threads,
+                                         client_left=request.is_disconnected)
+            batch.details = {"bundle_id": host.manifest.bundle_id, "queries": len(queries)}
+            return Response(batch_body(answers), media_type=JSON)
 
     async def explain(self, request: Request) -> Response:
         """Why an ad was or was not returned to a user."""
         entry = entry_of(request)
         with self._running() as host:
-            answer = await self._answer(request, entry, host, ExplainRequest)
+            body = await self._admitted_body(request, host)
+            answer = await self._answer(body, entry, host, request.is_disconnected, entry.started, ExplainRequest)
             explained = answer.explanation
             if explained is None:
                 raise RuntimeError("the retriever returned no explanation although an ad was named")
@@ -174,13 +188,44 @@ class Api:
         finally:
             metrics.IN_FLIGHT.dec()
 
-    async def _answer(self, request: Request, entry: AccessEntry, host: BundleHost,
-                      schema: type[RetrieveRequest]) -> Answer:
-        """Reads a body of this schema, and searches once admission control admits the request."""
-        retriever = host.retriever
+    async def _admitted_body(self, request: Request, host: BundleHost, media_type: str = JSON, *less: str) -> bytes:
+        """The body of a request for ads, unless none may come in now; `less` as in `read_body`."""
+        if host.problem is not None:
+            raise host.not_ready()
         self._admission.refuse_if_full()  # before the body is read: a refusal has to be cheap
-        body = await read_body(request, self._settings)
+        body = await read_body(request, self._settings, media_type, *less)
         self._refuse_if_draining()  # afterwards: the connection closes, and nothing may be left unread in it
+        return body
+
+    async def _retrieved(self, body: bytes, entry: AccessEntry, host: BundleHost, client_left: ClientLeft,
+                         arrived: float) -> bytes:
+        """The JSON of a RetrieveReply, counted, and its figures in the entry; arguments as those of `_answer`."""
+        answer = await self._answer(body, entry, host, client_left, arrived)
+        total = time.perf_counter() - entry.started
+        stages = latency(answer, total)
+        metrics.observe(answer, total)
+        entry.details = {"bundle_id": host.manifest.bundle_id, "ads": len(answer.ad_ids), "user": answer.user,
+                         "user_cache": answer.user_cache, "degraded": answer.degraded,
+                         "eligible": answer.found.eligible, "pairs_scored": answer.found.pairs_scored,
+                         "latency_ms": stages}
+        reply = reply_body(answer, host.manifest, entry.request_id, stages)
+        self._admission.observe_reply(time.perf_counter() - answer.ended)
+        host.retriever.beams.observe_overhead(total - answer.times.queue - answer.times.search)
+        return reply
+
+    async def _answer(self, body: bytes, entry: AccessEntry, host: BundleHost, client_left: ClientLeft,
+                      arrived: float, schema: type[RetrieveRequest] = RetrieveRequest) -> Answer:
+        """Searches once admission control admits the request.
+
+        Args:
+            body: of this schema.
+            entry: of the request; a default deadline counts from its start.
+            host: the bundle that answers.
+            client_left: whether the client has disconnected.
+            arrived: when the headers came, from which a `timeout_ms` counts.
+            schema: of the body.
+        """
+        retriever = host.retriever
         try:
             query = to_query(parse_body(body, schema), host.manifest, self._limits)
             snapshot = host.snapshot
@@ -188,9 +233,9 @@ class Api:
                 raise ServiceError(ErrorType.UNKNOWN_AD, f"ad_id is {shown(query.explain_ad)}, which neither the "
                                    "bundle nor a change knows", "name an ad of the catalogue that the bundle was "
                                    "exported from, or one that PUT /ads/{ad_id} has added")
-            answer_by = self._answer_by(entry, query)
+            answer_by = self._answer_by(query, arrived, entry.started)
             self._admission.refuse_if_late(answer_by)
-            queue = RequestQueue(self._admission, answer_by, request.is_disconnected)
+            queue = RequestQueue(self._admission, answer_by, client_left)
             answer = await retriever.retrieve(query, snapshot=snapshot, answer_by=answer_by, queue=queue)
             self.meter.offer(retriever, query, answer)
             self.beams.offer(retriever, query, answer)
@@ -202,10 +247,11 @@ class Api:
             self._recent.add(body)
         return answer
 
-    def _answer_by(self, entry: AccessEntry, query: Query) -> float | None:
-        """The deadline, counted from the arrival of the headers."""
-        timeout_ms = self._settings.default_timeout_ms if query.timeout_ms is None else query.timeout_ms
-        return entry.started + timeout_ms / 1000 if timeout_ms else None
+    def _answer_by(self, query: Query, arrived: float, started: float) -> float | None:
+        """The deadline: its own counts from the arrival, the default one from the start of its turn in a batch."""
+        if query.timeout_ms is not None:
+            return arrived + query.timeout_ms / 1000
+        return started + self._settings.default_timeout_ms / 1000 if self._settings.default_timeout_ms else None
 
     async def livez(self, request: Request) -> Response:
         """200 as long as the process can answer at all."""

@@ -7,19 +7,22 @@ import pytest
 
 from tests.paths import ROOT
 
-
-def modules_of(package):
-    """Names of all modules of a package, from its files."""
-    for path in sorted((ROOT / package).rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+CLIENT = ROOT / "service" / "client"
 
 
-def loaded_by(package):
+def modules_of(package, root=ROOT):
+    """Names of all modules of a package, from its files; those of the client are not the service's."""
+    for path in sorted((root / package).rglob("*.py")):
+        if root == CLIENT or CLIENT not in path.parents:
+            parts = path.relative_to(root).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def loaded_by(package, root=ROOT):
     """Top-level modules that are there once all modules of a package are imported; its own `__main__`s do not run."""
-    lines = [f"import {name}" for name in modules_of(package)]
+    lines = [f"import {name}" for name in modules_of(package, root)]
     program = "\n".join(["import sys", *lines, "print(*{name.partition('.')[0] for name in sys.modules})"])
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 
@@ -27,7 +30,14 @@ def loaded_by(package):
 def test_serving_never_loads_torch_or_the_offline_job_when_imported():
     loaded = loaded_by("service")
     assert {"service", "index_store", "fastapi", "onnxruntime"} <= loaded
-    assert not loaded & {"torch", "model", "onnx", "pyarrow", "faiss", "scipy", "loadtest"}
+    assert not loaded & {"torch", "model", "onnx", "pyarrow", "faiss", "scipy", "loadtest", "monn_hill"}
+
+
+def test_client_loads_neither_the_service_nor_what_it_needs_when_imported():
+    loaded = loaded_by("monn_hill", CLIENT)
+    assert {"monn_hill", "httpx"} <= loaded
+    assert not loaded & {"service", "index_store", "model", "loadtest", "torch", "onnxruntime", "numpy", "fastapi",
+                         "starlette", "pydantic", "orjson"}
 
 
 def test_shared_code_needs_numpy_only_when_imported():

@@ -1,0 +1,167 @@
+"""The client to await; its calls are those of Client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Self, TypeVar, Unpack
+
+import httpx
+
+from monn_hill import batch, calls, settings
+from monn_hill.calls import Call, Wait
+from monn_hill.errors import RetrievalError
+from monn_hill.schemas import (
+    AdPatch,
+    AdPut,
+    AdReply,
+    BatchLine,
+    BatchReply,
+    EventLine,
+    EventsReply,
+    ExplainReply,
+    ExplainRequest,
+    InfoReply,
+    RetrieveReply,
+    RetrieveRequest,
+    UserPut,
+    UserReply,
+    WriteReply,
+)
+from monn_hill.steps import Caller, Outcome, Pause, Step, Steps
+
+Reply = TypeVar("Reply")
+
+
+class AsyncClient:
+    """Calls of the retrieval service, in an `async with` block; as those of Client, and to be awaited.
+
+    Args:
+        url: of the service, such as http://127.0.0.1:8080.
+        read_token, write_token: default: the environment variables RETRIEVAL_READ_TOKEN and RETRIEVAL_WRITE_TOKEN.
+        timeout: seconds of a call that names none.
+        transport: of httpx, for certificates, proxies or limits of your own.
+
+    Attributes:
+        ads, users: the calls about ads, and about users.
+
+    Raises:
+        ValueError: the URL is none.
+    """
+
+    def __init__(self, url: str, *, read_token: str | None = None, write_token: str | None = None,
+                 timeout: float = settings.TIMEOUT, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._caller = Caller(settings.tokens(read_token, write_token), timeout)
+        self._http = httpx.AsyncClient(transport=transport, **settings.options(url))
+        self._room = asyncio.Semaphore(settings.CONNECTIONS)
+        self.ads, self.users = AsyncAds(self), AsyncUsers(self)
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({settings.shown(self._http)})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    async def retrieve(self, *, timeout: float | None = None, **query: Unpack[RetrieveRequest]) -> RetrieveReply:
+        """The best ads for a user, best first."""
+        return await self.call(calls.retrieve(query), timeout)
+
+    async def retrieve_batch(self, queries: Sequence[RetrieveRequest], *,
+                             timeout: float | None = None) -> list[RetrieveReply | RetrievalError]:
+        """The best ads of each of up to 1,000 queries, or what it was refused with, in order.
+
+        Those that find no room are sent again; the answers of the others are kept.
+        """
+        return await self._take(batch.answers(self._caller, queries, timeout))
+
+    async def explain(self, *, timeout: float | None = None, **query: Unpack[ExplainRequest]) -> ExplainReply:
+        """Why an ad was or was not returned to a user."""
+        return await self.call(calls.explain(query), timeout)
+
+    async def events(self, events: Iterable[EventLine], *, wait: Wait = "durable", key: str | None = None,
+                     timeout: float | None = None) -> EventsReply:
+        """Writes what users did with ads, all or none."""
+        return await self.call(calls.events(events, wait, key), timeout)
+
+    async def info(self, *, timeout: float | None = None) -> InfoReply:
+        """What is served: bundle, tasks, features and limits."""
+        return await self.call(calls.info(), timeout)
+
+    async def call(self, call: Call[Reply], timeout: float | None) -> Reply:
+        """The answer of a call of `monn_hill.calls`."""
+        return await self._take(self._caller.answer(call, timeout))
+
+    async def _take(self, steps: Steps[Reply]) -> Reply:
+        outcome: Outcome = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                reply: Reply = end.value
+                return reply
+            outcome = await self._done(step)
+
+    async def _done(self, step: Step) -> Outcome:
+        if isinstance(step, Pause):
+            await asyncio.sleep(step.seconds)
+            return None
+        try:
+            async with asyncio.timeout(step.seconds), self._room:
+                return await self._http.request(**step.request, timeout=settings.timeout(step.seconds))
+        except (httpx.RequestError, TimeoutError) as error:
+            return error
+
+
+class AsyncAds:
+    """The calls about ads, as those of Ads."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def get(self, ad_id: str | int, *, timeout: float | None = None) -> AdReply:
+        """An ad's state and version, and which workers have applied its last change."""
+        return await self._client.call(calls.ad(ad_id), timeout)
+
+    async def put(self, ad_id: str | int, *, wait: Wait = "durable", key: str | None = None,
+                  timeout: float | None = None, **ad: Unpack[AdPut]) -> WriteReply:
+        """Adds an ad, or replaces all that is said about one."""
+        return await self._client.call(calls.put_ad(ad_id, ad, wait, key), timeout)
+
+    async def patch(self, ad_id: str | int, *, wait: Wait = "durable", key: str | None = None,
+                    timeout: float | None = None, **patch: Unpack[AdPatch]) -> WriteReply:
+        """Pauses, resumes or retargets an ad."""
+        return await self._client.call(calls.patch_ad(ad_id, patch, wait, key), timeout)
+
+    async def delete(self, ad_id: str | int, *, if_version: int | None = None, wait: Wait = "durable",
+                     key: str | None = None, timeout: float | None = None) -> WriteReply:
+        """Deletes an ad for good."""
+        return await self._client.call(calls.delete_ad(ad_id, if_version, wait, key), timeout)
+
+    async def batch(self, lines: Iterable[BatchLine], *, wait: Wait = "durable", key: str | None = None,
+                    timeout: float | None = None) -> BatchReply:
+        """Adds, changes and deletes many ads, all or none."""
+        return await self._client.call(calls.batch_ads(lines, wait, key), timeout)
+
+
+class AsyncUsers:
+    """The calls about users, as those of Users."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def put(self, user_id: str | int, *, wait: Wait = "durable", key: str | None = None,
+                  timeout: float | None = None, **user: Unpack[UserPut]) -> UserReply:
+        """Replaces the stored features of a user."""
+        return await self._client.call(calls.put_user(user_id, user, wait, key), timeout)
+
+    async def delete(self, user_id: str | int, *, wait: Wait = "durable", key: str | None = None,
+                     timeout: float | None = None) -> UserReply:
+        """Forgets a user."""
+        return await self._client.call(calls.delete_user(user_id, wait, key), timeout)

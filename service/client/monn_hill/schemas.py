@@ -1,0 +1,440 @@
+# Types of requests and replies, made from docs/openapi.json by `make schemas`: do not edit.
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class AdBid(TypedDict):
+    """What an ad pays."""
+
+    micros: int
+    """millionths of a unit of the currency"""
+    type: Literal["CPM", "CPC", "CPA"]
+    """for a thousand impressions, each click, each conversion"""
+
+
+class AdPatch(TypedDict):
+    """Body of PATCH /ads/{ad_id}: what is to change; the rest stays."""
+
+    status: NotRequired[Literal["active", "paused"] | None]
+    """active or paused"""
+    targeting: NotRequired[dict[str, Any] | None]
+    """predicate over the fields of users and context, as in the column of ads.parquet; null for everybody"""
+    bid: NotRequired[dict[str, Any] | None]
+    """an object such as {"micros": 250000, "type": "CPC"}: what the ad pays, in millionths of a unit of the currency, for a thousand impressions (CPM) or for each click (CPC) or conversion (CPA); null for none"""
+    if_version: NotRequired[int | None]
+    """version that the ad must have, 0 for one that was never changed; default: any"""
+
+
+class AdPut(TypedDict):
+    """Body of PUT /ads/{ad_id}: all that there is to say about an ad."""
+
+    features: dict[str, Any]
+    """every field of an ad that features.json declares, by name; null for no value, where it is not dense"""
+    targeting: NotRequired[dict[str, Any] | None]
+    """predicate over the fields of users and context, as in the column of ads.parquet; null for everybody"""
+    status: NotRequired[Literal["active", "paused"]]
+    """active or paused"""
+    bid: NotRequired[dict[str, Any] | None]
+    """an object such as {"micros": 250000, "type": "CPC"}: what the ad pays, in millionths of a unit of the currency, for a thousand impressions (CPM) or for each click (CPC) or conversion (CPA); null for none"""
+    if_version: NotRequired[int | None]
+    """version that the ad must have, 0 for one that was never changed; default: any"""
+
+
+class BatchLine(TypedDict):
+    """One line of the body of POST /ads:batch: what PUT, PATCH or DELETE /ads/{ad_id} does."""
+
+    op: Literal["put", "patch", "delete"]
+    """put, patch or delete"""
+    ad_id: str | int
+    """id of the ad, text or an integer"""
+    features: NotRequired[dict[str, Any] | None]
+    """every field of an ad that features.json declares, by name; null for no value, where it is not dense; for put alone"""
+    targeting: NotRequired[dict[str, Any] | None]
+    """predicate over the fields of users and context, as in the column of ads.parquet; null for everybody; for put and patch"""
+    status: NotRequired[Literal["active", "paused"] | None]
+    """active or paused; for put and patch"""
+    bid: NotRequired[dict[str, Any] | None]
+    """an object such as {"micros": 250000, "type": "CPC"}: what the ad pays, in millionths of a unit of the currency, for a thousand impressions (CPM) or for each click (CPC) or conversion (CPA); null for none; for put and patch"""
+    if_version: NotRequired[int | None]
+    """version that the ad must have, 0 for one that was never changed; default: any"""
+    key: NotRequired[str | None]
+    """idempotency key of this line, 1 to 128 printable characters of ASCII without spaces; default: that of the call and its number"""
+
+
+class BatchReply(TypedDict):
+    """Answer of POST /ads:batch."""
+
+    versions: list[int]
+    """that each line made, in order"""
+    applied: bool
+    """whether every worker of this replica answers accordingly to all of them"""
+
+
+class ErrorReply(TypedDict):
+    """Body of every error reply."""
+
+    error_type: str
+    """one of the closed list in docs/operations.md"""
+    message: str
+    """the fact, with the value found"""
+    help: str
+    """what to do"""
+    details: NotRequired[str | None]
+    """further text of several lines, only if there is any"""
+
+
+class EventLine(TypedDict):
+    """One line of the body of POST /events: what a user did with an ad."""
+
+    user_id: str | int
+    """id of the user, text or an integer"""
+    ad_id: str | int
+    """id of the ad, text or an integer; a deleted ad still takes events"""
+    type: Literal["impression", "click", "conversion"]
+    """impression, click or conversion"""
+    at: NotRequired[float | None]
+    """when it was, in seconds since 1970; default: now"""
+    request_id: NotRequired[str | None]
+    """request_id of the answer that showed the ad, 1 to 64 of A-Z a-z 0-9 . _ : -"""
+    key: NotRequired[str | None]
+    """idempotency key of this line, 1 to 128 printable characters of ASCII without spaces; default: that of the call and its number"""
+
+
+class EventsReply(TypedDict):
+    """Answer of POST /events."""
+
+    sequences: list[int]
+    """sequence number of each line's event in the change log, in order"""
+    applied: bool
+    """whether every worker of this replica answers accordingly to all of them"""
+
+
+class ExplainRequest(TypedDict):
+    """Body of POST /explain: a request, and the ad to explain."""
+
+    user_id: str
+    """id of the user as text, 1 to 128 bytes; an unknown one is answered too"""
+    top_k: NotRequired[int | None]
+    """ads to return, an integer from 1 to limits.max_top_k of GET /info; default: the bundle's"""
+    user_features: NotRequired[dict[str, Any] | None]
+    """an object of user features that replace the stored ones field by field, and `history`, a list of ad ids, most recent first; GET /info lists the features"""
+    beam_width: NotRequired[int | list[int] | None]
+    """nodes to keep at each level above the ads, an integer from 1 to limits.max_beam_width of GET /info, or a list with one per level; default: the bundle's"""
+    target_overlap: NotRequired[float | None]
+    """share of the exhaustive answer that the beam should find on average, above 0 up to 1: picks the beam from the bundle's curve; not together with beam_width, budget_ms or exact"""
+    budget_ms: NotRequired[float | None]
+    """processing time in milliseconds, above 0, excluding time in the queue: picks the widest beam of the bundle's curve that fits; not together with beam_width, target_overlap or exact"""
+    timeout_ms: NotRequired[float | None]
+    """deadline in milliseconds from the arrival of the request, at least limits.min_timeout_ms of GET /info: the search narrows to meet it; default: the service's"""
+    rank_by: NotRequired[Literal["score", "ecpm"]]
+    """score, or ecpm: what the ads are expected to pay for a thousand impressions, by their bids and the bundle's calibrated probabilities; default: score"""
+    floor: NotRequired[int | None]
+    """least eCPM of a returned ad, an integer in micros (millionths of a unit of the currency) of at least 0; only with rank_by ecpm; default: none"""
+    explain: NotRequired[bool]
+    """true adds to each ad its path through the tree"""
+    exact: NotRequired[bool]
+    """true scores every ad instead of searching the tree: slow, the ground truth"""
+    task_weights: NotRequired[dict[str, float] | None]
+    """an object of task name -> weight, a number from 0 to 1000000, at least one above 0; tasks that it leaves out weigh 0; default: 1 for the first task"""
+    targeting: NotRequired[dict[str, Any] | None]
+    """an object, a predicate over ad fields that every returned ad satisfies, such as {"field": "category", "in": ["shoes"]}; docs/service.md has the grammar, GET /info lists the ad fields"""
+    context: NotRequired[dict[str, Any] | None]
+    """an object of context fields that the ads' own predicates read; GET /info lists them"""
+    exclude_ad_ids: NotRequired[list[str | int] | None]
+    """a list of ad ids (text or integers) that must not be returned; unknown ids are ignored"""
+    ad_id: str | int
+    """id of an ad of the bundle, text or an integer"""
+
+
+class HistoryCount(TypedDict):
+    """How many ids of the inline history the bundle knows, and how many it does not; the latter count for nothing."""
+
+    known: int
+    """ids that the bundle has"""
+    unknown: int
+    """ids that the bundle does not have; a history of only these is answered like none"""
+
+
+class InfoLimits(TypedDict):
+    """Largest values that a request may ask for, and the smallest deadline."""
+
+    max_top_k: int
+    max_beam_width: int
+    max_excluded: int
+    """most ids in exclude_ad_ids"""
+    min_timeout_ms: float
+    max_body_bytes: int
+
+
+class InfoReply(TypedDict):
+    """Answer of GET /info."""
+
+    version: str
+    """of the service"""
+    bundle: dict[str, Any]
+    """the bundle's manifest, with total_bytes in place of the files"""
+    limits: InfoLimits
+    tasks: list[str]
+    user_features: dict[str, Literal["dense", "categorical", "multi"]]
+    """name -> kind"""
+    context: dict[str, Literal["dense", "categorical", "multi"]]
+    """name -> kind"""
+    ad_features: dict[str, Literal["dense", "categorical", "multi"]]
+    """name -> kind"""
+
+
+class Level(TypedDict):
+    """What the search did at one level of the tree."""
+
+    level: int
+    """1 is the coarsest, the last holds the ads"""
+    candidates: int
+    scored: int
+    """0 if all candidates fit into the beam"""
+    ms: float
+
+
+class PathLevel(TypedDict):
+    """An ad's node at one level of the tree."""
+
+    level: int
+    node: int
+    """number within its level; at the last level the ad's position"""
+    score: float | None
+    """null if it was not scored: all candidates fitted into the beam, or the level was not reached"""
+    rank: int | None
+    """from 1, among the candidates that were scored"""
+    margin: float | None
+    """distance to the best candidate that was dropped, or to the lowest that was kept, in score or eCPM, whichever ranks"""
+    ecpm: float | None
+    """in micros, of the ad or promised by its node; null where the score ranks"""
+
+
+class RefusedBy(TypedDict):
+    """What keeps an ad from being eligible."""
+
+    by: Literal["paused", "deleted", "unfit", "ad", "request", "exclude_ad_ids"]
+    """the ad's status, whose predicate rejects it, or the request's exclusions"""
+    path: str
+    """of the clause in that predicate, such as targeting.all[1]"""
+    clause: dict[str, Any] | None
+    """the clause itself; null unless a predicate rejects the ad"""
+    version: int | None
+    """of the ad, since it is paused, deleted or unfit; null otherwise"""
+
+
+class RetrieveRequest(TypedDict):
+    """Body of POST /retrieve. A field that is null counts as absent; an unlisted field is refused."""
+
+    user_id: str
+    """id of the user as text, 1 to 128 bytes; an unknown one is answered too"""
+    top_k: NotRequired[int | None]
+    """ads to return, an integer from 1 to limits.max_top_k of GET /info; default: the bundle's"""
+    user_features: NotRequired[dict[str, Any] | None]
+    """an object of user features that replace the stored ones field by field, and `history`, a list of ad ids, most recent first; GET /info lists the features"""
+    beam_width: NotRequired[int | list[int] | None]
+    """nodes to keep at each level above the ads, an integer from 1 to limits.max_beam_width of GET /info, or a list with one per level; default: the bundle's"""
+    target_overlap: NotRequired[float | None]
+    """share of the exhaustive answer that the beam should find on average, above 0 up to 1: picks the beam from the bundle's curve; not together with beam_width, budget_ms or exact"""
+    budget_ms: NotRequired[float | None]
+    """processing time in milliseconds, above 0, excluding time in the queue: picks the widest beam of the bundle's curve that fits; not together with beam_width, target_overlap or exact"""
+    timeout_ms: NotRequired[float | None]
+    """deadline in milliseconds from the arrival of the request, at least limits.min_timeout_ms of GET /info: the search narrows to meet it; default: the service's"""
+    rank_by: NotRequired[Literal["score", "ecpm"]]
+    """score, or ecpm: what the ads are expected to pay for a thousand impressions, by their bids and the bundle's calibrated probabilities; default: score"""
+    floor: NotRequired[int | None]
+    """least eCPM of a returned ad, an integer in micros (millionths of a unit of the currency) of at least 0; only with rank_by ecpm; default: none"""
+    explain: NotRequired[bool]
+    """true adds to each ad its path through the tree"""
+    exact: NotRequired[bool]
+    """true scores every ad instead of searching the tree: slow, the ground truth"""
+    task_weights: NotRequired[dict[str, float] | None]
+    """an object of task name -> weight, a number from 0 to 1000000, at least one above 0; tasks that it leaves out weigh 0; default: 1 for the first task"""
+    targeting: NotRequired[dict[str, Any] | None]
+    """an object, a predicate over ad fields that every returned ad satisfies, such as {"field": "category", "in": ["shoes"]}; docs/service.md has the grammar, GET /info lists the ad fields"""
+    context: NotRequired[dict[str, Any] | None]
+    """an object of context fields that the ads' own predicates read; GET /info lists them"""
+    exclude_ad_ids: NotRequired[list[str | int] | None]
+    """a list of ad ids (text or integers) that must not be returned; unknown ids are ignored"""
+
+
+class UserPut(TypedDict):
+    """Body of PUT /users/{user_id}."""
+
+    features: dict[str, Any]
+    """an object of all features of the user by name, as in user_features of a request; one that is left out is unknown from then on"""
+    if_version: NotRequired[int | None]
+    """version that the user must have, 0 for one whose features were never put; default: any"""
+
+
+class UserReply(TypedDict):
+    """Answer of PUT and DELETE /users/{user_id}."""
+
+    user_id: str
+    version: int
+    """sequence number of the change"""
+    applied: bool
+    """whether every worker of this replica answers accordingly"""
+
+
+class WorkerState(TypedDict):
+    """What one worker has applied."""
+
+    worker: int
+    """its number within the replica, from 0"""
+    as_of: int
+    """sequence number of the last change that it has applied"""
+    applied: bool
+    """whether the ad's last change is among them"""
+
+
+class WriteReply(TypedDict):
+    """Answer of PUT, PATCH and DELETE /ads/{ad_id}."""
+
+    ad_id: str
+    status: Literal["active", "paused", "deleted"]
+    version: int
+    """of the ad, and sequence number of the change"""
+    unseen: list[str]
+    """features with a value that the bundle has never seen: it takes the ad for one without that value"""
+    applied: bool
+    """whether every worker of this replica answers accordingly"""
+
+
+class Ad(TypedDict):
+    """One ad of the answer."""
+
+    ad_id: str
+    score: float
+    """sum over tasks of weight x logit"""
+    probabilities: NotRequired[dict[str, float] | None]
+    """task -> probability of an impression's label, calibrated if the bundle is; only if the tasks were trained on impressions"""
+    ecpm: NotRequired[float | None]
+    """what it is expected to pay for a thousand impressions, in micros, 0 without a bid; only with rank_by ecpm"""
+    bid: NotRequired[AdBid | None]
+    """that this is made of; only with rank_by ecpm"""
+    path: NotRequired[list[PathLevel] | None]
+    """only if the request sets `explain`"""
+
+
+class AdReply(TypedDict):
+    """Answer of GET /ads/{ad_id}."""
+
+    ad_id: str
+    status: Literal["active", "paused", "deleted"]
+    version: int
+    """sequence number of its last change; 0 if it was never changed"""
+    changed_at: float | None
+    """when that was, in seconds since 1970"""
+    features: dict[str, Any] | None
+    """that a change gave it; null if they are those of the bundle"""
+    targeting: dict[str, Any] | None
+    """that a change gave it; null if that is the bundle's, or none"""
+    bid: AdBid | None
+    """as this worker has it, from the last change or the bundle; null if the ad has none, or this worker does not have the ad yet"""
+    bundle_id: str
+    """the bundle that this worker serves"""
+    path: list[int] | None
+    """the ad's node at each level of the tree, at the last level its position; null if this worker does not have the ad yet"""
+    unfit: str | None
+    """why its last change does not fit that bundle, which therefore does not return it; null if it does"""
+    workers: list[WorkerState]
+    """of this replica, those that serve"""
+
+
+class ExplainReply(TypedDict):
+    """Answer of POST /explain."""
+
+    request_id: str
+    bundle_id: str
+    as_of: int
+    """sequence number of the last change of ads and users that the answer takes into account; 0 if there was none"""
+    ad_id: str
+    outcome: Literal["returned", "below_floor", "outscored", "pruned", "cut_short", "filtered"]
+    eligible: bool
+    refused_by: RefusedBy | None
+    """if the outcome is filtered"""
+    level: int | None
+    """of the tree, where the outcome was decided; null if filtered"""
+    score: float | None
+    """of the ad or its node there"""
+    rank: int | None
+    margin: float | None
+    ecpm: float | None
+    """of the ad or its node there; null where the score ranks"""
+    kth_score: float | None
+    """score of the last ad that was returned"""
+    kth_ecpm: float | None
+    """its eCPM; null where the score ranks"""
+    path: list[PathLevel]
+    """down to that level"""
+    user: Literal["known", "inline", "unknown"]
+    history: HistoryCount | None
+    """as in the answer of POST /retrieve"""
+    coverage: float
+    degraded: list[Literal["redis", "deadline"]]
+
+
+class Latency(TypedDict):
+    """Where the time went, in milliseconds."""
+
+    total: float
+    """from the request's headers to the finished answer, before it is sent"""
+    queue: float
+    """waiting for a free search thread"""
+    features: float
+    """encoding the user's features and the excluded ids"""
+    cache: float
+    """asking the user caches"""
+    user_tower: float
+    search: float
+    scorer: float
+    """the part of `search` within the scorer's ONNX graph"""
+    levels: list[Level]
+
+
+class RetrieveReply(TypedDict):
+    """Answer of POST /retrieve."""
+
+    request_id: str
+    bundle_id: str
+    as_of: int
+    """sequence number of the last change of ads and users that the answer takes into account; 0 if there was none"""
+    ads: list[Ad]
+    """best first; min(top_k, eligible)"""
+    user: Literal["known", "inline", "unknown"]
+    history: HistoryCount | None
+    """of the history in user_features; null if the request has none"""
+    user_cache: Literal["local", "redis", "miss", "bypass"]
+    coverage: float
+    """share of the planned pairs that was scored; below 1 only under a deadline"""
+    estimated_overlap: float | None
+    """share of the exhaustive answer that this beam finds on average, by the bundle's curve; null if the beam is not on the curve, and under targeting; 1 for exact"""
+    degraded: list[Literal["redis", "deadline"]]
+    """what the answer had to do without: Redis, or pairs that did not fit before the deadline"""
+    eligible: int
+    """number of ads that are neither paused nor deleted and pass targeting and exclusions"""
+    pairs_scored: int
+    latency_ms: Latency
+
+
+class BatchedAnswer(TypedDict):
+    """What POST /retrieve would have replied to one query of a batch: an answer or an error."""
+
+    index: int
+    """of the query in the batch, from 0; empty lines do not count"""
+    status: int
+    """HTTP status: 200 for an answer"""
+    answer: NotRequired[RetrieveReply | None]
+    """only if the status is 200"""
+    error: NotRequired[ErrorReply | None]
+    """only if it is not"""
+    retry_after: NotRequired[int | None]
+    """seconds after which an overloaded service may be asked again; only if it says so"""
+
+
+class RetrieveBatchReply(TypedDict):
+    """Answer of POST /retrieve:batch."""
+
+    answers: list[BatchedAnswer]
+    """one for each query, in order"""
