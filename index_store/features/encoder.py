@@ -98,6 +98,7 @@ class FeatureSpec:
             read all of them, up to MAX_LIST.
         history_ordered: whether timestamps order the history; otherwise recency features are left out.
         context_fields: values of the moment of a request, such as device or inventory; only predicates read them.
+        exclude_history: whether a request that does not say leaves out the ads of the user's history.
     """
 
     user_fields: tuple[FieldSpec, ...]
@@ -108,6 +109,7 @@ class FeatureSpec:
     history_length: int = 50
     history_ordered: bool = True
     context_fields: tuple[FieldSpec, ...] = ()
+    exclude_history: bool = False
 
     def __post_init__(self) -> None:
         names = [f.name for f in self.item_fields]

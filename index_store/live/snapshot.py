@@ -119,6 +119,12 @@ class Snapshot:
         beyond = self.added.rows_of(ad_ids)
         return np.where(beyond < 0, rows, self.tree.n_items + beyond)
 
+    def newest(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
+        """The rows that ads at some rows (N,) have now: an ad of the bundle whose features changed has another."""
+        if self.added is None:
+            return rows.astype(np.int64)
+        return self.rows(np.array([ad_id.encode() for ad_id in self.ad_ids(rows.astype(np.int64))], np.bytes_))
+
     def ad_ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Ids of rows (N,)."""
         n_items, ids = self.tree.n_items, self.encoder.item_ids

@@ -18,6 +18,7 @@ from service.contract.query import HistoryCount, UserKind
 
 CacheUse = Literal["local", "redis", "miss", "bypass"]
 DegradedReason = Literal["redis", "deadline"]
+Exclusion = Literal["exclude_ad_ids", "exclude_history"]
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,14 @@ class AdExplanation:
     Attributes:
         withdrawal: the change that keeps it from being eligible, if any.
         refusal: the clause of targeting that keeps it from being eligible, if any.
-        excluded: whether the query excludes it.
+        excluded: the field of the query that excludes it, if any.
     """
 
     ad_id: str
     of_search: Explanation
     withdrawal: Withdrawal | None
     refusal: Refusal | None
-    excluded: bool
+    excluded: Exclusion | None
 
 
 @dataclass(frozen=True, kw_only=True)

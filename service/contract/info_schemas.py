@@ -33,3 +33,6 @@ class InfoReply(BaseModel):
     user_features: dict[str, FieldKind] = Field(description="name -> kind")
     context: dict[str, FieldKind] = Field(description="name -> kind")
     ad_features: dict[str, FieldKind] = Field(description="name -> kind")
+    roles: dict[str, str] = Field(description="advertiser and campaign -> the ad field that says so")
+    bid_types: list[Literal["CPM", "CPC", "CPA"]] = Field(description="that a task or an impression is paid by")
+    ecpm: bool = Field(description="whether rank_by may be ecpm: the probabilities are calibrated")

@@ -77,7 +77,8 @@ def to_query(request: RetrieveRequest, manifest: Manifest, limits: Limits) -> Qu
                            f"send at least {limits.min_timeout_ms:g}, or have {variable('min_timeout_ms')} lowered")
     _check_value(request, manifest)
     return Query(user_id=as_key(request.user_id, "user_id"), user_features=request.user_features,
-                 exclude_ad_ids=excluded, top_k=top_k, beam_width=_beam_width(request.beam_width, manifest, limits),
+                 exclude_ad_ids=excluded, exclude_history=request.exclude_history, top_k=top_k,
+                 beam_width=_beam_width(request.beam_width, manifest, limits),
                  exact=request.exact, task_weights=_task_weights(request.task_weights, manifest.tasks),
                  target_overlap=request.target_overlap, budget_ms=request.budget_ms, timeout_ms=request.timeout_ms,
                  explain=request.explain, explain_ad=request.ad_id if isinstance(request, ExplainRequest) else None,

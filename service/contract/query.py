@@ -26,6 +26,7 @@ class Query:
 
     Attributes:
         task_weights: (tasks,) float32.
+        exclude_history: leaves out the ads of the user's history; None as the bundle declares.
         explain: asks for the path of each ad that is returned.
         explain_ad: asks what became of one ad.
         by_ecpm: ranks by eCPM, not by score; the bundle is calibrated.
@@ -37,6 +38,7 @@ class Query:
     task_weights: NDArray[np.float32]
     user_features: Mapping[str, Any] | None = None
     exclude_ad_ids: Sequence[str | int] = ()
+    exclude_history: bool | None = None
     beam_width: tuple[int, ...] | None = None
     exact: bool = False
     target_overlap: float | None = None

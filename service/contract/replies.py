@@ -79,6 +79,6 @@ def _refused_by(explained: AdExplanation) -> dict[str, Any] | None:
         return {"by": withdrawal.status, "path": "status", "clause": None, "version": withdrawal.version}
     if refusal is not None:
         return {"by": refusal.by, "path": refusal.path, "clause": to_json(refusal.clause), "version": None}
-    if explained.excluded:
-        return {"by": "exclude_ad_ids", "path": "exclude_ad_ids", "clause": None, "version": None}
+    if explained.excluded is not None:
+        return {"by": explained.excluded, "path": explained.excluded, "clause": None, "version": None}
     return None

@@ -73,6 +73,10 @@ class RetrieveRequest(BaseModel):
     context: dict[str, Any] | None = Field(
         default=None,
         description="an object of context fields that the ads' own predicates read; GET /info lists them")
+    exclude_history: bool | None = Field(
+        default=None,
+        description="true leaves out the ads of the user's history, all that the bundle and the change log know or "
+                    "those of user_features; default: as the log was declared, see docs/data.md")
     exclude_ad_ids: list[str | int] | None = Field(
         default=None,
         description="a list of ad ids (text or integers) that must not be returned; unknown ids are ignored")
@@ -180,7 +184,7 @@ class RefusedBy(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: Literal["paused", "deleted", "unfit", "ad", "request", "exclude_ad_ids"] = Field(
+    by: Literal["paused", "deleted", "unfit", "ad", "request", "exclude_ad_ids", "exclude_history"] = Field(
         description="the ad's status, whose predicate rejects it, or the request's exclusions")
     path: str = Field(description="of the clause in that predicate, such as targeting.all[1]")
     clause: dict[str, Any] | None = Field(description="the clause itself; null unless a predicate rejects the ad")

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -32,7 +32,7 @@ from index_store.targeting.targeting import Targeting
 from index_store.value.bids import Bid
 from index_store.value.calibration import sigmoid
 from index_store.value.valuation import Valuation
-from service.contract.answer import AdExplanation, Answer, CacheLookup, StageTimes
+from service.contract.answer import AdExplanation, Answer, CacheLookup, Exclusion, StageTimes
 from service.contract.query import EncodedUser, Query, SearchOptions, TowerInput
 from service.retrieval.beam_choice import BeamChoice
 from service.retrieval.onnx_towers import OnnxTowers
@@ -143,16 +143,22 @@ class Retriever:
         """The user of a query, see UserEncoder.encode."""
         return self._users.encode(query, snapshot or self.sealed)
 
-    def item_rows(self, ad_ids: Sequence[str | int], snapshot: Snapshot | None = None) -> NDArray[np.int64]:
-        """Rows of the ads that are known, see Snapshot.row.
+    def excluded(self, query: Query, user: EncodedUser, snapshot: Snapshot | None = None) -> NDArray[np.int64]:
+        """Rows of the ads that a query excludes, see Snapshot.row.
 
         Raises:
-            FeatureError: an entry is not an id.
+            FeatureError: an entry of exclude_ad_ids is not an id.
         """
-        if not ad_ids:
-            return np.empty(0, np.int64)
-        rows = (snapshot or self.sealed).rows(np.array([as_key(ad, "exclude_ad_ids") for ad in ad_ids]))
+        snapshot = snapshot or self.sealed
+        rows = np.empty(0, np.int64)
+        if query.exclude_ad_ids:
+            rows = snapshot.rows(np.array([as_key(ad, "exclude_ad_ids") for ad in query.exclude_ad_ids]))
+        if self._excludes_history(query):
+            rows = np.concatenate([rows, snapshot.newest(user.history)])
         return np.unique(rows[rows >= 0])
+
+    def _excludes_history(self, query: Query) -> bool:
+        return self._spec.exclude_history if query.exclude_history is None else query.exclude_history
 
     def tower_input(self, user: EncodedUser, snapshot: Snapshot | None = None) -> TowerInput:
         history = self._history(user, snapshot)
@@ -300,7 +306,7 @@ class Retriever:
         embedding, computed = ((prepared.cached, False) if prepared.cached is not None
                                else prepared.flight.value(lambda: self.embed(prepared.tower_input)))
         embedded = time.perf_counter()
-        excluded = self.item_rows(query.exclude_ad_ids, snapshot)
+        excluded = self.excluded(query, user, snapshot)
         eligible = self.eligible(user, excluded, snapshot)
         beam = self.beam_of(query, eligible)
         options = SearchOptions(top_k=query.top_k, beam_width=beam.beam_width, exact=query.exact,
@@ -315,7 +321,7 @@ class Retriever:
             self.beams.observe_search(result.pairs_scored, searched - embedded)
         explainer = Explainer(self._content.tree, result, snapshot.placed) if trace else None
         paths = explainer.paths(result.rows) if explainer is not None and query.explain else None
-        explanation = (self._explain(explainer, query.explain_ad, user, excluded, snapshot)
+        explanation = (self._explain(explainer, query, query.explain_ad, user, snapshot)
                        if explainer is not None and query.explain_ad is not None else None)
         # Withdrawn ads alone leave the estimate as it is: the beam widens to hold as many ads as it did.
         targeted = eligible is not None and eligible.bitmap is not snapshot.changed.live and not query.exact
@@ -335,16 +341,18 @@ class Retriever:
         calibrations = self._content.calibrations
         return (sigmoid(logits) if calibrations is None else calibrations.probabilities(logits)).astype(np.float32)
 
-    def _explain(self, explainer: Explainer, ad_id: str | int, user: EncodedUser, excluded: NDArray[np.int64],
+    def _explain(self, explainer: Explainer, query: Query, ad_id: str | int, user: EncodedUser,
                  snapshot: Snapshot) -> AdExplanation:
         key = as_key(ad_id, "ad_id")
         row = snapshot.row(key)
         assert row is not None, "whoever asks has looked"
         withdrawal = snapshot.withdrawal(row)
         refusal = self.targeting.refusal(row, user.targeting, snapshot.changed)
-        is_excluded = bool(np.isin(row, excluded))
-        eligible = withdrawal is None and refusal is None and not is_excluded
-        return AdExplanation(key.decode(), explainer.explain(row, eligible), withdrawal, refusal, is_excluded)
+        named = row in self.excluded(replace(query, exclude_history=False), user, snapshot)
+        excluded: Exclusion | None = ("exclude_ad_ids" if named else
+                                      "exclude_history" if row in self.excluded(query, user, snapshot) else None)
+        eligible = withdrawal is None and refusal is None and excluded is None
+        return AdExplanation(key.decode(), explainer.explain(row, eligible), withdrawal, refusal, excluded)
 
 
 def _answer(user: EncodedUser, snapshot: Snapshot, lookup: CacheLookup, found: _Found, times: StageTimes) -> Answer:

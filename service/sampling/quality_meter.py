@@ -49,7 +49,7 @@ class QualityMeter(BackgroundSampler[_Sample]):
         user = retriever.encode(query, snapshot)
         truth = ExhaustiveSearch(retriever.bundle.content.tree, self._pausing(retriever.scorer)).search(
             retriever.query(user, snapshot=snapshot), top_k=query.top_k, task_weights=query.task_weights,
-            eligible=retriever.eligible(user, retriever.item_rows(query.exclude_ad_ids, snapshot), snapshot),
+            eligible=retriever.eligible(user, retriever.excluded(query, user, snapshot), snapshot),
             valuation=retriever.valuation(query.by_ecpm, snapshot))
         if query.floor:
             truth = truth.from_ecpm(query.floor)

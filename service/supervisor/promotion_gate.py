@@ -153,7 +153,7 @@ class _OpenBundle:
         try:
             query = replace(to_query(parse_body(body), self.opened.manifest, UNLIMITED), exact=False, budget_ms=None)
             user = retriever.encode(query)
-            excluded = retriever.item_rows(query.exclude_ad_ids)
+            excluded = retriever.excluded(query, user)
         except ServiceError as error:
             return error.error_type
         except FeatureError as error:

@@ -140,6 +140,8 @@ class ExplainRequest(TypedDict):
     """an object, a predicate over ad fields that every returned ad satisfies, such as {"field": "category", "in": ["shoes"]}; docs/service.md has the grammar, GET /info lists the ad fields"""
     context: NotRequired[dict[str, Any] | None]
     """an object of context fields that the ads' own predicates read; GET /info lists them"""
+    exclude_history: NotRequired[bool | None]
+    """true leaves out the ads of the user's history, all that the bundle and the change log know or those of user_features; default: as the log was declared, see docs/data.md"""
     exclude_ad_ids: NotRequired[list[str | int] | None]
     """a list of ad ids (text or integers) that must not be returned; unknown ids are ignored"""
     ad_id: str | int
@@ -181,6 +183,12 @@ class InfoReply(TypedDict):
     """name -> kind"""
     ad_features: dict[str, Literal["dense", "categorical", "multi"]]
     """name -> kind"""
+    roles: dict[str, str]
+    """advertiser and campaign -> the ad field that says so"""
+    bid_types: list[Literal["CPM", "CPC", "CPA"]]
+    """that a task or an impression is paid by"""
+    ecpm: bool
+    """whether rank_by may be ecpm: the probabilities are calibrated"""
 
 
 class Level(TypedDict):
@@ -213,7 +221,7 @@ class PathLevel(TypedDict):
 class RefusedBy(TypedDict):
     """What keeps an ad from being eligible."""
 
-    by: Literal["paused", "deleted", "unfit", "ad", "request", "exclude_ad_ids"]
+    by: Literal["paused", "deleted", "unfit", "ad", "request", "exclude_ad_ids", "exclude_history"]
     """the ad's status, whose predicate rejects it, or the request's exclusions"""
     path: str
     """of the clause in that predicate, such as targeting.all[1]"""
@@ -254,6 +262,8 @@ class RetrieveRequest(TypedDict):
     """an object, a predicate over ad fields that every returned ad satisfies, such as {"field": "category", "in": ["shoes"]}; docs/service.md has the grammar, GET /info lists the ad fields"""
     context: NotRequired[dict[str, Any] | None]
     """an object of context fields that the ads' own predicates read; GET /info lists them"""
+    exclude_history: NotRequired[bool | None]
+    """true leaves out the ads of the user's history, all that the bundle and the change log know or those of user_features; default: as the log was declared, see docs/data.md"""
     exclude_ad_ids: NotRequired[list[str | int] | None]
     """a list of ad ids (text or integers) that must not be returned; unknown ids are ignored"""
 

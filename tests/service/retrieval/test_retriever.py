@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from index_store.bundle.bundle import Bundle
+from index_store.changes.change_log import Change, Kind
 from index_store.features.values import FeatureError
+from index_store.live.users import FEATURES
+from loadtest.bench.added import raw_features
 from service.contract.query import Query, SearchOptions
 from service.retrieval.retriever import Retriever
 from service.retrieval.search_queue import DeadlinePassedError
@@ -42,9 +45,37 @@ def test_search_of_an_encoded_user_equals_retrieve_when_options_agree(retriever)
 
 
 def test_excluded_rows_are_unique_and_known_when_ids_repeat(retriever):
-    assert retriever.item_rows(["ad-0007", "none", "ad-0003", "ad-0007", 5]).tolist() == [3, 7]
+    asked = query(excluded=["ad-0007", "none", "ad-0003", "ad-0007", 5])
+    assert retriever.excluded(asked, retriever.encode(asked)).tolist() == [3, 7]
     with pytest.raises(FeatureError):
         asyncio.run(retriever.retrieve(query(excluded=[""])))
+
+
+def test_ads_of_the_history_are_left_out_when_a_query_asks_or_the_bundle_declares_it(retriever, monkeypatch):
+    for features in (None, {"history": ["ad-0001", "ad-0002", "none"]}):
+        asked = dataclasses.replace(query(b"user-07", features), top_k=300)
+        history = set(retriever.encode(asked).history.tolist())
+        assert len(history) > 1
+        for declared, given, left_out in ((False, None, False), (False, True, True), (True, None, True),
+                                          (True, False, False)):
+            monkeypatch.setattr(retriever, "_spec", dataclasses.replace(retriever._spec, exclude_history=declared))
+            given_query = dataclasses.replace(asked, exclude_history=given)
+            found = set(asyncio.run(retriever.retrieve(given_query)).found.rows.tolist())
+            assert found == (set(range(300)) - history if left_out else set(range(300)))
+
+
+def test_history_is_left_out_where_an_ad_of_it_has_another_row_since_its_features_changed(retriever):
+    content = retriever.bundle.content
+    change = Change(sequence=1, at=0.0, kind=Kind.AD, id="ad-0001", fields={FEATURES: raw_features(content, 2)})
+    snapshot = retriever.sealed.with_changes([change])
+    assert snapshot.row(b"ad-0001") == 300
+    asked = dataclasses.replace(query(b"x", {"history": ["ad-0001"]}), top_k=300, exclude_history=True)
+    answer = asyncio.run(retriever.retrieve(asked, snapshot=snapshot))
+    assert len(answer.ad_ids) == 299
+    assert "ad-0001" not in answer.ad_ids
+    told = asyncio.run(retriever.retrieve(dataclasses.replace(asked, explain_ad="ad-0001"),
+                                        snapshot=snapshot)).explanation
+    assert told.excluded == "exclude_history"
 
 
 def test_digest_depends_on_every_input_of_the_tower_when_features_differ(retriever):
