@@ -110,7 +110,7 @@ class PlacedItems:
 
     def counts(self, level: int, members: NDArray[np.integer]) -> NDArray[np.int64]:
         """How many of some items (M,) lie below each node of a level above them, by their nearest leaves: (nodes,)."""
-        nodes = self.tree.ancestors(self.tree.depth, self.anchors.take(members), level)
+        nodes = self.tree.above_leaves[level - 1].take(self.leaves[:, 0].take(members))
         return np.bincount(nodes, minlength=self.tree.size(level))
 
     def in_tree(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:

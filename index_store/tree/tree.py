@@ -72,6 +72,12 @@ class Tree:
         return self.n_items if level == self.depth else len(self.offsets[level - 1]) - 1
 
     @cached_property
+    def above_leaves(self) -> tuple[NDArray[np.int32], ...]:
+        """For each level above the items, coarse to fine: (leaves,) int32, its node above each leaf node."""
+        firsts = [np.searchsorted(self.offsets[-1], offsets) for offsets in self.offsets]
+        return tuple(np.repeat(np.arange(len(first) - 1, dtype=np.int32), np.diff(first)) for first in firsts)
+
+    @cached_property
     def position_of_row(self) -> NDArray[np.int32]:
         """(n_items,) int32, the inverse of `rows`."""
         inverse = np.empty(self.n_items, np.int32)

@@ -61,9 +61,9 @@ RUNBOOKS: dict[str, tuple[Step, ...]] = {
     "everything": (Step(name="quiet", seconds=10),
                    Step(name="everything", mix={**MIX, "delete": 0.05, "click": 0.5}, seconds=20, compare=100)),
     "cycles": (Step(name="before", compare=50), *(step for cycle in range(1, 11) for step in _cycle(cycle))),
-    "standing": (Step(name="quiet", seconds=20), Step(name="pause 25 %", mix={"pause": 1}, share=0.25),
-                 Step(name="25 % paused", seconds=20), Step(name="add 10 %", mix={"add": 1}, share=0.1, rate=250),
-                 Step(name="25 % paused, 10 % added", seconds=20, compare=100)),
+    "standing": (Step(name="quiet", seconds=20), Step(name="pause 25 %", mix={"pause": 1}, share=0.25, rate=3_000),
+                 Step(name="25 % paused", seconds=20), Step(name="add 10 %", mix={"add": 1}, share=0.1, rate=300),
+                 Step(name="25 % paused, 10 % added", seconds=20, compare=50)),
 }
 """The runbooks that have a name."""
 

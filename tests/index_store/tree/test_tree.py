@@ -69,6 +69,8 @@ def test_nodes_are_the_distinct_prefixes_of_codes_when_codes_are_random(drawn):
         assert tree.children(level, nodes[::-1]).tolist() == [child for part in children[::-1] for child in part]
         assert tree.child_counts(level, nodes).tolist() == [len(part) for part in children]
         assert tree.ancestors(tree.depth, np.arange(tree.n_items), level).tolist() == of_position.tolist()
+        leaves = np.arange(tree.size(tree.depth - 1))
+        assert tree.above_leaves[level - 1].tolist() == tree.ancestors(tree.depth - 1, leaves, level).tolist()
         for node in nodes:
             members = np.flatnonzero(of_position == node)
             gaps = ((embeddings[tree.rows[members]] - embeddings[tree.rows[members]].mean(0)) ** 2).sum(1)
