@@ -207,7 +207,11 @@ class FeatureSpec:
         return id_kind | {f.name: f.kind for f in self.item_fields}
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The declaration as JSON; `exclude_history` only if it is set, so that older versions read all others."""
+        declared = asdict(self)
+        if not self.exclude_history:
+            del declared["exclude_history"]
+        return declared
 
     @classmethod
     def from_json(cls, data: object) -> FeatureSpec:

@@ -33,7 +33,7 @@ from index_store.live.withdrawals import Status
 from index_store.search.ranking import SearchResult, first_task_weights
 from loadtest.bench.report import table
 from loadtest.bench.searches import TOP_K
-from model.data.tables import TARGETING, DataError, read_spec
+from model.data.tables import AD_EXTRAS, TARGETING, DataError, read_spec
 from model.data.windows import Window, day_folder
 from service.contract.query import Query, SearchOptions
 from service.retrieval.retriever import Retriever
@@ -131,7 +131,7 @@ def _until_each_day(world: Path) -> list[list[_AdChange]]:
         window = Window.read(folder, spec)
         changes += [(ad_id, {STATUS: Status.DELETED.value}) for ad_id in window.ended["ad_id"].to_pylist()]
         for ad in window.ads.to_pylist():
-            ad_id, targeting = ad.pop("ad_id"), ad.pop(TARGETING)
+            ad_id, targeting, *_ = (ad.pop(name) for name in ("ad_id", *AD_EXTRAS))  # these searches read no bids
             changes.append((ad_id, {FEATURES: ad, TARGETING: targeting and json.loads(targeting)}))
         until.append(list(changes))
     return until

@@ -42,7 +42,7 @@ def world(tiny_bundle, tmp_path):
         folder = day_folder(tmp_path, day)
         folder.mkdir(parents=True)
         Window(events=window_schema(spec).empty_table(), labels=window_schema(spec).empty_table(),
-               ads=pa.Table.from_pylist(ads, tables.side_schema(spec, "item", targeting=True)),
+               ads=pa.Table.from_pylist(ads, tables.side_schema(spec, "item", [tables.TARGETING])),
                users=tables.side_schema(spec, "user").empty_table(), ended=pa.table({"ad_id": ended}),
                forgotten=pa.table({"user_id": pa.array([], pa.string())})).write(folder)
     return tmp_path
