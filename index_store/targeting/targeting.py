@@ -8,7 +8,7 @@ what a signature accepts: these bitmaps know nothing of it, and survive every ch
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from hashlib import blake2b
 from itertools import pairwise
@@ -25,7 +25,7 @@ from index_store.targeting.attributes import Attributes, request_attributes
 from index_store.targeting.changed_ads import ChangedAds, LivePredicates
 from index_store.targeting.eligibility import Eligible, PlacedMembers, PositionBitmap
 from index_store.targeting.predicate_program import PredicateProgram, compile_predicates
-from index_store.targeting.predicates import Predicate, clauses_of, deciding_clause, parse_text, to_text
+from index_store.targeting.predicates import AllOf, Predicate, clauses_of, deciding_clause, parse_text, to_text
 from index_store.targeting.signature_cache import SignatureCache
 from index_store.tree.tree import Tree
 
@@ -133,6 +133,19 @@ class Refusal:
     clause: Predicate
 
 
+@dataclass(frozen=True)
+class Narrowest:
+    """What leaves the fewest ads.
+
+    Attributes:
+        refusal: the part of the request's predicate that does; None if it has none, or no ad accepts the user.
+        left: number of ads that it leaves by itself, among those that may be shown and accept the user.
+    """
+
+    refusal: Refusal | None
+    left: int
+
+
 class Targeting:
     """Finds the eligible positions of a request.
 
@@ -217,6 +230,20 @@ class Targeting:
             if not holds:
                 return Refusal("request", path, clause)
         return None
+
+    def narrowest(self, request: RequestTargeting, changed: ChangedAds | None = None) -> Narrowest:
+        """What leaves the fewest ads for a request, before its exclusions; looks at each part of an `all` by itself."""
+        def left(predicate: Predicate | None) -> int:
+            eligible = self.eligible(replace(request, predicate=predicate), None, changed)
+            return self._tree.n_items if eligible is None else eligible.total
+
+        asked, of_ads = request.predicate, left(None)
+        if asked is None or not of_ads:
+            return Narrowest(None, of_ads)
+        parts = ([(f"targeting.all[{at}]", part) for at, part in enumerate(asked.parts)] if isinstance(asked, AllOf)
+                 else [("targeting", asked)])
+        found = [Narrowest(Refusal("request", path, part), left(part)) for path, part in parts]
+        return min(found, key=lambda one: one.left, default=Narrowest(None, of_ads))
 
     @property
     def _own(self) -> AdTargeting:

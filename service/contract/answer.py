@@ -59,6 +59,22 @@ class AdExplanation:
     excluded: Exclusion | None
 
 
+@dataclass(frozen=True)
+class Emptiness:
+    """Why an answer has no ad.
+
+    Attributes:
+        by: what took the last ones: the ads themselves (none may be shown, or accepts the user), the request's
+            targeting, its exclusions, or its floor.
+        refusal: the part of the request's targeting that leaves the fewest by itself, if that is to blame.
+        left: number of ads that are left without exclusions and floor, or by that part alone.
+    """
+
+    by: Literal["ads", "request", "exclusions", "floor"]
+    refusal: Refusal | None
+    left: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """The ads of one request and how they were found; ads, scores (K,) and logits (K, tasks) best first.
@@ -71,6 +87,7 @@ class Answer:
         bids: of the ads, where they are ranked by eCPM.
         probabilities: (K, tasks) float32 of the labels; None where the tasks were not trained on impressions.
         paths, explanation: there if the query asked for them.
+        empty: why there is no ad, if there is none.
     """
 
     ad_ids: list[str]
@@ -87,3 +104,4 @@ class Answer:
     probabilities: NDArray[np.float32] | None = None
     paths: list[tuple[PathStep, ...]] | None = None
     explanation: AdExplanation | None = None
+    empty: Emptiness | None = None

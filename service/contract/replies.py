@@ -11,7 +11,7 @@ import orjson
 from index_store.bundle.manifest import Manifest
 from index_store.search.explain import as_json
 from index_store.targeting.predicates import to_json
-from service.contract.answer import AdExplanation, Answer
+from service.contract.answer import AdExplanation, Answer, Emptiness
 
 
 def latency(answer: Answer, total: float) -> dict[str, Any]:
@@ -53,8 +53,17 @@ def reply_body(answer: Answer, manifest: Manifest, request_id: str, stages: Mapp
          "user": answer.user,
          "history": answer.history, "user_cache": answer.user_cache, "coverage": answer.found.coverage,
          "estimated_overlap": answer.estimated_overlap, "degraded": answer.degraded,
-         "eligible": answer.found.eligible,
+         "eligible": answer.found.eligible, "empty": _empty(answer.empty),
          "pairs_scored": answer.found.pairs_scored, "latency_ms": stages}, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _empty(empty: Emptiness | None) -> dict[str, Any] | None:
+    """An EmptyBecause."""
+    if empty is None:
+        return None
+    refusal = empty.refusal
+    return {"by": empty.by, "path": None if refusal is None else refusal.path,
+            "clause": None if refusal is None else to_json(refusal.clause), "left": empty.left}
 
 
 def explanation_body(explained: AdExplanation, answer: Answer, manifest: Manifest, request_id: str) -> bytes:

@@ -27,7 +27,8 @@ class RetrieveRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    user_id: str = Field(description="id of the user as text, 1 to 128 bytes; an unknown one is answered too")
+    user_id: str | int = Field(
+        description="id of the user, text of 1 to 128 bytes or an integer; an unknown one is answered too")
     top_k: Positive | None = Field(
         default=None,
         description="ads to return, an integer from 1 to limits.max_top_k of GET /info; default: the bundle's")
@@ -155,6 +156,20 @@ class HistoryCount(BaseModel):
     unknown: int = Field(description="ids that the bundle does not have; a history of only these is answered like none")
 
 
+class EmptyBecause(BaseModel):
+    """Why an answer has no ad."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: Literal["ads", "request", "exclusions", "floor"] = Field(
+        description="ads: none may be shown, or accepts the user and context; request: its targeting; exclusions: "
+                    "exclude_ad_ids and exclude_history; floor: all promise less")
+    path: str | None = Field(description="of the part of the request's targeting that leaves the fewest ads by itself, "
+                                         "such as targeting.all[1]; null unless `by` is request")
+    clause: dict[str, Any] | None = Field(description="that part itself")
+    left: int = Field(description="number of ads that are left without exclusions and floor, or by that part alone")
+
+
 class RetrieveReply(BaseModel):
     """Answer of POST /retrieve."""
 
@@ -175,6 +190,7 @@ class RetrieveReply(BaseModel):
         description="what the answer had to do without: Redis, or pairs that did not fit before the deadline")
     eligible: int = Field(description="number of ads that are neither paused nor deleted and pass targeting and "
                                       "exclusions")
+    empty: EmptyBecause | None = Field(description="why `ads` is empty; null if it is not, or a deadline emptied it")
     pairs_scored: int
     latency_ms: Latency
 

@@ -32,9 +32,10 @@ from index_store.targeting.targeting import Targeting
 from index_store.value.bids import Bid
 from index_store.value.calibration import sigmoid
 from index_store.value.valuation import Valuation
-from service.contract.answer import AdExplanation, Answer, CacheLookup, Exclusion, StageTimes
+from service.contract.answer import AdExplanation, Answer, CacheLookup, Emptiness, Exclusion, StageTimes
 from service.contract.query import EncodedUser, Query, SearchOptions, TowerInput
 from service.retrieval.beam_choice import BeamChoice
+from service.retrieval.emptiness import emptiness
 from service.retrieval.onnx_towers import OnnxTowers
 from service.retrieval.reference_users import reference_queries
 from service.retrieval.search_queue import DeadlinePassedError, NoQueue, SearchQueue
@@ -95,6 +96,7 @@ class _Found:
     probabilities: NDArray[np.float32] | None
     paths: list[tuple[PathStep, ...]] | None
     explanation: AdExplanation | None
+    empty: Emptiness | None
 
 
 class Retriever:
@@ -332,7 +334,8 @@ class Retriever:
             # A whole exhaustive search says nothing about how long the next request will take.
             coverage=1.0 if query.exact else result.coverage,
             estimated_overlap=None if targeted else beam.overlap, bids=bids,
-            probabilities=self._probabilities(result.logits), paths=paths, explanation=explanation)
+            probabilities=self._probabilities(result.logits), paths=paths, explanation=explanation,
+            empty=emptiness(self.targeting, user.targeting, snapshot, result))
 
     def _probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Of the labels, (K, tasks); None where the tasks were not trained on impressions."""
@@ -360,7 +363,7 @@ def _answer(user: EncodedUser, snapshot: Snapshot, lookup: CacheLookup, found: _
     return Answer(ad_ids=found.ad_ids, found=found.result, snapshot=snapshot, user=user.kind,
                   history=user.history_count, user_cache=lookup.use, degraded=degraded, times=times, ended=found.ended,
                   estimated_overlap=found.estimated_overlap, bids=found.bids, probabilities=found.probabilities,
-                  paths=found.paths, explanation=found.explanation)
+                  paths=found.paths, explanation=found.explanation, empty=found.empty)
 
 
 def _placement(scorer: TowerScorer, content: BundleContent, towers: OnnxTowers) -> Placement:

@@ -70,6 +70,19 @@ class BatchReply(TypedDict):
     """whether every worker of this replica answers accordingly to all of them"""
 
 
+class EmptyBecause(TypedDict):
+    """Why an answer has no ad."""
+
+    by: Literal["ads", "request", "exclusions", "floor"]
+    """ads: none may be shown, or accepts the user and context; request: its targeting; exclusions: exclude_ad_ids and exclude_history; floor: all promise less"""
+    path: str | None
+    """of the part of the request's targeting that leaves the fewest ads by itself, such as targeting.all[1]; null unless `by` is request"""
+    clause: dict[str, Any] | None
+    """that part itself"""
+    left: int
+    """number of ads that are left without exclusions and floor, or by that part alone"""
+
+
 class ErrorReply(TypedDict):
     """Body of every error reply."""
 
@@ -112,8 +125,8 @@ class EventsReply(TypedDict):
 class ExplainRequest(TypedDict):
     """Body of POST /explain: a request, and the ad to explain."""
 
-    user_id: str
-    """id of the user as text, 1 to 128 bytes; an unknown one is answered too"""
+    user_id: str | int
+    """id of the user, text of 1 to 128 bytes or an integer; an unknown one is answered too"""
     top_k: NotRequired[int | None]
     """ads to return, an integer from 1 to limits.max_top_k of GET /info; default: the bundle's"""
     user_features: NotRequired[dict[str, Any] | None]
@@ -234,8 +247,8 @@ class RefusedBy(TypedDict):
 class RetrieveRequest(TypedDict):
     """Body of POST /retrieve. A field that is null counts as absent; an unlisted field is refused."""
 
-    user_id: str
-    """id of the user as text, 1 to 128 bytes; an unknown one is answered too"""
+    user_id: str | int
+    """id of the user, text of 1 to 128 bytes or an integer; an unknown one is answered too"""
     top_k: NotRequired[int | None]
     """ads to return, an integer from 1 to limits.max_top_k of GET /info; default: the bundle's"""
     user_features: NotRequired[dict[str, Any] | None]
@@ -424,6 +437,8 @@ class RetrieveReply(TypedDict):
     """what the answer had to do without: Redis, or pairs that did not fit before the deadline"""
     eligible: int
     """number of ads that are neither paused nor deleted and pass targeting and exclusions"""
+    empty: EmptyBecause | None
+    """why `ads` is empty; null if it is not, or a deadline emptied it"""
     pairs_scored: int
     latency_ms: Latency
 

@@ -31,7 +31,7 @@ def post(service, body):
     ("user_id", "x" * 129, "invalid_value", "129 bytes"),
     ("user_id", "ü" * 65, "invalid_value", "130 bytes"),
     ("user_id", "a\0b", "invalid_value", "NUL"),
-    ("user_id", 42, "wrong_type", "42"),
+    ("user_id", 4.2, "wrong_type", "4.2"),
     ("user_id", None, "wrong_type", "null"),
     ("top_k", 0, "invalid_value", "top_k is 0"),
     ("top_k", -1, "invalid_value", "top_k is -1"),

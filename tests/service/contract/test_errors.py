@@ -48,7 +48,7 @@ def test_path_begins_the_fact_when_a_predicate_is_malformed():
     ([], "wrong_type", "the body is a list"), (None, "wrong_type", "the body is null"),
     ({}, "missing_field", "the request has no user_id"),
     ({"user_id": "u", "colour": 1}, "unknown_field", 'the request has a field "colour", which is not known here'),
-    ({"user_id": 7}, "wrong_type", "user_id is 7, an integer"),
+    ({"user_id": "u", "top_k": "7"}, "wrong_type", "top_k is \"7\", text"),
     ({"user_id": "u", "beam_width": [3, 0]}, "invalid_value",
      "beam_width[1] is 0, an integer; input should be greater than or equal to 1"),
     ({"user_id": "u", "task_weights": {"click": -1}}, "invalid_value",

@@ -92,6 +92,10 @@ def test_request_is_refused_when_it_does_not_fit_the_bundle_or_itself(manifest, 
     assert refused(body, manifest).error_type == error_type
 
 
+def test_user_may_be_named_by_an_integer(manifest):
+    assert to_query(parse_request({"user_id": 42}), manifest, UNLIMITED).user_id == b"42"
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"NaN", b"\xff", b'{"user_id": "u"} x'])
 def test_body_is_refused_when_it_is_not_valid_json(body):
     with pytest.raises(ServiceError, match="is not valid JSON") as caught:
