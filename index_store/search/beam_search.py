@@ -10,9 +10,11 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.search.caps import Caps
 from index_store.search.deadline import Deadline
 from index_store.search.leaf_items import most_promising
 from index_store.search.ranking import LEAST_BLOCK, JudgedNodes, NodeScorer, Query, SearchResult, SearchRun, best
+from index_store.search.refill import refilled
 from index_store.search.trace import LevelTrace, SearchLog
 from index_store.targeting.eligibility import Eligible
 from index_store.tree.tree import Tree
@@ -46,6 +48,9 @@ class BeamSearch(Generic[Query]):
     By eCPM the beam is wider, but scores as many items: of those below it, the ones whose own bids promise most at the
     probabilities of their leaf nodes.
 
+    Caps may allow fewer than top_k of the items below the beam: then it searches on among those that could be added,
+    with a wider beam, until the result holds top_k items or none can be added.
+
     Items that are placed beyond the tree are candidates where one of their leaf nodes is in the beam. They are scored
     as all others are, in the same call.
     """
@@ -55,7 +60,8 @@ class BeamSearch(Generic[Query]):
 
     def search(self, query: Query, *, top_k: int, beam_width: int | Sequence[int], task_weights: NDArray[np.float32],
                eligible: Eligible | None = None, deadline: Deadline | None = None,
-               valuation: Valuation | None = None, trace: bool = False) -> SearchResult:
+               valuation: Valuation | None = None, caps: Caps | None = None,
+               trace: bool = False) -> SearchResult:
         """Finds the best items.
 
         Args:
@@ -67,6 +73,7 @@ class BeamSearch(Generic[Query]):
             deadline: as it comes near, the beam narrows, in the worst case to one node per level; the result may then
                 hold fewer than min(top_k, eligible) items.
             valuation: ranks by eCPM and steers the beam by it; None for the score.
+            caps: on the items returned; None for none.
             trace: whether to record the choices, for explanations.
 
         Raises:
@@ -78,8 +85,11 @@ class BeamSearch(Generic[Query]):
             raise ValueError(f"beam_width names {len(widths)} levels, the tree has {inner} above the items; give one "
                              "number per level, or one for all")
         run = SearchRun(self.tree, self.scorer, query, top_k, task_weights, eligible, deadline, valuation,
-                        SearchLog(trace))
-        return _Beam(run, widths).search()
+                        caps, SearchLog(trace))
+        found = _Beam(run, widths).search()
+        if caps is None:
+            return found
+        return refilled(run, caps, found, lambda again, wider: _Beam(again, [wider * w for w in widths]).search())
 
 
 class _Beam(Generic[Query]):

@@ -8,6 +8,7 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.search.caps import Caps
 from index_store.search.deadline import Deadline
 from index_store.search.ranking import NodeScorer, Query, SearchResult, SearchRun
 from index_store.search.trace import SearchLog
@@ -25,7 +26,7 @@ class ExhaustiveSearch(Generic[Query]):
 
     def search(self, query: Query, *, top_k: int, task_weights: NDArray[np.float32], eligible: Eligible | None = None,
                deadline: Deadline | None = None, valuation: Valuation | None = None,
-               trace: bool = False) -> SearchResult:
+               caps: Caps | None = None, trace: bool = False) -> SearchResult:
         """Finds the best items; the arguments are those of `BeamSearch.search`."""
         return SearchRun(self.tree, self.scorer, query, top_k, task_weights, eligible, deadline,
-                         valuation, SearchLog(trace)).rank_all()
+                         valuation, caps, SearchLog(trace)).rank_all()

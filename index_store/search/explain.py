@@ -9,13 +9,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.search.caps import Caps
 from index_store.search.ranking import SearchResult
 from index_store.search.trace import Step
 from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
 from index_store.value.valuation import ecpm_of
 
-Outcome = Literal["returned", "below_floor", "outscored", "pruned", "cut_short", "filtered"]
+Outcome = Literal["returned", "below_floor", "outscored", "capped", "pruned", "cut_short", "filtered"]
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,19 @@ class Explanation:
 
     Attributes:
         outcome: `returned`; `below_floor`: it would be, but for the least eCPM; `outscored` at the items' level;
-            `pruned` above it; `cut_short`: reached, but the deadline came before it was scored; `filtered`: not
-            eligible.
+            `capped`: there was room for it, but items that rank above it had used up a cap; `pruned` above it;
+            `cut_short`: reached, but the deadline came before it was scored; `filtered`: not eligible.
         path: down to the level that decided.
         kth_score: the score of the last item returned; None if nothing was.
         kth_ecpm: likewise; None where the score ranks.
+        cap: the name of the cap, if it was capped.
     """
 
     outcome: Outcome
     path: tuple[PathStep, ...]
     kth_score: float | None
     kth_ecpm: float | None = None
+    cap: str | None = None
 
 
 class Explainer:
@@ -66,10 +69,13 @@ class Explainer:
         tree: the tree searched.
         found: the result, with its steps.
         placed: items beyond the tree; None if there are none.
+        caps: of the search; None for none.
+        top_k: of the search, where it has caps.
     """
 
-    def __init__(self, tree: Tree, found: SearchResult, placed: PlacedItems | None = None) -> None:
-        self._tree, self._found, self._placed = tree, found, placed
+    def __init__(self, tree: Tree, found: SearchResult, placed: PlacedItems | None = None, caps: Caps | None = None,
+                 top_k: int = 0) -> None:
+        self._tree, self._found, self._placed, self._caps, self._top_k = tree, found, placed, caps, top_k
         self._choices = {step.level: _Choice.of(step, found.ecpm is not None) for step in found.steps}
 
     def paths(self, rows: NDArray[np.integer]) -> list[tuple[PathStep, ...]]:
@@ -84,16 +90,32 @@ class Explainer:
         if not eligible:
             return Explanation("filtered", (), *kth)
         path = self._path(row)
+        cap = None if self._caps is None else self._holding(self._caps, row, path[-1].node)
         if path[-1].score is not None:  # an item beyond the tree may have come by another leaf than the nearest
-            kept = self._choices[self._tree.depth].keeps(path[-1].node)
-            outcome: Outcome = "outscored" if not kept else "returned" if row in found.rows else "below_floor"
-            return Explanation(outcome, path, *kth)
+            if self._choices[self._tree.depth].keeps(path[-1].node):
+                return Explanation("returned" if row in found.rows else "below_floor", path, *kth)
+            return Explanation("outscored" if cap is None else "capped", path, *kth, cap)
+        if cap is not None:
+            return Explanation("capped", path, *kth, cap)
         for at, step in enumerate(path):
             choice = self._choices.get(step.level)
             if choice is not None and step.score is not None and not choice.keeps(step.node):
                 return Explanation("pruned", path[:at + 1], *kth)
-        # Without a deadline, an item below the beam is left out only by what its bid promises.
-        return Explanation("cut_short" if found.narrowed or found.ecpm is None else "pruned", path, *kth)
+        # Without a deadline, an item below the beam is left out only by what its bid promises, or as a beam that went
+        # on because of caps left out those of values that were used up.
+        cap = None if self._caps is None else self._caps.holding(row, self._kept_above(row, path[-1].node))
+        if cap is not None:
+            return Explanation("capped", path, *kth, cap)
+        by_choice = not found.narrowed and (found.ecpm is not None or self._caps is not None)
+        return Explanation("pruned" if by_choice else "cut_short", path, *kth)
+
+    def _holding(self, caps: Caps, row: int, position: int) -> str | None:
+        """The cap without which there would be a place for an item; None if there is none."""
+        above = self._kept_above(row, position)
+        return None if len(above) == self._top_k else caps.holding(row, above)
+
+    def _kept_above(self, row: int, position: int) -> NDArray[np.int64]:
+        return self._choices[self._tree.depth].kept_above(position, row, self._tree)
 
     def _path(self, row: int) -> tuple[PathStep, ...]:
         steps: list[PathStep] = []
@@ -149,6 +171,17 @@ class _Choice:
     def keeps(self, node: int) -> bool:
         at = _index(self.traced.nodes, node)
         return at is not None and bool(self.traced.kept[at])
+
+    def kept_above(self, position: int, row: int, tree: Tree) -> NDArray[np.int64]:
+        """At the items' level, the rows (K,) of those kept that rank above an item; all if it was not scored."""
+        at, kept = _index(self.traced.nodes, position), self.traced.kept
+        positions, worth = self.traced.nodes[kept], self.traced.worth[kept]
+        rows = np.where(positions < tree.n_items, tree.rows.take(positions, mode="clip"), positions)
+        if at is None:
+            return rows
+        own = self.traced.worth[at]
+        above: NDArray[np.int64] = rows[~((worth < own) | ((worth == own) & (rows >= row)))]
+        return above
 
 
 def _index(ascending: NDArray[np.int64], value: int) -> int | None:

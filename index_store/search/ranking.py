@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.search.caps import Caps
 from index_store.search.deadline import Deadline
 from index_store.search.trace import LevelTrace, SearchLog, Step
 from index_store.targeting.eligibility import Eligible
@@ -23,6 +24,10 @@ BLOCK = 1 << 15
 
 LEAST_BLOCK = 256
 """Items scored however late it is, and the fewest worth another call before a deadline."""
+
+
+_LOOKED_AT = 4
+"""Times as many items as are asked for are looked at first under caps, and then as many times again."""
 
 
 class NodeScorer(Protocol[Query]):
@@ -119,6 +124,7 @@ class SearchRun(Generic[Query]):
         eligible: items that may be returned; None for all.
         deadline: when to be done; None for no deadline.
         valuation: ranks by eCPM; None ranks by score.
+        caps: on what is returned; None for none.
         log: of this search.
     """
 
@@ -130,6 +136,7 @@ class SearchRun(Generic[Query]):
     eligible: Eligible | None
     deadline: Deadline | None
     valuation: Valuation | None
+    caps: Caps | None
     log: SearchLog
 
     @property
@@ -170,23 +177,34 @@ class SearchRun(Generic[Query]):
             positions = positions[:len(logits)]
         scores = logits @ self.task_weights
         worth = scores if self.valuation is None else self.valuation.of_items(positions, logits, scores)
-        rows = self._rows(positions)
-        kept = best(worth, rows, self.top_k)
+        rows = self.rows(positions)
+        kept = self._chosen(worth, rows)
         rows = rows.take(kept)
-        order = np.lexsort((rows, -worth.take(kept)))
-        kept, rows = kept.take(order), rows.take(order)
         log.step(depth, positions, scores, worth, kept)
         log.levels.append(LevelTrace(depth, candidates, len(positions), time.perf_counter() - start))
         return SearchResult(rows, scores.take(kept), logits.take(kept, axis=0), tuple(log.levels), self.n_eligible,
                             log.coverage, tuple(log.steps),
                             None if self.valuation is None else ecpm_of(worth.take(kept)))
 
+    def _chosen(self, worth: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Indices of the top_k items of most worth (C,) that the caps allow, best first."""
+        most = self.top_k if self.caps is None else _LOOKED_AT * self.top_k
+        while True:
+            kept = best(worth, rows, most)
+            kept = kept.take(np.lexsort((rows.take(kept), -worth.take(kept))))
+            if self.caps is None:
+                return kept
+            allowed = kept[self.caps.passed(rows.take(kept))][:self.top_k]
+            if len(allowed) == self.top_k or len(kept) == len(rows):
+                return allowed
+            most *= _LOOKED_AT
+
     @property
     def _placed(self) -> PlacedItems | None:
         """The items beyond the tree, if any is eligible."""
         return None if self.eligible is None or self.eligible.placed is None else self.eligible.placed.items
 
-    def _rows(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    def rows(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Item rows (C,) of positions; the row of an item beyond the tree is its position."""
         tree = self.tree
         if self._placed is None:

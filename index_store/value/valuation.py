@@ -54,13 +54,13 @@ class Valuation:
             logits, scores: (C, tasks) and (C,) of the nodes.
         """
         micros, types = self.bids.at(positions)
-        return _worth(micros * self._rates(logits)[owners, types], scores[owners])
+        return worth_of(micros * self._rates(logits)[owners, types], scores[owners])
 
     def of_nodes(self, level: int, nodes: NDArray[np.int64], logits: NDArray[np.float32],
                  scores: NDArray[np.float32]) -> NDArray[np.float64]:
         """What nodes (C,) of a level above the items promise: their own probabilities x the best bids below them."""
         best = self.bids.best[level - 1].take(nodes, axis=0)
-        return _worth((best * self._rates(logits)).max(axis=1), scores)
+        return worth_of((best * self._rates(logits)).max(axis=1), scores)
 
     def _rates(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """(C, 3) expected payments for IMPRESSIONS, as multiples of a bid of each of BID_TYPES."""
@@ -77,7 +77,8 @@ class Valuation:
                 if offered[number] and kind in self.paid]
 
 
-def _worth(ecpm: NDArray[np.float64], scores: NDArray[np.float32]) -> NDArray[np.float64]:
+def worth_of(ecpm: NDArray[np.float64], scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The worth (C,) of ads with these eCPM (C,) in micros, which it overwrites, and scores (C,); see Valuation."""
     without = np.flatnonzero(ecpm <= NO_BID)
     if len(without):
         ecpm[without] = -np.logaddexp(0.0, -scores[without].astype(np.float64))

@@ -6,7 +6,8 @@
 with the impressions won at price 0, 1, ... for a thousand. Each ad gets a campaign and one of its prices; a CPC or CPA
 bid is the one that yields this price at the mean probability. Without it the bundle's own bids count. Searches run in
 this process, those of each user in random order; times are processor time of their thread, from a request's fields to
-the top 100. `value` is the eCPM of what was found over that of the exhaustive top 100. In the rows `moving`, another
+the top 100. `--max-per brand` adds searches that return at most 2 ads of a brand, beside an exhaustive one that does
+the same. `value` is the eCPM of what was found over that of the exhaustive top 100. In the rows `moving`, another
 thread applies bids to the snapshot meanwhile.
 """
 
@@ -31,8 +32,10 @@ from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
 from index_store.changes.change_log import Change, Kind
 from index_store.features.encoder import BidType
+from index_store.features.values import FeatureError
 from index_store.live.snapshot import Snapshot
 from index_store.search.beam_search import BeamSearch
+from index_store.search.caps import Caps, check_max_per
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.ranking import SearchResult, best, first_task_weights
 from index_store.value.bids import BID, BID_TYPES, AdBids, Bid
@@ -50,6 +53,9 @@ OVERFETCH = 10
 RATE, BATCH = 1_000, 10
 """Bids that move a second, and in one change of the snapshot."""
 
+CAP = 2
+"""Ads of one value that a capped search returns at most."""
+
 SAMPLED_USERS, SAMPLED_ADS = 20, 2_000
 """Pairs whose mean probability the bids are drawn by."""
 
@@ -62,6 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command on its parser."""
     parser.add_argument("--bundle", type=Path, required=True, help="a calibrated bundle with users")
     parser.add_argument("--prices", type=Path, help="JSON file of winning prices (default: the bundle's own bids)")
+    parser.add_argument("--max-per", metavar="FIELD",
+                        help=f"ad field or role; adds searches capped at {CAP} ads of one value of it")
     parser.add_argument("--queries", type=int, default=100, help="users to ask as (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of users and bids (default %(default)s)")
 
@@ -69,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints a table, then one JSON object. Exit status: 0 fine, 1 bundle or prices cannot be used."""
     try:
-        report = value(args.bundle, args.prices, queries=args.queries, seed=args.seed)
+        report = value(args.bundle, args.prices, args.max_per, queries=args.queries, seed=args.seed)
     except (BundleError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -78,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def value(folder: Path, prices: Path | None, *, queries: int, seed: int) -> dict[str, Any]:
+def value(folder: Path, prices: Path | None, capped: str | None = None, *, queries: int, seed: int) -> dict[str, Any]:
     """Measures one bundle.
 
     Returns:
@@ -87,7 +95,7 @@ def value(folder: Path, prices: Path | None, *, queries: int, seed: int) -> dict
 
     Raises:
         BundleError: it cannot be opened.
-        DataError: it has no users, no calibration or no bids, or the prices cannot be read.
+        DataError: it has no users, no calibration or no bids, `capped` cannot be capped, or the prices cannot be read.
     """
     opened = Bundle.open(folder)
     if opened.content.calibrations is None:
@@ -97,7 +105,10 @@ def value(folder: Path, prices: Path | None, *, queries: int, seed: int) -> dict
     if not users:
         raise DataError(f"bundle {opened.bundle_id} has no users; the measurement needs known ones: export a run "
                         "that has users")
-    measurement = _Measurement(Retriever(opened), users, seed)
+    try:
+        measurement = _Measurement(Retriever(opened), users, seed, capped)
+    except FeatureError as error:
+        raise DataError(f"{error}") from error
     rows, apply_ms = [], 0.0
     for name, bids in _drawn(measurement, prices, seed):
         found, apply_ms = measurement.measured(bids)
@@ -170,11 +181,23 @@ class _Measured:
 
 @dataclass(frozen=True)
 class _Measurement:
-    """Searches of one bundle for some users."""
+    """Searches of one bundle for some users; `capped` is what some of them cap.
+
+    Raises:
+        FeatureError: it cannot be capped.
+    """
 
     retriever: Retriever
     users: Sequence[bytes]
     seed: int
+    capped: str | None
+
+    def __post_init__(self) -> None:
+        check_max_per(self.retriever.bundle.content.encoder.spec, self._max_per)
+
+    @property
+    def _max_per(self) -> dict[str, int]:
+        return {} if self.capped is None else {self.capped: CAP}
 
     def mean_probabilities(self) -> NDArray[np.float64]:
         """By task, over pairs of users and ads."""
@@ -198,16 +221,21 @@ class _Measurement:
             "beam by score, ads by eCPM": lambda user, now: self._beam(user, self._valuation(now, _ByScore), width),
             "by eCPM": lambda user, now: self._beam(user, self._valuation(now), width),
             "by eCPM, twice as wide": lambda user, now: self._beam(user, self._valuation(now), wide)}
-        at_rest = self._compared(searches, lambda: snapshot)
+        caps = self.retriever.caps(self._max_per, self.retriever.sealed)
+        under_caps = {f"by eCPM, {CAP} per {self.capped}": caps} if caps is not None else {}
+        for name in under_caps:
+            searches[name] = lambda user, now: self._beam(user, self._valuation(now), width, caps=caps)
+        at_rest = self._compared(searches, lambda: snapshot, under_caps)
         moving = _Moving(snapshot, self.seed)
         with moving.running():
             names = ("by score, then x bid", "by eCPM")
-            while_moving = self._compared({name: searches[name] for name in names}, lambda: moving.snapshot)
+            while_moving = self._compared({name: searches[name] for name in names}, lambda: moving.snapshot, {})
         return [*(one.row(name) for name, one in at_rest.items()),
                 *(one.row(f"{name}, moving") for name, one in while_moving.items())], moving.apply_ms
 
-    def _compared(self, searches: Mapping[str, Search], newest: Callable[[], Snapshot]) -> dict[str, _Measured]:
-        """Each search for each user, beside the exhaustive one over the same snapshot."""
+    def _compared(self, searches: Mapping[str, Search], newest: Callable[[], Snapshot],
+                  caps: Mapping[str, Caps]) -> dict[str, _Measured]:
+        """Each search for each user, beside the exhaustive one over the same snapshot under the same caps."""
         random, measured = np.random.default_rng([self.seed, 3]), {name: _Measured() for name in searches}
         names = list(searches)
         for user in tqdm(self.users, desc="searches", unit="user", leave=False):
@@ -217,7 +245,7 @@ class _Measurement:
                 found = searches[names[at]](user, now)
                 one.seconds.append(time.thread_time() - start)
                 one.pairs.append(found.pairs_scored)
-                truth = self._exhaustive(user, self._valuation(now))
+                truth = self._exhaustive(user, self._valuation(now), caps.get(names[at]))
                 assert found.ecpm is not None
                 assert truth.ecpm is not None
                 one.overlap.append(found.overlap(truth))
@@ -234,16 +262,17 @@ class _Measurement:
         return self.retriever.query(self.retriever.encode(Query(user_id=user, top_k=TOP_K, task_weights=weights)))
 
     def _beam(self, user: bytes, valuation: Valuation | None, width: tuple[int, ...],
-              top_k: int = TOP_K) -> SearchResult:
+              top_k: int = TOP_K, caps: Caps | None = None) -> SearchResult:
         tree, tasks = self.retriever.bundle.content.tree, len(self.retriever.bundle.manifest.tasks)
         return BeamSearch(tree, self.retriever.scorer).search(
             self._query(user), top_k=top_k, beam_width=width, task_weights=first_task_weights(tasks),
-            valuation=valuation)
+            valuation=valuation, caps=caps)
 
-    def _exhaustive(self, user: bytes, valuation: Valuation) -> SearchResult:
+    def _exhaustive(self, user: bytes, valuation: Valuation, caps: Caps | None) -> SearchResult:
         tree, tasks = self.retriever.bundle.content.tree, len(self.retriever.bundle.manifest.tasks)
         return ExhaustiveSearch(tree, self.retriever.scorer).search(
-            self._query(user), top_k=TOP_K, task_weights=first_task_weights(tasks), valuation=valuation)
+            self._query(user), top_k=TOP_K, task_weights=first_task_weights(tasks), valuation=valuation,
+            caps=caps)
 
     def _rebid(self, user: bytes, snapshot: Snapshot, fetched: int) -> SearchResult:
         """The best by score, of which those of the highest eCPM."""

@@ -175,7 +175,7 @@ def from_feature_error(error: FeatureError, user_fields: frozenset[str]) -> Serv
     fact, remedy = error.fact, error.remedy
     if error.name in user_fields or error.name == "history":
         return ServiceError(ErrorType.INVALID_FEATURE, fact, f"in user_features, {remedy}")
-    if error.name in ("user_id", "exclude_ad_ids", "ad_id"):
+    if error.name in ("user_id", "exclude_ad_ids", "ad_id", "max_per"):
         return ServiceError(ErrorType.INVALID_VALUE, fact, remedy)
     if error.name.startswith("context."):
         return ServiceError(ErrorType.INVALID_CONTEXT, fact, f"in context, {remedy}")
@@ -232,6 +232,6 @@ def _path(location: tuple[int | str, ...]) -> str:
     for part in location[1:]:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif location[0] == "task_weights":
+        elif location[0] in ("task_weights", "max_per"):
             path += f".{part}"
     return path

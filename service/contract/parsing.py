@@ -83,7 +83,7 @@ def to_query(request: RetrieveRequest, manifest: Manifest, limits: Limits) -> Qu
                  target_overlap=request.target_overlap, budget_ms=request.budget_ms, timeout_ms=request.timeout_ms,
                  explain=request.explain, explain_ad=request.ad_id if isinstance(request, ExplainRequest) else None,
                  context=request.context, targeting=request.targeting, by_ecpm=request.rank_by == "ecpm",
-                 floor=request.floor or 0)
+                 floor=request.floor or 0, max_per=request.max_per or {})
 
 
 def _check_value(request: RetrieveRequest, manifest: Manifest) -> None:

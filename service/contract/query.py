@@ -31,6 +31,7 @@ class Query:
         explain_ad: asks what became of one ad.
         by_ecpm: ranks by eCPM, not by score; the bundle is calibrated.
         floor: least eCPM in micros, with `by_ecpm`.
+        max_per: ad field or role -> most ads of the same value to return.
     """
 
     user_id: bytes
@@ -50,6 +51,7 @@ class Query:
     targeting: Mapping[str, Any] | None = None
     by_ecpm: bool = False
     floor: int = 0
+    max_per: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ class SearchOptions:
         exact: score every item instead.
         task_weights: (tasks,) float32.
         excluded: item rows that must not be returned.
-        by_ecpm, floor: of the query.
+        by_ecpm, floor, max_per: of the query.
     """
 
     top_k: int
@@ -71,6 +73,7 @@ class SearchOptions:
     excluded: NDArray[np.int64]
     by_ecpm: bool = False
     floor: int = 0
+    max_per: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,13 +68,14 @@ def _empty(empty: Emptiness | None) -> dict[str, Any] | None:
 
 def explanation_body(explained: AdExplanation, answer: Answer, manifest: Manifest, request_id: str) -> bytes:
     """The JSON of an ExplainReply."""
-    of_search, refused_by = explained.of_search, _refused_by(explained)
+    of_search = explained.of_search
     path = as_json(of_search.path)
     decided = path[-1] if path else {}
     return orjson.dumps(
         {"request_id": request_id, "bundle_id": manifest.bundle_id, "as_of": answer.snapshot.as_of,
          "ad_id": explained.ad_id,
-         "outcome": of_search.outcome, "eligible": refused_by is None, "refused_by": refused_by,
+         "outcome": of_search.outcome, "eligible": of_search.outcome != "filtered",
+         "refused_by": _refused_by(explained),
          **{name: decided.get(name) for name in ("level", "score", "ecpm", "rank", "margin")},
          "kth_score": of_search.kth_score, "kth_ecpm": of_search.kth_ecpm, "path": path,
          "user": answer.user, "history": answer.history,
@@ -82,7 +83,7 @@ def explanation_body(explained: AdExplanation, answer: Answer, manifest: Manifes
 
 
 def _refused_by(explained: AdExplanation) -> dict[str, Any] | None:
-    """The first thing that keeps the ad from being eligible; a RefusedBy."""
+    """The first thing that keeps the ad from being eligible, or its cap; a RefusedBy."""
     withdrawal, refusal = explained.withdrawal, explained.refusal
     if withdrawal is not None:
         return {"by": withdrawal.status, "path": "status", "clause": None, "version": withdrawal.version}
@@ -90,4 +91,6 @@ def _refused_by(explained: AdExplanation) -> dict[str, Any] | None:
         return {"by": refusal.by, "path": refusal.path, "clause": to_json(refusal.clause), "version": None}
     if explained.excluded is not None:
         return {"by": explained.excluded, "path": explained.excluded, "clause": None, "version": None}
+    if explained.of_search.cap is not None:
+        return {"by": "max_per", "path": f"max_per.{explained.of_search.cap}", "clause": None, "version": None}
     return None

@@ -60,6 +60,10 @@ class RetrieveRequest(BaseModel):
         default=None,
         description="least eCPM of a returned ad, an integer in micros (millionths of a unit of the currency) of at "
                     "least 0; only with rank_by ecpm; default: none")
+    max_per: dict[str, Positive] | None = Field(
+        default=None,
+        description="an object of categorical ad field, or role of one (advertiser, campaign) -> most ads of the same "
+                    "value in the answer, an integer of at least 1; default: none")
     explain: bool = Field(default=False, description="true adds to each ad its path through the tree")
     exact: bool = Field(default=False,
                         description="true scores every ad instead of searching the tree: slow, the ground truth")
@@ -178,14 +182,15 @@ class RetrieveReply(BaseModel):
     request_id: str
     bundle_id: str
     as_of: int = Field(description=AS_OF)
-    ads: list[Ad] = Field(description="best first; min(top_k, eligible)")
+    ads: list[Ad] = Field(description="best first; min(top_k, eligible), or what max_per and floor leave of "
+                                      "them")
     user: Literal["known", "inline", "unknown"]
     history: HistoryCount | None = Field(description="of the history in user_features; null if the request has none")
     user_cache: Literal["local", "redis", "miss", "bypass"]
     coverage: float = Field(description="share of the planned pairs that was scored; below 1 only under a deadline")
     estimated_overlap: float | None = Field(
         description="share of the exhaustive answer that this beam finds on average, by the bundle's curve; null if "
-                    "the beam is not on the curve, and under targeting; 1 for exact")
+                    "the beam is not on the curve, and under targeting or max_per; 1 for exact")
     degraded: list[Literal["redis", "deadline"]] = Field(
         description="what the answer had to do without: Redis, or pairs that did not fit before the deadline")
     eligible: int = Field(description="number of ads that are neither paused nor deleted and pass targeting and "
@@ -196,13 +201,15 @@ class RetrieveReply(BaseModel):
 
 
 class RefusedBy(BaseModel):
-    """What keeps an ad from being eligible."""
+    """What keeps an ad from being eligible, or the cap that keeps it from the answer."""
 
     model_config = ConfigDict(extra="forbid")
 
-    by: Literal["paused", "deleted", "unfit", "ad", "request", "exclude_ad_ids", "exclude_history"] = Field(
-        description="the ad's status, whose predicate rejects it, or the request's exclusions")
-    path: str = Field(description="of the clause in that predicate, such as targeting.all[1]")
+    by: Literal["paused", "deleted", "unfit", "ad", "request", "exclude_ad_ids", "exclude_history",
+                "max_per"] = Field(
+        description="the ad's status, whose predicate rejects it, or the request's exclusions or caps")
+    path: str = Field(description="of the clause in that predicate, such as targeting.all[1], or of the cap, such as "
+                                  "max_per.advertiser")
     clause: dict[str, Any] | None = Field(description="the clause itself; null unless a predicate rejects the ad")
     version: int | None = Field(description="of the ad, since it is paused, deleted or unfit; null otherwise")
 
@@ -216,9 +223,9 @@ class ExplainReply(BaseModel):
     bundle_id: str
     as_of: int = Field(description=AS_OF)
     ad_id: str
-    outcome: Literal["returned", "below_floor", "outscored", "pruned", "cut_short", "filtered"]
+    outcome: Literal["returned", "below_floor", "outscored", "capped", "pruned", "cut_short", "filtered"]
     eligible: bool
-    refused_by: RefusedBy | None = Field(description="if the outcome is filtered")
+    refused_by: RefusedBy | None = Field(description="if the outcome is filtered or capped")
     level: int | None = Field(description="of the tree, where the outcome was decided; null if filtered")
     score: float | None = Field(description="of the ad or its node there")
     rank: int | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +22,7 @@ from index_store.live.placement import Placement
 from index_store.live.snapshot import Snapshot
 from index_store.search.beam_curve import Beam
 from index_store.search.beam_search import BeamSearch
+from index_store.search.caps import Caps
 from index_store.search.deadline import Deadline, SearchCost
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.explain import Explainer, PathStep
@@ -204,18 +205,26 @@ class Retriever:
         assert self._content.calibrations is not None, "whoever asks for eCPM has looked"
         return Valuation(self._content.calibrations, self._spec.paid, snapshot.bids)
 
+    def caps(self, max_per: Mapping[str, int], snapshot: Snapshot) -> Caps | None:
+        """The caps of a query; None if it has none."""
+        if not max_per:
+            return None
+        return Caps.of(self._spec, max_per, self._content.items,
+                       None if snapshot.added is None else snapshot.added.ads.features)
+
     def _search(self, query: UserQuery, options: SearchOptions, eligible: Eligible | None, snapshot: Snapshot,
                 search_by: float | None, trace: bool = False) -> SearchResult:
-        valuation = self.valuation(options.by_ecpm, snapshot)
+        valuation, caps = self.valuation(options.by_ecpm, snapshot), self.caps(options.max_per, snapshot)
         cost = self._exact_cost if options.exact else self._beam_cost
         deadline = None if search_by is None else Deadline(search_by, cost)
         if options.exact:
             found = self._exhaustive.search(query, top_k=options.top_k, task_weights=options.task_weights,
-                                            eligible=eligible, deadline=deadline, valuation=valuation, trace=trace)
+                                            eligible=eligible, deadline=deadline, valuation=valuation, caps=caps,
+                                            trace=trace)
         else:
             found = self._beam.search(query, top_k=options.top_k, beam_width=options.beam_width,
                                       task_weights=options.task_weights, eligible=eligible, deadline=deadline,
-                                      valuation=valuation, trace=trace)
+                                      valuation=valuation, caps=caps, trace=trace)
         for level in found.levels:
             if level.scored:
                 cost.observe(level.level, level.scored, level.seconds)
@@ -313,7 +322,7 @@ class Retriever:
         beam = self.beam_of(query, eligible)
         options = SearchOptions(top_k=query.top_k, beam_width=beam.beam_width, exact=query.exact,
                                 task_weights=query.task_weights, excluded=excluded, by_ecpm=query.by_ecpm,
-                                floor=query.floor)
+                                floor=query.floor, max_per=query.max_per)
         user_query = self.query(user, embedding, snapshot)
         trace = query.explain or query.explain_ad is not None
         result = self._search(user_query, options, eligible, snapshot, search_by, trace)
@@ -321,7 +330,8 @@ class Retriever:
         searched = time.perf_counter()
         if not query.exact:
             self.beams.observe_search(result.pairs_scored, searched - embedded)
-        explainer = Explainer(self._content.tree, result, snapshot.placed) if trace else None
+        explainer = Explainer(self._content.tree, result, snapshot.placed, self.caps(query.max_per, snapshot),
+                              query.top_k) if trace else None
         paths = explainer.paths(result.rows) if explainer is not None and query.explain else None
         explanation = (self._explain(explainer, query, query.explain_ad, user, snapshot)
                        if explainer is not None and query.explain_ad is not None else None)
@@ -333,7 +343,7 @@ class Retriever:
             searched=searched, ended=time.perf_counter(), scorer_seconds=user_query.kernel_seconds,
             # A whole exhaustive search says nothing about how long the next request will take.
             coverage=1.0 if query.exact else result.coverage,
-            estimated_overlap=None if targeted else beam.overlap, bids=bids,
+            estimated_overlap=None if targeted or (query.max_per and not query.exact) else beam.overlap, bids=bids,
             probabilities=self._probabilities(result.logits), paths=paths, explanation=explanation,
             empty=emptiness(self.targeting, user.targeting, snapshot, result))
 

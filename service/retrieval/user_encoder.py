@@ -12,6 +12,7 @@ from index_store.bundle.bundle import BundleContent
 from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
 from index_store.features.values import as_keys
 from index_store.live.snapshot import Snapshot
+from index_store.search.caps import check_max_per
 from index_store.targeting.attributes import check_context
 from index_store.targeting.predicates import parse_predicate
 from index_store.targeting.targeting import RequestTargeting, Targeting
@@ -34,7 +35,7 @@ class UserEncoder:
             snapshot: what the change log says about users, and about ads, whose predicates read attributes.
 
         Raises:
-            FeatureError: a feature or context field of the query is unknown or invalid.
+            FeatureError: a feature or context field of the query, or what it caps, is unknown or invalid.
             PredicateError: its targeting is malformed.
         """
         live = snapshot.users.of(query.user_id)
@@ -64,6 +65,7 @@ class UserEncoder:
                            given: Mapping[str, Any]) -> RequestTargeting:
         context = query.context or {}
         check_context(self._encoder, context)
+        check_max_per(self._encoder.spec, query.max_per)
         predicate = (None if query.targeting is None
                      else parse_predicate(query.targeting, self._encoder.spec.ad_kinds))
         return RequestTargeting(self._targeting.attributes(stored, given, context, snapshot.changed), predicate)

@@ -164,7 +164,7 @@ class _OpenBundle:
         return _PreparedSearch(retriever, user, retriever.embed(retriever.tower_input(user)),
                                SearchOptions(top_k=query.top_k, beam_width=beam.beam_width, exact=False,
                                              task_weights=query.task_weights, excluded=excluded,
-                                             by_ecpm=query.by_ecpm, floor=query.floor))
+                                             by_ecpm=query.by_ecpm, floor=query.floor, max_per=query.max_per))
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,8 @@ class ExplainRequest(TypedDict):
     """score, or ecpm: what the ads are expected to pay for a thousand impressions, by their bids and the bundle's calibrated probabilities; default: score"""
     floor: NotRequired[int | None]
     """least eCPM of a returned ad, an integer in micros (millionths of a unit of the currency) of at least 0; only with rank_by ecpm; default: none"""
+    max_per: NotRequired[dict[str, int] | None]
+    """an object of categorical ad field, or role of one (advertiser, campaign) -> most ads of the same value in the answer, an integer of at least 1; default: none"""
     explain: NotRequired[bool]
     """true adds to each ad its path through the tree"""
     exact: NotRequired[bool]
@@ -232,12 +234,12 @@ class PathLevel(TypedDict):
 
 
 class RefusedBy(TypedDict):
-    """What keeps an ad from being eligible."""
+    """What keeps an ad from being eligible, or the cap that keeps it from the answer."""
 
-    by: Literal["paused", "deleted", "unfit", "ad", "request", "exclude_ad_ids", "exclude_history"]
-    """the ad's status, whose predicate rejects it, or the request's exclusions"""
+    by: Literal["paused", "deleted", "unfit", "ad", "request", "exclude_ad_ids", "exclude_history", "max_per"]
+    """the ad's status, whose predicate rejects it, or the request's exclusions or caps"""
     path: str
-    """of the clause in that predicate, such as targeting.all[1]"""
+    """of the clause in that predicate, such as targeting.all[1], or of the cap, such as max_per.advertiser"""
     clause: dict[str, Any] | None
     """the clause itself; null unless a predicate rejects the ad"""
     version: int | None
@@ -265,6 +267,8 @@ class RetrieveRequest(TypedDict):
     """score, or ecpm: what the ads are expected to pay for a thousand impressions, by their bids and the bundle's calibrated probabilities; default: score"""
     floor: NotRequired[int | None]
     """least eCPM of a returned ad, an integer in micros (millionths of a unit of the currency) of at least 0; only with rank_by ecpm; default: none"""
+    max_per: NotRequired[dict[str, int] | None]
+    """an object of categorical ad field, or role of one (advertiser, campaign) -> most ads of the same value in the answer, an integer of at least 1; default: none"""
     explain: NotRequired[bool]
     """true adds to each ad its path through the tree"""
     exact: NotRequired[bool]
@@ -373,10 +377,10 @@ class ExplainReply(TypedDict):
     as_of: int
     """sequence number of the last change of ads and users that the answer takes into account; 0 if there was none"""
     ad_id: str
-    outcome: Literal["returned", "below_floor", "outscored", "pruned", "cut_short", "filtered"]
+    outcome: Literal["returned", "below_floor", "outscored", "capped", "pruned", "cut_short", "filtered"]
     eligible: bool
     refused_by: RefusedBy | None
-    """if the outcome is filtered"""
+    """if the outcome is filtered or capped"""
     level: int | None
     """of the tree, where the outcome was decided; null if filtered"""
     score: float | None
@@ -424,7 +428,7 @@ class RetrieveReply(TypedDict):
     as_of: int
     """sequence number of the last change of ads and users that the answer takes into account; 0 if there was none"""
     ads: list[Ad]
-    """best first; min(top_k, eligible)"""
+    """best first; min(top_k, eligible), or what max_per and floor leave of them"""
     user: Literal["known", "inline", "unknown"]
     history: HistoryCount | None
     """of the history in user_features; null if the request has none"""
@@ -432,7 +436,7 @@ class RetrieveReply(TypedDict):
     coverage: float
     """share of the planned pairs that was scored; below 1 only under a deadline"""
     estimated_overlap: float | None
-    """share of the exhaustive answer that this beam finds on average, by the bundle's curve; null if the beam is not on the curve, and under targeting; 1 for exact"""
+    """share of the exhaustive answer that this beam finds on average, by the bundle's curve; null if the beam is not on the curve, and under targeting or max_per; 1 for exact"""
     degraded: list[Literal["redis", "deadline"]]
     """what the answer had to do without: Redis, or pairs that did not fit before the deadline"""
     eligible: int

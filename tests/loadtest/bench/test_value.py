@@ -33,8 +33,15 @@ def test_searches_are_compared_at_rest_and_while_bids_move(tiny_bundle, tmp_path
 
 
 def test_bids_of_the_bundle_count_without_prices(tiny_bundle, monkeypatch, capsys):
-    assert value(monkeypatch, "--bundle", tiny_bundle, "--queries", 1) == 0
-    assert {row["bids"] for row in json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]} == {"its own"}
+    assert value(monkeypatch, "--bundle", tiny_bundle, "--queries", 1, "--max-per", "advertiser") == 0
+    rows = {row["search"]: row for row in json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]}
+    assert {row["bids"] for row in rows.values()} == {"its own"}
+    assert rows["by eCPM, 2 per advertiser"]["overlap"] > 0.9
+
+
+def test_status_is_1_when_what_is_to_be_capped_cannot_be(tiny_bundle, monkeypatch, capsys):
+    assert value(monkeypatch, "--bundle", tiny_bundle, "--queries", 1, "--max-per", "price") == 1
+    assert "is a dense ad field" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("prices", "said"), [("[]", "holds no winning prices"), ("{", "holds no winning prices")])

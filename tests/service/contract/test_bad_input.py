@@ -97,6 +97,14 @@ def post(service, body):
     ("budget_ms", 0, "invalid_value", "budget_ms is 0"),
     ("budget_ms", [1], "wrong_type", "budget_ms"),
     ("explain", 1, "wrong_type", "explain is 1"),
+    ("max_per", {"brand": 0}, "invalid_value", "max_per.brand is 0"),
+    ("max_per", {"advertiser": -2}, "invalid_value", "max_per.advertiser is -2"),
+    ("max_per", {"brand": True}, "wrong_type", "max_per.brand is true"),
+    ("max_per", {"brand": 2.0}, "wrong_type", "max_per.brand is 2.0"),
+    ("max_per", ["brand"], "wrong_type", "max_per is"),
+    ("max_per", {"price": 2}, "invalid_value", "max_per caps 'price' at 2, but that is a dense ad field"),
+    ("max_per", {"brand": 2, "tags": 3}, "invalid_value", "max_per caps 'tags' at 3, but that is a multi ad field"),
+    ("max_per", {"campaign": 1}, "invalid_value", "cap some of category, brand, advertiser"),
 ])
 def test_request_is_refused_when_one_field_is_bad(service, field, value, error_type, said):
     body = refused(service.http.post("/retrieve", json={"user_id": "user-01", field: value}), error_type)

@@ -105,3 +105,15 @@ def test_explanation_is_refused_when_the_bundle_has_no_such_ad(service):
     refused(service.http.post("/explain", json={"user_id": "u", "ad_id": 1.5}), "wrong_type")
     refused(service.http.post("/explain", json={"user_id": "u"}), "missing_field")
     refused(service.http.post("/retrieve", json={"user_id": "u", "ad_id": "ad-0001"}), "unknown_field")
+
+
+def test_cap_is_named_when_it_holds_an_ad_back(service):
+    asked = {"top_k": 20, "beam_width": 1000, "max_per": {"advertiser": 1}}
+    plain, capped = (service.retrieve(**{**ASKED, **asked, "max_per": caps})["ads"]
+                     for caps in (None, asked["max_per"]))
+    held = {ad["ad_id"] for ad in plain} - {ad["ad_id"] for ad in capped}
+    assert held
+    for ad in held:
+        found = explain(service, ad, **asked)
+        assert (found["outcome"], found["eligible"], found["level"]) == ("capped", True, 3)
+        assert found["refused_by"] == {"by": "max_per", "path": "max_per.advertiser", "clause": None, "version": None}

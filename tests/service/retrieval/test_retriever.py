@@ -51,6 +51,23 @@ def test_excluded_rows_are_unique_and_known_when_ids_repeat(retriever):
         asyncio.run(retriever.retrieve(query(excluded=[""])))
 
 
+def test_caps_hold_beside_added_ads_and_by_either_name_of_a_field(retriever):
+    content = retriever.bundle.content
+    brand = content.items.categorical[:, 1]
+    change = Change(sequence=1, at=0.0, kind=Kind.AD, id="new", fields={FEATURES: raw_features(content, 2)})
+    snapshot = retriever.sealed.with_changes([change])
+    for name, exact in (("brand", True), ("advertiser", True), ("advertiser", False)):
+        asked = dataclasses.replace(query(exact=exact), top_k=301, max_per={name: 2})
+        answer = asyncio.run(retriever.retrieve(asked, snapshot=snapshot))
+        brands = [int(brand[2 if row == 300 else row]) for row in answer.found.rows]
+        assert np.bincount(brands).tolist() == [min(2, n) for n in np.bincount(brand).tolist()]
+        assert answer.estimated_overlap == (1.0 if exact else None)
+        assert answer.found.eligible == 301
+        every = asyncio.run(retriever.retrieve(dataclasses.replace(asked, max_per={}), snapshot=snapshot)).found.rows
+        best = [row for row in every.tolist() if brand[2 if row == 300 else row] == brand[2]][:2]
+        assert [row for row, one in zip(answer.found.rows.tolist(), brands, strict=True) if one == brand[2]] == best
+
+
 def test_ads_of_the_history_are_left_out_when_a_query_asks_or_the_bundle_declares_it(retriever, monkeypatch):
     for features in (None, {"history": ["ad-0001", "ad-0002", "none"]}):
         asked = dataclasses.replace(query(b"user-07", features), top_k=300)
