@@ -121,9 +121,16 @@ class Snapshot:
 
     def newest(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
         """The rows that ads at some rows (N,) have now: an ad of the bundle whose features changed has another."""
+        newest = rows.astype(np.int64)
         if self.added is None:
-            return rows.astype(np.int64)
-        return self.rows(np.array([ad_id.encode() for ad_id in self.ad_ids(rows.astype(np.int64))], np.bytes_))
+            return newest
+        beyond, live = newest >= self.tree.n_items, self.changed.live
+        moved = beyond.copy()
+        if live is not None:  # one that has another row is not live in the tree, and few are not
+            moved |= ~beyond & ~live.contains(self.tree.position_of_row.take(newest, mode="clip"))
+        ids = np.array([ad_id.encode() for ad_id in self.ad_ids(newest[moved])], np.bytes_)
+        newest[moved] = self.rows(ids)
+        return newest
 
     def ad_ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Ids of rows (N,)."""

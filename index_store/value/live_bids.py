@@ -35,7 +35,7 @@ class AddedBids:
     bids: AdBids
     live: NDArray[np.bool_]
 
-    @property
+    @cached_property
     def counting(self) -> NDArray[np.int64]:
         """(J,) micros of those that may be returned, NO_BID for the others."""
         return np.where(self.live, self.bids.whole[0], NO_BID)

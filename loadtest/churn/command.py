@@ -53,6 +53,9 @@ def run(args: argparse.Namespace) -> int:
     Exit status: 0 fine, 1 bundle or runbook cannot be used, 2 an answer had a hidden ad or was too old.
     """
     try:
+        if args.rate < 1 or not args.reads > 0 or args.workers < 1:
+            raise RunbookError(f"--rate is {args.rate}, --reads {args.reads:g}, --workers {args.workers}; each has to "
+                               "be above 0")
         report = churn(args.bundle, read_runbook(args.runbook), rate=args.rate, reads=args.reads,
                        workers=args.workers, seed=args.seed)
     except (BundleError, DataError, RunbookError) as error:

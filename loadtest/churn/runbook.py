@@ -93,7 +93,11 @@ def _step(number: int, raw: Any) -> Step:
     step = Step(**raw)
     if not isinstance(step.mix, dict) or step.mix.keys() - KINDS.keys():
         raise RunbookError(f"step {number}: mix is {json.dumps(step.mix)}; give weights of {', '.join(KINDS)}")
-    numbers: Sequence[Any] = (step.share, step.seconds, step.rate or 1, step.compare, *step.mix.values())
+    whole: Sequence[Any] = (step.compare, 1 if step.rate is None else step.rate)
+    if not all(type(one) is int and one >= 0 for one in whole) or step.rate == 0:
+        raise RunbookError(f"step {number}: compare is {step.compare} and rate {step.rate}; give integers, a rate of "
+                           "at least 1")
+    numbers: Sequence[Any] = (step.share, step.seconds, *step.mix.values())
     if not all(isinstance(one, (int, float)) and math.isfinite(one) and one >= 0 for one in numbers):
         raise RunbookError(f"step {number}: a number of {json.dumps(raw)} is below 0 or none; give others")
     if step.mix and not (sum(step.mix.values()) and step.share + step.seconds):

@@ -15,7 +15,7 @@ _TEMPLATE = "service.supervisor.template"
 
 
 class Processes:
-    """Starts processes as copies of one that has imported what they need, which saves a second and half their memory.
+    """Starts processes as copies of one that has imported what they need, which saves that time, and shares the memory.
 
     That one listens on a socket in the temporary folder. If the folder is missing, or was cleaned, a process starts
     from nothing, as slowly as it would without.

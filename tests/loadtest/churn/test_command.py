@@ -36,6 +36,8 @@ def test_no_answer_has_a_hidden_ad_or_is_stale_and_new_ads_are_found(tiny_bundle
 def test_status_is_1_when_bundle_or_runbook_cannot_be_used(tiny_bundle, tmp_path, monkeypatch, capsys):
     assert churn(monkeypatch, "--bundle", tmp_path) == 1
     assert capsys.readouterr().err.startswith("error: bundle ")
+    assert churn(monkeypatch, "--bundle", tiny_bundle, "--rate", 0) == 1
+    assert "--rate is 0, --reads 40" in capsys.readouterr().err
     assert churn(monkeypatch, "--bundle", tiny_bundle, "--runbook", "mixd") == 1
     assert capsys.readouterr().err == ("error: runbook mixd cannot be read ([Errno 2] No such file or directory: "
                                        "'mixd'); name one of mixed, everything, cycles, standing, or a JSON file\n")

@@ -31,6 +31,8 @@ def test_changes_are_a_share_of_the_ads_or_as_many_as_the_rate_makes():
     ({"name": "a", "mix": {"ad": 1}}, "give weights of pause, retarget, add, delete, click"),
     ({"name": "a", "mix": {"add": -1}, "seconds": 1}, "below 0"),
     ({"name": "a", "seconds": "1"}, "below 0 or none"),
+    ({"name": "a", "compare": 1.5}, "compare is 1.5 and rate None"),
+    ({"name": "a", "mix": {"add": 1}, "seconds": 1, "rate": 0}, "compare is 0 and rate 0; give integers"),
     ({"name": "a", "mix": {"add": 1}}, "makes no changes"),
     ({"name": "a", "mix": {"add": 0}, "seconds": 1}, "makes no changes")])
 def test_error_names_the_step_when_it_is_none(tmp_path, step, message):
