@@ -101,6 +101,7 @@ def train(args: argparse.Namespace) -> None:
     from model.baselines.budget import Budget
     from model.choice.choose import FILE, choose_and_train, default_minutes
     from model.data.load import load_dataset
+    from model.evaluation.epoch_figures import EpochFigures
     from model.training.checkpoint import RunFolder
     from model.training.log_checks import check_log
     from model.training.trainer import train as fit
@@ -117,7 +118,7 @@ def train(args: argparse.Namespace) -> None:
         minutes = default_minutes(len(dataset.train)) if args.minutes is None else args.minutes
         choose_and_train(data, dataset, config, args.out, names_given(args), Budget(60 * minutes, began))
     else:
-        fit(data, dataset, config, args.out, resume=args.resume)
+        fit(data, dataset, config, args.out, resume=args.resume, held_out=EpochFigures)
     print(f"trained {args.out}; next: python -m model export --run {args.out} --out BUNDLE")
 
 

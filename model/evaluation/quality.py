@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from index_store.features.ragged import Ragged
 from model.data.load import Events, joined
@@ -17,6 +15,7 @@ from model.data.tables import BASELINE, TRUTH
 from model.evaluation.ebr import embedding_retrieval
 from model.evaluation.recall import recall
 from model.examples.clicks import Clicks
+from model.progress.lines import tell
 from model.sources.truth import TrueWorld
 from model.training.normalized_entropy import impression_ne, sampled_ne
 from model.training.run import Run
@@ -55,7 +54,7 @@ def _measured(run: Run, test: Events, users: int) -> dict[str, Any]:
                               "held_out": run.config.holdout}
     arguments = (run.reader, clicks, index, queries.users, queries.targets, queries.masked, CUTOFFS)
     if not len(queries.users):
-        _tell(f"recall is null: no user has a test event with label 1 of {tasks[0]} on an ad that the user had not "
+        tell(f"recall is null: no user has a test event with label 1 of {tasks[0]} on an ad that the user had not "
               "clicked in training")
     result |= recall(*arguments)
     if run.config.model.over_arch == "dot" and not run.config.stack:
@@ -99,10 +98,6 @@ def defined(name: str, figures: Mapping[str, float | None], tasks: Sequence[str]
     for at, task in enumerate(tasks):
         if figures[task] is None:
             positives = int(np.count_nonzero(test.labels[:, at]))
-            _tell(f"{name} of {task} is null: {positives} of the {len(test)} test events have label 1 of {task}, and "
+            tell(f"{name} of {task} is null: {positives} of the {len(test)} test events have label 1 of {task}, and "
                   "an entropy needs events of both kinds")
     return dict(figures)
-
-
-def _tell(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)
