@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ def write_page(run: Run, found: Mapping[str, Any] | None = None) -> Path:
         compared=found if baselines is not None else {}, on_test=baselines is not None,
         verdicts=verdicts(found, baselines) if baselines is not None else [], this=MODEL,
         curves=curves([report for report in reports if "seconds" in report and "epoch" in report]),
+        trials=choice.get("trials", []), trial_curves=curves(_longest(choice.get("trials", []))),
         slices=recall_of_slices(found["slices"]) if "slices" in found else "", parts=found.get("slices", {}), span=span,
         tree=next((report["tree"] for report in reversed(reports) if "tree" in report), []),
         reliability=_picture(folder / PICTURE), settings=json.dumps(run.config.to_json(), indent=2))
@@ -61,6 +62,12 @@ def _choice(folder: Path) -> dict[str, Any]:
     """How the settings were chosen; empty if they were given."""
     path = folder / CHOICE
     return dict(json.loads(path.read_bytes())) if path.exists() else {}
+
+
+def _longest(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Figures after each epoch of the trial that had the most."""
+    figures: list[dict[str, Any]] = max((trial.get("epochs", []) for trial in trials), key=len, default=[])
+    return [{"epoch": number, **of} for number, of in enumerate(figures, start=1)]
 
 
 def _picture(path: Path) -> str:

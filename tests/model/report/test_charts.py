@@ -15,7 +15,8 @@ def words(svg):
 
 
 def test_curves_show_each_part_of_the_loss_and_what_is_held_out():
-    assert {"loss", "items", "nodes", "NE", "ne_click", "held-out recall", "held_out_recall@20"} <= words(curves(EPOCHS))
+    named = {"loss", "items", "nodes", "NE", "ne_click", "held-out recall", "held_out_recall@20"}
+    assert named <= words(curves(EPOCHS))
 
 
 def test_the_same_epochs_give_the_same_text():

@@ -71,8 +71,13 @@ def test_quality_baselines_and_slices_are_shown_without_a_link_to_elsewhere(run)
 def test_chosen_settings_come_with_their_reasons_and_names_cannot_break_the_page(run):
     chosen = {"epochs": {"value": 4, "why": "4 instead of 2 gains <b>+0.01</b>"}}
     skipped = {"EASE": {"skipped": "no time & no room"}}
-    (run.folder.path / "choice.json").write_text(json.dumps({"chosen": chosen, "baselines": skipped}))
+    trials = [{"settings": {"epochs": 4}, "measure": 0.25, "standard_error": 0.01, "seconds": 3.0,
+               "epochs": [{"held_out_recall@20": 0.1}, {"held_out_recall@20": 0.2}]},
+              {"settings": {"epochs": 8}, "skipped": "no time is left"}]
+    (run.folder.path / "choice.json").write_text(json.dumps({
+        "chosen": chosen, "baselines": skipped, "trials": trials, "measure": {"name": "recall", "better": "higher"}}))
     text, _ = read(write_page(run))
     assert "4 instead of 2 gains <b>+0.01</b>" in text
     assert "skipped: no time & no room" in text
     assert "On the hold-out" in text
+    assert all(word in text for word in ("0.2500 ± 0.0100", "skipped: no time is left", "held_out_recall@20"))
