@@ -35,6 +35,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
                              "--settings)")
     parser.add_argument("--settings", type=Path, metavar="FILE",
                         help="repeat the settings in the config.json of a run; other flags that are given win")
+    _add_json(parser)
     add_flags(parser)
 
 
@@ -58,6 +59,12 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--change-log-id", default="", metavar="ID",
                         help="id of that log, as `python -m index_store changes show` prints it; the bundle will then "
                              "serve with no other log")
+    _add_json(parser)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true",
+                        help="print one JSON object on standard output; all else goes to standard error anyway")
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +108,8 @@ def train(args: argparse.Namespace) -> None:
     from model.baselines.budget import Budget
     from model.choice.choose import FILE, choose_and_train, default_minutes
     from model.data.load import load_dataset
+    from model.evaluation.epoch_figures import EpochFigures
+    from model.report.page import write_page
     from model.training.checkpoint import RunFolder
     from model.training.log_checks import check_log
     from model.training.trainer import train as fit
@@ -115,10 +124,16 @@ def train(args: argparse.Namespace) -> None:
         check_log(dataset, config)
     if chooses:
         minutes = default_minutes(len(dataset.train)) if args.minutes is None else args.minutes
-        choose_and_train(data, dataset, config, args.out, names_given(args), Budget(60 * minutes, began))
+        run = choose_and_train(data, dataset, config, args.out, names_given(args), Budget(60 * minutes, began))
     else:
-        fit(data, dataset, config, args.out, resume=args.resume)
-    print(f"trained {args.out}; next: python -m model export --run {args.out} --out BUNDLE")
+        run = fit(data, dataset, config, args.out, resume=args.resume, held_out=EpochFigures)
+    page = write_page(run)
+    if args.json:
+        print(json.dumps({"run": str(args.out), "page": str(page), "settings": run.config.to_json(),
+                          "seconds": round(time.monotonic() - began, 1)}))
+    else:
+        print(f"trained {args.out}, a page for people: {page}; next: python -m model export --run {args.out} "
+              "--out BUNDLE")
 
 
 def _chooses(args: argparse.Namespace) -> bool:
@@ -179,15 +194,20 @@ def _pairs(args: argparse.Namespace, start_from: Path | None) -> PairsConfig | N
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """Prints the quality of a run beside the baselines; the last line is one JSON object."""
+    """Prints the quality of a run beside the baselines as one JSON object, and writes its page."""
     from model.evaluation.beside_baselines import beside_baselines
     from model.evaluation.quality import quality
     from model.evaluation.tree_quality import compare_trees
+    from model.progress.lines import tell
+    from model.report.page import write_page
     from model.training.run import Run
 
     run = Run.open(args.run)
-    found = compare_trees(run) if args.trees else beside_baselines(run, quality(run, args.users), args.users,
-                                                                   args.baselines)
+    if args.trees:
+        found = compare_trees(run)
+    else:
+        found = beside_baselines(run, quality(run, args.users), args.users, args.baselines)
+        tell(f"a page for people: {write_page(run, found)}")
     print(json.dumps(found, allow_nan=False))
 
 
@@ -196,11 +216,17 @@ def export(args: argparse.Namespace) -> None:
     from model.evaluation.beside_baselines import beside_baselines
     from model.evaluation.quality import quality
     from model.export.seal import export as write_bundle
+    from model.report.page import write_page
     from model.training.run import Run
 
     run = Run.open(args.run)
     found = beside_baselines(run, quality(run, args.users), args.users, args.baselines)
     manifest = write_bundle(run, args.out, found, half=args.half,
                             changes_included=args.changes_included, change_log_id=args.change_log_id)
-    print(f"sealed {args.out}: bundle {manifest.bundle_id}, beam width {manifest.search.beam_width}; "
-          f"next: python -m service {args.out}")
+    page = write_page(run, found)
+    if args.json:
+        print(json.dumps({"bundle": str(args.out), "bundle_id": manifest.bundle_id, "page": str(page),
+                          "beam_width": manifest.search.beam_width}))
+    else:
+        print(f"sealed {args.out}: bundle {manifest.bundle_id}, beam width {manifest.search.beam_width}; "
+              f"a page for people: {page}; next: python -m service {args.out}")

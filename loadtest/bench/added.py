@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from index_store.bundle.bundle import Bundle, BundleContent
 from index_store.bundle.manifest import BundleError
@@ -35,6 +34,7 @@ from loadtest.bench.report import table
 from loadtest.bench.searches import TOP_K
 from model.data.tables import AD_EXTRAS, TARGETING, DataError, read_spec
 from model.data.windows import Window, day_folder
+from model.progress.bars import Bar
 from service.contract.query import Query, SearchOptions
 from service.retrieval.retriever import Retriever
 
@@ -96,7 +96,7 @@ def added(folder: Path, *, world: Path | None, queries: int, seed: int) -> dict[
         measured = [_Measured(retriever, _again(content, rows[:number])) for number in numbers]
     else:
         measured = [_Measured(retriever, changes) for changes in _until_each_day(world)]
-    for user in tqdm(users, desc="searches", unit="user"):
+    for user in Bar(users, desc="searches", unit="user"):
         for at in random.permutation(len(measured)).tolist():
             measured[at].search(user)
     return {"ads": content.tree.n_items, "queries": len(users), "prepare_s": prepare,

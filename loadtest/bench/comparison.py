@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import faiss
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from index_store.bundle.bundle import Bundle
 from index_store.search.ranking import first_task_weights
@@ -17,6 +16,7 @@ from index_store.targeting.eligibility import Eligible
 from loadtest.bench.queries import QuerySet, encoded
 from loadtest.bench.searches import PairCounter, PrecomputedScores, Search, SearchRequest
 from loadtest.bench.two_tower import TwoTower
+from model.progress.bars import Bar
 from service.contract.query import EncodedUser
 from service.retrieval.retriever import Retriever
 
@@ -48,7 +48,7 @@ class Comparison:
     def quality(self, searches: Sequence[Search]) -> list[dict[str, float]]:
         """Mean overlap, recall and pairs of each search; the first is exhaustive, the reference of the overlap."""
         tree, sums = self.opened.content.tree, np.zeros((len(searches), 4))
-        for q in tqdm(range(len(self.query_set)), desc="quality", unit="user"):
+        for q in Bar(range(len(self.query_set)), desc="quality", unit="user"):
             user, targets = encoded(self.opened, self.query_set.users[q]), self.query_set.targets.row(q)
             request = self._request(user, q, wants_vector=self.towers is not None)
             precomputed = PrecomputedScores.of(self.retriever.scorer, request.query, tree)
@@ -67,7 +67,7 @@ class Comparison:
         random = np.random.default_rng([seed, 1])
         taken = np.zeros((min(queries, len(self.query_set)), len(searches), 3))
         order = [*range(min(WARM_UP, len(taken))), *range(len(taken))]
-        for q in tqdm(order, desc="latency", unit="user"):
+        for q in Bar(order, desc="latency", unit="user"):
             user = encoded(self.opened, self.query_set.users[q])
             for c in random.permutation(len(searches)):
                 taken[q, c] = self._timed(searches[c], user, q)  # overwrites the warm-up

@@ -23,7 +23,6 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
-from tqdm import tqdm
 
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.graphs import scorer_inputs
@@ -31,6 +30,7 @@ from index_store.bundle.manifest import BundleError
 from index_store.search.scoring import DenseLayers
 from loadtest.bench.report import table
 from model.export.flops import Work, count
+from model.progress.bars import Bar
 from service.retrieval.retriever import Retriever
 
 BLOCKS = tuple(1 << power for power in range(6, 15))
@@ -85,7 +85,7 @@ def kernel(folder: Path, blocks: Sequence[int] = BLOCKS, seconds: float = SECOND
     """
     opened = Bundle.open(folder)
     names, layers = opened.manifest.scorers, Retriever(opened).scorer.layers
-    peak = max(_peak(side) for side in tqdm(MATRICES, desc="peak", unit="product"))
+    peak = max(_peak(side) for side in Bar(MATRICES, desc="peak", unit="product"))
     return {"peak_gflops": peak, "scorers": [_measured(opened, name, layer, blocks, seconds / len(names), peak)
                                              for name, layer in zip(names, layers, strict=True)]}
 
@@ -158,7 +158,7 @@ def _medians(calls: Sequence[Callable[[], object]], seconds: float) -> list[floa
         call()
     rounds = max(5, round(seconds / 2 / (time.perf_counter() - start)))
     taken: list[list[float]] = [[] for _ in calls]
-    for _ in tqdm(range(rounds), desc="blocks", unit="round"):
+    for _ in Bar(range(rounds), desc="blocks", unit="round"):
         for call, own in zip(calls, taken, strict=True):
             call()
             begun = time.perf_counter()

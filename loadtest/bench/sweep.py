@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from index_store.bundle.bundle import Bundle
 from loadtest.bench.baselines import hnsw_sweep, ivf_sweep
 from loadtest.bench.graph_walk import graph_sweep
 from loadtest.bench.searches import Exhaustive, Search, beams
 from loadtest.bench.two_tower import TwoTower
+from model.progress.bars import Bar
 from service.retrieval.beam_choice import read_curve
 
 
@@ -47,7 +47,7 @@ class Sweep:
         points = [point.beam_width for point in read_curve(opened).points]
         found: list[Search] = [Exhaustive(tree)]
         found += beams(tree, opened.manifest.search.beam_width, points, self.beam_shares)
-        with tqdm(total=3 if towers else 1, desc="indexes", unit="kind") as bar:
+        with Bar(total=3 if towers else 1, desc="indexes", unit="kind") as bar:
             if towers is not None:
                 found += hnsw_sweep(tree, towers.vectors, self.ms, _cut(self.efs, n), self.kept_shares)
                 bar.update()

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
@@ -31,6 +30,7 @@ from index_store.targeting.eligibility import Eligible
 from loadtest.bench.report import table
 from loadtest.bench.searches import TOP_K, ranked
 from model.data.tables import DataError
+from model.progress.bars import Bar
 from model.sources.synthetic import ACCEPTED
 from service.contract.query import EncodedUser, Query, SearchOptions
 from service.retrieval.retriever import Retriever
@@ -129,7 +129,7 @@ class _Measurement:
         pairs, full = np.zeros(len(contexts)), np.ones(len(contexts), bool)
         eligible = np.zeros(len(contexts), np.int64)
         numbers = [*range(min(WARM_UP, len(users))), *range(len(users))]
-        for n in tqdm(numbers, desc="latency", unit="user"):
+        for n in Bar(numbers, desc="latency", unit="user"):
             for at in random.permutation(len(contexts) * len(kinds)):
                 c, kind = divmod(int(at), len(kinds))
                 start = time.perf_counter()
@@ -150,7 +150,7 @@ class _Measurement:
         weights = first_task_weights(len(self.opened.manifest.tasks))
         unlimited = tuple(tree.size(level) for level in range(1, tree.depth))
         overlaps, equal = [], True
-        for row in tqdm(users, desc=f"check {context.get(FIELD, 'untargeted')}", unit="user", leave=False):
+        for row in Bar(users, desc=f"check {context.get(FIELD, 'untargeted')}", unit="user", leave=False):
             user = self._encoded(self.warm, context, row)
             eligible = self.warm.eligible(user, np.empty(0, np.int64)) or Eligible.of(tree.n_items)
             positions = eligible.positions()

@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
@@ -44,6 +43,7 @@ from index_store.value.valuation import IMPRESSIONS, Valuation
 from loadtest.bench.report import table
 from loadtest.bench.searches import TOP_K
 from model.data.tables import DataError
+from model.progress.bars import Bar
 from service.contract.query import Query
 from service.retrieval.retriever import Retriever
 
@@ -238,7 +238,7 @@ class _Measurement:
         """Each search for each user, beside the exhaustive one over the same snapshot under the same caps."""
         random, measured = np.random.default_rng([self.seed, 3]), {name: _Measured() for name in searches}
         names = list(searches)
-        for user in tqdm(self.users, desc="searches", unit="user", leave=False):
+        for user in Bar(self.users, desc="searches", unit="user", leave=False):
             for at in random.permutation(len(names)).tolist():
                 now, one = newest(), measured[names[at]]
                 start = time.thread_time()

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
@@ -31,6 +30,7 @@ from index_store.search.ranking import first_task_weights
 from loadtest.bench.report import table
 from loadtest.bench.searches import TOP_K
 from model.data.tables import DataError
+from model.progress.bars import Bar
 from service.contract.query import Query, SearchOptions
 from service.retrieval.retriever import Retriever
 
@@ -79,7 +79,7 @@ def withdrawn(folder: Path, *, queries: int, seed: int) -> dict[str, Any]:
     ads = opened.content.tree.n_items
     *gone, other = random.permutation(opened.content.encoder.item_ids)[:ads // 4 + 1].tolist()
     measured = [_Measured(retriever, gone[:number], other) for number in sorted({0, 1, min(500, len(gone)), len(gone)})]
-    for n in tqdm([*range(min(WARM_UP, len(users))), *range(len(users))], desc="latency", unit="user"):
+    for n in Bar([*range(min(WARM_UP, len(users))), *range(len(users))], desc="latency", unit="user"):
         for at in random.permutation(len(measured) * len(KINDS)):
             which, kind = divmod(int(at), len(KINDS))
             measured[which].search(KINDS[kind], users[n], targeting if kind else None, n)

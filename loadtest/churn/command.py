@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
@@ -33,6 +32,7 @@ from loadtest.churn.runbook import RUNBOOKS, RunbookError, Step, read_runbook
 from loadtest.churn.writer import Writer, Written
 from loadtest.processes.replicas import two_replicas
 from model.data.tables import DataError
+from model.progress.bars import Bar
 
 _BAR_SECONDS = 0.1
 
@@ -125,7 +125,7 @@ def markdown(report: dict[str, Any]) -> str:
 
 
 def _wait(step: Step) -> None:
-    for _ in tqdm(range(round(step.seconds / _BAR_SECONDS)), desc=step.name, bar_format="{l_bar}{bar}"):
+    for _ in Bar(range(round(step.seconds / _BAR_SECONDS)), desc=step.name, bar_format="{l_bar}{bar}"):
         time.sleep(_BAR_SECONDS)
 
 

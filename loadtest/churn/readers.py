@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 
 import numpy as np
-from tqdm import tqdm
 
 from loadtest.processes.replicas import call, connect
+from model.progress.bars import Bar
 
 _THREADS = 2
 """Threads that ask each service."""
@@ -77,7 +77,7 @@ def compared(address: tuple[str, int], users: Sequence[str], added: set[str]) ->
     overlaps, belong, found = [], 0, 0
     with ExitStack() as stack:
         connection = connect(stack, address)
-        for user in tqdm(users, desc="compared", unit="user"):
+        for user in Bar(users, desc="compared", unit="user"):
             beam, truth = (set(ask(connection, user, exact=exact).ads) for exact in (False, True))
             overlaps.append(len(beam & truth) / len(truth) if truth else 1.0)
             belong += len(truth & added)

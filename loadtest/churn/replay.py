@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import psutil
 from pydantic import SecretStr
-from tqdm import tqdm
 
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
@@ -31,6 +30,7 @@ from index_store.live.snapshot import Snapshot
 from loadtest.churn.catalogue import Catalogue
 from loadtest.churn.runbook import MIX
 from model.data.tables import DataError
+from model.progress.bars import Bar
 from service.live.follower import Follower
 from service.live.log_place import LogPlace
 from service.live.shared_log import SharedLog
@@ -105,7 +105,7 @@ def replay(folder: Path, changes: int, seed: int) -> dict[str, Any]:
 def _write(log: ChangeLog, catalogue: Catalogue, kinds: Sequence[str]) -> int:
     """Writes a change of each kind; the number of ads that they change."""
     changed: set[str] = set()
-    with tqdm(total=len(kinds), desc="log", unit="change") as bar:
+    with Bar(total=len(kinds), desc="log", unit="change") as bar:
         for first in range(0, len(kinds), _BATCH):
             lines = [catalogue.draw(kind).line for kind in kinds[first:first + _BATCH]]
             log.append([Write(kind=Kind.AD, id=line["ad_id"], fields={

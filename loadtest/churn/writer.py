@@ -10,10 +10,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 
-from tqdm import tqdm
-
 from loadtest.churn.catalogue import Catalogue, Change
 from loadtest.processes.replicas import call, connect
+from model.progress.bars import Bar
 
 _BATCHES = 20
 """Times a second that it writes."""
@@ -67,7 +66,7 @@ class Writer:
         watch = threading.Thread(target=self._watch, args=(written, self._newest[1], ended, failures))
         watch.start()
         try:
-            with ExitStack() as stack, tqdm(total=len(kinds), desc=description, unit="change") as bar:
+            with ExitStack() as stack, Bar(total=len(kinds), desc=description, unit="change") as bar:
                 connection, start = connect(stack, self._addresses[0]), time.perf_counter()
                 size = max(1, rate // _BATCHES)
                 for first in range(0, len(kinds), size):

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
 from loadtest.processes.replicas import call, two_replicas
+from model.progress.bars import Bar
 
 WARM_UP = 5
 PATIENCE_SECONDS = 10.0
@@ -63,7 +63,7 @@ def clicks(folder: Path, *, number: int, workers: int, seed: int) -> dict[str, A
     drawn = ads[np.random.default_rng(seed).integers(len(ads), size=WARM_UP + number)].tolist()
     with two_replicas(folder, workers) as addresses:
         writer, reader = (HTTPConnection(*address, timeout=PATIENCE_SECONDS) for address in addresses)
-        times = [_timed(writer, reader, f"click-{at}", ad.decode()) for at, ad in enumerate(tqdm(drawn, unit="click"))]
+        times = [_timed(writer, reader, f"click-{at}", ad.decode()) for at, ad in enumerate(Bar(drawn, unit="click"))]
         for connection in (writer, reader):
             connection.close()
     seen = np.array([one for one in times[WARM_UP:] if one is not None]).reshape(-1, 2) * 1e3

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from index_store.features.encoder import Features
 from model.data.load import Dataset, Events
+from model.progress.lines import tell
 
 FILE = "baselines.json"
 VERSION = 1
@@ -71,7 +70,7 @@ class Cache:
             partial.write_text(json.dumps(entries, indent=1, allow_nan=False) + "\n")
             os.replace(partial, self.path)
         except OSError as error:
-            tqdm.write(f"the baselines are not kept for the next time: {error}", file=sys.stderr)
+            tell(f"the baselines are not kept for the next time: {error}")
 
     def _entries(self) -> dict[str, Any]:
         try:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
-
-from tqdm import tqdm
 
 from model.baselines.budget import Budget, Pace, SkippedError, need_memory
 from model.baselines.cache import Cache, data_hash
@@ -22,6 +19,8 @@ from model.baselines.popularity import Popularity
 from model.baselines.positives import Matrix, Ranker, lengths, positives, shares_of
 from model.data.load import Dataset, Events
 from model.data.recall_queries import RecallQueries, mean_shares
+from model.progress.bars import Bar
+from model.progress.lines import tell
 
 Row = dict[str, Any]
 """`recall@K`, `se_recall@K` and `ne` by task, where the baseline has them, `settings` that were chosen and `seconds`;
@@ -99,7 +98,7 @@ def baseline_table(train: Events, test: Events, dataset: Dataset, *, users: int,
     key = data_hash(dataset, train, test, queries.users) if kept is not None else ""
     _tell_of_unknown_users(log)
     table: dict[str, Row] = {}
-    for name, method in tqdm(methods.items(), desc="baselines", unit="baseline", leave=False):
+    for name, method in Bar(methods.items(), desc="baselines", unit="baseline", leave=False):
         known = kept.get(key, name) if kept is not None else None
         table[name] = known or _measured(method, log, budget)
         if kept is not None and known is None and "skipped" not in table[name]:
@@ -112,8 +111,8 @@ def _tell_of_unknown_users(log: Log) -> None:
     users = log.queries.users
     unknown = int((lengths(log.matrix)[users] == 0).sum())
     if 2 * unknown > len(users):
-        tqdm.write(f"{unknown:,} of the {len(users):,} test users have no train positive of "
-                   f"{log.dataset.spec.tasks[0].name}; all baselines rank for them by popularity", file=sys.stderr)
+        tell(f"{unknown:,} of the {len(users):,} test users have no train positive of "
+                   f"{log.dataset.spec.tasks[0].name}; all baselines rank for them by popularity")
 
 
 def _measured(method: Callable[[Log, Budget], Row], log: Log, budget: Budget) -> Row:

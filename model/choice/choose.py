@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from model.baselines.budget import Budget, SkippedError
 from model.baselines.report import table_text
@@ -23,8 +21,10 @@ from model.choice.trial import Trial, Trials
 from model.config import TrainConfig
 from model.data.hold_out import hold_out
 from model.data.load import Dataset
+from model.evaluation.epoch_figures import EpochFigures
 from model.evaluation.two_towers import NAME, as_two_towers
 from model.examples.negatives import NegativeSampler
+from model.progress.lines import tell
 from model.training.checkpoint import RunFolder, finite, write_json
 from model.training.distill import open_teacher
 from model.training.run import Run
@@ -60,11 +60,11 @@ class Choice:
         if not self.record["baselines"]:
             return
         if self.trial is None:
-            _tell("the baselines on the hold-out; the time allowed no trial to compare with them, `python -m model "
+            tell("the baselines on the hold-out; the time allowed no trial to compare with them, `python -m model "
                   "evaluate` compares the run:")
         else:
-            _tell(f"the trial of {self.trial.config.all_epochs} epochs beside the baselines, on the hold-out:")
-        _tell(table_text(self.trial.reached.row if self.trial is not None else {}, self.record["baselines"]))
+            tell(f"the trial of {self.trial.config.all_epochs} epochs beside the baselines, on the hold-out:")
+        tell(table_text(self.trial.reached.row if self.trial is not None else {}, self.record["baselines"]))
 
 
 def default_minutes(events: int) -> float:
@@ -92,7 +92,7 @@ def choose_and_train(data: Path, dataset: Dataset, config: TrainConfig, out: Pat
     choice = choose(data, dataset, config, fixed, budget)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / FILE, choice.record)
-    run = train(data, dataset, choice.config, out, resume=False)
+    run = train(data, dataset, choice.config, out, resume=False, held_out=EpochFigures)
     write_json(out / FILE, choice.record | {"seconds": {**choice.record["seconds"], "all": budget.spent}})
     choice.tell_of_baselines()
     return run
@@ -120,11 +120,11 @@ def choose(data: Path, dataset: Dataset, config: TrainConfig, fixed: frozenset[s
     record: dict[str, Any] = {
         "minutes": budget.seconds / 60, "fixed": sorted(fixed),
         "hold_out": {"share": held.share, "events": held.kind, "train": len(held.train), "asked": len(held.asked)}}
-    _tell(f"choosing settings within {budget.seconds / 60:.3g} minutes, on {held.share:.0%} of the train events: "
+    tell(f"choosing settings within {budget.seconds / 60:.3g} minutes, on {held.share:.0%} of the train events: "
           f"{held.kind}")
     measure = measure_of(held, config)
     if measure is None:
-        _tell("the held-out events leave nothing to measure, so nothing is chosen")
+        tell("the held-out events leave nothing to measure, so nothing is chosen")
         return Choice(config, record | {"measure": None, "trials": [], "chosen": {}, "learned": None, "baselines": {},
                                         "seconds": {"choice": budget.spent}}, None)
     of_baselines = Budget(budget.seconds / BASELINES)
@@ -160,16 +160,12 @@ def _two_towers(search: Search, budget: Budget) -> Row:
 def _tell_of_choice(search: Search, budget: Budget) -> None:
     values = chosen_of(search.config)
     for name, why in search.reasons.items():
-        _tell(f"chosen: {name} {values[name]}, {'; '.join(why)}")
+        tell(f"chosen: {name} {values[name]}, {'; '.join(why)}")
     if search.learned is False:
-        _tell("nothing was learned: no trial beats a constant by more than its standard error, so expect the model to "
+        tell("nothing was learned: no trial beats a constant by more than its standard error, so expect the model to "
               "predict little more than the rate of the labels")
     over = search.seconds_over()
     if over and values["epochs"] == 1:
-        _tell(f"the budget of {budget.seconds / 60:.3g} minutes does not reach one epoch; one is trained all the same")
+        tell(f"the budget of {budget.seconds / 60:.3g} minutes does not reach one epoch; one is trained all the same")
     elif over:
-        _tell(f"the training is expected to pass the budget by about {over:,.0f} s")
-
-
-def _tell(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)
+        tell(f"the training is expected to pass the budget by about {over:,.0f} s")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
-
-from tqdm import tqdm
 
 from model.baselines.budget import Budget, SkippedError
 from model.choice.alternatives import ALTERNATIVES, chosen_of, with_epochs
@@ -17,6 +14,8 @@ from model.choice.measure import Measure, Reached
 from model.choice.trial import OutOfTimeError, Pace, Trial, Trials
 from model.config import ConfigError, TrainConfig
 from model.data.load import Dataset
+from model.progress.bars import Bar
+from model.progress.lines import tell
 
 EPOCHS = {"epochs", "rounds", "round_epochs"}
 """Settings that together make the number of epochs; if one of them is given, it is not chosen."""
@@ -57,7 +56,7 @@ class Search:
 
     def run(self) -> None:
         """Searches to the end of the time or of the alternatives."""
-        with tqdm(desc="trials", unit="trial", leave=False) as self._bar:
+        with Bar(desc="trials", unit="trial", leave=False) as self._bar:
             if EPOCHS.isdisjoint(self.fixed):
                 self._choose_epochs()
             else:
@@ -183,7 +182,7 @@ class Search:
             trial = self.trials.run(config, self._check(config))
         except (OutOfTimeError, ConfigError) as reason:
             entry["skipped"] = str(reason)
-            _tell(f"trial {len(self.record)}: {self._words(settings)}: skipped, {reason}")
+            tell(f"trial {len(self.record)}: {self._words(settings)}: skipped, {reason}")
             return None
         self._bar.update()
         self._finished.append(trial)
@@ -193,8 +192,9 @@ class Search:
         self.forecast.besides = max(0.0, trial.seconds - config.all_epochs * trial.pace.batches
                                     * trial.pace.batch_seconds)
         value, error = self.measure.mean(trial.reached)
-        entry |= {"measure": value, "standard_error": error, "seconds": round(trial.seconds, 1)}
-        _tell(f"trial {len(self.record)}: {self._words(settings)}: {self.measure.name} {value:.4f} ± {error:.4f}, "
+        entry |= {"measure": value, "standard_error": error, "seconds": round(trial.seconds, 1),
+                  "epochs": list(trial.epochs)}
+        tell(f"trial {len(self.record)}: {self._words(settings)}: {self.measure.name} {value:.4f} ± {error:.4f}, "
               f"{trial.seconds:.0f} s")
         return trial
 
@@ -216,7 +216,3 @@ class Search:
         now = chosen_of(self.config)
         others = [f"{name} {value}" for name, value in settings.items() if name != "epochs" and value != now[name]]
         return ", ".join([f"epochs {settings['epochs']}", *others])
-
-
-def _tell(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)

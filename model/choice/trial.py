@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from index_store.features.postings import KeyIndex
 from model.choice.held_out import HeldOut
 from model.choice.measure import Measure, Reached
 from model.config import TrainConfig
+from model.evaluation.epoch_figures import EpochFigures
 from model.examples.folds import Fold
 from model.training.checkpoint import RunFolder
 from model.training.run import Run
@@ -21,6 +20,9 @@ from model.training.trainer import Trainer
 
 UNTIMED, CHECK_EVERY = 3, 10
 """Batches that are not timed, since the first ones are slower, and batches between two checks."""
+
+
+Epochs = list[Mapping[str, float | None]]
 
 
 class OutOfTimeError(Exception):
@@ -49,12 +51,14 @@ class Trial:
         reached: on the hold-out.
         seconds: that the trial took, without what is done once for all trials.
         pace: of its training.
+        epochs: `EpochFigures` after each.
     """
 
     config: TrainConfig
     reached: Reached
     seconds: float
     pace: Pace
+    epochs: Epochs
 
 
 class Trials:
@@ -71,6 +75,7 @@ class Trials:
 
     def __init__(self, data: Path, held: HeldOut, measure: Measure) -> None:
         self._data, self._held, self._measure = data, held, measure
+        self._epoch_figures = EpochFigures(held.dataset, held.seed)
         self._folds: Sequence[Fold] | None = None
         self._index: KeyIndex | None = None
         self.preparing = 0.0
@@ -88,15 +93,14 @@ class Trials:
             OutOfTimeError: by `check`.
         """
         began = time.monotonic()
-        # The trainer reports its epochs on standard output, which is for those of the run.
-        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        with tempfile.TemporaryDirectory() as folder:
             run = Run(RunFolder(Path(folder)), self._held.dataset, without_tree(config))
             run.folder.create(run.config, self._data)
             before, trainer = self.preparing, self._trainer(run)
-            pace = self._timed(trainer, check)
+            pace, epochs = self._timed(trainer, check)
             run.model.eval()
             reached = self._measure.of(run)
-        return Trial(config, reached, time.monotonic() - began - (self.preparing - before), pace)
+        return Trial(config, reached, time.monotonic() - began - (self.preparing - before), pace, epochs)
 
     def _trainer(self, run: Run) -> Trainer:
         if self._index is not None:
@@ -107,12 +111,12 @@ class Trials:
         self._folds, self._index, self.preparing = trainer.folds, run.key_index, time.monotonic() - began
         return trainer
 
-    @staticmethod
-    def _timed(trainer: Trainer, check: Callable[[Pace, float], None]) -> Pace:
-        """Trains to the end; returns the pace."""
+    def _timed(self, trainer: Trainer, check: Callable[[Pace, float], None]) -> tuple[Pace, Epochs]:
+        """Trains to the end; returns the pace, and what is reached after each epoch."""
         batches, total = trainer.schedule.batches, trainer.schedule.batches * trainer.schedule.epochs
         untimed = min(UNTIMED, total - 1)
         began, done = time.monotonic(), 0
+        epochs: Epochs = []
 
         def pace() -> Pace:
             return Pace(batches, (time.monotonic() - began) / max(1, done - untimed))
@@ -125,9 +129,17 @@ class Trials:
             elif (done - untimed) % CHECK_EVERY == 0:
                 check(pace(), (total - done) * pace().batch_seconds)
 
-        trainer.after_batch = after_batch
+        def after_epoch(run: Run) -> Mapping[str, float | None]:
+            nonlocal began
+            since = time.monotonic()
+            epochs.append(self._epoch_figures(run))
+            began += time.monotonic() - since  # no part of the pace
+            return epochs[-1]
+
+        trainer.after_batch, trainer.held_out = after_batch, after_epoch
+        trainer.say = lambda line: None  # `Search` tells of a trial as a whole
         trainer.fit()
-        return pace()
+        return pace(), epochs
 
 
 def without_tree(config: TrainConfig) -> TrainConfig:

@@ -65,6 +65,22 @@ class RecallQueries:
         top = self.answer(place, scores, max(at))
         return [float(np.isin(self.targets.row(place), top[:k]).mean()) for k in at]
 
+    def shares_of(self, found: Sequence[NDArray[np.integer]], at: Sequence[int]) -> NDArray[np.float64]:
+        """Share of each user's targets among the first K items found, best first: (N, cut-offs)."""
+        lengths = self.targets.lengths
+        sums = np.zeros((len(self.users), len(at)))
+        np.add.at(sums, np.repeat(np.arange(len(lengths)), lengths), self.hits_of(found, at))
+        return sums / lengths[:, None]
+
+    def hits_of(self, found: Sequence[NDArray[np.integer]], at: Sequence[int]) -> NDArray[np.bool_]:
+        """Whether each target, user by user, is among the first K items found, best first: (targets, cut-offs)."""
+        hits = np.zeros((len(self.targets.values), len(at)), bool)
+        for place, items in enumerate(found):
+            own = slice(self.targets.indptr[place], self.targets.indptr[place + 1])
+            for column, k in enumerate(at):
+                hits[own, column] = np.isin(self.targets.values[own], items[:k])
+        return hits
+
     def answer(self, place: int, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """The K best items by any scores, best first, or fewer if the others are masked.
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any, Literal
-
-from tqdm import tqdm
 
 from model.baselines.cache import FILE, Cache
 from model.baselines.report import table_text
 from model.baselines.table import baseline_table
 from model.evaluation.two_towers import NAME, two_towers
+from model.progress.lines import tell
 from model.training.run import Run
 
 Choice = Literal["some", "all", "none"]
@@ -40,5 +38,5 @@ def beside_baselines(run: Run, found: Mapping[str, Any], users: int, choice: Cho
         table[NAME] = {"skipped": "they are the run that is measured"}
     else:
         table[NAME] = two_towers(dataset, run.config, run.data, users, cache)
-    tqdm.write(table_text(found, table), file=sys.stderr)
+    tell(table_text(found, table))
     return {**found, "baselines": table}

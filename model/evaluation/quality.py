@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from index_store.features.ragged import Ragged
 from model.data.load import Events, joined
-from model.data.recall_queries import RecallQueries
+from model.data.recall_queries import RecallQueries, mean_shares
 from model.data.tables import BASELINE, TRUTH
 from model.evaluation.ebr import embedding_retrieval
-from model.evaluation.recall import recall
+from model.evaluation.recall import answers, recall
+from model.evaluation.slices import slices
 from model.examples.clicks import Clicks
+from model.progress.lines import tell
 from model.sources.truth import TrueWorld
 from model.training.normalized_entropy import impression_ne, sampled_ne
 from model.training.run import Run
@@ -34,7 +34,8 @@ def quality(run: Run, users: int) -> dict[str, Any]:
         users: test users to ask for recall; 0 = all.
 
     Returns:
-        Recall of the exhaustive search with its standard error, and by task NE (impressions) or sampled NE (positives);
+        Recall of the exhaustive search with its standard error, as a whole and by `slices`, and by task NE
+        (impressions) or sampled NE (positives);
         recall and cost of the two towers behind a FAISS index, if it is they that rank; `reference`, the figures that a
         source wrote for its log. A figure that the test events do not define is None.
     """
@@ -55,9 +56,13 @@ def _measured(run: Run, test: Events, users: int) -> dict[str, Any]:
                               "held_out": run.config.holdout}
     arguments = (run.reader, clicks, index, queries.users, queries.targets, queries.masked, CUTOFFS)
     if not len(queries.users):
-        _tell(f"recall is null: no user has a test event with label 1 of {tasks[0]} on an ad that the user had not "
+        tell(f"recall is null: no user has a test event with label 1 of {tasks[0]} on an ad that the user had not "
               "clicked in training")
-    result |= recall(*arguments)
+    found = answers(run.reader, clicks, index, queries, max(CUTOFFS))
+    result |= mean_shares(queries.shares_of(found, CUTOFFS), CUTOFFS)
+    if len(found):
+        popularity = np.bincount(clicks.rows, minlength=len(dataset.items))
+        result["slices"] = slices(queries, found, popularity, CUTOFFS)
     if run.config.model.over_arch == "dot" and not run.config.stack:
         result["ebr"] = embedding_retrieval(*arguments)
     if dataset.spec.negatives == "impressions":
@@ -65,9 +70,9 @@ def _measured(run: Run, test: Events, users: int) -> dict[str, Any]:
         result["ne"] = defined("ne", impression_ne(run.reader, both, index, test), tasks, test)
     else:
         every = np.arange(len(test.users))
-        found = {task: sampled_ne(run.reader, clicks, index, test, every, seed, task=at)
-                 for at, task in enumerate(tasks)}
-        result["sampled_ne"] = defined("sampled_ne", found, tasks, test)
+        sampled = {task: sampled_ne(run.reader, clicks, index, test, every, seed, task=at)
+                   for at, task in enumerate(tasks)}
+        result["sampled_ne"] = defined("sampled_ne", sampled, tasks, test)
     data = run.data
     if (data / BASELINE).exists():
         result["reference"] = json.loads((data / BASELINE).read_bytes())
@@ -99,10 +104,6 @@ def defined(name: str, figures: Mapping[str, float | None], tasks: Sequence[str]
     for at, task in enumerate(tasks):
         if figures[task] is None:
             positives = int(np.count_nonzero(test.labels[:, at]))
-            _tell(f"{name} of {task} is null: {positives} of the {len(test)} test events have label 1 of {task}, and "
+            tell(f"{name} of {task} is null: {positives} of the {len(test)} test events have label 1 of {task}, and "
                   "an entropy needs events of both kinds")
     return dict(figures)
-
-
-def _tell(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)

@@ -37,14 +37,7 @@ def recall(reader: BatchReader, clicks: Clicks, index: KeyIndex, users: NDArray[
 def recall_shares(reader: BatchReader, clicks: Clicks, index: KeyIndex, queries: RecallQueries,
                   at: Sequence[int]) -> NDArray[np.float64]:
     """Share of each user's targets among the K best of all items: (N, cut-offs); arguments as for `recall`."""
-    shares = np.zeros((len(queries.users), len(at)))
-
-    def count(place: int, scores: NDArray[np.float32]) -> None:
-        shares[place] = queries.shares(place, scores, at)
-
-    if len(queries.users):
-        ItemScores(reader, clicks, index).each(queries.users, count, "recall")
-    return shares
+    return queries.shares_of(answers(reader, clicks, index, queries, max(at)), at)
 
 
 def answers(reader: BatchReader, clicks: Clicks, index: KeyIndex, queries: RecallQueries,
@@ -55,5 +48,6 @@ def answers(reader: BatchReader, clicks: Clicks, index: KeyIndex, queries: Recal
     def keep(place: int, scores: NDArray[np.float32]) -> None:
         found[place] = queries.answer(place, scores, k)
 
-    ItemScores(reader, clicks, index).each(queries.users, keep, "answers")
+    if len(found):
+        ItemScores(reader, clicks, index).each(queries.users, keep, "recall")
     return found

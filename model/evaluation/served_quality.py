@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from index_store.bundle import layout
 from index_store.bundle.bundle import Bundle
@@ -27,6 +26,7 @@ from model.data.recall_queries import RecallQueries
 from model.export.flops import count
 from model.export.golden import user_input
 from model.export.onnx_graphs import onnx_layers, onnx_user_tower
+from model.progress.bars import Bar
 
 TOP_K = 100
 EXHAUSTIVE_USERS = 300
@@ -48,8 +48,8 @@ def served_quality(folder: Path, queries: RecallQueries) -> dict[str, Any]:
     searches, n = _Searches(Bundle.open(folder), queries), len(queries.users)
     some, flops = min(EXHAUSTIVE_USERS, n), flops_per_pair(searches.opened)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        beams = list(tqdm(pool.map(searches.by_beam, range(n)), total=n, desc="beam", unit="user", leave=False))
-        exact = list(tqdm(pool.map(searches.exactly, range(some)), total=some, desc="exhaustive", unit="user",
+        beams = list(Bar(pool.map(searches.by_beam, range(n)), total=n, desc="beam", unit="user", leave=False))
+        exact = list(Bar(pool.map(searches.exactly, range(some)), total=some, desc="exhaustive", unit="user",
                           leave=False))
     overlap = [found.overlap(truth) for (found, _), (truth, _) in zip(beams, exact, strict=False)]
     return {"beam_width": list(searches.width), "flops_per_pair": flops,

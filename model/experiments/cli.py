@@ -7,11 +7,10 @@ import shutil
 import time
 from pathlib import Path
 
-from tqdm import tqdm
-
 from model.config import ConfigError
 from model.experiments import node_pair_runs, overlap, table1, table3, table4, table5, variants
 from model.experiments.cells import Cell, Experiment, Results
+from model.progress.bars import Bar
 
 EXPERIMENTS: dict[str, Experiment] = {e.name: e for e in (
     table1.TABLE, table3.TABLE3, table4.TABLE, table5.TABLE, table3.TABLE6, table3.TABLE7, overlap.TABLE,
@@ -52,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     cells = [Cell(kind, slug, settings, seed) for kind, slug, settings in
              experiment.configurations(args.data, args.small) for seed in range(args.seeds)]
     missing = [cell for cell in cells if results.find(cell) is None]
-    with tqdm(total=len(cells), initial=len(cells) - len(missing), unit="cell") as bar:
+    with Bar(total=len(cells), initial=len(cells) - len(missing), unit="cell") as bar:
         for cell in missing:
             bar.set_description(f"{experiment.name}: {cell.slug}, seed {cell.seed}")
             _finish(experiment, cell, args.data, results)

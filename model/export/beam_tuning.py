@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from index_store.bundle.bundle import BundleContent
 from index_store.search.beam_curve import BeamPoint
@@ -25,6 +24,7 @@ from index_store.tree.tree import Tree
 from index_store.value.live_bids import LiveBids
 from index_store.value.valuation import Valuation
 from model.export.golden import user_input
+from model.progress.bars import Bar
 
 TOP_K = 100
 TARGET_OVERLAP = 0.95
@@ -127,14 +127,14 @@ def score_users(content: BundleContent, tower: UserTower, layers: Sequence[Dense
     """Scores all nodes and items for the given user rows, in parallel; ranks by eCPM if there is a valuation."""
     scorer = content.scorer(layers)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(tqdm(pool.map(lambda row: _scored(content, tower, scorer, int(row), valuation), users),
+        return list(Bar(pool.map(lambda row: _scored(content, tower, scorer, int(row), valuation), users),
                          total=len(users), desc="exhaustive", unit="user", leave=False))
 
 
 def beam_curve(tree: Tree, users: Sequence[ScoredUser], valuation: Valuation | None = None) -> tuple[BeamPoint, ...]:
     """Beams tuned on one half of the users and measured on the other, by rising pairs and overlap."""
     half = -(-len(users) // 2)
-    beams = tqdm(_widening_beams(tree, users[:half], valuation), desc="measuring beams", unit="beam", leave=False)
+    beams = Bar(_widening_beams(tree, users[:half], valuation), desc="measuring beams", unit="beam", leave=False)
     # With a single user there are no others to measure with.
     measured = [_measure(tree, users[half:] or users, widths, valuation) for widths in beams]
     points: list[BeamPoint] = []
@@ -171,7 +171,7 @@ def _widening_beams(tree: Tree, users: Sequence[ScoredUser], valuation: Valuatio
     widths = tuple(min(size, max(FIRST_WIDTH, -(-TOP_K * size // tree.n_items))) for size in sizes)
     now = _measure(tree, users, widths, valuation)
     path = [widths]
-    with tqdm(total=ENOUGH_OVERLAP, desc="tuning beams", unit="overlap", leave=False,
+    with Bar(total=ENOUGH_OVERLAP, desc="tuning beams", unit="overlap", leave=False,
               bar_format="{desc}: {n:.3f} of {total} overlap [{elapsed}]") as bar:
         bar.update(now.overlap)
         while now.overlap < ENOUGH_OVERLAP and now.pairs < MOST_SHARE * tree.n_items:

@@ -6,7 +6,6 @@ logits as they are, and measures what is sealed.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression, minimize
-from tqdm import tqdm
 
 from index_store.value.calibration import Calibration, Calibrations, sigmoid
 from model.data.load import Events, joined
 from model.data.tables import TRUTH
 from model.examples.clicks import Clicks
+from model.progress.lines import tell
 from model.sources.truth import TrueWorld
 from model.training.normalized_entropy import impression_logits, log_losses
 from model.training.run import Run
@@ -61,9 +60,9 @@ def calibrate(run: Run) -> dict[str, Fitted] | None:
     """
     test, spec = run.dataset.test, run.dataset.spec
     if spec.negatives != "impressions" or test is None or len(test) < 2:
-        tqdm.write("no calibration is sealed: " + (
+        tell("no calibration is sealed: " + (
             "the log holds sampled negatives, which yield no probabilities" if spec.negatives != "impressions" else
-            "there are no test events to fit it on; bring some, or train with --holdout"), file=sys.stderr)
+            "there are no test events to fit it on; bring some, or train with --holdout"))
         return None
     both = Clicks.of(joined(run.dataset.train, test), len(run.dataset.user_ids))
     random = np.random.default_rng([run.config.seed, 16])

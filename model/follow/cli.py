@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from model.config import ConfigError
+from model.progress.lines import tell
 
 if TYPE_CHECKING:
     from model.follow.follower import Windows
@@ -122,5 +121,5 @@ def _promoter(args: argparse.Namespace) -> Promoter:
 def _tell(report: dict[str, Any]) -> None:
     """Prints a report as one JSON object; a table of the gate goes to standard error."""
     if report.get("comparison"):
-        tqdm.write(report["comparison"], file=sys.stderr)
+        tell(report["comparison"])
     print(json.dumps(report, allow_nan=False), flush=True)

@@ -11,13 +11,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from index_store.changes.change_log import Change, ChangeLog, Kind
 from index_store.changes.open_log import is_redis, open_existing_log
 from model.data.tables import read_spec
 from model.data.windows import Window
 from model.follow.gathering import Gathering
+from model.progress.bars import Bar
 
 _PAGE = 1_000
 _WAIT_SECONDS = 1.0
@@ -77,7 +76,7 @@ class LogWindows:
             time.sleep(_WAIT_SECONDS)
         cut = _Cut(self, Gathering(log, read_spec(log)), after, since)
         with (closing(open_existing_log(self.where, None)) as opened,
-              tqdm(desc="window", unit="entry", unit_scale=True, leave=None) as bar):
+              Bar(desc="window", unit="entry", unit_scale=True, leave=None) as bar):
             while not cut.full:
                 page = opened.read(cut.sequence, _PAGE)
                 cut.take(page)

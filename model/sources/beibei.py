@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from index_store.features.encoder import FeatureSpec, KeyFamily, TaskSpec
 from model.data.tables import write_folder
+from model.progress.bars import Bar
 from model.sources.lines import as_text, positives, read_lines
 
 SPEC = FeatureSpec(
@@ -41,7 +41,7 @@ def write(source: Path, out: Path) -> None:
     Raises:
         DataError: a file is missing or malformed.
     """
-    with tqdm(total=4, desc="beibei", unit="file") as bar:
+    with Bar(total=4, desc="beibei", unit="file") as bar:
         pairs = []
         for name in ("cart_train.txt", "buy_train.txt", "buy_test.txt"):
             pairs.append(read_lines(source, name))

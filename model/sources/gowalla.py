@@ -8,10 +8,10 @@ from zipfile import BadZipFile
 import numpy as np
 import pyarrow as pa
 from scipy import sparse
-from tqdm import tqdm
 
 from index_store.features.encoder import FeatureSpec, KeyFamily, TaskSpec
 from model.data.tables import DataError, write_folder
+from model.progress.bars import Bar
 from model.sources.lines import as_text, positives
 
 SPEC = FeatureSpec(
@@ -31,7 +31,7 @@ def write(source: Path, out: Path) -> None:
     Raises:
         DataError: a file is missing or is not a SciPy sparse matrix, or the two differ in shape.
     """
-    with tqdm(total=3, desc="gowalla", unit="file") as bar:
+    with Bar(total=3, desc="gowalla", unit="file") as bar:
         matrices = []
         for name in ("train.npz", "test.npz"):
             matrices.append(_read(source / name))

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from model.data.bids import read_bids
 from model.data.checked_tables import EventTable, SideTable, open_events
 from model.data.tables import BID, BID_TYPE, EVENTS, TARGETING, TEST_EVENTS, DataError, prepare, read_spec, seal
 from model.data.targeting import read_predicates
+from model.progress.bars import Bar
 
 BATCH = 1 << 20
 
@@ -43,7 +43,7 @@ def write(source: Path, out: Path) -> None:
 def _write_side(side: SideTable, out: Path) -> pa.Array:
     """Writes one table and returns its ids."""
     columns: dict[str, pa.Array] = {}
-    for field, column in tqdm(side.columns(), total=len(side.schema), desc=side.table.path.name, unit="column"):
+    for field, column in Bar(side.columns(), total=len(side.schema), desc=side.table.path.name, unit="column"):
         columns[field.name] = column.cast(field.type)
     ids = next(iter(columns.values()))
     if TARGETING in columns:
@@ -57,7 +57,7 @@ def _write_events(events: EventTable, path: Path, user_ids: pa.Array, ad_ids: pa
     """Writes one event table, a batch at a time, and returns the number of rows with a positive label."""
     positives, schema = 0, events.schema
     with (pq.ParquetWriter(path, schema, write_page_checksum=True) as writer,
-          tqdm(total=events.table.rows, desc=path.name, unit="event", unit_scale=True) as bar):
+          Bar(total=events.table.rows, desc=path.name, unit="event", unit_scale=True) as bar):
         for batch in events.batches(user_ids, ad_ids, BATCH):
             writer.write_table(pa.table([batch.columns[f.name].cast(f.type) for f in schema], schema=schema))
             positives += int(np.count_nonzero(batch.labels.any(axis=1)))

@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from index_store.features.encoder import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from model.data.tables import (
@@ -30,6 +29,7 @@ from model.data.tables import (
     seal,
     side_schema,
 )
+from model.progress.bars import Bar
 from model.sources.draws import Draws
 from model.sources.truth import TruthWriter
 from model.sources.world import (
@@ -116,7 +116,7 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: 
     event_ends = _event_ends(draws, users, events)
     schemas = {USERS: side_schema(SPEC, "user"), EVENTS: event_schema(SPEC), TEST_EVENTS: event_schema(SPEC)}
     writers = {name: pq.ParquetWriter(out / name, schema, write_page_checksum=True) for name, schema in schemas.items()}
-    with tqdm(total=events, desc="synthetic", unit="event", unit_scale=True) as bar:
+    with Bar(total=events, desc="synthetic", unit="event", unit_scale=True) as bar:
         for start in range(0, users, chunk_users):
             rows = np.arange(start, min(start + chunk_users, users))
             people = draw_users(draws, rows, catalogue.shape)

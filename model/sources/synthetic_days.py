@@ -11,17 +11,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from index_store.features.encoder import FieldSpec
 from model.data.tables import ADS, EVENTS, TEST_EVENTS, USERS, DataError, prepare, seal
 from model.data.windows import ENDED, day_folder, window_schema
+from model.progress.bars import Bar
 from model.sources.day_truth import write_day
 from model.sources.draws import Draws
 from model.sources.moving_world import DAYS_BEFORE, SURFACES, MovingWorld, looked_at
@@ -64,7 +63,7 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, days: int, tu
     prepare(out)
     writer = _Writer(out, Draws(seed), MovingWorld(Draws(seed), ads, users, turnover), days,
                      events // DAYS_BEFORE)
-    with tqdm(total=DAYS_BEFORE + days, desc="synthetic", unit="day") as bar:
+    with Bar(total=DAYS_BEFORE + days, desc="synthetic", unit="day") as bar:
         writer.before(bar)
         for day in range(1, days + 1):
             writer.day(day)
@@ -89,7 +88,7 @@ class _Writer:
         self._most_ads = len(world.active) + days * world.ends_daily
         self._user_ids = numbered("u", np.arange(len(world.people.age)), len(world.people.age))
 
-    def before(self, bar: tqdm[Any]) -> None:
+    def before(self, bar: Bar) -> None:
         """Writes the ordinary data folder; its truth is that of the test day."""
         out, world = self._out, self._world
         self._write_ads(out, world.active)

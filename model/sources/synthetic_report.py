@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from model.data.load import load_dataset
 from model.data.tables import DataError
+from model.progress.bars import Bar
 from model.sources.truth import TrueWorld
 
 RANK = 32
@@ -31,7 +31,7 @@ def click_logits(world: TrueWorld, seed: int = 0) -> NDArray[np.float32]:
     users, ads = (np.sort(rng.choice(n, min(n, sample), replace=False))
                   for n, sample in ((len(world.users.age), SAMPLE_USERS), (len(world.ads.price), SAMPLE_ADS)))
     return np.concatenate([world.logits(users[at : at + _ROWS], ads)[..., 0]
-                           for at in tqdm(range(0, len(users), _ROWS), desc="true logits", unit="batch")])
+                           for at in Bar(range(0, len(users), _ROWS), desc="true logits", unit="batch")])
 
 
 def variance_shares(logits: NDArray[np.float32]) -> dict[str, float | None]:

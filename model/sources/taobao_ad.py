@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from tqdm import tqdm
 
 from index_store.features.encoder import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from model.data.tables import write_folder
+from model.progress.bars import Bar
 from model.sources.lines import as_text, positives, read_lines, read_numbers
 
 USER_FIELDS = ("cms_segid", "cms_group_id", "gender", "age_level", "pvalue_level", "shopping_level", "occupation",
@@ -49,7 +49,7 @@ def write(source: Path, out: Path) -> None:
     Raises:
         DataError: a file is missing or malformed.
     """
-    with tqdm(total=5, desc="taobao-ad", unit="file") as bar:
+    with Bar(total=5, desc="taobao-ad", unit="file") as bar:
         tables = {}
         for name, id_column, fields in (("u.user", "user_id", USER_FIELDS), ("u.item", "ad_id", ITEM_FIELDS)):
             codes = read_numbers(source, name, 1 + len(fields))

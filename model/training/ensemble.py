@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
-from tqdm import tqdm
 
 from index_store.features.postings import KeyIndex
 from model.config import ConfigError
@@ -26,6 +25,8 @@ from model.examples.batches import TreeReader
 from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
 from model.examples.negatives import known_positives
+from model.progress.bars import Bar
+from model.progress.lines import tell
 from model.sources.draws import Draws
 from model.training.losses import impression_loss, sampled_loss
 from model.training.objective import Objective
@@ -95,7 +96,7 @@ class EnsembleWeights:
         model.intercept.copy_(fitted[-1])
         self.log({"ensemble_weights": model.weights.tolist(), "intercept": model.intercept.tolist(),
                   "examples": len(labels)})
-        tqdm.write("weights of the layers, coarse to fine, by task: " + "; ".join(
+        tell("weights of the layers, coarse to fine, by task: " + "; ".join(
             ", ".join(f"{weight:.3f}" for weight in layer) for layer in model.weights.tolist()))
 
     def _minimum(self, loss: Callable[[Tensor], Tensor], labels: Tensor) -> Tensor:
@@ -127,7 +128,7 @@ class EnsembleWeights:
         of, rng = self.objective, np.random.default_rng([self.objective.config.seed, 11])
         plan, examples = list(self._groups.batches(of.config.batch_users, rng)), 0
         parts = []
-        with torch.no_grad(), tqdm(plan, desc="weights of the layers", unit="batch", leave=False) as bar:
+        with torch.no_grad(), Bar(plan, desc="weights of the layers", unit="batch", leave=False) as bar:
             for _, chosen in bar:
                 parts.append(self._part(chosen, nodes, rng))
                 examples += len(chosen)

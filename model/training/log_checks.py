@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
-from tqdm import tqdm
 
 from model.config import ConfigError, TrainConfig
 from model.data.load import Dataset
+from model.progress.lines import tell
 from model.training.objective import task_weights
 
 FEW_POSITIVES = 100
@@ -70,4 +68,4 @@ def _warn_of_users_without_history(dataset: Dataset) -> None:
 
 
 def _warn(line: str) -> None:
-    tqdm.write(f"warning: {line}", file=sys.stderr)
+    tell(f"warning: {line}")

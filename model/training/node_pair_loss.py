@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from index_store.features.encoder import Features
 from index_store.features.postings import KeyIndex
@@ -28,6 +27,7 @@ from model.examples.clicks import Clicks
 from model.examples.folds import FOLDS, fold_of_users
 from model.examples.key_index import key_index
 from model.examples.negatives import known_positives
+from model.progress.lines import tell
 from model.training.losses import sampled_loss
 from model.training.objective import Objective
 from model.tree.learned_tree import LearnedTree
@@ -183,7 +183,7 @@ def _report(settings: PairsConfig, pairs: Sequence[IndexPairs], users: int,
     found = {f"level {level.level}": len(level) for level in pairs}
     log({"pairs": found, "phi": settings.phi, "interest": settings.interest, "control": settings.control,
          "users": len(np.unique(np.concatenate([level.users for level in pairs])))})
-    tqdm.write(f"node pairs: {', '.join(f'{n:,} at {level}' for level, n in found.items())}"
+    tell(f"node pairs: {', '.join(f'{n:,} at {level}' for level, n in found.items())}"
                + (f"; control: {settings.control} pairs" if settings.control else ""))
     if not sum(found.values()):
         raise ConfigError(f"phi {', '.join(map(str, settings.phi))} finds no pair in the {settings.interest} of "

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from index_store.features.postings import KeyIndex
 from model.data.load import Events
 from model.examples.batches import BatchReader
 from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
+from model.progress.bars import Bar
 
 NE_NEGATIVES = 4
 
@@ -75,7 +75,7 @@ def impression_logits(reader: BatchReader, clicks: Clicks, index: KeyIndex, even
     found = np.empty((len(events), len(reader.spec.tasks)), np.float32)
     groups = ExampleGroups.of(reader.spec, events, clicks, 16)
     items = torch.from_numpy(reader.all_items()).to(reader.device)
-    for start in tqdm(range(0, len(groups.users), 1024), desc="NE", unit="batch", leave=False):
+    for start in Bar(range(0, len(groups.users), 1024), desc="NE", unit="batch", leave=False):
         chosen = np.arange(start, min(start + 1024, len(groups.users)))
         users = groups.users[chosen]
         before = groups.before[chosen] if groups.before is not None else None

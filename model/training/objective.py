@@ -6,6 +6,7 @@ be prepared meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,23 @@ class Prepared:
     candidates: Candidates | None
 
 
+@dataclass(frozen=True)
+class BatchLoss:
+    """The loss of a batch.
+
+    Attributes:
+        total: what is learned from, the weighted sum of the parts.
+        parts: each unweighted, so that none rises because its weight does: `items`; `nodes` and `tree` in an epoch with
+            a tree, that of the nodes that hold the items and the tree's own; `teacher`.
+        scored: on logs of impressions the (S, tasks) logits of the items' layer and the labels, stacked as
+            (2, S, tasks).
+    """
+
+    total: Tensor
+    parts: Mapping[str, Tensor]
+    scored: Tensor | None
+
+
 class Objective:
     """Computes the loss of batches of one log.
 
@@ -113,7 +131,7 @@ class Objective:
         return Prepared(inputs, users, own, filled, events, rows, features, drawn, candidates)
 
     def loss(self, batch: Prepared, tree: TreeReader | None, index_weight: float,
-             rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
+             rng: np.random.Generator) -> BatchLoss:
         """Loss of a batch.
 
         The index loss takes one random level a batch, times the number of levels: the same expectation as for all of
@@ -125,21 +143,20 @@ class Objective:
             tree: None in an epoch without a tree.
             index_weight: of the index loss.
             rng: draws levels, nodes and what is dropped.
-
-        Returns:
-            The loss, and on logs of impressions the (S, tasks) logits of the items' layer and the labels, stacked as
-            (2, S, tasks).
         """
         levels = tree.tree.depth - 1 if tree is not None else 0
         level = 1 + int(rng.integers(levels)) if levels else 0
-        users, weight, scored = self.reader.embed(batch.users), index_weight * levels, None
+        users, scored = self.reader.embed(batch.users), None
         if batch.drawn is not None and batch.candidates is not None:
-            loss = self._sampled(batch, batch.drawn, batch.candidates, users, tree, level, weight, rng)
+            parts = self._sampled(batch, batch.drawn, batch.candidates, users, tree, level, rng)
         else:
-            loss, scored = self._impressions(batch, users, tree, level, weight, rng)
+            parts, scored = self._impressions(batch, users, tree, level, rng)
         if self.teacher is not None:
-            loss = loss + self._unsupervised(users, self.teacher.label(batch.inputs, rng), rng)
-        return loss, scored
+            parts["teacher"] = self._unsupervised(users, self.teacher.label(batch.inputs, rng), rng)
+        total = torch.zeros((), device=self.reader.device)
+        for name, part in parts.items():
+            total = total + (index_weight * levels * part if name == "nodes" else part)
+        return BatchLoss(total, parts, scored)
 
     def calibrate(self, chosen: NDArray[np.int64], fold: Fold, rng: np.random.Generator) -> None:
         """Sets the scale of the model's interaction features by those of some groups; arguments as for `prepare`."""
@@ -158,7 +175,7 @@ class Objective:
         return IdDropout(self.config.forget_share, rng)
 
     def _sampled(self, batch: Prepared, drawn: Drawn, candidates: Candidates, users: UserBatch, tree: TreeReader | None,
-                 level: int, weight: float, rng: np.random.Generator) -> Tensor:
+                 level: int, rng: np.random.Generator) -> dict[str, Tensor]:
         own, rows, features = batch.own.shape[1], batch.rows, self.reader.tensor(batch.features)
         labels = torch.zeros((*batch.own.shape, self.events.labels.shape[1]), device=self.reader.device)
         labels[torch.from_numpy(batch.filled)] = self.reader.tensor(self.events.labels[batch.events].astype(np.float32))
@@ -166,19 +183,22 @@ class Objective:
         loss = torch.zeros((), device=items.device)
         for logits in self.reader.score_layers(users, rows, items, None, features):
             loss = loss + self._cross_entropy(logits, labels, candidates, clicked, len(self.sampler.q))
+        parts = {"items": loss}
         if tree is None:
-            return loss
-        loss = loss + tree.penalty(level, batch.own, items[:, :own])
+            return parts
+        if tree.soft:
+            parts["tree"] = tree.penalty(level, batch.own, items[:, :own])
         node_q, holding = self._summed_q(tree, level), clicked.with_values(tree.node_of_row[level - 1][clicked.values])
         if tree.soft:  # mixtures for negatives too, since a scorer could tell a mixture from a node
             nodes = self.sampler.holding(drawn.pool, tree.node_of_row[level - 1], node_q)
             shared = own + drawn.pool.ids.shape[1]
             scores = tree.score_holding(users, level, rows[:, :shared], items[:, :shared])
         else:
-            nodes, of_nodes = self._mixed.nodes(drawn, users, holding, tree, level, node_q, rng)
+            nodes, nodes_features = self._mixed.nodes(drawn, users, holding, tree, level, node_q, rng)
             scores = torch.cat([tree.score_holding(users, level, batch.own, items[:, :own]),
-                                tree.score_nodes(users, level, nodes.ids, of_nodes)], dim=1)
-        return loss + weight * self._cross_entropy(scores, labels, nodes, holding, tree.tree.size(level))
+                                tree.score_nodes(users, level, nodes.ids, nodes_features)], dim=1)
+        parts["nodes"] = self._cross_entropy(scores, labels, nodes, holding, tree.tree.size(level))
+        return parts
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor, candidates: Candidates, clicked: Ragged, n: int) -> Tensor:
         """The sampled loss of logits (B, P + M, tasks), positives (B, P, tasks) first.
@@ -190,8 +210,8 @@ class Objective:
         return sampled_loss(logits[:, :own], logits[:, own:], labels, self.reader.tensor(candidates.correction),
                             excluded, self.task_weights)
 
-    def _impressions(self, batch: Prepared, users: UserBatch, tree: TreeReader | None, level: int, weight: float,
-                     rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _impressions(self, batch: Prepared, users: UserBatch, tree: TreeReader | None, level: int,
+                     rng: np.random.Generator) -> tuple[dict[str, Tensor], Tensor]:
         items = self.reader.items(batch.rows, self._id_dropout(rng))
         valid = torch.from_numpy(batch.filled).to(self.reader.device)
         labels = self.reader.tensor(self.events.labels[batch.events].astype(np.float32))
@@ -199,11 +219,13 @@ class Objective:
         loss = torch.zeros((), device=items.device)
         for logits in layers:
             loss = loss + impression_loss(logits[valid], labels, self.task_weights)
+        parts = {"items": loss}
         if tree is not None:
             of_nodes = tree.score_holding(users, level, batch.rows, items)
-            loss = loss + tree.penalty(level, batch.rows, items)
-            loss = loss + weight * impression_loss(of_nodes[valid], labels, self.task_weights)
-        return loss, torch.stack([layers[-1][valid].detach(), labels])
+            if tree.soft:
+                parts["tree"] = tree.penalty(level, batch.rows, items)
+            parts["nodes"] = impression_loss(of_nodes[valid], labels, self.task_weights)
+        return parts, torch.stack([layers[-1][valid].detach(), labels])
 
     def _unsupervised(self, users: UserBatch, soft: SoftLabels, rng: np.random.Generator) -> Tensor:
         """The loss of the auxiliary head on unlabelled pairs (Equation 3)."""

@@ -16,6 +16,8 @@ REPORT_BATCHES = 50
 class EpochReport:
     """Collects losses and entropy of an epoch.
 
+    Losses are told apart by part, since their sum rises when a part joins and would look like a divergence.
+
     Args:
         epoch: from 0.
         tasks: their names.
@@ -25,7 +27,7 @@ class EpochReport:
     def __init__(self, epoch: int, tasks: Sequence[str], log: Callable[[Mapping[str, Any]], None]) -> None:
         self.epoch, self.tasks, self.log = epoch, tasks, log
         self.entropy = NormalizedEntropy(len(tasks))
-        self.losses: list[float] = []
+        self.losses: list[Mapping[str, float]] = []
 
     def recent(self, batch: int, figures: Mapping[str, Any]) -> dict[str, str]:
         """Reports the batches since the last report.
@@ -43,10 +45,10 @@ class EpochReport:
         """Reports the epoch; arguments and result as for `recent`."""
         return self._write(batches, self.losses, figures)
 
-    def _write(self, batch: int, losses: Sequence[float], figures: Mapping[str, Any]) -> dict[str, str]:
+    def _write(self, batch: int, losses: Sequence[Mapping[str, float]], figures: Mapping[str, Any]) -> dict[str, str]:
         report: dict[str, Any] = {"epoch": self.epoch + 1, "batch": batch}
-        if losses:
-            report["loss"] = float(np.mean(losses))
+        for part in dict.fromkeys(name for loss in losses for name in loss):
+            report[f"loss_{part}"] = float(np.mean([loss[part] for loss in losses if part in loss]))
         report |= figures
         if self.entropy.samples:
             report |= {f"ne_{task}": value for task, value in zip(self.tasks, self.entropy.values(), strict=True)}

@@ -8,7 +8,7 @@ with a tree: there the nodes' embeddings are those of the model at the moment of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from model.config import ConfigError, TrainConfig
 from model.data.load import Dataset, Events
@@ -26,6 +25,8 @@ from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
 from model.examples.folds import FOLDS, Fold, fold_of_pairs
 from model.examples.key_index import key_index
+from model.progress.bars import Bar
+from model.progress.lines import tell
 from model.training.checkpoint import Progress, RunFolder
 from model.training.distill import open_teacher
 from model.training.ensemble import EnsembleWeights, withhold
@@ -38,6 +39,8 @@ from model.training.schedule import Schedule
 from model.training.warm_start import start_from
 from model.tree.learners import LEARNERS, TreeLearner
 from model.tree.profiles import ProfileUsers
+
+HeldOutFigures = Callable[[Run], Mapping[str, float | None]]
 
 GROUP_EVENTS = 8
 """Most events of a group of examples."""
@@ -55,6 +58,8 @@ class Trainer:
 
     Attributes:
         after_batch: called after every batch, if set; what it raises ends the training.
+        held_out: what the run reaches on events that it does not learn from, measured after every epoch, if set.
+        say: receives the line of each epoch.
     """
 
     def __init__(self, run: Run, folds: Sequence[Fold] | None = None) -> None:
@@ -65,7 +70,7 @@ class Trainer:
         clicks = Clicks.of(events, len(run.dataset.user_ids)) if self.config.stack else run.clicks
         fold = fold_of_pairs(events, self.config.seed)
         groups = ExampleGroups.of(run.dataset.spec, events, clicks, GROUP_EVENTS, fold)
-        self.folds = folds or list(tqdm(Fold.all_of(run.dataset, events, fold), desc="folds", unit="fold", total=FOLDS,
+        self.folds = folds or list(Bar(Fold.all_of(run.dataset, events, fold), desc="folds", unit="fold", total=FOLDS,
                                         leave=None))
         self.optimizers = self._optimizers()
         self.learner = self._learner(clicks)
@@ -76,6 +81,8 @@ class Trainer:
         self.progress = Progress()
         self.pairs: PairLoss | None = None
         self.after_batch: Callable[[], None] | None = None
+        self.held_out: HeldOutFigures | None = None
+        self.say: Callable[[str], None] = tell
         self._figures: dict[str, float | None] = {}
         self._calibrate()
 
@@ -167,7 +174,7 @@ class Trainer:
         seconds = time.perf_counter() - began
         self._measure(nodes)
         text = report.whole(batches, {"seconds": seconds, **self._figures})
-        tqdm.write("  ".join(f"{name} {value}" for name, value in text.items()))
+        self.say("  ".join(f"{name} {value}" for name, value in text.items()))
         self._save()
 
     def _batches(self, epoch: int, tree: TreeReader | None, report: EpochReport) -> int:
@@ -177,7 +184,7 @@ class Trainer:
         refresh_every = max(1, len(plan) // REFRESHES)
         model.train()
         first = self.progress.batch
-        with (tqdm(plan, initial=first, desc=f"epoch {epoch + 1}/{self.schedule.epochs}", unit="batch",
+        with (Bar(plan, initial=first, desc=f"epoch {epoch + 1}/{self.schedule.epochs}", unit="batch",
                    leave=None) as bar,
               ThreadPoolExecutor(1) as ahead, _one_core_spared()):
             for batch, prepared in enumerate(self._prepared(epoch, first, plan[first:], ahead), start=first):
@@ -211,8 +218,9 @@ class Trainer:
             coming = ahead.submit(prepare, place + 1) if place + 1 < len(plan) else None
             yield prepared
 
-    def _step(self, epoch: int, batch: int, prepared: Prepared, tree: TreeReader | None, report: EpochReport) -> float:
-        """One step of the optimizers on a batch; returns the loss."""
+    def _step(self, epoch: int, batch: int, prepared: Prepared, tree: TreeReader | None,
+              report: EpochReport) -> dict[str, float]:
+        """One step of the optimizers on a batch; returns the parts of the loss."""
         at, seed = Progress(epoch, batch), self.config.seed
         self._seed(hash((seed, self.schedule.done(at))) % 2**31)
         rng = np.random.default_rng([seed, 4, epoch, batch])
@@ -222,19 +230,20 @@ class Trainer:
                 self.optimizers[name].zero_grad()
         if tree is not None:
             tree.advance(self.schedule.tree_share(at))
-        loss, scored = self.objective.loss(prepared, tree, self.schedule.index_weight(at), rng)
+        found = self.objective.loss(prepared, tree, self.schedule.index_weight(at), rng)
+        total, parts = found.total, dict(found.parts)
         if self.pairs is not None and tree is not None:
-            loss = loss + self.pairs.loss(len(prepared.own), tree, rng)
-        value = loss.item()
-        if not np.isfinite(value):
+            parts["pairs"] = self.pairs.loss(len(prepared.own), tree, rng)
+            total = total + parts["pairs"]
+        if not np.isfinite(value := total.item()):
             raise ConfigError(f"the loss is {value} at epoch {epoch + 1}, batch {batch + 1}; the checkpoint before it "
                               "is kept: resume with a lower learning rate")
-        loss.backward()  # type: ignore[no-untyped-call]
+        total.backward()  # type: ignore[no-untyped-call]
         for optimizer in self.optimizers.values():
             optimizer.step()
-        if scored is not None:
-            report.entropy.add(scored[0].cpu().numpy(), scored[1].cpu().numpy())
-        return value
+        if found.scored is not None:
+            report.entropy.add(found.scored[0].cpu().numpy(), found.scored[1].cpu().numpy())
+        return {name: part.item() for name, part in parts.items()}
 
     def _seed(self, seed: int) -> None:
         """Seeds dropout on the run's own device; `torch.manual_seed` takes milliseconds for those not in use."""
@@ -255,13 +264,15 @@ class Trainer:
         return nodes
 
     def _measure(self, nodes: TreeReader | None) -> None:
-        """Measures the NE of train events on a log of positives; on a log of impressions, training yields it."""
+        """Measures what is held out, and on a log of positives the NE of train events, which impressions yield."""
         run, objective = self.run, self.objective
-        if run.dataset.spec.negatives != "sampled":
-            return
-        groups, fold = objective.groups, self.folds[0]
-        own = groups.events.take(np.flatnonzero(groups.fold == 0)).values
         with run.reader.using_nodes(nodes):
+            if self.held_out is not None:
+                self._figures |= self.held_out(run)
+            if run.dataset.spec.negatives != "sampled":
+                return
+            groups, fold = objective.groups, self.folds[0]
+            own = groups.events.take(np.flatnonzero(groups.fold == 0)).values
             self._figures["train_sampled_ne"] = sampled_ne(run.reader, fold.clicks, fold.index, objective.events, own,
                                                            self.config.seed)
 
@@ -300,8 +311,16 @@ def new_trainer(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *,
     return trainer
 
 
-def train(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *, resume: bool) -> Run:
-    """Trains a run to the end; arguments as those of `new_trainer`."""
+def train(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *, resume: bool,
+          held_out: Callable[[Dataset, int], HeldOutFigures] | None = None) -> Run:
+    """Trains a run to the end.
+
+    Args:
+        data, dataset, config, out, resume: as those of `new_trainer`.
+        held_out: of a data set and a seed, what to measure after every epoch of a run that holds events out.
+    """
     trainer = new_trainer(data, dataset, config, out, resume=resume)
+    if held_out is not None and trainer.config.holdout:
+        trainer.held_out = held_out(trainer.run.dataset, trainer.config.seed)
     trainer.fit()
     return trainer.run

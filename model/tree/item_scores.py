@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from index_store.features.postings import KeyIndex
 from index_store.features.spectral import SpectralVectors
@@ -20,6 +19,7 @@ from index_store.tree.tree import Tree
 from model.examples.batches import BatchReader
 from model.examples.clicks import Clicks
 from model.network.folding import FoldedNetwork, torch_layers
+from model.progress.bars import Bar
 
 
 class ItemScores:
@@ -77,5 +77,5 @@ class ItemScores:
         # Torch's limit is the calling thread's own, that of BLAS the process's.
         with (threadpool_limits(1, "blas"),
               ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool):
-            for _ in tqdm(pool.map(score, range(len(users))), total=len(users), desc=what, unit="user", leave=False):
+            for _ in Bar(pool.map(score, range(len(users))), total=len(users), desc=what, unit="user", leave=False):
                 pass

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from index_store.tree.tree import Tree, build_tree
 from model.config import TrainConfig
 from model.examples.batches import BatchReader, HardTreeReader, TreeReader
+from model.progress.lines import tell
 from model.tree.codebooks import check_collapse
 from model.tree.health import health, health_table
 from model.tree.k_means import dense, learn_codes
@@ -61,7 +61,7 @@ class TreeLearner:
         self.tree.codes = self._adopt(vectors, codes)
         report, seconds = health(build_tree(self.tree.codes, embeddings), branching), time.perf_counter() - began
         self.log({"tree": [asdict(level) for level in report], **moved, "seconds": seconds})
-        tqdm.write("  ".join([f"tree of {' x '.join(map(str, branching))} learned in {seconds:.0f} s",
+        tell("  ".join([f"tree of {' x '.join(map(str, branching))} learned in {seconds:.0f} s",
                               *(f"{name} {count:,}" for name, count in moved.items())]) + "\n" + health_table(report))
 
     def _start(self) -> NDArray[np.int32] | None:

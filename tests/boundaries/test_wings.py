@@ -8,8 +8,8 @@ from tests.paths import ROOT
 
 WINGS = {
     "index_store": ["live", "bundle", "search", "value", "targeting", "changes", "tree", "features"],
-    "model": ["experiments", "follow", "choice", "evaluation", "export", "training", "tree", "examples", "network",
-              "baselines", "sources", "data"],
+    "model": ["report", "experiments", "follow", "choice", "evaluation", "export", "training", "tree", "examples",
+              "network", "baselines", "sources", "data", "progress"],
     "service": ["supervisor", "http", "bundles", "sampling", "cache", "live", "retrieval", "telemetry", "contract"],
     "loadtest": ["chaos", "churn", "growth", "demo", "http", "bench", "processes"],
 }

@@ -47,7 +47,7 @@ def trained_run(folder, config=TINY, data=None):
 def loss_of(trainer, groups, tree=None, seed=0):
     """The loss of some groups of the first fold."""
     batch = trainer.objective.prepare(groups, trainer.folds[0], np.random.default_rng(seed))
-    return trainer.objective.loss(batch, tree, 1.0, np.random.default_rng(seed))[0]
+    return trainer.objective.loss(batch, tree, 1.0, np.random.default_rng(seed)).total
 
 
 def weights_of(run):

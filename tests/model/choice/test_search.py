@@ -41,7 +41,7 @@ class PlantedTrials:
         check(self.pace, config.all_epochs * self.pace.batches * self.pace.batch_seconds)
         self.tried.append(settings)
         errors = self.noise * np.random.default_rng(len(self.tried)).standard_normal(100)
-        return Trial(config, Reached(self.value(settings) + errors - errors.mean()), 0.0, self.pace)
+        return Trial(config, Reached(self.value(settings) + errors - errors.mean()), 0.0, self.pace, [])
 
 
 def search(trials, *, seconds=1e9, fixed=frozenset()):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model.config import ConfigError, StackedLayer
-from tests.model.runs import LARGER, STACK, TINY, loss_of, trainer_of
+from tests.model.runs import JOINT, LARGER, STACK, TINY, loss_of, trainer_of
 
 
 def test_a_weight_for_a_task_that_the_log_lacks_is_refused(tmp_path):
@@ -36,3 +36,23 @@ def test_the_index_penalty_is_added_once_per_batch(tmp_path):
     for batch in (1, 2):
         loss_of(trainer, np.arange(16), tree)
         assert len(trainer.run.tree.codebooks._pooled[0]) == batch
+
+
+def test_the_parts_of_a_loss_add_up_with_the_weight_of_the_nodes(tmp_path, tolerance=1e-6):
+    trainer = trainer_of(tmp_path, replace(JOINT, branching=(3, 2, 2)))
+    trainer.learner.learn()
+    tree, weight = trainer.learner.tree_reader(), 0.3
+    batch = trainer.objective.prepare(np.arange(12), trainer.folds[0], np.random.default_rng(0))
+    found = trainer.objective.loss(batch, tree, weight, np.random.default_rng(0))
+    parts = {name: part.item() for name, part in found.parts.items()}
+    assert parts.keys() == {"items", "tree", "nodes"}
+    assert found.total.item() == pytest.approx(
+        parts["items"] + parts["tree"] + weight * 3 * parts["nodes"], rel=tolerance)
+
+
+def test_codes_of_k_means_have_no_loss_of_their_own(tmp_path):
+    trainer = trainer_of(tmp_path)
+    trainer.learner.learn()
+    batch = trainer.objective.prepare(np.arange(12), trainer.folds[0], np.random.default_rng(0))
+    found = trainer.objective.loss(batch, trainer.learner.tree_reader(), 1.0, np.random.default_rng(0))
+    assert found.parts.keys() == {"items", "nodes"}

@@ -45,10 +45,10 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path)
 
 def test_the_log_holds_loss_and_entropy_of_every_epoch(tiny_run):
     entries = [json.loads(line) for line in (tiny_run.folder.path / "log.jsonl").read_text().splitlines()]
-    ends = [e for e in entries if "seconds" in e and "loss" in e]
+    ends = [e for e in entries if "seconds" in e and "loss_items" in e]
     assert [e["epoch"] for e in ends] == [1, 2]
     assert all(0 < e["train_sampled_ne"] < 1.5 for e in ends)
-    assert all(np.isfinite(e["loss"]) for e in entries if "loss" in e)
+    assert all(np.isfinite(e["loss_items"]) for e in entries if "loss_items" in e)
     assert [len(e["tree"]) for e in entries if "tree" in e] == [2]
 
 
@@ -63,6 +63,6 @@ def test_a_task_with_labels_of_one_class_is_logged_as_json(tmp_path, capsys, lab
     assert "nan" not in told.lower()
     entries = [json.loads(line, parse_constant=pytest.fail)
                for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    ends = [entry for entry in entries if "seconds" in entry and "loss" in entry]
+    ends = [entry for entry in entries if "seconds" in entry and "loss_items" in entry]
     assert [entry["ne_purchase"] for entry in ends] == [None, None]
     assert all(entry["ne_click"] > 0 for entry in ends)

@@ -1,0 +1,1 @@
+"""Progress: bars of long work and lines for people, on a terminal and in a log file."""

@@ -1,0 +1,1 @@
+"""Report: one page of a run for people, with what it learned, how well, for whom, and beside what."""
