@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from index_store.search.caps import Caps
 from index_store.search.deadline import Deadline
-from index_store.search.leaf_items import most_promising
+from index_store.search.leaf_items import beyond_first, most_promising, with_leading
 from index_store.search.ranking import LEAST_BLOCK, JudgedNodes, NodeScorer, Query, SearchResult, SearchRun, best
 from index_store.search.refill import refilled
 from index_store.search.trace import LevelTrace, SearchLog
@@ -46,7 +46,8 @@ class BeamSearch(Generic[Query]):
     scored directly: their nodes say little about the few that are left, and the cost is bounded all the same.
 
     By eCPM the beam is wider, but scores as many items: of those below it, the ones whose own bids promise most at the
-    probabilities of their leaf nodes.
+    probabilities of their leaf nodes. To them it adds the eligible items of the top_k highest CPM bids, whose eCPM is
+    known; where those make up the result, nothing else is scored.
 
     Caps may allow fewer than top_k of the items below the beam: then it searches on among those that could be added,
     with a wider beam, until the result holds top_k items or none can be added.
@@ -117,6 +118,10 @@ class _Beam(Generic[Query]):
         run, tree = self._run, self._tree
         if run.eligible is not None and self._scores_directly(run.eligible):
             return run.rank_all()
+        if run.valuation is not None and not run.valuation.needs_scores:
+            leading = run.valuation.bids.leading(run.eligible, run.top_k)
+            if len(leading) == min(run.top_k, run.n_eligible):
+                return run.rank(beyond_first(tree, leading))
         nodes = np.arange(tree.size(1))
         leaves = np.empty(0, np.int64)
         judged = None
@@ -138,12 +143,12 @@ class _Beam(Generic[Query]):
             run.log.levels.append(LevelTrace(level, candidates, candidates if scored else 0,
                                              time.perf_counter() - start))
         if judged is not None and scored and run.valuation is not None:
-            return run.rank(most_promising(run, run.valuation, judged, int(self._most)))
-        if run.eligible is not None:
+            nodes = most_promising(run, run.valuation, judged, int(self._most))
+        elif run.eligible is not None:
             nodes = nodes[run.eligible.contains(nodes)]
             if run.eligible.placed is not None:
                 nodes = np.concatenate([run.eligible.placed.under(leaves), nodes])
-        return run.rank(nodes)
+        return run.rank(nodes if run.valuation is None else with_leading(run, run.valuation, nodes))
 
     def _crowded(self, level: int, nodes: NDArray[np.int64], held: NDArray[np.int64] | None) -> bool:
         """Whether these leaf nodes hold more items than are to be scored, so that bids have to choose among them."""

@@ -20,6 +20,11 @@ BID = "bid"
 BID_TYPES: tuple[BidType, ...] = get_args(BidType)
 """Arrays hold the number of a type in this order."""
 
+CPM = BID_TYPES.index("CPM")
+
+LABEL_TYPES: tuple[BidType, ...] = BID_TYPES[CPM + 1:]
+"""Those that pay for a label, so that what they are worth depends on the user."""
+
 MOST_MICROS = 10**12
 """Largest bid: a million units of the currency."""
 
@@ -98,6 +103,11 @@ class AdBids:
 
     def __len__(self) -> int:
         return len(self.micros)
+
+    @property
+    def changed(self) -> NDArray[np.int64]:
+        """The changed ads, ascending; those that became part of `micros` are none."""
+        return self._changed
 
     def at(self, ads: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Micros and types of some ads (C,): (C,) each."""

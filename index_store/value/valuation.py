@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.features.encoder import BidType
-from index_store.value.bids import BID_TYPES, NO_BID
+from index_store.value.bids import BID_TYPES, CPM, LABEL_TYPES, NO_BID
 from index_store.value.calibration import Calibrations
 from index_store.value.live_bids import LiveBids
 
 IMPRESSIONS = 1000.0
 """What an eCPM is for."""
+
+_LABEL_COLUMNS = [BID_TYPES.index(kind) for kind in LABEL_TYPES]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,23 +60,32 @@ class Valuation:
 
     def of_nodes(self, level: int, nodes: NDArray[np.int64], logits: NDArray[np.float32],
                  scores: NDArray[np.float32]) -> NDArray[np.float64]:
-        """What nodes (C,) of a level above the items promise: their own probabilities x the best bids below them."""
+        """What nodes (C,) of a level above the items promise: their own probabilities x the best bids below them.
+
+        CPM bids count for no node, since the ads of the best ones are known without a search.
+        """
         best = self.bids.best[level - 1].take(nodes, axis=0)
-        return worth_of((best * self._rates(logits)).max(axis=1), scores)
+        return worth_of((best * self._rates(logits)[:, _LABEL_COLUMNS]).max(axis=1), scores)
 
     def _rates(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """(C, 3) expected payments for IMPRESSIONS, as multiples of a bid of each of BID_TYPES."""
         rates = np.zeros((len(logits), len(BID_TYPES)))
+        rates[:, CPM] = 1.0
         for number, task in self._used:
-            rates[:, number] = 1.0 if task is None else IMPRESSIONS * self.calibrations.probability(task, logits)
+            rates[:, number] = IMPRESSIONS * self.calibrations.probability(task, logits)
         return rates
 
     @cached_property
-    def _used(self) -> list[tuple[int, int | None]]:
-        """Numbers of the types of which there are bids, and the tasks that they pay for."""
-        offered = self.bids.offered
-        return [(number, self.paid[kind]) for number, kind in enumerate(BID_TYPES)
-                if offered[number] and kind in self.paid]
+    def _used(self) -> list[tuple[int, int]]:
+        """Numbers of the types, of those that pay for a label and are bid in, and the tasks that they pay for."""
+        offered = zip(LABEL_TYPES, self.bids.offered.tolist(), strict=True)
+        return [(BID_TYPES.index(kind), task) for kind, some in offered
+                if some and (task := self.paid.get(kind)) is not None]
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether the worth of some ad with a bid depends on its logits."""
+        return bool(self._used)
 
 
 def worth_of(ecpm: NDArray[np.float64], scores: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from index_store.search import beam_search
 from index_store.search.beam_search import MOST_WIDENED, BeamSearch
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.tree.tree import build_tree
-from index_store.value.bids import AdBids, Bid
+from index_store.value.bids import CPM, AdBids, Bid
 from tests.index_store.search.fake_scorer import WEIGHTS, FakeScorer, PlantedTime, allowed, pairs, reference, worlds
 from tests.index_store.value.valued import plain_ecpm, random_bids, valuation
 
@@ -213,6 +213,26 @@ def test_both_searches_return_the_ads_of_the_highest_ecpm(world, seed):
     assert exact.ecpm.tolist() == pytest.approx([-ecpm for ecpm, _, _ in best_first])
     assert [row for row, ecpm in zip(exact.rows.tolist(), exact.ecpm, strict=True) if not ecpm] == [
         row for ecpm, _, row in best_first if not ecpm]
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds(), st.lists(st.integers(1, 3), min_size=3, max_size=3), st.integers(0, 2**32 - 1))
+def test_a_narrow_beam_misses_no_ad_of_a_cpm_bid(world, widths, seed):
+    tree, logits, excluded, top_k = world
+    bids, eligible = random_bids(tree.n_items, np.random.default_rng(seed)), allowed(tree, excluded)
+    exact, beam = (by_ecpm(tree, logits, bids, width, top_k, eligible) for width in (None, widths[:tree.depth - 1]))
+    micros, types = bids.at(tree.position_of_row[exact.rows])
+    assert set(exact.rows[(micros > 0) & (types == CPM)].tolist()) <= set(beam.rows.tolist())
+
+
+def test_only_the_best_cpm_bids_are_scored_where_no_others_are_bid():
+    random = np.random.default_rng(0)
+    tree = build_tree(random.integers(0, 8, (4000, 2)), random.normal(size=(4000, 2)).astype(np.float32))
+    logits = [random.integers(-2, 3, (tree.size(level), 2)).astype(np.float32) for level in (1, 2, 3)]
+    bids = AdBids(random.integers(0, 300, 4000), np.zeros(4000, np.uint8))
+    exact, beam = (by_ecpm(tree, logits, bids, width, 50) for width in (None, 1))
+    assert beam.rows.tolist() == exact.rows.tolist()
+    assert beam.pairs_scored == 50
 
 
 def check_raised(tree, logits, bids, widths, top_k, eligible, random):

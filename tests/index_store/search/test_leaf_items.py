@@ -11,6 +11,7 @@ from index_store.search.ranking import JudgedNodes
 from index_store.targeting.eligibility import Eligible, PlacedMembers
 from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import build_tree
+from index_store.value.bids import BID_TYPES
 from index_store.value.live_bids import AddedBids, LiveBids
 from index_store.value.valuation import Valuation
 from tests.index_store.value.valued import CALIBRATIONS, PAID, plain_ecpm, random_bids
@@ -46,6 +47,8 @@ def test_items_are_those_of_the_highest_promises(seed, added, most):
         below += [60 + row for row in members.tolist() if leaf in placed.leaves[row]]
         for position in set(below) - set(excluded.tolist()):
             (micros,), (number,) = bids.at(np.array([position]))
+            if micros and BID_TYPES[number] == "CPM":
+                continue
             worth = plain_ecpm(logits[at], micros, number) or -float(np.logaddexp(0, -logits[at, 0]))
             promises[position] = max(promises.get(position, -np.inf), worth)
     assert len(found) == len(set(found.tolist())) == min(most, len(promises))

@@ -28,9 +28,15 @@ def test_ads_without_bids_are_ordered_by_score():
     assert (worth <= 0).all()
 
 
-def test_a_node_promises_the_best_of_its_bids_at_its_own_probabilities():
+def test_a_node_promises_the_best_of_its_bids_for_labels_at_its_own_probabilities():
     logits = np.array([[0.5, 1.0], [2.0, 2.0]], np.float32)
     worth = valuation(TREE, BIDS).of_nodes(1, np.array([0, 1]), logits, logits[:, 0])
     assert worth[0] == pytest.approx(max(plain_ecpm(logits[0], micros, number) for micros, number in
-                                         zip(*BIDS.whole, strict=True) if micros))
+                                         zip(*BIDS.whole, strict=True) if micros and number))
     assert worth[1] < 0
+
+
+def test_scores_are_needed_where_a_bid_pays_for_a_label():
+    assert valuation(TREE, BIDS).needs_scores
+    assert not valuation(TREE, AdBids.of([Bid(1_000, "CPM"), None, None, Bid(5, "CPM")])).needs_scores
+    assert not valuation(TREE, None).needs_scores
