@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from index_store.value.calibration import Calibrations
 from model.config import TrainConfig
-from model.data.load import load_dataset
+from model.data.load import joined, load_dataset
 from model.evaluation.quality import quality
+from model.examples.clicks import Clicks
+from model.export.calibrate import ece, reliability
 from model.training.checkpoint import RunFolder
+from model.training.normalized_entropy import impression_logits
 from model.training.run import Run
 from model.training.warm_start import start_from
 
@@ -35,10 +41,29 @@ def progressive(run: Path, log: Path, folder: Path, users: int) -> dict[str, Any
     Returns:
         As `quality`: recall of the exhaustive search, and NE by task.
     """
+    with _as_served(run, log, folder) as measured:
+        return quality(measured, users)
+
+
+def calibration_errors(run: Path, log: Path, folder: Path, calibrations: Calibrations) -> dict[str, float]:
+    """ECE of each task on the test events of a newer log, by the calibration that serves; arguments as above."""
+    with _as_served(run, log, folder) as measured:
+        dataset = measured.dataset
+        assert dataset.test is not None
+        clicks = Clicks.of(joined(dataset.train, dataset.test), len(dataset.user_ids))
+        logits = impression_logits(measured.reader, clicks, measured.key_index, dataset.test)
+        p, labels = calibrations.probabilities(logits), dataset.test.labels
+    return {task.name: ece(reliability(p[:, at], labels[:, at])) for at, task in enumerate(dataset.spec.tasks)}
+
+
+@contextmanager
+def _as_served(run: Path, log: Path, folder: Path) -> Iterator[Run]:
+    """A run on a newer log, in eval mode, before it has learned anything from it."""
     shutil.rmtree(folder, ignore_errors=True)
     measured = Run(RunFolder(folder), load_dataset(log), following(RunFolder(run).config()[0], run))
     measured.folder.create(measured.config, log)
     start_from(measured, run)
-    found = quality(measured, users)
+    measured.model.eval()
+    with measured.reader.using_nodes(measured.nodes() if measured.config.stack else None):
+        yield measured
     shutil.rmtree(folder)
-    return found

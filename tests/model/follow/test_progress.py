@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from index_store.value.calibration import Calibration, Calibrations
 from model.evaluation.quality import quality
-from model.follow.progress import following, progressive
+from model.follow.progress import calibration_errors, following, progressive
 from model.training.checkpoint import RunFolder
 from model.training.run import Run
 from tests.model.runs import TINY
@@ -38,6 +39,16 @@ def test_new_ads_and_users_are_measured_as_unknown_ones(followed_run, tmp_path):
     assert found["test_events"] == 2
     assert found["users"] == 1
     assert 0 < found["ne"]["click"] < 10
+
+
+def test_the_calibration_error_is_that_of_the_probabilities_that_serve(followed_run, tmp_path):
+    run, data = Run.open(followed_run), followed_run.parent / "data"
+    run.model.eval()
+    certain = Calibrations(tuple(Calibration.line(1e-9, 30.0) for _ in run.dataset.spec.tasks))
+    found = calibration_errors(followed_run, data, tmp_path / "work", certain)
+    rates = run.dataset.test.labels.mean(axis=0)
+    assert found == {task.name: pytest.approx(1 - rates[at]) for at, task in enumerate(run.dataset.spec.tasks)}
+    assert not (tmp_path / "work").exists()
 
 
 def test_a_run_that_follows_keeps_its_settings_but_those_of_its_first_training(tmp_path):

@@ -43,5 +43,7 @@ def test_a_day_is_told_beside_the_run_that_stays_and_with_the_default_beam(tiny_
     assert (report["window"], report["overlap"], report["pairs"], report["largest_leaf"]) == (1, 0.9, 0.2, 2.5)
     assert report["stays"]["test_events"] == 150
     assert 0 < report["stays"]["ne"]["click"] < 10
+    assert report["ece"]["follows"] == report["ece"]["stays"]
+    assert 0 < report["ece"]["stays"]["click"] < 0.5
     assert report["anew"]["ne"]["click"] == pytest.approx(report["stays"]["ne"]["click"], abs=0.2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "measured"]
