@@ -239,13 +239,17 @@ class _Measurement:
         random, measured = np.random.default_rng([self.seed, 3]), {name: _Measured() for name in searches}
         names = list(searches)
         for user in Bar(self.users, desc="searches", unit="user", leave=False):
+            truths: dict[tuple[Snapshot, Caps | None], SearchResult] = {}
             for at in random.permutation(len(names)).tolist():
                 now, one = newest(), measured[names[at]]
                 start = time.thread_time()
                 found = searches[names[at]](user, now)
                 one.seconds.append(time.thread_time() - start)
                 one.pairs.append(found.pairs_scored)
-                truth = self._exhaustive(user, self._valuation(now), caps.get(names[at]))
+                asked = now, caps.get(names[at])
+                if asked not in truths:
+                    truths[asked] = self._exhaustive(user, self._valuation(now), asked[1])
+                truth = truths[asked]
                 assert found.ecpm is not None
                 assert truth.ecpm is not None
                 one.overlap.append(found.overlap(truth))
