@@ -26,25 +26,33 @@ def new_ads(bundle):
 
 
 @pytest.fixture(scope="module")
+def loop():
+    """One event loop, since `asyncio.run` takes the text of every answer."""
+    opened = asyncio.new_event_loop()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
 def retriever(tiny_bundle):
     opened = Retriever(Bundle.open(tiny_bundle))
     yield opened
     opened.close()
 
 
-def answered(retriever, share, seed, **body):
+def answered(loop, retriever, share, seed, **body):
     query = to_query(parse_request(ASKED | body), retriever.bundle.manifest, UNLIMITED)
     exploring = Exploring(share=share, below=100, seed=seed)
-    return asyncio.run(retriever.retrieve(replace(query, exploring=exploring)))
+    return loop.run_until_complete(retriever.retrieve(replace(query, exploring=exploring)))
 
 
 @pytest.mark.parametrize("body", [{}, {"rank_by": "ecpm", "floor": 1000}, {"max_per": {"advertiser": 1}}],
                          ids=["score", "ecpm", "caps"])
-def test_answer_explores_new_ads_within_floor_and_caps(retriever, tiny_bundle, body):
+def test_answer_explores_new_ads_within_floor_and_caps(loop, retriever, tiny_bundle, body):
     new, brands = new_ads(tiny_bundle), retriever.bundle.content.items.categorical[:, 1]
     drawn = 0
     for seed in range(20):
-        answer = answered(retriever, 0.3, seed, **body)
+        answer = answered(loop, retriever, 0.3, seed, **body)
         explored, found = answer.exploration.explored, answer.found
         drawn += explored.sum()
         assert {ad for ad, one in zip(answer.ad_ids, explored, strict=True) if one} <= new
@@ -61,11 +69,11 @@ def test_answer_explores_new_ads_within_floor_and_caps(retriever, tiny_bundle, b
     assert drawn
 
 
-def test_nothing_is_explored_where_no_ad_is_new_and_without_asking(retriever):
-    assert asyncio.run(retriever.retrieve(
+def test_nothing_is_explored_where_no_ad_is_new_and_without_asking(loop, retriever):
+    assert loop.run_until_complete(retriever.retrieve(
         to_query(parse_request(ASKED | {"explore": 0.5}), retriever.bundle.manifest, UNLIMITED))).exploration is None
     old = Retriever(Bundle.open(BUNDLES / "v5"))
-    answer = answered(old, 0.5, 1)
+    answer = answered(loop, old, 0.5, 1)
     old.close()
     assert answer.exploration.kept == 1
     assert (answer.exploration.propensities == 1).all()
