@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 
 from index_store.bundle.bundle import Bundle
 from service.contract.parsing import UNLIMITED, parse_request, to_query
-from service.contract.query import Exploring
+from service.contract.query import Exploring, SearchOptions
 from service.contract.schemas import ExplainReply, RetrieveReply
+from service.retrieval.exploring import explored
 from service.retrieval.retriever import Retriever
 from tests.paths import BUNDLES
 from tests.service.http.app_in_process import in_app
@@ -53,11 +55,11 @@ def test_answer_explores_new_ads_within_floor_and_caps(loop, retriever, tiny_bun
     drawn = 0
     for seed in range(20):
         answer = answered(loop, retriever, 0.3, seed, **body)
-        explored, found = answer.exploration.explored, answer.found
-        drawn += explored.sum()
-        assert {ad for ad, one in zip(answer.ad_ids, explored, strict=True) if one} <= new
-        np.testing.assert_array_equal(answer.shown.rows[~explored], found.rows[~explored])
-        assert (answer.exploration.propensities[~explored] == answer.exploration.kept).all()
+        came, found = answer.exploration.explored, answer.found
+        drawn += came.sum()
+        assert {ad for ad, one in zip(answer.ad_ids, came, strict=True) if one} <= new
+        np.testing.assert_array_equal(answer.shown.rows[~came], found.rows[~came])
+        assert (answer.exploration.propensities[~came] == answer.exploration.kept).all()
         if "floor" in body:
             assert (answer.shown.ecpm >= 1000).all()
             assert [None if bid is None else bid.micros for bid in answer.bids] == retriever.sealed.bids.at(
@@ -82,16 +84,12 @@ def test_nothing_is_explored_where_no_ad_is_new_and_without_asking(loop, retriev
 
 def test_uncalibrated_bundle_explores_by_the_sigmoid_of_its_logits(retriever):
     content = replace(retriever.bundle.content, calibrations=None)
-    from service.retrieval.exploring import explored
-
     found = retriever.search(*_searched(retriever))
     of_sigmoid = explored(content, found, Exploring(share=0.5, below=100, seed=1), None)
     assert 0 < of_sigmoid.inclusion.min() <= of_sigmoid.inclusion.max() <= 1
 
 
 def _searched(retriever):
-    from service.contract.query import SearchOptions
-
     query = to_query(parse_request(ASKED), retriever.bundle.manifest, UNLIMITED)
     options = SearchOptions(top_k=20, beam_width=(2, 4), exact=False, task_weights=query.task_weights,
                             excluded=np.empty(0, np.int64), exploring=Exploring(share=0.5, below=100, seed=1))
@@ -113,11 +111,11 @@ def test_replicas_and_explanations_agree_when_the_request_id_does(tiny_bundle):
         RetrieveReply.model_validate(reply)
         assert (await post("/retrieve", "r-1"))["ads"] == reply["ads"]
         assert all(0 < ad["propensity"] <= 1 for ad in reply["ads"])
-        explored = [ad for ad in reply["ads"] if ad.get("explored")]
-        assert explored
+        came = [ad for ad in reply["ads"] if ad.get("explored")]
+        assert came
         gone = {ad["ad_id"] for ad in plain["ads"]} - {ad["ad_id"] for ad in reply["ads"]}
-        assert len(gone) == len(explored)
-        for ad_id, outcome in [(explored[0]["ad_id"], "explored"), (gone.pop(), "displaced")]:
+        assert len(gone) == len(came)
+        for ad_id, outcome in [(came[0]["ad_id"], "explored"), (gone.pop(), "displaced")]:
             told = await post("/explain", "r-1", ad_id=ad_id)
             ExplainReply.model_validate(told)
             assert told["outcome"] == outcome
@@ -129,6 +127,7 @@ def test_replicas_and_explanations_agree_when_the_request_id_does(tiny_bundle):
         body = "\n".join(json.dumps(asked) for _ in range(2))
         batch = (await app.http.post("/retrieve:batch", content=body, headers={
             "x-request-id": "b", "content-type": "application/x-ndjson"})).json()["answers"]
+        assert re.search(r"retrieval_explored_total [1-9]", (await app.http.get("/metrics")).text)
         assert [one["answer"]["ads"] for one in batch] == [(await post("/retrieve", f"b.{n}"))["ads"] for n in (0, 1)]
 
     in_app(tiny_bundle, check)
