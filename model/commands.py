@@ -41,10 +41,18 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `evaluate`."""
-    _add_run_arguments(parser)
+    _add_run_arguments(parser, required=False)
     parser.add_argument("--trees", action="store_true",
                         help="compare the run's tree with k-means trees over the same model instead: overlap with the "
                              "exhaustive answer at 1, 2 and 5 %% of its pairs")
+    parser.add_argument("--off-policy", metavar="LOG",
+                        help="instead of a run, estimate from a log of answers that explored (a change log, by path or "
+                             "URL, or a Parquet table) what they earned, what they would have without exploration, and "
+                             "with --bundle what that bundle would; see docs/data.md")
+    parser.add_argument("--bundle", type=Path, help="with --off-policy: bundle to estimate")
+    parser.add_argument("--reward", choices=("click", "ecpm"), default="click",
+                        help="with --off-policy: clicks for each ad shown, or what ads pay for a thousand impressions, "
+                             "in micros; the bundle then ranks by it (default %(default)s)")
 
 
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,8 +75,8 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
                         help="print one JSON object on standard output; all else goes to standard error anyway")
 
 
-def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", type=Path, required=True, help="folder that `train` wrote")
+def _add_run_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    parser.add_argument("--run", type=Path, required=required, help="folder that `train` wrote")
     parser.add_argument("--users", type=_users, default=TEST_USERS, metavar="N",
                         help="test users to measure recall with, drawn by the run's seed; all = everyone (default "
                              "%(default)s)")
@@ -194,7 +202,21 @@ def _pairs(args: argparse.Namespace, start_from: Path | None) -> PairsConfig | N
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """Prints the quality of a run beside the baselines as one JSON object, and writes its page."""
+    """Prints one JSON object: the quality of a run beside the baselines, whose page it writes, or off-policy estimates.
+
+    Raises:
+        ConfigError: neither is asked for, or both are.
+        DataError: the log cannot be used.
+    """
+    if (args.run is None) == (args.off_policy is None):
+        raise ConfigError("evaluate needs --run RUN, or --off-policy LOG, and takes one of the two")
+    if args.off_policy is not None:
+        from model.evaluation.off_policy_report import off_policy
+
+        print(json.dumps(off_policy(args.off_policy, args.bundle, args.reward), allow_nan=False))
+        return
+    if args.bundle is not None:
+        raise ConfigError(f"--bundle {args.bundle} is estimated from a log; give --off-policy LOG with it")
     from model.evaluation.beside_baselines import beside_baselines
     from model.evaluation.quality import quality
     from model.evaluation.tree_quality import compare_trees

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=256 * 1024, ge=1, description="largest request body, in bytes")
     recorded_requests: int = Field(default=64, ge=0, description="recent request bodies that each worker keeps in "
                                                                  "memory, for a new bundle to be tried on; 0 is none")
+    explore: float = Field(default=0.0, ge=0, le=0.5, description="share of the places of an answer that go to ads "
+                                                                  "with few impressions, where a request names none")
+    explore_below: int = Field(default=100, ge=1, le=65_535, description="an ad with fewer impressions may be explored")
     quality_sample_rate: float = Field(default=0.001, ge=0, le=1, description="share of the answers that is searched "
                                                                               "for again, exhaustively")
     calibration_sample_rate: float = Field(default=0.01, ge=0, le=1, description="share of the pairs of user and ad "

@@ -87,6 +87,11 @@ def planted_bids(n_items: int) -> AdBids:
     return AdBids(np.where(at % 5, random.integers(1, 10**6, n_items), 0), (at % 3).astype(np.uint8))
 
 
+def planted_records(n_items: int) -> np.ndarray:
+    """Impressions and clicks by position: every seventh ad has had ten and one, all others a thousand and ten."""
+    return np.where(np.arange(n_items)[:, None] % 7, [1000, 10], [10, 1]).astype(np.uint16)
+
+
 Weights = dict[str, np.ndarray]
 
 
@@ -118,7 +123,7 @@ def planted_world(seed: int = 0, n_items: int = 300, n_users: int = 40) -> tuple
     content = BundleContent(encoder, _users(n_users, n_items, random), items, tables, tree,
                             _level_embeddings(tree, item_embeddings), index, keys_of_row.take(tree.rows), postings,
                             tuple(level_vectors(tree, spectral.items, level) for level in range(1, tree.depth)),
-                            bids=planted_bids(n_items), calibrations=CALIBRATIONS)
+                            bids=planted_bids(n_items), calibrations=CALIBRATIONS, records=planted_records(n_items))
     return content, tower_weights, _scorer_weights(random)
 
 

@@ -18,7 +18,13 @@ from index_store.bundle import format_1, layout
 from index_store.bundle.files import BundleFiles, BundleWriter
 from index_store.bundle.manifest import Manifest
 from index_store.bundle.targeting_files import read_targeting, write_targeting
-from index_store.bundle.value_files import read_bids, read_calibrations, write_bids, write_calibrations
+from index_store.bundle.value_files import (
+    read_bids,
+    read_calibrations,
+    read_records,
+    write_bids,
+    write_calibrations,
+)
 from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
 from index_store.features.history import History
 from index_store.features.interaction import feature_names
@@ -70,6 +76,8 @@ class BundleContent:
         ensemble: own levels of the layers above the items' one in a stacked MoNN, ascending.
         bids: of the ads, by position; None if no ad has one.
         calibrations: of the tasks; None if they were not calibrated.
+        records: (n_items, 2) impressions and clicks of the ads in the log, by position; None in a bundle of before it
+            held them.
     """
 
     encoder: FeatureEncoder
@@ -86,6 +94,7 @@ class BundleContent:
     ensemble: tuple[int, ...] = ()
     bids: AdBids | None = None
     calibrations: Calibrations | None = None
+    records: NDArray[np.integer] | None = None
 
     @cached_property
     def item_keys(self) -> dict[str, Ragged]:
@@ -153,6 +162,8 @@ def write_content(writer: BundleWriter, content: BundleContent) -> None:
         write_bids(writer, content.bids)
     if content.calibrations is not None:
         write_calibrations(writer, encoder.spec, content.calibrations)
+    if content.records is not None:
+        writer.array(layout.RECORDS, content.records.astype(np.uint16))
 
 
 def _write_spectral(writer: BundleWriter, towers: SpectralTowers, nodes: Sequence[SpectralVectors]) -> None:
@@ -245,7 +256,7 @@ def _read_content(files: BundleFiles) -> BundleContent:
         index = replace(index, spectral=towers)
     return BundleContent(encoder, users, items, tables, tree, embeddings, index, keys, postings, nodes,
                          read_targeting(files, spec), manifest.ensemble, read_bids(files, spec),
-                         read_calibrations(files, spec))
+                         read_calibrations(files, spec), read_records(files))
 
 
 def _read_spectral(files: BundleFiles, tree: Tree) -> tuple[SpectralTowers, tuple[SpectralVectors, ...]]:

@@ -23,6 +23,7 @@ TARGETING_GATES = "targeting/gates"
 BID_MICROS = "bids/micros.npy"
 BID_TYPES = "bids/types.npy"
 CALIBRATION = "calibration.json"
+RECORDS = "items/records.npy"
 
 
 def scorer(layer: int) -> str:

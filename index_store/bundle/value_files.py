@@ -1,11 +1,13 @@
-"""Files of value: the bids of a bundle's ads and the calibration of its tasks, checked before use.
+"""Files of value: bids and track records of a bundle's ads and the calibration of its tasks, checked before use.
 
-A bundle whose ads have no bids has no `bids/`, one whose tasks were not calibrated no `calibration.json`.
+A bundle whose ads have no bids has no `bids/`, one whose tasks were not calibrated no `calibration.json`, and an old
+one no `items/records.npy`.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from index_store.bundle import layout
 from index_store.bundle.files import BundleFiles, BundleWriter
@@ -60,3 +62,10 @@ def read_calibrations(files: BundleFiles, spec: FeatureSpec) -> Calibrations | N
         return Calibrations(tuple(Calibration.from_json(read[task.name]) for task in spec.tasks))
     except (KeyError, TypeError, ValueError) as error:
         raise files.error(layout.CALIBRATION, f"does not hold a calibration of each task ({error!r})") from error
+
+
+def read_records(files: BundleFiles) -> NDArray[np.integer] | None:
+    """Impressions and clicks (n_items, 2) of a bundle's ads, by position; None if it does not hold them."""
+    if layout.RECORDS not in files.manifest.files:
+        return None
+    return files.array(layout.RECORDS, np.uint16, (files.manifest.counts["items"], 2))

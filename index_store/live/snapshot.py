@@ -22,6 +22,7 @@ from index_store.features.values import FeatureError, look_up, look_up_one
 from index_store.live.added_ads import AddedAds, Said
 from index_store.live.arrivals import Arrivals, equal
 from index_store.live.by_position import replaced
+from index_store.live.user_history import AD_ID, TYPE, EventType
 from index_store.live.users import FEATURES, LiveUsers
 from index_store.live.withdrawals import Status, Withdrawal, Withdrawals
 from index_store.search.scoring import AddedItems
@@ -33,6 +34,7 @@ from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
 from index_store.value.bids import BID, AdBids, Bid, parse_bid
 from index_store.value.live_bids import LiveBids
+from index_store.value.track_records import CLICKS, IMPRESSIONS, TrackRecords
 
 STATUS, TARGETING = "status", "targeting"
 """Fields of a change of an ad besides FEATURES and BID: its status, and its predicate, null for none. An ad without
@@ -53,6 +55,7 @@ class Snapshot:
         added: ads beyond the tree, in place of those of the same ids in it; None if there are none.
         changed: the same for targeting.
         bids: of all ads.
+        records: impressions and clicks of all ads: those that the bundle knows, and the events since.
         unfit: ad -> why its last change does not fit the bundle; such an ad is not returned.
     """
 
@@ -66,14 +69,23 @@ class Snapshot:
     added: AddedAds | None = None
     changed: ChangedAds
     bids: LiveBids
+    records: TrackRecords
     unfit: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def sealed(cls, encoder: FeatureEncoder, tree: Tree, targeting: Targeting, arrivals: Arrivals,
-               as_of: int = NEVER_CHANGED, bids: AdBids | None = None) -> Self:
-        """A bundle without changes but those that it includes; `bids` are those of its ads, by position."""
+               as_of: int = NEVER_CHANGED, bids: AdBids | None = None,
+               records: NDArray[np.integer] | None = None) -> Self:
+        """A bundle without changes but those that it includes.
+
+        Args:
+            encoder, tree, targeting, arrivals, as_of: as of the snapshot.
+            bids: of its ads, by position.
+            records: impressions and clicks (n_items, 2) of its ads, by position; None if it does not know them.
+        """
         return cls(encoder=encoder, tree=tree, targeting=targeting, arrivals=arrivals, users=LiveUsers.none(encoder),
-                   as_of=as_of, changed=targeting.unchanged, bids=LiveBids.sealed(tree, bids))
+                   as_of=as_of, changed=targeting.unchanged, bids=LiveBids.sealed(tree, bids),
+                   records=TrackRecords.sealed(tree.n_items, records))
 
     def with_changes(self, changes: Sequence[Change]) -> Snapshot:
         """The snapshot after some changes, in order; those that it includes are left out."""
@@ -81,7 +93,24 @@ class Snapshot:
         if not fresh:
             return self
         as_of, users = fresh[-1].sequence, self.users.with_changes(fresh)
-        return _After(self, {change.id: change for change in fresh if change.kind is Kind.AD}).snapshot(as_of, users)
+        after = _After(self, {change.id: change for change in fresh if change.kind is Kind.AD}).snapshot(as_of, users)
+        return copied(after, records=self._records(after, fresh))
+
+    def _records(self, after: Snapshot, changes: Sequence[Change]) -> TrackRecords:
+        """The counts of a snapshot that follows this one, with the events in between."""
+        records, beyond = self.records, 0 if self.added is None else len(self.added)
+        if after.added is not None and len(after.added) > beyond:
+            rows = np.array([-1 if (row := self.row(after.added.ad_id(added))) is None else row
+                             for added in range(beyond, len(after.added))])
+            records = records.extended(np.where(rows < 0, -1, self.positions(rows)))
+        shown: dict[bytes, list[int]] = {}
+        for change in changes:
+            if change.kind is Kind.EVENT and change.fields[TYPE] != EventType.CONVERSION:
+                counts = shown.setdefault(change.fields[AD_ID].encode(), [0, 0])
+                counts[CLICKS if change.fields[TYPE] == EventType.CLICK else IMPRESSIONS] += 1
+        rows = after.rows(np.array(list(shown), np.bytes_)) if shown else np.empty(0, np.int64)
+        known = rows >= 0
+        return records.counted(after.positions(rows[known]), np.array(list(shown.values()), np.int64)[known])
 
     @cached_property
     def scored(self) -> AddedItems | None:

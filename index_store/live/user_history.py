@@ -19,6 +19,10 @@ AD_ID, TYPE, AT, REQUEST_ID = "ad_id", "type", "at", "request_id"
 """Fields of an event: its ad, its EventType, when it was in seconds since 1970 (left out if that is when it was
 written), and the request whose answer it belongs to (left out if unknown)."""
 
+PROPENSITY, EXPLORED = "propensity", "explored"
+"""Fields of an event of an answer that explored: with which probability it shows the ad, and whether it did so to
+explore it."""
+
 NO_EVENTS = b""
 """The history without an event."""
 

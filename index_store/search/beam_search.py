@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from index_store.search.caps import Caps
 from index_store.search.deadline import Deadline
 from index_store.search.leaf_items import beyond_first, most_promising, with_leading
+from index_store.search.newcomers import Newcomers
 from index_store.search.ranking import LEAST_BLOCK, JudgedNodes, NodeScorer, Query, SearchResult, SearchRun, best
 from index_store.search.refill import refilled
 from index_store.search.trace import LevelTrace, SearchLog
@@ -61,8 +62,8 @@ class BeamSearch(Generic[Query]):
 
     def search(self, query: Query, *, top_k: int, beam_width: int | Sequence[int], task_weights: NDArray[np.float32],
                eligible: Eligible | None = None, deadline: Deadline | None = None,
-               valuation: Valuation | None = None, caps: Caps | None = None,
-               trace: bool = False) -> SearchResult:
+               valuation: Valuation | None = None, caps: Caps | None = None, trace: bool = False,
+               newcomers: Newcomers | None = None) -> SearchResult:
         """Finds the best items.
 
         Args:
@@ -76,6 +77,7 @@ class BeamSearch(Generic[Query]):
             valuation: ranks by eCPM and steers the beam by it; None for the score.
             caps: on the items returned; None for none.
             trace: whether to record the choices, for explanations.
+            newcomers: which items the pool of the result is made of; None for no pool.
 
         Raises:
             ValueError: beam_width names another number of levels than the tree has above the items.
@@ -86,7 +88,7 @@ class BeamSearch(Generic[Query]):
             raise ValueError(f"beam_width names {len(widths)} levels, the tree has {inner} above the items; give one "
                              "number per level, or one for all")
         run = SearchRun(self.tree, self.scorer, query, top_k, task_weights, eligible, deadline, valuation,
-                        caps, SearchLog(trace))
+                        caps, SearchLog(trace), newcomers)
         found = _Beam(run, widths).search()
         if caps is None:
             return found

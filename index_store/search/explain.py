@@ -16,7 +16,8 @@ from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
 from index_store.value.valuation import ecpm_of
 
-Outcome = Literal["returned", "below_floor", "outscored", "capped", "pruned", "cut_short", "filtered"]
+Outcome = Literal["returned", "explored", "displaced", "below_floor", "outscored", "capped", "pruned", "cut_short",
+                  "filtered"]
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,10 @@ class Explanation:
     """The outcome for one item.
 
     Attributes:
-        outcome: `returned`; `below_floor`: it would be, but for the least eCPM; `outscored` at the items' level;
-            `capped`: there was room for it, but items that rank above it had used up a cap; `pruned` above it;
-            `cut_short`: reached, but the deadline came before it was scored; `filtered`: not eligible.
+        outcome: `returned`; `explored`: in the place of another, which is `displaced`; `below_floor`: it would be, but
+            for the least eCPM; `outscored` at the items' level; `capped`: there was room for it, but items that rank
+            above it had used up a cap; `pruned` above it; `cut_short`: reached, but the deadline came before it was
+            scored; `filtered`: not eligible.
         path: down to the level that decided.
         kth_score: the score of the last item returned; None if nothing was.
         kth_ecpm: likewise; None where the score ranks.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from index_store.search.caps import Caps
 from index_store.search.deadline import Deadline
+from index_store.search.newcomers import Newcomers, Pool
 from index_store.search.trace import LevelTrace, SearchLog, Step
 from index_store.targeting.eligibility import Eligible
 from index_store.tree.placed_items import PlacedItems
@@ -59,6 +60,7 @@ class SearchResult:
         eligible: number of eligible items.
         coverage: scored pairs / planned pairs; below 1 only if a deadline narrowed the search.
         steps: the choice made at each scored level, if the search was traced.
+        pool: items with few impressions that were scored and are not among the best, if they were asked for.
     """
 
     rows: NDArray[np.int64]
@@ -69,6 +71,7 @@ class SearchResult:
     coverage: float = 1.0
     steps: tuple[Step, ...] = ()
     ecpm: NDArray[np.float64] | None = None
+    pool: Pool | None = None
 
     @property
     def pairs_scored(self) -> int:
@@ -86,9 +89,11 @@ class SearchResult:
     def from_ecpm(self, floor: float) -> SearchResult:
         """The items of at least this eCPM, where they are ranked by it."""
         assert self.ecpm is not None
-        kept = int(np.count_nonzero(self.ecpm >= floor))
+        kept, pool = int(np.count_nonzero(self.ecpm >= floor)), self.pool
+        if pool is not None and pool.ecpm is not None:
+            pool = pool.take(pool.ecpm >= floor)
         return replace(self, rows=self.rows[:kept], scores=self.scores[:kept], logits=self.logits[:kept],
-                       ecpm=self.ecpm[:kept])
+                       ecpm=self.ecpm[:kept], pool=pool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +131,7 @@ class SearchRun(Generic[Query]):
         valuation: ranks by eCPM; None ranks by score.
         caps: on what is returned; None for none.
         log: of this search.
+        newcomers: which items the pool of the result is made of; None for no pool.
     """
 
     tree: Tree
@@ -138,6 +144,7 @@ class SearchRun(Generic[Query]):
     valuation: Valuation | None
     caps: Caps | None
     log: SearchLog
+    newcomers: Newcomers | None = None
 
     @property
     def n_eligible(self) -> int:
@@ -179,12 +186,14 @@ class SearchRun(Generic[Query]):
         worth = scores if self.valuation is None else self.valuation.of_items(positions, logits, scores)
         rows = self.rows(positions)
         kept = self._chosen(worth, rows)
+        pool = None if self.newcomers is None else self.newcomers.pool(
+            positions, rows, scores, logits, None if self.valuation is None else worth, kept)
         rows = rows.take(kept)
         log.step(depth, positions, scores, worth, kept)
         log.levels.append(LevelTrace(depth, candidates, len(positions), time.perf_counter() - start))
         return SearchResult(rows, scores.take(kept), logits.take(kept, axis=0), tuple(log.levels), self.n_eligible,
                             log.coverage, tuple(log.steps),
-                            None if self.valuation is None else ecpm_of(worth.take(kept)))
+                            None if self.valuation is None else ecpm_of(worth.take(kept)), pool)
 
     def _chosen(self, worth: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Indices of the top_k items of most worth (C,) that the caps allow, best first."""

@@ -72,7 +72,8 @@ def _joined(run: SearchRun[Query], caps: Caps, found: SearchResult, more: Search
     return SearchResult(
         rows[kept], scores[kept], logits[kept], _levels(found, more), found.eligible,
         (found.pairs_scored + more.pairs_scored) / planned if narrowed else 1.0, _steps(run, found, more, rows[kept]),
-        None if ecpm is None else ecpm[kept])
+        None if ecpm is None else ecpm[kept],
+        None if found.pool is None or more.pool is None else found.pool.joined(more.pool, rows[kept]))
 
 
 def _levels(found: SearchResult, more: SearchResult) -> tuple[LevelTrace, ...]:

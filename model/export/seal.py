@@ -21,6 +21,7 @@ from index_store.targeting.targeting import AdTargeting
 from index_store.tree.node_content import level_postings, level_vectors, node_means
 from index_store.tree.tree import build_tree
 from index_store.value.bids import AdBids
+from index_store.value.track_records import CLICKS, IMPRESSIONS, MOST
 from model.config import ConfigError
 from model.export.beam_tuning import default_of, tune_beam
 from model.export.calibrate import calibrate, calibrations_of
@@ -145,4 +146,19 @@ def assemble(run: Run, codes: NDArray[np.int32] | None = None) -> BundleContent:
     index = replace(run.key_index, spectral=towers.ordered(tree.rows, tree.position_of_row))
     return BundleContent(dataset.encoder, users, dataset.items, tables, tree, (*nodes, vectors[tree.rows]), index,
                          reader.keys_of_row.take(tree.rows), postings, spectral, targeting, model.ensemble,
-                         None if dataset.bids is None else AdBids(*dataset.bids.at(tree.rows)))
+                         None if dataset.bids is None else AdBids(*dataset.bids.at(tree.rows)),
+                         records=_records(run)[tree.rows])
+
+
+def _records(run: Run) -> NDArray[np.int64]:
+    """Impressions and clicks (n_items, 2) of the ads in all events, test events too, by item row.
+
+    The click is the task that CPC bids pay for, or else the first. In a log of positives each is an impression, too.
+    """
+    dataset, n = run.dataset, len(run.dataset.items)
+    click, counts = dataset.spec.paid.get("CPC") or 0, np.zeros((n, 2), np.int64)
+    for events in (dataset.train, dataset.test):
+        if events is not None:
+            counts[:, IMPRESSIONS] += np.bincount(events.items, minlength=n)
+            counts[:, CLICKS] += np.bincount(events.items[events.labels[:, click] == 1], minlength=n)
+    return np.minimum(counts, MOST)

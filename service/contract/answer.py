@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from index_store.live.snapshot import Snapshot
 from index_store.live.withdrawals import Withdrawal
 from index_store.search.explain import Explanation, PathStep
+from index_store.search.exploration import Exploration
 from index_store.search.ranking import SearchResult
 from index_store.targeting.targeting import Refusal
 from index_store.value.bids import Bid
@@ -50,6 +51,7 @@ class AdExplanation:
         withdrawal: the change that keeps it from being eligible, if any.
         refusal: the clause of targeting that keeps it from being eligible, if any.
         excluded: the field of the query that excludes it, if any.
+        propensity: probability that an answer to the request shows it; None if nothing is explored.
     """
 
     ad_id: str
@@ -57,6 +59,7 @@ class AdExplanation:
     withdrawal: Withdrawal | None
     refusal: Refusal | None
     excluded: Exclusion | None
+    propensity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,11 @@ class Emptiness:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """The ads of one request and how they were found; ads, scores (K,) and logits (K, tasks) best first.
+    """The ads of one request and how they were found.
 
     Attributes:
+        ad_ids: of the K ads that are returned, best first, but for those at the places that exploration gave away.
+        found: the result of the search, without exploration.
         snapshot: the state of the ads that the whole request saw.
         history: counts of the inline history; None where the request gave none.
         ended: when the search thread was done, in seconds of `time.perf_counter()`.
@@ -88,6 +93,7 @@ class Answer:
         probabilities: (K, tasks) float32 of the labels; None where the tasks were not trained on impressions.
         paths, explanation: there if the query asked for them.
         empty: why there is no ad, if there is none.
+        exploration: what is returned instead of `found`; None if nothing is explored.
     """
 
     ad_ids: list[str]
@@ -105,3 +111,9 @@ class Answer:
     paths: list[tuple[PathStep, ...]] | None = None
     explanation: AdExplanation | None = None
     empty: Emptiness | None = None
+    exploration: Exploration | None = None
+
+    @property
+    def shown(self) -> SearchResult:
+        """The ads that are returned."""
+        return self.found if self.exploration is None else self.exploration.shown

@@ -21,6 +21,11 @@ class EventLine(BaseModel):
         default=None, description="when it was, in seconds since 1970; default: now")
     request_id: Annotated[str, Field(pattern="^[A-Za-z0-9._:-]{1,64}$")] | None = Field(
         default=None, description="request_id of the answer that showed the ad, 1 to 64 of A-Z a-z 0-9 . _ : -")
+    propensity: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = Field(
+        default=None, description="propensity of the ad in that answer, a number above 0 up to 1, which needs "
+                                  "request_id: it is kept for off-policy estimates")
+    explored: bool | None = Field(
+        default=None, description="explored of the ad in that answer, true or false; needs propensity")
     key: Key | None = Field(default=None, description="idempotency key of this line, 1 to 128 printable characters of "
                                                       "ASCII without spaces; default: that of the call and its number")
 

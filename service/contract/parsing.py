@@ -71,6 +71,9 @@ def to_query(request: RetrieveRequest, manifest: Manifest, limits: Limits) -> Qu
     excluded = request.exclude_ad_ids or []
     _at_most("number of exclude_ad_ids", len(excluded), limits.max_excluded, "max_excluded")
     _one_extent(request)
+    if request.exact and request.explore:
+        raise ServiceError(ErrorType.INVALID_VALUE, f"explore is {request.explore:g}, but exact is true, and the exact "
+                           "answer is the ground truth, in which nothing is explored", "send one of them")
     if request.timeout_ms is not None and request.timeout_ms < limits.min_timeout_ms:
         raise ServiceError(ErrorType.INVALID_VALUE, f"timeout_ms is {request.timeout_ms:g}, below this service's floor "
                                                     f"of {limits.min_timeout_ms:g}",
@@ -83,7 +86,7 @@ def to_query(request: RetrieveRequest, manifest: Manifest, limits: Limits) -> Qu
                  target_overlap=request.target_overlap, budget_ms=request.budget_ms, timeout_ms=request.timeout_ms,
                  explain=request.explain, explain_ad=request.ad_id if isinstance(request, ExplainRequest) else None,
                  context=request.context, targeting=request.targeting, by_ecpm=request.rank_by == "ecpm",
-                 floor=request.floor or 0, max_per=request.max_per or {})
+                 floor=request.floor or 0, max_per=request.max_per or {}, explore=request.explore)
 
 
 def _check_value(request: RetrieveRequest, manifest: Manifest) -> None:

@@ -18,6 +18,21 @@ UserKind = Literal["known", "inline", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Exploring:
+    """How an answer explores.
+
+    Attributes:
+        share: of its places that go to ads with few impressions.
+        below: an ad with fewer impressions is one.
+        seed: of the draw.
+    """
+
+    share: float
+    below: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Query:
     """A request checked against the bundle; its features, ids, context and targeting are still raw.
 
@@ -32,6 +47,8 @@ class Query:
         by_ecpm: ranks by eCPM, not by score; the bundle is calibrated.
         floor: least eCPM in micros, with `by_ecpm`.
         max_per: ad field or role -> most ads of the same value to return.
+        explore: the share of the places to explore with; None as the service is set.
+        exploring: what comes of it; None explores nothing, as for requests that the service makes itself.
     """
 
     user_id: bytes
@@ -52,6 +69,8 @@ class Query:
     by_ecpm: bool = False
     floor: int = 0
     max_per: Mapping[str, int] = field(default_factory=dict)
+    explore: float | None = None
+    exploring: Exploring | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +82,7 @@ class SearchOptions:
         exact: score every item instead.
         task_weights: (tasks,) float32.
         excluded: item rows that must not be returned.
-        by_ecpm, floor, max_per: of the query.
+        by_ecpm, floor, max_per, exploring: of the query.
     """
 
     top_k: int
@@ -74,6 +93,7 @@ class SearchOptions:
     by_ecpm: bool = False
     floor: int = 0
     max_per: Mapping[str, int] = field(default_factory=dict)
+    exploring: Exploring | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

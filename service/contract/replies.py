@@ -37,15 +37,21 @@ def reply_body(answer: Answer, manifest: Manifest, request_id: str, stages: Mapp
     """The JSON of a RetrieveReply."""
     # A numpy float32 is written with its own digits, half as many as those of the same float64.
     ads: list[dict[str, Any]] = [{"ad_id": ad, "score": score}
-                                 for ad, score in zip(answer.ad_ids, answer.found.scores, strict=True)]
+                                 for ad, score in zip(answer.ad_ids, answer.shown.scores, strict=True)]
     if answer.probabilities is not None:
         # A strict zip for each ad would double the time of the whole reply.
         by_task = map(dict, map(zip, repeat(manifest.tasks), answer.probabilities))
         for ad, values in zip(ads, by_task, strict=True):
             ad["probabilities"] = values
-    if answer.bids is not None and answer.found.ecpm is not None:
-        for ad, ecpm, bid in zip(ads, answer.found.ecpm, answer.bids, strict=True):
+    if answer.bids is not None and answer.shown.ecpm is not None:
+        for ad, ecpm, bid in zip(ads, answer.shown.ecpm, answer.bids, strict=True):
             ad["ecpm"], ad["bid"] = ecpm, bid
+    if answer.exploration is not None:
+        for ad, propensity, explored in zip(ads, answer.exploration.propensities, answer.exploration.explored,
+                                            strict=True):
+            ad["propensity"] = propensity
+            if explored:
+                ad["explored"] = True
     for ad, path in zip(ads, answer.paths or (), strict=False):
         ad["path"] = as_json(path)
     return orjson.dumps(
@@ -78,7 +84,7 @@ def explanation_body(explained: AdExplanation, answer: Answer, manifest: Manifes
          "refused_by": _refused_by(explained),
          **{name: decided.get(name) for name in ("level", "score", "ecpm", "rank", "margin")},
          "kth_score": of_search.kth_score, "kth_ecpm": of_search.kth_ecpm, "path": path,
-         "user": answer.user, "history": answer.history,
+         "propensity": explained.propensity, "user": answer.user, "history": answer.history,
          "coverage": answer.found.coverage, "degraded": answer.degraded})
 
 

@@ -15,6 +15,7 @@ from service.contract.ad_schemas import AdBid
 Positive = Annotated[int, Field(ge=1)]
 PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Explored = Annotated[float, Field(ge=0, le=0.5, allow_inf_nan=False)]
 # Small enough that no score overflows float32.
 Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
@@ -64,6 +65,10 @@ class RetrieveRequest(BaseModel):
         default=None,
         description="an object of categorical ad field, or role of one (advertiser, campaign) -> most ads of the same "
                     "value in the answer, an integer of at least 1; default: none")
+    explore: Explored | None = Field(
+        default=None,
+        description="share of the places of the answer that go to ads with few impressions, a number from 0 to 0.5, "
+                    "drawn by the request id; not above 0 together with exact; default: the service's, none for exact")
     explain: bool = Field(default=False, description="true adds to each ad its path through the tree")
     exact: bool = Field(default=False,
                         description="true scores every ad instead of searching the tree: slow, the ground truth")
@@ -122,6 +127,11 @@ class Ad(BaseModel):
         default=None, description="what it is expected to pay for a thousand impressions, in micros, 0 without a bid; "
                                   "only with rank_by ecpm")
     bid: AdBid | None = Field(default=None, description="that this is made of; only with rank_by ecpm")
+    propensity: float | None = Field(
+        default=None, description="probability that an answer to this request shows the ad; only if the request "
+                                  "explores")
+    explored: bool | None = Field(default=None, description="true if it has the place of an ad that ranks there, to be "
+                                                            "explored; absent otherwise")
     path: list[PathLevel] | None = Field(default=None, description="only if the request sets `explain`")
 
 
@@ -182,8 +192,8 @@ class RetrieveReply(BaseModel):
     request_id: str
     bundle_id: str
     as_of: int = Field(description=AS_OF)
-    ads: list[Ad] = Field(description="best first; min(top_k, eligible), or what max_per and floor leave of "
-                                      "them")
+    ads: list[Ad] = Field(description="best first, but for explored ones; min(top_k, eligible), or what max_per and "
+                                      "floor leave of them")
     user: Literal["known", "inline", "unknown"]
     history: HistoryCount | None = Field(description="of the history in user_features; null if the request has none")
     user_cache: Literal["local", "redis", "miss", "bypass"]
@@ -223,7 +233,8 @@ class ExplainReply(BaseModel):
     bundle_id: str
     as_of: int = Field(description=AS_OF)
     ad_id: str
-    outcome: Literal["returned", "below_floor", "outscored", "capped", "pruned", "cut_short", "filtered"]
+    outcome: Literal["returned", "explored", "displaced", "below_floor", "outscored", "capped", "pruned", "cut_short",
+                     "filtered"]
     eligible: bool
     refused_by: RefusedBy | None = Field(description="if the outcome is filtered or capped")
     level: int | None = Field(description="of the tree, where the outcome was decided; null if filtered")
@@ -233,6 +244,8 @@ class ExplainReply(BaseModel):
     ecpm: float | None = Field(description="of the ad or its node there; null where the score ranks")
     kth_score: float | None = Field(description="score of the last ad that was returned")
     kth_ecpm: float | None = Field(description="its eCPM; null where the score ranks")
+    propensity: float | None = Field(description="probability that an answer to this request shows the ad, 0 if it is "
+                                                 "out of reach; null unless the request explores")
     path: list[PathLevel] = Field(description="down to that level")
     user: Literal["known", "inline", "unknown"]
     history: HistoryCount | None = Field(description="as in the answer of POST /retrieve")

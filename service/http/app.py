@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from socket import socket
 
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp
 
 from index_store.bundle.bundle import describe
 from index_store.features.values import FeatureError, as_key
+from index_store.search.exploration import seed_of
 from index_store.targeting.predicates import PredicateError
 from service.bundles.bundle_host import BundleHost
 from service.bundles.control_channel import Drain, Message, Release, Serve, WorkerEnd
@@ -23,7 +25,7 @@ from service.contract.answer import Answer
 from service.contract.errors import ErrorType, ServiceError, from_feature_error, from_predicate_error, shown
 from service.contract.info_schemas import InfoReply
 from service.contract.parsing import Limits, parse_body, to_query
-from service.contract.query import Query
+from service.contract.query import Exploring, Query
 from service.contract.replies import explanation_body, latency, reply_body, server_timing
 from service.contract.retrieve_batch import RetrieveBatchReply, batch_body, read_queries
 from service.contract.schemas import ExplainReply, ExplainRequest, RetrieveReply, RetrieveRequest
@@ -227,7 +229,7 @@ class Api:
         """
         retriever = host.retriever
         try:
-            query = to_query(parse_body(body, schema), host.manifest, self._limits)
+            query = self._exploring(to_query(parse_body(body, schema), host.manifest, self._limits), entry.request_id)
             snapshot = host.snapshot
             if query.explain_ad is not None and snapshot.row(as_key(query.explain_ad, "ad_id")) is None:
                 raise ServiceError(ErrorType.UNKNOWN_AD, f"ad_id is {shown(query.explain_ad)}, which neither the "
@@ -246,6 +248,14 @@ class Api:
         if query.explain_ad is None:
             self._recent.add(body)
         return answer
+
+    def _exploring(self, query: Query, request_id: str) -> Query:
+        """The query with what it explores, which its request id decides."""
+        share = self._settings.explore if query.explore is None and not query.exact else query.explore
+        if not share:
+            return query
+        return replace(query, exploring=Exploring(share=share, below=self._settings.explore_below,
+                                                  seed=seed_of(request_id, query.user_id)))
 
     def _answer_by(self, query: Query, arrived: float, started: float) -> float | None:
         """The deadline: its own counts from the arrival, the default one from the start of its turn in a batch."""

@@ -26,6 +26,8 @@ from index_store.search.caps import Caps
 from index_store.search.deadline import Deadline, SearchCost
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.explain import Explainer, PathStep
+from index_store.search.exploration import Exploration
+from index_store.search.newcomers import Newcomers
 from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.search.scoring import TowerScorer, UserQuery
 from index_store.targeting.eligibility import Eligible
@@ -37,6 +39,7 @@ from service.contract.answer import AdExplanation, Answer, CacheLookup, Emptines
 from service.contract.query import EncodedUser, Query, SearchOptions, TowerInput
 from service.retrieval.beam_choice import BeamChoice
 from service.retrieval.emptiness import emptiness
+from service.retrieval.exploring import explored
 from service.retrieval.onnx_towers import OnnxTowers
 from service.retrieval.reference_users import reference_queries
 from service.retrieval.search_queue import DeadlinePassedError, NoQueue, SearchQueue
@@ -98,6 +101,7 @@ class _Found:
     paths: list[tuple[PathStep, ...]] | None
     explanation: AdExplanation | None
     empty: Emptiness | None
+    exploration: Exploration | None
 
 
 class Retriever:
@@ -131,7 +135,7 @@ class Retriever:
         self.sealed = Snapshot.sealed(content.encoder, content.tree, self.targeting,
                                       Arrivals(content, self._towers.item_tower,
                                                partial(_placement, self.scorer, content, self._towers)),
-                                      opened.manifest.changes_included, content.bids)
+                                      opened.manifest.changes_included, content.bids, content.records)
         self._beam = BeamSearch(content.tree, self.scorer)
         self._exhaustive = ExhaustiveSearch(content.tree, self.scorer)
         self._threads = ThreadPoolExecutor(search_threads, "search")
@@ -222,9 +226,11 @@ class Retriever:
                                             eligible=eligible, deadline=deadline, valuation=valuation, caps=caps,
                                             trace=trace)
         else:
+            exploring = options.exploring
+            newcomers = None if exploring is None else Newcomers(snapshot.records, exploring.below)
             found = self._beam.search(query, top_k=options.top_k, beam_width=options.beam_width,
                                       task_weights=options.task_weights, eligible=eligible, deadline=deadline,
-                                      valuation=valuation, caps=caps, trace=trace)
+                                      valuation=valuation, caps=caps, trace=trace, newcomers=newcomers)
         for level in found.levels:
             if level.scored:
                 cost.observe(level.level, level.scored, level.seconds)
@@ -322,30 +328,33 @@ class Retriever:
         beam = self.beam_of(query, eligible)
         options = SearchOptions(top_k=query.top_k, beam_width=beam.beam_width, exact=query.exact,
                                 task_weights=query.task_weights, excluded=excluded, by_ecpm=query.by_ecpm,
-                                floor=query.floor, max_per=query.max_per)
+                                floor=query.floor, max_per=query.max_per, exploring=query.exploring)
         user_query = self.query(user, embedding, snapshot)
         trace = query.explain or query.explain_ad is not None
         result = self._search(user_query, options, eligible, snapshot, search_by, trace)
-        ad_ids = snapshot.ad_ids(result.rows)
+        exploration = (None if query.exploring is None or result.pool is None else
+                       explored(self._content, result, query.exploring, self.caps(query.max_per, snapshot)))
+        shown = result if exploration is None else exploration.shown
+        ad_ids = snapshot.ad_ids(shown.rows)
         searched = time.perf_counter()
         if not query.exact:
             self.beams.observe_search(result.pairs_scored, searched - embedded)
         explainer = Explainer(self._content.tree, result, snapshot.placed, self.caps(query.max_per, snapshot),
                               query.top_k) if trace else None
-        paths = explainer.paths(result.rows) if explainer is not None and query.explain else None
-        explanation = (self._explain(explainer, query, query.explain_ad, user, snapshot)
+        paths = explainer.paths(shown.rows) if explainer is not None and query.explain else None
+        explanation = (self._explain(explainer, query, query.explain_ad, user, snapshot, exploration)
                        if explainer is not None and query.explain_ad is not None else None)
         # Withdrawn ads alone leave the estimate as it is: the beam widens to hold as many ads as it did.
         targeted = eligible is not None and eligible.bitmap is not snapshot.changed.live and not query.exact
-        bids = snapshot.bids.listed(snapshot.positions(result.rows)) if query.by_ecpm else None
+        bids = snapshot.bids.listed(snapshot.positions(shown.rows)) if query.by_ecpm else None
         return _Found(
             result=result, ad_ids=ad_ids, embedding=embedding, computed=computed, began=began, embedded=embedded,
             searched=searched, ended=time.perf_counter(), scorer_seconds=user_query.kernel_seconds,
             # A whole exhaustive search says nothing about how long the next request will take.
             coverage=1.0 if query.exact else result.coverage,
             estimated_overlap=None if targeted or (query.max_per and not query.exact) else beam.overlap, bids=bids,
-            probabilities=self._probabilities(result.logits), paths=paths, explanation=explanation,
-            empty=emptiness(self.targeting, user.targeting, snapshot, result))
+            probabilities=self._probabilities(shown.logits), paths=paths, explanation=explanation,
+            empty=emptiness(self.targeting, user.targeting, snapshot, result), exploration=exploration)
 
     def _probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Of the labels, (K, tasks); None where the tasks were not trained on impressions."""
@@ -355,7 +364,7 @@ class Retriever:
         return (sigmoid(logits) if calibrations is None else calibrations.probabilities(logits)).astype(np.float32)
 
     def _explain(self, explainer: Explainer, query: Query, ad_id: str | int, user: EncodedUser,
-                 snapshot: Snapshot) -> AdExplanation:
+                 snapshot: Snapshot, exploration: Exploration | None) -> AdExplanation:
         key = as_key(ad_id, "ad_id")
         row = snapshot.row(key)
         assert row is not None, "whoever asks has looked"
@@ -365,7 +374,11 @@ class Retriever:
         excluded: Exclusion | None = ("exclude_ad_ids" if named else
                                       "exclude_history" if row in self.excluded(query, user, snapshot) else None)
         eligible = withdrawal is None and refusal is None and excluded is None
-        return AdExplanation(key.decode(), explainer.explain(row, eligible), withdrawal, refusal, excluded)
+        of_search = explainer.explain(row, eligible)
+        if exploration is not None:
+            of_search = exploration.explained(row, of_search)
+        return AdExplanation(key.decode(), of_search, withdrawal, refusal, excluded,
+                             None if exploration is None else exploration.propensity(row))
 
 
 def _answer(user: EncodedUser, snapshot: Snapshot, lookup: CacheLookup, found: _Found, times: StageTimes) -> Answer:
@@ -373,7 +386,7 @@ def _answer(user: EncodedUser, snapshot: Snapshot, lookup: CacheLookup, found: _
     return Answer(ad_ids=found.ad_ids, found=found.result, snapshot=snapshot, user=user.kind,
                   history=user.history_count, user_cache=lookup.use, degraded=degraded, times=times, ended=found.ended,
                   estimated_overlap=found.estimated_overlap, bids=found.bids, probabilities=found.probabilities,
-                  paths=found.paths, explanation=found.explanation, empty=found.empty)
+                  paths=found.paths, explanation=found.explanation, empty=found.empty, exploration=found.exploration)
 
 
 def _placement(scorer: TowerScorer, content: BundleContent, towers: OnnxTowers) -> Placement:

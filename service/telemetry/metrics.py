@@ -41,6 +41,7 @@ SEARCH_THREADS = Gauge("retrieval_search_threads", "Threads that search", multip
 IN_FLIGHT = Gauge("retrieval_in_flight", "Requests for ads that are being answered now, those that wait included",
                   multiprocess_mode="livesum")
 COVERAGE = Histogram("retrieval_coverage", "Share of the planned pairs that was scored", buckets=_SHARES)
+EXPLORED = Counter("retrieval_explored", "Ads that were returned to be explored, in the place of others")
 BUNDLE_ACTIVE = Gauge("retrieval_bundle_active", "Live workers that serve this bundle", ["bundle_id"],
                       multiprocess_mode="livesum")
 BUNDLE_SWAPS = Counter("retrieval_bundle_swaps", "Switches of a worker to another bundle")
@@ -112,6 +113,8 @@ def observe(answer: Answer, total: float) -> None:
         pairs.inc(trace.scored)
     COVERAGE.observe(answer.found.coverage)
     USER_CACHE.labels(answer.user_cache).inc()
+    if answer.exploration is not None:
+        EXPLORED.inc(int(answer.exploration.explored.sum()))
     for reason in answer.degraded:
         DEGRADED.labels(reason).inc()
 

@@ -109,6 +109,10 @@ class EventLine(TypedDict):
     """when it was, in seconds since 1970; default: now"""
     request_id: NotRequired[str | None]
     """request_id of the answer that showed the ad, 1 to 64 of A-Z a-z 0-9 . _ : -"""
+    propensity: NotRequired[float | None]
+    """propensity of the ad in that answer, a number above 0 up to 1, which needs request_id: it is kept for off-policy estimates"""
+    explored: NotRequired[bool | None]
+    """explored of the ad in that answer, true or false; needs propensity"""
     key: NotRequired[str | None]
     """idempotency key of this line, 1 to 128 printable characters of ASCII without spaces; default: that of the call and its number"""
 
@@ -145,6 +149,8 @@ class ExplainRequest(TypedDict):
     """least eCPM of a returned ad, an integer in micros (millionths of a unit of the currency) of at least 0; only with rank_by ecpm; default: none"""
     max_per: NotRequired[dict[str, int] | None]
     """an object of categorical ad field, or role of one (advertiser, campaign) -> most ads of the same value in the answer, an integer of at least 1; default: none"""
+    explore: NotRequired[float | None]
+    """share of the places of the answer that go to ads with few impressions, a number from 0 to 0.5, drawn by the request id; not above 0 together with exact; default: the service's, none for exact"""
     explain: NotRequired[bool]
     """true adds to each ad its path through the tree"""
     exact: NotRequired[bool]
@@ -269,6 +275,8 @@ class RetrieveRequest(TypedDict):
     """least eCPM of a returned ad, an integer in micros (millionths of a unit of the currency) of at least 0; only with rank_by ecpm; default: none"""
     max_per: NotRequired[dict[str, int] | None]
     """an object of categorical ad field, or role of one (advertiser, campaign) -> most ads of the same value in the answer, an integer of at least 1; default: none"""
+    explore: NotRequired[float | None]
+    """share of the places of the answer that go to ads with few impressions, a number from 0 to 0.5, drawn by the request id; not above 0 together with exact; default: the service's, none for exact"""
     explain: NotRequired[bool]
     """true adds to each ad its path through the tree"""
     exact: NotRequired[bool]
@@ -340,6 +348,10 @@ class Ad(TypedDict):
     """what it is expected to pay for a thousand impressions, in micros, 0 without a bid; only with rank_by ecpm"""
     bid: NotRequired[AdBid | None]
     """that this is made of; only with rank_by ecpm"""
+    propensity: NotRequired[float | None]
+    """probability that an answer to this request shows the ad; only if the request explores"""
+    explored: NotRequired[bool | None]
+    """true if it has the place of an ad that ranks there, to be explored; absent otherwise"""
     path: NotRequired[list[PathLevel] | None]
     """only if the request sets `explain`"""
 
@@ -377,7 +389,7 @@ class ExplainReply(TypedDict):
     as_of: int
     """sequence number of the last change of ads and users that the answer takes into account; 0 if there was none"""
     ad_id: str
-    outcome: Literal["returned", "below_floor", "outscored", "capped", "pruned", "cut_short", "filtered"]
+    outcome: Literal["returned", "explored", "displaced", "below_floor", "outscored", "capped", "pruned", "cut_short", "filtered"]
     eligible: bool
     refused_by: RefusedBy | None
     """if the outcome is filtered or capped"""
@@ -393,6 +405,8 @@ class ExplainReply(TypedDict):
     """score of the last ad that was returned"""
     kth_ecpm: float | None
     """its eCPM; null where the score ranks"""
+    propensity: float | None
+    """probability that an answer to this request shows the ad, 0 if it is out of reach; null unless the request explores"""
     path: list[PathLevel]
     """down to that level"""
     user: Literal["known", "inline", "unknown"]
@@ -428,7 +442,7 @@ class RetrieveReply(TypedDict):
     as_of: int
     """sequence number of the last change of ads and users that the answer takes into account; 0 if there was none"""
     ads: list[Ad]
-    """best first; min(top_k, eligible), or what max_per and floor leave of them"""
+    """best first, but for explored ones; min(top_k, eligible), or what max_per and floor leave of them"""
     user: Literal["known", "inline", "unknown"]
     history: HistoryCount | None
     """of the history in user_features; null if the request has none"""

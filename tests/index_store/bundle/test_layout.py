@@ -7,7 +7,7 @@ from index_store.bundle.bundle import Bundle
 def test_every_file_of_a_bundle_is_named_by_the_layout(tiny_bundle):
     opened = Bundle.open(tiny_bundle)
     names = {layout.FEATURES, layout.EVALUATION, layout.GOLDEN, layout.USER_TOWER, layout.ITEM_TOWER, layout.scorer(1),
-             layout.BID_MICROS, layout.BID_TYPES, layout.CALIBRATION,
+             layout.BID_MICROS, layout.BID_TYPES, layout.CALIBRATION, layout.RECORDS,
              layout.USER_IDS, layout.ITEM_IDS, layout.TREE_ROWS, layout.REACH_WEIGHTS}
     names |= {layout.table(name) for name in opened.content.tables}
     names |= {layout.vocabulary(name) for name in opened.content.encoder.vocabularies}

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index_store.changes.change_log import Change, Kind
 from index_store.live.snapshot import Snapshot, status_of
 from index_store.live.withdrawals import Status, Withdrawal
 from index_store.search.beam_search import BeamSearch
@@ -234,3 +235,33 @@ def test_searches_return_the_best_ads_of_the_moment_when_trees_changes_and_targe
         explainer = Explainer(tree, narrow, snapshot.placed)
         returned = {row for _, row in wanted if explainer.explain(row, True).outcome == "returned"}
         assert returned == set(narrow.rows.tolist())
+
+
+def event(sequence, ad_id, kind):
+    return Change(sequence=sequence, at=0.0, kind=Kind.EVENT, id="u", fields={"ad_id": ad_id, "type": kind})
+
+
+def counts_of(snapshot, *ads):
+    rows = snapshot.rows(np.array([ad.encode() for ad in ads]))
+    return snapshot.records.at(snapshot.positions(rows)).tolist()
+
+
+def test_impressions_and_clicks_are_counted_wherever_their_ads_lie():
+    """In the tree, beyond it, and of an ad that moves there; in one batch with its own arrival too."""
+    first, second = ({name: RAW_ADS[row][name] for name in ("price", "brand", "tags")} for row in (3, 4))
+    known = np.stack([np.arange(30), np.zeros(30, np.int64)], axis=1)
+    before = Snapshot.sealed(ENCODER, TREE, Targeting(ENCODER, FEATURES, TREE, None),
+                             PlainArrivals(ENCODER, FEATURES, TREE), records=known)
+    at = {ad: int(TREE.position_of_row[row]) for row, ad in enumerate(ADS)}
+    one = before.with_changes([
+        event(1, "ad-03", "impression"), event(2, "ad-03", "click"), event(3, "ad-03", "conversion"),
+        event(4, "gone", "impression"), *changes(("new", {"features": first}), after=4),
+        event(6, "new", "impression")])
+    assert counts_of(one, "ad-03", "ad-04", "new") == [[at["ad-03"] + 1, 1], [at["ad-04"], 0], [1, 0]]
+    two = one.with_changes([event(7, "new", "impression"), *changes(("ad-03", {"features": second}),
+                                                                    ("newer", {"features": first}), after=7),
+                            event(10, "ad-03", "impression")])
+    assert two.row(b"ad-03") >= len(ADS)
+    assert counts_of(two, "ad-03", "new", "newer") == [[at["ad-03"] + 2, 1], [2, 0], [0, 0]]
+    assert counts_of(one, "ad-03", "new") == [[at["ad-03"] + 1, 1], [1, 0]]
+    assert two.with_changes([event(10, "new", "impression")]) is two

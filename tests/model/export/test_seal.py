@@ -137,3 +137,13 @@ def test_export_refuses_a_number_that_no_change_has(tiny_run, tmp_path):
         export(tiny_run, tmp_path / "bundle", {}, changes_included=-1)
     with pytest.raises(ConfigError, match="include no change of change log c0ffee"):
         export(tiny_run, tmp_path / "bundle", {}, change_log_id="c0ffee")
+
+
+def test_track_records_are_those_of_all_events(exported, tiny_run):
+    out, _ = exported
+    content, dataset = Bundle.open(out).content, tiny_run.dataset
+    expected = np.zeros((len(dataset.items), 2), np.int64)
+    for events in filter(None, (dataset.train, dataset.test)):
+        for item, label in zip(events.items.tolist(), events.labels[:, 0].tolist(), strict=True):
+            expected[item] += [1, label]
+    assert content.records.tolist() == expected[content.tree.rows].tolist()

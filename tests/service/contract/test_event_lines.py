@@ -18,7 +18,18 @@ def test_lines_become_events_of_their_users():
                                                             "request_id": "r.1"}))]
 
 
+def test_propensity_of_the_answer_is_kept():
+    body = (b'{"user_id": 7, "ad_id": 42, "type": "impression", "request_id": "r", "propensity": 0.25, '
+            b'"explored": true}')
+    assert parse_events(body, None, NOW)[0].write.fields == {
+        "ad_id": "42", "type": "impression", "request_id": "r", "propensity": 0.25, "explored": True}
+
+
 @pytest.mark.parametrize(("more", "said"), [
+    (b'"propensity": 0.5', "line 1: propensity is 0.5, but request_id is missing"),
+    (b'"request_id": "r", "explored": true', "line 1: explored is true, but propensity is missing"),
+    (b'"request_id": "r", "propensity": 0', "line 1: propensity is 0"),
+    (b'"request_id": "r", "propensity": 1.5', "line 1: propensity is 1.5"),
     (b'"at": 1700000061', "line 1: at is 1700000061.0, later than this service's clock, 1700000000.000, by more than"),
     (b'"at": -1', "line 1: at is -1"), (b'"at": "now"', 'line 1: at is "now"'), (b'"at": true', "line 1: at is true"),
     (b'"type": "view"', 'line 1: type is "view"'), (b'"user_id": ""', "line 1: user_id is empty"),

@@ -15,7 +15,7 @@ from service.settings import Settings
 FULL = {"user_id": "u", "top_k": 7, "user_features": {"age": 3}, "beam_width": [4, 5], "timeout_ms": 20.5,
         "explain": True, "task_weights": {"convert": 0.5}, "targeting": {"all": []}, "context": {"hour": 3},
         "exclude_ad_ids": ["a", 1], "exclude_history": True, "ad_id": "ad-0001", "rank_by": "ecpm", "floor": 9,
-        "max_per": {"brand": 2}}
+        "max_per": {"brand": 2}, "explore": 0.25}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,8 @@ def test_every_field_lands_at_its_place_when_all_are_given(manifest):
         "user_id": b"u", "top_k": 7, "task_weights": None, "user_features": {"age": 3}, "exclude_ad_ids": ["a", 1],
         "beam_width": (4, 5), "exact": False, "target_overlap": None, "budget_ms": None, "timeout_ms": 20.5,
         "explain": True, "explain_ad": "ad-0001", "context": {"hour": 3}, "targeting": {"all": []},
-        "by_ecpm": True, "floor": 9, "exclude_history": True, "max_per": {"brand": 2}}
+        "by_ecpm": True, "floor": 9, "exclude_history": True, "max_per": {"brand": 2}, "explore": 0.25,
+        "exploring": None}
 
 
 @pytest.mark.parametrize(("field", "value"), [("budget_ms", 3.5), ("target_overlap", 0.75), ("exact", True)])
