@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.budgets.gates import Gate
 from index_store.features.encoder import Features
 from index_store.features.ragged import Ragged
 from index_store.targeting.targeting import RequestTargeting
@@ -32,6 +34,7 @@ class Query:
         by_ecpm: ranks by eCPM, not by score; the bundle is calibrated.
         floor: least eCPM in micros, with `by_ecpm`.
         max_per: ad field or role -> most ads of the same value to return.
+        at: when it came, in seconds since 1970: budgets and frequency caps are those of then.
     """
 
     user_id: bytes
@@ -52,6 +55,7 @@ class Query:
     by_ecpm: bool = False
     floor: int = 0
     max_per: Mapping[str, int] = field(default_factory=dict)
+    at: float = field(default_factory=time.time, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +92,7 @@ class HistoryCount:
 class EncodedUser:
     """A user as towers and targeting read it: one row of features, and a history (M,) of item rows, most recent first.
 
-    `history_count` is there where the request gave the history.
+    `history_count` is there where the request gave the history, `gate` where campaigns may hold ads back.
     """
 
     features: Features
@@ -96,6 +100,7 @@ class EncodedUser:
     kind: UserKind = "known"
     targeting: RequestTargeting = field(default_factory=RequestTargeting)
     history_count: HistoryCount | None = None
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ class Retriever:
         self.sealed = Snapshot.sealed(content.encoder, content.tree, self.targeting,
                                       Arrivals(content, self._towers.item_tower,
                                                partial(_placement, self.scorer, content, self._towers)),
-                                      opened.manifest.changes_included, content.bids)
+                                      opened.manifest.changes_included, content.bids, content.items)
         self._beam = BeamSearch(content.tree, self.scorer)
         self._exhaustive = ExhaustiveSearch(content.tree, self.scorer)
         self._threads = ThreadPoolExecutor(search_threads, "search")
@@ -364,8 +364,9 @@ class Retriever:
         named = row in self.excluded(replace(query, exclude_history=False), user, snapshot)
         excluded: Exclusion | None = ("exclude_ad_ids" if named else
                                       "exclude_history" if row in self.excluded(query, user, snapshot) else None)
-        eligible = withdrawal is None and refusal is None and excluded is None
-        return AdExplanation(key.decode(), explainer.explain(row, eligible), withdrawal, refusal, excluded)
+        held = None if user.gate is None else user.gate.held(int(snapshot.positions(np.array([row]))[0]))
+        eligible = withdrawal is None and refusal is None and held is None and excluded is None
+        return AdExplanation(key.decode(), explainer.explain(row, eligible), withdrawal, refusal, held, excluded)
 
 
 def _answer(user: EncodedUser, snapshot: Snapshot, lookup: CacheLookup, found: _Found, times: StageTimes) -> Answer:

@@ -7,7 +7,7 @@ import pytest
 from tests.paths import ROOT
 
 WINGS = {
-    "index_store": ["live", "bundle", "search", "value", "targeting", "changes", "tree", "features"],
+    "index_store": ["live", "bundle", "search", "budgets", "value", "targeting", "changes", "tree", "features"],
     "model": ["experiments", "follow", "choice", "evaluation", "export", "training", "tree", "examples", "network",
               "baselines", "sources", "data"],
     "service": ["supervisor", "http", "bundles", "sampling", "cache", "live", "retrieval", "telemetry", "contract"],
