@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Literal
@@ -166,13 +166,11 @@ class Gates:
             return self
         same = (ads is self.ads and budgets.declared is self.budgets.declared
                 and np.array_equal(budgets.pacing.closed, self.budgets.pacing.closed))
-        return Gates(budgets=budgets, ads=ads, unread_since=self.unread_since,
-                     closed_without_log=self.closed_without_log, _ticks=self._ticks if same else {},
-                     _making=self._making)
+        return replace(self, budgets=budgets, ads=ads, _ticks=self._ticks if same else {})
 
     def without_log(self, since: float | None, closed: bool) -> Gates:
         """With a change log that has not been readable since a time, or is again; see the attributes."""
-        return Gates(budgets=self.budgets, ads=self.ads, unread_since=since, closed_without_log=closed)
+        return replace(self, unread_since=since, closed_without_log=closed, _ticks={})
 
     def of(self, user_id: bytes, at: float, capped: Collection[str] = ()) -> Gate | None:
         """What holds ads back from a request; None if nothing does.
@@ -231,12 +229,16 @@ class Gates:
             start = latest.pacing  # nothing was written since
         pacing = start.advanced(number, budgets.ledger)
         paced = pacing if known >= number else start.advanced(known, budgets.ledger)
-        probability = paced.before if known < paced.tick else paced.probability
-        probability = np.where(pacing.closed, 0.0, probability)
+        probability = np.where(pacing.closed, 0.0, self._probabilities(paced, known))
         if shut:
             probability = np.where(pacing.budget == UNLIMITED, probability, 0.0)
         numbers = np.array([ads.numbers.number(name) for name in pacing.names], np.int64)
         return _Tick(number, base, pacing, probability, numbers, ads)
+
+
+    def _probabilities(self, pacing: Pacing, tick: int) -> NDArray[np.float64]:
+        """(C,) of a tick by the pacing, which may have reached the one after it."""
+        return pacing.before if tick < pacing.tick else pacing.probability
 
 
 UNREAD_SECONDS = 10.0

@@ -11,7 +11,7 @@ WINGS = {
     "model": ["experiments", "follow", "choice", "evaluation", "export", "training", "tree", "examples", "network",
               "baselines", "sources", "data"],
     "service": ["supervisor", "http", "bundles", "sampling", "cache", "live", "retrieval", "telemetry", "contract"],
-    "loadtest": ["chaos", "churn", "growth", "demo", "http", "bench", "processes"],
+    "loadtest": ["chaos", "churn", "growth", "pacing", "demo", "http", "bench", "processes"],
 }
 """Top to bottom; `docs/decisions/0014-wings.md` says why."""
 

@@ -1,4 +1,4 @@
-"""Gates: each campaign passes its share of the requests, the bitmaps say what each ad's campaign says, and days reopen."""
+"""Gates: campaigns pass their shares of the requests, bitmaps say of each ad what its campaign says, days reopen."""
 
 from dataclasses import replace
 
@@ -74,7 +74,7 @@ def test_bitmap_says_of_each_ad_what_its_campaign_says(user):
     assert passing(made.of(user, AT)) == set(range(len(OF_TREE) + 3)) - why.keys()
     assert {one.by for one in why.values()} == {"pacing"}
     assert {one.probability for one in why.values()} == {0.4}
-    assert all(one.campaign == (OF_TREE + ["c0", None, "c1"])[at] for at, one in why.items())
+    assert all(one.campaign == [*OF_TREE, "c0", None, "c1"][at] for at, one in why.items())
     assert 40 not in why  # an ad without a campaign is never held back
 
 

@@ -1,4 +1,6 @@
-"""Live budgets: planted spending, and that whoever reads the same log decides alike, however and from where it is read."""
+"""Live budgets: planted spending, and that whoever reads the same log decides alike, however it is read."""
+
+import itertools
 
 import numpy as np
 from hypothesis import given, settings
@@ -38,7 +40,7 @@ def test_replicas_that_read_a_log_in_other_portions_have_the_same_state(seed, cu
     log = random_log(seed)
     at_once, in_parts = LiveBudgets().with_changes(log), LiveBudgets()
     bounds = [0, *sorted(cuts), len(log)]
-    for first, end in zip(bounds, bounds[1:], strict=False):
+    for first, end in itertools.pairwise(bounds):
         in_parts = in_parts.with_changes(log[first:end])
     assert at_once.ledger.spent == in_parts.ledger.spent
     assert at_once.ledger.events == in_parts.ledger.events

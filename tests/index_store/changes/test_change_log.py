@@ -323,7 +323,8 @@ class Model:
         self.entries.append((len(self.entries) + 1, "forgotten", user_id, {}, None, None))
 
     def state(self, kind, subject):
-        found = [entry for entry in self.entries if entry[1:3] == (kind, subject) and kind in ("ad", "campaign", "user")]
+        found = [entry for entry in self.entries
+                 if entry[1:3] == (kind, subject) and kind in ("ad", "campaign", "user")]
         return (found[-1][0], found[-1][3]) if found else (NEVER_CHANGED, {})
 
 

@@ -9,7 +9,8 @@ from service.contract.campaign_schemas import CampaignReply
 from service.contract.errors import STATUS
 from service.contract.schemas import ErrorReply, ExplainReply, RetrieveReply
 from tests.service.http.app_in_process import in_app
-from tests.service.http.change_log_calls import TOKEN, call, last, retrieve
+from tests.service.http.change_log_calls import LINES, TOKEN, call, last, retrieve
+from tests.service.service_process import ServiceProcess
 
 BUDGET = {"daily_budget_micros": 1_000_000, "currency": "EUR"}
 CAP = {"daily_budget_micros": None, "currency": "EUR", "frequency_cap": {"impressions": 2, "hours": 24}}
@@ -216,3 +217,38 @@ def test_bundle_without_campaigns_has_none_and_events_cost_nothing(tiny_bundle, 
         assert change["fields"] == {"ad_id": "ad-0001", "type": "click", "price_micros": 5}
 
     in_app(tiny_bundle, check, write_token=TOKEN, change_log=str(tmp_path / "log"))
+
+
+def test_workers_and_a_replica_that_starts_later_decide_alike(campaign_bundle, tmp_path):
+    """Real processes over one log: campaigns that are closed, paced and capped."""
+    settings = {"RETRIEVAL_WRITE_TOKEN": TOKEN, "RETRIEVAL_CHANGE_LOG": str(tmp_path / "log"),
+                "RETRIEVAL_QUALITY_SAMPLE_RATE": "0"}
+    headers = {"authorization": f"Bearer {TOKEN}"}
+
+    def ads_of(process, at):
+        """What some users get of each replica; None if another tick began meanwhile."""
+        found = [[sorted(ad["ad_id"] for ad in process.http.post("/retrieve", json={
+            "user_id": f"user-{user:02d}", **ALL}, headers={"connection": "close"}).json()["ads"])
+            for _ in range(2)] for user in range(12)]
+        assert all(one == other for one, other in found)
+        return found if (time.time() - 2) // 60 == at else None
+
+    with ServiceProcess(campaign_bundle, workers=2, **settings) as one:
+        for name, body in [("c1", BUDGET), ("c2", BUDGET), ("c3", BUDGET), ("c4", CAP)]:
+            assert one.http.put(f"/campaigns/{name}", json=body, headers=headers).status_code == 200
+        events = [{"user_id": f"user-{user:02d}", "ad_id": "ad-0004", "type": "impression"} for user in (1, 1, 2)]
+        events += [{"user_id": "x", "ad_id": "ad-0002", "type": "click", "price_micros": 1_000_000}]
+        sequences = one.http.post("/events?wait=applied", content="\n".join(map(json.dumps, events)),
+                                  headers=headers | {"content-type": LINES}).json()["sequences"]
+        assert sequences == [5, 6, 7, 8]
+        with ServiceProcess(campaign_bundle, **settings) as other:
+            found = [None]
+            while None in found:  # two ticks at most
+                at = (time.time() - 2) // 60
+                found = [ads_of(process, at) for process in (one, other)]
+        assert found[0] == found[1]
+        closed, capped = {f"ad-{row:04d}" for row in range(2, 300, 12)}, {f"ad-{row:04d}" for row in range(4, 300, 12)}
+        for user, (ads, _) in enumerate(found[0]):
+            assert not closed & {*ads}
+            assert (not capped & {*ads}) is (user == 1)
+        assert len({len(ads) for ads, _ in found[0]}) > 1  # others are paced
