@@ -14,6 +14,7 @@ COMMANDS = {
     "added": ("loadtest.bench.added", "searches while ads are added: what the beam finds of them, what it costs"),
     "withdrawn": ("loadtest.bench.withdrawn", "searches while ads are withdrawn: 0, 1, 500, a quarter of them"),
     "value": ("loadtest.bench.value", "searches by eCPM: overlap, value, pairs, latency, at rest and while bids move"),
+    "caps": ("loadtest.bench.caps", "searches under random caps against a plain walk over all ads"),
     "pacing": ("loadtest.pacing.command", "days of a market: what campaigns spend and win, with and without pacing"),
     "kernel": ("loadtest.bench.kernel", "the scorer's FLOPS against the machine's peak"),
     "opening": ("loadtest.growth.opening", "time to open a bundle, memory of a further worker"),
