@@ -89,8 +89,8 @@ class _Tick:
 
     def passes(self, bucket: int) -> NDArray[np.bool_]:
         """(C,) which campaigns pass the requests of a bucket."""
-        phase, odd = self.pacing.phases
-        drawn = phase + self.number * _GOLDEN + (bucket * odd & (BUCKETS - 1)) / BUCKETS
+        place = bucket * self.pacing.odd & (BUCKETS - 1)
+        drawn = self.pacing.phase + self.number * _GOLDEN + place / BUCKETS
         return drawn - np.floor(drawn) < self.probability
 
     def passing(self, bucket: int) -> Passing | None:

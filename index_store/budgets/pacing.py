@@ -75,6 +75,7 @@ class Pacing:
         offered: (C,) float64 the traffic that passed meanwhile, traffic x probability.
         in_tick: (C,) int64 nanos that were spent since this tick began.
         usual: (C,) float64 mean traffic of a quarter of an hour of the day before; 0 if there was none.
+        phase, odd: (C,) float64 from 0 to 1 and (C,) int64, by the names: the order in which a campaign takes requests.
     """
 
     tick: int = 0
@@ -91,18 +92,13 @@ class Pacing:
     offered: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     in_tick: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     usual: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    phase: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    odd: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @cached_property
     def closed(self) -> NDArray[np.bool_]:
         """(C,) campaigns that have spent their budget of the day."""
         return np.asarray((self.budget != UNLIMITED) & (self.spent >= self.budget))
-
-    @cached_property
-    def phases(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Of the campaigns by their names: (C,) numbers from 0 to 1, and (C,) odd ones, which order the requests."""
-        hashes = [int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little") for name in self.names]
-        return (np.array([(one >> 11) / (1 << 53) for one in hashes]),
-                np.array([2 * (one & 31) + 1 for one in hashes], np.int64))
 
     def declared(self, name: str, campaign: Campaign, books: Books) -> Self:
         """With another budget of a campaign, whose pacing begins anew in this tick.
@@ -118,9 +114,12 @@ class Pacing:
         at = self.index.get(name, len(self.names))
         begin, end = day_of(self.tick * TICK, campaign.time_zone)
         first = 1.0 if budget is None else FIRST
-        values: dict[str, float] = {"budget": UNLIMITED if budget is None else budget, "begin": begin, "end": end,
-                  "spent": min(books.between(name, begin, end), _MOST), "probability": first, "before": first,
-                  "paid": 0.0, "offered": 0.0, "in_tick": 0, "usual": usual_traffic(books, begin)}
+        mixed = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")
+        values: dict[str, float] = {
+            "budget": UNLIMITED if budget is None else budget, "begin": begin, "end": end,
+            "spent": min(books.between(name, begin, end), _MOST), "probability": first, "before": first, "paid": 0.0,
+            "offered": 0.0, "in_tick": 0, "usual": usual_traffic(books, begin), "phase": (mixed >> 11) / (1 << 53),
+            "odd": 2 * (mixed & 31) + 1}
         arrays: dict[str, Any] = {
             key: np.append(getattr(self, key)[:at], np.append(np.array([value], getattr(self, key).dtype),
                                                           getattr(self, key)[at + 1:]))
