@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from index_store.budgets.remembered import remembered_seconds
 from index_store.bundle import pointer
 from index_store.bundle.bundle import Bundle, describe
 from index_store.bundle.files import BundleFiles
 from index_store.bundle.manifest import BundleError
 from index_store.bundle.pointer import BundleNameError, Pointer, PointerError, bundle_names
 from index_store.changes import backup
+from index_store.changes.by_time import last_before
 from index_store.changes.change_log import Change, ChangeLog, ChangeLogError, Kind
 from index_store.changes.open_log import open_existing_log
 
@@ -28,7 +31,9 @@ WHERE is the path of a SQLite file, or the URL of a Redis (redis://, rediss:// o
   backup   copies the log into a new file while it is being used. The file is there only once it is complete, and is
            itself a log that can be shown
   trim     removes the entries that all bundles of a folder include, the previous one too, but for the last state of
-           each ad and user. While it runs, the log can be used. A bundle that includes less can no longer be served
+           each ad, campaign and user; where campaigns are declared, what came in the last 52 hours stays too, or in
+           the hours of the longest frequency cap. While it runs, the log can be used. A bundle that includes less can
+           no longer be served
   restore  makes a log out of such a file, with the same id, numbers and idempotency keys. WHERE must be a new file, or
            a Redis without a log of this index. Stop the services first: one that has read further than the backup
            reaches refuses the restored log until it is restarted
@@ -115,8 +120,11 @@ def trim(log: ChangeLog, bundles: Path) -> str:
                                  f"{log.log_id}", "name the log of these bundles, or delete the bundle")
     least = min(manifests, key=lambda name: manifests[name].changes_included)
     through = manifests[least].changes_included
-    log.trim(through)
-    return f"trimmed up to {log.trimmed()}; no bundle includes less than {least}, the changes up to {through}"
+    states = list(log.last_states(Kind.CAMPAIGN, log.last()))
+    older = last_before(log, time.time() - remembered_seconds(states), through) if states else through
+    log.trim(older)
+    kept = f"; those after {older} say what campaigns have spent lately" if older < through else ""
+    return f"trimmed up to {log.trimmed()}; no bundle includes less than {least}, the changes up to {through}{kept}"
 
 
 def _add_changes(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

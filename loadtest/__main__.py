@@ -15,6 +15,8 @@ COMMANDS = {
     "withdrawn": ("loadtest.bench.withdrawn", "searches while ads are withdrawn: 0, 1, 500, a quarter of them"),
     "value": ("loadtest.bench.value", "searches by eCPM: overlap, value, pairs, latency, at rest and while bids move"),
     "exploration": ("loadtest.bench.exploration", "new ads in their first hour: impressions, cost, what is learned"),
+    "caps": ("loadtest.bench.caps", "searches under random caps against a plain walk over all ads"),
+    "pacing": ("loadtest.pacing.command", "days of a market: what campaigns spend and win, with and without pacing"),
     "kernel": ("loadtest.bench.kernel", "the scorer's FLOPS against the machine's peak"),
     "opening": ("loadtest.growth.opening", "time to open a bundle, memory of a further worker"),
     "http": ("loadtest.http.open_loop", "a running service at given rates: goodput, percentiles"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -95,6 +95,9 @@ class Settings(BaseSettings):
                               description="admin calls that a worker accepts a second; 0 is no limit")
     change_log: SecretStr | None = Field(default=None, description="file or Redis of the change log; by default a file "
                                                                    "in the folder of bundles, none for a single bundle")
+    budgets_without_log: Literal["open", "closed"] = Field(
+        default="open", description="what campaigns with a budget do while the change log cannot be read, so that "
+                                    "nobody knows what they spend: go on as paced last, or hold all their ads back")
     pointer_poll_seconds: float = Field(default=0.5, gt=0, le=60, description="polling interval for the pointer")
     load_seconds: float = Field(default=120.0, gt=0, allow_inf_nan=False,
                                 description="time that loading a bundle may take")

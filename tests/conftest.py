@@ -51,6 +51,14 @@ def stacked_bundle(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def campaign_bundle(tmp_path_factory):
+    """The tiny bundle with twelve campaigns of 25 ads, c0 to c11, those of the categories; nobody may change it."""
+    folder = tmp_path_factory.mktemp("bundles") / "campaigns"
+    write_tiny_bundle(folder, campaigns=True)
+    return folder
+
+
 @pytest.fixture
 def fresh_bundle(tmp_path):
     """A tiny bundle with towers of its own, so that no other test has cached its embeddings."""

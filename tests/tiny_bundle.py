@@ -45,7 +45,7 @@ SPEC = FeatureSpec(
 
 
 def write_tiny_bundle(folder: Path, *, seed: int = 0, n_items: int = 300, n_users: int = 40,
-                      calibrated: bool = True, stacked: bool = False) -> Manifest:
+                      calibrated: bool = True, stacked: bool = False, campaigns: bool = False) -> Manifest:
     """Writes a sealed bundle with a tree of three levels, the items' included, and golden requests.
 
     Args:
@@ -53,12 +53,18 @@ def write_tiny_bundle(folder: Path, *, seed: int = 0, n_items: int = 300, n_user
         seed, n_items, n_users: of `planted_world`.
         calibrated: whether the service should answer with probabilities, and calibrates them.
         stacked: whether level 1 has a scorer of its own, whose logits are part of the items'.
+        campaigns: whether the field `category` names the campaigns of the ads.
     """
     content, towers, scorer = planted_world(seed, n_items, n_users)
     scorers = [scorer]
     if stacked:
         content = replace(content, ensemble=(1,))
         scorers = [_scorer_weights(np.random.default_rng([seed, 1])), scorer]
+    if campaigns:
+        spec = content.encoder.spec
+        fields = tuple(replace(field, role="campaign") if field.name == "category" else field
+                       for field in spec.item_fields)
+        content = replace(content, encoder=replace(content.encoder, spec=replace(spec, item_fields=fields)))
     if not calibrated:
         content = replace(content, calibrations=None)
     writer = BundleWriter(folder)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from index_store.changes.change_log import ChangeLogError, Kind
+from index_store.changes.change_log import STATEFUL, ChangeLogError
 from index_store.changes.open_log import is_redis, open_existing_log
 from index_store.changes.records import Record
 from index_store.changes.redis_log import RedisLog
@@ -69,7 +69,7 @@ def _records(log: SqliteLog | RedisLog, trimmed: int) -> Iterator[Record]:
 
     The states are read first: one that is replaced meanwhile is among the records then.
     """
-    states = [state for kind in (Kind.AD, Kind.USER) for state in log.last_states(kind, trimmed)]
+    states = [state for kind in STATEFUL for state in log.last_states(kind, trimmed)]
     yield from (Record(change=state) for state in sorted(states, key=lambda state: state.sequence))
     after, last = trimmed, log.last()
     while after < last:

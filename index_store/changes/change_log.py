@@ -1,16 +1,16 @@
-"""The change log: one ordered, durable log of what was said about the ads and users of an index since its bundles were
-sealed, and of what its users did.
+"""The change log: one ordered, durable log of what was said about the ads, campaigns and users of an index since its
+bundles were sealed, and of what its users did.
 
-A write names an ad or a user and the fields that it sets. The log gives each change the next sequence number and keeps
-the whole state after it, so that a reader needs nothing that came before: per ad and user, the last change counts. An
-event has no state: every one of them counts. Two stores implement the log, SQLite for one machine and Redis for
-several.
+A write names an ad, a campaign or a user and the fields that it sets. The log gives each change the next sequence
+number and keeps the whole state after it, so that a reader needs nothing that came before: of each the last change
+counts. An event has no state: every one of them counts. Two stores implement the log, SQLite for one machine and Redis
+for several.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -31,10 +31,13 @@ OLDER = "such a log, from before a release, cannot be converted: delete it, and 
 
 
 class Kind(StrEnum):
-    """What an entry of the log is. Only ads and users have states and versions; they may have the same ids."""
+    """What an entry of the log is. Ads, campaigns and users have states and versions; they may have the same ids."""
 
     AD = "ad"
     """The state of an ad."""
+
+    CAMPAIGN = "campaign"
+    """The state of a campaign."""
 
     USER = "user"
     """The state of a user."""
@@ -46,25 +49,30 @@ class Kind(StrEnum):
     """A user is forgotten: nothing counts that was said about them before, here or in a bundle."""
 
     ERASED = "erased"
-    """What is left of an entry of a user who was forgotten later: its number and its time."""
+    """What is left of an entry of a user who was forgotten later: its number, its time, and what an event spent."""
 
     @property
     def has_state(self) -> bool:
-        return self in (Kind.AD, Kind.USER)
+        return self in STATEFUL
+
+
+STATEFUL = (Kind.AD, Kind.CAMPAIGN, Kind.USER)
+"""Kinds whose last change is a state."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Write:
-    """What a caller says about one ad or user, or one event of a user.
+    """What a caller says about one ad, campaign or user, or one event of a user.
 
     Attributes:
-        kind: AD, USER or EVENT.
-        id: of the ad or user; for an event, of its user.
+        kind: AD, CAMPAIGN, USER or EVENT.
+        id: of the ad, campaign or user; for an event, of its user.
         fields: JSON values by name; they replace those in the state, and the others stay. An event has these alone.
         if_version: version that the ad or user must have; NEVER_CHANGED for one that the log does not know, None for
             any. An event has none.
         key: idempotency key; a later write with the same key changes nothing and gets the change that the first one
             made. None for none.
+        noted: more fields, which whoever accepts the write adds; a repeated write may have others.
     """
 
     kind: Kind
@@ -72,6 +80,7 @@ class Write:
     fields: Mapping[str, Any]
     if_version: int | None = None
     key: str | None = None
+    noted: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind in (Kind.FORGOTTEN, Kind.ERASED):
@@ -88,8 +97,8 @@ class Change:
         sequence: its number, from 1 and without gaps; also the version of its ad or user from then on.
         at: when it was made, in seconds since 1970.
         kind: what it is.
-        id: of the ad or user; for an event, of its user. Empty if it was erased.
-        fields: the whole state of the ad or user after it, or what the event says: JSON values by name.
+        id: of the ad, campaign or user; for an event, of its user. Empty if it was erased.
+        fields: the whole state after it, or what the event says, or has spent if it was erased: JSON values by name.
     """
 
     sequence: int
@@ -174,7 +183,8 @@ class ChangeLog(Protocol):
     def forget(self, user_id: str, key: str | None = None) -> Change:
         """Erases all earlier entries of a user and appends that the user is forgotten; returns once it is durable.
 
-        The entries keep their numbers; content, id and idempotency key are gone, and the user has no state.
+        The entries keep their numbers; content, id and idempotency key are gone, but for what `records.left_of` says,
+        and the user has no state.
 
         Args:
             user_id: of the user.
@@ -193,7 +203,7 @@ class ChangeLog(Protocol):
         """
 
     def last_states(self, kind: Kind, through: int) -> Iterator[Change]:
-        """The last change of each ad or user who has none after sequence number `through`, in order.
+        """The last change of each ad, campaign or user that has none after sequence number `through`, in order.
 
         They are there even if they were trimmed.
 
@@ -202,7 +212,7 @@ class ChangeLog(Protocol):
         """
 
     def trim(self, through: int) -> None:
-        """Removes the entries up to a sequence number and their idempotency keys, but for the states of ads and users.
+        """Removes the entries up to a sequence number and their idempotency keys, but for the last states.
 
         It removes some hundreds at a time, so that others can use the log meanwhile; one that is interrupted can be
         repeated.

@@ -26,9 +26,19 @@ class Record:
     fingerprint: str | None = None
 
 
-def erased(sequence: int, at: float) -> Record:
+CAMPAIGN, SPENT, AT = "campaign", "spent_nanos", "at"
+"""Fields of an event: the campaign of its ad, what it has spent of its budget in billionths of a unit of the currency,
+and when it was in seconds since 1970, left out if that is when it was written."""
+
+
+def left_of(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an entry that stay when it is erased: what was spent remains spent, whoever caused it."""
+    return {name: fields[name] for name in (CAMPAIGN, SPENT, AT) if name in fields} if CAMPAIGN in fields else {}
+
+
+def erased(sequence: int, at: float, left: Mapping[str, Any]) -> Record:
     """What is left of an entry that was erased."""
-    return Record(change=Change(sequence=sequence, at=at, kind=Kind.ERASED, id="", fields={}))
+    return Record(change=Change(sequence=sequence, at=at, kind=Kind.ERASED, id="", fields=left))
 
 
 def fingerprint(write: Write) -> str | None:

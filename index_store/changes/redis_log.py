@@ -86,11 +86,12 @@ class RedisLog:
         """See ChangeLog."""
         arguments = [_format_of(self.log_id), str(self._reached)]
         for write in writes:
-            fields = [text for name, value in write.fields.items() for text in (f"={name}", json_text(value))]
+            given = {**write.fields, **write.noted}
+            fields = [text for name, value in given.items() for text in (f"={name}", json_text(value))]
             arguments += [write.kind, write.id, "1" if write.kind.has_state else "",
                           "" if write.if_version is None else str(write.if_version),
                           "" if write.key is None else f"={write.key}", fingerprint(write) or "",
-                          str(len(write.fields)), *fields]
+                          str(len(given)), *fields]
         with reported(self._name, "cannot be written", _UNKNOWN):
             outcome, *details = self._append(keys=[self._log, self._entries, self._keys], args=arguments)
         if outcome == "made":
@@ -131,7 +132,7 @@ class RedisLog:
             raise TrimmedError(self._name, after, int(trimmed))
         records = [self._record(entry, fields) for entry, fields in entries]
         if gone:
-            records += [erased(int(number), float(at)) for number, at in map(str.split, gone)]
+            records += [_erased(member) for member in gone]
             records.sort(key=lambda record: record.change.sequence)
         expected = range(after + 1, min(after + most, last) + 1)
         if [record.change.sequence for record in records] != list(expected):
@@ -230,7 +231,8 @@ class RedisLog:
     def _put(self, pipeline: Pipeline, record: Record, trimmed: int) -> None:
         change, key = record.change, "" if record.key is None else f"={record.key}"
         if change.kind is Kind.ERASED:
-            pipeline.zadd(self._erased, {f"{change.sequence} {change.at!r}": change.sequence})
+            left = f" {json_text(dict(change.fields))}" if change.fields else ""
+            pipeline.zadd(self._erased, {f"{change.sequence} {change.at!r}{left}": change.sequence})
             return
         state: dict[Any, Any] = {"at": repr(change.at),
                                  **{f"={name}": json_text(value) for name, value in change.fields.items()}}
@@ -306,6 +308,12 @@ class RedisLog:
         if last < after:
             raise ChangeLogError(f"{self._name} ends with change {last}, but {after} was read from it before",
                                  f"it was replaced by an older one: {PUT_BACK}")
+
+
+def _erased(member: str) -> Record:
+    """What is left of an entry, from the member that stands for it in the sorted set."""
+    number, at, *left = member.split(" ", 2)
+    return erased(int(number), float(at), json.loads(left[0]) if left else {})
 
 
 def _format_of(log_id: str) -> str:

@@ -5,10 +5,12 @@
     changes:{INDEX}:entries     stream: change n has the id n-0
     changes:{INDEX}:keys        hash: idempotency key -> "n fingerprint"
     changes:{INDEX}:ad:ID       hash: the ad's last change: n, at, its state
-    changes:{INDEX}:user:ID     hash: likewise the user's
-    changes:{INDEX}:last:ad     sorted set: the ads by the number of their last change; last:user likewise the users
+    changes:{INDEX}:user:ID     hash: likewise the user's; campaign:ID the campaign's
+    changes:{INDEX}:last:ad     sorted set: the ads by the number of their last change; last:user and last:campaign
+                                likewise the users and campaigns
     changes:{INDEX}:of_user:ID  list: the numbers of the user's entries, states and events
-    changes:{INDEX}:erased      sorted set: "n at" of the entries that were erased, by n
+    changes:{INDEX}:erased      sorted set: "n at" of the entries that were erased, by n; "n at JSON" of an event that
+                                has spent something, with what is left of it
 
 An entry has the fields `kind`, `id`, `at`, `key` and `fingerprint` (both empty without a key), and a field `=NAME` with
 the JSON of each value: of the whole state, or of what an event says. The script merges fields without parsing values,
@@ -98,7 +100,7 @@ while position <= #ARGV do
         end
         table.insert(made, {n = n, entry = entry, update = has_state == '1' and update, key = key, used = keys[key],
                             subjects = KEYS[1] .. ':last:' .. kind, id = id,
-                            of_user = kind ~= 'ad' and KEYS[1] .. ':of_user:' .. id})
+                            of_user = (kind == 'user' or kind == 'event') and KEYS[1] .. ':of_user:' .. id})
         table.insert(results, n)
     end
     index = index + 1
@@ -157,7 +159,16 @@ else
             if fields.key ~= '' then
                 redis.call('HDEL', KEYS[3], fields.key)
             end
-            redis.call('ZADD', KEYS[1] .. ':erased', old, old .. ' ' .. fields.at)
+            local left = {}
+            if fields['=campaign'] and fields.kind == 'event' then
+                for _, name in ipairs({'campaign', 'spent_nanos', 'at'}) do
+                    if fields['=' .. name] then
+                        table.insert(left, '"' .. name .. '":' .. fields['=' .. name])
+                    end
+                end
+            end
+            redis.call('ZADD', KEYS[1] .. ':erased', old, old .. ' ' .. fields.at
+                       .. (#left > 0 and ' {' .. table.concat(left, ',') .. '}' or ''))
             redis.call('XDEL', KEYS[2], old .. '-0')
         end
     end

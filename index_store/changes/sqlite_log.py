@@ -16,6 +16,7 @@ from index_store.changes.change_log import (
     NEVER_CHANGED,
     PUT_BACK,
     RESTORE,
+    STATEFUL,
     Change,
     ChangeLogError,
     KeyReusedError,
@@ -24,7 +25,7 @@ from index_store.changes.change_log import (
     VersionConflictError,
     Write,
 )
-from index_store.changes.records import Record, fingerprint, fingerprint_of_forget, json_text
+from index_store.changes.records import CAMPAIGN, Record, fingerprint, fingerprint_of_forget, json_text, left_of
 from index_store.changes.sqlite_file import reported
 
 _POLL_SECONDS = 0.01
@@ -39,7 +40,7 @@ _IS_LAST = """sequence = (SELECT max(sequence) FROM changes AS other
                           WHERE other.kind = changes.kind AND other.id = changes.id)"""
 _LAST_STATES = f"""SELECT {_COLUMNS} FROM changes WHERE kind = ? AND sequence > ? AND sequence <= ? AND {_IS_LAST}
                    ORDER BY sequence LIMIT ?"""
-_TRIM = (f"""DELETE FROM changes WHERE sequence <= ? AND NOT (kind IN ('{Kind.AD}', '{Kind.USER}') AND {_IS_LAST})""",
+_TRIM = (f"""DELETE FROM changes WHERE sequence <= ? AND NOT (kind IN {tuple(map(str, STATEFUL))} AND {_IS_LAST})""",
          "UPDATE changes SET key = NULL, fingerprint = NULL WHERE sequence <= ? AND key IS NOT NULL",
          "UPDATE log SET trimmed = ?")
 _TRIMMED = "SELECT trimmed FROM log"
@@ -101,8 +102,13 @@ class SqliteLog:
             mark = None if key is None else fingerprint_of_forget(user_id)
             if first := self._first(0, key, mark):
                 return first
+            spent = self._writer.execute("SELECT fields, sequence FROM changes WHERE kind = ? AND id = ? AND "
+                                         "json_extract(fields, ?) IS NOT NULL",
+                                         (Kind.EVENT, user_id, f"$.{CAMPAIGN}")).fetchall()
             self._writer.execute("UPDATE changes SET kind = ?, id = '', fields = '{}', key = NULL, fingerprint = NULL "
                                  "WHERE kind IN (?, ?) AND id = ?", (Kind.ERASED, Kind.USER, Kind.EVENT, user_id))
+            self._writer.executemany("UPDATE changes SET fields = ? WHERE sequence = ?", [
+                (json_text(left_of(json.loads(fields))), sequence) for fields, sequence in spent])
             change = Change(sequence=self._last_written() + 1, at=time.time(), kind=Kind.FORGOTTEN, id=user_id,
                             fields={})
             self._insert(Record(change=change, key=key, fingerprint=mark))
@@ -225,7 +231,8 @@ class SqliteLog:
         mark = fingerprint(write)
         if first := self._first(index, write.key, mark):
             return first
-        fields = {**self._fields_before(index, write), **write.fields} if write.kind.has_state else write.fields
+        before = self._fields_before(index, write) if write.kind.has_state else {}
+        fields = {**before, **write.fields, **write.noted}
         change = Change(sequence=self._last_written() + 1, at=time.time(), kind=write.kind, id=write.id, fields=fields)
         self._insert(Record(change=change, key=write.key, fingerprint=mark))
         return change

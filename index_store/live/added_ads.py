@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.budgets.campaign_ads import NO_CAMPAIGN
 from index_store.features.encoder import ITEM_ID, UNKNOWN, FeatureEncoder
 from index_store.features.history import History
 from index_store.features.ragged import Ragged
@@ -37,12 +38,14 @@ class Said:
         version: of the change.
         predicate: number of its predicate.
         bid: None for none.
+        campaign: its number.
     """
 
     status: Status
     version: int
     predicate: int
     bid: Bid | None = None
+    campaign: int = NO_CAMPAIGN
 
 
 class _Rows:
@@ -76,6 +79,7 @@ class AddedAds:
         versions: (J,) int64.
         predicates: (J,) int32 numbers of the predicates.
         bids: of each.
+        campaigns: (J,) int32 numbers of the campaigns.
     """
 
     placed: PlacedItems
@@ -85,6 +89,7 @@ class AddedAds:
     versions: NDArray[np.int64]
     predicates: NDArray[np.int32]
     bids: AdBids
+    campaigns: NDArray[np.int32]
     _rows: _Rows = field(repr=False)
 
     @classmethod
@@ -92,7 +97,7 @@ class AddedAds:
         """The first rows (J,) of distinct ads."""
         none = cls(placed=PlacedItems(tree, ads.leaves), ads=ads, current=np.empty(0, np.bool_),
                    statuses=np.empty(0, np.uint8), versions=np.empty(0, np.int64), predicates=np.empty(0, np.int32),
-                   bids=AdBids.none(0), _rows=_Rows(ad_ids, ads))
+                   bids=AdBids.none(0), campaigns=np.empty(0, np.int32), _rows=_Rows(ad_ids, ads))
         return none._with_rows(said)
 
     def __len__(self) -> int:
@@ -118,9 +123,11 @@ class AddedAds:
         if not rows:
             return self
         statuses, versions, predicates = self.statuses.copy(), self.versions.copy(), self.predicates.copy()
+        campaigns = self.campaigns.copy()
         for row, said in rows.items():
             statuses[row], versions[row], predicates[row] = status_number(said.status), said.version, said.predicate
-        return replace(self, statuses=statuses, versions=versions, predicates=predicates,
+            campaigns[row] = said.campaign
+        return replace(self, statuses=statuses, versions=versions, predicates=predicates, campaigns=campaigns,
                        bids=self.bids.replaced({row: said.bid for row, said in rows.items()}))
 
     def row(self, ad_id: bytes) -> int | None:
@@ -188,4 +195,5 @@ class AddedAds:
             statuses=np.append(self.statuses, np.array([status_number(one.status) for one in said], np.uint8)),
             versions=np.append(self.versions, np.array([one.version for one in said], np.int64)),
             predicates=np.append(self.predicates, np.array([one.predicate for one in said], np.int32)),
+            campaigns=np.append(self.campaigns, np.array([one.campaign for one in said], np.int32)),
             bids=self.bids.extended([one.bid for one in said]))

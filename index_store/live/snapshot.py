@@ -14,6 +14,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.budgets.campaign_ads import NO_CAMPAIGN, CampaignAds
+from index_store.budgets.gates import Gates
+from index_store.budgets.live_budgets import LiveBudgets
 from index_store.changes.change_log import NEVER_CHANGED, Change, Kind
 from index_store.features.encoder import FeatureEncoder, Features
 from index_store.features.history import History
@@ -57,6 +60,7 @@ class Snapshot:
         bids: of all ads.
         records: impressions and clicks of all ads: those that the bundle knows, and the events since.
         unfit: ad -> why its last change does not fit the bundle; such an ad is not returned.
+        gates: of the campaigns; None if the bundle declares no field that names them.
     """
 
     encoder: FeatureEncoder
@@ -71,21 +75,25 @@ class Snapshot:
     bids: LiveBids
     records: TrackRecords
     unfit: Mapping[str, str] = field(default_factory=dict)
+    gates: Gates | None = None
 
     @classmethod
     def sealed(cls, encoder: FeatureEncoder, tree: Tree, targeting: Targeting, arrivals: Arrivals,
                as_of: int = NEVER_CHANGED, bids: AdBids | None = None,
-               records: NDArray[np.integer] | None = None) -> Self:
+               records: NDArray[np.integer] | None = None, items: Features | None = None) -> Self:
         """A bundle without changes but those that it includes.
 
         Args:
             encoder, tree, targeting, arrivals, as_of: as of the snapshot.
             bids: of its ads, by position.
             records: impressions and clicks (n_items, 2) of its ads, by position; None if it does not know them.
+            items: its ads, by row, which say what campaigns they belong to.
         """
+        ads = None if items is None else CampaignAds.of(encoder, items, tree.rows)
         return cls(encoder=encoder, tree=tree, targeting=targeting, arrivals=arrivals, users=LiveUsers.none(encoder),
                    as_of=as_of, changed=targeting.unchanged, bids=LiveBids.sealed(tree, bids),
-                   records=TrackRecords.sealed(tree.n_items, records))
+                   records=TrackRecords.sealed(tree.n_items, records),
+                   gates=None if ads is None else Gates(budgets=LiveBudgets(), ads=ads))
 
     def with_changes(self, changes: Sequence[Change]) -> Snapshot:
         """The snapshot after some changes, in order; those that it includes are left out."""
@@ -94,7 +102,25 @@ class Snapshot:
             return self
         as_of, users = fresh[-1].sequence, self.users.with_changes(fresh)
         after = _After(self, {change.id: change for change in fresh if change.kind is Kind.AD}).snapshot(as_of, users)
-        return copied(after, records=self._records(after, fresh))
+        return copied(after, records=self._records(after, fresh)).with_spending(fresh)
+
+    def with_campaigns(self, changes: Sequence[Change]) -> Snapshot:
+        """With what earlier changes, in order, say about campaigns: budgets, spending, and what users have seen.
+
+        A bundle holds nothing of it, though it includes everything else in them.
+        """
+        return copied(self, users=self.users.with_impressions(changes)).with_spending(changes)
+
+    def with_spending(self, changes: Iterable[Change]) -> Snapshot:
+        """With the budgets and the spending in some changes, and nothing else of them."""
+        if self.gates is None:
+            return self
+        budgets = self.gates.budgets.with_changes(changes)
+        return self if budgets is self.gates.budgets else copied(self, gates=self.gates.after(budgets, self.gates.ads))
+
+    def without_log(self, since: float | None, closed: bool) -> Snapshot:
+        """With a change log that has not been readable since a time, or is again (None); see Gates."""
+        return self if self.gates is None else copied(self, gates=self.gates.without_log(since, closed))
 
     def _records(self, after: Snapshot, changes: Sequence[Change]) -> TrackRecords:
         """The counts of a snapshot that follows this one, with the events in between."""
@@ -183,6 +209,21 @@ class Snapshot:
         """What the ad of a row pays; None if it has no bid."""
         return self.bids.listed(self.positions(np.array([row])))[0]
 
+    def campaign(self, row: int) -> str | None:
+        """The campaign of the ad of a row; None if it has none, or the bundle declares none."""
+        return None if self.gates is None else self.gates.ads.name_at(int(self.positions(np.array([row]))[0]))
+
+    def ads_of(self, campaign: str) -> int:
+        """Number of the ads of a campaign that may be returned."""
+        if self.gates is None:
+            return 0
+        positions = self.gates.ads.positions(campaign)
+        beyond, live = positions >= self.tree.n_items, self.changed.live
+        in_tree = positions[~beyond]
+        counted = len(in_tree) if live is None else int(live.contains(in_tree).sum())
+        return counted + (0 if self.added is None else
+                          int(self.added.live[positions[beyond] - self.tree.n_items].sum()))
+
     def with_statuses(self, states: Iterable[Change]) -> Snapshot:
         """The snapshot with the statuses of ads as of the same change, which a bundle does not hold.
 
@@ -229,6 +270,7 @@ class _After:
         self._moved: list[int] = []
         self._bids: dict[int, Bid | None] = {}
         self._changed: dict[int, Said] = {}
+        self._campaigns: dict[int, int] = {}
         self._arrived: dict[bytes, tuple[Features, Said]] = {}
         for at, (key, change, given) in enumerate(zip(keys, last.values(), read, strict=True)):
             self._apply(at, key, change, given)
@@ -248,7 +290,7 @@ class _After:
             added=None if added is None else added.targeted())
         bids = before.bids.after(self._bids, self._withdrawn, live, None if added is None else added.bidding())
         after = copied(before, as_of=as_of, users=users, withdrawals=withdrawals, added=added, changed=changed,
-                       bids=bids, unfit=self._unfit)
+                       bids=bids, unfit=self._unfit, gates=self._gates(added))
         if added is not None:
             added.placed.prepare()  # here, in the thread that makes it, and not in the first search that reads it
         return after
@@ -277,9 +319,9 @@ class _After:
             of_bundle = in_tree and TARGETING not in change.fields
             number = before.targeting.number_at(position) if of_bundle else NO_PREDICATE
         bid = before.bids.items.bid(position) if in_tree and BID not in change.fields else given.bid
-        said = Said(status=Status.UNFIT if unfit else status_of(change), version=change.sequence, predicate=number,
-                    bid=bid)
         row = None if before.added is None else before.added.row(key)
+        said = Said(status=Status.UNFIT if unfit else status_of(change), version=change.sequence, predicate=number,
+                    bid=bid, campaign=self._campaign(change, unfit, row, position if in_tree else None))
         if row is not None:
             assert before.added is not None
             if features is None or equal(before.added.ads.features.take(np.array([row])), features):
@@ -297,6 +339,26 @@ class _After:
             if BID in change.fields:
                 self._bids[position] = bid
             self._retargeted[position] = None if number == before.targeting.number_at(position) else number
+            if before.gates is not None and before.gates.ads.at(position) != said.campaign:
+                self._campaigns[position] = said.campaign  # of a name that the bundle takes for none
+
+    def _campaign(self, change: Change, unfit: bool, row: int | None, position: int | None) -> int:
+        """The number of the campaign of an ad, at a row beyond the tree or a position of it if it is there already."""
+        gates = self._before.gates
+        if gates is None:
+            return NO_CAMPAIGN
+        if FEATURES in change.fields and not unfit:
+            return gates.ads.number_of(change.fields[FEATURES])
+        if row is not None:
+            return int(gates.ads.of_added[row])
+        return NO_CAMPAIGN if position is None else gates.ads.at(position)
+
+    def _gates(self, added: AddedAds | None) -> Gates | None:
+        gates = self._before.gates
+        if gates is None:
+            return None
+        of_added = gates.ads.of_added if added is None else added.campaigns
+        return gates.after(gates.budgets, gates.ads.changed(self._campaigns, of_added))
 
     def _added(self) -> AddedAds | None:
         before, arrived = self._before, self._arrived

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from index_store.features.values import MAX_LIST
 
-AD_ID, TYPE, AT, REQUEST_ID = "ad_id", "type", "at", "request_id"
+AD_ID, TYPE, AT, REQUEST_ID, PRICE = "ad_id", "type", "at", "request_id", "price_micros"
 """Fields of an event: its ad, its EventType, when it was in seconds since 1970 (left out if that is when it was
-written), and the request whose answer it belongs to (left out if unknown)."""
+written), the request whose answer it belongs to (left out if unknown), and its price (left out if that follows from the
+ad's bid)."""
 
 PROPENSITY, EXPLORED = "propensity", "explored"
 """Fields of an event of an answer that explored: with which probability it shows the ad, and whether it did so to

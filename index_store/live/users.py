@@ -10,7 +10,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.budgets.campaign import Campaign, FrequencyCap
+from index_store.budgets.frequency import NOTHING_SEEN, capped, with_impression
 from index_store.changes.change_log import Change, Kind
+from index_store.changes.records import CAMPAIGN
 from index_store.features.encoder import FeatureEncoder
 from index_store.features.values import FeatureError
 from index_store.live.sharded_map import ShardedMap
@@ -26,22 +29,26 @@ _UNBOUNDED = 1 << 62
 
 
 class AdNumbers:
-    """Numbers for the ads in histories, in the order in which they come; there are only ever more."""
+    """Numbers for ids, such as those of the ads in histories, in the order in which they come; they never change."""
 
     def __init__(self) -> None:
         self._ids: list[bytes] = []
         self._numbers: dict[bytes, int] = {}
 
     def number(self, ad_id: bytes) -> int:
-        """The number of an ad, a new one if it has none; only the thread that applies changes may call it."""
+        """The number of an id, a new one if it has none; only the thread that applies changes may call it."""
         found = self._numbers.get(ad_id)
         if found is None:
             found = self._numbers[ad_id] = len(self._ids)
             self._ids.append(ad_id)
         return found
 
+    def name(self, number: int) -> str:
+        """The id of a number, as text."""
+        return self._ids[number].decode()
+
     def ids(self, numbers: NDArray[np.int32]) -> NDArray[np.bytes_]:
-        """Ids of ads by their numbers (N,)."""
+        """Ids by their numbers (N,)."""
         return np.array([self._ids[number] for number in numbers.tolist()])
 
 
@@ -53,12 +60,23 @@ class LiveUser:
         features: all that are known, by name, as they came; None for those of the bundle.
         forgotten: whether the bundle's user of this id counts for nothing.
         history: live events.
+        seen: impressions of campaigns with frequency caps.
     """
 
     features: Mapping[str, Any] | None
     forgotten: bool
     history: bytes
     _numbers: AdNumbers
+    seen: bytes = NOTHING_SEEN
+    _seen_of: AdNumbers = field(default_factory=AdNumbers)
+    _caps: Mapping[str, FrequencyCap] = field(default_factory=dict)
+
+    def capped(self, at: float) -> list[str]:
+        """Campaigns that the user has seen as often as they allow, at a time in seconds since 1970."""
+        if not self.seen or not self._caps:
+            return []
+        name = self._seen_of.name
+        return [name(number) for number in capped(self.seen, at, lambda number: self._caps.get(name(number)))]
 
     def rows(self, stored: NDArray[np.int32], look_up: Callable[[NDArray[np.bytes_]], NDArray[np.int64]]
              ) -> NDArray[np.int32]:
@@ -81,6 +99,9 @@ class LiveUsers:
         features: as JSON.
         forgotten: those whose row in the bundle counts for nothing.
         numbers: of the ads in histories; all successors share them.
+        seen: impressions of campaigns with frequency caps.
+        seen_of: numbers of these campaigns; all successors share them.
+        caps: campaign -> its frequency cap.
     """
 
     encoder: FeatureEncoder
@@ -88,18 +109,22 @@ class LiveUsers:
     features: ShardedMap[bytes]
     forgotten: ShardedMap[bool]
     numbers: AdNumbers = field(default_factory=AdNumbers)
+    seen: ShardedMap[bytes]
+    seen_of: AdNumbers = field(default_factory=AdNumbers)
+    caps: Mapping[str, FrequencyCap] = field(default_factory=dict)
 
     @classmethod
     def none(cls, encoder: FeatureEncoder, most_histories: int = MOST_HISTORIES) -> Self:
         """Before the first change."""
         return cls(encoder=encoder, histories=ShardedMap.of(most_histories), features=ShardedMap.of(_UNBOUNDED),
-                   forgotten=ShardedMap.of(_UNBOUNDED))
+                   forgotten=ShardedMap.of(_UNBOUNDED), seen=ShardedMap.of(most_histories))
 
     def of(self, user_id: bytes) -> LiveUser:
         """What the log says about one user."""
         features = self.features.get(user_id)
         return LiveUser(None if features is None else json.loads(features), bool(self.forgotten.get(user_id)),
-                        self.histories.get(user_id) or NO_EVENTS, self.numbers)
+                        self.histories.get(user_id) or NO_EVENTS, self.numbers,
+                        (self.seen.get(user_id) if self.caps else None) or NOTHING_SEEN, self.seen_of, self.caps)
 
     def with_changes(self, changes: Sequence[Change]) -> Self:
         """The users after some changes, in order; those of ads are left out."""
@@ -116,10 +141,33 @@ class LiveUsers:
                     histories[user_id] = self._acted(before or NO_EVENTS, change)
             elif change.kind is Kind.FORGOTTEN:
                 histories[user_id], features[user_id], forgotten[user_id] = None, None, True
+        after = self.with_impressions(changes)
         if not (histories or features):
-            return self
-        return replace(self, histories=self.histories.replaced(histories), features=self.features.replaced(features),
+            return after
+        return replace(after, histories=self.histories.replaced(histories), features=self.features.replaced(features),
                        forgotten=self.forgotten.replaced(forgotten))
+
+    def with_impressions(self, changes: Sequence[Change]) -> Self:
+        """With the impressions of capped campaigns, and these caps, in some changes in order."""
+        seen: dict[bytes, bytes | None] = {}
+        caps = dict(self.caps)
+        for change in changes:
+            if change.kind is Kind.CAMPAIGN:
+                cap = Campaign.of_fields(change.fields).frequency_cap
+                caps.pop(change.id, None)
+                if cap is not None:
+                    caps[change.id] = cap
+            elif change.kind is Kind.FORGOTTEN:
+                seen[change.id.encode()] = None
+            elif change.kind is Kind.EVENT and caps and change.fields[TYPE] == EventType.IMPRESSION:
+                name, user_id = change.fields.get(CAMPAIGN), change.id.encode()
+                if name in caps:
+                    before = seen[user_id] if user_id in seen else self.seen.get(user_id)
+                    seen[user_id] = with_impression(before or NOTHING_SEEN, self.seen_of.number(name.encode()),
+                                                    change.fields.get(AT, change.at), caps[name])
+        if not seen and caps == self.caps:
+            return self
+        return replace(self, seen=self.seen.replaced(seen), caps=caps)
 
     def _acted(self, before: bytes, change: Change) -> bytes:
         event = change.fields

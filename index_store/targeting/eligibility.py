@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,10 +131,38 @@ class PlacedMembers:
         """Positions of all members, ascending."""
         return self.items.tree.n_items + self.members
 
+    def passed(self, flags: NDArray[np.bool_]) -> PlacedMembers | None:
+        """The members whose flags (J,) are true; None if there are none."""
+        kept = flags.take(self.members)
+        if kept.all():
+            return self
+        return PlacedMembers(self.items, self.members[kept]) if kept.any() else None
+
     def without(self, positions: NDArray[np.integer]) -> PlacedMembers:
         """The set without the members at some positions (C,)."""
         kept = ~np.isin(self.members, positions - self.items.tree.n_items)
         return self if kept.all() else PlacedMembers(self.items, self.members[kept])
+
+
+@dataclass(frozen=True, eq=False)
+class Passing:
+    """The items that their campaigns do not hold back from a request.
+
+    Attributes:
+        in_tree: positions of the tree.
+        beyond: (J,) bool, of the items that are placed beyond it.
+    """
+
+    in_tree: PositionBitmap
+    beyond: NDArray[np.bool_]
+
+
+class Gate(Protocol):
+    """What holds items back besides targeting."""
+
+    @property
+    def passing(self) -> Passing | None:
+        """The others; None for all."""
 
 
 @dataclass(frozen=True)

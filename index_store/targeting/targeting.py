@@ -23,7 +23,7 @@ from index_store.features.values import look_up
 from index_store.targeting.ad_filter import AdFilter
 from index_store.targeting.attributes import Attributes, request_attributes
 from index_store.targeting.changed_ads import ChangedAds, LivePredicates
-from index_store.targeting.eligibility import Eligible, PlacedMembers, PositionBitmap
+from index_store.targeting.eligibility import Eligible, Gate, PlacedMembers, PositionBitmap
 from index_store.targeting.predicate_program import PredicateProgram, compile_predicates
 from index_store.targeting.predicates import AllOf, Predicate, clauses_of, deciding_clause, parse_text, to_text
 from index_store.targeting.signature_cache import SignatureCache
@@ -112,10 +112,12 @@ class RequestTargeting:
     Attributes:
         attributes: of user and context; the ads' predicates read them.
         predicate: the request's own predicate over ad fields; None if it has none.
+        gate: what campaigns hold back from it; None for nothing.
     """
 
     attributes: Attributes = field(default_factory=dict)
     predicate: Predicate | None = None
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,10 @@ class Targeting:
                 result is that of the live ones.
         """
         bitmap, placed = self._members(request, changed or self.unchanged)
+        passing = None if request.gate is None else request.gate.passing
+        if passing is not None:
+            bitmap = passing.in_tree if bitmap is None else bitmap & passing.in_tree
+            placed = None if placed is None else placed.passed(passing.beyond)
         excluded = None if excluded_rows is None else self._positions(excluded_rows)
         if bitmap is None and placed is None and (excluded is None or not len(excluded)):
             return None

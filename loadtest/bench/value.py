@@ -40,6 +40,7 @@ from index_store.search.ranking import SearchResult, best, first_task_weights
 from index_store.value.bids import BID, BID_TYPES, AdBids, Bid
 from index_store.value.live_bids import LiveBids
 from index_store.value.valuation import IMPRESSIONS, Valuation
+from loadtest.bench.prices import winning_prices
 from loadtest.bench.report import table
 from loadtest.bench.searches import TOP_K
 from model.data.tables import DataError
@@ -134,12 +135,7 @@ def _drawn(measurement: _Measurement, prices: Path | None, seed: int) -> Iterato
                             "ads that have some")
         yield "its own", content.bids
         return
-    try:
-        won = [np.array(one["price_counter_train"], np.float64) for one in json.loads(prices.read_bytes()).values()]
-        won = [counts / counts.sum() for counts in won]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{prices} holds no winning prices ({error!r}); give an object, campaign -> "
-                        '{"price_counter_train": [impressions won at price 0, at 1, ...]}') from error
+    won = winning_prices(prices)
     random, n = np.random.default_rng([seed, 1]), content.tree.n_items
     campaign = random.integers(0, len(won), n)
     price = np.empty(n)

@@ -155,11 +155,11 @@ class ChangeEntry(BaseModel):
 
     sequence: int = Field(description="its number, from 1 and without gaps")
     at: float = Field(description="when it was made, in seconds since 1970")
-    kind: Literal["ad", "user", "event", "forgotten", "erased"] = Field(
-        description="the state of an ad or a user, an event of a user, a user who is forgotten, or what is left of an "
-                    "entry of such a user")
-    id: str = Field(description="of the ad or user, for an event of its user; empty if it was erased")
-    fields: dict[str, Any] = Field(description="the whole state of the ad or user after it, or what the event says")
+    kind: Literal["ad", "campaign", "user", "event", "forgotten", "erased"] = Field(
+        description="the state of an ad, a campaign or a user, an event of a user, a user who is forgotten, or what is "
+                    "left of an entry of such a user")
+    id: str = Field(description="of the ad, campaign or user, for an event of its user; empty if it was erased")
+    fields: dict[str, Any] = Field(description="the whole state after it, or what the event says")
 
 
 class ChangesReply(BaseModel):

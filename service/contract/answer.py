@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.budgets.gates import Held
 from index_store.live.snapshot import Snapshot
 from index_store.live.withdrawals import Withdrawal
 from index_store.search.explain import Explanation, PathStep
@@ -50,6 +51,7 @@ class AdExplanation:
     Attributes:
         withdrawal: the change that keeps it from being eligible, if any.
         refusal: the clause of targeting that keeps it from being eligible, if any.
+        held: why its campaign holds it back, if it does.
         excluded: the field of the query that excludes it, if any.
         propensity: probability that an answer to the request shows it; None if nothing is explored.
     """
@@ -58,6 +60,7 @@ class AdExplanation:
     of_search: Explanation
     withdrawal: Withdrawal | None
     refusal: Refusal | None
+    held: Held | None
     excluded: Exclusion | None
     propensity: float | None = None
 
@@ -68,12 +71,12 @@ class Emptiness:
 
     Attributes:
         by: what took the last ones: the ads themselves (none may be shown, or accepts the user), the request's
-            targeting, its exclusions, or its floor.
+            targeting, their campaigns (budgets, pacing and frequency caps), its exclusions, or its floor.
         refusal: the part of the request's targeting that leaves the fewest by itself, if that is to blame.
-        left: number of ads that are left without exclusions and floor, or by that part alone.
+        left: number of ads that are left without campaigns, exclusions and floor, or by that part alone.
     """
 
-    by: Literal["ads", "request", "exclusions", "floor"]
+    by: Literal["ads", "request", "campaigns", "exclusions", "floor"]
     refusal: Refusal | None
     left: int
 

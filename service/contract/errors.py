@@ -38,6 +38,8 @@ class ErrorType(StrEnum):
     UNKNOWN_AD = "unknown_ad"
     INVALID_LINE = "invalid_line"
     AD_NOT_FOUND = "ad_not_found"
+    CAMPAIGN_NOT_FOUND = "campaign_not_found"
+    NO_CAMPAIGNS = "no_campaigns"
     VERSION_CONFLICT = "version_conflict"
     AD_DELETED = "ad_deleted"
     KEY_REUSED = "key_reused"
@@ -84,6 +86,8 @@ STATUS: Mapping[ErrorType, int] = {
     ErrorType.UNKNOWN_AD: 422,
     ErrorType.INVALID_LINE: 422,
     ErrorType.AD_NOT_FOUND: 404,
+    ErrorType.CAMPAIGN_NOT_FOUND: 404,
+    ErrorType.NO_CAMPAIGNS: 409,
     ErrorType.VERSION_CONFLICT: 409,
     ErrorType.AD_DELETED: 409,
     ErrorType.KEY_REUSED: 409,
@@ -175,7 +179,7 @@ def from_feature_error(error: FeatureError, user_fields: frozenset[str]) -> Serv
     fact, remedy = error.fact, error.remedy
     if error.name in user_fields or error.name == "history":
         return ServiceError(ErrorType.INVALID_FEATURE, fact, f"in user_features, {remedy}")
-    if error.name in ("user_id", "exclude_ad_ids", "ad_id", "max_per"):
+    if error.name in ("user_id", "exclude_ad_ids", "ad_id", "campaign_id", "max_per"):
         return ServiceError(ErrorType.INVALID_VALUE, fact, remedy)
     if error.name.startswith("context."):
         return ServiceError(ErrorType.INVALID_CONTEXT, fact, f"in context, {remedy}")

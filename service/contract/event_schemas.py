@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from index_store.value.bids import MOST_MICROS
 from service.contract.ad_schemas import Key
 
 
@@ -19,6 +20,10 @@ class EventLine(BaseModel):
     type: Literal["impression", "click", "conversion"] = Field(description="impression, click or conversion")
     at: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         default=None, description="when it was, in seconds since 1970; default: now")
+    price_micros: Annotated[int, Field(ge=0, le=MOST_MICROS)] | None = Field(
+        default=None, description="what it costs the ad's campaign, in millionths of a unit of the currency; default: "
+                                  "the ad's bid, if that pays for such an event (a thousandth of a CPM bid for an "
+                                  "impression, a CPC bid for a click, a CPA bid for a conversion), else nothing")
     request_id: Annotated[str, Field(pattern="^[A-Za-z0-9._:-]{1,64}$")] | None = Field(
         default=None, description="request_id of the answer that showed the ad, 1 to 64 of A-Z a-z 0-9 . _ : -")
     propensity: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.budgets.gates import Gate
 from index_store.features.encoder import Features
 from index_store.features.ragged import Ragged
 from index_store.targeting.targeting import RequestTargeting
@@ -49,6 +51,7 @@ class Query:
         max_per: ad field or role -> most ads of the same value to return.
         explore: the share of the places to explore with; None as the service is set.
         exploring: what comes of it; None explores nothing, as for requests that the service makes itself.
+        at: when it came, in seconds since 1970: budgets and frequency caps are those of then.
     """
 
     user_id: bytes
@@ -71,6 +74,7 @@ class Query:
     max_per: Mapping[str, int] = field(default_factory=dict)
     explore: float | None = None
     exploring: Exploring | None = None
+    at: float = field(default_factory=time.time, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +112,7 @@ class HistoryCount:
 class EncodedUser:
     """A user as towers and targeting read it: one row of features, and a history (M,) of item rows, most recent first.
 
-    `history_count` is there where the request gave the history.
+    `history_count` is there where the request gave the history, `gate` where campaigns may hold ads back.
     """
 
     features: Features
@@ -116,6 +120,7 @@ class EncodedUser:
     kind: UserKind = "known"
     targeting: RequestTargeting = field(default_factory=RequestTargeting)
     history_count: HistoryCount | None = None
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True)

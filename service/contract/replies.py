@@ -90,13 +90,17 @@ def explanation_body(explained: AdExplanation, answer: Answer, manifest: Manifes
 
 def _refused_by(explained: AdExplanation) -> dict[str, Any] | None:
     """The first thing that keeps the ad from being eligible, or its cap; a RefusedBy."""
-    withdrawal, refusal = explained.withdrawal, explained.refusal
+    withdrawal, refusal, held = explained.withdrawal, explained.refusal, explained.held
+    found: dict[str, Any] = {"clause": None, "version": None, "campaign": None, "until": None, "probability": None}
     if withdrawal is not None:
-        return {"by": withdrawal.status, "path": "status", "clause": None, "version": withdrawal.version}
+        return found | {"by": withdrawal.status, "path": "status", "version": withdrawal.version}
     if refusal is not None:
-        return {"by": refusal.by, "path": refusal.path, "clause": to_json(refusal.clause), "version": None}
+        return found | {"by": refusal.by, "path": refusal.path, "clause": to_json(refusal.clause)}
+    if held is not None:
+        return found | {"by": held.by, "path": "campaign", "campaign": held.campaign, "until": held.until,
+                        "probability": held.probability}
     if explained.excluded is not None:
-        return {"by": explained.excluded, "path": explained.excluded, "clause": None, "version": None}
+        return found | {"by": explained.excluded, "path": explained.excluded}
     if explained.of_search.cap is not None:
-        return {"by": "max_per", "path": f"max_per.{explained.of_search.cap}", "clause": None, "version": None}
+        return found | {"by": "max_per", "path": f"max_per.{explained.of_search.cap}"}
     return None

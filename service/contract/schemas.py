@@ -175,13 +175,15 @@ class EmptyBecause(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: Literal["ads", "request", "exclusions", "floor"] = Field(
-        description="ads: none may be shown, or accepts the user and context; request: its targeting; exclusions: "
-                    "exclude_ad_ids and exclude_history; floor: all promise less")
+    by: Literal["ads", "request", "campaigns", "exclusions", "floor"] = Field(
+        description="ads: none may be shown, or accepts the user and context; request: its targeting; campaigns: "
+                    "budgets, pacing and frequency caps; exclusions: exclude_ad_ids and exclude_history; floor: all "
+                    "promise less")
     path: str | None = Field(description="of the part of the request's targeting that leaves the fewest ads by itself, "
                                          "such as targeting.all[1]; null unless `by` is request")
     clause: dict[str, Any] | None = Field(description="that part itself")
-    left: int = Field(description="number of ads that are left without exclusions and floor, or by that part alone")
+    left: int = Field(description="number of ads that are left without campaigns, exclusions and floor, or by that "
+                                  "part alone")
 
 
 class RetrieveReply(BaseModel):
@@ -200,11 +202,12 @@ class RetrieveReply(BaseModel):
     coverage: float = Field(description="share of the planned pairs that was scored; below 1 only under a deadline")
     estimated_overlap: float | None = Field(
         description="share of the exhaustive answer that this beam finds on average, by the bundle's curve; null if "
-                    "the beam is not on the curve, and under targeting or max_per; 1 for exact")
+                    "the beam is not on the curve, under targeting or max_per, and where campaigns hold ads back; 1 "
+                    "for exact")
     degraded: list[Literal["redis", "deadline"]] = Field(
         description="what the answer had to do without: Redis, or pairs that did not fit before the deadline")
-    eligible: int = Field(description="number of ads that are neither paused nor deleted and pass targeting and "
-                                      "exclusions")
+    eligible: int = Field(description="number of ads that are neither paused nor deleted, pass targeting and "
+                                      "exclusions, and are not held back by their campaigns")
     empty: EmptyBecause | None = Field(description="why `ads` is empty; null if it is not, or a deadline emptied it")
     pairs_scored: int
     latency_ms: Latency
@@ -215,13 +218,19 @@ class RefusedBy(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: Literal["paused", "deleted", "unfit", "ad", "request", "exclude_ad_ids", "exclude_history",
-                "max_per"] = Field(
-        description="the ad's status, whose predicate rejects it, or the request's exclusions or caps")
+    by: Literal["paused", "deleted", "unfit", "ad", "request", "budget", "pacing", "frequency_cap", "no_change_log",
+                "exclude_ad_ids", "exclude_history", "max_per"] = Field(
+        description="the ad's status, whose predicate rejects it, its campaign (its budget of the day is spent, it is "
+                    "paced and this request not among those that pass, the user has seen it often enough, or nobody "
+                    "knows what it spends), or the request's exclusions or caps")
     path: str = Field(description="of the clause in that predicate, such as targeting.all[1], or of the cap, such as "
-                                  "max_per.advertiser")
+                                  "max_per.advertiser; campaign if that holds it back")
     clause: dict[str, Any] | None = Field(description="the clause itself; null unless a predicate rejects the ad")
     version: int | None = Field(description="of the ad, since it is paused, deleted or unfit; null otherwise")
+    campaign: str | None = Field(description="that holds the ad back; null if none does")
+    until: float | None = Field(description="when that ends, in seconds since 1970: a new day for a budget, another "
+                                            "choice for pacing; null otherwise")
+    probability: float | None = Field(description="share of the requests that pass, if by is pacing; null otherwise")
 
 
 class ExplainReply(BaseModel):

@@ -32,7 +32,7 @@ from service.contract.errors import ServiceError, ad_not_found, from_feature_err
 from service.contract.lines import NumberedWrite, at_line
 from service.contract.parsing import parse_body
 from service.http.authorization import TokenScope
-from service.http.change_calls import REFUSALS, ChangeCalls, idempotency_key, options_of
+from service.http.change_calls import READ_REFUSALS, REFUSALS, ChangeCalls, idempotency_key, options_of
 from service.http.dispatcher import Route
 from service.http.requests import LINES, json_reply, read_body
 from service.live.ad_check import check
@@ -40,9 +40,6 @@ from service.live.ad_writer import AdWriter
 from service.live.applied import applied_by_workers
 from service.live.log_writer import RefusedWriteError
 
-_READ_REFUSALS = {**{status: REFUSALS[status] for status in (401, 403, 404, 429, 500)}, 409: "there is no change log",
-                  422: "a parameter is invalid",
-                  503: "not ready yet, shutting down, or the change log fails; see the message"}
 _REFUSALS = {**REFUSALS, 409: "the version is not the expected one, the ad is deleted, the idempotency key was used "
                               "for another write, or there is no change log; nothing was written"}
 
@@ -62,7 +59,7 @@ class AdsApi:
     @property
     def routes(self) -> list[Route]:
         return [
-            Route(path="/ads/{ad_id}", method="GET", endpoint=self.ad, reply=AdReply, refusals=_READ_REFUSALS,
+            Route(path="/ads/{ad_id}", method="GET", endpoint=self.ad, reply=AdReply, refusals=READ_REFUSALS,
                   scope=TokenScope.WRITE),
             Route(path="/ads/{ad_id}", method="PUT", endpoint=self.put, body=AdPut, query=WriteOptions,
                   keyed=True, reply=WriteReply, refusals=_REFUSALS, scope=TokenScope.WRITE),
@@ -73,7 +70,7 @@ class AdsApi:
             Route(path="/ads:batch", method="POST", endpoint=self.batch, body=BatchLine, media_type=LINES,
                   query=WriteOptions, keyed=True, reply=BatchReply, refusals=_REFUSALS, scope=TokenScope.WRITE),
             Route(path="/changes", method="GET", endpoint=self.changes, query=ChangesOptions, reply=ChangesReply,
-                  refusals={**_READ_REFUSALS, 410: "some of these changes were trimmed"}, scope=TokenScope.WRITE)]
+                  refusals={**READ_REFUSALS, 410: "some of these changes were trimmed"}, scope=TokenScope.WRITE)]
 
     async def ad(self, request: Request) -> Response:
         """An ad's state and version, where it lies in the tree, and which workers have applied its last change."""

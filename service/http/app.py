@@ -33,6 +33,7 @@ from service.http.admin import AdminApi
 from service.http.admission import Admission, RequestQueue
 from service.http.ads import AdsApi
 from service.http.authorization import Authorization, TokenScope
+from service.http.campaigns import CampaignsApi
 from service.http.change_calls import ChangeCalls
 from service.http.dispatcher import Dispatcher, Route
 from service.http.events import EventsApi
@@ -85,12 +86,14 @@ class Api:
         self._admin = AdminApi(settings, self._supervisor, self._recent, self._refuse_if_draining)
         place = LogPlace.of(settings)
         self._log = None if place is None else SharedLog(place)
-        self._follower = None if self._log is None else Follower(self._log)
+        self._follower = (None if self._log is None
+                          else Follower(self._log, close_budgets=settings.budgets_without_log == "closed"))
         self._writer = None if self._log is None else LogWriter(self._log)
         calls = ChangeCalls(settings, self._writer, self._refuse_if_draining)
         self._of_log = (AdsApi(calls, lambda: self.bundles.current),
                         EventsApi(calls, lambda: self.bundles.current, lambda: self.calibration),
-                        UsersApi(calls, lambda: self.bundles.current))
+                        UsersApi(calls, lambda: self.bundles.current),
+                        CampaignsApi(calls, lambda: self.bundles.current))
         self.authorization = Authorization(settings)
         self._document: bytes | None = None
         self.draining = False

@@ -33,6 +33,11 @@ REFUSALS = {
     503: "not ready yet, shutting down, the change log fails, or not applied in time; see the message"}
 """HTTP status -> when a call that writes is refused."""
 
+READ_REFUSALS = {**{status: REFUSALS[status] for status in (401, 403, 404, 429, 500)}, 409: "there is no change log",
+                 422: "a parameter is invalid",
+                 503: "not ready yet, shutting down, or the change log fails; see the message"}
+"""HTTP status -> when a call that reads the change log is refused."""
+
 _Options = TypeVar("_Options", bound=BaseModel)
 
 

@@ -50,8 +50,7 @@ class EventsApi:
         host = self._host()
         snapshot = host.current
         try:
-            changes = await self._calls.counted(len(lines), writer.append(
-                [line.write for line in lines], lambda ad_id: snapshot.row(ad_id.encode()) is not None))
+            changes = await self._calls.counted(len(lines), writer.append([line.write for line in lines], snapshot))
         except RefusedWriteError as error:
             raise at_line(error.refusal, lines[error.index].line) from error
         self._meter().offer(host.retriever, snapshot, [line.write for line in lines])

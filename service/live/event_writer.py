@@ -1,12 +1,14 @@
-"""The event writer: checks that the ads of events exist, and appends the events, off the event loop."""
+"""The event writer: checks that the ads of events exist, charges their campaigns, and appends, off the event loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from index_store.changes.change_log import Change, KeyReusedError, Kind, Write
+from index_store.live.snapshot import Snapshot
 from index_store.live.user_history import AD_ID
 from service.contract.errors import ad_not_found
+from service.live.charging import charged
 from service.live.log_writer import LogWriter, RefusedWriteError, key_reused
 
 
@@ -20,28 +22,29 @@ class EventWriter:
     def __init__(self, log: LogWriter) -> None:
         self._log = log
 
-    async def append(self, events: Sequence[Write], knows: Callable[[str], bool]) -> list[Change]:
+    async def append(self, events: Sequence[Write], snapshot: Snapshot) -> list[Change]:
         """Writes all or none; returns once they are durable.
 
         Args:
             events: of kind EVENT.
-            knows: whether the bundle has an ad.
+            snapshot: has most ads.
 
         Raises:
             RefusedWriteError: the first event that cannot be written.
             ServiceError: as LogWriter.in_thread.
         """
-        return await self._log.in_thread(lambda: self._append(events, knows))
+        return await self._log.in_thread(lambda: self._append(events, snapshot))
 
-    def _append(self, events: Sequence[Write], knows: Callable[[str], bool]) -> list[Change]:
+    def _append(self, events: Sequence[Write], snapshot: Snapshot) -> list[Change]:
         ads = [event.fields[AD_ID] for event in events]
-        unknown = {ad_id for ad_id in set(ads) if not knows(ad_id)}
+        unknown, states = {ad_id for ad_id in set(ads) if snapshot.row(ad_id.encode()) is None}, dict[str, Change]()
         if unknown and (log := self._log.existing()) is not None:
-            unknown -= log.states(Kind.AD, unknown).keys()
+            states = log.states(Kind.AD, unknown)
+            unknown -= states.keys()
         if unknown:
             index = next(index for index, ad_id in enumerate(ads) if ad_id in unknown)
             raise RefusedWriteError(index, ad_not_found(ads[index]))
         try:
-            return self._log.group().append(events)
+            return self._log.group().append(charged(events, snapshot, states))
         except KeyReusedError as error:
             raise RefusedWriteError(error.index, key_reused(error)) from error

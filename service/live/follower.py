@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Protocol
 
 from index_store.changes.change_log import PUT_BACK, Change, ChangeLog, ChangeLogError, Kind, TrimmedError
 from index_store.live.snapshot import Snapshot
 from service.live.applied import applied_by_others, publish
+from service.live.budget_metrics import publish_budgets
 from service.live.included import check_goes_on, check_includes
+from service.live.lately import lately
 from service.live.shared_log import SharedLog
 from service.telemetry import metrics
 from service.telemetry.request_log import log
@@ -40,10 +43,11 @@ class Follower:
 
     Args:
         log: stays the caller's to close.
+        close_budgets: whether campaigns with budgets hold their ads back while the log cannot be read.
     """
 
-    def __init__(self, log: SharedLog) -> None:
-        self._log = log
+    def __init__(self, log: SharedLog, close_budgets: bool = False) -> None:
+        self._log, self._close_budgets = log, close_budgets
         self._last: Change | None = None  # that was read
         self._changing = threading.Lock()
         self._followed: list[Followed] = []
@@ -127,12 +131,14 @@ class Follower:
         return changes
 
     def _begin(self, followed: Followed, log_id: str) -> None:
-        """Takes over the statuses of the ads from what the bundle includes."""
+        """Takes over what the log says and a bundle does not hold of what it includes: statuses, and spending."""
         opened, included = self._log.existing(), followed.snapshot.as_of
         check_includes(opened, included, log_id)
         check_goes_on(opened, applied_by_others())
         if opened is not None and included:
             followed.snapshot = followed.snapshot.with_statuses(opened.last_states(Kind.AD, included))
+            for changes in lately(opened, included, time.time()):
+                followed.snapshot = followed.snapshot.with_campaigns(changes)
 
     def _replay(self, followed: Followed) -> None:
         opened = self._log.existing()
@@ -151,6 +157,8 @@ class Follower:
             metrics.ADS_WITHDRAWN.set(newest.n_withdrawn)
             metrics.ADS_ADDED.set(newest.n_added)
             metrics.LIVE_HISTORIES.set(newest.users.histories.count)
+            if newest.gates is not None:
+                publish_budgets(newest.gates)
             if newest.unfit.keys() - self._unfit:
                 ad_id, reason = next(item for item in newest.unfit.items() if item[0] not in self._unfit)
                 log("ads_unfit", ads=len(newest.unfit), ad_id=ad_id, reason=reason)
@@ -160,9 +168,17 @@ class Follower:
     def _note(self, problem: str | None) -> None:
         """Logs a failure when it begins, when it becomes another one, and when it ends."""
         if problem != self._problem:
+            if (problem is None) != (self._problem is None):
+                self._mark(None if problem is None else time.time())
             metrics.CHANGES_UNREADABLE.set(0 if problem is None else 1)
             if problem is None:
                 log("changes_readable")
             else:
                 log("changes_unreadable", reason=problem)
         self._problem = problem
+
+    def _mark(self, unread_since: float | None) -> None:
+        """Says in all snapshots since when the log cannot be read; None: it can."""
+        with self._changing:
+            for followed in self._followed:
+                followed.snapshot = followed.snapshot.without_log(unread_since, self._close_budgets)

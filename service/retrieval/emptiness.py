@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from index_store.live.snapshot import Snapshot
 from index_store.search.ranking import SearchResult
 from index_store.targeting.targeting import RequestTargeting, Targeting
@@ -22,9 +24,13 @@ def emptiness(targeting: Targeting, request: RequestTargeting, snapshot: Snapsho
         return None
     if found.eligible:
         return Emptiness("floor", None, found.eligible)
-    fitting = targeting.eligible(request, None, snapshot.changed)
-    left = snapshot.tree.n_items if fitting is None else fitting.total
-    if left:
-        return Emptiness("exclusions", None, left)
-    narrowest = targeting.narrowest(request, snapshot.changed)
+    ungated = replace(request, gate=None)
+
+    def left(asked: RequestTargeting) -> int:
+        fitting = targeting.eligible(asked, None, snapshot.changed)
+        return snapshot.tree.n_items if fitting is None else fitting.total
+
+    if left(ungated):
+        return Emptiness("exclusions" if left(request) else "campaigns", None, left(ungated))
+    narrowest = targeting.narrowest(ungated, snapshot.changed)
     return Emptiness("ads" if narrowest.refusal is None else "request", narrowest.refusal, narrowest.left)

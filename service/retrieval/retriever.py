@@ -135,7 +135,7 @@ class Retriever:
         self.sealed = Snapshot.sealed(content.encoder, content.tree, self.targeting,
                                       Arrivals(content, self._towers.item_tower,
                                                partial(_placement, self.scorer, content, self._towers)),
-                                      opened.manifest.changes_included, content.bids, content.records)
+                                      opened.manifest.changes_included, content.bids, content.records, content.items)
         self._beam = BeamSearch(content.tree, self.scorer)
         self._exhaustive = ExhaustiveSearch(content.tree, self.scorer)
         self._threads = ThreadPoolExecutor(search_threads, "search")
@@ -373,11 +373,12 @@ class Retriever:
         named = row in self.excluded(replace(query, exclude_history=False), user, snapshot)
         excluded: Exclusion | None = ("exclude_ad_ids" if named else
                                       "exclude_history" if row in self.excluded(query, user, snapshot) else None)
-        eligible = withdrawal is None and refusal is None and excluded is None
+        held = None if user.gate is None else user.gate.held(int(snapshot.positions(np.array([row]))[0]))
+        eligible = withdrawal is None and refusal is None and held is None and excluded is None
         of_search = explainer.explain(row, eligible)
         if exploration is not None:
             of_search = exploration.explained(row, of_search)
-        return AdExplanation(key.decode(), of_search, withdrawal, refusal, excluded,
+        return AdExplanation(key.decode(), of_search, withdrawal, refusal, held, excluded,
                              None if exploration is None else exploration.propensity(row))
 
 

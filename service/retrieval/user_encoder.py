@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -58,8 +59,9 @@ class UserEncoder:
             given |= {name: value for name, value in requested.items() if name != "history"}
         if given:
             features = _replaced(self._encoder, features, given)
-        return EncodedUser(features, history, kind, self._request_targeting(query, snapshot, stored, given),
-                           count)
+        gate = None if snapshot.gates is None else snapshot.gates.of(query.user_id, query.at, live.capped(query.at))
+        return EncodedUser(features, history, kind, replace(
+            self._request_targeting(query, snapshot, stored, given), gate=gate), count, gate)
 
     def _request_targeting(self, query: Query, snapshot: Snapshot, stored: Features | None,
                            given: Mapping[str, Any]) -> RequestTargeting:

@@ -73,6 +73,15 @@ ADS_UNFIT = Gauge("retrieval_ads_unfit", "Ads whose last change does not fit the
                   multiprocess_mode="livemax")
 LIVE_HISTORIES = Gauge("retrieval_live_histories", "Users whose clicks since the bundle are in memory",
                        multiprocess_mode="livemax")
+CAMPAIGNS = Gauge("retrieval_campaigns", "Campaigns that have a budget", multiprocess_mode="livemax")
+CAMPAIGNS_CLOSED = Gauge("retrieval_campaigns_closed", "Campaigns that have spent their budget of the day",
+                         multiprocess_mode="livemax")
+PASS_PROBABILITY = Gauge("retrieval_pass_probability", "Share of the requests that campaigns with budgets pass, the "
+                         "mean over them", multiprocess_mode="livemax")
+SPENT = Gauge("retrieval_spent_today", "What campaigns with budgets have spent in their day, in units of the currency",
+              multiprocess_mode="livemax")
+BUDGET = Gauge("retrieval_budget_today", "Their budgets of the day, in units of the currency",
+               multiprocess_mode="livemax")
 WRITES = Counter("retrieval_writes", "Changes and events that callers asked to write, by outcome", ["outcome"])
 LOG_LINES_DROPPED = Counter("retrieval_log_lines_dropped", "Lines of the log that were lost: stderr took no more")
 

@@ -15,6 +15,7 @@ from index_store.bundle.pointer import Pointer, PointerError
 from index_store.changes.change_log import ChangeLogError, Kind, Write
 from index_store.changes.open_log import open_log
 from tests.commands import run
+from tests.index_store.budgets.spending import NOON, campaign
 from tests.paths import ROOT
 from tests.resealed import reseal
 
@@ -55,6 +56,21 @@ def test_changes_are_trimmed_as_far_as_every_bundle_includes_them(tiny_bundle, t
         with pytest.raises(BundleError, match="three"):
             trim(log, bundles)
         assert log.trimmed() == 5
+
+
+def test_what_campaigns_spent_lately_is_not_trimmed(tiny_bundle, tmp_path, monkeypatch):
+    reseal(tiny_bundle, tmp_path / "bundles" / "one", lambda writer: None, changes_included=3)
+    with closing(open_log(str(tmp_path / "log"), "ads")) as log:
+        for hours, write in [(60, Write(kind=Kind.CAMPAIGN, id="c", fields=campaign("c", 1.0).fields)),
+                             (59, Write(kind=Kind.EVENT, id="u", fields={})),
+                             (51, Write(kind=Kind.EVENT, id="u", fields={}))]:
+            monkeypatch.setattr("index_store.changes.sqlite_log.time.time", lambda at=NOON - 3600 * hours: at)
+            log.append([write])
+        monkeypatch.setattr("index_store.__main__.time.time", lambda: NOON)
+        assert trim(log, tmp_path / "bundles") == (
+            "trimmed up to 2; no bundle includes less than one, the changes up to 3; those after 2 say what campaigns "
+            "have spent lately")
+        assert log.state(Kind.CAMPAIGN, "c").sequence == 1
 
 
 def test_promote_sets_the_pointer_when_the_bundle_is_sound(bundles):

@@ -17,6 +17,8 @@ from monn_hill.schemas import (
     AdReply,
     BatchLine,
     BatchReply,
+    CampaignPut,
+    CampaignReply,
     EventLine,
     EventsReply,
     ExplainReply,
@@ -54,7 +56,7 @@ class AsyncClient:
         self._caller = Caller(settings.tokens(read_token, write_token), timeout)
         self._http = httpx.AsyncClient(transport=transport, **settings.options(url))
         self._room = asyncio.Semaphore(settings.CONNECTIONS)
-        self.ads, self.users = AsyncAds(self), AsyncUsers(self)
+        self.ads, self.users, self.campaigns = AsyncAds(self), AsyncUsers(self), AsyncCampaigns(self)
 
     def __repr__(self) -> str:
         return f"AsyncClient({settings.shown(self._http)})"
@@ -165,3 +167,19 @@ class AsyncUsers:
                      timeout: float | None = None) -> UserReply:
         """Forgets a user."""
         return await self._client.call(calls.delete_user(user_id, wait, key), timeout)
+
+
+class AsyncCampaigns:
+    """The calls about campaigns, as those of Campaigns."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def get(self, campaign_id: str | int, *, timeout: float | None = None) -> CampaignReply:
+        """A campaign's budget, what it has spent today, and whether its gate is open."""
+        return await self._client.call(calls.campaign(campaign_id), timeout)
+
+    async def put(self, campaign_id: str | int, *, wait: Wait = "durable", key: str | None = None,
+                  timeout: float | None = None, **campaign: Unpack[CampaignPut]) -> CampaignReply:
+        """Declares the budget and frequency cap of a campaign."""
+        return await self._client.call(calls.put_campaign(campaign_id, campaign, wait, key), timeout)

@@ -16,6 +16,8 @@ from monn_hill.schemas import (
     AdReply,
     BatchLine,
     BatchReply,
+    CampaignPut,
+    CampaignReply,
     EventLine,
     EventsReply,
     ExplainReply,
@@ -98,6 +100,14 @@ def batch_ads(lines: Iterable[BatchLine], wait: Wait, key: str | None) -> Call[B
 
 def events(lines: Iterable[EventLine], wait: Wait, key: str | None) -> Call[EventsReply]:
     return _write("POST", "/events", wait, key, _lines(lines), LINES)
+
+
+def campaign(campaign_id: str | int) -> Call[CampaignReply]:
+    return Call(method="GET", path=_path("campaigns", campaign_id), scope="write")
+
+
+def put_campaign(campaign_id: str | int, campaign: CampaignPut, wait: Wait, key: str | None) -> Call[CampaignReply]:
+    return _write("PUT", _path("campaigns", campaign_id), wait, key, _json(campaign))
 
 
 def put_user(user_id: str | int, user: UserPut, wait: Wait, key: str | None) -> Call[UserReply]:

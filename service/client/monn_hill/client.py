@@ -17,6 +17,8 @@ from monn_hill.schemas import (
     AdReply,
     BatchLine,
     BatchReply,
+    CampaignPut,
+    CampaignReply,
     EventLine,
     EventsReply,
     ExplainReply,
@@ -56,7 +58,7 @@ class Client:
                  timeout: float = settings.TIMEOUT, transport: httpx.BaseTransport | None = None) -> None:
         self._caller = Caller(settings.tokens(read_token, write_token), timeout)
         self._http = httpx.Client(transport=transport, **settings.options(url))
-        self.ads, self.users = Ads(self), Users(self)
+        self.ads, self.users, self.campaigns = Ads(self), Users(self), Campaigns(self)
 
     def __repr__(self) -> str:
         return f"Client({settings.shown(self._http)})"
@@ -169,3 +171,19 @@ class Users:
                timeout: float | None = None) -> UserReply:
         """Forgets a user."""
         return self._client.call(calls.delete_user(user_id, wait, key), timeout)
+
+
+class Campaigns:
+    """The calls about campaigns; see Ads."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def get(self, campaign_id: str | int, *, timeout: float | None = None) -> CampaignReply:
+        """A campaign's budget, what it has spent today, and whether its gate is open."""
+        return self._client.call(calls.campaign(campaign_id), timeout)
+
+    def put(self, campaign_id: str | int, *, wait: Wait = "durable", key: str | None = None,
+            timeout: float | None = None, **campaign: Unpack[CampaignPut]) -> CampaignReply:
+        """Declares the budget and frequency cap of a campaign."""
+        return self._client.call(calls.put_campaign(campaign_id, campaign, wait, key), timeout)

@@ -70,17 +70,32 @@ class BatchReply(TypedDict):
     """whether every worker of this replica answers accordingly to all of them"""
 
 
+class CampaignPut(TypedDict):
+    """Body of PUT /campaigns/{campaign_id}: all that there is to say about a campaign."""
+
+    daily_budget_micros: int | None
+    """what its ads may spend in a day of its time zone, in millionths of a unit of the currency; null for no budget"""
+    currency: str
+    """its code by ISO 4217, such as EUR: that of the bids, the same for all campaigns"""
+    time_zone: NotRequired[str]
+    """whose days they are, by its name of the IANA, such as Europe/Berlin; default: UTC"""
+    frequency_cap: NotRequired[dict[str, Any] | None]
+    """an object such as {"impressions": 3, "hours": 24}: a user who had so many of them, 1 to 100, within so many hours, 1 to 168, gets no ad of the campaign; null for none"""
+    if_version: NotRequired[int | None]
+    """version that the campaign must have, 0 for one that was never declared; default: any"""
+
+
 class EmptyBecause(TypedDict):
     """Why an answer has no ad."""
 
-    by: Literal["ads", "request", "exclusions", "floor"]
-    """ads: none may be shown, or accepts the user and context; request: its targeting; exclusions: exclude_ad_ids and exclude_history; floor: all promise less"""
+    by: Literal["ads", "request", "campaigns", "exclusions", "floor"]
+    """ads: none may be shown, or accepts the user and context; request: its targeting; campaigns: budgets, pacing and frequency caps; exclusions: exclude_ad_ids and exclude_history; floor: all promise less"""
     path: str | None
     """of the part of the request's targeting that leaves the fewest ads by itself, such as targeting.all[1]; null unless `by` is request"""
     clause: dict[str, Any] | None
     """that part itself"""
     left: int
-    """number of ads that are left without exclusions and floor, or by that part alone"""
+    """number of ads that are left without campaigns, exclusions and floor, or by that part alone"""
 
 
 class ErrorReply(TypedDict):
@@ -107,6 +122,8 @@ class EventLine(TypedDict):
     """impression, click or conversion"""
     at: NotRequired[float | None]
     """when it was, in seconds since 1970; default: now"""
+    price_micros: NotRequired[int | None]
+    """what it costs the ad's campaign, in millionths of a unit of the currency; default: the ad's bid, if that pays for such an event (a thousandth of a CPM bid for an impression, a CPC bid for a click, a CPA bid for a conversion), else nothing"""
     request_id: NotRequired[str | None]
     """request_id of the answer that showed the ad, 1 to 64 of A-Z a-z 0-9 . _ : -"""
     propensity: NotRequired[float | None]
@@ -167,6 +184,13 @@ class ExplainRequest(TypedDict):
     """a list of ad ids (text or integers) that must not be returned; unknown ids are ignored"""
     ad_id: str | int
     """id of an ad of the bundle, text or an integer"""
+
+
+class FrequencyCap(TypedDict):
+    """How often a user may see a campaign."""
+
+    impressions: int
+    hours: int
 
 
 class HistoryCount(TypedDict):
@@ -242,14 +266,20 @@ class PathLevel(TypedDict):
 class RefusedBy(TypedDict):
     """What keeps an ad from being eligible, or the cap that keeps it from the answer."""
 
-    by: Literal["paused", "deleted", "unfit", "ad", "request", "exclude_ad_ids", "exclude_history", "max_per"]
-    """the ad's status, whose predicate rejects it, or the request's exclusions or caps"""
+    by: Literal["paused", "deleted", "unfit", "ad", "request", "budget", "pacing", "frequency_cap", "no_change_log", "exclude_ad_ids", "exclude_history", "max_per"]
+    """the ad's status, whose predicate rejects it, its campaign (its budget of the day is spent, it is paced and this request not among those that pass, the user has seen it often enough, or nobody knows what it spends), or the request's exclusions or caps"""
     path: str
-    """of the clause in that predicate, such as targeting.all[1], or of the cap, such as max_per.advertiser"""
+    """of the clause in that predicate, such as targeting.all[1], or of the cap, such as max_per.advertiser; campaign if that holds it back"""
     clause: dict[str, Any] | None
     """the clause itself; null unless a predicate rejects the ad"""
     version: int | None
     """of the ad, since it is paused, deleted or unfit; null otherwise"""
+    campaign: str | None
+    """that holds the ad back; null if none does"""
+    until: float | None
+    """when that ends, in seconds since 1970: a new day for a budget, another choice for pacing; null otherwise"""
+    probability: float | None
+    """share of the requests that pass, if by is pacing; null otherwise"""
 
 
 class RetrieveRequest(TypedDict):
@@ -381,6 +411,32 @@ class AdReply(TypedDict):
     """of this replica, those that serve"""
 
 
+class CampaignReply(TypedDict):
+    """Answer of PUT and GET /campaigns/{campaign_id}."""
+
+    campaign_id: str
+    version: int
+    """of the campaign, and sequence number of the change"""
+    daily_budget_micros: int | None
+    """what its ads may spend in a day of its time zone, in millionths of a unit of the currency; null for no budget"""
+    currency: str
+    time_zone: str
+    frequency_cap: FrequencyCap | None
+    """an object such as {"impressions": 3, "hours": 24}: a user who had so many of them, 1 to 100, within so many hours, 1 to 168, gets no ad of the campaign; null for none"""
+    ads: int
+    """number of ads that this worker knows of the campaign"""
+    spent_today_micros: int
+    """in the current day of its time zone, as far as this worker has applied the change log, rounded down"""
+    gate: Literal["open", "paced", "closed"]
+    """open: all requests may get its ads; paced: a share of them; closed: none, since the budget of the day is spent, or since the change log cannot be read"""
+    closed_until: float | None
+    """when the gate opens again, in seconds since 1970; null unless a spent budget closes it"""
+    pass_probability: float
+    """share of the requests that may get its ads now"""
+    applied: bool
+    """whether every worker of this replica answers accordingly"""
+
+
 class ExplainReply(TypedDict):
     """Answer of POST /explain."""
 
@@ -450,11 +506,11 @@ class RetrieveReply(TypedDict):
     coverage: float
     """share of the planned pairs that was scored; below 1 only under a deadline"""
     estimated_overlap: float | None
-    """share of the exhaustive answer that this beam finds on average, by the bundle's curve; null if the beam is not on the curve, and under targeting or max_per; 1 for exact"""
+    """share of the exhaustive answer that this beam finds on average, by the bundle's curve; null if the beam is not on the curve, under targeting or max_per, and where campaigns hold ads back; 1 for exact"""
     degraded: list[Literal["redis", "deadline"]]
     """what the answer had to do without: Redis, or pairs that did not fit before the deadline"""
     eligible: int
-    """number of ads that are neither paused nor deleted and pass targeting and exclusions"""
+    """number of ads that are neither paused nor deleted, pass targeting and exclusions, and are not held back by their campaigns"""
     empty: EmptyBecause | None
     """why `ads` is empty; null if it is not, or a deadline emptied it"""
     pairs_scored: int

@@ -33,7 +33,7 @@ IDS = some.sampled_from(["a", "b", "ä:}"])
 KEYS = some.sampled_from([None, None, "", "k", "=k"])
 PARTS = {"id": IDS, "key": KEYS,
          "fields": some.dictionaries(some.sampled_from(["x", "y", "", "at", "id", "=n"]), VALUES, max_size=3)}
-WRITES = (some.builds(Write, kind=some.sampled_from([Kind.AD, Kind.USER]),
+WRITES = (some.builds(Write, kind=some.sampled_from([Kind.AD, Kind.CAMPAIGN, Kind.USER]),
                       if_version=some.none() | some.integers(0, 6), **PARTS)
           | some.builds(Write, kind=some.just(Kind.EVENT), **PARTS))
 
@@ -182,6 +182,24 @@ def test_a_forgotten_user_leaves_numbers_only(log, reopen):
     assert log.forget("nobody").sequence == 8
 
 
+def test_what_a_forgotten_user_has_spent_stays(log, reopen):
+    spent = {"campaign": 'Ä "{c}" 1', "spent_nanos": 2**53 + 1, "at": 7.25}
+    log.append([did("u", noted=spent), did("u", noted={"campaign": "c"}), did("u"), did("v", noted=spent),
+                Write(kind=Kind.USER, id="u", fields={"campaign": "a field of the user's"})])
+    log.forget("u")
+    for one in (log, reopen()):
+        entries = one.read(NEVER_CHANGED)
+        assert [(entry.kind, entry.id, dict(entry.fields)) for entry in entries] == [
+            (Kind.ERASED, "", spent), (Kind.ERASED, "", {"campaign": "c"}), (Kind.ERASED, "", {}),
+            (Kind.EVENT, "v", {"ad_id": "a1", **spent}), (Kind.ERASED, "", {}), (Kind.FORGOTTEN, "u", {})]
+
+
+def test_what_is_noted_of_a_write_does_not_tell_it_from_a_repeated_one(log):
+    first = log.append([did("u", key="k", noted={"spent_nanos": 5})])
+    assert log.append([did("u", key="k", noted={"spent_nanos": 6})]) == first
+    assert first[0].fields == {"ad_id": "a1", "spent_nanos": 5}
+
+
 def test_changes_are_read_in_pages(log):
     log.append([say(f"a{number % 7}") for number in range(1, 26)])
     pages, after = [], NEVER_CHANGED
@@ -305,7 +323,8 @@ class Model:
         self.entries.append((len(self.entries) + 1, "forgotten", user_id, {}, None, None))
 
     def state(self, kind, subject):
-        found = [entry for entry in self.entries if entry[1:3] == (kind, subject) and kind in ("ad", "user")]
+        found = [entry for entry in self.entries
+                 if entry[1:3] == (kind, subject) and kind in ("ad", "campaign", "user")]
         return (found[-1][0], found[-1][3]) if found else (NEVER_CHANGED, {})
 
 
@@ -330,7 +349,7 @@ def test_a_log_does_what_a_list_does(store, request, tmp_path_factory):
                 assert [(made.sequence, made.kind, made.id, made.fields) for made in log.append(call)] == expected
             assert [(change.sequence, change.kind, change.id, change.fields) for change in log.read(NEVER_CHANGED)] == \
                 [entry[:4] for entry in model.entries]
-            for kind in (Kind.AD, Kind.USER):
+            for kind in (Kind.AD, Kind.CAMPAIGN, Kind.USER):
                 found = log.states(kind, ["a", "b", "ä:}"])
                 assert [(found[one].sequence, found[one].fields) if one in found else (NEVER_CHANGED, {})
                         for one in ("a", "b", "ä:}")] == [model.state(kind, one) for one in ("a", "b", "ä:}")]

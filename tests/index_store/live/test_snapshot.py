@@ -1,5 +1,7 @@
 """Snapshots: what changes withdraw, and that searches return the best of what is left, whatever has changed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ from index_store.targeting.targeting import AdTargeting, RequestTargeting, Targe
 from index_store.tree.tree import build_tree
 from index_store.value.bids import AdBids, Bid
 from index_store.value.valuation import Valuation
+from tests.index_store.budgets.spending import MIDNIGHT, campaign, campaign_world, numbered, spent
 from tests.index_store.live.changed import PlainArrivals, changes
 from tests.index_store.search.fake_scorer import WEIGHTS, FakeScorer, pairs
 from tests.index_store.value.test_live_bids import plain_best
@@ -265,3 +268,46 @@ def test_impressions_and_clicks_are_counted_wherever_their_ads_lie():
     assert counts_of(two, "ad-03", "new", "newer") == [[at["ad-03"] + 2, 1], [2, 0], [0, 0]]
     assert counts_of(one, "ad-03", "new") == [[at["ad-03"] + 1, 1], [1, 0]]
     assert two.with_changes([event(10, "new", "impression")]) is two
+
+
+def test_ads_have_the_campaigns_that_changes_give_them_wherever_they_lie():
+    encoder, raw, features, tree = campaign_world()
+    base = Snapshot.sealed(encoder, tree, Targeting(encoder, features, tree, None),
+                           PlainArrivals(encoder, features, tree), items=features)
+    none = next(row for row in range(30) if raw[row]["brand"] is None)
+
+    def put(row, ad_id=None, **more):
+        fields = {name: value for name, value in raw[row].items() if name != "ad_id"} | more
+        return ad_id or f"ad-{row:02d}", {"status": "active", "features": fields}
+
+    def campaigns(snapshot, *ad_ids):
+        return [snapshot.campaign(snapshot.row(ad_id.encode())) for ad_id in ad_ids]
+
+    first = base.with_changes(changes(put(none, brand="unseen"), put(0, "new", brand="a"), put(1, "newer", brand="b")))
+    of_none = f"ad-{none:02d}"
+    assert campaigns(first, of_none, "new", "newer") == ["unseen", "a", "b"]
+    assert first.row(of_none.encode()) == none  # to the encoder it is the same ad, which stays in the tree
+    assert campaigns(base, of_none) == [None]
+    assert first.ads_of("unseen") == 1
+    assert first.ads_of("a") == base.ads_of("a") + 1
+    later = first.with_changes(changes(("new", {"status": "paused"}), put(none), put(1, "newer", brand="c"), after=3))
+    assert campaigns(later, of_none, "newer") == [None, "c"]
+    assert (later.ads_of("a"), later.ads_of("unseen"), base.ads_of("nobody")) == (base.ads_of("a"), 0, 0)
+    assert sealed().campaign(0) is None
+    assert sealed().ads_of("a") == 0
+
+
+def test_spending_makes_another_snapshot_whose_gates_hold_ads_back_until_it_is_applied():
+    encoder, _, features, tree = campaign_world()
+    base = Snapshot.sealed(encoder, tree, Targeting(encoder, features, tree, None),
+                           PlainArrivals(encoder, features, tree), items=features)
+    declared = base.with_changes(numbered([campaign("a", 1.0)]))
+    spending = declared.with_changes(
+        [replace(spent("a", 10**9, MIDNIGHT + 60), sequence=2)])
+    at = MIDNIGHT + 120.0
+    assert base.gates.of(b"u", at) is None
+    assert spending.gates.of(b"u", at).passing.in_tree.total == 30 - base.ads_of("a")
+    assert (declared.as_of, spending.as_of) == (1, 2)
+    shut = spending.without_log(at, True)
+    assert shut.gates.unread_since == at
+    assert sealed().without_log(at, True).gates is None

@@ -6,6 +6,7 @@ import pytest
 from index_store.changes.change_log import Change, Kind
 from index_store.live.user_history import NO_EVENTS, events_in
 from index_store.live.users import AdNumbers, LiveUsers
+from tests.index_store.budgets.spending import campaign
 from tests.index_store.worlds import catalogue
 
 ENCODER = catalogue(0, 30)[0]
@@ -91,3 +92,24 @@ def test_numbers_of_ads_are_given_once():
     numbers = AdNumbers()
     assert [numbers.number(ad) for ad in (b"a", b"b", b"a")] == [0, 1, 0]
     assert numbers.ids(np.array([1, 0, 1], np.int32)).tolist() == [b"b", b"a", b"b"]
+
+
+def seen(user, name="c", **more):
+    return Kind.EVENT, user, {"ad_id": "ad-01", "type": "impression", "campaign": name, **more}
+
+
+def capped(name="c", hours=1, impressions=2):
+    return Kind.CAMPAIGN, name, campaign(name, None, cap={"impressions": impressions, "hours": hours}).fields
+
+
+def test_impressions_of_capped_campaigns_count_from_the_cap_on_for_their_user_until_the_hours_have_passed():
+    users = after(NONE, seen("u"), capped(), seen("u"), seen("v"), seen("u", "other"), seen("u", None), click("u"))
+    assert users.of(b"u").capped(10.0) == []
+    more = after(users, seen("u", at=5.0), first=8)
+    assert [more.of(user).capped(10.0) for user in (b"u", b"v", b"w")] == [["c"], [], []]
+    assert users.of(b"u").capped(10.0) == []
+    assert more.of(b"u").capped(5.0 + 3600) == []
+    assert after(more, capped(impressions=3), first=9).of(b"u").capped(10.0) == []
+    lifted = after(more, (Kind.CAMPAIGN, "c", campaign("c", 1.0).fields), first=9)
+    assert lifted.of(b"u").capped(10.0) == []
+    assert after(more, (Kind.FORGOTTEN, "u", {}), first=9).of(b"u").capped(10.0) == []

@@ -1,6 +1,7 @@
 """Calls as HTTP requests: every documented one, with keys, parameters and deadlines."""
 
 import json
+import re
 from typing import get_args
 
 import pytest
@@ -14,7 +15,8 @@ CALLS = [calls.retrieve(QUERY), calls.retrieve_batch([QUERY]), calls.explain({**
          calls.ad(1), calls.put_ad(1, {"features": {}}, "durable", None), calls.patch_ad(1, {}, "durable", None),
          calls.delete_ad(1, None, "durable", None), calls.batch_ads([], "durable", None),
          calls.events([], "durable", None), calls.put_user(1, {"features": {}}, "durable", None),
-         calls.delete_user(1, "durable", None)]
+         calls.delete_user(1, "durable", None), calls.campaign(1),
+         calls.put_campaign(1, {"daily_budget_micros": None, "currency": "EUR"}, "durable", None)]
 NOT_CALLED = ("/admin/", "/changes", "/metrics", "/livez", "/readyz", "/startupz")
 
 
@@ -25,7 +27,7 @@ def test_every_documented_call_can_be_made_with_its_token_and_kind_of_body():
         for method, operation in operations.items():
             if not path.startswith(NOT_CALLED):
                 token = next(iter(operation.get("security", [{}])[0]), None)
-                documented[method.upper(), path.replace("{ad_id}", "1").replace("{user_id}", "1")] = (
+                documented[method.upper(), re.sub(r"\{\w+\}", "1", path)] = (
                     token, next(iter(operation.get("requestBody", {}).get("content", {})), None))
     made = {(call.method, call.path): (call.scope and f"{call.scope} token", call.content and call.media_type)
             for call in CALLS}

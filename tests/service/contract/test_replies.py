@@ -103,5 +103,6 @@ def test_explanation_names_status_and_version_when_a_change_withdraws_the_ad(ret
     body = json.loads(explanation_body(answer.explanation, answer, retriever.bundle.manifest, "an-id"))
     ExplainReply.model_validate(body)
     assert (body["outcome"], body["eligible"], body["as_of"]) == ("filtered", False, 2)
-    assert body["refused_by"] == {"by": status, "path": "status", "clause": None, "version": 2}
+    assert body["refused_by"] == {"by": status, "path": "status", "clause": None, "version": 2, "campaign": None,
+                                  "until": None, "probability": None}
     assert body_of(answer, retriever.bundle.manifest)["as_of"] == 2

@@ -1,6 +1,7 @@
 """The event writer: which ads take events, and that nothing is written when one does not."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,8 +22,9 @@ def click(ad_id, **more):
 
 
 def append(log, *events):
-    """Sequence numbers; the bundle knows the ads a and b."""
-    return [change.sequence for change in asyncio.run(EventWriter(log).append(events, lambda ad_id: ad_id in "ab"))]
+    """Sequence numbers; the bundle, which declares no campaigns, knows the ads a and b."""
+    snapshot = SimpleNamespace(row={b"a": 0, b"b": 1}.get, gates=None)
+    return [change.sequence for change in asyncio.run(EventWriter(log).append(events, snapshot))]
 
 
 def test_ads_of_the_bundle_and_of_the_log_take_events_even_when_they_are_deleted(log):

@@ -20,11 +20,11 @@ from service.live.included import DoesNotFitError
 from service.live.log_place import INDEX, LogPlace
 from service.telemetry import metrics
 from service.telemetry.request_log import flush
+from tests.index_store.budgets.spending import campaign, campaign_world
 from tests.index_store.changes.conftest import OPTIONS
 from tests.index_store.live.changed import PlainArrivals
-from tests.index_store.worlds import catalogue
 
-ENCODER, _, FEATURES, TREE = catalogue(0, 30)
+ENCODER, _, FEATURES, TREE = campaign_world()
 
 
 @dataclass
@@ -38,7 +38,8 @@ class Followed:
 
 def bundle(included=0):
     targeting = Targeting(ENCODER, FEATURES, TREE, None)
-    return Followed(Snapshot.sealed(ENCODER, TREE, targeting, PlainArrivals(ENCODER, FEATURES, TREE), included))
+    return Followed(Snapshot.sealed(ENCODER, TREE, targeting, PlainArrivals(ENCODER, FEATURES, TREE), included,
+                                    items=FEATURES))
 
 
 def until(condition):
@@ -93,6 +94,19 @@ def test_bundle_is_up_to_date_as_soon_as_it_is_added_and_follows_from_then_on(pa
     assert (second.snapshot.as_of, second.gone) == (2_502, set(range(30)) - {7, 8})
     say(path, (9, "active"))
     until(lambda: first.gone == second.gone == set(range(30)) - {7, 8, 9})
+
+
+def test_bundle_begins_with_the_budgets_and_the_spending_of_what_it_includes(path, follower):
+    log = SqliteLog(path, INDEX)
+    log.append([Write(kind=Kind.CAMPAIGN, id="a", fields=campaign("a", 1.0).fields),
+                Write(kind=Kind.EVENT, id="u", fields={"ad_id": "ad-01", "type": "click"},
+                      noted={"campaign": "a", "spent_nanos": 10**9})])
+    one, two = bundle(2), bundle(0)
+    for followed in (one, two):
+        follower.add(followed)
+        assert followed.snapshot.gates.standing("a", time.time() + 3).gate == "closed"
+        assert len(followed.snapshot.users.histories.get(b"u") or b"") == (0 if followed is one else 13)
+    log.close()
 
 
 def test_bundle_begins_with_the_statuses_of_what_it_includes_even_if_that_was_trimmed(path, follower):
@@ -156,9 +170,11 @@ def test_snapshot_stays_and_the_failure_is_told_once_when_the_log_cannot_be_read
     until(lambda: unreadable() == 1)
     time.sleep(1.2)  # two more tries
     assert one.gone == {3}
+    assert time.time() - 60 < one.snapshot.gates.unread_since < time.time() - 1
     moved.rename(path)
     say(path, (4, "paused"))
     until(lambda: one.gone == {3, 4} and unreadable() == 0)
+    assert one.snapshot.gates.unread_since is None
     flush()
     told = capfd.readouterr().err
     assert told.count('"changes_unreadable"') == told.count('"changes_readable"') == 1

@@ -1,0 +1,1 @@
+"""Budgets of campaigns: what was spent, how fast it may be spent, and whom a campaign passes."""
