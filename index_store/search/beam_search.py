@@ -48,10 +48,10 @@ class BeamSearch(Generic[Query]):
     widens, in order of score, until the kept nodes hold top_k eligible items, so a result holds min(top_k, eligible)
     items.
 
-    Targeting leaves the fewest items where it goes against the score. By score, a targeted search therefore keeps as
-    many nodes as hold as many eligible items as the beam would hold of all, as far as the pairs go that the widened beam
-    would take without targeting. As soon as all eligible items below the nodes fit into these, they are scored directly:
-    nodes say little about the few items that are left.
+    Targeting leaves the fewest items where it goes against the score. By score, a targeted search therefore keeps so
+    many nodes that they hold as many eligible items as the beam would hold of all, as far as the pairs go that the
+    widened beam would take without targeting. As soon as all eligible items below the nodes fit into these, they are
+    scored directly: nodes say little about the few items that are left.
 
     By eCPM the beam is wider, but scores as many items: of those below it, the ones whose own bids promise most at the
     probabilities of their leaf nodes.

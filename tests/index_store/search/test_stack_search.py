@@ -89,7 +89,7 @@ def test_explanations_have_the_scores_of_a_layer_above_when_the_items_were_score
 
 def test_the_beam_is_taken_when_direct_scoring_costs_more_with_the_nodes_above():
     stack = level_stack(items=1000, nodes=100)
-    # Widened twice, the beam takes 100 nodes and 2 x 10 items, with top_k 125: all that it may spend; directly it is 210.
+    # Widened twice, the beam takes 100 nodes and 2 x 10 items, with top_k 125: all it may spend; directly it is 210.
     found = BeamSearch(stack.tree, stack.scorer()).search(query(), top_k=5, beam_width=1, task_weights=ONE,
                                                           eligible=every(stack, 110))
     assert stack.asked[0] == 100
