@@ -18,13 +18,15 @@ from index_store.targeting.predicates import parse_predicate
 from index_store.targeting.targeting import AdTargeting
 from tests.resealed import reseal
 
-CONTEXT = (FieldSpec("device", "categorical"), FieldSpec("hour", "dense"), FieldSpec("slots", "multi"))
+CONTEXT = (FieldSpec("device", "categorical"), FieldSpec("hour", "dense"), FieldSpec("slots", "multi"),
+           FieldSpec("place", "location"))
 
 PREDICATES = [
     {"field": "country", "in": ["country-1", "atlantis", 7]},
     {"all": [{"field": "age", "at_least": 40}, {"not": {"field": "device", "in": ["tv"]}}]},
     {"any": [{"field": "interests", "in": ["interest-2", "interest-3"]}, {"field": "hour", "at_most": 6.5},
-             {"field": "slots", "in": ["top"]}]},
+             {"field": "slots", "in": ["top"]}, {"field": "place", "near": [{"lat": 52.37, "lon": 4.9, "km": 10},
+                                                                            {"lat": 0, "lon": 180, "km": 30}]}]},
 ]
 
 

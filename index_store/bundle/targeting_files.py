@@ -5,11 +5,15 @@ A bundle whose ads have no predicates has none of these files.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from index_store.bundle import layout
 from index_store.bundle.files import BundleFiles, BundleWriter
 from index_store.features.encoder import FeatureSpec
+from index_store.targeting.near_clauses import NO_CLAUSES, NearClauses
 from index_store.targeting.predicate_program import PredicateProgram, ProgramError, SetClauses
 from index_store.targeting.targeting import AdTargeting
 
@@ -20,7 +24,7 @@ def write_targeting(writer: BundleWriter, ads: AdTargeting) -> None:
     writer.json(layout.TARGETING, {
         "predicates": len(program.roots) - 1, "range_fields": program.range_fields, "ranges": len(program.range_of),
         "set_fields": [clauses.field for clauses in program.sets], "sets": program.n_sets, "gates": len(program.gates),
-        "level_ends": program.level_ends})
+        "level_ends": program.level_ends, "near_fields": program.near.fields, "near": len(program.near)})
     for name, values in (("of_position", ads.of_position), ("text", ads.text), ("text_ends", ads.text_ends),
                          ("roots", program.roots), ("range_of", program.range_of), ("lower", program.lower),
                          ("upper", program.upper)):
@@ -29,6 +33,11 @@ def write_targeting(writer: BundleWriter, ads: AdTargeting) -> None:
     for clauses in program.sets:
         writer.array(layout.targeting_array(f"values.{clauses.field}"), clauses.values)
         writer.ragged(layout.targeting_lists(clauses.field), clauses.nodes)
+    if len(program.near):
+        near: dict[str, NDArray[Any]] = {"near_of": program.near.field_of, "near_outside": program.near.outside,
+                                         "near_starts": program.near.starts, "circles": program.near.circles}
+        for name, part in near.items():
+            writer.array(layout.targeting_array(name), part)
 
 
 def read_targeting(files: BundleFiles, spec: FeatureSpec) -> AdTargeting | None:
@@ -44,11 +53,13 @@ def read_targeting(files: BundleFiles, spec: FeatureSpec) -> AdTargeting | None:
         n, ranges, gates = counts["predicates"] + 1, counts["ranges"], counts["gates"]
         range_fields, set_fields = tuple(counts["range_fields"]), tuple(counts["set_fields"])
         n_sets, level_ends = int(counts["sets"]), tuple(map(int, counts["level_ends"]))
+        near_fields, n_near = tuple(counts.get("near_fields", ())), int(counts.get("near", 0))  # none before version 7
     except (KeyError, TypeError, ValueError) as error:
         raise files.error(layout.TARGETING, f"does not hold the counts of predicates ({error!r})") from error
     kinds = spec.audience_kinds
     misfits = [*(field for field in range_fields if kinds.get(field) != "dense"),
-               *(field for field in set_fields if kinds.get(field) not in ("categorical", "multi"))]
+               *(field for field in set_fields if kinds.get(field) not in ("categorical", "multi")),
+               *(field for field in near_fields if kinds.get(field) != "location")]
     if misfits:
         raise files.error(layout.TARGETING, f"has clauses that read {misfits}, but {layout.FEATURES} declares {kinds}")
     sets = []
@@ -69,7 +80,17 @@ def read_targeting(files: BundleFiles, spec: FeatureSpec) -> AdTargeting | None:
             files.array(layout.targeting_array("lower"), np.float32, (ranges,)),
             files.array(layout.targeting_array("upper"), np.float32, (ranges,)),
             tuple(sets), n_sets, files.ragged(layout.TARGETING_GATES, gates), level_ends,
-            files.array(layout.targeting_array("roots"), np.int32, (n,)))
+            files.array(layout.targeting_array("roots"), np.int32, (n,)), _read_near(files, near_fields, n_near))
     except ProgramError as error:
         raise files.error("targeting", str(error)) from error
     return AdTargeting(of_position, program, text, ends)
+
+
+def _read_near(files: BundleFiles, fields: tuple[str, ...], clauses: int) -> NearClauses:
+    if not clauses:
+        return NO_CLAUSES
+    return NearClauses(
+        fields, files.array(layout.targeting_array("near_of"), np.int32, (clauses,)),
+        files.array(layout.targeting_array("near_outside"), np.bool_, (clauses,)),
+        files.array(layout.targeting_array("near_starts"), np.int64, (clauses + 1,)),
+        files.array(layout.targeting_array("circles"), np.float64, (None, 3)))

@@ -27,7 +27,7 @@ from index_store.features.values import (
     standardised,
 )
 
-Kind = Literal["dense", "categorical", "multi"]
+Kind = Literal["dense", "categorical", "multi", "location"]
 Via = Literal["match", "co_click"]
 Negatives = Literal["impressions", "sampled"]
 Role = Literal["", "advertiser", "campaign"]
@@ -48,6 +48,7 @@ TAKEN = ("user_id", "ad_id", "history", "timestamp", "targeting", "bid", "bid_ty
 class FieldSpec:
     """One field of a user or an item: `dense` float, `categorical` value, or `multi` (a list of values).
 
+    A context field may also be a `location`: latitude and longitude, which only predicates read.
     `role` says that a categorical item field names who pays for the ad; each role is given once.
     """
 
@@ -127,6 +128,10 @@ class FeatureSpec:
             if entry.kind not in get_args(Kind):
                 raise FeatureError(entry.name, f"kind {entry.kind!r} of {entry.name!r} is unknown",
                                    f"use one of {', '.join(get_args(Kind))}")
+        for entry in (*self.user_fields, *self.item_fields):
+            if entry.kind == "location":
+                raise FeatureError(entry.name, f"{entry.name!r} is a location, but not a context field",
+                                   "declare it in context_fields: a position belongs to the moment of a request")
         if not self.key_families:
             raise FeatureError("key_families", "no key family is declared",
                                'name at least one, such as {"name": "same_ad", "item_field": "ad_id", "via": "match"}')

@@ -26,7 +26,11 @@ WIDER = 2
 scores no more than the beam would hold without; see decision 28."""
 
 MOST_WIDENED = 2.0
-"""Factor by which the beam is widened where targeting leaves half of the items or less; see decision 5."""
+"""Factor by which the beam is widened where targeting leaves half of the items or less; see decision 5. The pairs that
+a beam so wide takes without targeting are what a targeted search may spend; see decision 33."""
+
+NEXT_LEVEL = 0.5
+"""Share of the pairs left that a targeted search may spend on the next level, where there are further ones below."""
 
 
 def widening(tree: Tree, eligible: Eligible | None) -> float:
@@ -43,8 +47,12 @@ class BeamSearch(Generic[Query]):
     By score it keeps the nodes of the highest scores, by eCPM those that promise most. A level whose candidates fit
     into the beam is not scored, and nodes without an eligible item never are. The beam
     widens, in order of score, until the kept nodes hold top_k eligible items, so a result holds min(top_k, eligible)
-    items. Where scoring all eligible items takes no more pairs than such a beam without targeting would, they are
-    scored directly: their nodes say little about the few that are left, and the cost is bounded all the same.
+    items.
+
+    Targeting leaves the fewest items where it goes against the score. By score, a targeted search therefore keeps so
+    many nodes that they hold as many eligible items as the beam would hold of all, as far as the pairs go that the
+    widened beam would take without targeting. As soon as all eligible items below the nodes fit into these, they are
+    scored directly: nodes say little about the few items that are left.
 
     By eCPM the beam is wider, but scores as many items: of those below it, the ones whose own bids promise most at the
     probabilities of their leaf nodes. To them it adds the eligible items of the top_k highest CPM bids, whose eCPM is
@@ -106,15 +114,18 @@ class _Beam(Generic[Query]):
     def __init__(self, run: SearchRun[Query], widths: Sequence[int]) -> None:
         self._run, self._tree, self._ensemble = run, run.tree, run.scorer.ensemble
         wider = widening(run.tree, run.eligible)
+        self._unwidened = widths
         self._widths = [width * wider for width in widths]
         self._density = 1.0 if run.eligible is None else run.eligible.in_tree / run.tree.n_items
         self._narrowed = False
+        self._directly = False  # to the items, past the levels between
         self._most = float("inf")  # items to score
         if run.valuation is not None and widths:
             of_leaf = run.n_eligible / run.tree.size(run.tree.depth - 1)
             self._most = max(run.top_k, self._widths[-1] * of_leaf)
             self._widths = [WIDER * width for width in self._widths]
             self._widths[-1] *= WIDER
+        self._left = run.top_k + sum(self._pairs_below(0, density=1.0).values())
 
     def search(self) -> SearchResult:
         run, tree = self._run, self._tree
@@ -135,15 +146,20 @@ class _Beam(Generic[Query]):
                 if not held.all():
                     some = held > 0
                     nodes, held = nodes[some], held[some]
+                if self._by_budget and level > max(self._ensemble, default=0) and held.sum() <= self._left:
+                    return run.rank(run.eligible.under(tree, level, nodes))
             candidates = len(nodes)
             scored = (candidates > self._widths[level - 1] or level in self._ensemble
                       or self._crowded(level, nodes, held))
             if scored:
                 judged = self._cut(level, nodes, held)
                 nodes = judged.nodes
+                self._left -= candidates
             leaves, nodes = nodes, tree.children(level, nodes)
             run.log.levels.append(LevelTrace(level, candidates, candidates if scored else 0,
                                              time.perf_counter() - start))
+            if self._directly and run.eligible is not None:
+                return run.rank(run.eligible.under(tree, level, leaves))
         if judged is not None and scored and run.valuation is not None:
             nodes = most_promising(run, run.valuation, judged, int(self._most))
         elif run.eligible is not None:
@@ -163,7 +179,7 @@ class _Beam(Generic[Query]):
         run, tree, deadline = self._run, self._tree, self._run.deadline
         plan = {level: float(min(eligible.total, tree.size(level))) for level in (*self._ensemble, tree.depth)}
         pairs = sum(plan.values())
-        if pairs > run.top_k + sum(self._pairs_below(0, density=1.0).values()):
+        if pairs > self._left:
             return False
         if deadline is None or pairs <= LEAST_BLOCK or deadline.cost.seconds(plan) <= deadline.left():
             return True
@@ -183,10 +199,12 @@ class _Beam(Generic[Query]):
         scores, worth = judged.scores, judged.worth
         width = int(self._widths[level - 1])
         kept = best(worth, nodes, width)
+        if held is not None and self._by_budget:
+            kept = self._affordable(level, nodes, scores, held)
         below = int((tree.items_below(level, nodes.take(kept)) if held is None else held.take(kept)).sum())
         if self._narrow(level, nodes[kept], below, len(nodes)):
             kept = best(worth, nodes, int(self._widths[level - 1]))
-        if not self._narrowed and (below < run.top_k or run.valuation is not None):
+        if not (self._narrowed or self._by_budget) and (below < run.top_k or run.valuation is not None):
             kept = self._filling(nodes, scores, worth, tree.items_below(level, nodes) if held is None else held, width)
         run.log.step(level, nodes, scores, worth, kept)
         if run.deadline is None:
@@ -194,6 +212,32 @@ class _Beam(Generic[Query]):
         else:  # the most promising first, in case the items are cut short
             kept = kept[np.argsort(-worth.take(kept), kind="stable")]
         return judged.take(kept)
+
+    @property
+    def _by_budget(self) -> bool:
+        """Whether the search keeps as many nodes as the pairs allow that it may spend, not a number of them."""
+        return self._run.eligible is not None and self._run.valuation is None and not self._narrowed
+
+    def _affordable(self, level: int, nodes: NDArray[np.int64], scores: NDArray[np.float32],
+                    held: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Indices of the best nodes by score, as many as the pairs left allow; sets whether to score their items next.
+
+        Args:
+            level: above the items.
+            nodes, scores, held: (C,) each, with the number of eligible items.
+        """
+        tree, left, order = self._tree, self._left - len(nodes), np.lexsort((nodes, -scores))
+        items = np.cumsum(held[order])
+        full = int(np.searchsorted(items, self._run.top_k)) + 1
+        scored = int(np.searchsorted(items, left, side="right"))  # so many nodes if their items come next
+        if level == tree.depth - 1:
+            return order[: max(int(self._widths[level - 1]), full, scored)]
+        children = np.cumsum(tree.child_counts(level, nodes[order]))
+        width = self._unwidened[level - 1]
+        wanted = int(np.searchsorted(items, tree.items_below(level, nodes[order[:width]]).sum())) + 1
+        walked = max(width, full, min(wanted, int(np.searchsorted(children, NEXT_LEVEL * left, side="right"))))
+        self._directly = scored >= walked and level >= max(self._ensemble, default=0)
+        return order[: scored if self._directly else walked]
 
     def _filling(self, nodes: NDArray[np.int64], scores: NDArray[np.float32], worth: NDArray[np.floating],
                  items: NDArray[np.int64], width: int) -> NDArray[np.int64]:
@@ -229,6 +273,8 @@ class _Beam(Generic[Query]):
         skew = children * tree.size(level) / (len(kept) * tree.size(level + 1))
         plan = {level + 1: min(children, items, self._most if level + 1 == tree.depth else children)}
         plan |= {below: skew * pairs for below, pairs in self._pairs_below(level + 1, self._density).items()}
+        if self._directly:
+            plan = {tree.depth: float(items)}
         share = deadline.left() / deadline.cost.seconds(plan)
         if share >= 1.0:
             return False
@@ -237,7 +283,7 @@ class _Beam(Generic[Query]):
             self._widths[at] = max(1.0, self._widths[at] * share)
         if run.valuation is not None:
             self._most = max(1.0, self._most * share)
-        self._narrowed = True
+        self._narrowed, self._directly = True, False
         return True
 
     def _pairs_below(self, level: int, density: float) -> dict[int, float]:

@@ -18,7 +18,7 @@ from index_store.features.ragged import expand_ranges
 from index_store.features.tower_inputs import item_keys
 from index_store.targeting.attributes import encoded_bounds
 from index_store.targeting.eligibility import PositionBitmap
-from index_store.targeting.predicates import AllOf, AnyOf, Clause, Not, OneOf, Predicate, Within
+from index_store.targeting.predicates import AllOf, AnyOf, Clause, Near, Not, OneOf, Predicate, Within
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class AdFilter:
                 for part in parts:
                     found |= self.bitmap(part)
                 return found
-            case OneOf() | Within():
+            case OneOf() | Within() | Near():
                 flags = np.zeros(len(self.positions), np.bool_)
                 flags[self._matches(predicate)] = True
                 return PositionBitmap.of(flags)
@@ -84,6 +84,7 @@ class AdFilter:
             index = self._index(clause.field)
             start = np.searchsorted(index.values, np.float32(lower), side="left")
             return index.positions[start : np.searchsorted(index.values, np.float32(upper), side="right")]
+        assert isinstance(clause, OneOf), "ads have no field of kind location"
         if not clause.values:
             return np.empty(0, np.int32)
         keys = np.array(clause.values)

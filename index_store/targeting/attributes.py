@@ -14,10 +14,11 @@ import numpy as np
 
 from index_store.features.encoder import UNKNOWN, FeatureEncoder, Features, FieldSpec
 from index_store.features.values import FeatureError, as_key, as_keys, as_number, standardised
+from index_store.targeting.geography import Position, as_position
 from index_store.targeting.predicates import Within
 
-Attribute = float | list[bytes]
-"""The encoded value of a dense field, or the values of another field."""
+Attribute = float | list[bytes] | Position
+"""The encoded value of a dense field, a position, or the values of another field."""
 
 Attributes = Mapping[str, Attribute]
 """Field -> attribute. A missing value has no entry."""
@@ -83,6 +84,8 @@ def _given(encoder: FeatureEncoder, field: FieldSpec, value: object, label: str)
         return None
     if field.kind == "dense":
         return _encoded(encoder, f"user.{field.name}", as_number(value, label))
+    if field.kind == "location":
+        return as_position(value, label)
     if field.kind == "categorical":
         return [as_key(value, label)]
     return as_keys(value, label).tolist() or None

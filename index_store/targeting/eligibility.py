@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.features.ragged import expand_ranges
 from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
 
@@ -76,6 +77,17 @@ class PositionBitmap:
         bits = np.unpackbits(self.words[filled].view(np.uint8), bitorder="little")
         at = np.flatnonzero(bits)
         members: NDArray[np.int64] = (filled[at >> 6] << 6) + (at & 63)
+        return members
+
+    def within(self, first: NDArray[np.integer], end: NDArray[np.integer]) -> NDArray[np.int64]:
+        """All members in some intervals (C,) of positions, none of them empty, in the order of the intervals."""
+        words = (end - 1 >> 6) - (first >> 6) + 1
+        word, last = expand_ranges(first >> 6, words), np.cumsum(words) - 1
+        found = self.words.take(word)
+        found[last - words + 1] &= ~((_ONE << (first & 63).astype(np.uint64)) - _ONE)
+        found[last] &= ~np.uint64(0) >> (-end & 63).astype(np.uint64)
+        at = np.flatnonzero(np.unpackbits(found.view(np.uint8), bitorder="little"))
+        members: NDArray[np.int64] = (word[at >> 6] << 6) + (at & 63)
         return members
 
     def replaced(self, positions: NDArray[np.integer], members: NDArray[np.bool_]) -> PositionBitmap:
@@ -212,6 +224,18 @@ class Eligible:
         if self.placed is not None:
             counts += self.placed.counts(level).take(nodes)
         return counts
+
+    def under(self, tree: Tree, level: int, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions of all eligible items below distinct nodes (C,) of a level above the items, in any order."""
+        first, end = tree.bounds(level, nodes)
+        members = expand_ranges(first, end - first) if self.bitmap is None else self.bitmap.within(first, end)
+        if len(self.excluded):
+            members = members[~np.isin(members, self.excluded)]
+        if self.placed is None:
+            return members
+        for above in range(level, tree.depth - 1):
+            nodes = tree.children(above, nodes)
+        return np.concatenate([self.placed.under(nodes), members])
 
     def contains(self, positions: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Whether each position (C,) of the tree is eligible."""

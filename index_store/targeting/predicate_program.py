@@ -7,6 +7,7 @@ ads use them. Nodes are numbered
     0           always true
     1 ..        clauses with bounds, all compared at once
     ..          clauses `in`, found by looking up the values of the attributes
+    ..          clauses about places, all compared at once
     ..          ANDs, level by level
 """
 
@@ -24,7 +25,8 @@ from index_store.features.encoder import FeatureEncoder
 from index_store.features.ragged import Ragged
 from index_store.features.values import look_up
 from index_store.targeting.attributes import Attributes, encoded_bounds
-from index_store.targeting.predicates import AllOf, AnyOf, Not, OneOf, Predicate, Within
+from index_store.targeting.near_clauses import NO_CLAUSES, NearClauses
+from index_store.targeting.predicates import AllOf, AnyOf, Near, Not, OneOf, Predicate, Within
 
 ALWAYS = 0
 """Literal that is true."""
@@ -65,6 +67,7 @@ class PredicateProgram:
         gates: for each AND, its literals; at least one.
         level_ends: number of ANDs up to the end of each level; inputs lie in earlier levels.
         roots: (P,) int32 literal of each predicate.
+        near: the clauses about places.
 
     Raises:
         ProgramError: the arrays do not fit each other.
@@ -79,6 +82,7 @@ class PredicateProgram:
     gates: Ragged
     level_ends: tuple[int, ...]
     roots: NDArray[np.int32]
+    near: NearClauses = NO_CLAUSES
 
     def __post_init__(self) -> None:
         ranges, nodes = len(self.range_of), self.n_nodes
@@ -88,6 +92,9 @@ class PredicateProgram:
                 raise ProgramError(f"values of {clauses.field}", "are not sorted and distinct")
             _rising(f"nodes of {clauses.field}", clauses.nodes.indptr, 0)
             _within(f"nodes of {clauses.field}", clauses.nodes.values, 1 + ranges, 1 + ranges + self.n_sets)
+        misfit = self.near.misfit()
+        if misfit is not None:
+            raise ProgramError("near", misfit)
         ends = (0, *self.level_ends)
         if ends[-1] != len(self.gates) or any(b <= a for a, b in pairwise(ends)):
             raise ProgramError("level_ends", f"{list(self.level_ends)} do not rise to the {len(self.gates)} gates")
@@ -103,12 +110,25 @@ class PredicateProgram:
 
     @property
     def _first_gate(self) -> int:
-        return 1 + len(self.range_of) + self.n_sets
+        return 1 + len(self.range_of) + self.n_sets + len(self.near)
 
     @cached_property
     def fields(self) -> frozenset[str]:
         """Names of all fields that a predicate reads."""
-        return frozenset(self.range_fields) | {clauses.field for clauses in self.sets}
+        return frozenset((*self.range_fields, *(clauses.field for clauses in self.sets), *self.near.fields))
+
+    @cached_property
+    def reads_place(self) -> NDArray[np.bool_]:
+        """(P,) bool: predicates with a clause about places, whose truth differs from request to request."""
+        reads, first, start = np.zeros(self.n_nodes, np.bool_), self._first_gate, 0
+        reads[first - len(self.near) : first] = True
+        for end in self.level_ends:
+            low, high = self.gates.indptr[start], self.gates.indptr[end]
+            np.logical_or.reduceat(reads[self.gates.values[low:high] >> 1], self.gates.indptr[start:end] - low,
+                                   out=reads[first + start : first + end])
+            start = end
+        found: NDArray[np.bool_] = reads[self.roots >> 1]
+        return found
 
     def truth(self, attributes: Attributes) -> NDArray[np.bool_]:
         """Which predicates hold: (P,) bool. A clause about a missing value does not."""
@@ -123,6 +143,7 @@ class PredicateProgram:
                 at = look_up(clauses.values, np.array(keys))
                 holds[clauses.nodes.take(at[at >= 0]).values, 0] = True
         first = self._first_gate
+        holds[first - len(self.near) : first, 0] = self.near.truth(attributes)
         np.logical_not(holds[:first, 0], out=holds[:first, 1])
         by_literal, start = holds.reshape(-1), 0
         for end in self.level_ends:
@@ -162,13 +183,16 @@ class _Builder:
                 return 2 * self._node(predicate, 0) if values else ALWAYS ^ 1
             case Within(field):
                 return 2 * self._node((field, *encoded_bounds(self._encoder, "user", predicate)), 0)
+            case Near():
+                return 2 * self._node(predicate, 0)
 
     def program(self, roots: list[int]) -> PredicateProgram:
         ranges = [key for key in self._nodes if isinstance(key, tuple)]
         sets = [key for key in self._nodes if isinstance(key, OneOf)]
+        near = [key for key in self._nodes if isinstance(key, Near)]
         gates = sorted((key for key in self._nodes if isinstance(key, frozenset)),
                        key=lambda key: self._levels[self._nodes[key]])
-        order = ["always", *ranges, *sets, *gates]
+        order = ["always", *ranges, *sets, *near, *gates]
         number = np.empty(len(order), np.int64)
         number[[self._nodes[key] for key in order]] = np.arange(len(order))
 
@@ -185,7 +209,7 @@ class _Builder:
             np.array([upper for *_, upper in ranges], np.float32),
             _by_field(sets, 1 + len(ranges)), len(sets), Ragged.of([np.sort(renumbered(list(key))) for key in gates]),
             tuple(np.searchsorted(levels, np.arange(1, max(levels, default=0) + 1), side="right").tolist()),
-            renumbered(roots))
+            renumbered(roots), NearClauses.of(near))
 
     def _gate(self, literals: list[int]) -> int:
         """AND of literals, simplified where it is constant or has a single input."""

@@ -6,6 +6,8 @@ the ads.
     {"all": [p, ...]}   {"any": [p, ...]}   {"not": p}
     {"field": "country", "in": ["nl", "de"]}                    categorical; multi: one of its values is in the set
     {"field": "age", "at_least": 21, "at_most": 65}             dense; one bound or both
+    {"field": "place", "near": [{"lat": 52, "lon": 4.3, "km": 5}]}      location; within one of the circles
+    {"field": "place", "away_from": [{"lat": 52, "lon": 4.3, "km": 5}]} location; known, and outside all of them
 
 A clause about a missing value does not hold, so its `not` does. Bounds are inclusive. Values are compared as text: 7
 equals "7". An empty `all` holds; an empty `any` or `in` does not. Nothing is evaluated as code.
@@ -26,6 +28,7 @@ import numpy as np
 
 from index_store.features.encoder import Kind
 from index_store.features.values import FeatureError, as_key
+from index_store.targeting.geography import Circle, as_circle
 
 MAX_DEPTH = 16
 """Deepest nesting of predicates, the clause included."""
@@ -36,8 +39,13 @@ MAX_PARTS = 100
 MAX_OPERANDS = 10_000
 """Most values in one `in`."""
 
+MAX_CIRCLES = 500
+"""Most circles in one clause: each is compared with the position of every request."""
+
 _LARGEST = float(np.finfo(np.float32).max)
 _FORMS = 'give {"all": [...]}, {"any": [...]}, {"not": ...}, or a clause {"field": ..., "in": [...]}'
+_INSTEAD_OF_IN: Mapping[Kind, str] = {"dense": "give at_least or at_most", "location": "give near or away_from"}
+_CIRCLES = 'give a list of {"lat": ..., "lon": ..., "km": ...}'
 
 
 class PredicateError(ValueError):
@@ -86,8 +94,20 @@ class Within:
     at_most: float | None
 
 
-Clause = OneOf | Within
-Predicate = AllOf | AnyOf | Not | OneOf | Within
+@dataclass(frozen=True)
+class Near:
+    """Clause of a location: within one of some circles (`near`) or `outside` all of them (`away_from`).
+
+    `circles` are sorted and unique. Without a position neither holds.
+    """
+
+    field: str
+    circles: tuple[Circle, ...]
+    outside: bool
+
+
+Clause = OneOf | Within | Near
+Predicate = AllOf | AnyOf | Not | OneOf | Within | Near
 
 
 def parse_predicate(raw: object, kinds: Mapping[str, Kind], root: str = "targeting") -> Predicate:
@@ -131,6 +151,8 @@ def to_json(predicate: Predicate) -> dict[str, Any]:
         case Within(field, at_least, at_most):
             bounds = {"at_least": at_least, "at_most": at_most}
             return {"field": field, **{name: bound for name, bound in bounds.items() if bound is not None}}
+        case Near(field, circles, outside):
+            return {"field": field, "away_from" if outside else "near": [circle._asdict() for circle in circles]}
 
 
 def to_text(predicate: Predicate) -> str:
@@ -146,7 +168,7 @@ def clauses_of(predicate: Predicate) -> Iterator[Clause]:
         case AllOf(parts) | AnyOf(parts):
             for part in parts:
                 yield from clauses_of(part)
-        case OneOf() | Within():
+        case OneOf() | Within() | Near():
             yield predicate
 
 
@@ -170,7 +192,7 @@ def deciding_clause(predicate: Predicate, holds: Callable[[Clause], bool], path:
             if not found:
                 return not decisive, path, predicate
             return next((reason for reason in found if reason[0] == decisive), found[0])
-        case OneOf() | Within():
+        case OneOf() | Within() | Near():
             return holds(predicate), path, predicate
 
 
@@ -203,13 +225,17 @@ class _Reader:
                 return self._one_of(raw, path)
             case ["at_least", "field"] | ["at_most", "field"] | ["at_least", "at_most", "field"]:
                 return self._within(raw, path)
+            case ["away_from", "field"]:
+                return self._near(raw, path, "away_from")
+            case ["field", "near"]:
+                return self._near(raw, path, "near")
             case keys:
                 raise PredicateError(path, f"has the keys {short(keys)}, which do not make a predicate", _FORMS)
 
     def _one_of(self, raw: Mapping[str, Any], path: str) -> OneOf:
         name, kind = self._field(raw, path)
-        if kind == "dense":
-            raise PredicateError(f"{path}.in", f"is a set, but {name!r} is a dense field", "give at_least or at_most")
+        if kind in _INSTEAD_OF_IN:
+            raise PredicateError(f"{path}.in", f"is a set, but {name!r} is a {kind} field", _INSTEAD_OF_IN[kind])
         values = raw["in"]
         if not isinstance(values, list):
             raise PredicateError(f"{path}.in", f"is {short(values)}, not a list", "give a list of values")
@@ -223,8 +249,22 @@ class _Reader:
         if kind != "dense":
             bound = "at_most" if at_least is None else "at_least"
             raise PredicateError(f"{path}.{bound}", f"is a bound, but {name!r} is a {kind} field",
-                                 "give in, with a list of values")
+                                 _INSTEAD_OF_IN.get(kind, "give in, with a list of values"))
         return Within(name, at_least, at_most)
+
+    def _near(self, raw: Mapping[str, Any], path: str, key: str) -> Near:
+        name, kind = self._field(raw, path)
+        path = f"{path}.{key}"
+        if kind != "location":
+            raise PredicateError(path, f"is about places, but {name!r} is a {kind} field",
+                                 "name a context field of kind location")
+        circles = raw[key]
+        if not isinstance(circles, list):
+            raise PredicateError(path, f"is {short(circles)}, not a list", _CIRCLES)
+        if not 0 < len(circles) <= MAX_CIRCLES:
+            raise PredicateError(path, f"has {len(circles)} circles, 1 to {MAX_CIRCLES} are allowed", _CIRCLES)
+        return Near(name, tuple(sorted({_circle(one, f"{path}[{at}]") for at, one in enumerate(circles)})),
+                    key == "away_from")
 
     def _field(self, raw: Mapping[str, Any], path: str) -> tuple[str, Kind]:
         name = raw["field"]
@@ -232,6 +272,13 @@ class _Reader:
             raise PredicateError(f"{path}.field", f"is {short(name)}, not a field that can be read here",
                                  f"use one of {', '.join(sorted(self._kinds)) or '(there are none)'}")
         return name, self._kinds[name]
+
+
+def _circle(value: object, path: str) -> Circle:
+    try:
+        return as_circle(value, path)
+    except FeatureError as error:
+        raise PredicateError(error.name, error.fact.removeprefix(error.name).strip(), error.remedy) from error
 
 
 def _keys(values: list[object], path: str) -> set[bytes]:

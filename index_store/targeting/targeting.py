@@ -1,8 +1,9 @@
 """Targeting: turns the predicates of all ads and that of one request into one bitmap of eligible positions.
 
 A bitmap depends on its signature: the truth of every distinct predicate of the ads, and the request's own predicate.
-Requests share few signatures, so bitmaps are kept in a bounded cache. Which ads are live changes far more often than
-what a signature accepts: these bitmaps know nothing of it, and survive every change.
+Requests share few signatures, so bitmaps are kept in a bounded cache. Predicates about places are no part of it, since
+positions differ from request to request: their ads are added to the bitmap, in each request. Which ads are live changes
+far more often than what a signature accepts: these bitmaps know nothing of it, and survive every change.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.features.encoder import FeatureEncoder, Features
+from index_store.features.ragged import expand_ranges
 from index_store.features.values import look_up
 from index_store.targeting.ad_filter import AdFilter
 from index_store.targeting.attributes import Attributes, request_attributes
@@ -87,6 +89,23 @@ class AdTargeting:
         for number in np.flatnonzero(truth):
             found |= self._masks[number]
         return found
+
+    def near(self, truth: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """Positions (N,) whose predicate reads a place and holds, by the truth (P + 1,) bool of each predicate."""
+        numbers, starts, positions = self._by_place
+        held = np.flatnonzero(truth[numbers])
+        found: NDArray[np.int32] = positions[expand_ranges(starts[held], starts[held + 1] - starts[held])]
+        return found
+
+    @cached_property
+    def _by_place(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+        """Numbers (L,) of the predicates that read a place, where their positions start (L + 1,), and the positions."""
+        numbers = np.flatnonzero(self.program.reads_place)
+        positions = np.flatnonzero(self.program.reads_place.take(self.of_position)).astype(np.int32)
+        positions = positions[np.argsort(self.of_position[positions], kind="stable")]
+        of_positions = self.of_position[positions]
+        starts = np.searchsorted(of_positions, np.append(numbers, len(self.program.roots)))
+        return numbers, starts, positions
 
     @cached_property
     def _masks(self) -> list[PositionBitmap]:
@@ -269,6 +288,9 @@ class Targeting:
     def _members(self, request: RequestTargeting, changed: ChangedAds) -> _Members:
         own = np.ones(1, np.bool_) if self._ads is None else self._ads.program.truth(request.attributes)
         key, accepted = self._accepted(request, own)
+        near = self._near(request, own)
+        if accepted is not None and len(near):
+            accepted = accepted.replaced(near, np.ones(len(near), np.bool_))
         if accepted is not None and accepted.total == accepted.n:
             accepted = None
         if changed.added is None and not len(changed.retargeted) and (accepted is None or changed.live is None):
@@ -277,9 +299,11 @@ class Targeting:
         if combined.changed is not changed:
             combined = self._combined = _Combined(changed)
         of_changes = changed.live_predicates.truth(request.attributes)
-        return combined.cache.get(
-            key + np.packbits(of_changes).tobytes(),
-            lambda: self._combine(request.predicate, np.concatenate([own, of_changes]), accepted, changed))
+
+        def combine() -> _Members:
+            return self._combine(request.predicate, np.concatenate([own, of_changes]), accepted, changed)
+
+        return combine() if len(near) else combined.cache.get(key + np.packbits(of_changes).tobytes(), combine)
 
     def _combine(self, asked: Predicate | None, truth: NDArray[np.bool_], accepted: PositionBitmap | None,
                  changed: ChangedAds) -> _Members:
@@ -312,8 +336,13 @@ class Targeting:
         return bitmap, PlacedMembers(changed.added.placed, members) if len(members) else None
 
     def _accepted(self, request: RequestTargeting, truth: NDArray[np.bool_]) -> tuple[bytes, PositionBitmap | None]:
-        """The signature of a request and the bitmap of the bundle's ads that fit it; None if nothing is targeted."""
+        """The signature of a request and the bitmap of the bundle's ads that fit it; None if nothing is targeted.
+
+        Ads whose predicates read a place are left out.
+        """
         asked, ads = request.predicate, self._ads
+        if ads is not None:
+            truth = truth & ~ads.program.reads_place
         key = b"" if ads is None else _key(b"ads", np.packbits(truth).tobytes())
         of_ads = None if ads is None else self.cache.get(key, lambda: ads.bitmap(truth))
         if asked is None:
@@ -322,6 +351,13 @@ class Targeting:
             return _asked_key(asked), self._asked(asked)
         key += _asked_key(asked)
         return key, self.cache.get(key, lambda: of_ads & self._asked(asked))
+
+    def _near(self, request: RequestTargeting, truth: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """Positions (N,) of the bundle's ads that fit a request and whose predicate reads a place."""
+        if self._ads is None or not self._ads.program.near.fields:
+            return np.empty(0, np.int32)
+        near = self._ads.near(truth)
+        return near if request.predicate is None else near[self._asked(request.predicate).contains(near)]
 
     def _asked(self, predicate: Predicate) -> PositionBitmap:
         """The ads of the bundle that a request's own predicate accepts."""

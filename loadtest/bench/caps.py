@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
@@ -25,6 +24,7 @@ from index_store.search.beam_search import BeamSearch
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.ranking import first_task_weights
 from model.data.tables import DataError
+from model.progress.bars import Bar
 from service.contract.query import Query
 from service.retrieval.retriever import Retriever
 
@@ -74,7 +74,7 @@ def caps(folder: Path, *, requests: int, seed: int) -> dict[str, Any]:
     queries = [retriever.query(retriever.encode(Query(user_id=user, top_k=1, task_weights=weights))) for user in users]
     ranked = [exhaustive.search(query, top_k=content.tree.n_items, task_weights=weights).rows for query in queries]
     found = dict.fromkeys(("exact", "beam", "short"), 0)
-    for _ in tqdm(range(requests), desc="requests", leave=False):
+    for _ in Bar(range(requests), desc="requests", leave=False):
         user, top_k = int(random.integers(len(users))), int(random.integers(1, MOST_K + 1))
         named = random.permutation(fields)[:random.integers(1, min(3, len(fields)) + 1)].tolist()
         max_per = {name: int(random.integers(1, MOST_PER + 1)) for name in named}

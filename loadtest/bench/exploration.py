@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
@@ -43,6 +42,7 @@ from loadtest.bench.added import raw_features
 from loadtest.bench.report import table
 from model.data.tables import DataError
 from model.evaluation.off_policy import Shown, Target, estimates
+from model.progress.bars import Bar
 from model.sources.truth import TrueWorld
 from service.contract.answer import Answer
 from service.contract.query import Exploring, Query, SearchOptions
@@ -218,7 +218,7 @@ class _Hour:
         users, draws = random.integers(0, len(ids), answers), random.random((answers, self.top_k))
         events: list[tuple[str, str, EventType]] = []
         minutes = np.arange(answers) * MINUTES // max(answers, 1)
-        for at in tqdm(range(answers), desc=f"hour at {self.share:g}", unit="answer", leave=False):
+        for at in Bar(range(answers), desc=f"hour at {self.share:g}", unit="answer", leave=False):
             if at and minutes[at] != minutes[at - 1]:
                 snapshot = snapshot.with_changes(_changes(snapshot.as_of, events))
                 events = []

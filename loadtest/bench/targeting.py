@@ -6,6 +6,10 @@ The bundle must be of a synthetic world, whose ads accept four inventories with 
 0.01 %; a request names one in its context. Times run from a request's fields to the top ads in this process, with the
 bundle's default beam; the searches of each user run in random order. `warm` has the bitmap of its signature cached,
 `cold` recomputes it every time. The answers are checked against an exhaustive search.
+
+    python -m loadtest targeting --bundle BUNDLE --predicates snap-ads --source FOLDER --out targeting
+
+Any bundle, whose ads carry the targetings of real ones: selectivity x correlation with the score (selectivity.py).
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from index_store.bundle.manifest import BundleError
 from index_store.search.beam_search import BeamSearch
 from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.targeting.eligibility import Eligible
+from loadtest.bench import selectivity
 from loadtest.bench.report import table
 from loadtest.bench.searches import TOP_K, ranked
 from model.data.tables import DataError
@@ -48,6 +53,9 @@ WARM_UP = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command on its parser."""
     parser.add_argument("--bundle", type=Path, required=True, help="bundle of a synthetic world")
+    parser.add_argument("--predicates", choices=("inventories", "snap-ads"), default="inventories",
+                        help="those of the bundle's ads, or those of snap-ads instead (default %(default)s)")
+    parser.add_argument("--source", type=Path, help="folder of snap-ads")
     parser.add_argument("--queries", type=int, default=200, help="users to time, one at a time (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample of users (default %(default)s)")
     parser.add_argument("--out", type=Path, help="folder for targeting.json and targeting.md (default: not written)")
@@ -56,15 +64,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints a table, then one JSON object. Exit status: 0 fine, 1 the bundle cannot be used, 2 a check failed."""
     try:
-        report = targeting(args.bundle, queries=args.queries, seed=args.seed)
+        if args.predicates == "snap-ads":
+            if args.source is None:
+                raise DataError("--predicates snap-ads needs --source, the folder that holds ads.csv.gz")
+            report = selectivity.selectivity(args.bundle, args.source, queries=args.queries, seed=args.seed)
+            text = selectivity.markdown(report)
+        else:
+            report = targeting(args.bundle, queries=args.queries, seed=args.seed)
+            text = markdown(report)
     except (BundleError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "targeting.json").write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
-        (args.out / "targeting.md").write_text(markdown(report) + "\n")
-    print(markdown(report))
+        (args.out / "targeting.md").write_text(text + "\n")
+    print(text)
     print(json.dumps(report, allow_nan=False))
     return 0 if all(row["sound"] for row in report["rows"]) else 2
 

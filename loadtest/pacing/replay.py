@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from index_store.budgets.campaign import Campaign
 from index_store.budgets.gates import Gates
@@ -25,6 +24,7 @@ from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.value.live_bids import LiveBids
 from index_store.value.valuation import IMPRESSIONS
 from loadtest.pacing.market import MICROS, Market
+from model.progress.bars import Bar
 from service.contract.query import Query, SearchOptions
 from service.live.charging import charged
 from service.retrieval.retriever import Retriever
@@ -110,7 +110,7 @@ class Replay:
         outcome = Outcome(np.zeros(shape, np.int64), np.zeros(shape))
         snapshot = self.snapshot(budgets, paced)
         late: list[Change] = []
-        for number, at in enumerate(tqdm(self._requests.at.tolist(), desc="requests", leave=False)):
+        for number, at in enumerate(Bar(self._requests.at.tolist(), desc="requests", leave=False)):
             due = [change for change in late if change.at <= at]
             if due:
                 snapshot, late = snapshot.with_changes(due), late[len(due):]
@@ -172,4 +172,3 @@ class Replay:
         values = [campaigns, np.where(wins, found.ecpm / IMPRESSIONS, 0.0), np.where(wins, prices / IMPRESSIONS, 0)]
         padded = [np.pad(one, (0, CANDIDATES - len(one))) for one in values]
         return padded[0], padded[1], padded[2].astype(np.int64)
-

@@ -23,6 +23,8 @@ ADS = "ads.parquet"
 EVENTS = "events.parquet"
 TEST_EVENTS = "test_events.parquet"
 TRUTH = "truth"
+CAMPAIGNS = "campaigns.parquet"
+"""Budgets of the campaigns, where a source knows them."""
 BASELINE = "baseline.json"
 DAYS = "days"
 """Folder of a moving world that holds the windows of its days."""
@@ -90,7 +92,7 @@ def prepare(folder: Path) -> None:
         DataError: a table in it is a folder of part files, which none of these commands wrote.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names = (SPEC, USERS, ADS, EVENTS, TEST_EVENTS, BASELINE)  # features.json first: without it this is no data
+    names = (SPEC, USERS, ADS, EVENTS, TEST_EVENTS, BASELINE, CAMPAIGNS)  # without features.json this is no data
     for name in names:
         if (folder / name).is_dir():
             raise DataError(f"{folder / name} is a folder, and would be replaced by a file; name another --out")

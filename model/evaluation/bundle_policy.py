@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from index_store.bundle import layout
 from index_store.bundle.bundle import Bundle
@@ -27,6 +26,7 @@ from model.evaluation.logged_answers import LoggedAnswers
 from model.evaluation.off_policy import Target
 from model.export.golden import user_input
 from model.export.onnx_graphs import onnx_layers, onnx_user_tower
+from model.progress.bars import Bar
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class BundlePolicy:
         probabilities, predicted = np.zeros(len(rows)), np.zeros(len(rows))
         expected = np.zeros(len(logged.users))
         bounds = np.searchsorted(logged.answers, np.arange(len(logged.users) + 1))
-        for at, user_id in enumerate(tqdm(logged.users.tolist(), desc="answers", unit="answer", leave=False)):
+        for at, user_id in enumerate(Bar(logged.users.tolist(), desc="answers", unit="answer", leave=False)):
             shown = slice(bounds[at], bounds[at + 1])
             query, excluded = self._query(user_id)
             answer = self._answer(query, excluded, bounds[at + 1] - bounds[at])

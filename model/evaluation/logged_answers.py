@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from index_store.changes.change_log import Change, ChangeLogError, Kind
 from index_store.changes.open_log import open_existing_log
 from index_store.live.user_history import AD_ID, EXPLORED, PROPENSITY, REQUEST_ID, TYPE, EventType
 from index_store.value.bids import BID
 from model.data.tables import DataError
+from model.progress.bars import Bar
 
 _PAGE = 1_000
 _COLUMNS = ("user_id", "ad_id", REQUEST_ID, PROPENSITY, "reward")
@@ -95,7 +95,7 @@ def read_logged_answers(where: str) -> LoggedAnswers:
 
 def _changes(opened: Any) -> Iterable[Change]:
     after = opened.trimmed()
-    with tqdm(desc="log", unit="entry", unit_scale=True, leave=False) as bar:
+    with Bar(desc="log", unit="entry", unit_scale=True, leave=False) as bar:
         while page := opened.read(after, _PAGE):
             yield from page
             after = page[-1].sequence

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from model.data.tables import DataError
-from model.sources import beibei, gowalla, parquet, synthetic, synthetic_days, taobao_ad
+from model.sources import beibei, gowalla, parquet, snap_ads, synthetic, synthetic_days, taobao_ad
 
 FROM_FOLDER = {"taobao-ad": taobao_ad.write, "gowalla": gowalla.write, "beibei": beibei.write, "parquet": parquet.write}
 
@@ -17,12 +17,14 @@ TURNOVER = 0.03
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command on its parser."""
-    parser.add_argument("source", choices=[*FROM_FOLDER, "synthetic"],
-                        help="a public data set, a planted world, or your own log as Parquet with features.json")
+    parser.add_argument("source", choices=[*FROM_FOLDER, "snap-ads", "synthetic"],
+                        help="a public data set, a planted world, real targeting in one (snap-ads), or your own log as "
+                             "Parquet with features.json")
     parser.add_argument("--source", dest="folder", type=Path, help="folder that holds the source (not for synthetic)")
     parser.add_argument("--out", type=Path, required=True, help="data folder to write")
-    world = parser.add_argument_group("synthetic")
-    world.add_argument("--ads", type=int, default=20_000, help="ads of the world (default %(default)s)")
+    world = parser.add_argument_group("synthetic, snap-ads")
+    world.add_argument("--ads", type=int, default=20_000, help="ads of the world (default %(default)s); not for "
+                                                               "snap-ads, which has its own")
     world.add_argument("--users", type=int, default=50_000, help="users of the world (default %(default)s)")
     world.add_argument("--events", type=int, default=1_000_000, help="impressions (default %(default)s)")
     world.add_argument("--days", type=int, metavar="N",
@@ -53,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
             raise DataError(f"source {args.source} needs --source, the folder that holds it")
         elif args.folder.resolve() == args.out.resolve():
             raise DataError(f"--source and --out are both {args.folder}; name another folder to write")
+        elif args.source == "snap-ads":
+            print(snap_ads.write(args.folder, args.out, args.users, args.events, args.seed))
         else:
             FROM_FOLDER[args.source](args.folder, args.out)
     except DataError as error:

@@ -7,6 +7,7 @@ stored beside the tables. Everything that the true logits read can be observed: 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,18 +111,41 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: 
     draws = Draws(seed)
     shape, ad_rows = Shape.of(ads), np.arange(ads)
     catalogue = Catalogue.of(draw_ads(draws, ad_rows, shape), shape)
-    ad_ids = numbered("a", ad_rows, ads)
+
+    def people_of(rows: NDArray[np.int64]) -> tuple[Users, pa.Table]:
+        people = draw_users(draws, rows, shape)
+        return people, user_table(draws, rows, people, shape, numbered("u", rows, users))
+
+    write_log(out, SPEC, draws, catalogue, ad_table(draws, ad_rows, catalogue.ads, shape, numbered("a", ad_rows, ads)),
+              users, events, people_of, chunk_users)
+
+
+def write_log(out: Path, spec: FeatureSpec, draws: Draws, catalogue: Catalogue, ads: pa.Table, users: int, events: int,
+              people_of: Callable[[NDArray[np.int64]], tuple[Users, pa.Table]], chunk_users: int = 1 << 16) -> None:
+    """Writes all tables of a world and its truth into a folder that is prepared.
+
+    Args:
+        out: data folder.
+        spec: declares the fields of users and ads; tasks as in SPEC.
+        draws: of the log.
+        catalogue: what the truth knows of the ads.
+        ads: `ads.parquet`, in the order of the catalogue, ids rising.
+        users, events: how many.
+        people_of: users of some numbers, and their rows of `users.parquet`, ids rising.
+        chunk_users: users at a time.
+    """
     truth = TruthWriter(out, catalogue.ads, users)
-    pq.write_table(ad_table(draws, ad_rows, catalogue.ads, shape, ad_ids), out / ADS, write_page_checksum=True)
+    pq.write_table(ads, out / ADS, write_page_checksum=True)
     event_ends = _event_ends(draws, users, events)
-    schemas = {USERS: side_schema(SPEC, "user"), EVENTS: event_schema(SPEC), TEST_EVENTS: event_schema(SPEC)}
+    schemas = {USERS: side_schema(spec, "user"), EVENTS: event_schema(spec), TEST_EVENTS: event_schema(spec)}
     writers = {name: pq.ParquetWriter(out / name, schema, write_page_checksum=True) for name, schema in schemas.items()}
-    with Bar(total=events, desc="synthetic", unit="event", unit_scale=True) as bar:
+    ad_ids = ads["ad_id"].combine_chunks()
+    with Bar(total=events, desc="log", unit="event", unit_scale=True) as bar:
         for start in range(0, users, chunk_users):
             rows = np.arange(start, min(start + chunk_users, users))
-            people = draw_users(draws, rows, catalogue.shape)
-            user_ids = numbered("u", rows, users)
-            writers[USERS].write_table(user_table(draws, rows, people, catalogue.shape, user_ids))
+            people, table = people_of(rows)
+            user_ids = table["user_id"].combine_chunks()
+            writers[USERS].write_table(table)
             log = _log(draws, rows, people, catalogue, event_ends)
             truth.write(start, people)
             for name, part in ((EVENTS, ~log["test"]), (TEST_EVENTS, log["test"])):
@@ -130,13 +154,13 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: 
                     "ad_id": ad_ids.take(pa.array(log["ad"][part])),
                     "timestamp": log["timestamp"][part],
                     "click": log["click"][part].astype(np.int8),
-                    "conversion": log["conversion"][part].astype(np.int8)}, schema=event_schema(SPEC)))
+                    "conversion": log["conversion"][part].astype(np.int8)}, schema=event_schema(spec)))
             bar.update(len(log["ad"]))
     for writer in writers.values():
         writer.close()
     if not pq.read_metadata(out / TEST_EVENTS).num_rows:  # a world of a handful of events
         (out / TEST_EVENTS).unlink()
-    seal(out, SPEC)
+    seal(out, spec)
 
 
 def check_sizes(ads: int, users: int, events: int) -> None:
@@ -240,7 +264,7 @@ def ad_table(draws: Draws, row: NDArray[np.int64], ads: Ads, shape: Shape, ids: 
         "brand": _codes("b", ads.brand),
         "price_bucket": _codes("p", ads.price),
         "format": _codes("f", ads.format),
-        "tags": _lists(tags, np.stack([np.ones(len(row), np.bool_), ads.sale, ads.new], axis=1), names),
+        "tags": lists(tags, np.stack([np.ones(len(row), np.bool_), ads.sale, ads.new], axis=1), names),
         "quality": (ads.quality + NOISE * draws.normal("quality noise", row)).astype(np.float32),
         "rating": (ads.rating + NOISE * draws.normal("rating noise", row)).astype(np.float32),
         TARGETING: _predicates(draws, row),
@@ -269,9 +293,9 @@ def user_table(draws: Draws, rows: NDArray[np.int64], people: Users, shape: Shap
         "region": _codes("r", people.region),
         "device": _codes("d", people.device),
         "segment": _codes("s", segment),
-        "interests": _lists(people.interests, draws.uniform("interest shown", slots) < INTEREST_SHOWN,
+        "interests": lists(people.interests, draws.uniform("interest shown", slots) < INTEREST_SHOWN,
                             _codes("c", np.arange(shape.categories))),
-        "favourite_brands": _lists(people.brands, draws.uniform("brand shown", slots) < BRAND_SHOWN,
+        "favourite_brands": lists(people.brands, draws.uniform("brand shown", slots) < BRAND_SHOWN,
                                    _codes("b", np.arange(shape.brands))),
         "activity": (people.activity + NOISE * draws.normal("activity noise", rows)).astype(np.float32),
     }, schema=side_schema(SPEC, "user"))
@@ -283,7 +307,7 @@ def _codes(prefix: str, numbers: NDArray[np.integer]) -> pa.Array:
     return pa.array([f"{prefix}{n}" for n in range(largest + 1)]).take(pa.array(numbers))
 
 
-def _lists(codes: NDArray[np.integer], shown: NDArray[np.bool_], names: pa.Array) -> pa.Array:
+def lists(codes: NDArray[np.integer], shown: NDArray[np.bool_], names: pa.Array) -> pa.Array:
     """Lists of the names of the codes (N, M) that are shown, each once."""
     for slot in range(1, codes.shape[1]):
         shown[:, slot] &= ~(codes[:, :slot] == codes[:, slot : slot + 1]).any(axis=1)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FieldKind = Literal["dense", "categorical", "multi"]
+FieldKind = Literal["dense", "categorical", "multi", "location"]
 
 
 class InfoLimits(BaseModel):

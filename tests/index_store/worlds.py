@@ -1,5 +1,7 @@
 """Random predicates and a catalogue of ads for them, with the plain evaluator that all shortcuts are compared with."""
 
+import math
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -11,10 +13,14 @@ SPEC = FeatureSpec(
     user_fields=(FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("interests", "multi")),
     item_fields=(FieldSpec("price", "dense"), FieldSpec("brand", "categorical"), FieldSpec("tags", "multi")),
     tasks=(TaskSpec("click"),), negatives="impressions", key_families=(KeyFamily("same_ad", "ad_id", "match"),),
-    context_fields=(FieldSpec("hour", "dense"), FieldSpec("device", "categorical"), FieldSpec("slots", "multi")))
+    context_fields=(FieldSpec("hour", "dense"), FieldSpec("device", "categorical"), FieldSpec("slots", "multi"),
+                    FieldSpec("place", "location")))
 WORDS = ["a", "b", "c", 1, "2"]
 UNSEEN = "nobody has this"
 NUMBERS = [-3.5, 0.0, 0.1, 2.0, 7.25, 100.0]
+PLACES = [{"lat": lat, "lon": lon} for lat, lon in [
+    (52.37, 4.9), (52.09, 5.12), (-41.3, 174.8), (90, 0), (89.9, -77), (-90, 33), (0, 180), (0.2, -180), (-0.1, 179.9)]]
+RADII = [3, 60, 1_400, 19_000]
 
 
 def predicates(kinds, ids=()):
@@ -24,6 +30,11 @@ def predicates(kinds, ids=()):
             bounds = st.fixed_dictionaries({}, optional={"at_least": st.sampled_from(NUMBERS),
                                                          "at_most": st.sampled_from(NUMBERS)}).filter(bool)
             return bounds.map(lambda given: {"field": name, **given})
+        if kinds[name] == "location":
+            circle = st.tuples(st.sampled_from(PLACES), st.sampled_from(RADII)).map(
+                lambda one: {**one[0], "km": one[1]})
+            return st.tuples(st.sampled_from(["near", "away_from"]), st.lists(circle, min_size=1, max_size=3)).map(
+                lambda given: {"field": name, given[0]: given[1]})
         words = st.sampled_from([*ids, UNSEEN] if name == "ad_id" else [*WORDS, UNSEEN])
         return st.lists(words, max_size=3).map(lambda values: {"field": name, "in": values})
 
@@ -45,10 +56,22 @@ def plainly(predicate, values):
     value = values.get(predicate["field"])
     if value is None:
         return False
+    if "near" in predicate:
+        return any(kilometres(value, circle) <= circle["km"] for circle in predicate["near"])
+    if "away_from" in predicate:
+        return all(kilometres(value, circle) > circle["km"] for circle in predicate["away_from"])
     if "in" in predicate:
         held = value if isinstance(value, list) else [value]
         return bool({str(v) for v in held} & {str(v) for v in predicate["in"]})
     return predicate.get("at_least", -np.inf) <= value <= predicate.get("at_most", np.inf)
+
+
+def kilometres(one, other):
+    """Great-circle distance of two points in degrees, by the haversine formula."""
+    phi, theta, phi_2, theta_2 = map(math.radians, (one["lat"], one["lon"], other["lat"], other["lon"]))
+    haversine = (math.sin((phi - phi_2) / 2) ** 2
+                 + math.cos(phi) * math.cos(phi_2) * math.sin((theta - theta_2) / 2) ** 2)
+    return 2 * 6371.0088 * math.asin(math.sqrt(min(1.0, haversine)))
 
 
 def raw_values(fields):
@@ -56,6 +79,8 @@ def raw_values(fields):
     def value(kind):
         if kind == "dense":
             return st.sampled_from(NUMBERS)
+        if kind == "location":
+            return st.sampled_from(PLACES)
         one = st.sampled_from(WORDS)
         return one if kind == "categorical" else st.lists(one, max_size=3)
 

@@ -222,11 +222,11 @@ class InfoReply(TypedDict):
     """the bundle's manifest, with total_bytes in place of the files"""
     limits: InfoLimits
     tasks: list[str]
-    user_features: dict[str, Literal["dense", "categorical", "multi"]]
+    user_features: dict[str, Literal["dense", "categorical", "multi", "location"]]
     """name -> kind"""
-    context: dict[str, Literal["dense", "categorical", "multi"]]
+    context: dict[str, Literal["dense", "categorical", "multi", "location"]]
     """name -> kind"""
-    ad_features: dict[str, Literal["dense", "categorical", "multi"]]
+    ad_features: dict[str, Literal["dense", "categorical", "multi", "location"]]
     """name -> kind"""
     roles: dict[str, str]
     """advertiser and campaign -> the ad field that says so"""

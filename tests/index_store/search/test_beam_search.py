@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from index_store.search import beam_search
 from index_store.search.beam_search import MOST_WIDENED, BeamSearch
 from index_store.search.exhaustive_search import ExhaustiveSearch
+from index_store.targeting.eligibility import Eligible, PositionBitmap
 from index_store.tree.tree import build_tree
 from index_store.value.bids import CPM, AdBids, Bid
 from tests.index_store.search.fake_scorer import WEIGHTS, FakeScorer, PlantedTime, allowed, pairs, reference, worlds
@@ -279,3 +280,55 @@ def test_beam_follows_a_bid_that_the_score_would_not():
     found = by_ecpm(tree, logits, bids, 3, 5)
     assert found.rows[0] == tree.rows[-1]
     assert found.pairs_scored < 1000
+
+
+def against_the_score(share):
+    """A tree whose best leaf nodes have one eligible item each, all others' items being eligible at random."""
+    random = np.random.default_rng(0)
+    tree = build_tree(np.repeat(np.arange(100), 100)[:, None], np.ones((10_000, 2), np.float32))
+    node = np.arange(100, dtype=np.float32)
+    leaf = np.stack([-node, -node], 1)
+    items = np.repeat(leaf, 100, axis=0) + random.normal(0, 4, (10_000, 1)).astype(np.float32)
+    eligible = random.random(10_000) < share
+    eligible[: 30 * 100] = False
+    eligible[np.arange(30) * 100] = True
+    return tree, [leaf, items], Eligible.of(10_000, PositionBitmap.of(eligible))
+
+
+@pytest.mark.parametrize("share", [0.7, 0.2])
+def test_beam_widens_as_far_as_its_pairs_go_where_targeting_goes_against_the_score(share):
+    tree, logits, eligible = against_the_score(share)
+    ask = {"top_k": 20, "task_weights": WEIGHTS, "eligible": eligible}
+    found = BeamSearch(tree, FakeScorer(logits)).search("query", beam_width=5, **ask)
+    exact = ExhaustiveSearch(tree, FakeScorer(logits)).search("query", **ask)
+    assert found.overlap(exact) >= 0.95
+    wider = min(MOST_WIDENED, 10_000 / eligible.total)
+    assert found.pairs_scored <= 20 + 100 + wider * 5 * 100
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds(), st.lists(st.integers(1, 20), min_size=3, max_size=3), st.integers(0, 2**32 - 1))
+def test_targeted_search_returns_the_best_of_what_it_scored(world, widths, seed):
+    tree, logits, _, top_k = world
+    flags = np.random.default_rng(seed).random(tree.n_items) < np.random.default_rng(seed).random()
+    scorer = FakeScorer(logits)
+    found = BeamSearch(tree, scorer).search("query", top_k=top_k, beam_width=widths[:tree.depth - 1],
+                                            task_weights=WEIGHTS,
+                                            eligible=Eligible.of(tree.n_items, PositionBitmap.of(flags)))
+    scored = np.array(scorer.asked.get(tree.depth, []), np.int64)
+    assert flags[scored].all()
+    scores = logits[-1][scored] @ WEIGHTS
+    best_first = sorted(zip((-scores).tolist(), tree.rows[scored].tolist(), strict=True))[:top_k]
+    assert found.rows.tolist() == [row for _, row in best_first]
+    assert len(found.rows) == min(top_k, int(flags.sum()))
+
+
+def test_untargeted_search_spends_what_its_beam_says():
+    random = np.random.default_rng(0)
+    tree = build_tree(random.integers(0, 8, (4000, 2)), random.normal(size=(4000, 2)).astype(np.float32))
+    logits = [random.normal(size=(tree.size(level), 2)).astype(np.float32) for level in (1, 2, 3)]
+    scorer = FakeScorer(logits)
+    BeamSearch(tree, scorer).search("query", top_k=10, beam_width=[3, 5], task_weights=WEIGHTS)
+    kept = np.argsort(-(logits[1] @ WEIGHTS)[scorer.asked[2]])[:5]
+    assert len(scorer.asked[2]) == 3 * 8
+    assert len(scorer.asked[3]) == tree.items_below(2, np.array(scorer.asked[2])[kept]).sum()

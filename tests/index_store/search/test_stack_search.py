@@ -89,11 +89,11 @@ def test_explanations_have_the_scores_of_a_layer_above_when_the_items_were_score
 
 def test_the_beam_is_taken_when_direct_scoring_costs_more_with_the_nodes_above():
     stack = level_stack(items=1000, nodes=100)
-    # Widened twice, the beam takes 100 nodes and 2 x 10 items, with top_k 125; directly it is 110 items and 100 nodes.
+    # Widened twice, the beam takes 100 nodes and 2 x 10 items, with top_k 125: all it may spend; directly it is 210.
     found = BeamSearch(stack.tree, stack.scorer()).search(query(), top_k=5, beam_width=1, task_weights=ONE,
                                                           eligible=every(stack, 110))
     assert stack.asked[0] == 100
-    assert 5 <= stack.asked[1] <= 20
+    assert 5 <= stack.asked[1] <= 25
     assert found.pairs_scored == sum(stack.asked)
 
 

@@ -28,11 +28,15 @@ def test_stored_values_count_as_given_ones_when_no_others_are_given(stored, give
 
 
 @pytest.mark.parametrize(("context", "name", "says"), [
-    ({"weather": 1}, "context.weather", "'weather' is unknown; this bundle knows ['device', 'hour', 'slots']"),
+    ({"weather": 1}, "context.weather", "'weather' is unknown; this bundle knows ['device', 'hour', 'place', 'slots']"),
     ({"hour": "noon"}, "context.hour", "is 'noon', a str; give a number"),
     ({"hour": float("inf")}, "context.hour", "finite"),
     ({"device": 1.5}, "context.device", "1.5 is a float"),
     ({"device": ""}, "context.device", "is empty"),
+    ({"place": [52, 4.9]}, "context.place", "context.place is [52, 4.9], a list; give an object with lat, lon"),
+    ({"place": {"lat": 52, "lon": 4.9, "km": 3}}, "context.place", "has the keys ['km', 'lat', 'lon']; give an object"),
+    ({"place": {"lat": -91, "lon": 4.9}}, "context.place.lat", "context.place.lat is -91; give degrees from -90 to 90"),
+    ({"place": {"lat": 52, "lon": float("nan")}}, "context.place.lon", "is nan; give a finite 32-bit number"),
     ({"slots": "top"}, "context.slots", "is a str; give a list"),
     ({"slots": ["top", None]}, "context.slots", "None is a NoneType"),
 ])

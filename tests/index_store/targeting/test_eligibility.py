@@ -72,3 +72,20 @@ def test_items_beyond_the_tree_count_below_their_nearest_leaf_and_are_found_belo
     assert eligible.below(tree, 2, np.array([0, 1, 2])).tolist() == [1, 1 + 1, 3 + 1]
     assert eligible.placed.under(np.array([2])).tolist() == [6, 8]
     assert eligible.placed.under(np.array([0])).tolist() == [6]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), flags)
+def test_items_below_some_nodes_are_those_of_all_that_lie_there(data, members):
+    n = len(members)
+    excluded = np.array(data.draw(st.lists(st.integers(0, n - 1), max_size=20)), np.int32)
+    cuts = np.array(sorted({0, n, *data.draw(st.lists(st.integers(0, n), max_size=12))}), np.int32)
+    tree = Tree(np.arange(n, dtype=np.int32), (cuts,), (cuts[:-1],))
+    nodes = np.array(data.draw(st.permutations(range(tree.size(1)))), np.int64)[:data.draw(st.integers(1, 12))]
+    beyond = PlacedItems(tree, np.zeros((3, 1), np.int32))
+    for eligible in (Eligible.of(n, None, excluded), Eligible.of(n, PositionBitmap.of(members), excluded),
+                     Eligible.of(n, PositionBitmap.of(members), excluded, PlacedMembers(beyond, np.array([0, 2])))):
+        everywhere = [at for at in eligible.positions().tolist() if at < n]
+        expected = [at for node in nodes for at in everywhere if cuts[node] <= at < cuts[node + 1]]
+        placed = [n, n + 2] if eligible.placed is not None and 0 in nodes else []
+        assert eligible.under(tree, 1, nodes).tolist() == placed + expected

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from index_store.targeting.predicates import (
+    MAX_CIRCLES,
     MAX_DEPTH,
     MAX_OPERANDS,
     MAX_PARTS,
@@ -21,6 +22,7 @@ from tests.index_store.worlds import SPEC, plainly, predicates, raw_values
 
 KINDS = SPEC.audience_kinds
 AGE = {"field": "age", "at_least": 21}
+HERE = {"lat": 52.37, "lon": 4.9, "km": 10}
 
 
 def nested(depth):
@@ -43,7 +45,8 @@ def nested(depth):
     ({"field": "age"}, "targeting", "has the keys ['field']"),
     ({"field": "age", "at_least": 1, "more": 2}, "targeting", "has the keys ['at_least', 'field', 'more']"),
     ({"all": [{"field": "height", "at_least": 1}]}, "targeting.all[0].field",
-     "is 'height', not a field that can be read here; use one of age, country, device, hour, interests, slots"),
+     "is 'height', not a field that can be read here; use one of age, country, device, hour, interests, "
+     "place, slots"),
     ({"field": ["age"], "at_least": 1}, "targeting.field", "is ['age'], not a field"),
     ({"field": "age", "in": [1]}, "targeting.in", "'age' is a dense field; give at_least or at_most"),
     ({"field": "country", "at_most": 3}, "targeting.at_most", "'country' is a categorical field; give in"),
@@ -56,6 +59,22 @@ def nested(depth):
     ({"field": "country", "in": ["x" * 129]}, "targeting.in[0]", "has 129 bytes"),
     ({"field": "country", "in": ["a\0b"]}, "targeting.in[0]", "NUL"),
     ({"field": "country", "in": list(range(MAX_OPERANDS + 1))}, "targeting.in", "has 10001 values, 10000 are allowed"),
+    ({"field": "age", "near": [HERE]}, "targeting.near", "is about places, but 'age' is a dense field; name a"),
+    ({"field": "place", "in": ["here"]}, "targeting.in", "'place' is a location field; give near or away_from"),
+    ({"field": "place", "at_most": 3}, "targeting.at_most", "'place' is a location field; give near or away_from"),
+    ({"field": "place", "near": [HERE], "away_from": [HERE]}, "targeting", "has the keys ['away_from', "),
+    ({"field": "place", "near": HERE}, "targeting.near", "not a list; give a list"),
+    ({"field": "place", "away_from": []}, "targeting.away_from", "has 0 circles, 1 to 500 are allowed"),
+    ({"field": "place", "near": [HERE] * (MAX_CIRCLES + 1)}, "targeting.near", "has 501 circles, 1 to 500"),
+    ({"field": "place", "near": [HERE, "there"]}, "targeting.near[1]", "is 'there', a str; give an object with lat"),
+    ({"field": "place", "near": [{"lat": 1, "lon": 2}]}, "targeting.near[0]", "has the keys ['lat', 'lon']; give an"),
+    ({"field": "place", "near": [HERE | {"lat": 90.5}]}, "targeting.near[0].lat", "is 90.5; give degrees from -90"),
+    ({"field": "place", "near": [HERE | {"lon": -181}]}, "targeting.near[0].lon", "is -181; give degrees from -180 to"),
+    ({"field": "place", "near": [HERE | {"lat": "north"}]}, "targeting.near[0].lat", "is 'north', a str; give"),
+    ({"field": "place", "near": [HERE | {"lon": float("nan")}]}, "targeting.near[0].lon", "is nan; give a finite"),
+    ({"field": "place", "near": [HERE | {"km": -3}]}, "targeting.near[0].km", "is -3; give a radius above 0, at most"),
+    ({"field": "place", "near": [HERE | {"km": 0}]}, "targeting.near[0].km", "is 0; give a radius above 0"),
+    ({"field": "place", "near": [HERE | {"km": 30_000}]}, "targeting.near[0].km", "is 30000; give a radius"),
     ({"field": "age", "at_least": "21"}, "targeting.at_least", "is '21', a str; give a number"),
     ({"field": "age", "at_least": True}, "targeting.at_least", "is True, a bool"),
     ({"field": "age", "at_most": float("nan")}, "targeting.at_most", "is nan; give a finite"),

@@ -103,3 +103,23 @@ def test_bitmap_of_the_live_ads_is_taken_as_it_is_when_targeting_accepts_all():
     assert targeting.eligible(RequestTargeting(), changed=changed).bitmap is live
     assert targeting.eligible(RequestTargeting({}, parse_predicate({"all": []}, {})), changed=changed).bitmap is live
     assert targeting.eligible(RequestTargeting(), np.array([0]), changed).bitmap is live
+
+
+def test_bitmaps_of_the_rest_are_shared_when_positions_differ():
+    encoder, _, features, tree = catalogue(0, 30)
+    circles = [{"lat": 52, "lon": 4, "km": km} for km in (1, 10, 100)]
+    raw = [*({"field": "place", "near": [circle]} for circle in circles), {"field": "hour", "at_least": 8}]
+    parsed = [parse_predicate(predicate, SPEC.audience_kinds) for predicate in raw]
+    of_position = np.arange(30, dtype=np.int32) % 5
+    targeting = Targeting(encoder, features, tree, AdTargeting.of(encoder, parsed, of_position))
+
+    def eligible(context, asked=None):
+        request = RequestTargeting(targeting.attributes(None, {}, context), asked)
+        return set((targeting.eligible(request).positions() % 5).tolist())
+
+    assert eligible({"hour": 7}) == {0}
+    for lat, found in ((52, {1, 2, 3}), (52.05, {2, 3}), (52.0501, {2, 3}), (52.5, {3}), (-52, set())):
+        assert eligible({"hour": 7, "place": {"lat": lat, "lon": 4}}) == {0} | found
+    assert len(targeting.cache) == 1
+    nobody = parse_predicate({"field": "ad_id", "in": []}, SPEC.ad_kinds)
+    assert eligible({"hour": 7, "place": {"lat": 52, "lon": 4}}, nobody) == set()

@@ -15,6 +15,7 @@ from service.live.log_place import LogPlace
 from tests.resealed import reseal
 from tests.service.http.app_in_process import in_app
 from tests.service.http.change_log_calls import TOKEN, call, last
+from tests.targeted_bundle import write_targeted_bundle
 
 NEW = {"features": {"price": 1.5, "category": "c3", "brand": None, "tags": ["tag-1"]}}
 CALLS = [("GET", "/ads/ad-0001", None), ("PUT", "/ads/new", NEW), ("PATCH", "/ads/ad-0001", {"status": "paused"}),
@@ -112,6 +113,27 @@ def test_ad_of_the_bundle_is_retargeted_and_gets_its_own_place_with_new_features
         assert AdReply.model_validate((await call(app, "GET", "/ads/ad-0001"))[1]).path[-1] == 300
 
     with_log(check)
+
+
+def test_ad_is_shown_near_a_place_from_the_change_on_and_explain_says_so(tiny_bundle, tmp_path):
+    write_targeted_bundle(tiny_bundle, tmp_path / "bundle")
+
+    async def check(app):
+        near = {"field": "place", "near": [{"lat": 10.0, "lon": 179.99, "km": 5.0}]}
+        await refused(app, "invalid_targeting", "PATCH", "/ads/ad-0000",
+                      {"targeting": near | {"near": [near["near"][0] | {"km": -1}]}})
+        await call(app, "PATCH", "/ads/ad-0000?wait=applied", {"targeting": near})
+        for place, shown in ((None, False), ({"lat": 10.0, "lon": -179.99}, True), ({"lat": 10.0, "lon": 0.0}, False)):
+            user = {"user_id": "user-01", "context": {"place": place},
+                    "targeting": {"field": "ad_id", "in": ["ad-0000"]}}
+            found = (await app.http.post("/retrieve", json=user)).json()
+            assert [ad["ad_id"] for ad in found["ads"]] == ["ad-0000"] * shown
+            assert found["empty"] is None if shown else found["empty"]["by"] == "request"
+            told = (await app.http.post("/explain", json=user | {"ad_id": "ad-0000"})).json()
+            assert told["refused_by"] == (None if shown else {"by": "ad", "path": "targeting", "clause": near,
+                                                              "version": None})
+
+    in_app(tmp_path / "bundle", check, write_token=TOKEN, change_log=str(tmp_path / "log"))
 
 
 def test_bid_is_changed_withdrawn_and_given_to_a_new_ad_and_ranks_from_then_on(with_log):

@@ -39,6 +39,9 @@ REQUESTS = [
     {"user_id": "user-05", "context": {"device": "phone", "hour": 3, "slots": []}},
     {"user_id": "user-06", "context": {"hour": 7, "slots": ["side", "top"]}},
     {"user_id": "user-07", "context": {"device": None, "hour": None}},
+    {"user_id": "user-07", "context": {"place": {"lat": 52.3, "lon": 4.92}}},
+    {"user_id": "user-07", "context": {"place": {"lat": 52.2, "lon": 4.92}}},
+    {"user_id": "user-07", "context": {"place": {"lat": 0.1, "lon": -179.9}, "device": "tv"}},
     {"user_id": "stranger"},
     {"user_id": "stranger", "user_features": {"country": "atlantis", "age": 39.99}},
     {"user_id": "stranger", "user_features": {"country": 7, "age": 40}},
@@ -114,11 +117,16 @@ def test_everything_is_eligible_without_targeting(service):
     ("targeting", {"field": "x" * 100_000, "in": []}, "invalid_targeting", "targeting.field is 'xxx"),
     ("targeting", {"__import__('os').system('true')": 1}, "invalid_targeting", "do not make a predicate"),
     ("context", {"weather": "rain"}, "invalid_context",
-     "context field 'weather' is unknown; in context, this bundle knows ['device', 'hour', 'slots']"),
+     "context field 'weather' is unknown; in context, this bundle knows ['device', 'hour', 'place', 'slots']"),
     ("context", {"age": 30}, "invalid_context", "'age' is unknown"),
     ("context", {"hour": "noon"}, "invalid_context", "context.hour is 'noon', a str; in context, give a number"),
     ("context", {"device": ["tv"]}, "invalid_context", "context.device"),
     ("context", {"slots": "top"}, "invalid_context", "context.slots is a str"),
+    ("context", {"place": {"lat": 91, "lon": 0}}, "invalid_context",
+     "context.place.lat is 91; in context, give degrees from -90 to 90"),
+    ("context", {"place": "Amsterdam"}, "invalid_context", "context.place is 'Amsterdam', a str"),
+    ("targeting", {"field": "price", "near": [{"lat": 52, "lon": 5, "km": 1}]}, "invalid_targeting",
+     "targeting.near is about places, but 'price' is a dense field; name a context field of kind location"),
     ("context", ["tv"], "wrong_type", 'context is ["tv"]'),
     ("context", "tv", "wrong_type", 'context is "tv"'),
 ])
@@ -140,5 +148,5 @@ def test_request_is_refused_when_its_predicate_is_nested_too_deep(targeted):
 
 def test_info_tells_the_context_fields_when_asked(targeted, service):
     assert targeted[0].http.get("/info").json()["context"] == {"device": "categorical", "hour": "dense",
-                                                               "slots": "multi"}
+                                                               "place": "location", "slots": "multi"}
     assert service.http.get("/info").json()["context"] == {}
