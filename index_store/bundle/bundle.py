@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.bundle import format_1, layout
+from index_store.bundle.context_files import read_context, write_context
 from index_store.bundle.files import BundleFiles, BundleWriter
 from index_store.bundle.manifest import Manifest
 from index_store.bundle.targeting_files import read_targeting, write_targeting
 from index_store.bundle.value_files import read_bids, read_calibrations, write_bids, write_calibrations
+from index_store.features.context import ContextTables
 from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
 from index_store.features.history import History
 from index_store.features.interaction import feature_names
@@ -70,6 +72,7 @@ class BundleContent:
         ensemble: own levels of the layers above the items' one in a stacked MoNN, ascending.
         bids: of the ads, by position; None if no ad has one.
         calibrations: of the tasks; None if they were not calibrated.
+        context: what context adds; None if the model reads none.
     """
 
     encoder: FeatureEncoder
@@ -86,6 +89,7 @@ class BundleContent:
     ensemble: tuple[int, ...] = ()
     bids: AdBids | None = None
     calibrations: Calibrations | None = None
+    context: ContextTables | None = None
 
     @cached_property
     def item_keys(self) -> dict[str, Ragged]:
@@ -102,22 +106,27 @@ class BundleContent:
         """Spectral vectors of all levels, the items last."""
         return (*self.spectral, self.index.spectral.items) if self.index.spectral is not None else ()
 
-    def query(self, embedding: NDArray[np.float32], features: Features, history: NDArray[np.int32]) -> UserQuery:
+    def query(self, embedding: NDArray[np.float32], features: Features, history: NDArray[np.int32],
+              context: NDArray[np.int32] | None = None) -> UserQuery:
         """The query of one user, as the scorer reads it.
 
         Args:
             embedding: (1, Du) float32 output of the user tower.
             features: of one row.
             history: (M,) item rows, most recent first.
+            context: ids (C,) of the context fields that the model reads; None if they are unknown.
         """
-        return self.query_of(embedding, features, History.of(history, self.item_keys))
+        return self.query_of(embedding, features, History.of(history, self.item_keys), context)
 
-    def query_of(self, embedding: NDArray[np.float32], features: Features, history: History) -> UserQuery:
+    def query_of(self, embedding: NDArray[np.float32], features: Features, history: History,
+                 context: NDArray[np.int32] | None = None) -> UserQuery:
         """As `query`, of a history that may have clicks on items that the bundle lacks."""
         towers = self.index.spectral
         keys = user_keys(self.index, self.encoder.spec, features, history.clicks, history.fields)
         spectral = towers.queries(Ragged.one_row(history.rows)) if towers is not None else None
-        return UserQuery(embedding, keys, spectral)
+        if self.context is None:
+            return UserQuery(embedding, keys, spectral)
+        return UserQuery(self.context.embed(embedding, context), keys, spectral, shift=self.context.shift(context))
 
 
 def write_content(writer: BundleWriter, content: BundleContent) -> None:
@@ -153,6 +162,8 @@ def write_content(writer: BundleWriter, content: BundleContent) -> None:
         write_bids(writer, content.bids)
     if content.calibrations is not None:
         write_calibrations(writer, encoder.spec, content.calibrations)
+    if content.context is not None:
+        write_context(writer, encoder.spec, content.context)
 
 
 def _write_spectral(writer: BundleWriter, towers: SpectralTowers, nodes: Sequence[SpectralVectors]) -> None:
@@ -245,7 +256,7 @@ def _read_content(files: BundleFiles) -> BundleContent:
         index = replace(index, spectral=towers)
     return BundleContent(encoder, users, items, tables, tree, embeddings, index, keys, postings, nodes,
                          read_targeting(files, spec), manifest.ensemble, read_bids(files, spec),
-                         read_calibrations(files, spec))
+                         read_calibrations(files, spec), read_context(files, encoder))
 
 
 def _read_spectral(files: BundleFiles, tree: Tree) -> tuple[SpectralTowers, tuple[SpectralVectors, ...]]:
@@ -289,8 +300,9 @@ def _read_declaration(files: BundleFiles) -> tuple[FeatureSpec, dict[str, tuple[
 
 
 def _names(spec: FeatureSpec, dense: bool) -> list[str]:
-    """Names of the dense fields, or of all others, as `user.<field>` and `item.<field>`."""
-    return [f"{side}.{entry.name}" for side, fields in (("user", spec.user_fields), ("item", spec.item_fields))
+    """Names of the dense fields, or of all others, as `user.<field>`, `item.<field>` and `context.<field>`."""
+    return [f"{side}.{entry.name}" for side, fields in (("user", spec.user_fields), ("item", spec.item_fields),
+                                                        ("context", spec.model_context))
             for entry in fields if (entry.kind == "dense") == dense]
 
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from index_store.features.values import MAX_LIST
 
-AD_ID, TYPE, AT, REQUEST_ID = "ad_id", "type", "at", "request_id"
+AD_ID, TYPE, AT, REQUEST_ID, CONTEXT = "ad_id", "type", "at", "request_id", "context"
 """Fields of an event: its ad, its EventType, when it was in seconds since 1970 (left out if that is when it was
-written), and the request whose answer it belongs to (left out if unknown)."""
+written), the request whose answer it belongs to, and its context fields by name (both left out if unknown)."""
 
 NO_EVENTS = b""
 """The history without an event."""

@@ -62,7 +62,8 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = F
     folded = FoldedNetwork(model)
     fitted = calibrate(run)
     content = replace(original, embeddings=item_parts(folded, original.embeddings, half),
-                      calibrations=None if fitted is None else calibrations_of(fitted))
+                      calibrations=None if fitted is None else calibrations_of(fitted),
+                      context=None if original.context is None else folded.context_parts(original.context))
     writer = BundleWriter(out)
     try:
         write_content(writer, content)
@@ -145,4 +146,5 @@ def assemble(run: Run, codes: NDArray[np.int32] | None = None) -> BundleContent:
     index = replace(run.key_index, spectral=towers.ordered(tree.rows, tree.position_of_row))
     return BundleContent(dataset.encoder, users, dataset.items, tables, tree, (*nodes, vectors[tree.rows]), index,
                          reader.keys_of_row.take(tree.rows), postings, spectral, targeting, model.ensemble,
-                         None if dataset.bids is None else AdBids(*dataset.bids.at(tree.rows)))
+                         None if dataset.bids is None else AdBids(*dataset.bids.at(tree.rows)),
+                         context=None if model.context is None else model.context.arrays())

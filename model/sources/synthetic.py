@@ -30,6 +30,7 @@ from model.data.tables import (
     seal,
     side_schema,
 )
+from model.sources.context_world import HOUR, HOURS, POSITION, TrueContext, hour_text, with_context
 from model.sources.draws import Draws
 from model.sources.truth import TruthWriter
 from model.sources.world import (
@@ -99,8 +100,11 @@ class Catalogue:
                    np.argsort(ads.brand, kind="stable"), starts[1])
 
 
-def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: int = 1 << 16) -> None:
+def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: int = 1 << 16, *,
+          context: bool = False) -> None:
     """Writes a world of the given size: users.parquet, ads.parquet, events, the last tenth as test, and the truth.
+
+    With `context`, hour and position of an impression matter, and are columns of the events.
 
     Raises:
         DataError: a size is not positive, or does not fit ids and rows of the format.
@@ -111,10 +115,11 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: 
     shape, ad_rows = Shape.of(ads), np.arange(ads)
     catalogue = Catalogue.of(draw_ads(draws, ad_rows, shape), shape)
     ad_ids = numbered("a", ad_rows, ads)
-    truth = TruthWriter(out, catalogue.ads, users)
+    spec, planted = (with_context(SPEC), TrueContext.of(draws, shape.categories)) if context else (SPEC, None)
+    truth = TruthWriter(out, catalogue.ads, users, context=planted)
     pq.write_table(ad_table(draws, ad_rows, catalogue.ads, shape, ad_ids), out / ADS, write_page_checksum=True)
     event_ends = _event_ends(draws, users, events)
-    schemas = {USERS: side_schema(SPEC, "user"), EVENTS: event_schema(SPEC), TEST_EVENTS: event_schema(SPEC)}
+    schemas = {USERS: side_schema(spec, "user"), EVENTS: event_schema(spec), TEST_EVENTS: event_schema(spec)}
     writers = {name: pq.ParquetWriter(out / name, schema, write_page_checksum=True) for name, schema in schemas.items()}
     with tqdm(total=events, desc="synthetic", unit="event", unit_scale=True) as bar:
         for start in range(0, users, chunk_users):
@@ -122,7 +127,7 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: 
             people = draw_users(draws, rows, catalogue.shape)
             user_ids = numbered("u", rows, users)
             writers[USERS].write_table(user_table(draws, rows, people, catalogue.shape, user_ids))
-            log = _log(draws, rows, people, catalogue, event_ends)
+            log = _log(draws, rows, people, catalogue, event_ends, planted)
             truth.write(start, people)
             for name, part in ((EVENTS, ~log["test"]), (TEST_EVENTS, log["test"])):
                 writers[name].write_table(pa.table({
@@ -130,13 +135,14 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: 
                     "ad_id": ad_ids.take(pa.array(log["ad"][part])),
                     "timestamp": log["timestamp"][part],
                     "click": log["click"][part].astype(np.int8),
-                    "conversion": log["conversion"][part].astype(np.int8)}, schema=event_schema(SPEC)))
+                    "conversion": log["conversion"][part].astype(np.int8),
+                    **{field.name: log[field.name][part] for field in spec.model_context}}, schema=event_schema(spec)))
             bar.update(len(log["ad"]))
     for writer in writers.values():
         writer.close()
     if not pq.read_metadata(out / TEST_EVENTS).num_rows:  # a world of a handful of events
         (out / TEST_EVENTS).unlink()
-    seal(out, SPEC)
+    seal(out, spec)
 
 
 def check_sizes(ads: int, users: int, events: int) -> None:
@@ -163,14 +169,14 @@ def _event_ends(draws: Draws, users: int, events: int) -> NDArray[np.int64]:
     return np.concatenate([[0], np.rint(ends / ends[-1] * events).astype(np.int64)])
 
 
-def _log(draws: Draws, rows: NDArray[np.int64], people: Users, catalogue: Catalogue,
-         event_ends: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+def _log(draws: Draws, rows: NDArray[np.int64], people: Users, catalogue: Catalogue, event_ends: NDArray[np.int64],
+         planted: TrueContext | None) -> dict[str, NDArray[Any]]:
     """The impressions of a chunk of users in order of user and time; leaves `people.recent` after train.
 
     All test impressions of a user meet the state after the last train impression: what a server would know then.
 
     Returns:
-        Columns (N,): owner (row within the chunk), ad, timestamp, click, conversion, test.
+        Columns (N,): owner (row within the chunk), ad, timestamp, click, conversion, test, hour and position.
     """
     first, last = event_ends[rows], event_ends[rows + 1]
     counts = last - first
@@ -181,16 +187,28 @@ def _log(draws: Draws, rows: NDArray[np.int64], people: Users, catalogue: Catalo
     test = number >= np.repeat(last - held_out, counts)
     viewers, ads = people.take(owner), catalogue.ads.take(ad)
     rested, conversion_logit = rested_logits(viewers, ads)
+    timestamp = _timestamps(draws, number, first - event_ends[rows[0]], counts)
+    hour, position = timestamp // 3600 % HOURS, np.zeros(len(number), np.int64)
+    if planted is not None:
+        position = planted.positions(draws, number, ad, rested)
+        rested = rested + planted.effect(position, hour, ads.category)
     luck = draws.uniform("click", number)
     click = _clicks(people, first - event_ends[rows[0]], counts - held_out, ads.category, rested, luck)
     final = sigmoid(click_logits(rested, people.recent[owner], ads.category))
     click = np.where(test, luck < final, click)
     conversion = click & (draws.uniform("conversion", number) < sigmoid(conversion_logit))
+    return {"owner": owner, "ad": ad, "timestamp": timestamp, "click": click, "conversion": conversion, "test": test,
+            HOUR: hour_text(hour), POSITION: (position + 1).astype(str)}
+
+
+def _timestamps(draws: Draws, number: NDArray[np.int64], starts: NDArray[np.int64],
+                counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Times (N,) of impressions, each user's from FIRST_SECOND on; users begin at `starts` (U,)."""
     gaps = 60 - (MEAN_GAP * np.log1p(-draws.uniform("gap", number))).astype(np.int64)
     elapsed = np.cumsum(gaps)
-    before = np.concatenate([[0], elapsed])[first - event_ends[rows[0]]]
-    return {"owner": owner, "ad": ad, "timestamp": FIRST_SECOND + elapsed - np.repeat(before, counts),
-            "click": click, "conversion": conversion, "test": test}
+    before = np.concatenate([[0], elapsed])[starts]
+    times: NDArray[np.int64] = FIRST_SECOND + elapsed - np.repeat(before, counts)
+    return times
 
 
 def _clicks(people: Users, starts: NDArray[np.int64], counts: NDArray[np.int64], category: NDArray[np.int32],

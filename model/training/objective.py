@@ -57,6 +57,8 @@ class Prepared:
         rows: (B, P + M) `own`, then the sampled negatives; M is 0 in a log of impressions.
         features: (B, P + M, F) interaction features of `rows`.
         drawn, candidates: the negatives and their correction; None in a log of impressions.
+        context: ids of the context fields of the events (B, P, fields), of a log of positives those of the groups
+            (B, fields); None if the model reads none.
     """
 
     inputs: UserInputs
@@ -68,6 +70,7 @@ class Prepared:
     features: NDArray[np.float32]
     drawn: Drawn | None
     candidates: Candidates | None
+    context: NDArray[np.int32] | None
 
 
 class Objective:
@@ -103,14 +106,26 @@ class Objective:
         users = self.reader.read(*as_unknown(inputs.features, inputs.history, unknown), fold.index,
                                  self._id_dropout(rng))
         own, filled, events = self.groups.padded_items(chosen, self.events)
+        context = self._context(filled, events, rng)
         if self.groups.before is not None:
-            return Prepared(inputs, users, own, filled, events, own, self.reader.features(users, own), None, None)
+            return Prepared(inputs, users, own, filled, events, own, self.reader.features(users, own), None, None,
+                            context)
         # What is clicked in the example's own fold is no negative either.
         drawn = self._mixed.draw(users, self.clicks.by_user.take(inputs.users), rng)
         rows = np.concatenate([own, drawn.rows], axis=1)
         features = self.reader.features(users, rows)
         candidates = self._mixed.corrected(drawn, features[:, own.shape[1]:])
-        return Prepared(inputs, users, own, filled, events, rows, features, drawn, candidates)
+        return Prepared(inputs, users, own, filled, events, rows, features, drawn, candidates, context)
+
+    def _context(self, filled: NDArray[np.bool_], events: NDArray[np.int32],
+                 rng: np.random.Generator) -> NDArray[np.int32] | None:
+        """`context` of a batch, a share of it unknown."""
+        rows, ids = self.reader.model.context, self.events.context
+        if rows is None or ids is None:
+            return None
+        context = self.groups.padded_context(filled, ids[events])
+        return rows.forget(context.reshape(-1, context.shape[-1]), self.config.forget_share,
+                           rng).reshape(context.shape)
 
     def loss(self, batch: Prepared, tree: TreeReader | None, index_weight: float,
              rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
@@ -133,10 +148,11 @@ class Objective:
         levels = tree.tree.depth - 1 if tree is not None else 0
         level = 1 + int(rng.integers(levels)) if levels else 0
         users, weight, scored = self.reader.embed(batch.users), index_weight * levels, None
+        there = self.reader.in_context(users, batch.context)
         if batch.drawn is not None and batch.candidates is not None:
-            loss = self._sampled(batch, batch.drawn, batch.candidates, users, tree, level, weight, rng)
+            loss = self._sampled(batch, batch.drawn, batch.candidates, there, tree, level, weight, rng)
         else:
-            loss, scored = self._impressions(batch, users, tree, level, weight, rng)
+            loss, scored = self._impressions(batch, there, tree, level, weight, rng)
         if self.teacher is not None:
             loss = loss + self._unsupervised(users, self.teacher.label(batch.inputs, rng), rng)
         return loss, scored
@@ -195,12 +211,14 @@ class Objective:
         items = self.reader.items(batch.rows, self._id_dropout(rng))
         valid = torch.from_numpy(batch.filled).to(self.reader.device)
         labels = self.reader.tensor(self.events.labels[batch.events].astype(np.float32))
-        layers = self.reader.score_layers(users, batch.rows, items, None, self.reader.tensor(batch.features))
+        shift = self.reader.shift(batch.context)
+        layers = [logits + shift for logits in self.reader.score_layers(users, batch.rows, items, None,
+                                                                        self.reader.tensor(batch.features))]
         loss = torch.zeros((), device=items.device)
         for logits in layers:
             loss = loss + impression_loss(logits[valid], labels, self.task_weights)
         if tree is not None:
-            of_nodes = tree.score_holding(users, level, batch.rows, items)
+            of_nodes = tree.score_holding(users, level, batch.rows, items) + shift
             loss = loss + tree.penalty(level, batch.rows, items)
             loss = loss + weight * impression_loss(of_nodes[valid], labels, self.task_weights)
         return loss, torch.stack([layers[-1][valid].detach(), labels])

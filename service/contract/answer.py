@@ -43,6 +43,14 @@ class StageTimes:
 
 
 @dataclass(frozen=True)
+class ContextEffect:
+    """The score of an ad in the context of the request, and in an unknown one."""
+
+    score: float
+    without: float
+
+
+@dataclass(frozen=True)
 class AdExplanation:
     """What happened to the ad that a query asks about.
 
@@ -50,6 +58,7 @@ class AdExplanation:
         withdrawal: the change that keeps it from being eligible, if any.
         refusal: the clause of targeting that keeps it from being eligible, if any.
         excluded: the field of the query that excludes it, if any.
+        context: what the context does to its score; None where the model reads none.
     """
 
     ad_id: str
@@ -57,6 +66,7 @@ class AdExplanation:
     withdrawal: Withdrawal | None
     refusal: Refusal | None
     excluded: Exclusion | None
+    context: ContextEffect | None = None
 
 
 @dataclass(frozen=True)

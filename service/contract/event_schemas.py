@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,6 +21,9 @@ class EventLine(BaseModel):
         default=None, description="when it was, in seconds since 1970; default: now")
     request_id: Annotated[str, Field(pattern="^[A-Za-z0-9._:-]{1,64}$")] | None = Field(
         default=None, description="request_id of the answer that showed the ad, 1 to 64 of A-Z a-z 0-9 . _ : -")
+    context: dict[str, Any] | None = Field(
+        default=None, description="an object of context fields in which the ad was shown, as in POST /retrieve, with "
+                                  "those that answers are fixed at, such as the position")
     key: Key | None = Field(default=None, description="idempotency key of this line, 1 to 128 printable characters of "
                                                       "ASCII without spaces; default: that of the call and its number")
 

@@ -77,7 +77,8 @@ class RetrieveRequest(BaseModel):
                     '"category", "in": ["shoes"]}; docs/service.md has the grammar, GET /info lists the ad fields')
     context: dict[str, Any] | None = Field(
         default=None,
-        description="an object of context fields that the ads' own predicates read; GET /info lists them")
+        description="an object of context fields that the ads' own predicates or the model read; GET /info lists "
+                    "them")
     exclude_history: bool | None = Field(
         default=None,
         description="true leaves out the ads of the user's history, all that the bundle and the change log know or "
@@ -214,6 +215,15 @@ class RefusedBy(BaseModel):
     version: int | None = Field(description="of the ad, since it is paused, deleted or unfit; null otherwise")
 
 
+class ContextEffect(BaseModel):
+    """What the context of the request does to an ad's score."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    score: float = Field(description="of the ad in the request's context")
+    without: float = Field(description="of the ad if the request named no context")
+
+
 class ExplainReply(BaseModel):
     """Answer of POST /explain."""
 
@@ -233,6 +243,7 @@ class ExplainReply(BaseModel):
     ecpm: float | None = Field(description="of the ad or its node there; null where the score ranks")
     kth_score: float | None = Field(description="score of the last ad that was returned")
     kth_ecpm: float | None = Field(description="its eCPM; null where the score ranks")
+    context: ContextEffect | None = Field(description="null if the model reads no context")
     path: list[PathLevel] = Field(description="down to that level")
     user: Literal["known", "inline", "unknown"]
     history: HistoryCount | None = Field(description="as in the answer of POST /retrieve")

@@ -58,8 +58,8 @@ class UserEncoder:
             given |= {name: value for name, value in requested.items() if name != "history"}
         if given:
             features = _replaced(self._encoder, features, given)
-        return EncodedUser(features, history, kind, self._request_targeting(query, snapshot, stored, given),
-                           count)
+        targeting = self._request_targeting(query, snapshot, stored, given)
+        return EncodedUser(features, history, kind, targeting, count, self._encoder.encode_context(query.context or {}))
 
     def _request_targeting(self, query: Query, snapshot: Snapshot, stored: Features | None,
                            given: Mapping[str, Any]) -> RequestTargeting:
