@@ -51,6 +51,14 @@ def stacked_bundle(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def context_bundle(tmp_path_factory):
+    """The tiny bundle with a model that reads hour and position, which nobody may change."""
+    folder = tmp_path_factory.mktemp("bundles") / "context"
+    write_tiny_bundle(folder, context=True)
+    return folder
+
+
 @pytest.fixture
 def fresh_bundle(tmp_path):
     """A tiny bundle with towers of its own, so that no other test has cached its embeddings."""

@@ -195,9 +195,11 @@ class MoNN(nn.Module):
         return [*self.user_tables.parameters(), *self.item_tables.parameters()]
 
     def dense_parameters(self) -> list[nn.Parameter]:
-        """Everything but the tables."""
-        sparse = {id(p) for p in self.sparse_parameters()}
-        return [p for p in self.parameters() if id(p) not in sparse]
+        """Everything but the tables and the context."""
+        others = {id(p) for p in self.sparse_parameters()}
+        if self.context is not None:
+            others |= {id(p) for p in self.context.parameters()}
+        return [p for p in self.parameters() if id(p) not in others]
 
 
 def _columns(dense: int, tables: int, widths: Sequence[int], at: int) -> Tensor:

@@ -26,6 +26,9 @@ from model.examples.negatives import Candidates, NegativeSampler, known_positive
 from model.training.distill import SoftLabels, Teacher, UserInputs
 from model.training.losses import impression_loss, sampled_loss
 
+FORGOTTEN_CONTEXT = 0.1
+"""Share of the values of context fields that training takes for unknown."""
+
 
 def task_weights(spec: FeatureSpec, config: TrainConfig) -> list[float]:
     """Weight of each task in the loss: the run's, else the log's.
@@ -124,8 +127,7 @@ class Objective:
         if rows is None or ids is None:
             return None
         context = self.groups.padded_context(filled, ids[events])
-        return rows.forget(context.reshape(-1, context.shape[-1]), self.config.forget_share,
-                           rng).reshape(context.shape)
+        return rows.forget(context.reshape(-1, context.shape[-1]), FORGOTTEN_CONTEXT, rng).reshape(context.shape)
 
     def loss(self, batch: Prepared, tree: TreeReader | None, index_weight: float,
              rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
