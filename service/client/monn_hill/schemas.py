@@ -70,6 +70,15 @@ class BatchReply(TypedDict):
     """whether every worker of this replica answers accordingly to all of them"""
 
 
+class ContextEffect(TypedDict):
+    """What the context of the request does to an ad's score."""
+
+    score: float
+    """of the ad in the request's context"""
+    without: float
+    """of the ad if the request named no context"""
+
+
 class EmptyBecause(TypedDict):
     """Why an answer has no ad."""
 
@@ -109,6 +118,8 @@ class EventLine(TypedDict):
     """when it was, in seconds since 1970; default: now"""
     request_id: NotRequired[str | None]
     """request_id of the answer that showed the ad, 1 to 64 of A-Z a-z 0-9 . _ : -"""
+    context: NotRequired[dict[str, Any] | None]
+    """an object of context fields in which the ad was shown, as in POST /retrieve, with those that answers are fixed at, such as the position"""
     key: NotRequired[str | None]
     """idempotency key of this line, 1 to 128 printable characters of ASCII without spaces; default: that of the call and its number"""
 
@@ -154,7 +165,7 @@ class ExplainRequest(TypedDict):
     targeting: NotRequired[dict[str, Any] | None]
     """an object, a predicate over ad fields that every returned ad satisfies, such as {"field": "category", "in": ["shoes"]}; docs/service.md has the grammar, GET /info lists the ad fields"""
     context: NotRequired[dict[str, Any] | None]
-    """an object of context fields that the ads' own predicates read; GET /info lists them"""
+    """an object of context fields that the ads' own predicates or the model read; GET /info lists them"""
     exclude_history: NotRequired[bool | None]
     """true leaves out the ads of the user's history, all that the bundle and the change log know or those of user_features; default: as the log was declared, see docs/data.md"""
     exclude_ad_ids: NotRequired[list[str | int] | None]
@@ -196,6 +207,8 @@ class InfoReply(TypedDict):
     """name -> kind"""
     context: dict[str, Literal["dense", "categorical", "multi"]]
     """name -> kind"""
+    model_context: dict[str, str | None]
+    """context field that the model reads -> the value that answers are given for, whatever the request says; null if it is the request's"""
     ad_features: dict[str, Literal["dense", "categorical", "multi"]]
     """name -> kind"""
     roles: dict[str, str]
@@ -278,7 +291,7 @@ class RetrieveRequest(TypedDict):
     targeting: NotRequired[dict[str, Any] | None]
     """an object, a predicate over ad fields that every returned ad satisfies, such as {"field": "category", "in": ["shoes"]}; docs/service.md has the grammar, GET /info lists the ad fields"""
     context: NotRequired[dict[str, Any] | None]
-    """an object of context fields that the ads' own predicates read; GET /info lists them"""
+    """an object of context fields that the ads' own predicates or the model read; GET /info lists them"""
     exclude_history: NotRequired[bool | None]
     """true leaves out the ads of the user's history, all that the bundle and the change log know or those of user_features; default: as the log was declared, see docs/data.md"""
     exclude_ad_ids: NotRequired[list[str | int] | None]
@@ -393,6 +406,8 @@ class ExplainReply(TypedDict):
     """score of the last ad that was returned"""
     kth_ecpm: float | None
     """its eCPM; null where the score ranks"""
+    context: ContextEffect | None
+    """null if the model reads no context"""
     path: list[PathLevel]
     """down to that level"""
     user: Literal["known", "inline", "unknown"]
