@@ -128,7 +128,7 @@ class BatchReader:
             ids: of context fields, (B, C, fields) for C events each or (B, fields); None if the model reads none.
         """
         context = self.model.context
-        if ids is None or context is None:
+        if ids is None or context is None or not len(context.embeddings):
             return users
         embeddings = users.embeddings if ids.ndim == 2 else users.embeddings[:, None]
         return replace(users, embeddings=context.embed(embeddings, torch.from_numpy(ids).long().to(self.device)))

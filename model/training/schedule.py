@@ -10,8 +10,8 @@ from model.training.checkpoint import Progress
 WARM_UP_BATCHES = 50
 
 CONTEXT_RATE = 10.0
-"""Learning rate of context, in that of the dense layers. Its rows begin at zero and have to come as far as the effect of
-a position is large, within a few hundred batches; each is in every batch many times, so large steps are no noise."""
+"""Learning rate of context, in that of the dense layers. Its rows begin at zero and have to grow to the size of their
+effects within a few hundred batches; each is in every batch many times, so that large steps are not noisy."""
 
 
 @dataclass(frozen=True)
