@@ -9,7 +9,7 @@ from model.training.checkpoint import Progress
 
 WARM_UP_BATCHES = 50
 
-CONTEXT_RATE = 10.0
+CONTEXT_RATE = 50.0
 """Learning rate of context, in that of the dense layers. Its rows begin at zero and have to grow to the size of their
 effects within a few hundred batches; each is in every batch many times, so that large steps are not noisy."""
 
