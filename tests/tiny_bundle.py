@@ -3,7 +3,7 @@
 The truth that tests may rely on: ads of the categories in a user's history outrank all others under the task `click`,
 because the scorer gives `category.matches` by far the largest weight; `convert` prefers other ads.
 
-    python -m tests.tiny_bundle FOLDER      writes one of a stack, as was done for tests/bundles/v3 and v4
+    python -m tests.tiny_bundle FOLDER      writes one of a stack that reads context, as was done for tests/bundles/v7
 """
 
 import sys
@@ -18,6 +18,7 @@ from index_store.bundle import graphs, layout
 from index_store.bundle.bundle import BundleContent, UserTable, write_content
 from index_store.bundle.files import BundleWriter
 from index_store.bundle.manifest import LevelEntry, Manifest, SearchDefaults
+from index_store.features.context import ContextTables, fixed_ids
 from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.interaction import feature_names
 from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf, key_postings
@@ -44,8 +45,14 @@ SPEC = FeatureSpec(
     history_length=20)
 
 
+CONTEXT_FIELDS = (FieldSpec("hour", "categorical", model=True),
+                  FieldSpec("position", "categorical", model=True, serve_as="1"), FieldSpec("inventory", "categorical"))
+HOURS, POSITIONS = (b"day", b"night"), (b"1", b"2", b"3")
+
+
 def write_tiny_bundle(folder: Path, *, seed: int = 0, n_items: int = 300, n_users: int = 40,
-                      calibrated: bool = True, stacked: bool = False, campaigns: bool = False) -> Manifest:
+                      calibrated: bool = True, stacked: bool = False, campaigns: bool = False,
+                      context: bool = False) -> Manifest:
     """Writes a sealed bundle with a tree of three levels, the items' included, and golden requests.
 
     Args:
@@ -54,6 +61,7 @@ def write_tiny_bundle(folder: Path, *, seed: int = 0, n_items: int = 300, n_user
         calibrated: whether the service should answer with probabilities, and calibrates them.
         stacked: whether level 1 has a scorer of its own, whose logits are part of the items'.
         campaigns: whether the field `category` names the campaigns of the ads.
+        context: whether the model reads CONTEXT_FIELDS, see `in_context`.
     """
     content, towers, scorer = planted_world(seed, n_items, n_users)
     scorers = [scorer]
@@ -67,6 +75,8 @@ def write_tiny_bundle(folder: Path, *, seed: int = 0, n_items: int = 300, n_user
         content = replace(content, encoder=replace(content.encoder, spec=replace(spec, item_fields=fields)))
     if not calibrated:
         content = replace(content, calibrations=None)
+    if context:
+        content = in_context(content)
     writer = BundleWriter(folder)
     write_content(writer, content)
     _write_tower(writer, layout.USER_TOWER, "user", towers["user"])
@@ -82,6 +92,16 @@ def write_tiny_bundle(folder: Path, *, seed: int = 0, n_items: int = 300, n_user
                                 level in (*content.ensemble, content.tree.depth))
                      for level in range(1, content.tree.depth + 1)),
         counts={"items": n_items, "users": n_users}, search=SearchDefaults((3, 6), 10))
+
+
+def in_context(content: BundleContent) -> BundleContent:
+    """The content with context: at night other ads come first for whoever has no history; positions only shift."""
+    encoder = replace(content.encoder, spec=replace(SPEC, context_fields=CONTEXT_FIELDS), vocabularies={
+        **content.encoder.vocabularies, "context.hour": np.array(HOURS), "context.position": np.array(POSITIONS)})
+    hours = np.random.default_rng(7).normal(size=(3, DIM)).astype(np.float32) * np.array([[0], [1], [20]], np.float32)
+    return replace(content, encoder=encoder, context=ContextTables(
+        (hours, None), (np.array([[0, 0], [0.1, 0.2], [0.3, -0.1]], np.float32),
+                        np.array([[0, 0], [0.5, 0.25], [-0.5, 0], [-1, -0.25]], np.float32)), fixed_ids(encoder)))
 
 
 CALIBRATIONS = Calibrations((Calibration.line(0.25, -1.0), Calibration.line(0.5, 0.0)))
@@ -241,6 +261,8 @@ def _golden(content: BundleContent, user_tower: np.ndarray, scorers: list[Weight
                      "user_features": {"age": 31, "country": "country-2", "interests": ["interest-1", "interest-7"],
                                        "history": ["ad-0005", "ad-0102", "no-such-ad"]}})
     requests.append({"user_id": "nobody", "top_k": 20, "exact": True})
+    if content.context is not None:
+        requests += [{**requests[at], "context": {"hour": hour}} for at in (0, 5, 6) for hour in ("day", "night")]
     return [{"request": request, "ads": _answer(request, content, user_tower, scorers)} for request in requests]
 
 
@@ -260,7 +282,7 @@ def _answer(request: dict[str, object], content: BundleContent, user_tower: np.n
     def dense_layers(scorer: Weights) -> DenseLayers:
         return lambda u, v, x: (v @ u.T) @ scorer["dot"] + x @ scorer["interaction"] + scorer["bias"]
 
-    query = content.query(user, features, history)
+    query = content.query(user, features, history, encoder.encode_context(request.get("context", {})))
     scorer = content.scorer([dense_layers(weights) for weights in scorers])
     logits = scorer.score(query, content.tree.depth, np.arange(content.tree.n_items))
     weights = request.get("task_weights", {"click": 1.0})
@@ -272,4 +294,4 @@ def _answer(request: dict[str, object], content: BundleContent, user_tower: np.n
 
 
 if __name__ == "__main__":
-    print(f"bundle {write_tiny_bundle(Path(sys.argv[1]), stacked=True).bundle_id}")
+    print(f"bundle {write_tiny_bundle(Path(sys.argv[1]), stacked=True, context=True).bundle_id}")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.bundle import format_1, layout
+from index_store.bundle.context_files import read_context, write_context
 from index_store.bundle.files import BundleFiles, BundleWriter
 from index_store.bundle.manifest import Manifest
 from index_store.bundle.targeting_files import read_targeting, write_targeting
@@ -25,6 +26,7 @@ from index_store.bundle.value_files import (
     write_bids,
     write_calibrations,
 )
+from index_store.features.context import ContextTables
 from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
 from index_store.features.history import History
 from index_store.features.interaction import feature_names
@@ -78,6 +80,7 @@ class BundleContent:
         calibrations: of the tasks; None if they were not calibrated.
         records: (n_items, 2) impressions and clicks of the ads in the log, by position; None in a bundle of before it
             held them.
+        context: what context adds; None if the model reads none.
     """
 
     encoder: FeatureEncoder
@@ -95,6 +98,7 @@ class BundleContent:
     bids: AdBids | None = None
     calibrations: Calibrations | None = None
     records: NDArray[np.integer] | None = None
+    context: ContextTables | None = None
 
     @cached_property
     def item_keys(self) -> dict[str, Ragged]:
@@ -111,22 +115,27 @@ class BundleContent:
         """Spectral vectors of all levels, the items last."""
         return (*self.spectral, self.index.spectral.items) if self.index.spectral is not None else ()
 
-    def query(self, embedding: NDArray[np.float32], features: Features, history: NDArray[np.int32]) -> UserQuery:
+    def query(self, embedding: NDArray[np.float32], features: Features, history: NDArray[np.int32],
+              context: NDArray[np.int32] | None = None) -> UserQuery:
         """The query of one user, as the scorer reads it.
 
         Args:
             embedding: (1, Du) float32 output of the user tower.
             features: of one row.
             history: (M,) item rows, most recent first.
+            context: ids (C,) of the context fields that the model reads; None if they are unknown.
         """
-        return self.query_of(embedding, features, History.of(history, self.item_keys))
+        return self.query_of(embedding, features, History.of(history, self.item_keys), context)
 
-    def query_of(self, embedding: NDArray[np.float32], features: Features, history: History) -> UserQuery:
+    def query_of(self, embedding: NDArray[np.float32], features: Features, history: History,
+                 context: NDArray[np.int32] | None = None) -> UserQuery:
         """As `query`, of a history that may have clicks on items that the bundle lacks."""
         towers = self.index.spectral
         keys = user_keys(self.index, self.encoder.spec, features, history.clicks, history.fields)
         spectral = towers.queries(Ragged.one_row(history.rows)) if towers is not None else None
-        return UserQuery(embedding, keys, spectral)
+        if self.context is None:
+            return UserQuery(embedding, keys, spectral)
+        return UserQuery(self.context.embed(embedding, context), keys, spectral, shift=self.context.shift(context))
 
 
 def write_content(writer: BundleWriter, content: BundleContent) -> None:
@@ -164,6 +173,8 @@ def write_content(writer: BundleWriter, content: BundleContent) -> None:
         write_calibrations(writer, encoder.spec, content.calibrations)
     if content.records is not None:
         writer.array(layout.RECORDS, content.records.astype(np.uint16))
+    if content.context is not None:
+        write_context(writer, encoder.spec, content.context)
 
 
 def _write_spectral(writer: BundleWriter, towers: SpectralTowers, nodes: Sequence[SpectralVectors]) -> None:
@@ -256,7 +267,7 @@ def _read_content(files: BundleFiles) -> BundleContent:
         index = replace(index, spectral=towers)
     return BundleContent(encoder, users, items, tables, tree, embeddings, index, keys, postings, nodes,
                          read_targeting(files, spec), manifest.ensemble, read_bids(files, spec),
-                         read_calibrations(files, spec), read_records(files))
+                         read_calibrations(files, spec), read_records(files), read_context(files, encoder))
 
 
 def _read_spectral(files: BundleFiles, tree: Tree) -> tuple[SpectralTowers, tuple[SpectralVectors, ...]]:
@@ -300,8 +311,9 @@ def _read_declaration(files: BundleFiles) -> tuple[FeatureSpec, dict[str, tuple[
 
 
 def _names(spec: FeatureSpec, dense: bool) -> list[str]:
-    """Names of the dense fields, or of all others, as `user.<field>` and `item.<field>`."""
-    return [f"{side}.{entry.name}" for side, fields in (("user", spec.user_fields), ("item", spec.item_fields))
+    """Names of the dense fields, or of all others, as `user.<field>`, `item.<field>` and `context.<field>`."""
+    return [f"{side}.{entry.name}" for side, fields in (("user", spec.user_fields), ("item", spec.item_fields),
+                                                        ("context", spec.model_context))
             for entry in fields if (entry.kind == "dense") == dense]
 
 

@@ -56,6 +56,11 @@ def level_postings(level: int) -> str:
     return f"postings/level_{level}"
 
 
+def context_array(kind: str, field: str) -> str:
+    """Rows of a context field that the model reads: `embeddings` or `shifts`."""
+    return f"context/{kind}.{field}.npy"
+
+
 def targeting_array(kind: str) -> str:
     """One array of the ads' predicates, such as `of_position` or `values.country`."""
     return f"targeting/{kind}.npy"

@@ -17,7 +17,7 @@ READABLE_VERSIONS = (1, 2, 3, 4, 5, 6, 7)
 lets levels have scorers of their own, for a stacked MoNN; older versions have one for all levels. Version 4 has
 spectral towers and more values for each key. Version 5 says which changes the bundle includes; older ones include none.
 Version 6 may have bids and calibrations, and its declaration says who pays for what. Version 7 may have predicates
-about places, and context fields of kind location.
+about places, context fields of kind location, and context that the model reads.
 """
 
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9_]+/)?[A-Za-z0-9_.]+\.(?:npy|onnx|json)")

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.features.context_fields import check_context_fields
 from index_store.features.declaration import read_declaration
 from index_store.features.ragged import Ragged
 from index_store.features.values import (
@@ -46,15 +47,19 @@ TAKEN = ("user_id", "ad_id", "history", "timestamp", "targeting", "bid", "bid_ty
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """One field of a user or an item: `dense` float, `categorical` value, or `multi` (a list of values).
+    """One field of a user, an item or the context: `dense` float, `categorical` value, or `multi` (a list of values).
 
     A context field may also be a `location`: latitude and longitude, which only predicates read.
-    `role` says that a categorical item field names who pays for the ad; each role is given once.
+    `role` says that a categorical item field names who pays for the ad; each role is given once. `model` says that the
+    model reads a categorical context field, which is then a column of the events. With `serve_as` it only shifts the
+    logits, as the position of an ad does, and answers are given as if the field had this value.
     """
 
     name: str
     kind: Kind
     role: Role = ""
+    model: bool = False
+    serve_as: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,8 @@ class FeatureSpec:
         history_length: number of a user's most recent clicked items that the user tower reads. Interaction features
             read all of them, up to MAX_LIST.
         history_ordered: whether timestamps order the history; otherwise recency features are left out.
-        context_fields: values of the moment of a request, such as device or inventory; only predicates read them.
+        context_fields: values of the moment of a request, such as device or inventory; predicates read them, and the
+            model those with `model`.
         exclude_history: whether a request that does not say leaves out the ads of the user's history.
     """
 
@@ -148,6 +154,7 @@ class FeatureSpec:
                 raise FeatureError(task.name, f"weight {task.weight} of task {task.name!r} is not a number >= 0",
                                    "give a finite number of at least 0")
         self._check_payment()
+        check_context_fields(self)
         dense = {f.name for f in self.item_fields if f.kind == "dense"}
         for family in self.key_families:
             if family.via not in get_args(Via):
@@ -201,6 +208,11 @@ class FeatureSpec:
         return [f.name for f in group if f.kind == kind]
 
     @property
+    def model_context(self) -> tuple[FieldSpec, ...]:
+        """The context fields that the model reads."""
+        return tuple(f for f in self.context_fields if f.model)
+
+    @property
     def audience_kinds(self) -> dict[str, Kind]:
         """Kinds of the fields that ads' predicates may read: user fields and context fields."""
         return {f.name: f.kind for f in (*self.user_fields, *self.context_fields)}
@@ -212,10 +224,14 @@ class FeatureSpec:
         return id_kind | {f.name: f.kind for f in self.item_fields}
 
     def to_json(self) -> dict[str, Any]:
-        """The declaration as JSON; `exclude_history` only if it is set, so that older versions read all others."""
+        """The declaration as JSON; what came later only if it is set, so that older versions read all others."""
         declared = asdict(self)
         if not self.exclude_history:
             del declared["exclude_history"]
+        for entry in (*declared["user_fields"], *declared["item_fields"], *declared["context_fields"]):
+            for name in ("model", "serve_as"):
+                if not entry[name]:
+                    del entry[name]
         return declared
 
     @classmethod
@@ -254,7 +270,8 @@ class FeatureEncoder:
     """A FeatureSpec with what was fitted on the log: vocabularies, and the scales of dense fields.
 
     Attributes:
-        vocabularies: `user.<field>` and `item.<field>` -> (V,) sorted unique bytes; entry v has the id v + 1.
+        vocabularies: `user.<field>`, `item.<field>` and, where the model reads it, `context.<field>` -> (V,) sorted
+            unique bytes; entry v has the id v + 1.
         scales: `user.<field>` and `item.<field>` -> (mean, standard deviation) of a dense field.
         item_ids: (n_items,) sorted unique bytes; an item's row is its index here.
     """
@@ -264,7 +281,7 @@ class FeatureEncoder:
     scales: Mapping[str, tuple[float, float]]
     item_ids: NDArray[np.bytes_] = field(repr=False)
 
-    def vocabulary_size(self, side: Literal["user", "item"], name: str) -> int:
+    def vocabulary_size(self, side: Literal["user", "item", "context"], name: str) -> int:
         """Number of ids of a field, including the unknown id."""
         return len(self.vocabularies[f"{side}.{name}"]) + 1
 
@@ -293,6 +310,18 @@ class FeatureEncoder:
     def encode_values(self, side: Literal["user", "item"], name: str, keys: NDArray[np.bytes_]) -> NDArray[np.int32]:
         """Vocabulary ids (N,) int32 of canonical values (N,); UNKNOWN for a value that is not in the vocabulary."""
         return (look_up(self.vocabularies[f"{side}.{name}"], keys) + 1).astype(np.int32)
+
+    def encode_context(self, raw: Mapping[str, object]) -> NDArray[np.int32]:
+        """Ids (C,) of the context fields that the model reads; UNKNOWN for a value that is missing, None or unseen.
+
+        Args:
+            raw: field name -> value; other fields do not matter.
+
+        Raises:
+            FeatureError: a value is neither text nor an integer.
+        """
+        return np.array([self._one("context", field.name, raw.get(field.name)) for field in self.spec.model_context],
+                        np.int32)
 
     def encode_user(self, raw: Mapping[str, object]) -> Features:
         """Encodes the user fields of one request; a field that is missing or None becomes the mean or UNKNOWN.
@@ -345,7 +374,7 @@ class FeatureEncoder:
             return 0.0
         return float(standardised(as_number(value, name), self.scales[f"{side}.{name}"]))
 
-    def _one(self, side: Literal["user", "item"], name: str, value: object) -> int:
+    def _one(self, side: Literal["user", "item", "context"], name: str, value: object) -> int:
         if value is None:
             return UNKNOWN
         return look_up_one(self.vocabularies[f"{side}.{name}"], as_key(value, name)) + 1

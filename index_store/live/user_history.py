@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from index_store.features.values import MAX_LIST
 
-AD_ID, TYPE, AT, REQUEST_ID, PRICE = "ad_id", "type", "at", "request_id", "price_micros"
+AD_ID, TYPE, AT, REQUEST_ID, PRICE, CONTEXT = "ad_id", "type", "at", "request_id", "price_micros", "context"
 """Fields of an event: its ad, its EventType, when it was in seconds since 1970 (left out if that is when it was
-written), the request whose answer it belongs to (left out if unknown), and its price (left out if that follows from the
-ad's bid)."""
+written), the request whose answer it belongs to (left out if unknown), its price (left out if that follows from the
+ad's bid), and its context fields by name (left out if unknown)."""
 
 PROPENSITY, EXPLORED = "propensity", "explored"
 """Fields of an event of an answer that explored: with which probability it shows the ad, and whether it did so to

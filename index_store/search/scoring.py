@@ -57,13 +57,14 @@ class UserQuery:
     """One query of one user.
 
     Attributes:
-        embedding: (1, Du) float32 output of the user tower.
+        embedding: (1, Du) float32 output of the user tower, with what the context adds.
         hits: the user's keys, one row.
         spectral: the user's vector, one row; None in a bundle without spectral towers.
         kernel_seconds: time spent in the dense layers for this query so far.
         carried: logits of the layers above the items so far: level -> (nodes, tasks) float32, NaN for a node not yet
             scored.
         added: items beyond the tree; None if it sees none.
+        shift: (tasks,) float32 that the context adds to all logits; None for nothing.
     """
 
     embedding: NDArray[np.float32]
@@ -72,6 +73,7 @@ class UserQuery:
     added: AddedItems | None = None
     kernel_seconds: float = 0.0
     carried: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    shift: NDArray[np.float32] | None = None
 
 
 class _Slots(threading.local):
@@ -123,8 +125,10 @@ class TowerScorer:
         """
         layer = layer_of_level(self.ensemble, level)
         if level in self.ensemble:
-            return self._carried(query, layer, nodes)
-        return self._summed(query, layer, level, nodes)
+            logits = self._carried(query, layer, nodes)
+        else:
+            logits = self._summed(query, layer, level, nodes)
+        return logits if query.shift is None else logits + query.shift
 
     def _summed(self, query: UserQuery, layer: int, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits (C, tasks) of a layer, plus those of the layers above it."""

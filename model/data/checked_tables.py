@@ -138,8 +138,11 @@ class EventTable:
         for row, columns in self.table.batches(self.schema, size):
             users = rows_of(self.table, "user_id", columns["user_id"], user_ids, USERS, row)
             items = rows_of(self.table, "ad_id", columns["ad_id"], item_ids, ADS, row)
-            for name in self.schema.names[2:]:
+            for name in ("timestamp", *(task.name for task in self.spec.tasks)):
                 check_numbers(self.table, name, columns[name], row)
+            for field in self.spec.model_context:
+                check_keys(self.table, field.name, columns[field.name], nullable=True,
+                           rows=np.arange(row, row + len(users)))
             labels = np.stack([columns[task.name].to_numpy() for task in self.spec.tasks], axis=1)
             check_labels(self.table, self.spec, labels, row)
             yield EventBatch(columns, users, items, labels)

@@ -19,6 +19,7 @@ from index_store.features.values import standardised
 from index_store.value.bids import AdBids
 from model.data.bids import read_bids
 from model.data.checked_tables import EventTable, SideTable, open_events
+from model.data.event_context import ContextValues
 from model.data.tables import BID, BID_TYPE, TARGETING, Side, read_spec
 from model.data.targeting import AdPredicates, read_predicates
 
@@ -35,19 +36,22 @@ class Events:
         items: (N,) int32 item rows.
         timestamps: (N,) int64, in the log's own unit; train and test events share it.
         labels: (N, T) int8 of 0 and 1, one column a task.
+        context: (N, C) int32 ids, one column a context field that the model reads; None if it reads none.
     """
 
     users: NDArray[np.int32]
     items: NDArray[np.int32]
     timestamps: NDArray[np.int64]
     labels: NDArray[np.int8]
+    context: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.users)
 
     def where(self, chosen: NDArray[np.bool_]) -> Events:
         """The chosen events (N,), in their order."""
-        return Events(self.users[chosen], self.items[chosen], self.timestamps[chosen], self.labels[chosen])
+        return Events(self.users[chosen], self.items[chosen], self.timestamps[chosen], self.labels[chosen],
+                      None if self.context is None else self.context[chosen])
 
 
 def joined(train_events: Events, test_events: Events) -> Events:
@@ -57,7 +61,10 @@ def joined(train_events: Events, test_events: Events) -> Events:
     order = np.lexsort((times, users))
     items, labels = (np.concatenate([getattr(e, name) for e in (train_events, test_events)])[order]
                      for name in ("items", "labels"))
-    return Events(users[order], items, times[order], labels)
+    context = None
+    if train_events.context is not None and test_events.context is not None:
+        context = np.concatenate([train_events.context, test_events.context])[order]
+    return Events(users[order], items, times[order], labels, context)
 
 
 @dataclass(frozen=True)
@@ -95,29 +102,46 @@ def load_dataset(folder: Path) -> Dataset:
     spec = read_spec(folder)
     users = _load_side(SideTable.open(folder, spec, "user"), "user")
     items = _load_side(SideTable.open(folder, spec, "item"), "item")
-    train, test = (_load_events(table, users.ids, items.ids) if table is not None else None
-                   for table in open_events(folder, spec))
-    assert train is not None
-    encoder = FeatureEncoder(spec, users.vocabularies | items.vocabularies, users.scales | items.scales,
+    values = ContextValues(spec)
+    train_table, test_table = open_events(folder, spec)
+    train = _load_events(train_table, users.ids, items.ids, values, learn=True)
+    values.check(folder)
+    test = None if test_table is None else _load_events(test_table, users.ids, items.ids, values, learn=False)
+    of_context = {f"context.{field.name}": as_bytes(found)
+                  for field, found in zip(spec.model_context, values.values, strict=True)}
+    encoder = FeatureEncoder(spec, users.vocabularies | items.vocabularies | of_context, users.scales | items.scales,
                              as_bytes(items.ids))
     return Dataset(spec, encoder, as_bytes(users.ids), users.features, items.features, train, test, items.targeting,
                    items.bids)
 
 
-def _load_events(events: EventTable, user_ids: pa.Array, item_ids: pa.Array) -> Events:
-    """Reads one event table; `user_ids` and `item_ids` are sorted string arrays, in row order."""
+def _load_events(events: EventTable, user_ids: pa.Array, item_ids: pa.Array, values: ContextValues, *,
+                 learn: bool) -> Events:
+    """Reads one event table.
+
+    Args:
+        events: to read.
+        user_ids, item_ids: sorted string arrays, in row order.
+        values: of the context.
+        learn: whether the values of this table are taken in; otherwise those that are new are unknown.
+    """
     n, start = events.table.rows, 0
     users, items = np.empty(n, np.int32), np.empty(n, np.int32)
     timestamps, labels = np.empty(n, np.int64), np.empty((n, len(events.spec.tasks)), np.int8)
+    context = np.empty((n, len(events.spec.model_context)), np.int32)
     for batch in events.batches(user_ids, item_ids, EVENT_BATCH):
         stop = start + len(batch)
         users[start:stop], items[start:stop], labels[start:stop] = batch.users, batch.items, batch.labels
         timestamps[start:stop] = batch.columns["timestamp"].cast(pa.int64()).to_numpy()
+        context[start:stop] = values.learn(batch.columns) if learn else values.ids(batch.columns)
         start = stop
+    if learn:
+        context = values.sort(context)
     if np.any((np.diff(users) < 0) | ((np.diff(users) == 0) & (np.diff(timestamps) < 0))):
         order = np.lexsort((timestamps, users))
         users, items, timestamps, labels = users[order], items[order], timestamps[order], labels[order]
-    return Events(users, items, timestamps, labels)
+        context = context[order]
+    return Events(users, items, timestamps, labels, context if context.shape[1] else None)
 
 
 def as_bytes(keys: pa.Array) -> NDArray[np.bytes_]:

@@ -64,7 +64,8 @@ def filled(table: pa.Table, names: Collection[str]) -> pa.Table:
 def event_schema(spec: FeatureSpec, clock: pa.DataType | None = None) -> pa.Schema:
     """Columns of `events.parquet` and `test_events.parquet`; `clock` is the type of their timestamps, else int64."""
     return pa.schema([("user_id", pa.string()), ("ad_id", pa.string()), ("timestamp", clock or pa.int64()),
-                      *((task.name, pa.int8()) for task in spec.tasks)])
+                      *((task.name, pa.int8()) for task in spec.tasks),
+                      *((field.name, pa.string()) for field in spec.model_context)])
 
 
 def read_spec(folder: Path) -> FeatureSpec:

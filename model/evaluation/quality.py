@@ -87,7 +87,7 @@ def against_truth(run: Run, world: TrueWorld, test: Events) -> dict[str, Any]:
     users = np.random.default_rng([run.config.seed, 9]).permutation(len(run.dataset.user_ids))[:most]
     targets, nothing = Ragged.of([world.top_k(user, 100) for user in users]), Ragged.of([[] for _ in users])
     found = recall(run.reader, run.clicks, run.key_index, users, targets, nothing, (100,))
-    return {"bayes_ne": world.bayes_ne(test), "overlap@100_with_truth": found["recall@100"],
+    return {"bayes_ne": world.bayes_ne(test, run.dataset.encoder), "overlap@100_with_truth": found["recall@100"],
             "truth_users": len(users)}
 
 

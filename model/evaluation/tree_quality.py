@@ -83,7 +83,8 @@ def tree_curves(run: Run) -> dict[str, TreeCurves]:
     report: dict[str, TreeCurves] = {}
     for name, codes in trees.items():
         content = assemble(run, codes)
-        content = replace(content, embeddings=item_parts(folded, content.embeddings, half=False))
+        content = replace(content, embeddings=item_parts(folded, content.embeddings, half=False),
+                          context=None if content.context is None else folded.context_parts(content.context))
         scored = score_users(content, tower, torch_layers(folded.scorers), sample_users(content, seed))
         report[name] = TreeCurves(tuple(content.tree.size(level) for level in range(1, content.tree.depth)),
                                   content.tree.n_items, beam_curve(content.tree, scored),

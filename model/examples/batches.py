@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -63,7 +63,7 @@ class UserFeatures:
 
 @dataclass(frozen=True)
 class UserBatch(UserFeatures):
-    """The B users of a batch with their embeddings (B, Du)."""
+    """The B users of a batch with their embeddings (B, Du), or (B, C, Du) in the contexts of C events each."""
 
     embeddings: Tensor
 
@@ -119,6 +119,26 @@ class BatchReader:
         """Embeds B users."""
         return UserBatch(users.dense, users.bags, users.hits, users.spectral, users.index,
                          self.model.embed_users(self.tensor(users.dense), users.bags))
+
+    def in_context(self, users: UserBatch, ids: NDArray[np.int32] | None) -> UserBatch:
+        """The users in contexts.
+
+        Args:
+            users: B users.
+            ids: of context fields, (B, C, fields) for C events each or (B, fields); None if the model reads none.
+        """
+        context = self.model.context
+        if ids is None or context is None or not len(context.embeddings):
+            return users
+        embeddings = users.embeddings if ids.ndim == 2 else users.embeddings[:, None]
+        return replace(users, embeddings=context.embed(embeddings, torch.from_numpy(ids).long().to(self.device)))
+
+    def shift(self, ids: NDArray[np.int32] | None) -> Tensor:
+        """What contexts, ids (..., fields), add to logits (..., tasks); 0 if the model reads none."""
+        context = self.model.context
+        if ids is None or context is None:
+            return torch.zeros((), device=self.device)
+        return context.shift(torch.from_numpy(ids).long().to(self.device))
 
     def hits(self, features: Features, history: Ragged, index: KeyIndex) -> KeyHits:
         """The keys of B users."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.encoder import FeatureSpec
+from index_store.features.encoder import UNKNOWN, FeatureSpec
 from index_store.features.ragged import Ragged
 from model.data.load import Events
 from model.examples.clicks import Clicks
@@ -19,7 +19,8 @@ class ExampleGroups:
     """Events of a log, grouped by shared history.
 
     In a log of positives the events of a user in a fold form a group, and their history is the user's clicks in the
-    other folds. In a log of impressions it is those of a user in a fold between two clicks. Either way, the user's
+    other folds; their context, if the model reads any, is the same, since the negatives of a group stand against each
+    of its events. In a log of impressions it is those of a user in a fold between two clicks. Either way, the user's
     features are computed once for all of them.
 
     Attributes:
@@ -50,8 +51,9 @@ class ExampleGroups:
         seen = np.zeros(n, np.int64)
         if spec.negatives == "impressions":
             seen = clicks.count_before(events.users, events.timestamps)
-        order = np.lexsort((folds, seen, events.users)).astype(np.int32)
-        alike = np.stack([events.users, seen, folds])[:, order]
+        context = [] if spec.negatives == "impressions" or events.context is None else list(events.context.T)
+        order = np.lexsort((*context, folds, seen, events.users)).astype(np.int32)
+        alike = np.stack([events.users, seen, folds, *context])[:, order]
         changed = np.ones(n, bool)
         changed[1:] = (np.diff(alike) != 0).any(axis=0)
         first = np.flatnonzero(changed)
@@ -81,6 +83,19 @@ class ExampleGroups:
         rows = np.zeros(filled.shape, np.int64)
         rows[filled] = events.items[of.values]
         return rows, filled, of.values
+
+    def padded_context(self, filled: NDArray[np.bool_], context: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Ids of the context fields of events as `padded_items` lays them out: (B, C, fields), UNKNOWN in empty cells.
+
+        In a log of positives, where those of a group are the same, (B, fields).
+
+        Args:
+            filled: which cells hold an event (B, C).
+            context: ids of these events (S, fields).
+        """
+        ids = np.full((*filled.shape, context.shape[1]), UNKNOWN, np.int32)
+        ids[filled] = context
+        return ids if self.before is not None else ids[:, 0]
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """One epoch in random order: (fold, groups (<= size,)), each batch from one fold.

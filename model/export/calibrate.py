@@ -1,4 +1,4 @@
-"""Calibration of a run's tasks, fitted and measured on test events, which trained nothing.
+"""Calibration of a run's tasks, fitted and measured on test events, which trained nothing, each in its own context.
 
 The earlier half of the events is fitted, the later half decides between Platt's scaling, isotonic regression and the
 logits as they are, and measures what is sealed.
@@ -184,4 +184,5 @@ def _truth(run: Run, events: Events) -> NDArray[np.float64] | None:
     """True probabilities (N, tasks) of events of a synthetic world, None of another log or of held-out events."""
     if not (run.data / TRUTH).is_dir() or run.config.holdout:
         return None
-    return sigmoid(TrueWorld.open(run.data).pair_logits(events.users, events.items))
+    logits = TrueWorld.open(run.data).event_logits(events, run.dataset.encoder)
+    return None if logits is None else sigmoid(logits)

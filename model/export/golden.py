@@ -36,13 +36,17 @@ class GoldenUser:
     features: Features
     history: NDArray[np.int32]
 
+    def context(self, content: BundleContent) -> NDArray[np.int32]:
+        """Ids of the context fields that the model reads."""
+        return content.encoder.encode_context(self.request.get("context", {}))
+
 
 def golden_users(content: BundleContent) -> list[GoldenUser]:
-    """Some users of the bundle, one with inline features, and one who is not in the bundle."""
+    """Some users of the bundle, one with inline features, and one who is not in the bundle; the first in contexts."""
     users = content.users
     rows = np.sort(np.random.default_rng(0).permutation(len(users.ids))[:USERS])
-    chosen = [GoldenUser(_request(user_id=users.ids[row].decode()), users.features.take(np.array([row])),
-                         users.history.row(row)) for row in rows]
+    chosen = [GoldenUser(_request(user_id=users.ids[row].decode(), **_context(content, at)),
+                         users.features.take(np.array([row])), users.history.row(row)) for at, row in enumerate(rows)]
     history = users.history.row(int(np.argmax(np.diff(users.history.indptr))))[:5]
     featureless = content.encoder.encode_user({})
     inline = {"history": [content.encoder.item_ids[row].decode() for row in history]}
@@ -54,6 +58,14 @@ def _request(**fields: Any) -> dict[str, Any]:
     return {**fields, "top_k": TOP_K, "exact": True}
 
 
+def _context(content: BundleContent, at: int) -> dict[str, Any]:
+    """The context of a request, another value for each; none where the model reads none."""
+    values = {field.name: content.encoder.vocabularies[f"context.{field.name}"]
+              for field in content.encoder.spec.model_context if not field.serve_as}
+    context = {name: known[at % len(known)].decode() for name, known in values.items() if len(known)}
+    return {"context": context} if context else {}
+
+
 def golden_answers(content: BundleContent, model: MoNN, users: list[GoldenUser]) -> list[dict[str, Any]]:
     """The exact answers of the torch model, in the form of `golden.json`."""
     search = ExhaustiveSearch(content.tree, content.scorer(torch_scorers(model)))
@@ -61,7 +73,8 @@ def golden_answers(content: BundleContent, model: MoNN, users: list[GoldenUser])
     targeting = Targeting(content.encoder, content.items, content.tree, content.targeting)
     for user in users:
         known = content.users.row(user.request["user_id"].encode()) >= 0
-        eligible = targeting.eligible(RequestTargeting(targeting.attributes(user.features if known else None)))
+        eligible = targeting.eligible(RequestTargeting(targeting.attributes(
+            user.features if known else None, context=user.request.get("context", {}))))
         found = search.search(_torch_query(content, model, user), top_k=TOP_K, task_weights=weights,
                               eligible=eligible)
         answers.append({"request": user.request, "ads": [
@@ -88,9 +101,9 @@ def check_parity(content: BundleContent, original: BundleContent, model: MoNN,
     worst = 0.0
     for user in users:
         embedding = tower(user_input(content, user.features, user.history))
-        query = content.query(embedding, user.features, user.history)
+        query = content.query(embedding, user.features, user.history, user.context(content))
         found = exported.score(query, content.tree.depth, positions)
-        expected = trained.score(_torch_query(content, model, user), content.tree.depth, positions)
+        expected = trained.score(_torch_query(original, model, user), content.tree.depth, positions)
         gap = float(np.abs(found - expected).max())
         if not gap <= allowed:
             raise ParityError(f"ONNX and torch differ by {gap:.2e} on golden request {json.dumps(user.request)}; at "
@@ -108,7 +121,7 @@ def _torch_query(content: BundleContent, model: MoNN, user: GoldenUser) -> UserQ
     bags = user_bags(content.encoder.spec, user.features, Ragged.one_row(user.history), content.item_keys)
     with torch.no_grad():
         embedding = model.embed_users(torch.from_numpy(user.features.dense), bags).numpy()
-    return content.query(embedding, user.features, user.history)
+    return content.query(embedding, user.features, user.history, user.context(content))
 
 
 def user_input(content: BundleContent, features: Features, history: NDArray[np.int32]) -> NDArray[np.float32]:

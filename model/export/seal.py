@@ -63,7 +63,8 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = F
     folded = FoldedNetwork(model)
     fitted = calibrate(run)
     content = replace(original, embeddings=item_parts(folded, original.embeddings, half),
-                      calibrations=None if fitted is None else calibrations_of(fitted))
+                      calibrations=None if fitted is None else calibrations_of(fitted),
+                      context=None if original.context is None else folded.context_parts(original.context))
     writer = BundleWriter(out)
     try:
         write_content(writer, content)
@@ -147,7 +148,8 @@ def assemble(run: Run, codes: NDArray[np.int32] | None = None) -> BundleContent:
     return BundleContent(dataset.encoder, users, dataset.items, tables, tree, (*nodes, vectors[tree.rows]), index,
                          reader.keys_of_row.take(tree.rows), postings, spectral, targeting, model.ensemble,
                          None if dataset.bids is None else AdBids(*dataset.bids.at(tree.rows)),
-                         records=_records(run)[tree.rows])
+                         records=_records(run)[tree.rows],
+                         context=None if model.context is None else model.context.arrays())
 
 
 def _records(run: Run) -> NDArray[np.int64]:

@@ -32,7 +32,7 @@ def attributed(older: pa.Table, new: pa.Table, labels: pa.Table, window: float) 
         older: events from before.
         new: impressions that came after them.
         labels: clicks and conversions that came after them, one a row. All three have the same columns: those of a log,
-            then `request_id`, null if unknown.
+            then `request_id`, null if unknown. Only labels are joined: the context stays that of the impression.
         window: the attribution window, in seconds.
 
     Returns:
@@ -53,7 +53,7 @@ def attributed(older: pa.Table, new: pa.Table, labels: pa.Table, window: float) 
             impressions.add(row, pair, at, request)
         else:
             belongs_to[row] = found
-    for name in events.column_names[3:-1]:
+    for name in (field.name for field in events.schema if pa.types.is_int8(field.type)):
         values = events[name].to_numpy().copy()
         np.maximum.at(values, belongs_to, values.copy())
         events = events.set_column(events.column_names.index(name), name, pa.array(values, pa.int8()))

@@ -6,6 +6,7 @@ In a log of positives, each click is an event of the log, and impressions are no
 from __future__ import annotations
 
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from index_store.changes.change_log import Change, Kind
 from index_store.features.encoder import FeatureSpec
 from index_store.features.encoder import Kind as FieldKind
-from index_store.live.user_history import AD_ID, AT, REQUEST_ID, TYPE, EventType
+from index_store.live.user_history import AD_ID, AT, CONTEXT, REQUEST_ID, TYPE, EventType
 from model.data.tables import (
     AD_EXTRAS,
     ADS,
@@ -59,7 +61,7 @@ class Gathering:
     _ads: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _users: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _forgotten: dict[str, None] = field(default_factory=dict)
-    _events: list[tuple[str, str, str, float, str | None]] = field(default_factory=list)
+    _events: list[tuple[str, str, str, float, str | None, Mapping[str, Any]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for task in self.spec.tasks:
@@ -87,7 +89,8 @@ class Gathering:
                 self._users[change.id] = change.fields
             elif change.kind is Kind.EVENT:
                 said = change.fields
-                self._events.append((change.id, said[AD_ID], said[TYPE], said.get(AT, change.at), said.get(REQUEST_ID)))
+                self._events.append((change.id, said[AD_ID], said[TYPE], said.get(AT, change.at), said.get(REQUEST_ID),
+                                     said.get(CONTEXT, {})))
             elif change.kind is Kind.FORGOTTEN:
                 self._forgotten[change.id] = None
                 self._users.pop(change.id, None)
@@ -107,10 +110,17 @@ class Gathering:
         first = EventType.IMPRESSION if self.spec.negatives == "impressions" else LABELS[0]
         tasks = [task.name for task in self.spec.tasks]
         rows: defaultdict[bool, list[dict[str, Any]]] = defaultdict(list)
-        for user_id, ad_id, kind, at, request_id in self._events:
+        for user_id, ad_id, kind, at, request_id, context in self._events:
             if kind == first or kind in tasks:
                 rows[kind == first].append({"user_id": user_id, "ad_id": ad_id, "timestamp": int(at),
-                                            **{task: int(task == kind) for task in tasks}, REQUEST_ID: request_id})
+                                            **{task: int(task == kind) for task in tasks},
+                                            **{one.name: _value(context.get(one.name), one.kind)
+                                               for one in self.spec.model_context}, REQUEST_ID: request_id})
+        for one in self.spec.model_context:
+            without = sum(row[one.name] is None for row in rows[True])
+            if without:
+                tqdm.write(f"warning: {without} of {len(rows[True])} {first}s name no {one.name} in their context, and "
+                           "are learned as if it were unknown; send it with POST /events", file=sys.stderr)
         return self._event_table(rows[True]), self._event_table(rows[False])
 
     def _event_table(self, rows: list[dict[str, Any]]) -> pa.Table:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from index_store.features.context import ContextTables
+from index_store.features.encoder import UNKNOWN
 from index_store.search.scoring import DenseLayers, Storage, layer_of_level
 from model.config import MoNNConfig
 from model.network.monn import Layer, MoNN
@@ -71,6 +74,23 @@ class FoldedNetwork(nn.Module):
     def user_part(self, users: Tensor) -> Tensor:
         """User embeddings (N, Du) -> (N, Wu), of all layers."""
         return torch.cat(self._user_parts(users), dim=1)
+
+    def context_parts(self, context: ContextTables) -> ContextTables:
+        """Rows that are added to the user parts, as those of the network's context are to user embeddings.
+
+        The part of a user and a context is the sum of both, since user parts are affine in the embedding.
+        """
+        def part(rows: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+            if rows is None:
+                return None
+            with torch.no_grad():
+                parts = self.user_part(torch.from_numpy(rows))
+                parts -= self.user_part(torch.zeros(1, rows.shape[1]))
+            found: NDArray[np.float32] = parts.numpy()
+            found[UNKNOWN] = 0.0
+            return found
+
+        return replace(context, embeddings=tuple(part(rows) for rows in context.embeddings))
 
     def item_part(self, items: Tensor, level: int | None = None) -> Tensor:
         """Embeddings (N, Di) of nodes of a level, or of items -> (N, Wi) of the layer that scores them."""

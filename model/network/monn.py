@@ -14,6 +14,7 @@ from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import table_sizes
 from index_store.search.scoring import layer_of_level
 from model.config import MoNNConfig, StackedLayer
+from model.network.context import ContextRows
 from model.network.deepfm import DeepFM
 from model.network.dhen import DHEN
 from model.network.over_arch import DotProduct, OverArch
@@ -64,12 +65,17 @@ class Layer(nn.Module):
 
     def score(self, users: Tensor, items: Tensor, interaction: Tensor, *, auxiliary: bool = False) -> Tensor:
         """Task logits (B, N, tasks); arguments as those of `MoNN.score`, embeddings of this layer alone."""
+        if users.ndim == 3:
+            items = items.expand(len(users), -1, -1)
+            logits = self.score(users.flatten(0, 1), items.flatten(0, 1)[:, None], interaction.flatten(0, 1)[:, None],
+                                auxiliary=auxiliary)
+            return logits.view(*users.shape[:2], -1)
         config = self.config
         user = users.reshape(*users.shape[:-1], config.user_tokens, config.dim)
         item = items.reshape(*items.shape[:-1], config.item_tokens, config.dim)
         pair, direct = self.interaction_tower(interaction)
-        logits: Tensor = self.over_arch(user, item, pair) + direct
-        return logits[..., self.tasks :] if auxiliary else logits[..., : self.tasks]
+        found: Tensor = self.over_arch(user, item, pair) + direct
+        return found[..., self.tasks :] if auxiliary else found[..., : self.tasks]
 
 
     def heads(self) -> Iterator[Tensor]:
@@ -84,7 +90,7 @@ class MoNN(nn.Module):
     Each layer has its own columns in every table, since layers that shared them ranked worse (docs/experiments.md).
     Embeddings of users, items and nodes concatenate those of all layers. `level_offsets` (levels above the items, Di)
     is added to the virtual embedding of a node, so that one scorer can tell a node from an item; it is part of the node
-    embeddings that are exported.
+    embeddings that are exported. `context` is there if the log declares context that the model reads.
 
     A stack has a layer for some levels above the items and one for the items, coarse to fine: `logit(item) =
     sum_l weight_l logit_l(user, node_l(item)) + intercept`, weights (layers, tasks) and intercept (tasks,) fitted by
@@ -113,6 +119,7 @@ class MoNN(nn.Module):
         if stack:
             self.register_buffer("weights", torch.full((len(self.layers), self.tasks), 1 / len(self.layers)))
             self.register_buffer("intercept", torch.zeros(self.tasks))
+        self.context = (ContextRows(encoder, sum(self.user_widths), self.tasks) if spec.model_context else None)
 
     @property
     def item_width(self) -> int:
@@ -158,7 +165,7 @@ class MoNN(nn.Module):
         """Task logits of pairs, by one layer alone.
 
         Args:
-            users: (B, Du).
+            users: (B, Du), or (B, N, Du) one for each candidate, such as a user in the contexts of several events.
             items: (N, Di) the same candidates for all users, or (B, N, Di) each user's own.
             interaction: (B, N, F).
             level: of the candidates; None for items.
@@ -188,9 +195,11 @@ class MoNN(nn.Module):
         return [*self.user_tables.parameters(), *self.item_tables.parameters()]
 
     def dense_parameters(self) -> list[nn.Parameter]:
-        """Everything but the tables."""
-        sparse = {id(p) for p in self.sparse_parameters()}
-        return [p for p in self.parameters() if id(p) not in sparse]
+        """Everything but the tables and the context."""
+        others = {id(p) for p in self.sparse_parameters()}
+        if self.context is not None:
+            others |= {id(p) for p in self.context.parameters()}
+        return [p for p in self.parameters() if id(p) not in others]
 
 
 def _columns(dense: int, tables: int, widths: Sequence[int], at: int) -> Tensor:

@@ -33,17 +33,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     world.add_argument("--turnover", type=float, metavar="SHARE",
                        help="share of the ads that end every day, and of those that are born; needs --days (default "
                             f"{TURNOVER})")
+    world.add_argument("--context", action="store_true",
+                       help="a world in which hour and position of an impression matter; its log tells both")
     world.add_argument("--seed", type=int, default=0, help="seed of the world (default %(default)s)")
 
 
 def _write_world(args: argparse.Namespace) -> None:
     sizes = args.ads, args.users, args.events, args.seed
+    if args.days is not None and args.context:
+        raise DataError("--context and --days are given, but a world that moves has no context; leave one out")
     if args.days is not None:
         synthetic_days.write(args.out, *sizes, args.days, TURNOVER if args.turnover is None else args.turnover)
     elif args.turnover is not None:
         raise DataError(f"--turnover is {args.turnover:g}, but nothing ends in a world without days; give --days too")
     else:
-        synthetic.write(args.out, *sizes)
+        synthetic.write(args.out, *sizes, context=args.context)
 
 
 def run(args: argparse.Namespace) -> int:

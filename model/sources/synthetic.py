@@ -31,6 +31,7 @@ from model.data.tables import (
     side_schema,
 )
 from model.progress.bars import Bar
+from model.sources.context_world import HOUR, HOURS, POSITION, TrueContext, hour_text, with_context
 from model.sources.draws import Draws
 from model.sources.truth import TruthWriter
 from model.sources.world import (
@@ -100,8 +101,11 @@ class Catalogue:
                    np.argsort(ads.brand, kind="stable"), starts[1])
 
 
-def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: int = 1 << 16) -> None:
+def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: int = 1 << 16, *,
+          context: bool = False) -> None:
     """Writes a world of the given size: users.parquet, ads.parquet, events, the last tenth as test, and the truth.
+
+    With `context`, hour and position of an impression matter, and are columns of the events.
 
     Raises:
         DataError: a size is not positive, or does not fit ids and rows of the format.
@@ -116,12 +120,14 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: 
         people = draw_users(draws, rows, shape)
         return people, user_table(draws, rows, people, shape, numbered("u", rows, users))
 
-    write_log(out, SPEC, draws, catalogue, ad_table(draws, ad_rows, catalogue.ads, shape, numbered("a", ad_rows, ads)),
-              users, events, people_of, chunk_users)
+    spec, planted = (with_context(SPEC), TrueContext.of(draws, shape.categories)) if context else (SPEC, None)
+    write_log(out, spec, draws, catalogue, ad_table(draws, ad_rows, catalogue.ads, shape, numbered("a", ad_rows, ads)),
+              users, events, people_of, chunk_users, planted)
 
 
 def write_log(out: Path, spec: FeatureSpec, draws: Draws, catalogue: Catalogue, ads: pa.Table, users: int, events: int,
-              people_of: Callable[[NDArray[np.int64]], tuple[Users, pa.Table]], chunk_users: int = 1 << 16) -> None:
+              people_of: Callable[[NDArray[np.int64]], tuple[Users, pa.Table]], chunk_users: int = 1 << 16,
+              context: TrueContext | None = None) -> None:
     """Writes all tables of a world and its truth into a folder that is prepared.
 
     Args:
@@ -133,8 +139,9 @@ def write_log(out: Path, spec: FeatureSpec, draws: Draws, catalogue: Catalogue, 
         users, events: how many.
         people_of: users of some numbers, and their rows of `users.parquet`, ids rising.
         chunk_users: users at a time.
+        context: what the context of an impression does, which the declaration then names; None for nothing.
     """
-    truth = TruthWriter(out, catalogue.ads, users)
+    truth = TruthWriter(out, catalogue.ads, users, context=context)
     pq.write_table(ads, out / ADS, write_page_checksum=True)
     event_ends = _event_ends(draws, users, events)
     schemas = {USERS: side_schema(spec, "user"), EVENTS: event_schema(spec), TEST_EVENTS: event_schema(spec)}
@@ -146,7 +153,7 @@ def write_log(out: Path, spec: FeatureSpec, draws: Draws, catalogue: Catalogue, 
             people, table = people_of(rows)
             user_ids = table["user_id"].combine_chunks()
             writers[USERS].write_table(table)
-            log = _log(draws, rows, people, catalogue, event_ends)
+            log = _log(draws, rows, people, catalogue, event_ends, context)
             truth.write(start, people)
             for name, part in ((EVENTS, ~log["test"]), (TEST_EVENTS, log["test"])):
                 writers[name].write_table(pa.table({
@@ -154,7 +161,8 @@ def write_log(out: Path, spec: FeatureSpec, draws: Draws, catalogue: Catalogue, 
                     "ad_id": ad_ids.take(pa.array(log["ad"][part])),
                     "timestamp": log["timestamp"][part],
                     "click": log["click"][part].astype(np.int8),
-                    "conversion": log["conversion"][part].astype(np.int8)}, schema=event_schema(spec)))
+                    "conversion": log["conversion"][part].astype(np.int8),
+                    **{field.name: log[field.name][part] for field in spec.model_context}}, schema=event_schema(spec)))
             bar.update(len(log["ad"]))
     for writer in writers.values():
         writer.close()
@@ -187,14 +195,14 @@ def _event_ends(draws: Draws, users: int, events: int) -> NDArray[np.int64]:
     return np.concatenate([[0], np.rint(ends / ends[-1] * events).astype(np.int64)])
 
 
-def _log(draws: Draws, rows: NDArray[np.int64], people: Users, catalogue: Catalogue,
-         event_ends: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+def _log(draws: Draws, rows: NDArray[np.int64], people: Users, catalogue: Catalogue, event_ends: NDArray[np.int64],
+         planted: TrueContext | None) -> dict[str, NDArray[Any]]:
     """The impressions of a chunk of users in order of user and time; leaves `people.recent` after train.
 
     All test impressions of a user meet the state after the last train impression: what a server would know then.
 
     Returns:
-        Columns (N,): owner (row within the chunk), ad, timestamp, click, conversion, test.
+        Columns (N,): owner (row within the chunk), ad, timestamp, click, conversion, test, hour and position.
     """
     first, last = event_ends[rows], event_ends[rows + 1]
     counts = last - first
@@ -205,16 +213,28 @@ def _log(draws: Draws, rows: NDArray[np.int64], people: Users, catalogue: Catalo
     test = number >= np.repeat(last - held_out, counts)
     viewers, ads = people.take(owner), catalogue.ads.take(ad)
     rested, conversion_logit = rested_logits(viewers, ads)
+    timestamp = _timestamps(draws, number, first - event_ends[rows[0]], counts)
+    hour, position = timestamp // 3600 % HOURS, np.zeros(len(number), np.int64)
+    if planted is not None:
+        position = planted.positions(draws, number, ad, rested)
+        rested = rested + planted.effect(position, hour, ads.category)
     luck = draws.uniform("click", number)
     click = _clicks(people, first - event_ends[rows[0]], counts - held_out, ads.category, rested, luck)
     final = sigmoid(click_logits(rested, people.recent[owner], ads.category))
     click = np.where(test, luck < final, click)
     conversion = click & (draws.uniform("conversion", number) < sigmoid(conversion_logit))
+    return {"owner": owner, "ad": ad, "timestamp": timestamp, "click": click, "conversion": conversion, "test": test,
+            HOUR: hour_text(hour), POSITION: (position + 1).astype(str)}
+
+
+def _timestamps(draws: Draws, number: NDArray[np.int64], starts: NDArray[np.int64],
+                counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Times (N,) of impressions, each user's from FIRST_SECOND on; users begin at `starts` (U,)."""
     gaps = 60 - (MEAN_GAP * np.log1p(-draws.uniform("gap", number))).astype(np.int64)
     elapsed = np.cumsum(gaps)
-    before = np.concatenate([[0], elapsed])[first - event_ends[rows[0]]]
-    return {"owner": owner, "ad": ad, "timestamp": FIRST_SECOND + elapsed - np.repeat(before, counts),
-            "click": click, "conversion": conversion, "test": test}
+    before = np.concatenate([[0], elapsed])[starts]
+    times: NDArray[np.int64] = FIRST_SECOND + elapsed - np.repeat(before, counts)
+    return times
 
 
 def _clicks(people: Users, starts: NDArray[np.int64], counts: NDArray[np.int64], category: NDArray[np.int32],

@@ -80,7 +80,7 @@ def report(folder: Path) -> dict[str, object]:
             "click_logit_variance_share": variance_shares(logits),
             f"rank_{RANK}_overlap@{TOP}": rank_overlap(logits, RANK, min(TOP, logits.shape[1])),
             "rate": {task.name: rate for task, rate in zip(data.spec.tasks, rates, strict=True)},
-            "bayes_ne": world.bayes_ne(data.test)}
+            "bayes_ne": world.bayes_ne(data.test, data.encoder)}
 
 
 def main() -> int:

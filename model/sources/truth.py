@@ -14,8 +14,10 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from index_store.features.encoder import FeatureEncoder
 from model.data.load import Events
 from model.data.tables import TRUTH, DataError
+from model.sources.context_world import TrueContext
 from model.sources.world import Ads, Users, click_logits, rested_logits, sigmoid
 
 TASKS = ("click", "conversion")
@@ -34,9 +36,11 @@ class TruthWriter:
         ads: all of them.
         users: how many.
         looked_at: share of the impressions that are looked at.
+        context: what context does; None where the log has none.
     """
 
-    def __init__(self, folder: Path, ads: Ads, users: int, looked_at: float = 1.0) -> None:
+    def __init__(self, folder: Path, ads: Ads, users: int, looked_at: float = 1.0,
+                 context: TrueContext | None = None) -> None:
         self._folder = folder / TRUTH
         self._folder.mkdir()
         self._users = users
@@ -45,6 +49,9 @@ class TruthWriter:
             np.save(self._folder / f"ads.{field.name}.npy", getattr(ads, field.name))
         if looked_at < 1:
             np.save(self._folder / LOOKED_AT, looked_at)
+        if context is not None:
+            for field in fields(context):
+                np.save(self._folder / f"context.{field.name}.npy", getattr(context, field.name))
 
     def write(self, start: int, users: Users) -> None:
         """Writes users to the rows from `start` on."""
@@ -63,11 +70,14 @@ class TrueWorld:
     Attributes:
         looked_at: share of the impressions that are looked at; only these can be clicked. The probabilities are those
             of an impression at an unknown position.
+        context: what context does; None where the log has none. Otherwise the logits are those of the first position,
+            at an average hour, unless those of events are asked for.
     """
 
     users: Users
     ads: Ads
     looked_at: float = 1.0
+    context: TrueContext | None = None
 
     @classmethod
     def open(cls, folder: Path) -> TrueWorld:
@@ -81,8 +91,11 @@ class TrueWorld:
                             "synthetic` has a truth")
         users, ads = ({f.name: np.load(folder / TRUTH / f"{side}.{f.name}.npy", mmap_mode="r") for f in fields(rows)}
                       for side, rows in (("users", Users), ("ads", Ads)))
-        seen = folder / TRUTH / LOOKED_AT
-        return cls(Users(**users), Ads(**ads), float(np.load(seen)) if seen.exists() else 1.0)
+        seen, names = folder / TRUTH / LOOKED_AT, [f.name for f in fields(TrueContext)]
+        context = None
+        if (folder / TRUTH / f"context.{names[0]}.npy").exists():
+            context = TrueContext(**{name: np.load(folder / TRUTH / f"context.{name}.npy") for name in names})
+        return cls(Users(**users), Ads(**ads), float(np.load(seen)) if seen.exists() else 1.0, context)
 
     def logits(self, user_rows: NDArray[np.integer], item_rows: NDArray[np.integer] | None) -> NDArray[np.float32]:
         """Logits of every user with every item.
@@ -102,13 +115,31 @@ class TrueWorld:
         """Logits of aligned pairs, (N,), (N,) -> (N, T) float32."""
         return _task_logits(self.users.take(user_rows), self.ads.take(item_rows), self.looked_at)
 
-    def bayes_ne(self, events: Events) -> dict[str, float | None]:
+    def event_logits(self, events: Events, encoder: FeatureEncoder | None = None) -> NDArray[np.float32] | None:
+        """Logits (N, T) of test impressions, each in its context; None if the log does not tell all of the context.
+
+        Args:
+            events: of a log of this world.
+            encoder: of the log, which a world with context needs.
+        """
+        effect: NDArray[np.float32] | None = np.zeros(len(events), np.float32)
+        if self.context is not None:
+            category = np.asarray(self.ads.category[events.items])
+            effect = None if encoder is None else self.context.effect_of(events, encoder, category)
+        if effect is None:
+            return None
+        parts = [slice(at, at + _PAIRS) for at in range(0, len(events), _PAIRS)]
+        return np.concatenate([_task_logits(self.users.take(events.users[part]), self.ads.take(events.items[part]),
+                                            self.looked_at, effect[part]) for part in parts])
+
+    def bayes_ne(self, events: Events, encoder: FeatureEncoder | None = None) -> dict[str, float | None]:
         """Normalized entropy of the true probabilities on test impressions, by task: no model can expect less.
 
-        None for a task whose labels are all the same.
+        None for a task whose labels are all the same, and where `event_logits` is None.
         """
-        logits = np.concatenate([self.pair_logits(events.users[at : at + _PAIRS], events.items[at : at + _PAIRS])
-                                 for at in range(0, len(events), _PAIRS)])
+        logits = self.event_logits(events, encoder)
+        if logits is None:
+            return dict.fromkeys(TASKS)
         found = {task: normalised_entropy(sigmoid(logits[:, t]), events.labels[:, t]) for t, task in enumerate(TASKS)}
         return {task: value if math.isfinite(value) else None for task, value in found.items()}
 
@@ -129,10 +160,16 @@ def normalised_entropy(probabilities: NDArray[np.float64], labels: NDArray[np.in
     return float(loss / -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate)))
 
 
-def _task_logits(users: Users, ads: Ads, looked_at: float) -> NDArray[np.float32]:
-    """(..., T) logits of broadcast rows; P(click) = P(looked at) P(appeals), P(conversion) = P(click) P(.. | click)."""
+def _task_logits(users: Users, ads: Ads, looked_at: float,
+                 effect: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """(..., T) logits of broadcast rows; P(click) = P(looked at) P(appeals), P(conversion) = P(click) P(.. | click).
+
+    The effect of the context is added to the click logits.
+    """
     rested, given_click = rested_logits(users, ads)
     click = click_logits(rested, users.recent, ads.category)
+    if effect is not None:
+        click = click + effect
     conversion = -np.logaddexp(-click, np.logaddexp(-given_click, -(click + given_click)))
     logits = np.stack([click, conversion], axis=-1)
     if looked_at < 1:  # 1 / (e p) - 1 = (1 / p - 1) / e + (1 - e) / e

@@ -134,10 +134,10 @@ class EnsembleWeights:
                 examples += len(chosen)
                 if examples >= EXAMPLES:
                     break
-        layers, labels, correction, excluded = map(torch.cat, zip(*parts, strict=True))
+        layers, labels, correction, excluded, shift = map(torch.cat, zip(*parts, strict=True))
 
         def loss(weights: Tensor) -> Tensor:
-            logits = (layers * weights[:-1]).sum(2) + weights[-1]
+            logits = (layers * weights[:-1]).sum(2) + weights[-1] + shift[:, None]
             if self._groups.before is not None:
                 return impression_loss(logits[:, 0], labels, of.task_weights)
             return sampled_loss(logits[:, :1], logits[:, 1:], labels[:, None], correction, excluded, of.task_weights)
@@ -145,9 +145,9 @@ class EnsembleWeights:
         return loss, labels
 
     def _part(self, chosen: NDArray[np.int64], nodes: TreeReader,
-              rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits (B, 1 + M, layers, tasks) of the item of B groups and M negatives, labels (B, tasks), and correction
-        and exclusion of the negatives (B, M); M is 0 in a log of impressions.
+              rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Logits (B, 1 + M, layers, tasks) of the item of B groups and M negatives, labels (B, tasks), correction and
+        exclusion of the negatives (B, M), and what the context adds (B, tasks); M is 0 in a log of impressions.
         """
         of, reader, before = self.objective, self.objective.reader, self._groups.before
         users = self._groups.users[chosen]
@@ -155,9 +155,12 @@ class EnsembleWeights:
                                       before=before[chosen] if before is not None else None)
         batch = reader.users(reader.dataset.users.take(users), history, self.index)
         own, _, events = self._groups.padded_items(chosen, self.withheld)
+        context = None if self.withheld.context is None else self.withheld.context[events]
+        batch = reader.in_context(batch, context)
         drawn = of.sampler.items(len(own), of.config.negatives if before is None else 0, of.config.negative_pool, rng)
         excluded = known_positives(drawn.ids, len(of.sampler.q), self._clicked.take(users))
         rows = np.concatenate([own, drawn.ids], axis=1)
         logits = torch.stack(reader.score_layers(batch, rows, reader.items(rows), nodes), dim=2)
-        return (logits, reader.tensor(self.withheld.labels[events].astype(np.float32)), reader.tensor(drawn.correction),
-                torch.from_numpy(excluded).to(reader.device))
+        labels = reader.tensor(self.withheld.labels[events].astype(np.float32))
+        return (logits, labels, reader.tensor(drawn.correction), torch.from_numpy(excluded).to(reader.device),
+                torch.zeros_like(labels) + reader.shift(context))

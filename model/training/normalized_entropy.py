@@ -71,7 +71,10 @@ def impression_ne(reader: BatchReader, clicks: Clicks, index: KeyIndex,
 
 
 def impression_logits(reader: BatchReader, clicks: Clicks, index: KeyIndex, events: Events) -> NDArray[np.float32]:
-    """Logits (N, tasks) of N impressions, each with the history before it; arguments as for `impression_ne`."""
+    """Logits (N, tasks) of N impressions, each with the history before it and in its own context.
+
+    Arguments as for `impression_ne`.
+    """
     found = np.empty((len(events), len(reader.spec.tasks)), np.float32)
     groups = ExampleGroups.of(reader.spec, events, clicks, 16)
     items = torch.from_numpy(reader.all_items()).to(reader.device)
@@ -80,10 +83,12 @@ def impression_logits(reader: BatchReader, clicks: Clicks, index: KeyIndex, even
         users = groups.users[chosen]
         before = groups.before[chosen] if groups.before is not None else None
         rows, filled, of = groups.padded_items(chosen, events)
+        context = None if events.context is None else groups.padded_context(filled, events.context[of])
         with torch.no_grad():
-            batch = reader.users(reader.dataset.users.take(users),
-                                 clicks.histories(users, before=before), index)
+            batch = reader.in_context(reader.users(reader.dataset.users.take(users),
+                                                   clicks.histories(users, before=before), index), context)
             logits = reader.score_items(batch, rows, items[torch.from_numpy(rows).to(reader.device)])
+            logits = logits + reader.shift(context)
         found[of] = logits.cpu().numpy()[filled]
     return found
 
@@ -119,7 +124,8 @@ def sampled_ne(reader: BatchReader, clicks: Clicks, index: KeyIndex, events: Eve
         part = chosen[start : start + 512]
         history = clicks.histories(events.users[part])
         with torch.no_grad():
-            users = reader.users(reader.dataset.users.take(events.users[part]), history, index)
+            users = reader.in_context(reader.users(reader.dataset.users.take(events.users[part]), history, index),
+                                      None if events.context is None else events.context[part])
             at = rows[start : start + 512]
             logits.append(reader.score_items(users, at, reader.items(at))[..., task].cpu().numpy())
     flat = np.concatenate(logits).astype(np.float64).reshape(-1, 1)

@@ -27,6 +27,9 @@ from model.examples.negatives import Candidates, NegativeSampler, known_positive
 from model.training.distill import SoftLabels, Teacher, UserInputs
 from model.training.losses import impression_loss, sampled_loss
 
+FORGOTTEN_CONTEXT = 0.1
+"""Share of the values of context fields that training takes for unknown."""
+
 
 def task_weights(spec: FeatureSpec, config: TrainConfig) -> list[float]:
     """Weight of each task in the loss: the run's, else the log's.
@@ -58,6 +61,8 @@ class Prepared:
         rows: (B, P + M) `own`, then the sampled negatives; M is 0 in a log of impressions.
         features: (B, P + M, F) interaction features of `rows`.
         drawn, candidates: the negatives and their correction; None in a log of impressions.
+        context: ids of the context fields of the events (B, P, fields), of a log of positives those of the groups
+            (B, fields); None if the model reads none.
     """
 
     inputs: UserInputs
@@ -69,6 +74,7 @@ class Prepared:
     features: NDArray[np.float32]
     drawn: Drawn | None
     candidates: Candidates | None
+    context: NDArray[np.int32] | None
 
 
 @dataclass(frozen=True)
@@ -121,14 +127,25 @@ class Objective:
         users = self.reader.read(*as_unknown(inputs.features, inputs.history, unknown), fold.index,
                                  self._id_dropout(rng))
         own, filled, events = self.groups.padded_items(chosen, self.events)
+        context = self._context(filled, events, rng)
         if self.groups.before is not None:
-            return Prepared(inputs, users, own, filled, events, own, self.reader.features(users, own), None, None)
+            return Prepared(inputs, users, own, filled, events, own, self.reader.features(users, own), None, None,
+                            context)
         # What is clicked in the example's own fold is no negative either.
         drawn = self._mixed.draw(users, self.clicks.by_user.take(inputs.users), rng)
         rows = np.concatenate([own, drawn.rows], axis=1)
         features = self.reader.features(users, rows)
         candidates = self._mixed.corrected(drawn, features[:, own.shape[1]:])
-        return Prepared(inputs, users, own, filled, events, rows, features, drawn, candidates)
+        return Prepared(inputs, users, own, filled, events, rows, features, drawn, candidates, context)
+
+    def _context(self, filled: NDArray[np.bool_], events: NDArray[np.int32],
+                 rng: np.random.Generator) -> NDArray[np.int32] | None:
+        """`context` of a batch, a share of it unknown."""
+        rows, ids = self.reader.model.context, self.events.context
+        if rows is None or ids is None:
+            return None
+        context = self.groups.padded_context(filled, ids[events])
+        return rows.forget(context.reshape(-1, context.shape[-1]), FORGOTTEN_CONTEXT, rng).reshape(context.shape)
 
     def loss(self, batch: Prepared, tree: TreeReader | None, index_weight: float,
              rng: np.random.Generator) -> BatchLoss:
@@ -147,10 +164,11 @@ class Objective:
         levels = tree.tree.depth - 1 if tree is not None else 0
         level = 1 + int(rng.integers(levels)) if levels else 0
         users, scored = self.reader.embed(batch.users), None
+        there = self.reader.in_context(users, batch.context)
         if batch.drawn is not None and batch.candidates is not None:
-            parts = self._sampled(batch, batch.drawn, batch.candidates, users, tree, level, rng)
+            parts = self._sampled(batch, batch.drawn, batch.candidates, there, tree, level, rng)
         else:
-            parts, scored = self._impressions(batch, users, tree, level, rng)
+            parts, scored = self._impressions(batch, there, tree, level, rng)
         if self.teacher is not None:
             parts["teacher"] = self._unsupervised(users, self.teacher.label(batch.inputs, rng), rng)
         total = torch.zeros((), device=self.reader.device)
@@ -215,13 +233,15 @@ class Objective:
         items = self.reader.items(batch.rows, self._id_dropout(rng))
         valid = torch.from_numpy(batch.filled).to(self.reader.device)
         labels = self.reader.tensor(self.events.labels[batch.events].astype(np.float32))
-        layers = self.reader.score_layers(users, batch.rows, items, None, self.reader.tensor(batch.features))
+        shift = self.reader.shift(batch.context)
+        layers = [logits + shift for logits in self.reader.score_layers(users, batch.rows, items, None,
+                                                                        self.reader.tensor(batch.features))]
         loss = torch.zeros((), device=items.device)
         for logits in layers:
             loss = loss + impression_loss(logits[valid], labels, self.task_weights)
         parts = {"items": loss}
         if tree is not None:
-            of_nodes = tree.score_holding(users, level, batch.rows, items)
+            of_nodes = tree.score_holding(users, level, batch.rows, items) + shift
             if tree.soft:
                 parts["tree"] = tree.penalty(level, batch.rows, items)
             parts["nodes"] = impression_loss(of_nodes[valid], labels, self.task_weights)

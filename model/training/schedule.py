@@ -9,6 +9,10 @@ from model.training.checkpoint import Progress
 
 WARM_UP_BATCHES = 50
 
+CONTEXT_RATE = 50.0
+"""Learning rate of context, in that of the dense layers. Its rows begin at zero and have to grow to the size of their
+effects within a few hundred batches; each is in every batch many times, so that large steps are not noisy."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -36,7 +40,7 @@ class Schedule:
         done, config = self.done(at), self.config
         decay = min(1.0, (done + 1) / WARM_UP_BATCHES) * max(0.0, 1 - done / (self.epochs * self.batches))
         return {"dense": config.learning_rate * decay, "tables": config.table_learning_rate * decay,
-                "codebooks": config.hill.learning_rate * decay}
+                "codebooks": config.hill.learning_rate * decay, "context": CONTEXT_RATE * config.learning_rate * decay}
 
     def index_weight(self, at: Progress) -> float:
         """Weight of the index loss, which ramps up (Section 3.4, warm-up strategy)."""

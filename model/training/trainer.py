@@ -92,6 +92,8 @@ class Trainer:
         found: dict[str, torch.optim.Optimizer] = {
             "dense": torch.optim.AdamW(model.dense_parameters(), weight_decay=self.config.weight_decay),
             "tables": torch.optim.SparseAdam(model.sparse_parameters())}
+        if model.context is not None:
+            found["context"] = torch.optim.Adam(model.context.parameters())
         for module in self.run.tree.modules.values():
             found["codebooks"] = torch.optim.Adam(module.parameters())
         return found

@@ -91,11 +91,15 @@ def _take_weights(run: Run, other: Run) -> None:
                         (run.model.item_tables, other.model.item_tables)):
         for name, table in old.arrays().items():
             tables.arrays()[name].copy_(_renumbered(name, table, other.dataset.encoder, run.dataset.encoder))
+    if run.model.context is not None and other.model.context is not None:
+        for (name, table), (_, own) in zip(other.model.context.tables(), run.model.context.tables(), strict=True):
+            own.copy_(_renumbered(name, table, other.dataset.encoder, run.dataset.encoder))
 
 
 def _take_dense(model: MoNN, old: MoNN) -> None:
     """Copies all but the tables. An auxiliary head that only one of the two has is left out."""
     sparse = {id(weight) for weight in old.sparse_parameters()}
+    sparse |= {id(table) for _, table in old.context.tables()} if old.context is not None else set()
     heads = {id(head) for at in range(len(old.layers)) for head in old.layer(at).heads()}
     own = dict(model.named_parameters())
     for name, value in old.named_parameters():
@@ -123,7 +127,7 @@ def _values(encoder: FeatureEncoder, table: str) -> NDArray[np.bytes_]:
     side, field = table.split(".", 1)
     if field == ITEM_ID:
         return encoder.item_ids
-    return encoder.vocabularies[f"{'user' if side == 'user' else 'item'}.{field}"]
+    return encoder.vocabularies[f"{side if side in ('user', 'context') else 'item'}.{field}"]
 
 
 def _codes_by_item(codes: NDArray[np.int32], before: Dataset, now: Dataset) -> NDArray[np.int32]:

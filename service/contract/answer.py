@@ -45,6 +45,14 @@ class StageTimes:
 
 
 @dataclass(frozen=True)
+class ContextEffect:
+    """The score of an ad in the context of the request, and in an unknown one."""
+
+    score: float
+    without: float
+
+
+@dataclass(frozen=True)
 class AdExplanation:
     """What happened to the ad that a query asks about.
 
@@ -54,6 +62,7 @@ class AdExplanation:
         held: why its campaign holds it back, if it does.
         excluded: the field of the query that excludes it, if any.
         propensity: probability that an answer to the request shows it; None if nothing is explored.
+        context: what the context does to its score; None where the model reads none.
     """
 
     ad_id: str
@@ -63,6 +72,7 @@ class AdExplanation:
     held: Held | None
     excluded: Exclusion | None
     propensity: float | None = None
+    context: ContextEffect | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import orjson
 
 from index_store.changes.change_log import Kind, Write
 from index_store.features.values import as_key
-from index_store.live.user_history import AD_ID, AT, EXPLORED, PRICE, PROPENSITY, REQUEST_ID, TYPE
+from index_store.live.user_history import AD_ID, AT, CONTEXT, EXPLORED, PRICE, PROPENSITY, REQUEST_ID, TYPE
 from service.contract.errors import ErrorType, ServiceError, shown
 from service.contract.event_schemas import EventLine
 from service.contract.lines import NumberedWrite, read_lines
@@ -44,6 +44,6 @@ def _event(now: float, line: bytes, key: str | None) -> Write:
     fields: dict[str, Any] = {AD_ID: as_key(parsed.ad_id, "ad_id").decode(), TYPE: parsed.type}
     # Without a time of its own an event has that of its entry in the log, so that a repeated one is the same.
     given = {AT: parsed.at, REQUEST_ID: parsed.request_id, PRICE: parsed.price_micros, PROPENSITY: parsed.propensity,
-             EXPLORED: parsed.explored}
+             EXPLORED: parsed.explored, CONTEXT: parsed.context or None}
     return Write(kind=Kind.EVENT, id=as_key(parsed.user_id, "user_id").decode(), key=parsed.key or key,
                  fields=fields | {name: value for name, value in given.items() if value is not None})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,6 +31,9 @@ class EventLine(BaseModel):
                                   "request_id: it is kept for off-policy estimates")
     explored: bool | None = Field(
         default=None, description="explored of the ad in that answer, true or false; needs propensity")
+    context: dict[str, Any] | None = Field(
+        default=None, description="an object of context fields in which the ad was shown, as in POST /retrieve, with "
+                                  "those that answers are fixed at, such as the position")
     key: Key | None = Field(default=None, description="idempotency key of this line, 1 to 128 printable characters of "
                                                       "ASCII without spaces; default: that of the call and its number")
 

@@ -32,6 +32,9 @@ class InfoReply(BaseModel):
     tasks: list[str]
     user_features: dict[str, FieldKind] = Field(description="name -> kind")
     context: dict[str, FieldKind] = Field(description="name -> kind")
+    model_context: dict[str, str | None] = Field(
+        description="context field that the model reads -> the value that answers are given for, whatever the request "
+                    "says; null if it is the request's")
     ad_features: dict[str, FieldKind] = Field(description="name -> kind")
     roles: dict[str, str] = Field(description="advertiser and campaign -> the ad field that says so")
     bid_types: list[Literal["CPM", "CPC", "CPA"]] = Field(description="that a task or an impression is paid by")

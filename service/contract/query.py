@@ -112,7 +112,8 @@ class HistoryCount:
 class EncodedUser:
     """A user as towers and targeting read it: one row of features, and a history (M,) of item rows, most recent first.
 
-    `history_count` is there where the request gave the history, `gate` where campaigns may hold ads back.
+    `history_count` is there where the request gave the history, `gate` where campaigns may hold ads back. `context`
+    holds the ids of the context fields that the model reads; None if they are unknown.
     """
 
     features: Features
@@ -121,6 +122,7 @@ class EncodedUser:
     targeting: RequestTargeting = field(default_factory=RequestTargeting)
     history_count: HistoryCount | None = None
     gate: Gate | None = None
+    context: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True)

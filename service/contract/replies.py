@@ -83,8 +83,8 @@ def explanation_body(explained: AdExplanation, answer: Answer, manifest: Manifes
          "outcome": of_search.outcome, "eligible": of_search.outcome != "filtered",
          "refused_by": _refused_by(explained),
          **{name: decided.get(name) for name in ("level", "score", "ecpm", "rank", "margin")},
-         "kth_score": of_search.kth_score, "kth_ecpm": of_search.kth_ecpm, "path": path,
-         "propensity": explained.propensity, "user": answer.user, "history": answer.history,
+         "kth_score": of_search.kth_score, "kth_ecpm": of_search.kth_ecpm, "propensity": explained.propensity,
+         "context": explained.context, "path": path, "user": answer.user, "history": answer.history,
          "coverage": answer.found.coverage, "degraded": answer.degraded})
 
 

@@ -82,7 +82,8 @@ class RetrieveRequest(BaseModel):
                     '"category", "in": ["shoes"]}; docs/service.md has the grammar, GET /info lists the ad fields')
     context: dict[str, Any] | None = Field(
         default=None,
-        description="an object of context fields that the ads' own predicates read; GET /info lists them")
+        description="an object of context fields that the ads' own predicates or the model read; GET /info lists "
+                    "them")
     exclude_history: bool | None = Field(
         default=None,
         description="true leaves out the ads of the user's history, all that the bundle and the change log know or "
@@ -233,6 +234,15 @@ class RefusedBy(BaseModel):
     probability: float | None = Field(description="share of the requests that pass, if by is pacing; null otherwise")
 
 
+class ContextEffect(BaseModel):
+    """What the context of the request does to an ad's score."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    score: float = Field(description="of the ad in the request's context")
+    without: float = Field(description="of the ad if the request named no context")
+
+
 class ExplainReply(BaseModel):
     """Answer of POST /explain."""
 
@@ -255,6 +265,7 @@ class ExplainReply(BaseModel):
     kth_ecpm: float | None = Field(description="its eCPM; null where the score ranks")
     propensity: float | None = Field(description="probability that an answer to this request shows the ad, 0 if it is "
                                                  "out of reach; null unless the request explores")
+    context: ContextEffect | None = Field(description="null if the model reads no context")
     path: list[PathLevel] = Field(description="down to that level")
     user: Literal["known", "inline", "unknown"]
     history: HistoryCount | None = Field(description="as in the answer of POST /retrieve")

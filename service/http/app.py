@@ -293,6 +293,7 @@ class Api:
                       "tasks": [task.name for task in spec.tasks],
                       "user_features": {field.name: field.kind for field in spec.user_fields},
                       "context": {field.name: field.kind for field in spec.context_fields},
+                      "model_context": {field.name: field.serve_as or None for field in spec.model_context},
                       "ad_features": {field.name: field.kind for field in spec.item_fields},
                       "roles": spec.roles, "bid_types": list(spec.paid),
                       "ecpm": host.retriever.bundle.content.calibrations is not None})

@@ -9,11 +9,16 @@ from collections.abc import Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
+from index_store.features.encoder import FeatureEncoder
+from index_store.features.values import FeatureError
+from index_store.live.user_history import CONTEXT
+from index_store.targeting.attributes import check_context
 from service.bundles.bundle_host import BundleHost
 from service.contract.ad_schemas import WriteOptions
+from service.contract.errors import from_feature_error
 from service.contract.event_lines import parse_events
 from service.contract.event_schemas import EventLine, EventsReply
-from service.contract.lines import at_line
+from service.contract.lines import NumberedWrite, at_line
 from service.http.authorization import TokenScope
 from service.http.change_calls import REFUSALS, ChangeCalls, idempotency_key, options_of
 from service.http.dispatcher import Route
@@ -46,9 +51,9 @@ class EventsApi:
         writer = EventWriter(self._calls.usable())
         options = options_of(request, WriteOptions)
         body = await read_body(request, self._calls.settings, LINES, "in several calls")
-        lines = await asyncio.to_thread(parse_events, body, idempotency_key(request), time.time())
         host = self._host()
-        snapshot = host.current
+        snapshot, encoder = host.current, host.retriever.bundle.content.encoder
+        lines = await asyncio.to_thread(_checked_lines, body, idempotency_key(request), encoder)
         try:
             changes = await self._calls.counted(len(lines), writer.append([line.write for line in lines], snapshot))
         except RefusedWriteError as error:
@@ -56,3 +61,13 @@ class EventsApi:
         self._meter().offer(host.retriever, snapshot, [line.write for line in lines])
         return json_reply({"sequences": [change.sequence for change in changes],
                            "applied": await self._calls.applied(changes, options)})
+
+
+def _checked_lines(body: bytes, key: str | None, encoder: FeatureEncoder) -> list[NumberedWrite]:
+    lines = parse_events(body, key, time.time())
+    for line in lines:
+        try:
+            check_context(encoder, line.write.fields.get(CONTEXT, {}))
+        except FeatureError as error:
+            raise at_line(from_feature_error(error, frozenset()), line.line) from error
+    return lines

@@ -35,7 +35,15 @@ from index_store.targeting.targeting import Targeting
 from index_store.value.bids import Bid
 from index_store.value.calibration import sigmoid
 from index_store.value.valuation import Valuation
-from service.contract.answer import AdExplanation, Answer, CacheLookup, Emptiness, Exclusion, StageTimes
+from service.contract.answer import (
+    AdExplanation,
+    Answer,
+    CacheLookup,
+    ContextEffect,
+    Emptiness,
+    Exclusion,
+    StageTimes,
+)
 from service.contract.query import EncodedUser, Query, SearchOptions, TowerInput
 from service.retrieval.beam_choice import BeamChoice
 from service.retrieval.emptiness import emptiness
@@ -180,7 +188,7 @@ class Retriever:
         """The scorer's input for an encoded user; without an embedding the user tower runs."""
         if embedding is None:
             embedding = self.embed(self.tower_input(user, snapshot))
-        query = self._content.query_of(embedding, user.features, self._history(user, snapshot))
+        query = self._content.query_of(embedding, user.features, self._history(user, snapshot), user.context)
         query.added = (snapshot or self.sealed).scored
         return query
 
@@ -254,15 +262,24 @@ class Retriever:
         scores: NDArray[np.float32] = logits @ query.task_weights
         return scores
 
-    def probabilities_of(self, user_id: bytes, ad_id: bytes, snapshot: Snapshot) -> NDArray[np.float32] | None:
-        """Calibrated probabilities (tasks,) of an ad's labels for a user; None if ad or calibration are missing."""
+    def probabilities_of(self, user_id: bytes, ad_id: bytes, snapshot: Snapshot,
+                         context: Mapping[str, object] | None = None) -> NDArray[np.float32] | None:
+        """Calibrated probabilities (tasks,) of an ad's labels for a user; None if ad or calibration are missing.
+
+        Args:
+            user_id, ad_id: of an impression.
+            snapshot: of the time.
+            context: of the impression; its own position counts here, not the one that the bundle serves.
+        """
         row = snapshot.row(ad_id)
         if row is None or self._content.calibrations is None:
             return None
-        user = self.encode(Query(user_id=user_id, top_k=1, task_weights=first_task_weights(len(self._spec.tasks))),
-                           snapshot)
-        logits = self.scorer.score(self.query(user, snapshot=snapshot), self._content.tree.depth,
-                                   snapshot.positions(np.array([row])))
+        weights = first_task_weights(len(self._spec.tasks))
+        user = self.encode(Query(user_id=user_id, top_k=1, task_weights=weights, context=context), snapshot)
+        query = self.query(user, snapshot=snapshot)
+        if self._content.context is not None:
+            query.shift = self._content.context.shift(user.context, as_logged=True)
+        logits = self.scorer.score(query, self._content.tree.depth, snapshot.positions(np.array([row])))
         return np.asarray(self._content.calibrations.probabilities(logits)[0], np.float32)
 
     async def retrieve(self, query: Query, *, snapshot: Snapshot | None = None, use_cache: bool = True,
@@ -342,7 +359,7 @@ class Retriever:
         explainer = Explainer(self._content.tree, result, snapshot.placed, self.caps(query.max_per, snapshot),
                               query.top_k) if trace else None
         paths = explainer.paths(shown.rows) if explainer is not None and query.explain else None
-        explanation = (self._explain(explainer, query, query.explain_ad, user, snapshot, exploration)
+        explanation = (self._explain(explainer, query, query.explain_ad, user, snapshot, exploration, embedding)
                        if explainer is not None and query.explain_ad is not None else None)
         # Withdrawn ads alone leave the estimate as it is: the beam widens to hold as many ads as it did.
         targeted = eligible is not None and eligible.bitmap is not snapshot.changed.live and not query.exact
@@ -363,8 +380,8 @@ class Retriever:
         calibrations = self._content.calibrations
         return (sigmoid(logits) if calibrations is None else calibrations.probabilities(logits)).astype(np.float32)
 
-    def _explain(self, explainer: Explainer, query: Query, ad_id: str | int, user: EncodedUser,
-                 snapshot: Snapshot, exploration: Exploration | None) -> AdExplanation:
+    def _explain(self, explainer: Explainer, query: Query, ad_id: str | int, user: EncodedUser, snapshot: Snapshot,
+                 exploration: Exploration | None, embedding: NDArray[np.float32]) -> AdExplanation:
         key = as_key(ad_id, "ad_id")
         row = snapshot.row(key)
         assert row is not None, "whoever asks has looked"
@@ -379,7 +396,17 @@ class Retriever:
         if exploration is not None:
             of_search = exploration.explained(row, of_search)
         return AdExplanation(key.decode(), of_search, withdrawal, refusal, held, excluded,
-                             None if exploration is None else exploration.propensity(row))
+                             None if exploration is None else exploration.propensity(row),
+                             self._in_context(row, query, user, snapshot, embedding))
+
+    def _in_context(self, row: int, query: Query, user: EncodedUser, snapshot: Snapshot,
+                    embedding: NDArray[np.float32]) -> ContextEffect | None:
+        if self._content.context is None:
+            return None
+        scores = [self.scorer.score(self.query(one, embedding, snapshot), self._content.tree.depth,
+                                    snapshot.positions(np.array([row])))[0] @ query.task_weights
+                  for one in (user, replace(user, context=None))]
+        return ContextEffect(*map(float, scores))
 
 
 def _answer(user: EncodedUser, snapshot: Snapshot, lookup: CacheLookup, found: _Found, times: StageTimes) -> Answer:

@@ -60,8 +60,9 @@ class UserEncoder:
         if given:
             features = _replaced(self._encoder, features, given)
         gate = None if snapshot.gates is None else snapshot.gates.of(query.user_id, query.at, live.capped(query.at))
-        return EncodedUser(features, history, kind, replace(
-            self._request_targeting(query, snapshot, stored, given), gate=gate), count, gate)
+        targeting = replace(self._request_targeting(query, snapshot, stored, given), gate=gate)
+        return EncodedUser(features, history, kind, targeting, count, gate,
+                           self._encoder.encode_context(query.context or {}))
 
     def _request_targeting(self, query: Query, snapshot: Snapshot, stored: Features | None,
                            given: Mapping[str, Any]) -> RequestTargeting:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from index_store.changes.change_log import Write
 from index_store.features.encoder import BidType
 from index_store.live.snapshot import Snapshot
-from index_store.live.user_history import AD_ID, TYPE, EventType
+from index_store.live.user_history import AD_ID, CONTEXT, TYPE, EventType
 from service.retrieval.retriever import Retriever
 from service.sampling.background_sampler import BackgroundSampler
 from service.telemetry import metrics
@@ -24,12 +24,13 @@ _LABELS: dict[str, BidType] = {EventType.CLICK: "CPC", EventType.CONVERSION: "CP
 
 @dataclass(frozen=True)
 class _Impression:
-    """Who saw what; the retriever stays usable while it is referenced, even after a swap."""
+    """Who saw what, in which context; the retriever stays usable while it is referenced, even after a swap."""
 
     retriever: Retriever
     snapshot: Snapshot
     user_id: bytes
     ad_id: bytes
+    context: Mapping[str, object]
 
 
 class CalibrationMeter(BackgroundSampler[_Impression]):
@@ -59,13 +60,14 @@ class CalibrationMeter(BackgroundSampler[_Impression]):
             if zlib.crc32(user_id + b"\0" + ad_id) >= self._sampled_below:
                 continue
             if kind == EventType.IMPRESSION:
-                self._take(_Impression(retriever, snapshot, user_id, ad_id))
+                self._take(_Impression(retriever, snapshot, user_id, ad_id, event.fields.get(CONTEXT, {})))
             elif (task := spec.paid.get(_LABELS[kind])) is not None:
                 metrics.CALIBRATION_OBSERVED.labels(retriever.bundle.bundle_id, spec.tasks[task].name).inc()
 
     def _work(self, impression: _Impression) -> None:
         retriever = impression.retriever
-        found = retriever.probabilities_of(impression.user_id, impression.ad_id, impression.snapshot)
+        found = retriever.probabilities_of(impression.user_id, impression.ad_id, impression.snapshot,
+                                           impression.context)
         spec = retriever.bundle.content.encoder.spec
         for task in spec.paid.values():
             if task is not None and found is not None:

@@ -12,9 +12,9 @@ from model.data.load import load_dataset
 from model.sources import synthetic
 from model.sources.truth import TrueWorld
 from tests.model.planted import ADS, EVENTS, SEED, USERS
-from tests.model.runs import TINY, trained_run
+from tests.model.runs import IN_CONTEXT, TINY, trained_run
 from tests.model.tiny_log import TinyLog
-from tests.model.worlds import impressions
+from tests.model.worlds import impressions, in_context
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -38,6 +38,12 @@ def learned_run(tmp_path_factory):
 def impressions_run(tmp_path_factory):
     """A run of `TINY` on `impressions`, which nobody may change."""
     return trained_run(tmp_path_factory.mktemp("impressions") / "run", TINY, impressions())
+
+
+@pytest.fixture(scope="session")
+def context_run(tmp_path_factory):
+    """A run on `in_context`, which nobody may change."""
+    return trained_run(tmp_path_factory.mktemp("context") / "run", IN_CONTEXT, in_context())
 
 
 @pytest.fixture

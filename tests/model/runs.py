@@ -21,6 +21,7 @@ TINY = TrainConfig(model=MoNNConfig(table_width=8, user_hidden=(16,), item_hidde
                    branching=(4, 3), epochs=1, rounds=1, round_epochs=1, batch_users=16, negatives=24,
                    negative_pool=200)
 JOINT = replace(TINY, tree="joint", rounds=2)
+IN_CONTEXT = replace(TINY, epochs=6, batch_users=64, learning_rate=5e-3)
 LARGER = replace(TINY.model, user_hidden=(24,), over_hidden=80, layers=2)
 STACK = replace(TINY, epochs=3, rounds=2, lower_share=0.9, stack=(StackedLayer(1, LARGER),))
 

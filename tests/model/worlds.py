@@ -77,3 +77,40 @@ def impressions() -> Dataset:
                    tasks=(*data.spec.tasks, TaskSpec("purchase")))
     encoder = FeatureEncoder(spec, data.encoder.vocabularies, {}, data.encoder.item_ids)
     return replace(data, spec=spec, encoder=encoder, train=log, test=None)
+
+
+TWINS = 0, 8
+"""Two ads of one category; in `in_context` the first is always shown on top, the second always below."""
+
+CONTEXT_FIELDS = (FieldSpec("hour", "categorical", model=True),
+                  FieldSpec("position", "categorical", model=True, serve_as="1"))
+
+
+def in_context(events: int = 4_000) -> Dataset:
+    """Impressions by day and by night, on top and below: even categories are clicked by day and odd ones by night.
+
+    Log odds of a click are 1.5 by the right hour and -2.5 by the other, and 2 less below. Half of the ads are mostly
+    shown on top, the others mostly below.
+    """
+    data, rng = positives(), np.random.default_rng(3)
+    users, items = np.sort(rng.integers(0, 60, events)).astype(np.int32), rng.integers(0, 80, events).astype(np.int32)
+    night, below = rng.random(events) < 0.5, rng.random(events) < np.where(items // 8 % 2, 0.85, 0.15)
+    below = np.where(items == TWINS[0], False, np.where(items == TWINS[1], True, below))
+    log_odds = np.where(items % 2 == night, 1.5, -2.5) - 2.0 * below
+    labels = (rng.random(events) < 1 / (1 + np.exp(-log_odds))).astype(np.int8)[:, None]
+    context = np.stack([night, below], axis=1).astype(np.int32) + 1
+    log = Events(users, items, np.arange(events, dtype=np.int64), labels, context)
+    spec = replace(data.spec, negatives="impressions", history_ordered=True, context_fields=CONTEXT_FIELDS)
+    vocabularies = data.encoder.vocabularies | {"context.hour": np.array([b"day", b"night"]),
+                                                "context.position": np.array([b"1", b"2"])}
+    encoder = FeatureEncoder(spec, vocabularies, {}, data.encoder.item_ids)
+    held = np.zeros(events, bool)
+    held[rng.permutation(events)[:events // 5]] = True
+    return replace(data, spec=spec, encoder=encoder, train=log.where(~held), test=log.where(held))
+
+
+def not_reading(data: Dataset) -> Dataset:
+    """The same log, declared as if the model read no context."""
+    spec = replace(data.spec, context_fields=())
+    train, test = (replace(events, context=None) for events in (data.train, data.test))
+    return replace(data, spec=spec, encoder=replace(data.encoder, spec=spec), train=train, test=test)

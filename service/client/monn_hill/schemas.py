@@ -85,6 +85,15 @@ class CampaignPut(TypedDict):
     """version that the campaign must have, 0 for one that was never declared; default: any"""
 
 
+class ContextEffect(TypedDict):
+    """What the context of the request does to an ad's score."""
+
+    score: float
+    """of the ad in the request's context"""
+    without: float
+    """of the ad if the request named no context"""
+
+
 class EmptyBecause(TypedDict):
     """Why an answer has no ad."""
 
@@ -130,6 +139,8 @@ class EventLine(TypedDict):
     """propensity of the ad in that answer, a number above 0 up to 1, which needs request_id: it is kept for off-policy estimates"""
     explored: NotRequired[bool | None]
     """explored of the ad in that answer, true or false; needs propensity"""
+    context: NotRequired[dict[str, Any] | None]
+    """an object of context fields in which the ad was shown, as in POST /retrieve, with those that answers are fixed at, such as the position"""
     key: NotRequired[str | None]
     """idempotency key of this line, 1 to 128 printable characters of ASCII without spaces; default: that of the call and its number"""
 
@@ -177,7 +188,7 @@ class ExplainRequest(TypedDict):
     targeting: NotRequired[dict[str, Any] | None]
     """an object, a predicate over ad fields that every returned ad satisfies, such as {"field": "category", "in": ["shoes"]}; docs/service.md has the grammar, GET /info lists the ad fields"""
     context: NotRequired[dict[str, Any] | None]
-    """an object of context fields that the ads' own predicates read; GET /info lists them"""
+    """an object of context fields that the ads' own predicates or the model read; GET /info lists them"""
     exclude_history: NotRequired[bool | None]
     """true leaves out the ads of the user's history, all that the bundle and the change log know or those of user_features; default: as the log was declared, see docs/data.md"""
     exclude_ad_ids: NotRequired[list[str | int] | None]
@@ -226,6 +237,8 @@ class InfoReply(TypedDict):
     """name -> kind"""
     context: dict[str, Literal["dense", "categorical", "multi", "location"]]
     """name -> kind"""
+    model_context: dict[str, str | None]
+    """context field that the model reads -> the value that answers are given for, whatever the request says; null if it is the request's"""
     ad_features: dict[str, Literal["dense", "categorical", "multi", "location"]]
     """name -> kind"""
     roles: dict[str, str]
@@ -316,7 +329,7 @@ class RetrieveRequest(TypedDict):
     targeting: NotRequired[dict[str, Any] | None]
     """an object, a predicate over ad fields that every returned ad satisfies, such as {"field": "category", "in": ["shoes"]}; docs/service.md has the grammar, GET /info lists the ad fields"""
     context: NotRequired[dict[str, Any] | None]
-    """an object of context fields that the ads' own predicates read; GET /info lists them"""
+    """an object of context fields that the ads' own predicates or the model read; GET /info lists them"""
     exclude_history: NotRequired[bool | None]
     """true leaves out the ads of the user's history, all that the bundle and the change log know or those of user_features; default: as the log was declared, see docs/data.md"""
     exclude_ad_ids: NotRequired[list[str | int] | None]
@@ -463,6 +476,8 @@ class ExplainReply(TypedDict):
     """its eCPM; null where the score ranks"""
     propensity: float | None
     """probability that an answer to this request shows the ad, 0 if it is out of reach; null unless the request explores"""
+    context: ContextEffect | None
+    """null if the model reads no context"""
     path: list[PathLevel]
     """down to that level"""
     user: Literal["known", "inline", "unknown"]

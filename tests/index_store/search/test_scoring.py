@@ -1,5 +1,7 @@
 """The scorer of a stack against a sum over each item's ancestors, written out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,6 +22,15 @@ def test_every_level_has_the_logits_of_its_layer_and_of_those_above(drawn):
     for level in range(1, stack.tree.depth + 1):
         found = scorer.score(asked, level, np.arange(stack.tree.size(level)))
         np.testing.assert_allclose(found[:, 0], stack.expected(level), atol=TOLERANCE)
+
+
+@given(stacks())
+def test_a_shift_is_added_once_at_every_level_however_many_layers_are_summed(drawn):
+    stack, _, _ = drawn
+    scorer, asked = stack.scorer(), replace(query(), shift=np.array([2.5], np.float32))
+    for level in (stack.tree.depth, *range(1, stack.tree.depth + 1)):
+        found = scorer.score(asked, level, np.arange(stack.tree.size(level)))
+        np.testing.assert_allclose(found[:, 0], stack.expected(level) + 2.5, atol=TOLERANCE)
 
 
 @given(stacks())

@@ -7,7 +7,9 @@ import torch
 from index_store.features.encoder import UNKNOWN
 from index_store.features.ragged import Ragged
 from model.examples.batches import HardTreeReader, IdDropout, as_unknown
-from tests.model.worlds import positives
+from model.experiments.context import reading
+from tests.model.runs import TINY, trained_run
+from tests.model.worlds import in_context, positives
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -53,3 +55,37 @@ def test_nodes_are_used_within_the_block_only(tiny_run):
     with tiny_run.reader.using_nodes(nodes):
         assert tiny_run.reader.nodes is nodes
     assert tiny_run.reader.nodes is None
+
+
+def read(run, users):
+    return run.reader.users(run.dataset.users.take(users), run.clicks.histories(users), run.key_index)
+
+
+def test_users_are_scored_in_the_context_of_each_event(context_run):
+    users, rows = np.arange(3), np.array([[5, 9], [0, 5], [7, 7]])
+    ids = np.array([[[1, 1], [2, 2]], [[0, 1], [2, 0]], [[1, 2], [2, 1]]], np.int32)
+    reader = context_run.reader
+    with torch.no_grad():
+        items = reader.items(rows)
+        together = reader.score_items(reader.in_context(read(context_run, users), ids), rows, items)
+        for event in range(2):
+            alone = reader.score_items(reader.in_context(read(context_run, users), ids[:, event]),
+                                       rows[:, event][:, None], items[:, event][:, None])
+            assert torch.allclose(together[:, event], alone[:, 0], atol=1e-5)
+        unknown = reader.score_items(read(context_run, users), rows, items)
+        assert not torch.allclose(unknown, together, atol=0.1)
+        shifts = context_run.model.context.shifts
+        assert torch.allclose(reader.shift(ids), shifts[0][ids[..., 0]] + shifts[1][ids[..., 1]])
+
+
+def test_users_stay_as_they_are_where_context_only_shifts_logits(tmp_path):
+    run = trained_run(tmp_path / "run", TINY, reading(in_context(400), ("position",)))
+    users = read(run, np.arange(3))
+    assert run.reader.in_context(users, np.ones((3, 5, 1), np.int32)) is users
+    assert run.model.context.shifts[0].any()
+
+
+def test_users_stay_as_they_are_where_the_model_reads_no_context(tiny_run):
+    users = read(tiny_run, np.arange(3))
+    assert tiny_run.reader.in_context(users, None) is users
+    assert tiny_run.reader.shift(None) == 0

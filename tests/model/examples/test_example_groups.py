@@ -9,7 +9,7 @@ from model.data.load import Events
 from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
 from model.examples.folds import fold_of_pairs
-from tests.model.worlds import impressions, positives
+from tests.model.worlds import impressions, in_context, positives
 
 
 def test_groups_share_a_history_between_two_clicks():
@@ -48,3 +48,29 @@ def test_items_of_groups_are_padded():
     assert filled.sum(axis=1).tolist() == [len(groups.events.row(g)) for g in chosen]
     assert rows[filled].tolist() == log.train.items[events].tolist()
     assert not rows[~filled].any()
+
+
+def test_groups_of_positives_share_their_context():
+    data = positives()
+    hours = np.random.default_rng(0).integers(0, 3, (len(data.train), 1)).astype(np.int32)
+    events = replace(data.train, context=hours)
+    groups = ExampleGroups.of(data.spec, events, Clicks.of(events, 60), 8)
+    assert sorted(groups.events.values) == list(range(len(events)))
+    for g in range(len(groups)):
+        assert len(set(hours[groups.events.row(g), 0].tolist())) == 1
+    chosen = np.arange(5)
+    _, filled, of = groups.padded_items(chosen, events)
+    assert groups.padded_context(filled, hours[of])[:, 0].tolist() == [
+        hours[groups.events.row(g)[0], 0] for g in chosen]
+
+
+def test_context_of_impressions_is_that_of_each_event():
+    log = in_context(300)
+    groups = ExampleGroups.of(log.spec, log.train, Clicks.of(log.train, 60), 8)
+    plain = ExampleGroups.of(log.spec, replace(log.train, context=None), Clicks.of(log.train, 60), 8)
+    assert groups.events.values.tolist() == plain.events.values.tolist()
+    _, filled, of = groups.padded_items(np.arange(9), log.train)
+    ids = groups.padded_context(filled, log.train.context[of])
+    assert ids.shape == (*filled.shape, 2)
+    assert ids[filled].tolist() == log.train.context[of].tolist()
+    assert not ids[~filled].any()

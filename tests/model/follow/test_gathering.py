@@ -103,3 +103,17 @@ def test_integers_in_another_unit_than_seconds_are_refused(log):
     pq.write_table(events.set_column(2, "timestamp", late), log / "events.parquet")
     with pytest.raises(DataError, match="has the timestamp 1700000000000, which is not in seconds since 1970"):
         Gathering(log, read_spec(log))
+
+
+def test_events_keep_the_context_that_the_model_reads(log, tmp_path, capsys):
+    features, events = log / "features.json", pq.read_table(log / "events.parquet")
+    fields = [{"name": "hour", "kind": "categorical", "model": True}, {"name": "inventory", "kind": "categorical"}]
+    features.write_text(json.dumps(json.loads(features.read_text()) | {"context_fields": fields}))
+    pq.write_table(events.append_column("hour", pa.array(["9"] * len(events))), log / "events.parquet")
+    window = gathered(log, tmp_path, event("u2", "a", "impression", 1, context={"hour": 7, "inventory": "kids"}),
+                      event("u2", "b", "impression", 2, context={"inventory": "kids"}),
+                      event("u2", "b", "impression", 3), event("u2", "a", "click", 4, context={"hour": "7"}))
+    assert rows(window.events) == [("u2", "a", 1, 0, 0, "7", None), ("u2", "b", 2, 0, 0, None, None),
+                                   ("u2", "b", 3, 0, 0, None, None)]
+    assert rows(window.labels) == [("u2", "a", 4, 1, 0, "7", None)]
+    assert "2 of 3 impressions name no hour in their context" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """The log after a window: new rows are in, ended ads and forgotten users are out, late labels are where they belong."""
 
+import json
 from dataclasses import replace
 
 import pyarrow as pa
@@ -109,3 +110,20 @@ def test_a_split_is_the_same_for_a_window_and_loses_nothing(log, window):
     assert 15 <= len(test) <= 45
     assert train.equals(grown.split(3)[0])
     assert not train.equals(grown.split(4)[0])
+
+
+def test_a_label_leaves_the_impression_its_context(log, tmp_path):
+    features, old = log / "features.json", pq.read_table(log / "events.parquet")
+    fields = [{"name": "hour", "kind": "categorical", "model": True}]
+    features.write_text(json.dumps(json.loads(features.read_text()) | {"context_fields": fields}))
+    pq.write_table(old.append_column("hour", pa.array(["9", "8", None, "9", "8"])), log / "events.parquet")
+    (tmp_path / "window").mkdir()
+    pq.write_table(events(log, ("u2", "a", 20, 0, 0, "7"), ("u2", "b", 21, 0, 0, None)),
+                   tmp_path / "window" / "events.parquet")
+    pq.write_table(events(log, ("u2", "a", 22, 1, 0, "6")), tmp_path / "window" / "labels.parquet")
+    grown = GrownLog.of(log, Window.read(tmp_path / "window", read_spec(log)), 100, WEEK)
+    assert rows(grown.new) == [("u2", "a", 20, 1, 0, "7"), ("u2", "b", 21, 0, 0, None)]
+    grown.write(tmp_path / "out", grown.older, grown.new)
+    data = load_dataset(tmp_path / "out")
+    assert data.encoder.vocabularies["context.hour"].tolist() == [b"8", b"9"]
+    assert data.test.context.tolist() == [[0], [0]]

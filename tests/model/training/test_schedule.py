@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from model.training.checkpoint import Progress
-from model.training.schedule import WARM_UP_BATCHES, Schedule
+from model.training.schedule import CONTEXT_RATE, WARM_UP_BATCHES, Schedule
 from tests.model.runs import TINY
 
 SCHEDULE = Schedule(replace(TINY, epochs=2, rounds=2, round_epochs=1, index_warm_up=0.5), batches=100)
@@ -16,7 +16,8 @@ def test_rates_warm_up_and_then_fall_on_a_line_to_zero():
     assert SCHEDULE.learning_rates(Progress(0, 0))["dense"] == pytest.approx(TINY.learning_rate / WARM_UP_BATCHES)
     half = SCHEDULE.learning_rates(Progress(2, 0))
     assert half == pytest.approx({"dense": TINY.learning_rate / 2, "tables": TINY.table_learning_rate / 2,
-                                  "codebooks": TINY.hill.learning_rate / 2})
+                                  "codebooks": TINY.hill.learning_rate / 2,
+                                  "context": CONTEXT_RATE * TINY.learning_rate / 2})
     assert SCHEDULE.learning_rates(Progress(3, 99))["dense"] == pytest.approx(TINY.learning_rate / 400)
 
 

@@ -15,9 +15,10 @@ from model.data.load import load_dataset
 from model.training.checkpoint import RunFolder
 from model.training.run import Run
 from model.training.trainer import new_trainer, train
-from model.training.warm_start import continued, start_from
+from model.training.warm_start import _take_weights, continued, start_from
 from tests.model.commands import here, model
-from tests.model.runs import TINY
+from tests.model.runs import TINY, run_of
+from tests.model.worlds import in_context
 
 SMALL = replace(TINY, branching=(5, 4), epochs=2, rounds=1, batch_users=64)
 
@@ -149,3 +150,16 @@ def test_a_log_with_other_fields_and_a_lost_log_are_refused(tmp_path, log, older
     (tmp_path / "run" / "config.json").write_text(json.dumps(content | {"data": str(tmp_path / "gone")}))
     with pytest.raises(ConfigError, match="which is gone; its vocabularies are needed"):
         start_from(Run(RunFolder(tmp_path / "new"), newer, SMALL), tmp_path / "run")
+
+
+def test_context_values_of_both_logs_keep_their_rows_and_new_ones_begin_as_unknown(tmp_path, context_run):
+    newer = in_context(800)
+    vocabularies = newer.encoder.vocabularies | {"context.hour": np.array([b"dawn", b"day", b"night"])}
+    newer = replace(newer, encoder=replace(newer.encoder, vocabularies=vocabularies))
+    other = run_of(tmp_path / "run", data=newer, config=context_run.config)
+    _take_weights(other, context_run)
+    own, old = other.model.context, context_run.model.context
+    for one, before in zip((own.embeddings[0], own.shifts[0]), (old.embeddings[0], old.shifts[0]), strict=True):
+        assert not one[:2].detach().any()
+        torch.testing.assert_close(one[2:], before[1:])
+    torch.testing.assert_close(own.shifts[1], old.shifts[1])
