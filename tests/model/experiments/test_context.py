@@ -42,6 +42,7 @@ def test_a_log_is_read_as_if_it_declared_less():
     assert reading(data, ("position", "hour")).spec == data.spec
 
 
+@pytest.mark.long
 def test_the_table_is_made_by_its_command(told, tmp_path):
     printed = model("experiment", "context", "--data", told, "--seeds", 1, "--out", tmp_path, "--small")
     assert (tmp_path / "context.md").read_text() in printed
