@@ -22,12 +22,13 @@ def told(tmp_path_factory):
 
 
 def test_rows_are_compared_with_the_model_that_reads_nothing():
-    rows = {name: {"ne": 0.9 - 0.1 * at, "overlap": 0.2 * at, "predicted_by_true": 1.0, "p50_ms": 2.0 + at}
+    rows = {name: {"ne": 0.9 - 0.1 * at, "overlap": 0.2 * at, "predicted_by_true": 1.0, "pairs": 500.0,
+                   "p50_ms": 2.0 + at}
             for at, name in enumerate(READ)}
     made = report([(Cell("context", "context", {}, 0), {"rows": rows, "bayes_ne": 0.45, "test_events": 9, "users": 3})])
     assert [row["change"]["mean"] for row in made.data["rows"]] == pytest.approx([0, -100 / 9, -200 / 9, -300 / 9])
-    assert "| position and hour | 0.6000 | -33.33 % | 0.600 | 1.00 | 5.00 ms |" in made.markdown
-    assert "| the truth | 0.4500 | -50.00 % | 1 | 1 |  |" in made.markdown
+    assert "| position and hour | 0.6000 | -33.33 % | 0.600 | 1.00 | 500 | 5.00 ms |" in made.markdown
+    assert "| the truth | 0.4500 | -50.00 % | 1 | 1 |  |  |" in made.markdown
 
 
 def test_a_log_is_read_as_if_it_declared_less():
@@ -42,6 +43,7 @@ def test_a_log_is_read_as_if_it_declared_less():
     assert reading(data, ("position", "hour")).spec == data.spec
 
 
+@pytest.mark.long
 def test_the_table_is_made_by_its_command(told, tmp_path):
     printed = model("experiment", "context", "--data", told, "--seeds", 1, "--out", tmp_path, "--small")
     assert (tmp_path / "context.md").read_text() in printed
