@@ -5,12 +5,14 @@
 The ads of the bundle are divided among campaigns at random. Each campaign has the winning prices of one of those of
 `--prices` (see `value`), for its bids and for what others pay, and a daily budget in proportion to what some ad of
 `--spend` spent a day (gzipped CSV with the columns spend, currency, start and end). Budgets together are `--share` of
-what the campaigns would spend without any, and none is less than 200 mean prices: a budget of a few impressions cannot
-be met within 3 %. A user's request has five places, for each of which an ad bids its eCPM against what others pay. Two
-days are replayed in this process by a simulated clock; pacing knows the traffic of the second one from the first.
+what the campaigns would spend without any, before none is less than 300 impressions cost: a budget of a few cannot be
+met within 3 %. A user's request has five places, for each of which an ad bids its eCPM against what others pay; it pays
+that, or what the next ad of the answer bids. Two days are replayed in this process by a simulated clock; pacing knows
+the traffic of the second one from the first.
 
 Counted are the campaigns that spend their budgets without pacing. `value` is the eCPM of the impressions won, for one
-impression each; perfect knowledge is an upper bound on it (Lagrangian relaxation of the budgets).
+impression each; perfect knowledge is an upper bound on it (Lagrangian relaxation of the budgets), at the prices of
+others alone.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from service.contract.query import Query
 from service.retrieval.retriever import Retriever
 
 WITHIN = 0.03
-LEAST_PRICES = 200
+LEAST_PRICES = 300
 TIMED = 400
 _RATE_USERS, _RATE_ADS = 20, 2_000
 
@@ -131,7 +133,7 @@ def _click_rate(retriever: Retriever, task: int, seed: int) -> float:
 
 def _budgets(market: Market, free: Outcome, share: float) -> NDArray[np.int64]:
     """(C,) micros a day."""
-    least = LEAST_PRICES * market.prices.mean(axis=1) * MICROS / 1_000
+    least = LEAST_PRICES * free.spent[-1].sum() / free.shown[-1].sum()
     scaled = market.budgets / market.budgets.sum() * free.spent[-1].sum() * share
     budgets: NDArray[np.int64] = np.maximum(scaled, least).astype(np.int64)
     return budgets

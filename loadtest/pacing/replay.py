@@ -1,8 +1,8 @@
 """Replays days of requests against a market, through a retriever and a snapshot whose clock is simulated.
 
-Each place of an answer is an auction: the ad bids its eCPM against what others pay, and pays the price if it wins. Its
-impression is an event like any other, which reaches the snapshot a second later. All replays have the same requests and
-prices.
+Each place of an answer is an auction: the ad bids its eCPM against what others pay, and if it wins, it pays that or the
+eCPM of the next ad of the answer, whichever is more. Its impression is an event like any other, which reaches the
+snapshot a second later. All replays have the same requests and the same prices of others.
 """
 
 from __future__ import annotations
@@ -68,10 +68,11 @@ class Requests:
 
 @dataclass
 class Outcome:
-    """What campaigns spent and won, each array (days, C): micros, and eCPM / IMPRESSIONS in micros."""
+    """What campaigns spent and won, each array (days, C): micros, eCPM / IMPRESSIONS in micros, and impressions."""
 
     spent: NDArray[np.int64]
     won: NDArray[np.float64]
+    shown: NDArray[np.int64]
     candidates: list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]] = field(default_factory=list)
 
 
@@ -107,7 +108,7 @@ class Replay:
             remember: keeps the candidates of the last day.
         """
         shape = self._days, len(self._market.names)
-        outcome = Outcome(np.zeros(shape, np.int64), np.zeros(shape))
+        outcome = Outcome(np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, np.int64))
         snapshot = self.snapshot(budgets, paced)
         late: list[Change] = []
         for number, at in enumerate(Bar(self._requests.at.tolist(), desc="requests", leave=False)):
@@ -116,7 +117,7 @@ class Replay:
                 snapshot, late = snapshot.with_changes(due), late[len(due):]
             day = int((at - BEGIN) // DAY)
             kept = remember and day == self._days - 1
-            found = self.search(number, snapshot, CANDIDATES if kept else PLACES)
+            found = self.search(number, snapshot, CANDIDATES if kept else PLACES + 1)
             if kept:
                 outcome.candidates.append(self._candidates(number, found, snapshot))
             late += self._auctions(number, at, found, snapshot, outcome, day, 1 + snapshot.as_of + len(late))
@@ -148,16 +149,18 @@ class Replay:
         """The impressions of the places that are won."""
         assert found.ecpm is not None
         events = []
-        positions = snapshot.positions(found.rows)
-        for row, position, ecpm in list(zip(found.rows, positions.tolist(), found.ecpm.tolist(), strict=True))[:PLACES]:
-            campaign = self._market.ads.at(position) - 1
-            price = self._market.price(campaign, number, self._seed) * MICROS
-            if ecpm >= price:
+        positions, worth = snapshot.positions(found.rows).tolist(), [*found.ecpm.tolist(), 0.0]
+        for place, row in enumerate(found.rows[:PLACES]):
+            campaign, ecpm = self._market.ads.at(positions[place]) - 1, worth[place]
+            others = self._market.price(campaign, number, self._seed) * MICROS
+            price = max(others, worth[place + 1])
+            if ecpm >= others:
                 events.append(Write(kind=Kind.EVENT, id="u", fields={
                     AD_ID: snapshot.ad_ids(np.array([row]))[0], TYPE: EventType.IMPRESSION.value,
                     PRICE: round(price / IMPRESSIONS)}))
                 outcome.spent[day, campaign] += round(price / IMPRESSIONS)
                 outcome.won[day, campaign] += ecpm / IMPRESSIONS
+                outcome.shown[day, campaign] += 1
         return [Change(sequence=sequence + offset, at=at + _DELAY, kind=Kind.EVENT, id=event.id,
                        fields={**event.fields, **event.noted})
                 for offset, event in enumerate(charged(events, snapshot, {}))]
