@@ -232,7 +232,7 @@ class InspectionApi:
 
 def _counted(words: Iterable[str]) -> dict[str, int]:
     """Word -> how often, the most frequent first."""
-    return dict(Counter(words).most_common())
+    return dict(Counter(map(str, words)).most_common())  # as plain text, which an enumeration's member is not
 
 
 @contextmanager

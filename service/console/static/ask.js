@@ -59,16 +59,18 @@ function summary(reply, took) {
 
 function ads(reply, described, info, body) {
   const tasks = reply.ads[0].probabilities ? info.tasks : [], byEcpm = body.rank_by === "ecpm";
-  const best = reply.ads[0].score, worst = reply.ads.at(-1).score, range = best - worst || 1;
+  const worth = (ad) => (byEcpm ? ad.ecpm : ad.score);
+  const best = worth(reply.ads[0]), worst = worth(reply.ads.at(-1)), range = best - worst || 1;
+  const ranked = (ad, text) => bar((worth(ad) - worst) / range, text);
   const columns = [["#", true], ["Ad"], ["Features"], ["Score", true],
     ...tasks.map((task) => [`P(${task})`, true]), ...(byEcpm ? [["eCPM", true], ["Bid", true]] : []), [""]];
   const rows = reply.ads.map((ad, at) => [
     String(at + 1), adName(ad.ad_id, described.get(ad.ad_id)),
     el("span", { class: "features" }, featuresOf(described.get(ad.ad_id)).map(([field, value]) =>
       el("span", {}, el("b", {}, field), ` ${value} `))),
-    bar((ad.score - worst) / range, fixed(ad.score)),
+    byEcpm ? fixed(ad.score) : ranked(ad, fixed(ad.score)),
     ...tasks.map((task) => share(ad.probabilities[task], 2)),
-    ...(byEcpm ? [money(ad.ecpm), ad.bid ? `${ad.bid.type} ${money(ad.bid.micros)}` : "none"] : []),
+    ...(byEcpm ? [ranked(ad, money(ad.ecpm)), ad.bid ? `${ad.bid.type} ${money(ad.bid.micros)}` : "none"] : []),
     link("why", { ad_id: ad.ad_id }, "Why"),
   ]);
   return card(plural(reply.ads.length, "ad"), table("Ads, best first", columns, rows));

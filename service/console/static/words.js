@@ -28,7 +28,8 @@ export const pictureOf = (ad) => PICTURES.map((field) => ad?.features?.[field]).
 export function featuresOf(ad) {
   return Object.entries(ad?.features ?? {})
     .filter(([field, value]) => ![...NAMES, ...PICTURES].includes(field) && value !== null && value?.length !== 0)
-    .map(([field, value]) => [field, Array.isArray(value) ? value.join(", ") : String(value)]);
+    .map(([field, value]) => [field, Array.isArray(value) ? value.join(", ")
+      : typeof value === "number" ? number(value, 4) : value]);
 }
 
 /** A predicate as people write it. */

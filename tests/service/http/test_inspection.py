@@ -100,6 +100,17 @@ def test_reach_counts_what_became_of_the_ad_in_recent_requests(bundle):
     in_console(bundle, check)
 
 
+def test_reach_names_the_status_when_the_ad_is_paused(bundle, tmp_path):
+    async def check(app):
+        await app.http.post("/retrieve", json=QUERY)
+        await app.http.patch("/ads/ad-0004?wait=applied", json={"status": "paused"},
+                             headers={"authorization": "Bearer w"})
+        found = ReachReply.model_validate((await called(app, "GET", "/admin/reach/ad-0004")).json(), strict=True)
+        assert (found.status, found.outcomes, found.filtered_by) == ("paused", {"filtered": 1}, {"paused": 1})
+
+    in_console(bundle, check, write_token="w", change_log=str(tmp_path / "log"))
+
+
 def test_tree_is_listed_from_the_root_to_the_ads(bundle):
     async def check(app):
         await app.http.post("/retrieve", json=QUERY)
