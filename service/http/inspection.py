@@ -67,6 +67,9 @@ _REFUSALS = {400: "the body is not valid JSON", 401: "the token is missing or wr
 _TRAFFIC_SECONDS = 10.0
 """How long the recent requests that were searched again stand for the traffic of the tree."""
 
+_Traffic = tuple[TreeTraffic, Snapshot, int]
+"""What was measured, the snapshot that it saw, and the number of its requests."""
+
 
 class InspectionApi:
     """The calls below /admin/ that show what a bundle does; they change nothing. The console makes them.
@@ -84,7 +87,7 @@ class InspectionApi:
                  bundles: Callable[[], HostedBundles], refuse_if_draining: Callable[[], None]) -> None:
         self._settings, self._limits, self._admission, self._recent = settings, Limits.of(settings), admission, recent
         self._supervisor, self._bundles, self._refuse_if_draining = supervisor, bundles, refuse_if_draining
-        self._traffic: tuple[float, TreeTraffic, Snapshot, int] | None = None
+        self._traffic: _Traffic | None = None
 
     @property
     def routes(self) -> list[Route]:
@@ -209,14 +212,19 @@ class InspectionApi:
         return await host.retriever.retrieve(query, snapshot=host.snapshot, use_cache=False,
                                              queue=self._queue(request)())
 
-    async def _recent_traffic(self, host: BundleHost, request: Request) -> tuple[TreeTraffic, Snapshot, int]:
+    async def _recent_traffic(self, host: BundleHost, request: Request) -> _Traffic:
         """Traffic that was measured a moment ago, or now."""
-        now, snapshot = time.monotonic(), host.current
-        kept = self._traffic
-        if kept is None or now >= kept[0] or kept[2].tree is not snapshot.tree:
+        snapshot, kept = host.current, self._traffic
+        if kept is None or kept[1].tree is not snapshot.tree:
             found = await replayed(host.retriever, snapshot, self._recent.bodies(), self._queue(request))
-            kept = self._traffic = now + _TRAFFIC_SECONDS, TreeTraffic(snapshot, found), snapshot, len(found)
-        return kept[1:]
+            kept = self._traffic = TreeTraffic(snapshot, found), snapshot, len(found)
+            asyncio.get_running_loop().call_later(_TRAFFIC_SECONDS, self._forget, kept)
+        return kept
+
+    def _forget(self, traffic: _Traffic) -> None:
+        """Lets go of a measured traffic, which would keep a former bundle open."""
+        if self._traffic is traffic:
+            self._traffic = None
 
     async def _release(self, name: str) -> Release:
         """The bundle of a name beside the pointer."""

@@ -29,7 +29,8 @@ export function table(caption, columns, rows) {
     el("table", { class: columns.length <= 4 ? "few" : null },
       el("caption", { class: "unseen" }, caption),
       el("thead", {}, el("tr", {}, columns.map(([title, numeric]) =>
-        el("th", { scope: "col", class: numeric ? "number" : null }, title)))),
+        el("th", { scope: "col", class: numeric ? "number" : null },
+          title || el("span", { class: "unseen" }, "More"))))),
       el("tbody", {}, rows.map((row) => {
         const { cells, ...attributes } = Array.isArray(row) ? { cells: row } : row;
         return el("tr", attributes, cells.map((cell, at) =>

@@ -83,6 +83,11 @@ def main(folder: Path) -> None:
         write_shops(Path(shops), n_items=3_000, n_users=100)
         with ServiceProcess(Path(shops), RETRIEVAL_WRITE_TOKEN="write", **SETTINGS) as service, chromium() as driver:
             live(service)
+            for path in ("tree", f"reach/{AD}"):
+                began = time.perf_counter()
+                found = service.http.get(f"/admin/{path}", headers={"authorization": f"Bearer {ADMIN_TOKEN}"}).json()
+                print(f"GET /admin/{path}, {found['requests']} requests searched again: "
+                      f"{(time.perf_counter() - began) * 1000:.0f} ms")
             console = Console(driver, service.url)
             console.fresh({"admin": ADMIN_TOKEN, "write": "write"})
             for view, width, dark in PICTURES:

@@ -8,6 +8,7 @@ from index_store.bundle.files import BundleFiles
 from service.contract.console_schemas import AdsReply, MetricsReply, ReachReply, TreeReply, WalkReply
 from service.contract.errors import STATUS
 from service.contract.schemas import RetrieveReply
+from service.http import inspection
 from tests.service.http.app_in_process import in_app
 from tests.targeted_bundle import write_targeted_bundle
 from tests.tiny_bundle import write_tiny_bundle
@@ -133,6 +134,19 @@ def test_traffic_is_measured_once_for_calls_in_quick_succession(bundle):
         await called(app, "GET", "/admin/tree")
         await app.http.post("/retrieve", json=QUERY)
         assert (await called(app, "GET", "/admin/tree")).json()["requests"] == 0
+
+    in_console(bundle, check)
+
+
+def test_traffic_is_measured_anew_after_a_while(bundle, monkeypatch):
+    monkeypatch.setattr(inspection, "_TRAFFIC_SECONDS", 0.0)
+
+    async def check(app):
+        await called(app, "GET", "/admin/tree")
+        await app.http.post("/retrieve", json=QUERY)
+        async with asyncio.timeout(10):
+            while (await called(app, "GET", "/admin/tree")).json()["requests"] != 1:
+                await asyncio.sleep(0.005)
 
     in_console(bundle, check)
 
