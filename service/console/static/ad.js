@@ -44,9 +44,18 @@ async function budgetOf(ad, info, signal) {
   const reply = await once("write", `/campaigns/${encodeURIComponent(campaign)}`, { method: "GET", signal })
     .catch((error) => error);
   if (reply instanceof Error) return null;
-  return card("Budget", facts(Object.entries(reply).map(([name, value]) => [name.replaceAll("_", " "),
-    value === null ? null : typeof value === "number" ? number(value, 8) : typeof value === "string" ? value
-      : JSON.stringify(value)])));
+  return card("Budget", facts(Object.entries(reply).map(([name, value]) => inWords(name, value, reply.currency))));
+}
+
+function inWords(name, value, currency) {
+  const term = name.replace(/_micros$/, "").replaceAll("_", " ");
+  if (value === null) return [term, null];
+  if (name.endsWith("_micros")) return [term, `${money(value)} ${currency ?? ""}`];
+  if (name.endsWith("_until")) return [term, new Date(value * 1000).toLocaleString("en")];
+  if (typeof value === "object") {
+    return [term, Object.entries(value).map(([part, of]) => `${of} ${part}`).join(", ")];
+  }
+  return [term, typeof value === "number" ? number(value, 6) : String(value)];
 }
 
 function audience({ ad, users }) {

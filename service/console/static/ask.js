@@ -78,14 +78,14 @@ function ads(reply, described, info, body) {
 
 const EMPTY = {
   ads: "no ad may be shown, or none accepts this user and context",
-  request: "the request's targeting leaves none", exclusions: "the request excludes all that are left",
+  campaigns: "their campaigns hold all back that are left", request: "the request's targeting leaves none", exclusions: "the request excludes all that are left",
   floor: "all promise less than the floor",
 };
 
 function nothing(reply) {
   const because = reply.empty;
   if (!because) return card("No ads", el("p", {}, "The deadline came before any was scored."));
-  return card("No ads", el("p", {}, `Because ${EMPTY[because.by]}.`), because.clause && el("p", {},
+  return card("No ads", el("p", {}, `Because ${EMPTY[because.by] ?? because.by}.`), because.clause && el("p", {},
     `${because.path} alone leaves ${plural(because.left, "ad")}: ${predicate(because.clause)}`));
 }
 

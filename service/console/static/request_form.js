@@ -15,7 +15,7 @@ export function requestForm(info, submit, { extra = {}, verb = "Ask", userLabel 
   const status = el("p", { class: "wrong", role: "alert" });
   form.append(
     el("div", { class: "row" },
-      field("user_id", userLabel, { required: true, placeholder: "id" }),
+      field("user_id", userLabel, { placeholder: "id; none with features", required: second !== null }),
       second && field("second", second, { required: true, placeholder: "id" }),
       Object.entries(extra).map(([name, label]) => (label instanceof Node ? label
         : field(name, label, { required: true, placeholder: "id" }))),
@@ -77,6 +77,10 @@ function bodyOf(values, info) {
     const given = Object.entries(kinds).filter(([name]) => values[`${group}.${name}`])
       .map(([name, kind]) => [name, typed(name, kind, values[`${group}.${name}`])]);
     if (given.length) body[group] = Object.fromEntries(given);
+  }
+  if (!body.user_id) {
+    if (!body.user_features) throw new Error("Give a user, or features of one below");
+    body.user_id = `console-${Date.now()}`; // of nobody, so that the features alone count
   }
   return body;
 }

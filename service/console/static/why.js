@@ -12,7 +12,7 @@ export async function show(place, { info, values, signal }) {
   const form = requestForm(info, (body, given) => answered(answer, signal, () =>
     found({ ...body, ad_id: given.ad_id }, signal)), { extra: { ad_id: "Ad" }, verb: "Explain" });
   place.append(card(null, form), answer);
-  if (asked && form.elements.user_id.value) form.sent();
+  if (asked && form.elements.user_id.value) form.sent(); // the user of the view before
 }
 
 async function found(body, signal) {

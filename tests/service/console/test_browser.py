@@ -99,6 +99,12 @@ def test_features_and_context_of_the_form_are_those_of_the_request(console, serv
     expected = answer(service, user_features={"age": 45, "interests": ["running", "art"]}, context={"device": "tv"},
                       rank_by="ecpm")
     assert [row[1].split()[-1] for row in console.rows("Ads, best first")] == [ad["ad_id"] for ad in expected["ads"]]
+    console.submit(user_id="", rank_by="score")
+    alone = answer(service, user_id="nobody-at-all", user_features={"age": 45, "interests": ["running", "art"]},
+                   context={"device": "tv"})
+    assert [row[1].split()[-1] for row in console.rows("Ads, best first")] == [ad["ad_id"] for ad in alone["ads"]]
+    console.submit(**{"user_features.age": "", "user_features.interests": ""})
+    assert "Give a user, or features" in console.text("form.request")
     console.submit(**{"user_features.age": "old"})
     assert "age is old, give a number" in console.text("form.request")
 
