@@ -13,7 +13,7 @@ export async function show(place, { info, signal }) {
   place.append(answer);
   await answered(answer, signal, () => look(info, past, signal));
   const timer = setInterval(async () => {
-    if (document.hidden) return;
+    if (document.hidden || answer.contains(document.activeElement)) return; // nobody loses the place
     const found = await look(info, past, signal).catch((error) => (error.name === "AbortError" ? null : error));
     if (found && !(found instanceof Error) && !signal.aborted) answer.replaceChildren(...found.flat().filter(Boolean));
   }, EVERY);

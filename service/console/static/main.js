@@ -15,8 +15,9 @@ let leave = new AbortController(), info = null;
 /** What is served, as GET /info says; waits for a service that is down. */
 async function served(signal) {
   info = await ask("read", "/info", { signal });
-  document.getElementById("served").textContent = `bundle ${info.bundle.bundle_id} · ${
-    info.bundle.counts.items.toLocaleString("en")} ads`;
+  const text = `bundle ${info.bundle.bundle_id} · ${info.bundle.counts.items.toLocaleString("en")} ads`;
+  const place = document.getElementById("served");
+  if (place.textContent !== text) place.textContent = text; // said again only if it is news
   return info;
 }
 
