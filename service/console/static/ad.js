@@ -3,7 +3,9 @@
 import { ask, once } from "./api.js";
 import { bar } from "./charts.js";
 import { announce, answered, card, el, facts, link, table } from "./elements.js";
-import { count, featuresOf, money, nameOf, number, outcome, pictureOf, plural, predicate, refusal, share } from "./words.js";
+import {
+  count, featuresOf, money, nameOf, number, outcome, pictureOf, plural, predicate, refusal, share,
+} from "./words.js";
 
 export async function show(place, { info, values, signal }) {
   const answer = el("div", { class: "answer" }), asked = values.get("id") ?? "";
@@ -84,8 +86,9 @@ function lately(reach) {
     return card("Lately", el("p", { class: "faint" }, "This worker has kept no recent request to look at."));
   }
   return card("Lately", el("p", {}, `In the last ${plural(reach.requests, "request")} that this worker kept:`),
-    table("Outcomes", [["Outcome"], ["Requests", true], ["Share"]], Object.entries(reach.outcomes).map(([word, times]) =>
-      [outcome(word), count(times), bar(times / reach.requests, share(times / reach.requests, 0))])),
+    table("Outcomes", [["Outcome"], ["Requests", true], ["Share"]],
+      Object.entries(reach.outcomes).map(([word, times]) =>
+        [outcome(word), count(times), bar(times / reach.requests, share(times / reach.requests, 0))])),
     Object.keys(reach.filtered_by).length > 0 && el("p", { class: "faint" }, `Not eligible: ${
       Object.entries(reach.filtered_by).map(([by, times]) => `${count(times)} × ${refusal(by)}`).join("; ")}.`));
 }

@@ -39,7 +39,9 @@ export function adName(adId, ad) {
     el("span", {}, link("ad", { id: adId }, name ?? adId), name && el("span", { class: "faint" }, ` ${adId}`)));
 }
 
-const KINDS = { known: "known", inline: "described in the request", unknown: "unknown: neither bundle nor change log has it" };
+const KINDS = {
+  known: "known", inline: "described in the request", unknown: "unknown: neither bundle nor change log has it",
+};
 
 function summary(reply, took) {
   return card(null, facts([
@@ -78,7 +80,8 @@ function ads(reply, described, info, body) {
 
 const EMPTY = {
   ads: "no ad may be shown, or none accepts this user and context",
-  campaigns: "their campaigns hold all back that are left", request: "the request's targeting leaves none", exclusions: "the request excludes all that are left",
+  campaigns: "their campaigns hold all back that are left", request: "the request's targeting leaves none",
+  exclusions: "the request excludes all that are left",
   floor: "all promise less than the floor",
 };
 

@@ -6,15 +6,17 @@ import { announce, answered, card, el, failure, facts, link, table } from "./ele
 export async function show(place, { signal, refresh }) {
   const answer = el("div", { class: "answer" }), outcome = el("div", { class: "answer" });
   place.append(outcome, answer);
-  const again = () => answered(answer, signal, async () => listed(await ask("admin", "/admin/bundles", { signal }), act));
+  const again = () => answered(answer, signal, async () =>
+    listed(await ask("admin", "/admin/bundles", { signal }), act));
   async function act(title, text, verb, path, body) {
     const given = await confirmed(title, text, verb, body !== undefined);
     if (!given) return;
     outcome.replaceChildren(card(null, el("p", { class: "waiting" }, `${title} …`)));
     try {
       const done = await once("admin", path, { signal, body: body && { ...body, force: given.force } });
-      outcome.replaceChildren(card(`${done.bundle} is served`, el("p", {}, `By every worker of the replica that answered, `
-        + `after ${done.seconds.toFixed(1)} s.`), done.comparison && el("pre", {}, done.comparison)));
+      outcome.replaceChildren(card(`${done.bundle} is served`,
+        el("p", {}, `By every worker of the replica that answered, after ${done.seconds.toFixed(1)} s.`),
+        done.comparison && el("pre", {}, done.comparison)));
       announce(`${done.bundle} is served`);
     } catch (error) {
       if (error.name !== "AbortError") outcome.replaceChildren(failure(error));
@@ -42,7 +44,8 @@ function listed(found, act) {
     "/admin/bundles/rollback") }, "Roll back")),
   card("Beside the pointer", table("Bundles", [["Bundle"], ["Id"], ["Made"], ["State"], [""]], rows)),
   card("Workers of the replica that answered", table("Workers", [["Process"], ["Bundle"], ["Problem"]],
-    found.workers.map((worker) => [String(worker.worker_id), worker.bundle ?? "not ready", worker.problem ?? "none"])))];
+    found.workers.map((worker) =>
+      [String(worker.worker_id), worker.bundle ?? "not ready", worker.problem ?? "none"])))];
 }
 
 /** Whether the operator means it; null if not. */

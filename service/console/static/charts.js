@@ -1,4 +1,4 @@
-// Charts as inline SVG. Each has a text that says what it shows; numbers stand beside it, so none is read by colour alone.
+// Charts as inline SVG. Each has a text that says what it shows, and numbers beside it: none is read by colour alone.
 
 import { el, svg } from "./elements.js";
 import { count, ms, number, share } from "./words.js";
@@ -50,7 +50,7 @@ export function spread(given, unit) {
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 
-/** The walk through the tree: a row a level, a dot a candidate, lines from the nodes that were kept to their children. */
+/** The walk through the tree: a row a level, a dot a candidate, lines from kept nodes to their children. */
 export function walk(levels, depth) {
   const width = 720, row = 74, place = new Map(), lines = [], dots = [];
   levels.forEach((level, at) => {

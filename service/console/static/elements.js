@@ -19,11 +19,11 @@ function filled(element, attributes, children) {
       element.setAttribute(name, value === true ? "" : value);
     }
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => ![null, undefined, false].includes(child)));
   return element;
 }
 
-/** A table that scrolls by itself; `columns` are [title, numeric?], rows are lists of cells or {cells, …attributes}. */
+/** A table that scrolls by itself; `columns` are [title, numeric?], rows lists of cells or {cells, …attributes}. */
 export function table(caption, columns, rows) {
   return el("div", { class: "scrolled", tabindex: "0", role: "region", "aria-label": caption },
     el("table", { class: columns.length <= 4 ? "few" : null },

@@ -29,7 +29,8 @@ async function look(info, past, signal) {
     queued: now.sum("retrieval_queue_length") });
   past.set(reply.replica, looks.slice(-KEPT));
   return [tiles(now, past.get(reply.replica), info), times(now), caches(now), calibration(now, info),
-    el("p", { class: "faint" }, `Replica ${reply.replica}, since it started; looked at again every ${EVERY / 1000} s.`)];
+    el("p", { class: "faint" },
+      `Replica ${reply.replica}, since it started; looked at again every ${EVERY / 1000} s.`)];
 }
 
 /** Samples by name, summed over labels. */
@@ -93,13 +94,15 @@ function tiles(now, looks, info) {
     tile("Calibration", predicted ? `${number(observed / predicted)} ×` : "–",
       el("p", {}, predicted ? "labels observed / predicted" : "no impression was sampled yet")),
     tile("User cache", all ? share(hits / all, 0) : "–", el("p", {}, all ? `hits of ${count(all)}` : "not asked yet")),
-    tile("Queue", `${count(queued)}`, el("p", {}, `of ${count(limit)}; ${count(now.sum("retrieval_in_flight"))} in flight`),
+    tile("Queue", count(queued),
+      el("p", {}, `of ${count(limit)}; ${count(now.sum("retrieval_in_flight"))} in flight`),
       sparkline(looks.map((one) => one.queued), "Queue length lately")),
     tile("Requests", rates.length ? `${number(rates.at(-1), 3)}/s` : "–",
       el("p", {}, `${count(now.sum("retrieval_requests_total"))} calls, ${count(failed)} failed`),
       rates.length > 1 && sparkline(rates, "Requests a second lately")),
     tile("Answer", shown(now.quantile("retrieval_stage_seconds", 0.5, ({ stage }) => stage === "total")),
-      el("p", {}, `p50; p99 ${shown(now.quantile("retrieval_stage_seconds", 0.99, ({ stage }) => stage === "total"))}`)));
+      el("p", {}, `p50; p99 ${
+        shown(now.quantile("retrieval_stage_seconds", 0.99, ({ stage }) => stage === "total"))}`)));
 }
 
 const shown = (seconds) => (seconds === null ? "–" : ms(seconds * 1000));
@@ -107,8 +110,8 @@ const shown = (seconds) => (seconds === null ? "–" : ms(seconds * 1000));
 function times(now) {
   const stages = ["total", "queue", "features", "cache", "user_tower", "search", "scorer"];
   const levels = [...new Set(now.of("retrieval_level_seconds_count").map(({ labels }) => labels.level))].sort();
-  const row = (text, name, fits, pairs) => [text, shown(now.quantile(name, 0.5, fits)), shown(now.quantile(name, 0.99, fits)),
-    pairs];
+  const row = (text, name, fits, pairs) =>
+    [text, shown(now.quantile(name, 0.5, fits)), shown(now.quantile(name, 0.99, fits)), pairs];
   return card("Time", table("Time by stage and level", [["Stage"], ["p50", true], ["p99", true], ["Pairs", true]], [
     ...stages.map((name) => row(name.replace("_", " "), "retrieval_stage_seconds", ({ stage }) => stage === name, "")),
     ...levels.map((name) => row(`level ${name}`, "retrieval_level_seconds", ({ level }) => level === name,
@@ -120,8 +123,8 @@ function caches(now) {
   const refused = now.of("retrieval_admission_refused_total").filter(({ value }) => value);
   return card("Cache, changes, refusals", table("User cache", [["Embedding from"], ["Requests", true], ["Share"]],
     used.map(({ labels, value }) => [labels.result, count(value), bar(value / all, share(value / all, 0))])),
-  facts([["Refused", refused.length ? refused.map(({ labels, value }) => `${count(value)} × ${labels.reason}`).join(", ")
-    : "none"], ["Degraded", count(now.sum("retrieval_degraded_total"))],
+  facts([["Refused", refused.map(({ labels, value }) => `${count(value)} × ${labels.reason}`).join(", ") || "none"],
+    ["Degraded", count(now.sum("retrieval_degraded_total"))],
   ["Ads added", count(now.sum("retrieval_ads_added"))], ["Ads withdrawn", count(now.sum("retrieval_ads_withdrawn"))],
   ["Ads unfit", count(now.sum("retrieval_ads_unfit"))],
   ["Change applied", now.of("retrieval_changes_applied").map(({ value }) => count(value)).join(", ") || null],

@@ -1,4 +1,4 @@
-// The form of a request, made from what the bundle knows; views share its values, so that a question goes on in the next.
+// The form of a request, made from what the bundle knows; views share its values, so that a question goes on.
 
 import { el } from "./elements.js";
 
@@ -30,7 +30,8 @@ export function requestForm(info, submit, { extra = {}, verb = "Ask", userLabel 
       Object.keys(info.context).length > 0 && fields("Context", "context.", info.context),
       el("fieldset", {}, el("legend", {}, "Search"),
         field("beam_width", "Beam width", { type: "number", min: 1, max: info.limits.max_beam_width, class: "short" }),
-        field("targeting", "Targeting (JSON)", { placeholder: '{"field": "category", "in": ["shoes"]}', class: "long" }),
+        field("targeting", "Targeting (JSON)",
+          { placeholder: '{"field": "category", "in": ["shoes"]}', class: "long" }),
         choice("exclude_history", "Ads of the history", [["", "as declared"], ["true", "left out"], ["false", "kept"]]),
         choice("exact", "Search", [["", "through the tree"], ["true", "every ad (slow)"]]))),
     status);

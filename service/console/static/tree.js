@@ -8,7 +8,8 @@ import { count, fixed, ms, number, plural, share } from "./words.js";
 export async function show(place, { values, signal }) {
   const answer = el("div", { class: "answer" });
   place.append(answer);
-  await answered(answer, signal, () => found(Number(values.get("level") ?? 0), Number(values.get("node") ?? 0), signal));
+  await answered(answer, signal, () =>
+    found(Number(values.get("level") ?? 0), Number(values.get("node") ?? 0), signal));
 }
 
 async function found(level, node, signal) {

@@ -20,7 +20,8 @@ async function found(body, info, signal) {
   return [
     card(null, facts([
       ["Eligible", `${count(reply.eligible)} of ${plural(reply.ads, "ad")}`],
-      ["Pairs scored", `${count(reply.pairs_scored)}, ${share(reply.pairs_scored / Math.max(reply.ads, 1))} of the ads`],
+      ["Pairs scored", `${count(reply.pairs_scored)}, ${share(reply.pairs_scored / Math.max(reply.ads, 1))
+      } of the ads`],
       ["Coverage", reply.coverage < 1 ? share(reply.coverage) : null], ["Ranked by", unit]]),
     walk(reply.levels, depth),
     el("p", { class: "legend" }, el("span", {}, el("span", { class: "dot kept" }), " kept"),
@@ -32,7 +33,8 @@ async function found(body, info, signal) {
 function levelCard(level, last, unit) {
   const title = last ? "The ads" : `Level ${level.level}`;
   if (!level.scored) {
-    return card(title, el("p", {}, `All ${plural(level.candidates, "candidate")} fit into the beam, so none was scored.`));
+    return card(title, el("p", {},
+      `All ${plural(level.candidates, "candidate")} fit into the beam, so none was scored.`));
   }
   const value = (node) => (unit === "eCPM" ? money(node.ecpm) : fixed(node.score));
   const margin = (node) => (node.margin === null ? "–" : unit === "eCPM" ? money(node.margin) : signed(node.margin));

@@ -39,12 +39,14 @@ async function found(body, signal) {
 }
 
 function sentence(reply) {
-  const missed = reply.margin === null ? "" : `, ${Math.abs(reply.margin).toPrecision(3)} below the lowest that was kept`;
+  const missed = reply.margin === null ? ""
+    : `, ${Math.abs(reply.margin).toPrecision(3)} below the lowest that was kept`;
   switch (reply.outcome) {
     case "returned": return `${reply.ad_id} is returned, as number ${reply.rank ?? "–"}.`;
     case "filtered": return `${reply.ad_id} is not eligible: ${refusal(reply.refused_by?.by)}.`;
     case "pruned": return `${reply.ad_id} was pruned at level ${reply.level} with its node${missed}.`;
-    case "outscored": return `${reply.ad_id} was scored, and is outscored${reply.rank ? ` as number ${reply.rank}` : ""}.`;
+    case "outscored":
+      return `${reply.ad_id} was scored, and is outscored${reply.rank ? ` as number ${reply.rank}` : ""}.`;
     default: return `${reply.ad_id} is ${outcome(reply.outcome)}.`;
   }
 }

@@ -63,7 +63,8 @@ export const outcome = (word) => OUTCOMES[word] ?? word;
 const REFUSALS = {
   paused: "it is paused", deleted: "it is deleted", unfit: "its last change does not fit the bundle",
   ad: "its own targeting refuses the user or the context", request: "the request's targeting refuses it",
-  budget: "its campaign has spent the budget of the day", pacing: "its campaign is paced, and lets this request pass by",
+  budget: "its campaign has spent the budget of the day",
+  pacing: "its campaign is paced, and lets this request pass by",
   frequency_cap: "the user has seen its campaign often enough", no_change_log: "nobody knows what its campaign spends",
   exclude_ad_ids: "the request excludes it by name", exclude_history: "it is in the user's history",
   max_per: "a cap of the request",

@@ -7,7 +7,7 @@ from tests.paths import ROOT
 
 FILES = page_files()
 HEAVIEST = 100_000
-"""Bytes of the whole page, uncompressed; it has about 65,000."""
+"""Bytes of the whole page, uncompressed; it has about 75,000."""
 
 
 def test_every_file_of_the_folder_is_part_of_the_page_and_of_the_distribution():
