@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     redis_pending_writes: int = Field(default=1_000, ge=1,
                                       description="writes that may be pending; further ones are dropped")
 
+    console: bool = Field(default=True, description="whether /console has the console's page")
+    console_images: str | None = Field(default=None, description="origins of pictures of ads that the console shows, "
+                                                                 "such as https://img.example.com, with spaces between")
     read_token: SecretStr | None = Field(default=None, description="bearer token for requests for ads; without it they "
                                                                    "are open to everyone")
     write_token: SecretStr | None = Field(default=None, description="bearer token for calls to the change log; "
@@ -118,6 +121,16 @@ class Settings(BaseSettings):
         """Reads an empty value, which an unset variable of a compose file leaves, as none: nothing matches it."""
         token = "" if value is None else value.get_secret_value().strip()
         return SecretStr(token) if token else None
+
+    @field_validator("console_images")
+    @classmethod
+    def _are_origins(cls, value: str | None) -> str | None:
+        """Refuses what is no list of origins: it becomes part of a header."""
+        origins = (value or "").split()
+        for origin in origins:
+            if not re.fullmatch(r"https?://[A-Za-z0-9.*-]+(:\d+)?", origin):
+                raise ValueError(f"{origin} is no origin, such as https://img.example.com, without a path")
+        return " ".join(origins) or None
 
     @field_validator("beam_sample_rate")
     @classmethod

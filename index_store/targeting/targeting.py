@@ -236,12 +236,8 @@ class Targeting:
         """Why an ad (by item row) may not be shown; None if targeting lets it pass."""
         encoder, changed = self._encoder, changed or self.unchanged
         position = int(self._positions(np.array([row]))[0])
-        number = changed.predicate_at(position)
-        if number is None:
-            number = self.number_at(position)
-        if number != NO_PREDICATE:
-            predicate = (changed.live_predicates.predicate(number - self._first_live) if number >= self._first_live
-                         else self._own.predicate(number, encoder))
+        predicate = self.predicate_of(row, changed)
+        if predicate is not None:
             clauses = list(clauses_of(predicate))
             truth = compile_predicates(clauses, encoder).truth(request.attributes).tolist()
             holds, path, clause = deciding_clause(predicate, dict(zip(clauses, truth, strict=True)).__getitem__)
@@ -255,6 +251,18 @@ class Targeting:
             if not holds:
                 return Refusal("request", path, clause)
         return None
+
+    def predicate_of(self, row: int, changed: ChangedAds | None = None) -> Predicate | None:
+        """The predicate of an ad (by item row) over users and context; None for everybody."""
+        changed = changed or self.unchanged
+        position = int(self._positions(np.array([row]))[0])
+        number = changed.predicate_at(position)
+        if number is None:
+            number = self.number_at(position)
+        if number == NO_PREDICATE:
+            return None
+        return (changed.live_predicates.predicate(number - self._first_live) if number >= self._first_live
+                else self._own.predicate(number, self._encoder))
 
     def narrowest(self, request: RequestTargeting, changed: ChangedAds | None = None) -> Narrowest:
         """What leaves the fewest ads for a request, before its exclusions; looks at each part of an `all` by itself."""

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from index_store.bundle import layout
 from index_store.bundle.bundle import Bundle
@@ -32,6 +31,7 @@ from model.experiments.figures import change_percent, summary, table, text, to_j
 from model.export.golden import user_input
 from model.export.onnx_graphs import onnx_layers, onnx_user_tower
 from model.export.seal import export
+from model.progress.bars import Bar
 from model.sources.context_world import HOUR, HOURS, POSITION, hour_text
 from model.sources.truth import TrueWorld
 from model.sources.world import sigmoid
@@ -159,7 +159,7 @@ def _against_truth(asked: _Asked, world: TrueWorld, requests: Sequence[_Request]
     assert context is not None
     assert calibrations is not None
     overlap, predicted, true = [], 0.0, 0.0
-    for request in tqdm(requests, desc="truth", unit="user", leave=False):
+    for request in Bar(requests, desc="truth", unit="user", leave=False):
         found = asked.exactly(asked.query(request, asked.embedding(request.user)))
         logits = (world.logits(np.array([request.user]), None)[0, :, 0] + context.hour[request.hour, world.ads.category]
                   + context.position[0])

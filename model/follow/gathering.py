@@ -6,7 +6,6 @@ In a log of positives, each click is an event of the log, and impressions are no
 from __future__ import annotations
 
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from index_store.changes.change_log import Change, Kind
 from index_store.features.encoder import FeatureSpec
@@ -36,6 +34,7 @@ from model.data.tables import (
     side_schema,
 )
 from model.data.windows import Window, window_schema
+from model.progress.lines import tell
 
 LABELS = (EventType.CLICK, EventType.CONVERSION)
 """Types of events that are labels; tasks have the same names."""
@@ -119,8 +118,8 @@ class Gathering:
         for one in self.spec.model_context:
             without = sum(row[one.name] is None for row in rows[True])
             if without:
-                tqdm.write(f"warning: {without} of {len(rows[True])} {first}s name no {one.name} in their context, and "
-                           "are learned as if it were unknown; send it with POST /events", file=sys.stderr)
+                tell(f"warning: {without} of {len(rows[True])} {first}s name no {one.name} in their context, and "
+                           "are learned as if it were unknown; send it with POST /events")
         return self._event_table(rows[True]), self._event_table(rows[False])
 
     def _event_table(self, rows: list[dict[str, Any]]) -> pa.Table:

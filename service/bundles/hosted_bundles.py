@@ -22,6 +22,9 @@ from service.telemetry.request_log import log
 _RETRY_SECONDS = 0.5
 """Between two tries to replay a change log that cannot be read."""
 
+_BESIDE_SECONDS = 120.0
+"""How long a bundle stays open beside the ones that serve, for questions about what it would answer."""
+
 
 class HostedBundles:
     """Opens the bundle that the supervisor names while the current one serves, and swaps once it is warm.
@@ -45,6 +48,8 @@ class HostedBundles:
                  follower: Follower | None = None) -> None:
         self._settings, self._recent, self._report, self._follower = settings, recent, report, follower
         self._previous: BundleHost | None = None
+        self._beside: BundleHost | None = None
+        self._unused: asyncio.TimerHandle | None = None
         self._caches: dict[str, UserCache] = {}
         self._one_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,13 +68,32 @@ class HostedBundles:
         """Switches to another bundle as soon as it is warm."""
         self._in_background(self._swap(release))
 
+    async def beside(self, release: Release) -> BundleHost:
+        """A warm bundle that does not serve, to ask what it would answer, without a user cache.
+
+        One more than those that serve is open at a time; it is closed after a while, or for another one.
+
+        Raises:
+            BundleError, RuntimeError: it is broken, or does not fit the live ads.
+        """
+        async with self._one_at_a_time:
+            for host in (self.current, self._previous, self._beside):
+                if host is not None and host.release == release and host.problem is None:
+                    return host
+            self._close_beside()
+            self._beside = host = await self._open_beside(release, lambda _: None)
+            self._unused = asyncio.get_running_loop().call_later(_BESIDE_SECONDS, self._close_beside)
+            return host
+
     async def close(self) -> None:
         """Waits for running requests and flushes the caches."""
         for task in self._tasks:
             task.cancel()
-        await self.current.close()
-        if self._previous is not None:
-            await self._previous.close()
+        if self._unused is not None:
+            self._unused.cancel()
+        for host in (self.current, self._previous, self._beside):
+            if host is not None:
+                await host.close()
         for cache in self._caches.values():
             await cache.close()
 
@@ -88,7 +112,7 @@ class HostedBundles:
         async with self._one_at_a_time:
             began = time.perf_counter()
             try:
-                host = await self._open_beside(release)
+                host = await self._open_beside(release, self._cache_of)
             except Exception as error:  # whatever it is, the current bundle keeps serving
                 self._refused(release, str(error) if isinstance(error, BundleError)
                               else f"{type(error).__name__}: {error}")
@@ -106,12 +130,13 @@ class HostedBundles:
                         self._in_background(self._close(unused))
             self._now_serving(host)
 
-    async def _open_beside(self, release: Release) -> BundleHost:
-        """The warm bundle: one that is still open, or a newly opened one."""
+    async def _open_beside(self, release: Release,
+                           cache_of: Callable[[Bundle], UserCache | None]) -> BundleHost:
+        """The warm bundle: one that still serves, or a newly opened one."""
         for host in (self.current, self._previous):
             if host is not None and host.release == release and host.problem is None:
                 return host
-        host = await BundleHost.open(release, self._settings, self._cache_of)
+        host = await BundleHost.open(release, self._settings, cache_of)
         try:
             await self._replay(host)
             if host.snapshot.unfit:
@@ -157,6 +182,14 @@ class HostedBundles:
         metrics.BUNDLE_REFUSED.labels("worker").inc()
         log("bundle_refused", bundle=release.name, bundle_id=release.bundle_id, reason=reason)
         self._report(Failed(release, reason))
+
+    def _close_beside(self) -> None:
+        """Closes the bundle beside those that serve, if there is one, once its requests have ended."""
+        host, self._beside = self._beside, None
+        if self._unused is not None:
+            self._unused.cancel()
+        if host is not None:
+            self._in_background(self._close(host))
 
     async def _close(self, host: BundleHost) -> None:
         if self._follower is not None:

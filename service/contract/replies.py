@@ -81,14 +81,14 @@ def explanation_body(explained: AdExplanation, answer: Answer, manifest: Manifes
         {"request_id": request_id, "bundle_id": manifest.bundle_id, "as_of": answer.snapshot.as_of,
          "ad_id": explained.ad_id,
          "outcome": of_search.outcome, "eligible": of_search.outcome != "filtered",
-         "refused_by": _refused_by(explained),
+         "refused_by": refused_by(explained),
          **{name: decided.get(name) for name in ("level", "score", "ecpm", "rank", "margin")},
          "kth_score": of_search.kth_score, "kth_ecpm": of_search.kth_ecpm, "propensity": explained.propensity,
          "context": explained.context, "path": path, "user": answer.user, "history": answer.history,
          "coverage": answer.found.coverage, "degraded": answer.degraded})
 
 
-def _refused_by(explained: AdExplanation) -> dict[str, Any] | None:
+def refused_by(explained: AdExplanation) -> dict[str, Any] | None:
     """The first thing that keeps the ad from being eligible, or its cap; a RefusedBy."""
     withdrawal, refusal, held = explained.withdrawal, explained.refusal, explained.held
     found: dict[str, Any] = {"clause": None, "version": None, "campaign": None, "until": None, "probability": None}

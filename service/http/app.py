@@ -35,8 +35,10 @@ from service.http.ads import AdsApi
 from service.http.authorization import Authorization, TokenScope
 from service.http.campaigns import CampaignsApi
 from service.http.change_calls import ChangeCalls
+from service.http.console import ConsolePage
 from service.http.dispatcher import Dispatcher, Route
 from service.http.events import EventsApi
+from service.http.inspection import InspectionApi
 from service.http.observer import AccessEntry, Observer
 from service.http.requests import JSON, LINES, entry_of, json_reply, read_body
 from service.http.retrieve_batch import answer_batch
@@ -84,6 +86,9 @@ class Api:
         self._recent = RecentRequests(settings.recorded_requests)
         self._supervisor = WorkerEnd(self._told)
         self._admin = AdminApi(settings, self._supervisor, self._recent, self._refuse_if_draining)
+        self._inspection = InspectionApi(settings, self._admission, self._recent, self._supervisor,
+                                         lambda: self.bundles, self._refuse_if_draining)
+        self._page = ConsolePage(settings)
         place = LogPlace.of(settings)
         self._log = None if place is None else SharedLog(place)
         self._follower = (None if self._log is None
@@ -115,7 +120,8 @@ class Api:
             Route(path="/metrics", method="GET", endpoint=self.metrics),
             Route(path="/info", method="GET", endpoint=self.info, reply=InfoReply),
             Route(path="/openapi.json", method="GET", endpoint=self.openapi, documented=False),
-            *(route for api in self._of_log for route in api.routes), *self._admin.routes]
+            *(route for api in self._of_log for route in api.routes), *self._admin.routes, *self._inspection.routes,
+            *self._page.routes]
 
     @asynccontextmanager
     async def serving(self, release: Release, control: socket) -> AsyncIterator[None]:

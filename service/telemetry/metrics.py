@@ -5,6 +5,7 @@ Every process counts in its own part of shared memory; the worker that is scrape
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import get_args
 
@@ -131,3 +132,10 @@ def observe(answer: Answer, total: float) -> None:
 def render() -> bytes:
     """The metrics of all processes in Prometheus' text format."""
     return generate_latest(_SHARED)
+
+
+def samples() -> Iterator[tuple[str, dict[str, str], float]]:
+    """(name, labels, value) of the metrics of all processes, as `render` writes them."""
+    for family in _SHARED.collect():
+        for sample in family.samples:
+            yield sample.name, dict(sample.labels), sample.value

@@ -10,7 +10,8 @@ WINGS = {
     "index_store": ["live", "bundle", "search", "budgets", "value", "targeting", "changes", "tree", "features"],
     "model": ["report", "experiments", "follow", "choice", "evaluation", "export", "training", "tree", "examples",
               "network", "baselines", "sources", "data", "progress"],
-    "service": ["supervisor", "http", "bundles", "sampling", "cache", "live", "retrieval", "telemetry", "contract"],
+    "service": ["supervisor", "http", "console", "bundles", "sampling", "cache", "live", "retrieval", "telemetry",
+                "contract"],
     "loadtest": ["chaos", "churn", "growth", "pacing", "demo", "http", "bench", "processes"],
 }
 """Top to bottom; `docs/decisions/0014-wings.md` says why."""

@@ -112,7 +112,10 @@ def test_admin_paths_are_closed_on_the_public_port_of_nginx(stack):
         refused = stack.http.get(f"{PUBLIC}{path}")
         assert (refused.status_code, refused.json()["error_type"]) == (404, "not_found")
     assert stack.http.get(f"{OPERATORS}/admin/bundles").status_code == 401
-    assert stack.http.get(f"{OPERATORS}/retrieve").status_code == 404
+    assert stack.http.get(f"{OPERATORS}/retrieve:batch").status_code == 404
+    for path in ("/console", "/console/main.js"):
+        assert stack.http.get(f"{OPERATORS}{path}").status_code == 200
+        assert stack.http.get(f"{PUBLIC}{path}").status_code == 404
 
 
 def test_request_id_of_the_caller_reaches_the_reply_when_sent_through_nginx(stack):

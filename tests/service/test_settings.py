@@ -86,8 +86,8 @@ def test_service_starts_and_says_what_it_ignores_when_a_pod_has_links(tiny_bundl
         assert process.retrieve(user_id="user-01")["ads"]
 
 
-EMPTY_IS_NONE = {"admin_token", "beam_folder", "change_log", "read_token", "redis_password_file", "redis_url",
-                 "write_token"}
+EMPTY_IS_NONE = {"admin_token", "beam_folder", "change_log", "console_images", "read_token", "redis_password_file",
+                 "redis_url", "write_token"}
 
 
 @pytest.fixture(autouse=True)
@@ -152,3 +152,16 @@ def test_password_file_is_refused_when_there_is_no_redis(environment):
         read_settings({})
     environment({"REDIS_URL": "redis://127.0.0.1:6379/0"})
     assert str(read_settings({}).redis_password_file) == "/run/redis/password"
+
+
+@pytest.mark.parametrize("value", ["img.example.com", "https://img.example.com/ads", "https://a.example; script-src *",
+                                   "'self'", "data:", "https://a.example,https://b.example"])
+def test_pictures_are_refused_from_what_is_no_origin(monkeypatch, value):
+    monkeypatch.setenv("RETRIEVAL_CONSOLE_IMAGES", value)
+    with pytest.raises(SettingsError, match="is no origin"):
+        read_settings({})
+
+
+def test_pictures_may_come_from_several_origins(monkeypatch):
+    monkeypatch.setenv("RETRIEVAL_CONSOLE_IMAGES", " https://a.example  http://localhost:9000 https://*.b.example ")
+    assert read_settings({}).console_images == "https://a.example http://localhost:9000 https://*.b.example"

@@ -36,6 +36,7 @@ def test_eligible_ads_are_those_that_both_sides_accept_when_all_is_random(raw, u
         else:
             assert sorted(tree.rows[eligible.positions()].tolist()) == expected
     for row in range(len(ads)):
+        assert targeting.predicate_of(row) == (parsed[of_row[row] - 1] if of_row[row] else None)
         refusal = targeting.refusal(row, request)
         assert (refusal and refusal.by) == (None if willing[row] and fitting[row] else
                                             "request" if willing[row] else "ad")

@@ -7,7 +7,9 @@ import weakref
 import pytest
 from pydantic import SecretStr
 
+from index_store.bundle.manifest import BundleError
 from index_store.changes.change_log import Kind, Write
+from service.bundles import hosted_bundles
 from service.bundles.control_channel import Failed, Release, Serving
 from service.bundles.hosted_bundles import HostedBundles
 from service.contract.errors import ServiceError
@@ -94,6 +96,42 @@ def test_same_host_serves_again_when_rolled_back(releases):
         await follow(releases[1])
         assert await follow(releases[0]) == Serving(releases[0])
         assert bundles.current is first
+
+    hosted(body, releases[0])
+
+
+def test_bundle_opens_beside_the_current_one_and_is_freed_when_another_is_asked_for(releases):
+    async def body(bundles, follow):
+        assert await bundles.beside(releases[0]) is bundles.current
+        other = await bundles.beside(releases[1])
+        assert (other.release, other.problem, other.cache) == (releases[1], None, None)
+        assert await bundles.beside(releases[1]) is other
+        assert bundles.current.release == releases[0]
+        gone = weakref.ref(other)
+        del other
+        await bundles.beside(releases[2])
+        await until(lambda: gc.collect() is not None and gone() is None)
+        await follow(releases[1])
+        assert await bundles.beside(releases[0]) is not bundles.current  # the previous one, which is still open
+
+    hosted(body, releases[0])
+
+
+def test_bundle_beside_is_closed_when_nobody_has_asked_for_a_while(releases, monkeypatch):
+    monkeypatch.setattr(hosted_bundles, "_BESIDE_SECONDS", 0.05)
+
+    async def body(bundles, follow):
+        gone = weakref.ref(await bundles.beside(releases[1]))
+        await until(lambda: gc.collect() is not None and gone() is None)
+
+    hosted(body, releases[0])
+
+
+def test_bundle_beside_is_refused_when_it_cannot_be_opened(releases, tmp_path):
+    async def body(bundles, follow):
+        with pytest.raises(BundleError):
+            await bundles.beside(Release("none", tmp_path / "none", "0" * 16))
+        assert (await bundles.beside(releases[1])).release == releases[1]
 
     hosted(body, releases[0])
 

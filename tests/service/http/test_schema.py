@@ -22,7 +22,7 @@ def targeted(tiny_bundle, tmp_path_factory):
     write_targeted_bundle(tiny_bundle, store / "targeted")
     pointer.replace(store, Pointer("targeted", "tiny"), None)
     with ServiceProcess(store, RETRIEVAL_ADMIN_TOKEN=TOKEN, RETRIEVAL_WRITE_TOKEN=TOKEN,
-                        RETRIEVAL_READ_TOKEN=TOKEN) as process:
+                        RETRIEVAL_READ_TOKEN=TOKEN, RETRIEVAL_RECORDED_REQUESTS="8") as process:  # they are replayed
         yield process
 
 
