@@ -100,7 +100,7 @@ class EncodedUser:
 
 @dataclass(frozen=True)
 class TowerInput:
-    """Inputs of the user tower before pooling: dense (1, dense fields) float32 and one bag of ids for each table."""
+    """Inputs of the user tower before pooling: dense (1, dense_width) float32 and one bag of ids for each table."""
 
     dense: NDArray[np.float32]
     bags: Mapping[str, Ragged]
