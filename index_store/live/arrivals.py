@@ -88,7 +88,8 @@ class Arrivals:
 
 def equal(one: Features, other: Features) -> bool:
     """Whether features of as many rows are the same."""
-    return (np.array_equal(one.dense, other.dense, equal_nan=True) and np.array_equal(one.categorical, other.categorical)
+    return (np.array_equal(one.dense, other.dense, equal_nan=True)
+            and np.array_equal(one.categorical, other.categorical)
             and all(np.array_equal(a.indptr, b.indptr) and np.array_equal(a.values, b.values)
                     for a, b in zip(one.multi, other.multi, strict=True)))
 

@@ -5,6 +5,7 @@ Every error names file, column, row and value, and says what to do. Rows count f
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -62,10 +63,12 @@ def check_dense(table: ParquetTable, column: str, values: pa.Array, *, optional:
     at = first_true(bad if optional else pc.or_kleene(pc.is_null(values, nan_is_null=True), bad))
     if at >= 0:
         value = values[at].as_py()
-        missing = value is None or value != value
-        table.refuse(column, at, value, "is not a finite 32-bit number",
-                     f'declare {{"name": "{column}", "kind": "dense", "optional": true}} in {SPEC}, and the model learns '
-                     "what a missing value says; or fill it in" if missing else "give one, or null in an optional field")
+        if value is None or value != value:
+            declared = json.dumps({"name": column, "kind": "dense", "optional": True})
+            remedy = f"declare {declared} in {SPEC}, and the model learns what a missing value says; or fill it in"
+        else:
+            remedy = "give one, or null in an optional field"
+        table.refuse(column, at, value, "is not a finite 32-bit number", remedy)
 
 
 def check_lists(table: ParquetTable, column: str, lists: pa.Array) -> None:

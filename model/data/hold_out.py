@@ -15,7 +15,8 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
 
     In an ordered log of impressions these are the latest of all, as in a test by time. In an ordered log of positives
     they are each user's latest, so that the users have histories; each keeps one event at least. In a log without user
-    ids they are the latest of all as well. A log without an order loses random pairs of user and ad with all of their events, since one event of a pair would reveal the other.
+    ids they are the latest of all as well. A log without an order loses random pairs of user and ad with all of their
+    events, since one event of a pair would reveal the other.
 
     Args:
         dataset: the log.

@@ -163,7 +163,8 @@ def _load_side(table: SideTable, side: Side) -> _Side:
     for field, column in columns:
         name, sorted_column = f"{side}.{field.name}", column.take(order)
         if field.name in dense_names:
-            scales[name], dense[:, dense_names.index(field.name)] = _standardise(sorted_column.to_numpy(zero_copy_only=False))
+            raw = sorted_column.to_numpy(zero_copy_only=False)
+            scales[name], dense[:, dense_names.index(field.name)] = _standardise(raw)
         elif field.name in categorical_names:
             at = categorical_names.index(field.name)
             vocabularies[name], categorical[:, at] = _fit_vocabulary(sorted_column)

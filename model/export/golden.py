@@ -105,9 +105,11 @@ def torch_scorers(model: MoNN) -> list[DenseLayers]:
 
 
 def _torch_query(content: BundleContent, model: MoNN, user: GoldenUser) -> UserQuery:
-    bags = user_bags(content.encoder.spec, user.features, Ragged.one_row(user.history), content.item_keys)
+    spec = content.encoder.spec
+    bags = user_bags(spec, user.features, Ragged.one_row(user.history), content.item_keys)
+    dense = torch.from_numpy(dense_inputs(spec, "user", user.features.dense))
     with torch.no_grad():
-        embedding = model.embed_users(torch.from_numpy(dense_inputs(content.encoder.spec, "user", user.features.dense)), bags).numpy()
+        embedding = model.embed_users(dense, bags).numpy()
     return content.query(embedding, user.features, user.history)
 
 

@@ -16,6 +16,9 @@ from index_store.targeting.targeting import RequestTargeting
 
 UserKind = Literal["known", "inline", "unknown"]
 
+NO_USER = b""
+"""User id of a request without one: no user has it, so the request's features say all that is known."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Query:

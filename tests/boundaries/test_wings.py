@@ -9,7 +9,7 @@ from tests.paths import ROOT
 WINGS = {
     "index_store": ["live", "bundle", "search", "value", "targeting", "changes", "tree", "features"],
     "model": ["experiments", "follow", "choice", "evaluation", "export", "training", "tree", "examples", "network",
-              "baselines", "sources", "data"],
+              "baselines", "sources", "data", "infer"],
     "service": ["supervisor", "http", "bundles", "sampling", "cache", "live", "retrieval", "telemetry", "contract"],
     "loadtest": ["chaos", "churn", "growth", "demo", "http", "bench", "processes"],
 }
