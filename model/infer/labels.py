@@ -57,11 +57,12 @@ def find_labels(log: Log, roles: Roles, given: Given) -> tuple[Labels, list[Gues
     """
     columns = [c for c in log.columns["events"] if c.name not in (roles.user, roles.ad, roles.time)]
     if given.labels:
-        return _binary(log, [_checked(log, log.column("events", name)) for name in given.labels], "you said so")
+        chosen = [_checked(log, log.column("events", name)) for name in given.labels]
+        return _binary(log, chosen, "you said so", sort=False)
     binary = [c for c in columns if _is_binary(c)]
     named = [c for c in binary if plain(c.name) in (*CLICKS, *OUTCOMES)]
     if named:
-        return _binary(log, named, "0 or 1, and named like a label")
+        return _binary(log, named, "0 or 1, and named like a label", sort=True)
     rated = next((c for c in columns if c.type in ("integer", "number") and plain(c.name) in RATINGS
                   and c.distinct > 2), None)
     if rated is not None:
@@ -92,13 +93,15 @@ def _checked(log: Log, column: Column) -> Column:
                                     f"\"SELECT *, ({column_name} >= 4) AS liked FROM 'FILE'\"")
 
 
-def _binary(log: Log, columns: list[Column], why: str) -> tuple[Labels, list[Guess]]:
+def _binary(log: Log, columns: list[Column], why: str, *, sort: bool) -> tuple[Labels, list[Guess]]:
+    """Labels of columns of 0 and 1, in their order or sorted by their positives."""
     rates: list[tuple[int, Column]] = []
     for column in columns:
         row = log.con.execute(f"SELECT count(*) FILTER ({quoted(column.name)}::INT = 1) FROM events").fetchone()
         assert row is not None
         rates.append((row[0], column))
-    rates.sort(key=lambda pair: -pair[0])
+    if sort:
+        rates.sort(key=lambda pair: -pair[0])
     tasks, guesses = {}, []
     for positives, column in rates:
         if column.nulls and column.low != column.high:
@@ -111,7 +114,7 @@ def _binary(log: Log, columns: list[Column], why: str) -> tuple[Labels, list[Gue
     any_positive = " + ".join(tasks.values()) + " > 0"
     row = log.con.execute(f"SELECT count(*) FILTER (NOT ({any_positive})) FROM events").fetchone()
     assert row is not None
-    if len(tasks) > 1:
+    if sort and len(tasks) > 1:
         guesses.append(Guess("first task", next(iter(tasks)), "it has the most positives; ads are ranked by it"))
     if row[0]:
         guesses.append(Guess("negatives", "impressions", f"{row[0]:,} events have no positive label: they are the "

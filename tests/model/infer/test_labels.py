@@ -27,6 +27,11 @@ def test_labels_are_ordered_by_their_positives():
     assert told(guesses, "task clicked")[1] == "0 or 1, and named like a label; 1 in 2 of 4 events"
 
 
+def test_labels_that_are_given_keep_their_order():
+    columns = {"is_purchase": [0, 0, 1, 0], "clicked": [True, False, True, False]}
+    assert labels(given=("is_purchase", "clicked"), **columns)[0] == ["is_purchase", "clicked"]
+
+
 def test_a_label_that_is_one_or_missing_is_zero_where_it_is_missing():
     _, negatives, rows, guesses = labels(click=[1.0, None, None, 1.0])
     assert (negatives, rows) == ("impressions", [[1], [0], [0], [1]])
