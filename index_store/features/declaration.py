@@ -7,6 +7,7 @@ from dataclasses import MISSING, Field, fields
 from reprlib import repr as short
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from index_store.features.nearest import suggestion
 from index_store.features.values import FeatureError
 
 T = TypeVar("T")
@@ -31,7 +32,8 @@ def read_declaration(kind: type[T], raw: object, path: str = "") -> T:
     types = get_type_hints(kind)
     for name in raw:
         if name not in declared:
-            raise FeatureError(where, f"{where} has the unknown key {name!r}", f"use {', '.join(declared)}")
+            raise FeatureError(where, f"{where} has the unknown key {name!r}",
+                               f"{suggestion(name, declared)}use {', '.join(declared)}")
     for name, entry in declared.items():
         if name not in raw and _required(entry):
             raise FeatureError(where, f"{where} lacks the key {name!r}", f"give {_wanted(types[name])}")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from index_store.features.context_fields import check_context_fields
 from index_store.features.declaration import read_declaration
+from index_store.features.nearest import suggestion
 from index_store.features.ragged import Ragged
 from index_store.features.values import (
     MAX_LIST,
@@ -52,7 +53,9 @@ class FieldSpec:
     A context field may also be a `location`: latitude and longitude, which only predicates read.
     `role` says that a categorical item field names who pays for the ad; each role is given once. `model` says that the
     model reads a categorical context field, which is then a column of the events. With `serve_as` it only shifts the
-    logits, as the position of an ad does, and answers are given as if the field had this value.
+    logits, as the position of an ad does, and answers are given as if the field had this value. `optional` says that
+    values of a dense field may be missing: the mean stands in for them, and the tower is told so by a flag. Values of
+    other kinds may always be missing.
     """
 
     name: str
@@ -60,6 +63,7 @@ class FieldSpec:
     role: Role = ""
     model: bool = False
     serve_as: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,8 @@ class FeatureSpec:
         context_fields: values of the moment of a request, such as device or inventory; predicates read them, and the
             model those with `model`.
         exclude_history: whether a request that does not say leaves out the ads of the user's history.
+        user_ids: whether ids stand for people; false for a log without, each of whose events has a user of its own, so
+            that nobody has a history.
     """
 
     user_fields: tuple[FieldSpec, ...]
@@ -117,6 +123,7 @@ class FeatureSpec:
     history_ordered: bool = True
     context_fields: tuple[FieldSpec, ...] = ()
     exclude_history: bool = False
+    user_ids: bool = True
 
     def __post_init__(self) -> None:
         names = [f.name for f in self.item_fields]
@@ -133,7 +140,7 @@ class FeatureSpec:
         for entry in (*self.user_fields, *self.item_fields, *self.context_fields):
             if entry.kind not in get_args(Kind):
                 raise FeatureError(entry.name, f"kind {entry.kind!r} of {entry.name!r} is unknown",
-                                   f"use one of {', '.join(get_args(Kind))}")
+                                   f"{suggestion(entry.kind, get_args(Kind))}use one of {', '.join(get_args(Kind))}")
         for entry in (*self.user_fields, *self.item_fields):
             if entry.kind == "location":
                 raise FeatureError(entry.name, f"{entry.name!r} is a location, but not a context field",
@@ -145,7 +152,8 @@ class FeatureSpec:
             raise FeatureError("tasks", "no task is declared", "name at least one label column")
         if self.negatives not in get_args(Negatives):
             raise FeatureError("negatives", f"negatives {self.negatives!r} is unknown",
-                               f"use one of {', '.join(get_args(Negatives))}")
+                               f"{suggestion(self.negatives, get_args(Negatives))}use one of "
+                               f"{', '.join(get_args(Negatives))}")
         if not 0 < self.history_length <= MAX_LIST:
             raise FeatureError("history_length", f"history_length {self.history_length} is outside 1..{MAX_LIST}",
                                "give a number in this range")
@@ -155,20 +163,26 @@ class FeatureSpec:
                                    "give a finite number of at least 0")
         self._check_payment()
         check_context_fields(self)
+        for entry in (*self.user_fields, *self.item_fields, *self.context_fields):
+            if entry.optional and (entry.kind != "dense" or entry in self.context_fields):
+                raise FeatureError(entry.name, f"optional is given to {entry.name!r}, which is not a dense field of "
+                                               "users or ads", "leave it out: others may always be missing")
         dense = {f.name for f in self.item_fields if f.kind == "dense"}
         for family in self.key_families:
             if family.via not in get_args(Via):
                 raise FeatureError(family.name, f"via {family.via!r} of key family {family.name!r} is unknown",
-                                   f"use one of {', '.join(get_args(Via))}")
+                                   f"{suggestion(family.via, get_args(Via))}use one of {', '.join(get_args(Via))}")
             if family.item_field != ITEM_ID and (family.item_field not in names or family.item_field in dense):
+                usable = [ITEM_ID, *(n for n in names if n not in dense)]
                 raise FeatureError(family.name, f"key family {family.name!r} uses {family.item_field!r}, which is "
                                                 "not a categorical or multi item field",
-                                   f"use one of {', '.join([ITEM_ID, *(n for n in names if n not in dense)])}")
+                                   f"{suggestion(family.item_field, usable)}use one of {', '.join(usable)}")
             known = [f.name for f in self.user_fields if f.kind != "dense"]
             if family.user_field and (family.user_field not in known or family.via != "match"):
                 raise FeatureError(family.name, f"key family {family.name!r} is via {family.via!r} with user_field "
                                                 f"{family.user_field!r}",
-                                   f"only match takes one, of {', '.join(known) or '(there are none)'}")
+                                   f"{suggestion(family.user_field, known)}only match takes one, of "
+                                   f"{', '.join(known) or '(there are none)'}")
             if (family.via == "co_click") != (family.neighbours > 0):
                 raise FeatureError(family.name, f"key family {family.name!r} is via {family.via!r} with neighbours "
                                                 f"{family.neighbours}", "co_click needs at least 1, match none")
@@ -207,6 +221,11 @@ class FeatureSpec:
         group = self.user_fields if side == "user" else self.item_fields
         return [f.name for f in group if f.kind == kind]
 
+    def optional_columns(self, side: Literal["user", "item"]) -> list[int]:
+        """Which of the dense fields of one side may be missing, by their number among the dense fields."""
+        group = self.user_fields if side == "user" else self.item_fields
+        return [at for at, f in enumerate(f for f in group if f.kind == "dense") if f.optional]
+
     @property
     def model_context(self) -> tuple[FieldSpec, ...]:
         """The context fields that the model reads."""
@@ -224,12 +243,14 @@ class FeatureSpec:
         return id_kind | {f.name: f.kind for f in self.item_fields}
 
     def to_json(self) -> dict[str, Any]:
-        """The declaration as JSON; what came later only if it is set, so that older versions read all others."""
+        """The declaration as JSON; newer keys only if they are set, so that older versions read all others."""
         declared = asdict(self)
         if not self.exclude_history:
             del declared["exclude_history"]
+        if self.user_ids:
+            del declared["user_ids"]
         for entry in (*declared["user_fields"], *declared["item_fields"], *declared["context_fields"]):
-            for name in ("model", "serve_as"):
+            for name in ("model", "serve_as", "optional"):
                 if not entry[name]:
                     del entry[name]
         return declared
@@ -249,7 +270,7 @@ class Features:
     """Encoded features of N users or N items.
 
     Attributes:
-        dense: (N, number of dense fields) float32, standardised.
+        dense: (N, number of dense fields) float32, standardised; NaN where the value of an optional field is missing.
         categorical: (N, number of categorical fields) int32 vocabulary ids.
         multi: one Ragged of vocabulary ids for each multi-valued field.
     """
@@ -324,7 +345,8 @@ class FeatureEncoder:
                         np.int32)
 
     def encode_user(self, raw: Mapping[str, object]) -> Features:
-        """Encodes the user fields of one request; a field that is missing or None becomes the mean or UNKNOWN.
+        """Encodes the user fields of one request; a field that is missing or None becomes UNKNOWN or, if
+        it is dense, NaN where it is optional and else the mean.
 
         Args:
             raw: field name -> float, value, or list of values.
@@ -338,7 +360,7 @@ class FeatureEncoder:
         return self._encode("user", raw)
 
     def encode_item(self, raw: Mapping[str, object]) -> Features:
-        """Encodes the fields of one ad; all must be there, and only categorical and multi ones may be None.
+        """Encodes the fields of one ad; all must be there, and none but dense ones that are not optional may be None.
 
         Args:
             raw: field name -> float, value, or list of values.
@@ -353,7 +375,7 @@ class FeatureEncoder:
             if entry.name not in raw:
                 raise FeatureError(entry.name, f"ad feature {entry.name!r} is missing",
                                    f"give {sorted(f.name for f in self.spec.item_fields)}")
-            if entry.kind == "dense":
+            if entry.kind == "dense" and not (entry.optional and raw[entry.name] is None):
                 as_number(raw[entry.name], entry.name)
         return self._encode("item", raw)
 
@@ -362,16 +384,18 @@ class FeatureEncoder:
         for name in raw:
             if name not in known:
                 raise FeatureError(name, f"{'ad' if side == 'item' else side} feature {name!r} is unknown",
-                                   f"this bundle knows {sorted(known)}")
-        dense = [self._dense(side, name, raw.get(name)) for name in self.spec.fields(side, "dense")]
+                                   f"{suggestion(name, known)}this bundle knows {sorted(known)}")
+        optional = self.spec.optional_columns(side)
+        dense = [self._dense(side, name, raw.get(name), np.nan if at in optional else 0.0)
+                 for at, name in enumerate(self.spec.fields(side, "dense"))]
         categorical = [self._one(side, name, raw.get(name)) for name in self.spec.fields(side, "categorical")]
         multi = [self._many(side, name, raw.get(name)) for name in self.spec.fields(side, "multi")]
         return Features(np.array(dense, np.float32).reshape(1, -1), np.array(categorical, np.int32).reshape(1, -1),
                         tuple(map(Ragged.one_row, multi)))
 
-    def _dense(self, side: Literal["user", "item"], name: str, value: object) -> float:
+    def _dense(self, side: Literal["user", "item"], name: str, value: object, missing: float) -> float:
         if value is None:
-            return 0.0
+            return missing
         return float(standardised(as_number(value, name), self.scales[f"{side}.{name}"]))
 
     def _one(self, side: Literal["user", "item", "context"], name: str, value: object) -> int:

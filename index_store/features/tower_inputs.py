@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import groupby
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,16 +77,34 @@ def item_bags(spec: FeatureSpec, rows: NDArray[np.integer], keys: Mapping[str, R
     return {f"item.{name}": keys[name].take(rows) for name in history_fields(spec)}
 
 
+def dense_width(spec: FeatureSpec, side: Literal["user", "item"]) -> int:
+    """Width of `dense_inputs`."""
+    return len(spec.fields(side, "dense")) + len(spec.optional_columns(side))
+
+
+def dense_inputs(spec: FeatureSpec, side: Literal["user", "item"], dense: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a tower reads of dense fields (N, dense fields): the mean, 0, where a value is missing, then the flags.
+
+    Returns:
+        (N, dense_width) float32; a flag for each optional field, 1 where its value is missing.
+    """
+    optional = spec.optional_columns(side)
+    if not optional:
+        return dense
+    missing = np.isnan(dense)
+    return np.concatenate([np.where(missing, np.float32(0), dense), missing[:, optional].astype(np.float32)], axis=1)
+
+
 def pool(tables: Mapping[str, NDArray[np.float32]], dense: NDArray[np.float32],
          bags: Mapping[str, Ragged]) -> NDArray[np.float32]:
-    """The tower's input: (N, dense fields + sum of table widths) float32.
+    """The tower's input: (N, dense_width + sum of table widths) float32.
 
     Neighbouring tables whose bags have the same lengths, as those of all categorical fields of a history, are summed
     together: with a hundred fields, a table then costs one gather.
 
     Args:
         tables: name -> (rows, width) float32; may be memory-mapped.
-        dense: (N, dense fields) float32.
+        dense: (N, dense_width) float32, `dense_inputs`.
         bags: name -> N bags.
     """
     pooled = []

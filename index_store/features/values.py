@@ -17,6 +17,9 @@ MAX_ID_BYTES = 128
 MAX_LIST = 1_000
 """Most values in one multi-valued field or history of a request."""
 
+LARGEST_WHOLE = 2.0**53
+"""Up to here floats of 64 bits hold every whole number, and tables read them as integers."""
+
 _ID_TYPES = (str, int, np.integer)  # made once: a request may hold thousands of ids
 
 
@@ -41,7 +44,7 @@ def as_key(value: object, name: str) -> bytes:
         FeatureError: it is neither text nor an integer, or empty, too long, or contains a NUL.
     """
     if isinstance(value, bool) or not isinstance(value, _ID_TYPES):
-        raise FeatureError(name, f"{name} {short(value)} is a {type(value).__name__}", "give text or an integer")
+        value = _as_id(value, name)
     try:
         key = str(value).encode()
     except UnicodeEncodeError as error:
@@ -53,6 +56,19 @@ def as_key(value: object, name: str) -> bytes:
     if b"\0" in key:
         raise FeatureError(name, f"{name} {value!r} contains a NUL character", "remove it")
     return key
+
+
+def _as_id(value: object, name: str) -> str | int:
+    """The text or integer that another value stands for, as tables read it: true is `true`, and 7.0 is `7`.
+
+    Raises:
+        FeatureError: it stands for none.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_WHOLE:
+        return int(value)
+    raise FeatureError(name, f"{name} {short(value)} is a {type(value).__name__}", "give text or an integer")
 
 
 def as_keys(values: object, name: str) -> NDArray[np.bytes_]:

@@ -14,7 +14,7 @@ from index_store.features.encoder import ITEM_ID, UNKNOWN, Features
 from index_store.features.postings import ItemKeys
 from index_store.features.ragged import Ragged
 from index_store.features.spectral import SpectralVectors
-from index_store.features.tower_inputs import all_item_keys, item_bags, pool
+from index_store.features.tower_inputs import all_item_keys, dense_inputs, item_bags, pool
 from index_store.features.values import look_up
 from index_store.live.encoded_ads import EncodedAds
 from index_store.live.placement import Placement
@@ -64,7 +64,7 @@ class Arrivals:
         fields = all_item_keys(spec, joined)
         fields[ITEM_ID] = Ragged.singles(np.where(known < 0, UNKNOWN, known + 1))
         bags = item_bags(spec, np.arange(len(ad_ids)), fields)
-        embeddings = self._item_tower(pool(content.tables, joined.dense, bags))
+        embeddings = self._item_tower(pool(content.tables, dense_inputs(spec, "item", joined.dense), bags))
         if content.embeddings[-1].dtype == np.float16:
             embeddings = embeddings.astype(np.float16)
         keys = ItemKeys.of(index.families, index.starts, fields)
@@ -88,7 +88,8 @@ class Arrivals:
 
 def equal(one: Features, other: Features) -> bool:
     """Whether features of as many rows are the same."""
-    return (np.array_equal(one.dense, other.dense) and np.array_equal(one.categorical, other.categorical)
+    return (np.array_equal(one.dense, other.dense, equal_nan=True)
+            and np.array_equal(one.categorical, other.categorical)
             and all(np.array_equal(a.indptr, b.indptr) and np.array_equal(a.values, b.values)
                     for a, b in zip(one.multi, other.multi, strict=True)))
 

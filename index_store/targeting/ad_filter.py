@@ -105,6 +105,8 @@ class AdFilter:
     def _build(self, name: str) -> _FieldIndex:
         dense, position = self.encoder.spec.fields("item", "dense"), self.positions
         if name in dense:
-            return _FieldIndex.of(self.items.dense[:, dense.index(name)], position)
+            values = self.items.dense[:, dense.index(name)]
+            known = ~np.isnan(values)
+            return _FieldIndex.of(values[known], position[known])
         lists = item_keys(self.encoder.spec, self.items, name)
         return _FieldIndex.of(lists.values, np.repeat(position, lists.lengths))

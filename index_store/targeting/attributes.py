@@ -7,6 +7,7 @@ in training had.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
@@ -95,6 +96,7 @@ def _stored(encoder: FeatureEncoder, field: FieldSpec, features: Features) -> At
     """A value of a stored user: features of one row."""
     column = encoder.spec.fields("user", field.kind).index(field.name)
     if field.kind == "dense":
-        return float(features.dense[0, column])
+        value = float(features.dense[0, column])
+        return None if math.isnan(value) else value
     ids = features.multi[column].row(0) if field.kind == "multi" else features.categorical[0, column : column + 1]
     return encoder.vocabularies[f"user.{field.name}"][ids[ids != UNKNOWN] - 1].tolist() or None

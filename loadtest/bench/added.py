@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -201,7 +202,8 @@ def raw_features(content: BundleContent, row: int) -> dict[str, Any]:
     raw: dict[str, Any] = {}
     for column, name in enumerate(spec.fields("item", "dense")):
         mean, deviation = encoder.scales[f"item.{name}"]
-        raw[name] = float(items.dense[row, column]) * deviation + mean
+        value = float(items.dense[row, column])
+        raw[name] = None if math.isnan(value) else value * deviation + mean
     for column, name in enumerate(spec.fields("item", "categorical")):
         number = int(items.categorical[row, column])
         raw[name] = None if number == UNKNOWN else encoder.vocabularies[f"item.{name}"][number - 1].decode()

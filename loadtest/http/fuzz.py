@@ -118,6 +118,7 @@ def refined(document: _Schema, info: _Schema) -> _Schema:
         content["schema"]["properties"] |= {
             "user_features": _object(features), "context": _object(context), "task_weights": _object(weights),
             "targeting": {"anyOf": [*clauses, *connectives]}}
+        content["schema"]["required"] = [*content["schema"].get("required", []), "user_id"]  # or most would be refused
     return document
 
 

@@ -81,10 +81,12 @@ class Design:
 
 
 def _columns(features: Features) -> Any:
-    """Dense fields as they are, and a column for each value of each other field: (N, columns) CSR."""
+    """Dense fields, flags of those that are missing, and a column for each value of other fields: (N, columns) CSR."""
     n = len(features)
     one_each = [Ragged.singles(features.categorical[:, at]) for at in range(features.categorical.shape[1])]
-    blocks = [sparse.csr_matrix(features.dense, dtype=np.float64)]
+    missing = np.isnan(features.dense)
+    flags = missing[:, missing.any(axis=0)]
+    blocks = [sparse.csr_matrix(np.hstack([np.where(missing, 0, features.dense), flags]), dtype=np.float64)]
     for lists in (*one_each, *features.multi):
         size = int(lists.values.max(initial=0)) + 1
         blocks.append(sparse.csr_matrix((np.ones(len(lists.values)), lists.values, lists.indptr), shape=(n, size)))

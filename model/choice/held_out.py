@@ -47,7 +47,7 @@ class HeldOut:
             kind = "the latest"
             held = replace(held, test=_of_some_users(held.test, seed))
         else:
-            kind = "each user's latest"
+            kind = "each user's latest" if spec.user_ids else "the latest"
         return cls(held, share, kind, seed)
 
     @property

@@ -71,6 +71,7 @@ class SideTable:
             DataError: a value is not what the format wants.
         """
         id_column, *fields = self.schema
+        optional = {f.name for f in (*self.spec.user_fields, *self.spec.item_fields) if f.optional}
         ids = self.table.column(id_column)
         if not len(ids):
             raise DataError(f"{self.table.path} holds no row; at least one is needed")
@@ -82,7 +83,7 @@ class SideTable:
             if field.name in AD_EXTRAS:
                 pass
             elif pa.types.is_floating(field.type):
-                check_dense(self.table, field.name, column)
+                check_dense(self.table, field.name, column, optional=field.name in optional)
             elif pa.types.is_list(field.type):
                 check_lists(self.table, field.name, column)
             else:

@@ -5,6 +5,7 @@ Every error names file, column, row and value, and says what to do. Rows count f
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from index_store.features.encoder import FeatureSpec
 from index_store.features.values import MAX_ID_BYTES
 from model.data.parquet_table import ParquetTable
-from model.data.tables import DataError
+from model.data.tables import SPEC, DataError
 
 LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
@@ -56,13 +57,18 @@ def check_unique(table: ParquetTable, column: str, ids: pa.Array) -> None:
                  "ids must be unique: drop or merge the rows")
 
 
-def check_dense(table: ParquetTable, column: str, values: pa.Array) -> None:
-    """Dense fields: finite numbers that fit 32 bits, no nulls."""
-    bad = pc.or_kleene(pc.is_null(values, nan_is_null=True), pc.greater(pc.abs(values), LARGEST_FLOAT))
-    at = first_true(bad)
+def check_dense(table: ParquetTable, column: str, values: pa.Array, *, optional: bool) -> None:
+    """Dense fields: finite numbers that fit 32 bits; nulls and NaN only if the field is optional."""
+    bad = pc.greater(pc.abs(values), LARGEST_FLOAT)
+    at = first_true(bad if optional else pc.or_kleene(pc.is_null(values, nan_is_null=True), bad))
     if at >= 0:
-        table.refuse(column, at, values[at].as_py(), "is not a finite 32-bit number",
-                     "fill it in (the column's mean says nothing about the row), or drop the field")
+        value = values[at].as_py()
+        if value is None or value != value:
+            declared = json.dumps({"name": column, "kind": "dense", "optional": True})
+            remedy = f"declare {declared} in {SPEC}, and the model learns what a missing value says; or fill it in"
+        else:
+            remedy = "give one, or null in an optional field"
+        table.refuse(column, at, value, "is not a finite 32-bit number", remedy)
 
 
 def check_lists(table: ParquetTable, column: str, lists: pa.Array) -> None:

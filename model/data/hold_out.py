@@ -14,8 +14,9 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
     """Replaces the test set by a share of the train events.
 
     In an ordered log of impressions these are the latest of all, as in a test by time. In an ordered log of positives
-    they are each user's latest, so that the users have histories; each keeps one event at least. A log without an order
-    loses random pairs of user and ad with all of their events, since one event of a pair would reveal the other.
+    they are each user's latest, so that the users have histories; each keeps one event at least. In a log without user
+    ids they are the latest of all as well. A log without an order loses random pairs of user and ad with all of their
+    events, since one event of a pair would reveal the other.
 
     Args:
         dataset: the log.
@@ -27,7 +28,7 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
     events, rng = dataset.train, np.random.default_rng([seed, 2])
     if not dataset.spec.history_ordered:
         held = _random_pairs(events, share, rng)
-    elif dataset.spec.negatives == "impressions":
+    elif dataset.spec.negatives == "impressions" or not dataset.spec.user_ids:
         held = np.zeros(len(events), bool)
         by_time = np.lexsort((rng.random(len(events)), events.timestamps))
         held[by_time[len(events) - round(share * len(events)):]] = True

@@ -187,7 +187,8 @@ def _load_side(table: SideTable, side: Side) -> _Side:
     for field, column in columns:
         name, sorted_column = f"{side}.{field.name}", column.take(order)
         if field.name in dense_names:
-            scales[name], dense[:, dense_names.index(field.name)] = _standardise(sorted_column.to_numpy())
+            raw = sorted_column.to_numpy(zero_copy_only=False)
+            scales[name], dense[:, dense_names.index(field.name)] = _standardise(raw)
         elif field.name in categorical_names:
             at = categorical_names.index(field.name)
             vocabularies[name], categorical[:, at] = _fit_vocabulary(sorted_column)
@@ -207,8 +208,9 @@ def _load_side(table: SideTable, side: Side) -> _Side:
 
 
 def _standardise(raw: NDArray[np.float64]) -> tuple[tuple[float, float], NDArray[np.float32]]:
-    """Mean and deviation of a dense field, 1 where it is constant, and its standardised values."""
-    mean, deviation = float(raw.mean()), float(raw.std())
+    """Mean and deviation of a dense field, 1 where it is constant, and its standardised values; NaN where missing."""
+    known = raw[~np.isnan(raw)]
+    mean, deviation = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
     scale = mean, deviation if deviation > 0 else 1.0
     return scale, standardised(raw, scale)
 

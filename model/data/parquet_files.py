@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from index_store.features.nearest import suggestion
 from model.data.tables import DataError
 
 READ_ERRORS = (OSError, pa.ArrowException)
@@ -125,7 +126,8 @@ def require(part: Part, columns: Sequence[str], optional: Sequence[str]) -> Part
     for name in columns:
         if name not in found and name not in optional:
             remedy = _MISSING.get(name, "add it, or take it out of features.json")
-            raise DataError(f"{part.path}: column {name!r} is missing, the file has {found}; {remedy}")
+            raise DataError(f"{part.path}: column {name!r} is missing, the file has {found}; "
+                            f"{suggestion(name, found)}{remedy}")
         if found.count(name) > 1:
             raise DataError(f"{part.path}: column {name!r} appears twice; keep one")
     return replace(part, keys={**part.keys, **dict.fromkeys(name for name in columns if name not in found)})

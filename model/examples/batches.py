@@ -22,7 +22,7 @@ from index_store.features.interaction import item_features, node_features
 from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
 from index_store.features.spectral import SpectralQueries, SpectralTowers, SpectralVectors
-from index_store.features.tower_inputs import all_item_keys, item_bags, user_bags
+from index_store.features.tower_inputs import all_item_keys, dense_inputs, item_bags, user_bags
 from index_store.features.user_keys import KeyHits, user_keys
 from index_store.tree.node_content import level_postings, level_vectors, node_means
 from index_store.tree.tree import Tree
@@ -84,6 +84,8 @@ class BatchReader:
         starts = dataset.encoder.key_starts()
         self.keys_of_row = ItemKeys.of(dataset.spec.key_families, starts, self.keys)
         self._n_keys = int(starts[-1])
+        self.unknown = dataset.encoder.encode_user({}).dense
+        """Dense fields (1, ·) of an unknown user."""
         self.nodes: TreeReader | None = None
         """Set by `using_nodes`."""
 
@@ -112,7 +114,7 @@ class BatchReader:
         bags = user_bags(self.spec, features, history, self.keys)
         if dropout:
             bags[f"history.{ITEM_ID}"] = dropout(bags[f"history.{ITEM_ID}"])
-        return UserFeatures(features.dense, bags, self.hits(features, history, index),
+        return UserFeatures(dense_inputs(self.spec, "user", features.dense), bags, self.hits(features, history, index),
                             spectral_towers_of(index).queries(history), index)
 
     def embed(self, users: UserFeatures) -> UserBatch:
@@ -147,10 +149,11 @@ class BatchReader:
     def items(self, rows: NDArray[np.integer], dropout: IdDropout | None = None) -> Tensor:
         """Embeds items by rows of any shape (…), each row once: (…, Di)."""
         distinct, at = np.unique(rows, return_inverse=True)
+        dense = dense_inputs(self.spec, "item", self.dataset.items.dense[distinct])
         bags = item_bags(self.spec, distinct, self.keys)
         if dropout:
             bags[f"item.{ITEM_ID}"] = dropout(bags[f"item.{ITEM_ID}"])
-        embeddings = self.model.embed_items(self.tensor(self.dataset.items.dense[distinct]), bags)
+        embeddings = self.model.embed_items(self.tensor(dense), bags)
         return embeddings[torch.from_numpy(at.reshape(rows.shape)).to(self.device)]
 
     def all_items(self, chunk: int = 16_384) -> NDArray[np.float32]:
@@ -196,11 +199,18 @@ class BatchReader:
         return torch.from_numpy(values).to(self.device)
 
 
-def as_unknown(features: Features, history: Ragged, chosen: NDArray[np.bool_]) -> tuple[Features, Ragged]:
-    """The batch with the chosen users replaced by unknown ones, without fields or a history."""
+def as_unknown(features: Features, history: Ragged, chosen: NDArray[np.bool_],
+               unknown: NDArray[np.float32]) -> tuple[Features, Ragged]:
+    """The batch with the chosen users replaced by unknown ones, without fields or a history.
+
+    Args:
+        features, history: B users.
+        chosen: (B,).
+        unknown: (1, dense fields) those of an unknown user.
+    """
     keep = ~chosen
     multi = tuple(_emptied(lists, keep) for lists in features.multi)
-    return (Features(features.dense * keep[:, None].astype(np.float32),
+    return (Features(np.where(keep[:, None], features.dense, unknown),
                      np.where(keep[:, None], features.categorical, np.int32(UNKNOWN)), multi), _emptied(history, keep))
 
 

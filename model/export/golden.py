@@ -15,7 +15,7 @@ from index_store.bundle.bundle import BundleContent
 from index_store.bundle.graphs import score_tolerance
 from index_store.features.encoder import Features
 from index_store.features.ragged import Ragged
-from index_store.features.tower_inputs import pool, user_bags
+from index_store.features.tower_inputs import dense_inputs, pool, user_bags
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.ranking import first_task_weights
 from index_store.search.scoring import DenseLayers, UserQuery
@@ -118,13 +118,16 @@ def torch_scorers(model: MoNN) -> list[DenseLayers]:
 
 
 def _torch_query(content: BundleContent, model: MoNN, user: GoldenUser) -> UserQuery:
-    bags = user_bags(content.encoder.spec, user.features, Ragged.one_row(user.history), content.item_keys)
+    spec = content.encoder.spec
+    bags = user_bags(spec, user.features, Ragged.one_row(user.history), content.item_keys)
+    dense = torch.from_numpy(dense_inputs(spec, "user", user.features.dense))
     with torch.no_grad():
-        embedding = model.embed_users(torch.from_numpy(user.features.dense), bags).numpy()
+        embedding = model.embed_users(dense, bags).numpy()
     return content.query(embedding, user.features, user.history, user.context(content))
 
 
 def user_input(content: BundleContent, features: Features, history: NDArray[np.int32]) -> NDArray[np.float32]:
     """The user tower's input for one user: (1, D_in) float32."""
-    bags = user_bags(content.encoder.spec, features, Ragged.one_row(history), content.item_keys)
-    return pool(content.tables, features.dense, bags)
+    spec = content.encoder.spec
+    bags = user_bags(spec, features, Ragged.one_row(history), content.item_keys)
+    return pool(content.tables, dense_inputs(spec, "user", features.dense), bags)

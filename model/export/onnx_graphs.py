@@ -22,6 +22,7 @@ from index_store.bundle import graphs, layout
 from index_store.bundle.files import BundleWriter
 from index_store.features.encoder import FeatureSpec
 from index_store.features.interaction import feature_names
+from index_store.features.tower_inputs import dense_width
 from index_store.search.scoring import DenseLayers, Storage
 from model.config import ConfigError
 from model.network.folding import FoldedNetwork
@@ -94,8 +95,8 @@ def write_graphs(writer: BundleWriter, model: MoNN, folded: FoldedNetwork, spec:
         spec: declares the towers' inputs.
         half: whether the scorer reads item parts as float16.
     """
-    users = torch.zeros(2, model.user_tables.width + len(spec.fields("user", "dense")))
-    items = torch.zeros(2, model.item_tables.width + len(spec.fields("item", "dense")))
+    users = torch.zeros(2, model.user_tables.width + dense_width(spec, "user"))
+    items = torch.zeros(2, model.item_tables.width + dense_width(spec, "item"))
     user_tower, item_tower = _Part(model, folded, "user"), _Part(model, folded, "item")
     _to_onnx(user_tower, (users,), [graphs.USER_INPUT], graphs.USER_EMBEDDING, writer.path(layout.USER_TOWER))
     _to_onnx(item_tower, (items,), [graphs.ITEM_INPUT], graphs.ITEM_EMBEDDING, writer.path(layout.ITEM_TOWER))

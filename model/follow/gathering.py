@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from index_store.changes.change_log import Change, Kind
 from index_store.features.encoder import FeatureSpec
 from index_store.features.encoder import Kind as FieldKind
+from index_store.features.values import as_key
 from index_store.live.user_history import AD_ID, AT, CONTEXT, REQUEST_ID, TYPE, EventType
 from model.data.tables import (
     AD_EXTRAS,
@@ -137,7 +138,8 @@ class Gathering:
         table = pq.read_table(self.log / (ADS if side == "item" else USERS))
         known = table.filter(pc.is_in(table[id_column], pa.array(list(states), pa.string()))).to_pylist()
         before = {row[id_column]: row for row in known}
-        means = {name: float(np.mean(table[name].to_numpy())) for name in self.spec.fields(side, "dense")}
+        means = {name: None if at in self.spec.optional_columns(side) else float(np.mean(table[name].to_numpy()))
+                 for at, name in enumerate(self.spec.fields(side, "dense"))}
         kinds = {one.name: one.kind for one in (self.spec.user_fields if side == "user" else self.spec.item_fields)}
         rows = []
         for key, fields in states.items():
@@ -161,5 +163,5 @@ def _value(value: Any, kind: FieldKind) -> Any:
     if value is None:
         return None
     if kind == "multi":
-        return [str(one) for one in value]
-    return float(value) if kind == "dense" else str(value)
+        return [as_key(one, "value").decode() for one in value]
+    return float(value) if kind == "dense" else as_key(value, "value").decode()

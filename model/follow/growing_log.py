@@ -124,13 +124,17 @@ def _replaced(table: pa.Table, rows: pa.Table, gone: pa.Table, key: str) -> pa.T
 
 
 def _with_unknown(users: pa.Table, spec: FeatureSpec, ids: pa.ChunkedArray) -> pa.Table:
-    """The users, and those of the ids that are not among them, without features: dense fields have the mean."""
+    """The users, and those of the ids that are not among them, without features.
+
+    Dense fields that are not optional have the mean.
+    """
     found = pc.unique(ids)
     new = found.filter(pc.invert(pc.is_in(found, users["user_id"].combine_chunks())))
     columns = [new]
+    required = {field.name for field in spec.user_fields if field.kind == "dense" and not field.optional}
     for name in users.column_names[1:]:
         kind = users.schema.field(name).type
-        mean = pc.mean(users[name]) if name in spec.fields("user", "dense") else None
+        mean = pc.mean(users[name]) if name in required else None
         columns.append(pa.nulls(len(new), kind) if mean is None else pa.repeat(mean.cast(kind), len(new)))
     return pa.concat_tables([users, pa.table(columns, schema=users.schema)])
 

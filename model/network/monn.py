@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from index_store.features.encoder import FeatureEncoder
 from index_store.features.interaction import feature_names
 from index_store.features.ragged import Ragged
-from index_store.features.tower_inputs import table_sizes
+from index_store.features.tower_inputs import dense_width, table_sizes
 from index_store.search.scoring import layer_of_level
 from model.config import MoNNConfig, StackedLayer
 from model.network.context import ContextRows
@@ -109,7 +109,7 @@ class MoNN(nn.Module):
         self.ensemble = tuple(layer.level for layer in stack)
         user_sizes, item_sizes = table_sizes(encoder)
         shapes = [*(layer.model for layer in stack), config]
-        widths, dense = [shape.table_width for shape in shapes], [len(spec.fields(side, "dense")) for side in SIDES]
+        widths, dense = [shape.table_width for shape in shapes], [dense_width(spec, side) for side in SIDES]
         self.user_tables, self.item_tables = Tables(user_sizes, sum(widths)), Tables(item_sizes, sum(widths))
         self.layers = nn.ModuleList(
             Layer(_columns(dense[0], len(user_sizes), widths, at), _columns(dense[1], len(item_sizes), widths, at),
@@ -143,12 +143,12 @@ class MoNN(nn.Module):
         return layer
 
     def embed_users(self, dense: Tensor, bags: Mapping[str, Ragged]) -> Tensor:
-        """Dense fields (N, ·) and bags of N users -> (N, Du)."""
+        """Dense inputs (N, ·) and bags of N users -> (N, Du)."""
         inputs = torch.cat([dense, self.user_tables(bags)], dim=1)
         return torch.cat([self.layer(at).embed_users(inputs) for at in range(len(self.layers))], dim=1)
 
     def embed_items(self, dense: Tensor, bags: Mapping[str, Ragged]) -> Tensor:
-        """Dense fields (N, ·) and bags of N items -> (N, Di)."""
+        """Dense inputs (N, ·) and bags of N items -> (N, Di)."""
         inputs = torch.cat([dense, self.item_tables(bags)], dim=1)
         return torch.cat([self.layer(at).embed_items(inputs) for at in range(len(self.layers))], dim=1)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model.data.bids import read_bids
@@ -44,6 +45,8 @@ def _write_side(side: SideTable, out: Path) -> pa.Array:
     """Writes one table and returns its ids."""
     columns: dict[str, pa.Array] = {}
     for field, column in Bar(side.columns(), total=len(side.schema), desc=side.table.path.name, unit="column"):
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), None, column)  # a missing value, where the field is optional
         columns[field.name] = column.cast(field.type)
     ids = next(iter(columns.values()))
     if TARGETING in columns:

@@ -53,7 +53,7 @@ def _of_one_class(name: str, label: int, events: int, negatives: str) -> str:
 
 def _warn_of_users_without_history(dataset: Dataset) -> None:
     """Warns if most of the test users have no train click; of test events, only the users are read."""
-    if dataset.test is None or not len(dataset.test):
+    if dataset.test is None or not len(dataset.test) or not dataset.spec.user_ids:
         return
     clicked = np.zeros(len(dataset.user_ids), bool)
     clicked[dataset.train.users[dataset.train.labels.any(axis=1)]] = True

@@ -124,7 +124,7 @@ class Objective:
         """
         inputs = self._inputs(chosen, fold)
         unknown = rng.random(len(chosen)) < self.config.unknown_share
-        users = self.reader.read(*as_unknown(inputs.features, inputs.history, unknown), fold.index,
+        users = self.reader.read(*as_unknown(inputs.features, inputs.history, unknown, self.reader.unknown), fold.index,
                                  self._id_dropout(rng))
         own, filled, events = self.groups.padded_items(chosen, self.events)
         context = self._context(filled, events, rng)

@@ -67,8 +67,11 @@ def _read(path: Path, tree: Tree, spec: FeatureSpec) -> RecordedBeams:
     n = len(table)
     dense, width = _lists(path, table, DENSE), len(spec.fields("user", "dense"))
     values = _values(path, DENSE, dense, np.float32)
-    _refuse_first(path, DENSE, dense, values, ~np.isfinite(values), "is not a finite number")
-    features = Features(values.reshape(_shape(path, DENSE, dense, n, width)),
+    shape = _shape(path, DENSE, dense, n, width)
+    optional = np.isin(np.arange(width), spec.optional_columns("user"))
+    wrong = np.isinf(values) | (np.isnan(values) & ~np.broadcast_to(optional, shape).ravel())
+    _refuse_first(path, DENSE, dense, values, wrong, "is not a finite number")
+    features = Features(values.reshape(shape),
                         _categorical(path, table, n, len(spec.fields("user", "categorical"))),
                         _multi(path, table, len(spec.fields("user", "multi"))))
     kept = tuple(_numbers(path, level_column(level), _lists(path, table, level_column(level)), tree.size(level),

@@ -15,7 +15,7 @@ from index_store.bundle import layout
 from index_store.bundle.manifest import Manifest
 from index_store.features.values import as_key
 from service.contract.errors import ErrorType, ServiceError, from_validation_error, shown
-from service.contract.query import Query
+from service.contract.query import NO_USER, Query
 from service.contract.schemas import ExplainRequest, RetrieveRequest
 from service.settings import Settings, variable
 
@@ -63,9 +63,13 @@ def to_query(request: RetrieveRequest, manifest: Manifest, limits: Limits) -> Qu
     """Fills in the bundle's defaults and checks the values.
 
     Raises:
-        ServiceError: a value is above its limit, or does not fit the bundle.
+        ServiceError: a value is above its limit, or does not fit the bundle, or nothing is said of the user.
         FeatureError: the user id is empty, too long or has a NUL.
     """
+    if request.user_id is None and request.user_features is None:
+        described = RetrieveRequest.model_fields["user_id"].description
+        raise ServiceError(ErrorType.MISSING_FIELD, "the request has no user_id", f"user_id: {described}")
+    user_id = NO_USER if request.user_id is None else as_key(request.user_id, "user_id")
     top_k = manifest.search.top_k if request.top_k is None else request.top_k
     _at_most("top_k", top_k, limits.max_top_k)
     excluded = request.exclude_ad_ids or []
@@ -79,7 +83,7 @@ def to_query(request: RetrieveRequest, manifest: Manifest, limits: Limits) -> Qu
                                                     f"of {limits.min_timeout_ms:g}",
                            f"send at least {limits.min_timeout_ms:g}, or have {variable('min_timeout_ms')} lowered")
     _check_value(request, manifest)
-    return Query(user_id=as_key(request.user_id, "user_id"), user_features=request.user_features,
+    return Query(user_id=user_id, user_features=request.user_features,
                  exclude_ad_ids=excluded, exclude_history=request.exclude_history, top_k=top_k,
                  beam_width=_beam_width(request.beam_width, manifest, limits),
                  exact=request.exact, task_weights=_task_weights(request.task_weights, manifest.tasks),

@@ -18,6 +18,9 @@ from index_store.targeting.targeting import RequestTargeting
 
 UserKind = Literal["known", "inline", "unknown"]
 
+NO_USER = b""
+"""User id of a request without one: no user has it, so the request's features say all that is known."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Exploring:
@@ -127,7 +130,7 @@ class EncodedUser:
 
 @dataclass(frozen=True)
 class TowerInput:
-    """Inputs of the user tower before pooling: dense (1, dense fields) float32 and one bag of ids for each table."""
+    """Inputs of the user tower before pooling: dense (1, dense_width) float32 and one bag of ids for each table."""
 
     dense: NDArray[np.float32]
     bags: Mapping[str, Ragged]

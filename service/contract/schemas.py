@@ -28,8 +28,10 @@ class RetrieveRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    user_id: str | int = Field(
-        description="id of the user, text of 1 to 128 bytes or an integer; an unknown one is answered too")
+    user_id: str | int | None = Field(
+        default=None,
+        description="id of the user, text of 1 to 128 bytes or an integer; an unknown one is answered too; may be left "
+                    "out if there are user_features, which then say all that is known")
     top_k: Positive | None = Field(
         default=None,
         description="ads to return, an integer from 1 to limits.max_top_k of GET /info; default: the bundle's")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from index_store.bundle import graphs, layout
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.files import BundleFiles
-from index_store.features.tower_inputs import table_sizes
+from index_store.features.tower_inputs import dense_width, table_sizes
 from index_store.search.scoring import DenseLayers, Storage
 
 
@@ -29,7 +29,7 @@ class OnnxTowers:
     def __init__(self, opened: Bundle, threads: int) -> None:
         files, content, dims = opened.files, opened.content, opened.manifest.dims
         tables = table_sizes(content.encoder)[0]
-        tower_input = (len(content.encoder.spec.fields("user", "dense"))
+        tower_input = (dense_width(content.encoder.spec, "user")
                        + sum(content.tables[name].shape[1] for name in tables))
         self._user_tower = _session(files, layout.USER_TOWER, threads, {graphs.USER_INPUT: tower_input},
                                     {graphs.USER_EMBEDDING: dims["user_embedding"]})
@@ -42,7 +42,7 @@ class OnnxTowers:
                                    {graphs.LOGITS: len(opened.manifest.tasks)}, half))
             for name in opened.manifest.scorers)
         """The scorers' graphs, coarse to fine."""
-        tower_input = (len(content.encoder.spec.fields("item", "dense"))
+        tower_input = (dense_width(content.encoder.spec, "item")
                        + sum(content.tables[name].shape[1] for name in table_sizes(content.encoder)[1]))
         self._item_tower = _session(files, layout.ITEM_TOWER, threads, {graphs.ITEM_INPUT: tower_input},
                                     {graphs.ITEM_EMBEDDING: content.embeddings[-1].shape[1]})

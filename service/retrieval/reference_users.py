@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from index_store.bundle.bundle import BundleContent
 from index_store.features.ragged import Ragged
-from index_store.features.tower_inputs import pool, user_bags
+from index_store.features.tower_inputs import dense_inputs, pool, user_bags
 from index_store.search.scoring import UserQuery
 
 USERS = 16
@@ -31,5 +31,6 @@ def reference_queries(content: BundleContent, user_tower: Callable[[NDArray[np.f
     queries = []
     for features, history in people or [(content.encoder.encode_user({}), np.empty(0, np.int32))]:
         bags = user_bags(spec, features, Ragged.one_row(history), content.item_keys)
-        queries.append(content.query(user_tower(pool(content.tables, features.dense, bags)), features, history))
+        dense = dense_inputs(spec, "user", features.dense)
+        queries.append(content.query(user_tower(pool(content.tables, dense, bags)), features, history))
     return queries

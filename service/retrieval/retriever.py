@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from index_store.bundle.bundle import Bundle, BundleContent
 from index_store.features.history import History
-from index_store.features.tower_inputs import pool, user_bags
+from index_store.features.tower_inputs import dense_inputs, pool, user_bags
 from index_store.features.values import FeatureError, as_key, look_up
 from index_store.live.arrivals import Arrivals
 from index_store.live.placement import Placement
@@ -177,7 +177,8 @@ class Retriever:
 
     def tower_input(self, user: EncodedUser, snapshot: Snapshot | None = None) -> TowerInput:
         history = self._history(user, snapshot)
-        return TowerInput(user.features.dense, user_bags(self._spec, user.features, history.clicks, history.fields))
+        return TowerInput(dense_inputs(self._spec, "user", user.features.dense),
+                          user_bags(self._spec, user.features, history.clicks, history.fields))
 
     def embed(self, tower_input: TowerInput) -> NDArray[np.float32]:
         """User embedding (1, Du) float32."""

@@ -157,8 +157,8 @@ class EventsReply(TypedDict):
 class ExplainRequest(TypedDict):
     """Body of POST /explain: a request, and the ad to explain."""
 
-    user_id: str | int
-    """id of the user, text of 1 to 128 bytes or an integer; an unknown one is answered too"""
+    user_id: NotRequired[str | int | None]
+    """id of the user, text of 1 to 128 bytes or an integer; an unknown one is answered too; may be left out if there are user_features, which then say all that is known"""
     top_k: NotRequired[int | None]
     """ads to return, an integer from 1 to limits.max_top_k of GET /info; default: the bundle's"""
     user_features: NotRequired[dict[str, Any] | None]
@@ -298,8 +298,8 @@ class RefusedBy(TypedDict):
 class RetrieveRequest(TypedDict):
     """Body of POST /retrieve. A field that is null counts as absent; an unlisted field is refused."""
 
-    user_id: str | int
-    """id of the user, text of 1 to 128 bytes or an integer; an unknown one is answered too"""
+    user_id: NotRequired[str | int | None]
+    """id of the user, text of 1 to 128 bytes or an integer; an unknown one is answered too; may be left out if there are user_features, which then say all that is known"""
     top_k: NotRequired[int | None]
     """ads to return, an integer from 1 to limits.max_top_k of GET /info; default: the bundle's"""
     user_features: NotRequired[dict[str, Any] | None]

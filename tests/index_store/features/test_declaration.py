@@ -62,14 +62,15 @@ def test_a_key_missing_in_an_entry_is_named_with_its_choices(group, key):
 
 @pytest.mark.parametrize(("group", "known"), [
     (None, "user_fields, item_fields, tasks, negatives, key_families, history_length, history_ordered, context_fields, "
-           "exclude_history"),
-    ("user_fields", "name, kind, role, model, serve_as"), ("tasks", "name, weight, bid_type"),
+           "exclude_history, user_ids"),
+    ("user_fields", "name, kind, role, model, serve_as, optional"), ("tasks", "name, weight, bid_type"),
     ("key_families", "name, item_field, via, neighbours, user_field")])
 def test_an_unknown_key_is_named_with_the_known_ones(group, known):
     raw = declared()
     (raw if group is None else raw[group][0])["nmae"] = 1
     where = "the declaration" if group is None else f"{group}[0]"
-    assert refusal(raw) == f"{where} has the unknown key 'nmae'; use {known}"
+    near = "did you mean 'name'? " if group else ""
+    assert refusal(raw) == f"{where} has the unknown key 'nmae'; {near}use {known}"
 
 
 @pytest.mark.parametrize(("change", "said"), [

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from index_store.features.encoder import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.ragged import Ragged
-from index_store.features.tower_inputs import item_bags, pool, table_sizes, user_bags
+from index_store.features.tower_inputs import dense_inputs, dense_width, item_bags, pool, table_sizes, user_bags
 from tests.tiny_bundle import planted_world
 
 
@@ -64,3 +65,16 @@ def test_tables_have_a_row_for_each_id_and_the_unknown_one(content):
     sizes = user | item
     assert {name: len(table) for name, table in content.tables.items()} == sizes
     assert sizes["item.ad_id"] == len(content.encoder.item_ids) + 1
+
+
+def test_optional_numbers_have_a_flag_after_all_numbers():
+    spec = FeatureSpec(user_fields=(FieldSpec("a", "dense"), FieldSpec("b", "dense", optional=True),
+                                    FieldSpec("c", "dense"), FieldSpec("d", "dense", optional=True)),
+                       item_fields=(FieldSpec("price", "dense"),), tasks=(TaskSpec("click"),), negatives="sampled",
+                       key_families=(KeyFamily("same_ad", "ad_id", "match"),))
+    dense = np.array([[1, np.nan, 3, 4], [5, 6, 7, np.nan]], np.float32)
+    assert dense_inputs(spec, "user", dense).tolist() == [[1, 0, 3, 4, 1, 0], [5, 6, 7, 0, 0, 1]]
+    assert (dense_width(spec, "user"), dense_width(spec, "item")) == (6, 1)
+    assert dense_inputs(spec, "item", dense[:, :1]) is not None
+    assert FeatureSpec.from_json(spec.to_json()) == spec
+    assert "optional" not in spec.to_json()["item_fields"][0]

@@ -34,12 +34,18 @@ def test_keys_are_found_where_they_are_when_their_lengths_differ(known, asked):
 
 
 @pytest.mark.parametrize(("value", "said"), [
-    (True, "True is a bool"), (1.5, "1.5 is a float"), (None, "None is a NoneType"), ("", "is empty"),
+    (2.0**54, "e.16 is a float"), (1.5, "1.5 is a float"), (None, "None is a NoneType"), ("", "is empty"),
     ("ü" * 65, f"has 130 bytes; at most {MAX_ID_BYTES}"), ("a\0b", "NUL"), ("\ud800", "not valid Unicode")])
 def test_key_is_refused_when_it_cannot_be_one(value, said):
     with pytest.raises(FeatureError, match=said) as caught:
         as_key(value, "country")
     assert caught.value.name == "country"
+
+
+@pytest.mark.parametrize(("value", "key"), [
+    ("25", b"25"), (25, b"25"), (25.0, b"25"), (-3.0, b"-3"), (True, b"true"), (False, b"false"), ("true", b"true")])
+def test_numbers_and_truth_values_are_the_text_that_tables_hold_for_them(value, key):
+    assert as_key(value, "age") == key
 
 
 def test_keys_are_refused_when_there_are_too_many():

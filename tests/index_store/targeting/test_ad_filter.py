@@ -1,7 +1,9 @@
 """The filter of ads against the plain evaluator."""
 
+from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,3 +38,13 @@ def test_a_clause_holds_for_one_ad_as_the_plain_evaluator_says(raw):
     ad_filter, clause = of(encoder, features, tree), parse_predicate(raw, SPEC.ad_kinds)
     found = [ad_filter.holds(clause, int(tree.position_of_row[row])) for row in range(30)]
     assert found == [plainly(raw, ad) for ad in ads]
+
+
+@pytest.mark.parametrize("bounds", [{"at_least": -100}, {"at_most": 1000}, {"at_least": -100, "at_most": 1000}])
+def test_an_ad_without_a_number_meets_no_bound(bounds):
+    encoder, _, features, tree = catalogue(4, 30)
+    dense = features.dense.copy()
+    dense[[3, 7]] = np.nan
+    found = of(encoder, replace(features, dense=dense), tree).bitmap(
+        parse_predicate({"field": "price", **bounds}, SPEC.ad_kinds))
+    assert sorted(set(range(30)) - set(tree.rows[found.positions()].tolist())) == [3, 7]

@@ -53,7 +53,7 @@ def nested(depth):
     ({"field": "interests", "at_least": 3, "at_most": 4}, "targeting.at_least", "'interests' is a multi field"),
     ({"field": "country", "in": "nl"}, "targeting.in", "is 'nl', not a list; give a list of values"),
     ({"field": "country", "in": ["nl", 1.5]}, "targeting.in[1]", "1.5 is a float; give text or an integer"),
-    ({"field": "country", "in": [True]}, "targeting.in[0]", "True is a bool"),
+    ({"field": "country", "in": [[]]}, "targeting.in[0]", "[] is a list"),
     ({"field": "country", "in": [None]}, "targeting.in[0]", "None is a NoneType"),
     ({"field": "country", "in": ["a", ""]}, "targeting.in[1]", "is empty"),
     ({"field": "country", "in": ["x" * 129]}, "targeting.in[0]", "has 129 bytes"),

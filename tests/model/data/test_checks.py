@@ -22,7 +22,8 @@ def table(tmp_path):
 def test_good_columns_pass(table):
     checks.check_keys(table, "x", pa.array(["a", None, "é" * 64]), nullable=True)
     checks.check_unique(table, "x", pa.array(["a", "b"]))
-    checks.check_dense(table, "x", pa.array([0.0, -3e38]))
+    checks.check_dense(table, "x", pa.array([0.0, -3e38]), optional=False)
+    checks.check_dense(table, "x", pa.array([0.0, None, float("nan")]), optional=True)
     checks.check_lists(table, "x", pa.array([["a"], None, []], pa.list_(pa.string())))
     checks.check_numbers(table, "x", pa.array([1, 2]), 0)
     checks.check_labels(table, TINY_SPEC, np.array([[0, 1], [0, 0]]), 0)
@@ -32,7 +33,8 @@ def test_good_columns_pass(table):
     (lambda t: checks.check_keys(t, "x", pa.array(["a", None]), nullable=False), "row 1: value None is null"),
     (lambda t: checks.check_keys(t, "x", pa.array(["a"] * 5 + ["x" * 129]), nullable=True), "row 5.*more than 128"),
     (lambda t: checks.check_unique(t, "x", pa.array(list("abcab"))), "row 3: value 'a' is already the id of row 0"),
-    (lambda t: checks.check_dense(t, "x", pa.array([1.0, 3.5e38])), "row 1: value 3.5e.38 is not a finite"),
+    (lambda t: checks.check_dense(t, "x", pa.array([1.0, 3.5e38]), optional=True), "row 1: value 3.5e.38 is not a fin"),
+    (lambda t: checks.check_dense(t, "x", pa.array([1.0, None]), optional=False), 'row 1: .*"optional": true'),
     (lambda t: checks.check_lists(t, "x", pa.array([["a"], [], ["b", ""]])), "row 2: value '' is empty"),
     (lambda t: checks.check_numbers(t, "x", pa.array([1, None]), 3), "row 4: value None is null"),
     (lambda t: checks.check_labels(t, TINY_SPEC, np.array([[0, 0], [1, -1]]), 2), "'buy', row 3: value -1 is not a"),

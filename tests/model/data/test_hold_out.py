@@ -59,6 +59,14 @@ def test_an_ordered_log_of_impressions_loses_the_latest_of_all():
     assert cut.test.timestamps.min() > cut.train.timestamps.max()
 
 
+def test_a_log_without_user_ids_loses_the_latest_of_all():
+    data = ordered(positives(), [1] * 60)
+    times = np.random.default_rng(0).permutation(60)
+    data = replace(data, spec=replace(data.spec, user_ids=False), train=replace(data.train, timestamps=times))
+    cut = hold_out(data, 0.1, seed=0)
+    assert (len(cut.test), cut.test.timestamps.min()) == (6, 54)
+
+
 def test_events_of_one_time_are_held_out_at_random():
     data = impressions()
     cut = hold_out(replace(data, train=replace(data.train, timestamps=np.zeros(720, np.int64))), 0.1, seed=0)

@@ -23,7 +23,8 @@ def test_id_dropout_replaces_its_share_of_ids(share):
 
 def test_unknown_users_have_neither_fields_nor_a_history():
     users = positives().users.take(np.arange(3))
-    features, history = as_unknown(users, Ragged.of([[1, 2], [3], [4]]), np.array([True, False, True]))
+    features, history = as_unknown(users, Ragged.of([[1, 2], [3], [4]]), np.array([True, False, True]),
+                                   np.zeros((1, users.dense.shape[1]), np.float32))
     assert features.categorical[[0, 2]].tolist() == [[UNKNOWN], [UNKNOWN]]
     assert features.categorical[1].tolist() == users.categorical[1].tolist()
     assert [history.row(row).tolist() for row in range(3)] == [[], [3], []]

@@ -9,6 +9,9 @@ import pytest
 
 from model.data.load import load_dataset
 from model.sources import cli
+from tests.model.data.mistakes import MISTAKES
+from tests.model.infer.tables import wide, write_csv
+from tests.paths import ROOT
 
 
 def run(*argv):
@@ -45,6 +48,40 @@ def test_the_command_says_what_is_wrong_and_fails(argv, says, capsys, tmp_path, 
     monkeypatch.chdir(tmp_path)
     assert run(*argv) == 1
     assert says in capsys.readouterr().err
+
+
+def test_a_log_is_brought_in_by_a_guess_with_its_reasons_told(tmp_path, capsys):
+    write_csv(tmp_path / "log.csv", wide())
+    named = ("--label", "purchase", "--user-id", "none")
+    assert run("infer", tmp_path / "log.csv", "--out", tmp_path / "log", *named) == 0
+    said = capsys.readouterr().out
+    assert "purchase: purchase\n    you said so" in said.replace("task ", "")
+    assert f"python -m model train --data {tmp_path / 'log'} --out RUN" in said
+    spec = load_dataset(tmp_path / "log").spec
+    assert ([task.name for task in spec.tasks], spec.user_ids) == (["purchase"], False)
+    assert run("parquet", tmp_path / "log", "--out", tmp_path / "out") == 0
+    assert load_dataset(tmp_path / "out").spec == spec
+
+
+@pytest.mark.parametrize(("argv", "says"), [
+    (["infer", "--out", "x"], "infer needs the log: python -m model data infer LOG --out DIR"),
+    (["infer", ".", "--out", "."], "the log and --out are both .; name another folder to write")])
+def test_a_guess_needs_a_log_and_another_folder(argv, says, capsys):
+    assert run(*argv) == 1
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=[mistake.what for mistake in MISTAKES])
+def test_a_mistake_is_named_with_its_place_and_what_to_do(mistake, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mistake.prepare(tmp_path)
+    assert run(*mistake.command, "--out", "out") == 1
+    said = capsys.readouterr().err
+    said = said[said.index("error: "):]  # without the bar of what went well before
+    assert said.count("\n") == 1, said
+    assert mistake.says in said
+    assert not (tmp_path / "out" / "features.json").exists()
+    assert f"| {mistake.what} | `{mistake.says}" in (ROOT / "docs" / "data.md").read_text()
 
 
 @pytest.fixture(scope="module")

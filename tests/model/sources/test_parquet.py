@@ -50,10 +50,14 @@ def test_a_bad_value_is_refused_with_file_column_row_and_value(tiny, tmp_path, t
 
 BAD_TYPES = {
     "dense-as-text": ("users", "age", pa.array(["20", "40", "60"]), "'age' has type string, which cannot be read as"),
-    "categorical-as-float": ("ads", "brand", pa.array([1.0, 2.0, NAN, 3.0]), "'brand' has type double"),
-    "list-of-floats": ("ads", "tags", pa.array([[1.0], [], [], []]), "'tags' has type list<"),
+    "categorical-as-fraction": ("ads", "brand", pa.array([1.0, 2.5, NAN, 3.0]), "'brand', row 1: value 2.5 is not a "
+                                                                                "whole"),
+    "list-of-fractions": ("ads", "tags", pa.array([[], [1.0, 1.5], [], []]), "'tags', row 1: value 1.5 is not a whole"),
+    "id-as-lossy-float": ("users", "user_id", pa.array([1.0, 2.0, 2.0**60]), "row 2: value 1.152921504606847e+18 is a "
+                                                                             "flo"),
     "multi-without-lists": ("ads", "tags", pa.array(["new"] * 4), "'tags' has type string"),
-    "label-as-float": ("events", "click", pa.array([0.0] * 5), "'click' has type double"),
+    "label-as-share": ("events", "click", pa.array([0.0, 1.0, 0.0, 0.7, 1.0]), "row 3: value 0.7 is not a whole "
+                                                                               "number"),
     "timestamp-as-text": ("events", "timestamp", pa.array(["1"] * 5), "'timestamp' has type string"),
     "unsigned-overflow": ("events", "timestamp", pa.array([2**63] * 5, pa.uint64()), "use numbers that fit 64 bits"),
 }

@@ -75,3 +75,10 @@ def test_test_users_without_a_history_are_told(capsys, known, said):
     train = log.train.where((log.train.users < known) | (log.train.users >= 60))
     found = told(capsys, replace(log, train=train, test=events([(user, 0) for user in range(60)])))
     assert (said in found) if said else not found
+
+
+def test_users_without_a_history_are_no_news_without_user_ids(capsys):
+    log = positives(users=100)
+    log = replace(log, spec=replace(log.spec, user_ids=False), train=log.train.where(log.train.users >= 60),
+                  test=events([(user, 0) for user in range(60)]))
+    assert not told(capsys, log)

@@ -32,7 +32,7 @@ def post(service, body):
     ("user_id", "ü" * 65, "invalid_value", "130 bytes"),
     ("user_id", "a\0b", "invalid_value", "NUL"),
     ("user_id", 4.2, "wrong_type", "4.2"),
-    ("user_id", None, "wrong_type", "null"),
+    ("user_id", None, "missing_field", "the request has no user_id"),
     ("top_k", 0, "invalid_value", "top_k is 0"),
     ("top_k", -1, "invalid_value", "top_k is -1"),
     ("top_k", 1001, "invalid_value", "top_k is 1001, above this service's limit of 1000"),

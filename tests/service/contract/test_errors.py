@@ -46,7 +46,6 @@ def test_path_begins_the_fact_when_a_predicate_is_malformed():
 
 @pytest.mark.parametrize(("body", "error_type", "message"), [
     ([], "wrong_type", "the body is a list"), (None, "wrong_type", "the body is null"),
-    ({}, "missing_field", "the request has no user_id"),
     ({"user_id": "u", "colour": 1}, "unknown_field", 'the request has a field "colour", which is not known here'),
     ({"user_id": "u", "top_k": "7"}, "wrong_type", "top_k is \"7\", text"),
     ({"user_id": "u", "beam_width": [3, 0]}, "invalid_value",

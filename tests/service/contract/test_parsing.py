@@ -104,3 +104,13 @@ def test_body_is_refused_when_it_is_not_valid_json(body):
         parse_body(body)
     assert caught.value.error_type == "malformed_json"
     assert f"{len(body)} bytes" in caught.value.message
+
+
+def test_a_request_without_a_user_id_needs_features(manifest):
+    query = to_query(parse_request({"user_features": {"age": 3}}), manifest, UNLIMITED)
+    assert (query.user_id, query.user_features) == (b"", {"age": 3})
+    for body in ({}, {"user_id": None}, {"top_k": 3}):
+        with pytest.raises(ServiceError) as caught:
+            to_query(parse_request(body), manifest, UNLIMITED)
+        assert (caught.value.error_type, caught.value.message) == ("missing_field", "the request has no user_id")
+        assert "user_features" in caught.value.help

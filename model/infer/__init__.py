@@ -1,0 +1,1 @@
+"""Guesses of a declaration: what the columns of any table are, each with its reason."""
