@@ -11,8 +11,8 @@ from tests.index_store.worlds import SPEC
 
 ENTRY = {"user_fields": "name, kind", "item_fields": "name, kind", "tasks": "name",
          "key_families": "name, item_field, via"}
-CHOICES = {"kind": "'dense' or 'categorical' or 'multi'", "via": "'match' or 'co_click'", "name": "a string",
-           "item_field": "a string"}
+CHOICES = {"kind": "'dense' or 'categorical' or 'multi'", "via": "'match' or 'co_click' or 'similar_users'",
+           "name": "a string", "item_field": "a string"}
 
 
 def declared():

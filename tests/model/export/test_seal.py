@@ -17,7 +17,8 @@ from model.export.golden import ParityError
 from model.export.seal import assemble, export
 from model.network.folding import FoldedNetwork
 from tests.model.commands import command, here, model
-from tests.model.runs import run_of
+from tests.model.runs import TINY, run_of, trained_run
+from tests.model.worlds import positives, with_similar_users
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +138,14 @@ def test_export_refuses_a_number_that_no_change_has(tiny_run, tmp_path):
         export(tiny_run, tmp_path / "bundle", {}, changes_included=-1)
     with pytest.raises(ConfigError, match="include no change of change log c0ffee"):
         export(tiny_run, tmp_path / "bundle", {}, change_log_id="c0ffee")
+
+
+def test_a_run_with_similar_users_is_exported_with_the_clicks_that_they_are_found_by(tmp_path):
+    run = trained_run(tmp_path / "run", replace(TINY, epochs=0), with_similar_users(positives()))
+    export(run, tmp_path / "bundle", {})  # checks that its answers are those of the torch model
+    content = Bundle.open(tmp_path / "bundle").content
+    assert content.index.similar is not None
+    assert content.index.similar.items.values.tolist() == run.key_index.similar.items.values.tolist()
+    features, history = content.users.features.take(np.arange(1)), content.users.history.row(0)
+    hits = content.query(np.zeros((1, 1), np.float32), features, history).hits
+    assert (hits.families == 2).any(), "similar users reach keys"
