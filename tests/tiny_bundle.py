@@ -23,6 +23,7 @@ from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec, 
 from index_store.features.interaction import feature_names
 from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf, key_postings
 from index_store.features.ragged import Ragged
+from index_store.features.similar_users import SimilarUsers
 from index_store.features.spectral import SPECTRAL_FEATURES, SpectralTowers, SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, item_bags, pool, table_sizes, user_bags
 from index_store.features.values import as_keys, look_up
@@ -41,7 +42,8 @@ SPEC = FeatureSpec(
     tasks=(TaskSpec("click", bid_type="CPC"), TaskSpec("convert", 0.5, bid_type="CPA")),
     negatives="impressions",
     key_families=(KeyFamily("category", "category", "match"), KeyFamily("tags", "tags", "match"),
-                  KeyFamily("co_click", "ad_id", "co_click", neighbours=5)),
+                  KeyFamily("co_click", "ad_id", "co_click", neighbours=5),
+                  KeyFamily("alike", "ad_id", "similar_users", neighbours=3)),
     history_length=20)
 
 
@@ -140,13 +142,14 @@ def planted_world(seed: int = 0, n_items: int = 300, n_users: int = 40) -> tuple
     halves = category * 2 + np.arange(n_items) // CATEGORIES % 2  # two nodes a category, three categories a node above
     tree = build_tree(np.stack([(category - 1) // 3, halves], axis=1), item_embeddings)
     spectral = _spectral(n_items, random)
-    index = KeyIndex.of(SPEC.key_families, [_reach(family, keys[family.item_field], encoder, random)
-                                            for family in SPEC.key_families],
-                        spectral.ordered(tree.rows, tree.position_of_row))
+    reaches = [_reach(family, keys[family.item_field], encoder, random) for family in SPEC.key_families]
+    users = _users(n_users, n_items, random)
+    similar = SimilarUsers.of(users.history.with_values(users.history.values + 1), n_items + 1)
+    index = KeyIndex.of(SPEC.key_families, reaches, spectral.ordered(tree.rows, tree.position_of_row), similar)
     keys_of_row = ItemKeys.of(SPEC.key_families, index.starts, keys)
     postings = tuple(key_postings(keys_of_row, index, tree.node_of_position(level)[tree.position_of_row])
                      for level in range(1, tree.depth))
-    content = BundleContent(encoder, _users(n_users, n_items, random), items, tables, tree,
+    content = BundleContent(encoder, users, items, tables, tree,
                             _level_embeddings(tree, item_embeddings), index, keys_of_row.take(tree.rows), postings,
                             tuple(level_vectors(tree, spectral.items, level) for level in range(1, tree.depth)),
                             bids=planted_bids(n_items), calibrations=CALIBRATIONS, records=planted_records(n_items))
@@ -205,6 +208,8 @@ def _reach(family: KeyFamily, keys: Ragged, encoder: FeatureEncoder, random: np.
     n_keys = encoder.keys_of_family(family)
     if family.via == "match":
         return FamilyReach.matching(encoder.matched_keys(family), idf(keys, n_keys))
+    if family.via == "similar_users":
+        return FamilyReach.nothing(n_keys)
     lists = [np.sort(random.permutation(np.arange(1, n_keys))[:random.integers(0, family.neighbours + 1)])
              for _ in range(n_keys)]
     lists[0] = np.empty(0, np.int64)

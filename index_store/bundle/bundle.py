@@ -32,6 +32,7 @@ from index_store.features.history import History
 from index_store.features.interaction import feature_names
 from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
+from index_store.features.similar_users import SimilarUsers
 from index_store.features.spectral import SpectralTowers, SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, table_sizes
 from index_store.features.user_keys import user_keys
@@ -163,6 +164,8 @@ def write_content(writer: BundleWriter, content: BundleContent) -> None:
     writer.ragged(layout.ITEM_KEYS, content.keys_of_position.lists)
     for level, postings in enumerate(content.postings, start=1):
         writer.ragged(layout.level_postings(level), postings)
+    if content.index.similar is not None:
+        _write_similar(writer, content.index.similar)
     if content.index.spectral is not None:
         _write_spectral(writer, content.index.spectral, content.spectral)
     if content.targeting is not None:
@@ -175,6 +178,13 @@ def write_content(writer: BundleWriter, content: BundleContent) -> None:
         writer.array(layout.RECORDS, content.records.astype(np.uint16))
     if content.context is not None:
         write_context(writer, encoder.spec, content.context)
+
+
+def _write_similar(writer: BundleWriter, similar: SimilarUsers) -> None:
+    writer.ragged(layout.SIMILAR_ITEMS, similar.items)
+    writer.ragged(layout.SIMILAR_CLICKERS, similar.clickers)
+    writer.array(layout.SIMILAR_WEIGHTS, similar.weights)
+    writer.array(layout.SIMILAR_LENGTHS, similar.lengths)
 
 
 def _write_spectral(writer: BundleWriter, towers: SpectralTowers, nodes: Sequence[SpectralVectors]) -> None:
@@ -264,10 +274,21 @@ def _read_content(files: BundleFiles) -> BundleContent:
     nodes: tuple[SpectralVectors, ...] = ()
     if manifest.format_version >= 4:
         towers, nodes = _read_spectral(files, tree)
-        index = replace(index, spectral=towers)
+        index = replace(index, spectral=towers, similar=_read_similar(files, encoder, n_users))
     return BundleContent(encoder, users, items, tables, tree, embeddings, index, keys, postings, nodes,
                          read_targeting(files, spec), manifest.ensemble, read_bids(files, spec),
                          read_calibrations(files, spec), read_records(files), read_context(files, encoder))
+
+
+def _read_similar(files: BundleFiles, encoder: FeatureEncoder, users: int) -> SimilarUsers | None:
+    """What families via `similar_users` read; None if the declaration has none."""
+    keys = [encoder.keys_of_family(family) for family in encoder.spec.key_families if family.via == "similar_users"]
+    if not keys:
+        return None
+    return SimilarUsers(files.ragged(layout.SIMILAR_ITEMS, users, below=keys[0]),
+                        files.ragged(layout.SIMILAR_CLICKERS, keys[0], below=users),
+                        files.array(layout.SIMILAR_WEIGHTS, np.float32, (keys[0],)),
+                        files.array(layout.SIMILAR_LENGTHS, np.float32, (users,)))
 
 
 def _read_spectral(files: BundleFiles, tree: Tree) -> tuple[SpectralTowers, tuple[SpectralVectors, ...]]:

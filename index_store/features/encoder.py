@@ -30,7 +30,7 @@ from index_store.features.values import (
 )
 
 Kind = Literal["dense", "categorical", "multi", "location"]
-Via = Literal["match", "co_click"]
+Via = Literal["match", "co_click", "similar_users"]
 Negatives = Literal["impressions", "sampled"]
 Role = Literal["", "advertiser", "campaign"]
 BidType = Literal["CPM", "CPC", "CPA"]
@@ -72,8 +72,9 @@ class KeyFamily:
 
     `match` looks up the value of `item_field` of each history item; with `user_field` it looks up the values of that
     field of the user instead, which are compared as text. `co_click` replaces the value of each history item by the
-    `neighbours` values that other users clicked together with it, weighted by c_ab / sqrt(c_a c_b). `item_field` may be
-    `ad_id`.
+    `neighbours` values that other users clicked together with it, weighted by c_ab / sqrt(c_a c_b). `similar_users`
+    looks up the items of the `neighbours` users whose clicks are most like the history, weighted by their similarity.
+    `item_field` may be `ad_id`, and is with `similar_users`.
     """
 
     name: str
@@ -183,9 +184,13 @@ class FeatureSpec:
                                                 f"{family.user_field!r}",
                                    f"{suggestion(family.user_field, known)}only match takes one, of "
                                    f"{', '.join(known) or '(there are none)'}")
-            if (family.via == "co_click") != (family.neighbours > 0):
+            if (family.via == "match") != (family.neighbours <= 0):
                 raise FeatureError(family.name, f"key family {family.name!r} is via {family.via!r} with neighbours "
-                                                f"{family.neighbours}", "co_click needs at least 1, match none")
+                                                f"{family.neighbours}",
+                                   "co_click and similar_users need at least 1, match none")
+            if family.via == "similar_users" and family.item_field != ITEM_ID:
+                raise FeatureError(family.name, f"key family {family.name!r} is via similar_users with item_field "
+                                                f"{family.item_field!r}", f"similar users have items; use {ITEM_ID}")
 
     def _check_payment(self) -> None:
         """Raises FeatureError if roles or bid types are unknown, misplaced or given twice."""
@@ -313,7 +318,12 @@ class FeatureEncoder:
         return self.vocabulary_size("item", family.item_field)
 
     def sources_of_family(self, family: KeyFamily) -> int:
-        """Number of distinct sources of a family, the values that reach its keys, including the unknown one."""
+        """Number of distinct sources of a family, the values that reach its keys, including the unknown one.
+
+        The keys of similar users are not reached from one value at a time, so there is none.
+        """
+        if family.via == "similar_users":
+            return 0
         return self.vocabulary_size("user", family.user_field) if family.user_field else self.keys_of_family(family)
 
     def key_starts(self) -> NDArray[np.int64]:

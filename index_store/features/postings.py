@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from index_store.features.encoder import UNKNOWN, KeyFamily
 from index_store.features.ragged import Ragged, expand_ranges
+from index_store.features.similar_users import SimilarUsers
 from index_store.features.spectral import SpectralTowers
 
 
@@ -38,6 +39,11 @@ class FamilyReach:
         keys = key_of_source[known]
         return cls(len(idf), Ragged.of_lengths(known, keys), idf[keys])
 
+    @classmethod
+    def nothing(cls, n_keys: int) -> FamilyReach:
+        """The reach of a family without sources, whose keys similar users reach."""
+        return cls(n_keys, Ragged.of([]), np.empty(0, np.float32))
+
 
 @dataclass(frozen=True)
 class KeyIndex:
@@ -51,6 +57,7 @@ class KeyIndex:
         weights: float32, aligned with the keys of `reach`: the key's idf (`match`) or the co-click weight.
         spectral: the other source of pair features; None in a bundle of format 3 or older, whose keys have fewer
             values, too.
+        similar: what families via `similar_users` read; None without one.
     """
 
     families: tuple[KeyFamily, ...]
@@ -59,6 +66,7 @@ class KeyIndex:
     reach: Ragged
     weights: NDArray[np.float32]
     spectral: SpectralTowers | None = None
+    similar: SimilarUsers | None = None
 
     @property
     def n_keys(self) -> int:
@@ -66,14 +74,15 @@ class KeyIndex:
 
     @classmethod
     def of(cls, families: Sequence[KeyFamily], reaches: Sequence[FamilyReach],
-           spectral: SpectralTowers | None = None) -> KeyIndex:
+           spectral: SpectralTowers | None = None, similar: SimilarUsers | None = None) -> KeyIndex:
         """Joins the families' reaches."""
         starts = np.cumsum([0, *(reach.n_keys for reach in reaches)], dtype=np.int64)
         source_starts = np.cumsum([0, *(len(reach.keys) for reach in reaches)], dtype=np.int64)
         keys = [reach.keys.with_values(reach.keys.values + np.int32(start))
                 for reach, start in zip(reaches, starts[:-1], strict=True)]
         weights = np.concatenate([reach.weights for reach in reaches]) if reaches else np.empty(0, np.float32)
-        return cls(tuple(families), starts, source_starts, Ragged.concatenated(keys), weights, spectral)
+        return cls(tuple(families), starts, source_starts, Ragged.concatenated(keys), weights, spectral,
+                   similar)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.encoder import Features, FeatureSpec
+from index_store.features.encoder import ITEM_ID, Features, FeatureSpec
 from index_store.features.postings import KeyIndex
-from index_store.features.ragged import Ragged, expand_ranges
+from index_store.features.ragged import Ragged, expand_ranges, sorted_with_places
 
 WEIGHT = 1
 """Column of `weight` among the values of a key."""
@@ -49,7 +49,8 @@ def user_keys(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragg
     """The keys of B users, each with its values.
 
     `matches` = log(1 + sources that reach the key), `weight` = log(1 + sum of their weights) and `best` = the largest
-    of these weights; `recency` = 1 / (1 + rank in the history) of the most recent of them, 0 from a user field. `share`
+    of these weights; `recency` = 1 / (1 + rank in the history) of the most recent of them, 0 from a user field or
+    similar users, who count as sources with their similarity. `share`
     = log(1 + 10 weight / the largest weight of the user's keys of the family), and `sharp` likewise with squared
     weights, which favour near neighbours.
 
@@ -65,7 +66,12 @@ def user_keys(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragg
     fan_out = index.reach.indptr.take(sources + 1) - starts
     at = expand_ranges(starts, fan_out)
     pair = np.repeat(owners * index.n_keys, fan_out) + index.reach.values.take(at)
-    pair, order = _sorted(pair)
+    reached, recency = index.weights.take(at), np.repeat(recencies, fan_out)
+    if index.similar is not None:
+        more, similarity = _of_similar_users(index, history, item_fields)
+        pair, reached = np.concatenate([pair, more]), np.concatenate([reached, similarity])
+        recency = np.concatenate([recency, np.zeros(len(more), np.float32)])
+    pair, order = sorted_with_places(pair)
     users_in = len(history)
     names = values_per_key(spec, index.spectral is not None)
     if not len(pair):
@@ -77,7 +83,7 @@ def user_keys(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragg
     first = np.flatnonzero(begins)
     ends = np.empty_like(first)
     ends[:-1], ends[-1] = first[1:], len(pair)
-    weights = index.weights.take(at.take(order))
+    weights = reached.take(order)
     pair = pair.take(first)
     owner, keys = (0, pair) if users_in == 1 else np.divmod(pair, index.n_keys)
     families = np.searchsorted(index.starts, keys, side="right") - 1
@@ -87,24 +93,13 @@ def user_keys(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragg
     values[:, WEIGHT] = np.log1p(sums)
     values[:, 2] = np.maximum.reduceat(weights, first)
     if spec.history_ordered:
-        values[:, 3] = np.maximum.reduceat(np.repeat(recencies, fan_out).take(order), first)
+        values[:, 3] = np.maximum.reduceat(recency.take(order), first)
     if index.spectral is not None:
         group = owner * len(index.families) + families
         values[:, -2] = _shares(sums, group)
         values[:, -1] = _shares(np.add.reduceat(weights * weights, first), group)
     indptr = np.searchsorted(pair, np.arange(users_in + 1) * index.n_keys)
     return KeyHits(indptr, keys.astype(np.int32), families, values)
-
-
-def _sorted(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The values (M,) in ascending order, and where each was; equal ones keep their order.
-
-    One array of both sorts five times as fast as a stable `argsort`. The values times M must fit 63 bits.
-    """
-    bits = len(values).bit_length()
-    packed = (values << bits) | np.arange(len(values))
-    packed.sort()
-    return packed >> bits, packed & ((1 << bits) - 1)
 
 
 def _shares(values: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -124,6 +119,8 @@ def _sources(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragge
     recency = np.reciprocal(np.arange(1.0, len(of_history) + 1) - history.indptr.take(of_history)).astype(np.float32)
     sources, owners, recencies = [], [], []
     for family, start in zip(index.families, index.source_starts[:-1], strict=True):
+        if family.via == "similar_users":
+            continue
         if family.user_field:
             ids = _field(spec, users, family.user_field)
             owners.append(np.repeat(np.arange(len(ids)), ids.lengths))
@@ -136,6 +133,23 @@ def _sources(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragge
     if not sources:
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
     return np.concatenate(sources), np.concatenate(owners), np.concatenate(recencies)
+
+
+def _of_similar_users(index: KeyIndex, history: Ragged, item_fields: Mapping[str, Ragged]
+                      ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Pairs user * n_keys + key that similar users reach, one for each of them, and their similarities: (M,) each."""
+    assert index.similar is not None
+    lengths = history.lengths
+    owner = np.repeat(np.arange(len(lengths)) * index.n_keys, lengths)
+    clicked = np.unique(owner + item_fields[ITEM_ID].take(history.values).values)
+    distinct = Ragged.of_owners(clicked // index.n_keys, len(lengths), clicked % index.n_keys)
+    pairs, similarities = [], []
+    for family, start in zip(index.families, index.starts[:-1], strict=True):
+        if family.via == "similar_users":
+            owners, items, similarity = index.similar.reached(distinct, family.neighbours)
+            pairs.append(owners * index.n_keys + (items + start))
+            similarities.append(similarity)
+    return np.concatenate(pairs), np.concatenate(similarities)
 
 
 def _field(spec: FeatureSpec, users: Features, name: str) -> Ragged:

@@ -18,8 +18,11 @@ from model.network.context import ContextRows
 from model.network.deepfm import DeepFM
 from model.network.dhen import DHEN
 from model.network.over_arch import DotProduct, OverArch
-from model.network.towers import InteractionTower, ProductTower, Tables, Tower
+from model.network.towers import InnerProductLink, InteractionTower, ProductTower, Tables, Tower
 from model.network.wukong import Wukong
+
+START = 30.0
+"""Weight of the spectral product in new two towers with a link, whose logarithm it is large enough for."""
 
 SIDES: tuple[Literal["user", "item"], ...] = ("user", "item")
 
@@ -34,13 +37,14 @@ class Layer(nn.Module):
         tasks: logits of the main head.
         auxiliary: whether the over-arch has a second head for each task, which learns a teacher's labels of unlabelled
             pairs and shares all but its own weights with the main one. It is never served.
+        linked: whether scores of two towers become logits by a link, so that they may start at the spectral product.
     """
 
     user_columns: Tensor
     item_columns: Tensor
 
     def __init__(self, user: Tensor, item: Tensor, pair: int, config: MoNNConfig, tasks: int, *,
-                 auxiliary: bool) -> None:
+                 auxiliary: bool, linked: bool = False) -> None:
         super().__init__()
         self.config, self.tasks = config, tasks
         self.register_buffer("user_columns", user, persistent=False)
@@ -49,7 +53,7 @@ class Layer(nn.Module):
         self.item_tower = Tower(len(item), config.item_hidden, config.item_embedding, config.dropout)
         outputs = tasks * (1 + auxiliary)
         self.interaction_tower: InteractionTower | ProductTower = (
-            ProductTower(outputs) if config.over_arch == "dot"
+            ProductTower(outputs, START if linked else 0.0) if config.over_arch == "dot"
             else InteractionTower(pair, config.pair_hidden, config.dim, outputs))
         self.over_arch = _over_arch(config, outputs)
 
@@ -108,13 +112,15 @@ class MoNN(nn.Module):
         self.config, self.tasks = config, len(spec.tasks)
         self.ensemble = tuple(layer.level for layer in stack)
         user_sizes, item_sizes = table_sizes(encoder)
+        linked = config.over_arch == "dot" and spec.negatives == "sampled" and not stack
         shapes = [*(layer.model for layer in stack), config]
         widths, dense = [shape.table_width for shape in shapes], [dense_width(spec, side) for side in SIDES]
         self.user_tables, self.item_tables = Tables(user_sizes, sum(widths)), Tables(item_sizes, sum(widths))
         self.layers = nn.ModuleList(
             Layer(_columns(dense[0], len(user_sizes), widths, at), _columns(dense[1], len(item_sizes), widths, at),
-                  len(feature_names(spec)), shape, self.tasks, auxiliary=auxiliary and at == len(stack))
+                  len(feature_names(spec)), shape, self.tasks, auxiliary=auxiliary and at == len(stack), linked=linked)
             for at, shape in enumerate(shapes))
+        self._link = InnerProductLink(self.tasks) if linked else nn.Identity()
         self.level_offsets = nn.Parameter(torch.zeros(inner_levels, self.item_width))
         if stack:
             self.register_buffer("weights", torch.full((len(self.layers), self.tasks), 1 / len(self.layers)))
@@ -177,6 +183,14 @@ class MoNN(nn.Module):
         at = len(self.layers) - 1 if level is None else layer_of_level(self.ensemble, level)
         return self.layer(at).score(self.users_of(at, users), self.items_of(at, items), interaction,
                                     auxiliary=auxiliary)
+
+    def link(self, scores: Tensor) -> Tensor:
+        """Logits (…, tasks) of what `score` returned, in the same order.
+
+        They differ for two towers of a log of positives alone, which are served, and searched, by inner products.
+        """
+        logits: Tensor = self._link(scores)
+        return logits
 
     def combine(self, logits: Sequence[Tensor]) -> Tensor:
         """The ensemble's logits (…, tasks) of items, from those of each layer, coarse to fine (…, tasks)."""

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from index_store.features.ragged import Ragged
 from index_store.features.spectral import PRODUCTS, RAW_OFFSET, RELATIVE_FACTOR, SPECTRAL_FEATURES
 
+_SMALL = -15.0
+
 INITIAL_SCALE = 0.01
 """Standard deviation of a new table row: small, so that a value never seen has next to no effect."""
 
@@ -129,13 +131,15 @@ class ProductTower(nn.Module):
 
     Args:
         outputs: logits.
+        start: weight of the full product in a new tower, in its own unit, the mean product of the user's own items.
     """
 
     GAIN = 20.0
     deviation: Tensor
 
-    def __init__(self, outputs: int) -> None:
+    def __init__(self, outputs: int, start: float = 0.0) -> None:
         super().__init__()
+        self._start = start
         self.register_buffer("deviation", torch.ones(len(SPECTRAL_FEATURES)))
         self.weight = nn.Parameter(torch.zeros(outputs, len(SPECTRAL_FEATURES)))
 
@@ -147,10 +151,14 @@ class ProductTower(nn.Module):
         """Weights (outputs, len(SPECTRAL_FEATURES)) of the numbers as they are."""
         return self.weight * (self.GAIN / self.deviation)
 
+    @torch.no_grad()
     def calibrate(self, features: Tensor) -> None:
-        """Scales by the features of some pairs (P, F)."""
+        """Scales by the features of some pairs (P, F), and sets the weights to those of a new tower."""
         deviation = _as_numbers(features).std(dim=0, correction=min(1, len(features) - 1))
         self.deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
+        full = SPECTRAL_FEATURES.index("spectral.full")
+        self.weight.zero_()
+        self.weight[:, full] = self._start * self.deviation[full] / self.GAIN
 
     def heads(self) -> Iterator[Tensor]:
         """The parameters whose first axis is that of the logits."""
@@ -161,6 +169,28 @@ class ProductTower(nn.Module):
         """Moves the scale into the weights."""
         self.weight.copy_(self.linear_weights())
         self.deviation.fill_(self.GAIN)
+
+
+class InnerProductLink(nn.Module):
+    """From the inner products of two towers to logits, in the same order: exponent * log(softplus(product)).
+
+    Spectral products have a long tail. A softmax over them as they are is far from the clicks whatever their scale, and
+    training then gives up their order; over their logarithm it is not (docs/decisions/0037).
+
+    Args:
+        outputs: logits.
+    """
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.exponent = nn.Parameter(torch.ones(outputs))
+
+    def forward(self, products: Tensor) -> Tensor:
+        """Inner products (…, outputs) -> logits (…, outputs)."""
+        # Far below zero the logarithm is the product itself, but softplus is too small for a float.
+        small = products < _SMALL
+        logarithm = nn.functional.softplus(products.masked_fill(small, _SMALL)).log()
+        return torch.where(small, products, logarithm) * self.exponent
 
 
 def _as_numbers(features: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ class RunTeacher(Teacher):
         with torch.no_grad():
             users = self._reader.users(inputs.features, inputs.history, inputs.index)
             items = self._reader.items(rows)
-            logits = self._reader.score_items(users, rows, items)
+            logits = self._reader.model.link(self._reader.score_items(users, rows, items))
             values = torch.softmax(logits, dim=1) if self._listwise else torch.sigmoid(logits)
         return SoftLabels(rows, np.ones(rows.shape, bool), values, self._listwise)
 

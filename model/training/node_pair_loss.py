@@ -133,7 +133,8 @@ class PairLoss:
         excluded = (known_positives(candidates.ids, size, clicked.with_values(node_of_row[clicked.values]))
                     | known_positives(candidates.ids, size, pairs.touched.take(rows))
                     | (candidates.ids == own[:, None]))
-        logits = tree.score_nodes(users, pairs.level, np.concatenate([own[:, None], candidates.ids], axis=1))
+        logits = reader.model.link(tree.score_nodes(users, pairs.level,
+                                                    np.concatenate([own[:, None], candidates.ids], axis=1)))
         labels = torch.zeros(len(rows), logits.shape[2], device=logits.device)
         labels[:, 0] = 1  # a pair is a positive of the first task, which ranks
         return sampled_loss(logits[:, :1], logits[:, 1:], labels[:, None], reader.tensor(candidates.correction),

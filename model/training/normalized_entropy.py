@@ -127,7 +127,8 @@ def sampled_ne(reader: BatchReader, clicks: Clicks, index: KeyIndex, events: Eve
             users = reader.in_context(reader.users(reader.dataset.users.take(events.users[part]), history, index),
                                       None if events.context is None else events.context[part])
             at = rows[start : start + 512]
-            logits.append(reader.score_items(users, at, reader.items(at))[..., task].cpu().numpy())
+            scores = reader.model.link(reader.score_items(users, at, reader.items(at)))
+            logits.append(scores[..., task].cpu().numpy())
     flat = np.concatenate(logits).astype(np.float64).reshape(-1, 1)
     labels = np.tile(np.arange(NE_NEGATIVES + 1) == 0, len(chosen)).astype(np.float32)[:, None]
     entropy = NormalizedEntropy(1)

@@ -224,7 +224,7 @@ class Objective:
         Candidates that the user clicked, or that hold an item that the user clicked, do not count.
         """
         excluded = torch.from_numpy(known_positives(candidates.ids, n, clicked)).to(self.reader.device)
-        own = labels.shape[1]
+        own, logits = labels.shape[1], self.reader.model.link(logits)
         return sampled_loss(logits[:, :own], logits[:, own:], labels, self.reader.tensor(candidates.correction),
                             excluded, self.task_weights)
 
@@ -251,7 +251,7 @@ class Objective:
         """The loss of the auxiliary head on unlabelled pairs (Equation 3)."""
         items = self.reader.items(soft.rows, self._id_dropout(rng))
         logits = self.reader.score_items(users, soft.rows, items, auxiliary=True)
-        return soft.loss(logits, self.task_weights)
+        return soft.loss(self.reader.model.link(logits), self.task_weights)
 
     def _summed_q(self, tree: TreeReader, level: int) -> NDArray[np.float64]:
         """Q of each node of a level: the sum over its members."""

@@ -37,6 +37,14 @@ def dataset(users: int, items: int, category: np.ndarray, train: list[tuple[int,
                    features((np.arange(users) % 2 + 1)[:, None]), features(of[:, None]), events(train), events(test))
 
 
+def with_similar_users(data: Dataset) -> Dataset:
+    """The log with one more family, via similar users."""
+    spec = replace(data.spec, key_families=(*data.spec.key_families, KeyFamily("alike", "ad_id", "similar_users", 20)))
+    encoder = data.encoder
+    return replace(data, spec=spec, encoder=FeatureEncoder(spec, encoder.vocabularies, encoder.scales,
+                                                           encoder.item_ids))
+
+
 def features(categorical: np.ndarray) -> Features:
     """Encoded rows that hold categorical ids alone."""
     return Features(np.zeros((len(categorical), 0), np.float32), categorical.astype(np.int32), ())

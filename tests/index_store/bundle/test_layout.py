@@ -11,7 +11,9 @@ def test_every_file_of_a_bundle_is_named_by_the_layout(tiny_bundle):
              layout.USER_IDS, layout.ITEM_IDS, layout.TREE_ROWS, layout.REACH_WEIGHTS}
     names |= {layout.table(name) for name in opened.content.tables}
     names |= {layout.vocabulary(name) for name in opened.content.encoder.vocabularies}
-    lists = [layout.USER_HISTORY, layout.REACH, layout.ITEM_KEYS, layout.level_postings(1), layout.level_postings(2),
+    names |= {layout.SIMILAR_WEIGHTS, layout.SIMILAR_LENGTHS}
+    lists = [layout.SIMILAR_ITEMS, layout.SIMILAR_CLICKERS, layout.USER_HISTORY, layout.REACH,
+             layout.ITEM_KEYS, layout.level_postings(1), layout.level_postings(2),
              f"{layout.USER_FEATURES}.multi_0", f"{layout.ITEM_FEATURES}.multi_0"]
     names |= {f"{name}.{part}.npy" for name in lists for part in ("indptr", "values")}
     names |= {f"{prefix}.{part}.npy" for prefix in (layout.USER_FEATURES, layout.ITEM_FEATURES)

@@ -11,7 +11,8 @@ from tests.index_store.worlds import SPEC
 
 ENTRY = {"user_fields": "name, kind", "item_fields": "name, kind", "tasks": "name",
          "key_families": "name, item_field, via"}
-CHOICES = {"kind": "'dense' or 'categorical' or 'multi' or 'location'", "via": "'match' or 'co_click'",
+CHOICES = {"kind": "'dense' or 'categorical' or 'multi' or 'location'",
+           "via": "'match' or 'co_click' or 'similar_users'",
            "name": "a string", "item_field": "a string"}
 
 

@@ -107,7 +107,9 @@ def test_spec_is_the_same_when_it_went_through_json():
     ({"history_length": 0}, "history_length 0"),
     ({"key_families": [{"name": "f", "item_field": "price", "via": "match"}]}, "not a categorical or multi item"),
     ({"key_families": [{"name": "f", "item_field": "brand", "via": "magic"}]}, "via 'magic'"),
-    ({"key_families": [{"name": "f", "item_field": "brand", "via": "co_click"}]}, "needs at least 1"),
+    ({"key_families": [{"name": "f", "item_field": "brand", "via": "co_click"}]}, "need at least 1"),
+    ({"key_families": [{"name": "f", "item_field": "ad_id", "via": "similar_users"}]}, "need at least 1"),
+    ({"key_families": [{"name": "f", "item_field": "brand", "via": "similar_users", "neighbours": 5}]}, "use ad_id"),
 ])
 def test_spec_is_refused_when_a_declaration_is_wrong(change, said):
     with pytest.raises(FeatureError, match=said):

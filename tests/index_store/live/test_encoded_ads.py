@@ -20,6 +20,7 @@ def test_first_ads_are_what_they_were_when_others_are_added():
         assert head.features.multi[0].values.tolist() == first.features.multi[0].values.tolist()
     assert len(after) == 100
     assert after.features.dense.tolist() == np.concatenate([first.features.dense, more.features.dense]).tolist()
-    assert [after.keys.lists.row(at).tolist() for at in range(300)] == [
-        part.keys.lists.row(at).tolist() for part, count in ((first, 90), (more, 210)) for at in range(count)]
+    families = after.keys.families
+    assert [after.keys.lists.row(at).tolist() for at in range(100 * families)] == [
+        part.keys.lists.row(at).tolist() for part, count in ((first, 30), (more, 70)) for at in range(count * families)]
     assert after.spectral[0].steps.tolist() == [0.0] * 100

@@ -11,7 +11,7 @@ from model.examples.clicks import Clicks
 from model.examples.folds import Fold, fold_of_pairs
 from model.examples.key_index import key_index
 from model.training.losses import sampled_loss
-from tests.model.worlds import positives
+from tests.model.worlds import positives, with_similar_users
 
 
 def test_counts_use_the_given_clicks_only():
@@ -61,6 +61,15 @@ def learned_gain(features):
 
 
 def test_a_model_that_sees_only_counts_learns_nothing_from_a_log_of_noise(most_nats=0.05, leak_nats=0.5):
-    noise = positives(users=400, items=300, clicks=5, planted=False)
+    noise = with_similar_users(positives(users=400, items=300, clicks=5, planted=False))
     assert learned_gain(count_features(noise, leaky=False)) < most_nats
     assert learned_gain(count_features(noise, leaky=True)) > leak_nats, "this test cannot see a leak"
+
+
+def test_similar_users_read_the_given_clicks_only():
+    data = with_similar_users(positives())
+    alone = key_index(data, Clicks.of(data.train.where(data.train.users == 0), 60))
+    assert alone.similar is not None
+    assert np.flatnonzero(alone.similar.items.lengths).tolist() == [0]
+    assert set(alone.similar.items.row(0) - 1) == set(Clicks.of(data.train, 60).rows[:6].tolist())
+    assert key_index(positives(), Clicks.of(data.train, 60)).similar is None

@@ -17,7 +17,8 @@ from model.export.golden import ParityError
 from model.export.seal import assemble, export
 from model.network.folding import FoldedNetwork
 from tests.model.commands import command, here, model
-from tests.model.runs import run_of
+from tests.model.runs import TINY, run_of, trained_run
+from tests.model.worlds import positives, with_similar_users
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +148,14 @@ def test_track_records_are_those_of_all_events(exported, tiny_run):
         for item, label in zip(events.items.tolist(), events.labels[:, 0].tolist(), strict=True):
             expected[item] += [1, label]
     assert content.records.tolist() == expected[content.tree.rows].tolist()
+
+
+def test_a_run_with_similar_users_is_exported_with_the_clicks_that_they_are_found_by(tmp_path):
+    run = trained_run(tmp_path / "run", replace(TINY, epochs=0), with_similar_users(positives()))
+    export(run, tmp_path / "bundle", {})  # checks that its answers are those of the torch model
+    content = Bundle.open(tmp_path / "bundle").content
+    assert content.index.similar is not None
+    assert content.index.similar.items.values.tolist() == run.key_index.similar.items.values.tolist()
+    features, history = content.users.features.take(np.arange(1)), content.users.history.row(0)
+    hits = content.query(np.zeros((1, 1), np.float32), features, history).hits
+    assert (hits.families == 2).any(), "similar users reach keys"

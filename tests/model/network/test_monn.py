@@ -1,11 +1,17 @@
 """MoNN: layers side by side, and an ensemble of them."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 
+from index_store.features.encoder import FeatureEncoder
 from index_store.features.interaction import feature_names
 from model.network.monn import MoNN, Scorer
 from tests.model.runs import STACK, TINY
 from tests.model.worlds import positives
+
+DOT = replace(TINY.model, over_arch="dot")
 
 
 def test_a_model_of_one_layer_has_no_weights():
@@ -41,3 +47,23 @@ def test_an_auxiliary_head_scores_apart_from_the_main_one():
     main, auxiliary = (network.score(*pair, auxiliary=which) for which in (False, True))
     assert main.shape == auxiliary.shape == (1, 4, 1)
     assert not torch.equal(main, auxiliary)
+
+
+@pytest.mark.parametrize(("model", "negatives", "stack"), [
+    (TINY.model, "sampled", ()), (DOT, "impressions", ()), (DOT, "sampled", STACK.stack)])
+def test_scores_are_logits_unless_two_towers_alone_learn_positives(model, negatives, stack):
+    encoder = positives().encoder
+    spec = replace(encoder.spec, negatives=negatives)
+    network = MoNN(FeatureEncoder(spec, encoder.vocabularies, encoder.scales, encoder.item_ids), model, 2, stack=stack)
+    scores = torch.randn(3, 5, 1)
+    assert torch.equal(network.link(scores), scores)
+
+
+def test_logits_of_two_towers_of_positives_are_in_the_order_of_their_scores():
+    torch.manual_seed(0)
+    network = MoNN(positives().encoder, DOT, 2)
+    scores = 10 * torch.randn(200, 1)
+    logits = network.link(scores)
+    assert not torch.equal(logits, scores)
+    assert torch.equal(logits[:, 0].argsort(), scores[:, 0].argsort())
+    assert any(name.startswith("_link") for name, _ in network.named_parameters()), "its exponent is learned"

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from index_store.features.ragged import Ragged
-from index_store.features.spectral import PRODUCTS, SPECTRAL_FEATURES
-from model.network.towers import InteractionTower, ProductTower, Tables, Tower
+from index_store.features.spectral import PRODUCTS, RELATIVE_FACTOR, SPECTRAL_FEATURES
+from model.network.towers import InnerProductLink, InteractionTower, ProductTower, Tables, Tower
 
 
 def test_a_bag_is_the_sum_of_its_rows_over_the_root_of_their_number(tolerance=1e-6):
@@ -61,3 +61,29 @@ def test_a_product_tower_is_linear_in_the_products_themselves_and_blind_to_key_f
     torch.testing.assert_close(logits, expected, rtol=tolerance, atol=tolerance)
     tower.absorb()
     torch.testing.assert_close(tower(features)[1], expected, rtol=tolerance, atol=tolerance)
+
+
+def test_a_new_product_tower_may_start_at_the_full_product():
+    features = torch.rand(50, 4 + len(SPECTRAL_FEATURES))
+    tower = ProductTower(2, start=5.0)
+    tower.calibrate(features)
+    full = features[:, 4 + SPECTRAL_FEATURES.index("spectral.full")].expm1() / RELATIVE_FACTOR
+    torch.testing.assert_close(tower(features)[1], 5 * full[:, None].expand(-1, 2))
+
+
+def test_a_link_keeps_the_order_and_is_a_logarithm_of_large_products(tolerance=1e-3):
+    link, products = InnerProductLink(2), torch.linspace(-200, 400, 1000)
+    with torch.no_grad():
+        link.exponent.copy_(torch.tensor([1.0, 2.5]))
+        logits = link(products[:, None].expand(-1, 2))
+    assert (logits.diff(dim=0) > 0).all()
+    large = products > 20
+    torch.testing.assert_close(logits[large, 1], 2.5 * products[large].log(), rtol=tolerance, atol=tolerance)
+
+
+def test_a_link_has_a_gradient_however_small_the_product():
+    products = torch.tensor([-500.0, -15.0, -1.0, 0.0, 1e4], requires_grad=True)
+    InnerProductLink(1)(products[:, None]).sum().backward()
+    assert products.grad is not None
+    assert products.grad.isfinite().all()
+    assert (products.grad > 0).all()

@@ -1,13 +1,17 @@
 """Training on tiny logs: it learns what was planted, resumes to the bit, and stops with a usable checkpoint."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from index_store.features.spectral import RELATIVE_FACTOR, SPECTRAL_FEATURES
 from model.config import ConfigError
-from tests.model.runs import interrupted_and_resumed, recall_of, trainer_of, weights_of
+from model.examples.batches import spectral_towers_of
+from model.network.monn import START
+from tests.model.runs import TINY, interrupted_and_resumed, recall_of, trainer_of, weights_of
 from tests.model.worlds import impressions
 
 
@@ -66,3 +70,16 @@ def test_a_task_with_labels_of_one_class_is_logged_as_json(tmp_path, capsys, lab
     ends = [entry for entry in entries if "seconds" in entry and "loss_items" in entry]
     assert [entry["ne_purchase"] for entry in ends] == [None, None]
     assert all(entry["ne_click"] > 0 for entry in ends)
+
+
+def test_new_two_towers_of_positives_rank_by_the_spectral_product(tmp_path):
+    run = trainer_of(tmp_path, replace(TINY, model=replace(TINY.model, over_arch="dot"))).run
+    users, rows = np.arange(20), np.arange(len(run.dataset.items))
+    with torch.no_grad():
+        run.model.layer(-1).over_arch.weight.zero_()
+        batch = run.reader.users(run.dataset.users.take(users), run.clicks.histories(users), run.key_index)
+        scores = run.reader.score_items(batch, rows, run.reader.items(rows))[..., 0].numpy()
+    products = batch.spectral.features(spectral_towers_of(run.key_index).items, rows)
+    products = products[..., SPECTRAL_FEATURES.index("spectral.full")]
+    assert products.any()
+    np.testing.assert_allclose(scores, START * np.expm1(products) / RELATIVE_FACTOR, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,95 @@
+"""Walks over similar users: from the items of a history to the users who clicked them, and on to their other items.
+
+The similarity of two users is the cosine of their clicks, in which rare items count more. It tells apart what co-clicks
+of two items cannot: an item that those clicked who share several of the user's items. A walk reads the postings of the
+history's items and the clicks of the nearest users, so its cost does not depend on the size of the catalogue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index_store.features.ragged import Ragged, expand_ranges, sorted_with_places
+
+MOST_CLICKERS = 128
+"""Users that are kept of an item, drawn at random: an item that many clicked says little about who is alike."""
+
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class SimilarUsers:
+    """The clicks of known users in both directions. Items are given by their keys, of which 0 is unknown.
+
+    Attributes:
+        items: user -> distinct items.
+        clickers: item -> users, at most MOST_CLICKERS.
+        weights: (K,) float32 weight of each of K items in a cosine, 1 / clicks.
+        lengths: (U,) float32 root of the sum of the weights of a user's items.
+    """
+
+    items: Ragged
+    clickers: Ragged
+    weights: NDArray[np.float32]
+    lengths: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, histories: Ragged, n_keys: int) -> SimilarUsers:
+        """From the clicked items of each user, given by their keys below `n_keys`."""
+        owner = np.repeat(np.arange(len(histories), dtype=np.int64), histories.lengths)
+        pairs = np.unique(owner * n_keys + histories.values)
+        users, items = np.divmod(pairs, n_keys)
+        clicks = np.bincount(items, minlength=n_keys)
+        weights = (1 / np.maximum(clicks, 1)).astype(np.float32)
+        lengths = np.sqrt(np.bincount(users, weights=weights[items], minlength=len(histories))).astype(np.float32)
+        order = np.lexsort((np.random.default_rng(_SEED).random(len(items)), items))
+        place = np.arange(len(items)) - np.repeat(np.cumsum(clicks) - clicks, clicks)
+        kept = order[place < MOST_CLICKERS]
+        return cls(Ragged.of_owners(users, len(histories), items),
+                   Ragged.of_owners(items[kept], n_keys, users[kept]), weights, lengths)
+
+    def reached(self, history: Ragged, most: int) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+        """The items of the users who are most similar to B users.
+
+        A known user who clicked nothing but items of the history is left out, as everyone is in the own walk.
+
+        Args:
+            history: B rows of distinct keys; those unknown count in the length of the user alone.
+            most: similar users of each.
+
+        Returns:
+            Owners in [0, B), items and similarities in (0, 1], three arrays (M,), one entry for each item of each
+            similar user.
+        """
+        users, similarity, owners = self._nearest(history, most)
+        lengths = self.items.lengths.take(users)
+        items = self.items.values.take(expand_ranges(self.items.indptr.take(users), lengths))
+        return owners.repeat(lengths), items, similarity.repeat(lengths)
+
+    def _nearest(self, history: Ragged, most: int
+                 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+        """The most similar users of each row: users, similarities and rows, three arrays (N,)."""
+        rows = np.arange(len(history)).repeat(history.lengths)
+        weights = self.weights.take(history.values)
+        fans = self.clickers.lengths.take(history.values)
+        who = self.clickers.values.take(expand_ranges(self.clickers.indptr.take(history.values), fans))
+        pairs = rows.repeat(fans) * len(self.items) + who
+        if not len(pairs):
+            nothing = np.empty(0, np.int64)
+            return nothing, np.empty(0, np.float32), nothing
+        pairs, order = sorted_with_places(pairs)
+        first = np.flatnonzero(np.diff(pairs, prepend=-1))
+        shared = np.diff(first, append=len(pairs))
+        dots = np.add.reduceat(weights.repeat(fans).take(order), first)
+        owners, users = np.divmod(pairs.take(first), len(self.items))
+        squares = np.bincount(rows, weights=weights, minlength=len(history))
+        scale = np.sqrt(squares).astype(np.float32).take(owners) * self.lengths.take(users)
+        similarity = dots / np.maximum(scale, np.float32(1e-20))
+        other = np.flatnonzero(shared < self.items.lengths.take(users))
+        best = other[np.lexsort((-similarity.take(other), owners.take(other)))]
+        own = owners.take(best)
+        kept = best[np.arange(len(best)) - np.searchsorted(own, own) < most]
+        return users.take(kept), np.minimum(similarity.take(kept), 1), owners.take(kept)
