@@ -19,11 +19,12 @@ from index_store.bundle.bundle import BundleContent, UserTable, write_content
 from index_store.bundle.files import BundleWriter
 from index_store.bundle.manifest import LevelEntry, Manifest, SearchDefaults
 from index_store.features.context import ContextTables, fixed_ids
-from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.features.encoder import FeatureEncoder, Features
 from index_store.features.interaction import feature_names
 from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf, key_postings
 from index_store.features.ragged import Ragged
 from index_store.features.similar_users import SimilarUsers
+from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.spectral import SPECTRAL_FEATURES, SpectralTowers, SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, item_bags, pool, table_sizes, user_bags
 from index_store.features.values import as_keys, look_up

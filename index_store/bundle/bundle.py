@@ -27,12 +27,13 @@ from index_store.bundle.value_files import (
     write_calibrations,
 )
 from index_store.features.context import ContextTables
-from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
+from index_store.features.encoder import FeatureEncoder, Features
 from index_store.features.history import History
 from index_store.features.interaction import feature_names
 from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
 from index_store.features.similar_users import SimilarUsers
+from index_store.features.spec import FeatureSpec
 from index_store.features.spectral import SpectralTowers, SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, table_sizes
 from index_store.features.user_keys import user_keys

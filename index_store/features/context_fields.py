@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from index_store.features.values import FeatureError, as_key
 
 if TYPE_CHECKING:
-    from index_store.features.encoder import FeatureSpec
+    from index_store.features.spec import FeatureSpec
 
 REQUEST_ID = "request_id"
 """A column of the events that a model follower has read from the change log."""

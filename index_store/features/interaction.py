@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.encoder import FeatureSpec
 from index_store.features.postings import ItemKeys
 from index_store.features.ragged import Ragged, expand_ranges
+from index_store.features.spec import FeatureSpec
 from index_store.features.spectral import SPECTRAL_FEATURES
 from index_store.features.user_keys import KeyHits, values_per_key
 

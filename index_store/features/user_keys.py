@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.encoder import ITEM_ID, Features, FeatureSpec
+from index_store.features.encoder import Features
 from index_store.features.postings import KeyIndex
 from index_store.features.ragged import Ragged, expand_ranges, sorted_with_places
+from index_store.features.spec import ITEM_ID, FeatureSpec
 
 WEIGHT = 1
 """Column of `weight` among the values of a key."""

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.bundle.bundle import BundleContent
-from index_store.features.encoder import ITEM_ID, UNKNOWN, Features
+from index_store.features.encoder import UNKNOWN, Features
 from index_store.features.postings import ItemKeys
 from index_store.features.ragged import Ragged
+from index_store.features.spec import ITEM_ID
 from index_store.features.spectral import SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, dense_inputs, item_bags, pool
 from index_store.features.values import look_up

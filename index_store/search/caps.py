@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.encoder import Features, FeatureSpec
+from index_store.features.encoder import Features
+from index_store.features.spec import FeatureSpec
 from index_store.features.values import FeatureError
 
 

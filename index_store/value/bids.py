@@ -11,7 +11,7 @@ from typing import Any, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.encoder import BidType
+from index_store.features.spec import BidType
 from index_store.features.values import FeatureError
 
 BID = "bid"

@@ -27,7 +27,8 @@ from index_store.bundle.bundle import Bundle, BundleContent
 from index_store.bundle.manifest import BundleError
 from index_store.changes.change_log import Change, Kind
 from index_store.features.encoder import UNKNOWN
-from index_store.live.snapshot import STATUS, Snapshot
+from index_store.live.ad_changes import STATUS
+from index_store.live.snapshot import Snapshot
 from index_store.live.users import FEATURES
 from index_store.live.withdrawals import Status
 from index_store.search.ranking import SearchResult, first_task_weights

@@ -24,7 +24,8 @@ from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
 from index_store.changes.change_log import Change, Kind
 from index_store.features.encoder import UNKNOWN
-from index_store.live.snapshot import STATUS, Snapshot
+from index_store.live.ad_changes import STATUS
+from index_store.live.snapshot import Snapshot
 from index_store.live.withdrawals import Status
 from index_store.search.ranking import first_task_weights
 from loadtest.bench.report import table

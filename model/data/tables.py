@@ -14,7 +14,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index_store.features.encoder import FeatureSpec, Kind
+from index_store.features.spec import FeatureSpec, Kind
 from index_store.features.values import FeatureError
 
 SPEC = "features.json"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.bundle.bundle import Bundle
-from index_store.features.encoder import BidType
+from index_store.features.spec import BidType
 from index_store.features.values import look_up
 from index_store.live.user_history import EventType
 from index_store.value.bids import BID_TYPES, NO_BID

@@ -20,8 +20,8 @@ from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from index_store.bundle import graphs, layout
 from index_store.bundle.files import BundleWriter
-from index_store.features.encoder import FeatureSpec
 from index_store.features.interaction import feature_names
+from index_store.features.spec import FeatureSpec
 from index_store.features.tower_inputs import dense_width
 from index_store.search.scoring import DenseLayers, Storage
 from model.config import ConfigError

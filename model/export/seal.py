@@ -36,7 +36,7 @@ _BLOCK = 1 << 16
 
 
 def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = False,
-           changes_included: int = 0, change_log_id: str = "") -> Manifest:
+           changes_included: int = 0, change_log_id: str = "", calibrated_on: Run | None = None) -> Manifest:
     """Writes the bundle of a run.
 
     Args:
@@ -46,6 +46,7 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = F
         half: store embeddings as float16, half the bytes; scores then differ by up to HALF_SCORE_TOLERANCE.
         changes_included: sequence number of the last change of the change log that the run's data include.
         change_log_id: of that log; empty if it is not known.
+        calibrated_on: the run with the test events that its probabilities are calibrated on; None for the run itself.
 
     Raises:
         ConfigError: the run has no tree yet, that number is negative, or a log is named and no change of it.
@@ -61,7 +62,7 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = F
     model = run.model.cpu().eval()
     original = assemble(run)
     folded = FoldedNetwork(model)
-    fitted = calibrate(run)
+    fitted = calibrate(calibrated_on or run)
     content = replace(original, embeddings=item_parts(folded, original.embeddings, half),
                       calibrations=None if fitted is None else calibrations_of(fitted),
                       context=None if original.context is None else folded.context_parts(original.context))

@@ -231,7 +231,7 @@ class _Step:
         whole = Run(run.folder, data, run.config)
         whole.load()
         export(whole, out, found | figures, changes_included=self.sealed["sequence"],
-               change_log_id=self.sealed["change_log_id"])
+               change_log_id=self.sealed["change_log_id"], calibrated_on=run)
 
 
 def _outcome(promoted: Promoted) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from index_store.features.encoder import TAKEN, FieldSpec, Role
+from index_store.features.spec import TAKEN, FieldSpec, Role
 from index_store.features.values import MAX_ID_BYTES
 from model.infer.columns import Column, literal, quoted
 from model.infer.guess import Guess

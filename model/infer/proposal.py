@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from index_store.features.encoder import FeatureSpec, TaskSpec
+from index_store.features.spec import FeatureSpec, TaskSpec
 from index_store.features.values import FeatureError
 from model.infer.columns import Column, quoted
 from model.infer.families import find_families

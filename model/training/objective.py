@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from index_store.features.encoder import FeatureSpec
 from index_store.features.ragged import Ragged
+from index_store.features.spec import FeatureSpec
 from model.config import ConfigError, TrainConfig
 from model.data.load import Events
 from model.examples.batches import BatchReader, IdDropout, TreeReader, UserBatch, UserFeatures, as_unknown

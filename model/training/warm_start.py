@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from index_store.features.encoder import ITEM_ID, UNKNOWN, FeatureEncoder
+from index_store.features.encoder import UNKNOWN, FeatureEncoder
+from index_store.features.spec import ITEM_ID
 from index_store.features.values import look_up
 from model.config import ConfigError, TrainConfig
 from model.data.load import Dataset

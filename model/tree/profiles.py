@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.encoder import ITEM_ID, FeatureSpec
 from index_store.features.interaction import item_features
 from index_store.features.postings import KeyIndex
 from index_store.features.signature import WIDTH, directions, signatures
+from index_store.features.spec import ITEM_ID, FeatureSpec
 from model.examples.batches import BatchReader
 from model.examples.clicks import Clicks
 from model.tree.item_scores import ItemScores

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from index_store.changes.change_log import Write
-from index_store.features.encoder import UNKNOWN, Features, FeatureSpec
+from index_store.features.encoder import UNKNOWN, Features
+from index_store.features.spec import FeatureSpec
 from index_store.features.values import FeatureError
-from index_store.live.snapshot import TARGETING, Snapshot
+from index_store.live.ad_changes import TARGETING
+from index_store.live.snapshot import Snapshot
 from index_store.live.users import FEATURES
 from index_store.targeting.predicates import PredicateError, parse_predicate
 from index_store.value.bids import BID, parse_bid

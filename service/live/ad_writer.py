@@ -14,7 +14,7 @@ from index_store.changes.change_log import (
     VersionConflictError,
     Write,
 )
-from index_store.live.snapshot import STATUS, status_of
+from index_store.live.ad_changes import STATUS, status_of
 from index_store.live.users import FEATURES
 from index_store.live.withdrawals import Status
 from service.contract.errors import ErrorType, ServiceError, ad_not_found, shown

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.bundle.bundle import BundleContent
-from index_store.features.encoder import FeatureEncoder, Features, FeatureSpec
+from index_store.features.encoder import FeatureEncoder, Features
+from index_store.features.spec import FeatureSpec
 from index_store.features.values import as_keys
 from index_store.live.snapshot import Snapshot
 from index_store.search.caps import check_max_per

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from index_store.features.context import REQUESTED, fixed_ids
-from index_store.features.encoder import FeatureEncoder, FieldSpec
+from index_store.features.encoder import FeatureEncoder
+from index_store.features.spec import FieldSpec
 from tests.tiny_bundle import CONTEXT_FIELDS, in_context, planted_world
 
 ENCODER = in_context(planted_world()[0]).encoder

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from index_store.features.encoder import FeatureSpec, FieldSpec
+from index_store.features.spec import FeatureSpec, FieldSpec
 from index_store.features.values import FeatureError
 from tests.tiny_bundle import CONTEXT_FIELDS, SPEC
 

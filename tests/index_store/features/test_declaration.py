@@ -5,7 +5,7 @@ import json
 import pytest
 
 from index_store.features.declaration import read_declaration
-from index_store.features.encoder import FeatureSpec
+from index_store.features.spec import FeatureSpec
 from index_store.features.values import FeatureError
 from tests.index_store.worlds import SPEC
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from index_store.features.encoder import FeatureEncoder, FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.features.encoder import FeatureEncoder
+from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.values import MAX_ID_BYTES, MAX_LIST, FeatureError
 
 SPEC = FeatureSpec((FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("likes", "multi")),
@@ -89,28 +90,3 @@ def test_value_is_refused_in_few_words_when_it_is_nested_or_long(encoder, depth)
 def test_ad_is_refused_when_its_features_do_not_fit(encoder, raw, said):
     with pytest.raises(FeatureError, match=said):
         encoder.encode_item(raw)
-
-
-def test_spec_is_the_same_when_it_went_through_json():
-    assert FeatureSpec.from_json(SPEC.to_json()) == SPEC
-
-
-@pytest.mark.parametrize(("change", "said"), [
-    ({"tasks": []}, "no task is declared"),
-    ({"tasks": [{"name": "click"}, {"name": "click"}]}, "declared twice"),
-    ({"tasks": [{"name": "click", "weight": -1.0}]}, "weight -1.0"),
-    ({"tasks": [{"name": "click", "weight": float("nan")}]}, "weight nan"),
-    ({"user_fields": [{"name": "user_id", "kind": "dense"}]}, "not a usable name"),
-    ({"user_fields": [{"name": "two words", "kind": "dense"}]}, "not a usable name"),
-    ({"user_fields": [{"name": "age", "kind": "text"}]}, "kind 'text'"),
-    ({"negatives": "some"}, "negatives 'some' is unknown"),
-    ({"history_length": 0}, "history_length 0"),
-    ({"key_families": [{"name": "f", "item_field": "price", "via": "match"}]}, "not a categorical or multi item"),
-    ({"key_families": [{"name": "f", "item_field": "brand", "via": "magic"}]}, "via 'magic'"),
-    ({"key_families": [{"name": "f", "item_field": "brand", "via": "co_click"}]}, "need at least 1"),
-    ({"key_families": [{"name": "f", "item_field": "ad_id", "via": "similar_users"}]}, "need at least 1"),
-    ({"key_families": [{"name": "f", "item_field": "brand", "via": "similar_users", "neighbours": 5}]}, "use ad_id"),
-])
-def test_spec_is_refused_when_a_declaration_is_wrong(change, said):
-    with pytest.raises(FeatureError, match=said):
-        FeatureSpec.from_json(SPEC.to_json() | change)

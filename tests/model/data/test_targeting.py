@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from index_store.features.encoder import FieldSpec
+from index_store.features.spec import FieldSpec
 from index_store.features.values import FeatureError
 from index_store.targeting.predicates import to_json
 from model.data.load import load_dataset

@@ -223,6 +223,15 @@ def test_all_events_of_a_window_are_in_the_histories_of_its_bundle(followed):
     assert Bundle.open(folder / "bundles" / "follow-000002").content.users.history.values.size == clicks
 
 
+def test_the_bundle_is_calibrated_on_the_events_that_were_kept_from_the_training(followed):
+    folder, _, last, _ = followed
+    bundle = Bundle.open(folder / "bundles" / "follow-000002")
+    assert bundle.content.calibrations is not None
+    evaluation = json.loads((folder / "bundles" / "follow-000002" / "evaluation.json").read_text())
+    halves = evaluation["calibration"]["click"]
+    assert halves["fitted_on"] + halves["measured_on"] == len(load_dataset(Path(last.log)).test)
+
+
 def test_runs_learn_at_a_tenth_of_the_rates_of_the_first_one(followed, followed_run):
     first, *others = (RunFolder(path).config()[0] for path in (followed_run, Path(followed[1].run),
                                                                Path(followed[2].log).parent / "run"))
