@@ -56,6 +56,10 @@ def campaign_bundle(tmp_path_factory):
     """The tiny bundle with twelve campaigns of 25 ads, c0 to c11, those of the categories; nobody may change it."""
     folder = tmp_path_factory.mktemp("bundles") / "campaigns"
     write_tiny_bundle(folder, campaigns=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def context_bundle(tmp_path_factory):
     """The tiny bundle with a model that reads hour and position, which nobody may change."""
     folder = tmp_path_factory.mktemp("bundles") / "context"

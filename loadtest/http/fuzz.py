@@ -35,7 +35,10 @@ _Schema = dict[str, Any]
 _TEXT: _Schema = {"type": ["string", "integer"]}
 _VALUES: dict[str, _Schema] = {
     "dense": {"type": ["number", "null"]}, "categorical": {"type": ["string", "integer", "null"]},
-    "multi": {"type": ["array", "null"], "items": _TEXT}}
+    "multi": {"type": ["array", "null"], "items": _TEXT},
+    "location": {"type": ["object", "null"], "required": ["lat", "lon"], "additionalProperties": False, "properties": {
+        "lat": {"type": "number", "minimum": -90, "maximum": 90},
+        "lon": {"type": "number", "minimum": -180, "maximum": 180}}}}
 
 
 class FuzzError(Exception):

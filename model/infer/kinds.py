@@ -70,7 +70,7 @@ def find_field(log: Log, table: str, column: Column, side: Literal["user", "item
         why += f"; it names the {role}, so answers can be capped by it"
     if name != column.name:
         why += f"; called {name}, since {column.name!r} is no usable name"
-    return (Field(spec=FieldSpec(name, kind, role, optional), table=table, column=column.name, sql=sql),
+    return (Field(spec=FieldSpec(name, kind, role, optional=optional), table=table, column=column.name, sql=sql),
             Guess(name, f"{kind} of the {'user' if side == 'user' else 'ad'}", why + note))
 
 

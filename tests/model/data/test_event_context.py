@@ -62,7 +62,7 @@ def test_a_log_whose_model_reads_no_context_has_none(tiny, tmp_path):
 @pytest.mark.parametrize(("column", "values", "said"), [
     ("hour", None, "column 'hour' is missing"),
     ("hour", ["9", "", "9", "9", "9"], "column 'hour', row 1: value '' is empty"),
-    ("hour", [0.5] * 5, "column 'hour' has type double"),
+    ("hour", [0.5] * 5, "column 'hour', row 0: value 0.5 is not a whole number"),
     ("position", ["1"] * 5, r"to serve position as '2', but no row of events.parquet .* such as 1")])
 def test_columns_that_do_not_fit_are_told(told, tmp_path, column, values, said):
     if values is None:

@@ -31,6 +31,10 @@ def shops(tmp_path_factory):
             writer.array(f"users/{name}.npy", np.load(writer.path(f"users/{name}.npy"))[:0])
         for name in ("features.multi_0", "history"):
             writer.array(f"users/{name}.indptr.npy", np.zeros(1, np.int64))
+        for name in ("items.values", "clickers.values", "lengths"):
+            writer.array(f"similar/{name}.npy", np.load(writer.path(f"similar/{name}.npy"))[:0])
+        writer.array("similar/items.indptr.npy", np.zeros(1, np.int64))
+        writer.array("similar/clickers.indptr.npy", 0 * np.load(writer.path("similar/clickers.indptr.npy")))
 
     reseal(folder / CURRENT, folder / "nobody", without_users, counts={"items": 300, "users": 0})
     return folder

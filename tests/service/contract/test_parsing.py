@@ -32,12 +32,12 @@ def refused(body, manifest, limits=UNLIMITED):
 def test_every_field_lands_at_its_place_when_all_are_given(manifest):
     query = to_query(parse_body(json.dumps(FULL).encode(), ExplainRequest), manifest, UNLIMITED)
     np.testing.assert_array_equal(query.task_weights, np.array([0, 0.5], np.float32))
-    assert replace(query, task_weights=None).__dict__ == {
+    assert replace(query, task_weights=None, at=0.0).__dict__ == {
         "user_id": b"u", "top_k": 7, "task_weights": None, "user_features": {"age": 3}, "exclude_ad_ids": ["a", 1],
         "beam_width": (4, 5), "exact": False, "target_overlap": None, "budget_ms": None, "timeout_ms": 20.5,
         "explain": True, "explain_ad": "ad-0001", "context": {"hour": 3}, "targeting": {"all": []},
         "by_ecpm": True, "floor": 9, "exclude_history": True, "max_per": {"brand": 2}, "explore": 0.25,
-        "exploring": None}
+        "exploring": None, "at": 0.0}
 
 
 @pytest.mark.parametrize(("field", "value"), [("budget_ms", 3.5), ("target_overlap", 0.75), ("exact", True)])

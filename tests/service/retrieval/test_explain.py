@@ -5,6 +5,8 @@ import pytest
 from service.contract.schemas import ExplainReply, RetrieveReply
 from tests.service.contract.test_bad_input import refused
 
+NO_CAMPAIGN = {"campaign": None, "until": None, "probability": None}
+
 ASKED = {"user_id": "user-04", "top_k": 10, "beam_width": [2, 3]}
 
 
@@ -84,7 +86,7 @@ def test_ad_was_filtered_when_the_request_excludes_it(service):
     assert found["outcome"] == "filtered"
     assert not found["eligible"]
     assert found["refused_by"] == {"by": "exclude_ad_ids", "path": "exclude_ad_ids", "clause": None,
-                                   "version": None}
+                                   "version": None, **NO_CAMPAIGN}
     assert found["level"] is found["score"] is found["margin"] is None
     assert found["path"] == []
 
@@ -94,7 +96,7 @@ def test_first_clause_that_fails_is_named_when_targeting_filters_the_ad(service)
     found = explain(service, "ad-0007", targeting={"all": clauses})
     assert found["outcome"] == "filtered"
     assert found["refused_by"] == {"by": "request", "path": "targeting.all[1]", "clause": clauses[1],
-                                   "version": None}
+                                   "version": None, **NO_CAMPAIGN}
     assert explain(service, "ad-0007", targeting={"all": clauses[:1]})["outcome"] == "returned"
 
 
@@ -116,4 +118,5 @@ def test_cap_is_named_when_it_holds_an_ad_back(service):
     for ad in held:
         found = explain(service, ad, **asked)
         assert (found["outcome"], found["eligible"], found["level"]) == ("capped", True, 3)
-        assert found["refused_by"] == {"by": "max_per", "path": "max_per.advertiser", "clause": None, "version": None}
+        assert found["refused_by"] == {"by": "max_per", "path": "max_per.advertiser", "clause": None, "version": None,
+                                       **NO_CAMPAIGN}
