@@ -131,7 +131,7 @@ class _Beam(Generic[Query]):
         run, tree = self._run, self._tree
         if run.eligible is not None and self._scores_directly(run.eligible):
             return run.rank_all()
-        if run.valuation is not None and not run.valuation.needs_scores:
+        if run.valuation is not None and run.newcomers is None and not run.valuation.needs_scores:
             leading = run.valuation.bids.leading(run.eligible, run.top_k)
             if len(leading) == min(run.top_k, run.n_eligible):
                 return run.rank(beyond_first(tree, leading))

@@ -16,7 +16,7 @@ def most_promising(run: SearchRun[Query], valuation: Valuation, leaves: JudgedNo
     """Positions of the eligible items below leaf nodes, those beyond the tree first; of more than `most` the best.
 
     An item is judged by its own bid at the probabilities of its leaf node, at the best of several. Items of CPM bids
-    are left out; see `with_leading`.
+    are left out, see `with_leading`, unless the search is for newcomers too, of which they may be some.
     """
     tree, eligible = run.tree, run.eligible
     first, end = tree.bounds(tree.depth - 1, leaves.nodes)
@@ -30,9 +30,9 @@ def most_promising(run: SearchRun[Query], valuation: Valuation, leaves: JudgedNo
             added, of_added = eligible.placed.listed(leaves.nodes)
             beyond = len(added)
             positions, owners = np.concatenate([added, positions]), np.concatenate([of_added, owners])
-    micros, types = valuation.bids.at(positions)
-    others = (types != CPM) | (micros == NO_BID)
-    if not others.all():
+    if run.newcomers is None:
+        micros, types = valuation.bids.at(positions)
+        others = (types != CPM) | (micros == NO_BID)
         beyond = int(others[:beyond].sum())
         positions, owners = positions[others], owners[others]
     if len(positions) <= most and not beyond:

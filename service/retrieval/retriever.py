@@ -350,15 +350,15 @@ class Retriever:
         user_query = self.query(user, embedding, snapshot)
         trace = query.explain or query.explain_ad is not None
         result = self._search(user_query, options, eligible, snapshot, search_by, trace)
+        caps = self.caps(query.max_per, snapshot) if trace or query.exploring is not None else None
         exploration = (None if query.exploring is None or result.pool is None else
-                       explored(self._content, result, query.exploring, self.caps(query.max_per, snapshot)))
+                       explored(self._content, result, query.exploring, caps))
         shown = result if exploration is None else exploration.shown
         ad_ids = snapshot.ad_ids(shown.rows)
         searched = time.perf_counter()
         if not query.exact:
             self.beams.observe_search(result.pairs_scored, searched - embedded)
-        explainer = Explainer(self._content.tree, result, snapshot.placed, self.caps(query.max_per, snapshot),
-                              query.top_k) if trace else None
+        explainer = Explainer(self._content.tree, result, snapshot.placed, caps, query.top_k) if trace else None
         paths = explainer.paths(shown.rows) if explainer is not None and query.explain else None
         explanation = (self._explain(explainer, query, query.explain_ad, user, snapshot, exploration, embedding)
                        if explainer is not None and query.explain_ad is not None else None)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.budgets.gates import Gate
 from index_store.bundle.bundle import BundleContent
 from index_store.features.encoder import FeatureEncoder, Features
 from index_store.features.spec import FeatureSpec
@@ -61,18 +61,18 @@ class UserEncoder:
         if given:
             features = _replaced(self._encoder, features, given)
         gate = None if snapshot.gates is None else snapshot.gates.of(query.user_id, query.at, live.capped(query.at))
-        targeting = replace(self._request_targeting(query, snapshot, stored, given), gate=gate)
+        targeting = self._request_targeting(query, snapshot, stored, given, gate)
         return EncodedUser(features, history, kind, targeting, count, gate,
                            self._encoder.encode_context(query.context or {}))
 
     def _request_targeting(self, query: Query, snapshot: Snapshot, stored: Features | None,
-                           given: Mapping[str, Any]) -> RequestTargeting:
+                           given: Mapping[str, Any], gate: Gate | None) -> RequestTargeting:
         context = query.context or {}
         check_context(self._encoder, context)
         check_max_per(self._encoder.spec, query.max_per)
         predicate = (None if query.targeting is None
                      else parse_predicate(query.targeting, self._encoder.spec.ad_kinds))
-        return RequestTargeting(self._targeting.attributes(stored, given, context, snapshot.changed), predicate)
+        return RequestTargeting(self._targeting.attributes(stored, given, context, snapshot.changed), predicate, gate)
 
 
 def _replaced(encoder: FeatureEncoder, stored: Features, given: Mapping[str, Any]) -> Features:

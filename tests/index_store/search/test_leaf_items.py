@@ -23,6 +23,7 @@ class Run:
 
     tree: object
     eligible: object
+    newcomers: object = None
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from index_store.search.beam_search import BeamSearch
 from index_store.search.newcomers import Newcomers
 from index_store.targeting.eligibility import Eligible
+from index_store.tree.tree import build_tree
+from index_store.value.bids import CPM, AdBids
 from index_store.value.track_records import TrackRecords
 from tests.index_store.search.fake_scorer import WEIGHTS, FakeScorer, allowed, worlds
 from tests.index_store.search.test_caps import Rescorer, capped_world
@@ -63,3 +65,16 @@ def test_pool_by_ecpm_pays_and_keeps_the_floor(seed, floor):
     assert (found.pool.ecpm > 0).all()
     cut = found.from_ecpm(floor).pool
     np.testing.assert_array_equal(cut.rows, found.pool.rows[found.pool.ecpm >= floor])
+
+
+def test_new_ads_of_cpm_bids_are_in_the_pool_though_the_best_bids_need_no_search():
+    random = np.random.default_rng(0)
+    tree = build_tree(random.integers(0, 6, (600, 2)), random.normal(size=(600, 2)).astype(np.float32))
+    logits = [random.normal(size=(tree.size(level), 2)).astype(np.float32) for level in (1, 2, 3)]
+    newcomers, new = new_half(600, 600, random)
+    bids = AdBids(random.integers(1, 300, 600), np.full(600, CPM, np.uint8))
+    found = BeamSearch(tree, FakeScorer(logits)).search(
+        "query", top_k=20, beam_width=3, task_weights=WEIGHTS, valuation=valuation(tree, bids), newcomers=newcomers)
+    assert found.ecpm.tolist() == sorted(bids.micros.tolist(), reverse=True)[:20]
+    assert len(found.pool)
+    assert new[tree.position_of_row[found.pool.rows]].all()
