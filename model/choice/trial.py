@@ -127,7 +127,8 @@ class Trials:
             if done <= untimed:
                 began = time.monotonic()
             elif (done - untimed) % CHECK_EVERY == 0:
-                check(pace(), (total - done) * pace().batch_seconds)
+                so_far = pace()
+                check(so_far, (total - done) * so_far.batch_seconds)
 
         def after_epoch(run: Run) -> Mapping[str, float | None]:
             nonlocal began
