@@ -59,8 +59,9 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `export`."""
     _add_run_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="bundle to write; it must not exist")
-    parser.add_argument("--half", action="store_true",
-                        help="store embeddings as float16: half the memory, scores within 0.01")
+    parser.add_argument("--float32", action="store_true",
+                        help="store embeddings as float32: twice their memory, scores within 0.0001 of the model's "
+                             "instead of 0.01")
     parser.add_argument("--changes-included", type=int, default=0, metavar="N",
                         help="sequence number of the last change of the change log that the run's data include; the "
                              "service replays what came later (default %(default)s)")
@@ -243,7 +244,7 @@ def export(args: argparse.Namespace) -> None:
 
     run = Run.open(args.run)
     found = beside_baselines(run, quality(run, args.users), args.users, args.baselines)
-    manifest = write_bundle(run, args.out, found, half=args.half,
+    manifest = write_bundle(run, args.out, found, half=not args.float32,
                             changes_included=args.changes_included, change_log_id=args.change_log_id)
     page = write_page(run, found)
     if args.json:

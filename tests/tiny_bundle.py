@@ -3,7 +3,7 @@
 The truth that tests may rely on: ads of the categories in a user's history outrank all others under the task `click`,
 because the scorer gives `category.matches` by far the largest weight; `convert` prefers other ads.
 
-    python -m tests.tiny_bundle FOLDER      writes one of a stack that reads context, as was done for tests/bundles/v7
+    python -m tests.tiny_bundle FOLDER      writes one of a stack that reads context, as was done for tests/bundles/v8
 """
 
 import sys
@@ -25,7 +25,8 @@ from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf, 
 from index_store.features.ragged import Ragged
 from index_store.features.similar_users import SimilarUsers
 from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
-from index_store.features.spectral import SPECTRAL_FEATURES, SpectralTowers, SpectralVectors
+from index_store.features.spectral import SPECTRAL_FEATURES, SpectralTowers
+from index_store.features.spectral_vectors import HEAD, SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, item_bags, pool, table_sizes, user_bags
 from index_store.features.values import as_keys, look_up
 from index_store.search.scoring import DenseLayers
@@ -35,6 +36,9 @@ from index_store.value.bids import AdBids
 from index_store.value.calibration import Calibration, Calibrations
 
 CATEGORIES, WIDTH, DIM = 12, 4, 8
+
+DIRECTIONS = HEAD + 2
+"""Of the spectral vectors: those that 8 bits hold, and a byte more."""
 
 SPEC = FeatureSpec(
     user_fields=(FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("interests", "multi")),
@@ -191,9 +195,9 @@ def _tower_weights(encoder: FeatureEncoder, random: np.random.Generator) -> Weig
 
 
 def _spectral(n_items: int, random: np.random.Generator) -> SpectralTowers:
-    vectors = SpectralVectors.of(random.normal(size=(n_items, 24)).astype(np.float32),
+    vectors = SpectralVectors.of(random.normal(size=(n_items, DIRECTIONS)).astype(np.float32),
                                  np.log1p(random.integers(0, 40, n_items)).astype(np.float32))
-    return SpectralTowers(vectors, vectors.steps, np.linspace(1, 0.2, 24).astype(np.float32))
+    return SpectralTowers(vectors, np.ones(n_items, np.float32), np.linspace(1, 0.2, DIRECTIONS).astype(np.float32))
 
 
 def _scorer_weights(random: np.random.Generator) -> Weights:

@@ -18,6 +18,7 @@ from index_store.bundle import format_1, layout
 from index_store.bundle.context_files import read_context, write_context
 from index_store.bundle.files import BundleFiles, BundleWriter
 from index_store.bundle.manifest import Manifest
+from index_store.bundle.spectral_files import read_spectral, write_spectral
 from index_store.bundle.targeting_files import read_targeting, write_targeting
 from index_store.bundle.value_files import (
     read_bids,
@@ -34,7 +35,7 @@ from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
 from index_store.features.similar_users import SimilarUsers
 from index_store.features.spec import FeatureSpec
-from index_store.features.spectral import SpectralTowers, SpectralVectors
+from index_store.features.spectral_vectors import SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, table_sizes
 from index_store.features.user_keys import user_keys
 from index_store.features.values import FeatureError, look_up
@@ -168,7 +169,7 @@ def write_content(writer: BundleWriter, content: BundleContent) -> None:
     if content.index.similar is not None:
         _write_similar(writer, content.index.similar)
     if content.index.spectral is not None:
-        _write_spectral(writer, content.index.spectral, content.spectral)
+        write_spectral(writer, content.index.spectral, content.spectral)
     if content.targeting is not None:
         write_targeting(writer, content.targeting)
     if content.bids is not None:
@@ -186,15 +187,6 @@ def _write_similar(writer: BundleWriter, similar: SimilarUsers) -> None:
     writer.ragged(layout.SIMILAR_CLICKERS, similar.clickers)
     writer.array(layout.SIMILAR_WEIGHTS, similar.weights)
     writer.array(layout.SIMILAR_LENGTHS, similar.lengths)
-
-
-def _write_spectral(writer: BundleWriter, towers: SpectralTowers, nodes: Sequence[SpectralVectors]) -> None:
-    writer.array(layout.SPECTRAL_DISCOUNTS, towers.discounts)
-    writer.array(layout.SPECTRAL_STRENGTHS, towers.strengths)
-    for level, vectors in enumerate((*nodes, towers.items), start=1):
-        writer.array(layout.spectral("values", level), vectors.values)
-        writer.array(layout.spectral("steps", level), vectors.steps)
-        writer.array(layout.spectral("popularity", level), vectors.popularity)
 
 
 @dataclass(frozen=True)
@@ -274,7 +266,7 @@ def _read_content(files: BundleFiles) -> BundleContent:
     index, keys, postings = read_index(files, encoder, tree, all_item_keys(spec, items))
     nodes: tuple[SpectralVectors, ...] = ()
     if manifest.format_version >= 4:
-        towers, nodes = _read_spectral(files, tree)
+        towers, nodes = read_spectral(files, tree)
         index = replace(index, spectral=towers, similar=_read_similar(files, encoder, n_users))
     return BundleContent(encoder, users, items, tables, tree, embeddings, index, keys, postings, nodes,
                          read_targeting(files, spec), manifest.ensemble, read_bids(files, spec),
@@ -290,18 +282,6 @@ def _read_similar(files: BundleFiles, encoder: FeatureEncoder, users: int) -> Si
                         files.ragged(layout.SIMILAR_CLICKERS, keys[0], below=users),
                         files.array(layout.SIMILAR_WEIGHTS, np.float32, (keys[0],)),
                         files.array(layout.SIMILAR_LENGTHS, np.float32, (users,)))
-
-
-def _read_spectral(files: BundleFiles, tree: Tree) -> tuple[SpectralTowers, tuple[SpectralVectors, ...]]:
-    """The towers, their items in tree order, and the vectors of the levels above the items."""
-    strengths = files.array(layout.SPECTRAL_STRENGTHS, np.float32, (None,))
-    *nodes, items = (SpectralVectors(
-        files.array(layout.spectral("values", level), np.int8, (tree.size(level), len(strengths))),
-        files.array(layout.spectral("steps", level), np.float32, (tree.size(level),)),
-        files.array(layout.spectral("popularity", level), np.float32, (tree.size(level),)))
-        for level in range(1, tree.depth + 1))
-    discounts = files.array(layout.SPECTRAL_DISCOUNTS, np.float32, (tree.n_items,))
-    return SpectralTowers(items, discounts, strengths, tree.position_of_row), tuple(nodes)
 
 
 def _read_index(files: BundleFiles, encoder: FeatureEncoder, tree: Tree,

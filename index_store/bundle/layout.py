@@ -15,7 +15,8 @@ ITEM_FEATURES = "items/features"
 TREE_ROWS = "tree/rows.npy"
 REACH = "postings/reach"
 REACH_WEIGHTS = "postings/weights.npy"
-SPECTRAL_DISCOUNTS = "spectral/discounts.npy"
+SPECTRAL_WEIGHTS = "spectral/weights.npy"
+SPECTRAL_DISCOUNTS = "spectral/discounts.npy"  # in its place, before version 8
 SPECTRAL_STRENGTHS = "spectral/strengths.npy"
 ITEM_KEYS = "postings/items"
 SIMILAR_ITEMS = "similar/items"
@@ -51,7 +52,7 @@ def level_array(kind: str, level: int) -> str:
 
 
 def spectral(kind: str, level: int) -> str:
-    """One array of the spectral vectors of a level: `values`, `steps` or `popularity`."""
+    """One array of the spectral vectors of a level: `values`, `steps`, `tail`, `tail_steps` or `popularity`."""
     return f"spectral/{kind}_{level}.npy"
 
 

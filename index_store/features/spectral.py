@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.features.ragged import Ragged
+from index_store.features.spectral_vectors import SpectralVectors
 
 RANKS = (32, 64, 128)
 """Ranks of products besides the full one; those beyond the full rank repeat it."""
@@ -29,56 +30,20 @@ PRODUCTS = len(RANKS) + 3
 RELATIVE_FACTOR, RAW_OFFSET = 10, 0.01
 """Factor of the relative products in their log(1 + x), and what is added to the plain one before its logarithm."""
 
-_ROWS, _GROUPS = 4096, 64
-"""Vectors, and groups of them, that are held as floats at a time."""
-
 
 @dataclass(frozen=True)
-class SpectralVectors:
-    """Vectors of N items or nodes, as bytes: the vector of n is `values[n] * steps[n]`.
+class _Candidates:
+    """Vectors of C items or nodes as floats, in units of their steps: `head` (C, H) and `tail` (C, 2 T)."""
 
-    Attributes:
-        values: (N, D) int8, strongest direction first.
-        steps: (N,) float32.
-        popularity: (N,) float32, log(1 + clicks); a node's is that of its most clicked member.
-    """
-
-    values: NDArray[np.int8]
+    head: NDArray[np.float32]
     steps: NDArray[np.float32]
-    popularity: NDArray[np.float32]
+    tail: NDArray[np.float32]
+    tail_steps: NDArray[np.float32]
 
     @classmethod
-    def of(cls, vectors: NDArray[np.float32], popularity: NDArray[np.float32]) -> SpectralVectors:
-        """Rounds vectors (N, D), each by its own largest element."""
-        steps = (np.abs(vectors).max(axis=1, initial=0) / 127).astype(np.float32)
-        values = np.empty(vectors.shape, np.int8)
-        for first in range(0, len(vectors), _ROWS):
-            rows = slice(first, first + _ROWS)
-            values[rows] = np.rint(vectors[rows] / np.maximum(steps[rows, None], 1e-30))
-        return cls(values, steps, popularity)
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def take(self, rows: NDArray[np.integer]) -> SpectralVectors:
-        """The given rows (C,), in the given order."""
-        return SpectralVectors(self.values[rows], self.steps[rows], self.popularity[rows])
-
-    def means(self, order: NDArray[np.integer], starts: NDArray[np.integer]) -> SpectralVectors:
-        """The mean vectors of consecutive groups.
-
-        Args:
-            order: rows (N,) in the order in which the groups follow one another.
-            starts: (M,) first place of each group in the order; none is empty.
-        """
-        ends = np.append(starts[1:], len(order))
-        vectors, popularity = np.empty((len(starts), self.values.shape[1]), np.float32), self.popularity[order]
-        for first in range(0, len(starts), _GROUPS):
-            own = starts[first:first + _GROUPS]
-            rows = order[own[0]:ends[min(first + _GROUPS, len(starts)) - 1]]
-            sums = np.add.reduceat(self.values[rows] * self.steps[rows, None], own - own[0], axis=0)
-            vectors[first:first + _GROUPS] = sums / (ends - starts)[first:first + _GROUPS, None]
-        return SpectralVectors.of(vectors, np.maximum.reduceat(popularity, starts))
+    def of(cls, vectors: SpectralVectors, rows: NDArray[np.integer]) -> _Candidates:
+        return cls(vectors.values.take(rows, axis=0).astype(np.float32), vectors.steps.take(rows),
+                   vectors.scaled_tail(rows), vectors.tail_steps.take(rows))
 
 
 @dataclass(frozen=True)
@@ -107,13 +72,13 @@ class SpectralQueries:
         Returns:
             (B, C, len(SPECTRAL_FEATURES)) float32.
         """
-        users = len(self.sums)
+        users, shared = len(self.sums), None
         features = np.empty((users, rows.shape[-1], len(SPECTRAL_FEATURES)), np.float32)
-        shared = vectors.values.take(rows, axis=0).astype(np.float32) if rows.ndim == 1 else None
         for user in range(users):
-            own = rows if shared is not None else rows[user]
-            values = vectors.values.take(own, axis=0).astype(np.float32) if shared is None else shared
-            features[user, :, :PRODUCTS] = self._products(user, values, vectors.steps.take(own)).T
+            own = rows if rows.ndim == 1 else rows[user]
+            if rows.ndim == 2 or shared is None:
+                shared = _Candidates.of(vectors, own)
+            features[user, :, :PRODUCTS] = self._products(user, shared).T
         features[:, :, PRODUCTS] = vectors.popularity[rows]
         features[:, :, PRODUCTS + 1] = self.history[:, None]
         return features
@@ -131,25 +96,29 @@ class SpectralQueries:
             vectors[:, :rank] += self.sums[:, :rank] * factors[:, place, None]
         return vectors
 
-    def _products(self, user: int, values: NDArray[np.float32], steps: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Features (PRODUCTS, C) of a user with vectors `values` (C, D) times `steps` (C,).
+    def _products(self, user: int, candidates: _Candidates) -> NDArray[np.float32]:
+        """Features (PRODUCTS, C) of a user with candidates.
 
         Each direction is multiplied twice, however many ranks there are: a rank adds to the one below it.
         """
-        sums, first = self.sums[user], 0
-        products = np.empty((PRODUCTS, len(values)), np.float32)
-        for place, rank in enumerate((*RANKS, len(sums))):
-            rank = min(rank, len(sums))
-            np.matmul(values[:, first:rank], sums[first:rank], out=products[place])
+        sums, by_strength, head = self.sums[user], self.weighted[user], candidates.head.shape[1]
+        products, first = np.empty((PRODUCTS, len(candidates.head)), np.float32), 0
+        for place, rank in enumerate((*RANKS, head)):
+            rank = min(rank, head)
+            np.matmul(candidates.head[:, first:rank], sums[first:rank], out=products[place])
             if place:
                 products[place] += products[place - 1]
             first = rank
-        np.matmul(values, self.weighted[user], out=products[-2])
-        products[-1] = products[len(RANKS)]
-        products *= steps
+        full, weighted, raw = products[len(RANKS):]
+        np.matmul(candidates.head, by_strength[:head], out=weighted)
+        products[:-1] *= candidates.steps
+        if head < len(sums):
+            full += candidates.tail @ sums[head:] * candidates.tail_steps
+            weighted += candidates.tail @ by_strength[head:] * candidates.tail_steps
+        raw[:] = full
         products *= self.scales[user][:, None]
         np.maximum(products, 0, out=products)
-        relative, raw = products[:-1], products[-1]
+        relative = products[:-1]
         relative *= RELATIVE_FACTOR
         np.log1p(relative, out=relative)
         raw += RAW_OFFSET
@@ -163,29 +132,30 @@ class SpectralTowers:
 
     Attributes:
         items: vectors of the items, at their rows, or in the order of `places`.
-        discounts: (n_items,) float32 in the same order: weight of an item's bytes in a user's vector.
+        weights: (n_items,) float32 in the same order: of an item's vector in a user's.
         strengths: (D,) float32 singular values of the directions.
         places: (n_items,) place of each item row in `items`; None where they are at their rows.
     """
 
     items: SpectralVectors
-    discounts: NDArray[np.float32]
+    weights: NDArray[np.float32]
     strengths: NDArray[np.float32]
     places: NDArray[np.integer] | None = None
 
     def ordered(self, rows: NDArray[np.integer], places: NDArray[np.integer]) -> SpectralTowers:
         """The towers with the items in the order of `rows` (n_items,), given the place of each row in it."""
-        return SpectralTowers(self.items.take(rows), self.discounts[rows], self.strengths, places)
+        return SpectralTowers(self.items.take(rows), self.weights[rows], self.strengths, places)
 
     def queries(self, history: Ragged) -> SpectralQueries:
         """The users with histories of B rows of item rows; without one, all products are zero."""
-        values, lengths = self.items.values, history.lengths
+        lengths = history.lengths
         rows = history.values if self.places is None else self.places.take(history.values)
-        weighted = values.take(rows, axis=0) * self.discounts.take(rows)[:, None]
+        vectors = self.items.dense(rows)
+        vectors *= self.weights.take(rows)[:, None]
         filled = np.flatnonzero(lengths)
-        sums = np.zeros((len(lengths), values.shape[1]), np.float32)
+        sums = np.zeros((len(lengths), self.items.directions), np.float32)
         if len(filled):
-            sums[filled] = np.add.reduceat(weighted, history.indptr.take(filled), axis=0)
+            sums[filled] = np.add.reduceat(vectors, history.indptr.take(filled), axis=0)
         weighted = sums * self.strengths**2
         return SpectralQueries(sums, weighted, self._scales(sums, weighted, lengths),
                                np.log1p(lengths).astype(np.float32))

@@ -14,7 +14,7 @@ from index_store.features.encoder import UNKNOWN, Features
 from index_store.features.postings import ItemKeys
 from index_store.features.ragged import Ragged
 from index_store.features.spec import ITEM_ID
-from index_store.features.spectral import SpectralVectors
+from index_store.features.spectral_vectors import SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, dense_inputs, item_bags, pool
 from index_store.features.values import look_up
 from index_store.live.encoded_ads import EncodedAds
@@ -80,7 +80,8 @@ class Arrivals:
             return ()
         known, items = rows >= 0, self._content.index.spectral.items
         found = items.take(self._content.tree.position_of_row[rows])
-        return (SpectralVectors(found.values * known[:, None], found.steps * known, found.popularity * known),)
+        return (SpectralVectors(found.values, found.steps * known, found.tail, found.tail_steps * known,
+                                found.popularity * known),)
 
     @cached_property
     def _placement(self) -> Placement:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from index_store.features.encoder import Features
 from index_store.features.postings import ItemKeys
-from index_store.features.spectral import SpectralVectors
+from index_store.features.spectral_vectors import SpectralVectors
 from index_store.live.growing_arrays import GrowingArray, GrowingRagged
 from index_store.search.scoring import Storage
 
@@ -66,5 +66,5 @@ class GrowingAds:
 
 
 def _arrays(ads: EncodedAds) -> list[NDArray[np.generic]]:
-    spectral = [array for one in ads.spectral for array in (one.values, one.steps, one.popularity)]
+    spectral = [array for one in ads.spectral for array in one.arrays]
     return [ads.features.dense, ads.features.categorical, ads.embeddings, ads.leaves, *spectral]

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from index_store.features.interaction import item_features, node_features
 from index_store.features.postings import ItemKeys
 from index_store.features.ragged import Ragged
-from index_store.features.spectral import SpectralQueries, SpectralVectors
+from index_store.features.spectral import SpectralQueries
+from index_store.features.spectral_vectors import SpectralVectors
 from index_store.features.user_keys import KeyHits
 from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree

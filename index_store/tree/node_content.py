@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from index_store.features.postings import ItemKeys, KeyIndex, key_postings
 from index_store.features.ragged import Ragged
-from index_store.features.spectral import SpectralVectors
+from index_store.features.spectral_vectors import SpectralVectors
 from index_store.tree.tree import Tree, segment_means
 
 

@@ -67,7 +67,7 @@ class TwoTower:
         own, tree = content.tree, ranking.content.tree
         parts = [np.asarray(content.embeddings[-1], np.float32)]
         for spectral in retriever.scorer.spectral[-1:]:
-            parts += [spectral.values * spectral.steps[:, None], spectral.popularity[:, None]]
+            parts += [spectral.dense(), spectral.popularity[:, None]]
         vectors, score = np.concatenate(parts, axis=1), retriever.scorer.layers[-1]
         towers = cls(retriever, vectors[own.position_of_row[tree.rows]], _bilinear(score, opened),
                      _linear(score, opened) if len(parts) > 1 else np.empty(0, np.float32))

@@ -22,7 +22,8 @@ from index_store.features.interaction import item_features, node_features
 from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
 from index_store.features.spec import ITEM_ID, FeatureSpec
-from index_store.features.spectral import SpectralQueries, SpectralTowers, SpectralVectors
+from index_store.features.spectral import SpectralQueries, SpectralTowers
+from index_store.features.spectral_vectors import SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, dense_inputs, item_bags, user_bags
 from index_store.features.user_keys import KeyHits, user_keys
 from index_store.tree.node_content import level_postings, level_vectors, node_means

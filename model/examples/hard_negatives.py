@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.features.ragged import Ragged
-from index_store.features.spectral import RAW_OFFSET, SpectralQueries, SpectralVectors
+from index_store.features.spectral import RAW_OFFSET, SpectralQueries
+from index_store.features.spectral_vectors import SpectralVectors
 
 PART = 8192
 """Most items that a batch looks at: a small matrix product, and in a catalogue of a million still some of everybody's
@@ -63,7 +64,7 @@ class HardSampler:
         """
         n = len(vectors)
         rows = np.sort(rng.choice(n, PART, replace=False)) if n > PART else np.arange(n)
-        products = queries.sums @ (vectors.values[rows] * vectors.steps[rows, None]).T
+        products = queries.sums @ vectors.dense(rows).T
         place = np.full(n, -1)
         place[rows] = np.arange(len(rows))
         at, owner = place[clicked.values], np.repeat(np.arange(len(clicked)), clicked.lengths)

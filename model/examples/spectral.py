@@ -15,7 +15,8 @@ from scipy import sparse
 from torch import Tensor
 
 from index_store.features.ragged import Ragged
-from index_store.features.spectral import SpectralTowers, SpectralVectors
+from index_store.features.spectral import SpectralTowers
+from index_store.features.spectral_vectors import HEAD, SpectralVectors
 
 _Matrix = Any
 """A `scipy.sparse.csr_array`; scipy has no types."""
@@ -23,7 +24,7 @@ _Matrix = Any
 ITEM_POWER = 0.35
 """Power of an item's clicks in its vector: 0 favours rare items, 0.5 gives popular ones their full weight."""
 
-MOST_RANK, LARGE = 256, 200_000
+MOST_RANK, LARGE = 512, 200_000
 """Directions of the towers, and the items beyond which they are fewer, so that their fit takes linear time."""
 
 OVERSAMPLING, ITERATIONS = 32, 4
@@ -45,13 +46,17 @@ def spectral_towers(histories: Ragged, items: int, seed: int) -> SpectralTowers:
     vectors, strengths = _right_singular_vectors(rows, _rank(*rows.shape), seed)
     weights = np.maximum(clicks, 1).astype(np.float32)**np.float32(ITEM_POWER)
     stored = SpectralVectors.of(vectors.numpy() * weights[:, None], np.log1p(clicks).astype(np.float32))
-    return SpectralTowers(stored, stored.steps / weights**2, strengths.numpy())
+    return SpectralTowers(stored, weights**-2, strengths.numpy())
 
 
 def _rank(users: int, items: int) -> int:
-    """Directions to keep: MOST_RANK, fewer for a large catalogue, and at most half of what a small log has."""
+    """Directions to keep: MOST_RANK, fewer for a large catalogue, and at most half of what a small log has.
+
+    Beyond those of 8 bits it is an even number, since two of 4 bits share a byte.
+    """
     most = MOST_RANK if items <= LARGE else max(64, MOST_RANK * LARGE // items // 64 * 64)
-    return max(1, min(most, users // 2, items // 2))
+    rank = max(1, min(most, users // 2, items // 2))
+    return rank if rank <= HEAD else rank // 2 * 2
 
 
 def _normalised(histories: Ragged, items: int) -> tuple[_Matrix, NDArray[np.int64]]:

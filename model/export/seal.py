@@ -35,7 +35,7 @@ TOP_K = 100
 _BLOCK = 1 << 16
 
 
-def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = False,
+def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = True,
            changes_included: int = 0, change_log_id: str = "", calibrated_on: Run | None = None) -> Manifest:
     """Writes the bundle of a run.
 
@@ -43,7 +43,8 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = F
         run: with a tree.
         out: folder to write; it must not exist.
         evaluation: quality to store, besides the beam curve and the tree's health.
-        half: store embeddings as float16, half the bytes; scores then differ by up to HALF_SCORE_TOLERANCE.
+        half: store embeddings as float16, half the bytes; scores then differ by up to HALF_SCORE_TOLERANCE instead of
+            SCORE_TOLERANCE.
         changes_included: sequence number of the last change of the change log that the run's data include.
         change_log_id: of that log; empty if it is not known.
         calibrated_on: the run with the test events that its probabilities are calibrated on; None for the run itself.

@@ -10,7 +10,7 @@ from model.infer.kinds import Field
 from model.infer.reading import Log
 from model.infer.roles import plain
 
-NEIGHBOURS_OF_ADS, NEIGHBOURS_OF_VALUES = 50, 10
+NEIGHBOURS_OF_ADS, NEIGHBOURS_OF_VALUES, SIMILAR_USERS = 50, 10, 50
 
 MANY = 30
 """Values from which it is worth to learn which of them are clicked together."""
@@ -46,6 +46,9 @@ def find_families(log: Log, user: Sequence[Field], item: Sequence[Field], *,
                 f"does the ad share {field.spec.name} with ads of the history")
         add(KeyFamily("item_to_item", ITEM_ID, "co_click", NEIGHBOURS_OF_ADS), "co_click",
             "which ads the same users clicked")
+        if not keyed:
+            add(KeyFamily("similar_users", ITEM_ID, "similar_users", SIMILAR_USERS), "similar_users",
+                "what the users with the most similar histories clicked; the ads have no fields that would tell as much")
         for field in keyed:
             if len(values[id(field)]) >= MANY:
                 add(KeyFamily(f"{field.spec.name}_to_{field.spec.name}", field.spec.name, "co_click",

@@ -19,7 +19,8 @@ SPEC = FeatureSpec(
     item_fields=(),
     tasks=(TaskSpec("visit"),),
     negatives="sampled",
-    key_families=(KeyFamily("item_to_item", "ad_id", "co_click", 100),),
+    key_families=(KeyFamily("item_to_item", "ad_id", "co_click", 100),
+                  KeyFamily("similar_users", "ad_id", "similar_users", 50)),
     history_length=50,
     history_ordered=False,
 )

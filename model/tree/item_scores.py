@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from index_store.features.postings import KeyIndex
-from index_store.features.spectral import SpectralVectors
+from index_store.features.spectral_vectors import SpectralVectors
 from index_store.search.scoring import TowerScorer, UserQuery
 from index_store.tree.node_content import level_vectors
 from index_store.tree.tree import Tree

@@ -20,8 +20,9 @@ def test_every_file_of_a_bundle_is_named_by_the_layout(tiny_bundle):
               for part in ("dense", "categorical")}
     names |= {layout.level_array(kind, level) for kind, levels in (("offsets", (1, 2)), ("representatives", (1, 2)),
                                                                    ("embeddings", (1, 2, 3))) for level in levels}
-    names |= {layout.SPECTRAL_DISCOUNTS, layout.SPECTRAL_STRENGTHS}
-    names |= {layout.spectral(kind, level) for kind in ("values", "steps", "popularity") for level in (1, 2, 3)}
+    names |= {layout.SPECTRAL_WEIGHTS, layout.SPECTRAL_STRENGTHS}
+    kinds = ("values", "steps", "tail", "tail_steps", "popularity")
+    names |= {layout.spectral(kind, level) for kind in kinds for level in (1, 2, 3)}
     assert set(opened.manifest.files) == names
 
 

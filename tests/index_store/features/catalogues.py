@@ -11,7 +11,8 @@ from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf
 from index_store.features.ragged import Ragged
 from index_store.features.similar_users import SimilarUsers
 from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
-from index_store.features.spectral import SpectralTowers, SpectralVectors
+from index_store.features.spectral import SpectralTowers
+from index_store.features.spectral_vectors import SpectralVectors
 from index_store.features.user_keys import user_keys
 from index_store.tree.tree import Tree, build_tree
 
@@ -64,7 +65,7 @@ def catalogues(draw):
     likes = Ragged.of([np.unique(random.integers(0, 9, random.integers(0, 4))) for _ in range(users)])
     tree = build_tree(random.integers(0, 3, (items, 2)), random.normal(size=(items, 2)).astype(np.float32))
     vectors = SpectralVectors.of(random.normal(size=(items, 3)).astype(np.float32), np.zeros(items, np.float32))
-    towers = SpectralTowers(vectors, vectors.steps, np.ones(3, np.float32))
+    towers = SpectralTowers(vectors, np.ones(items, np.float32), np.ones(3, np.float32))
     similar = SimilarUsers.of(Ragged.of(known), n_keys)
     return Catalogue(KeyIndex.of(families, reaches, towers, similar), spec,
                      {"a": single, "b": several, "ad_id": own}, reaches, known, tree,

@@ -4,46 +4,36 @@ import numpy as np
 import pytest
 
 from index_store.features.ragged import Ragged
-from index_store.features.spectral import PRODUCTS, RANKS, SPECTRAL_FEATURES, SpectralTowers, SpectralVectors
+from index_store.features.spectral import PRODUCTS, RANKS, SPECTRAL_FEATURES, SpectralTowers
+from index_store.features.spectral_vectors import SpectralVectors
 
 
-@pytest.fixture
-def towers():
-    rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(60, 80)).astype(np.float32)
+@pytest.fixture(params=[80, 300])
+def towers(request):
+    """Towers of 60 items in fewer directions than 8 bits are for, and in more."""
+    rng, directions = np.random.default_rng(0), request.param
+    vectors = rng.normal(size=(60, directions)).astype(np.float32)
     stored = SpectralVectors.of(vectors, np.log1p(rng.integers(0, 50, 60)).astype(np.float32))
-    return SpectralTowers(stored, rng.random(60).astype(np.float32) * stored.steps,
-                          np.linspace(1, 0.1, 80).astype(np.float32))
-
-
-def dense(vectors):
-    return vectors.values * vectors.steps[:, None]
-
-
-def test_bytes_keep_a_vector_to_half_a_step(towers):
-    vectors = np.random.default_rng(1).normal(size=(5, 7)).astype(np.float32) * np.array([[1e-6], [1], [3], [0], [50]])
-    stored = SpectralVectors.of(vectors.astype(np.float32), np.zeros(5, np.float32))
-    assert np.all(np.abs(dense(stored) - vectors) <= stored.steps[:, None] * 0.501)
-    assert len(stored) == 5
-    assert stored.values.dtype == np.int8
+    return SpectralTowers(stored, rng.random(60).astype(np.float32),
+                          np.linspace(1, 0.1, directions).astype(np.float32))
 
 
 def test_products_are_relative_to_the_users_own_items(towers):
     history = Ragged.of([[3, 9, 4], [], [7]])
     found = towers.queries(history).features(towers.items, np.arange(60))
-    items, weight = dense(towers.items), towers.discounts / towers.items.steps
+    items, weight, directions = towers.items.dense(), towers.weights, towers.items.directions
     for user in (0, 2):
         own = history.row(user)
         vector = weight[own] @ items[own]
-        for place, rank in enumerate((*RANKS, 80)):
-            cut = min(rank, 80)
+        for place, rank in enumerate((*RANKS, directions)):
+            cut = min(rank, directions)
             mean_of_own = vector[:cut] @ vector[:cut] / len(own)
             wanted = np.log1p(10 * np.maximum(items[:, :cut] @ vector[:cut] / mean_of_own, 0))
             np.testing.assert_allclose(found[user, :, place], wanted, rtol=1e-3, atol=1e-4)
         by_strength = vector * towers.strengths**2
         wanted = np.log1p(10 * np.maximum(items @ by_strength / (by_strength @ vector / len(own)), 0))
         np.testing.assert_allclose(found[user, :, len(RANKS) + 1], wanted, rtol=1e-3, atol=1e-4)
-        wanted = np.log(0.01 + np.maximum(items @ vector * 60 / 80, 0))
+        wanted = np.log(0.01 + np.maximum(items @ vector * 60 / directions, 0))
         np.testing.assert_allclose(found[user, :, PRODUCTS - 1], wanted, rtol=1e-3, atol=1e-3)
     assert found.shape[2] == len(SPECTRAL_FEATURES)
     np.testing.assert_allclose(found[:, 0, -1], np.log1p([3, 0, 1]), rtol=1e-6)
@@ -56,7 +46,7 @@ def test_a_weighted_sum_of_the_products_is_one_inner_product(towers):
     numbers = np.concatenate([np.expm1(features[:, :, :-1]) / 10, np.exp(features[:, :, -1:]) - 0.01], axis=2)
     positive = (numbers > 1e-6).all(axis=2)  # those below zero count as zero there
     assert positive.sum() > 20
-    products = queries.weighted_sum(weights) @ dense(towers.items).T
+    products = queries.weighted_sum(weights) @ towers.items.dense().T
     np.testing.assert_allclose(products[positive], (numbers @ weights)[positive], rtol=1e-3, atol=1e-3)
     assert not products[1].any()
 
@@ -80,12 +70,3 @@ def test_towers_in_another_order_give_the_same(towers):
     moved, history = towers.ordered(order, places), Ragged.of([[3, 9, 4]])
     np.testing.assert_array_equal(moved.queries(history).features(moved.items, places[[5, 6]]),
                                   towers.queries(history).features(towers.items, np.array([5, 6])))
-
-
-def test_means_of_groups(towers):
-    order, starts = np.random.default_rng(3).permutation(60), np.array([0, 1, 20, 50])
-    means = towers.items.means(order, starts)
-    for at, rows in enumerate(np.split(order, starts[1:])):
-        wanted = dense(towers.items)[rows].mean(axis=0)
-        np.testing.assert_allclose(dense(means)[at], wanted, atol=means.steps[at] * 0.51)
-        assert means.popularity[at] == towers.items.popularity[rows].max()

@@ -41,14 +41,14 @@ def test_ad_scores_as_in_the_bundle_when_it_gets_its_own_features_back(world):
 def test_new_ad_has_the_keys_of_its_fields_and_no_clicks(world):
     snapshot = world.sealed.with_changes(changes(("twin", {"features": world.raw(7)})))
     names = feature_names(world.content.encoder.spec)
-    own = [at for at, name in enumerate(names) if not name.startswith(("co_click.", "spectral."))]
+    own = [at for at, name in enumerate(names) if not name.startswith(("co_click.", "alike.", "spectral."))]
     products = [at for at, name in enumerate(names) if name.startswith("spectral.") and "history" not in name]
     position = int(world.content.tree.position_of_row[7])
     for query in world.queries:
         query.added = snapshot.scored
         embeddings, features = world.scorer.gather(query, world.content.tree.depth, np.array([300, position]))
         assert features[0, own].tolist() == features[1, own].tolist()
-        assert not features[0, [at for at, name in enumerate(names) if name.startswith("co_click.")]].any()
+        assert not features[0, [at for at, name in enumerate(names) if name.startswith(("co_click.", "alike."))]].any()
         assert features[0, products].tolist() == pytest.approx([0.0] * 5 + [np.log(RAW_OFFSET), 0.0])
     assert embeddings.dtype == world.content.embeddings[-1].dtype
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from index_store.features.ragged import Ragged
-from index_store.features.spectral import SPECTRAL_FEATURES, SpectralTowers, SpectralVectors
+from index_store.features.spectral import SPECTRAL_FEATURES, SpectralTowers
+from index_store.features.spectral_vectors import SpectralVectors
 from model.examples import hard_negatives
 from model.examples.hard_negatives import HardSampler
 
@@ -20,8 +21,8 @@ def towers():
 
 
 def products_of(towers):
-    vectors = towers.items.values.astype(np.float64) * towers.items.steps[:, None]
-    of_users = np.stack([towers.items.values[row].astype(np.float64).sum(axis=0) for row in OWN])
+    vectors = towers.items.dense().astype(np.float64)
+    of_users = np.stack([vectors[row].sum(axis=0) for row in OWN])
     return of_users @ vectors.T
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from index_store.features.ragged import Ragged
-from model.examples.spectral import ITEM_POWER, spectral_towers
+from index_store.features.spectral_vectors import HEAD
+from model.examples.spectral import ITEM_POWER, MOST_RANK, spectral_towers
 
 
 def random_histories(users, items, rng, most=9):
@@ -21,10 +22,10 @@ def test_item_vectors_span_the_strongest_directions_of_the_normalised_clicks():
     rank = len(towers.strengths)
     assert rank == 12
     np.testing.assert_allclose(towers.strengths, strengths[:rank], rtol=1e-3)
-    found = towers.items.values * towers.items.steps[:, None] / counts[:, None]**ITEM_POWER
+    found = towers.items.dense() / counts[:, None]**ITEM_POWER
     top = directions[:4].T  # the last ones of a few iterations are not exact yet
     np.testing.assert_allclose(found[:, :4] @ found[:, :4].T, top @ top.T, atol=0.02)
-    np.testing.assert_allclose(towers.discounts * counts**(2 * ITEM_POWER), towers.items.steps, rtol=1e-5)
+    np.testing.assert_allclose(towers.weights * counts**(2 * ITEM_POWER), 1, rtol=1e-5)
 
 
 def test_a_repeated_click_counts_once():
@@ -50,3 +51,11 @@ def test_logs_without_clicks_and_of_one_item_have_towers():
         towers = spectral_towers(histories, items, seed=0)
         found = towers.queries(Ragged.of([[0]])).features(towers.items, np.arange(items))
         assert np.isfinite(found).all()
+
+
+def test_a_log_of_many_users_and_items_has_all_directions_and_an_odd_rank_loses_one():
+    rng = np.random.default_rng(3)
+    histories = random_histories(1200, 1100, rng)
+    assert spectral_towers(histories, 1100, seed=0).items.directions == MOST_RANK
+    towers = spectral_towers(Ragged.of([histories.row(user) for user in range(2 * HEAD + 6)]), 1100, seed=0)
+    assert towers.items.directions == len(towers.strengths) == HEAD + 2

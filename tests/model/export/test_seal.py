@@ -25,7 +25,8 @@ from tests.model.worlds import positives, with_similar_users
 def exported(tiny_run, tmp_path_factory):
     """A bundle of the run, and its manifest."""
     out = tmp_path_factory.mktemp("exported") / "bundle"
-    return out, export(tiny_run, out, {"note": 1}, changes_included=7, change_log_id="c0ffee")
+    return out, export(tiny_run, out, {"note": 1}, half=False, changes_included=7,
+                       change_log_id="c0ffee")
 
 
 def check_bench(report, quality):
@@ -96,7 +97,7 @@ def test_a_bundle_holds_what_the_run_learned(tiny_run, exported, tolerance=1e-5)
 
 def test_halves_keep_the_scores_within_their_own_tolerance(tiny_run, exported, tmp_path):
     whole, manifest = exported
-    assert export(tiny_run, tmp_path / "half", {}, half=True).bundle_id != manifest.bundle_id
+    assert export(tiny_run, tmp_path / "half", {}).bundle_id != manifest.bundle_id
     opened = [Bundle.open(folder) for folder in (whole, tmp_path / "half")]
     assert [bundle.content.embeddings[0].dtype for bundle in opened] == [np.float32, np.float16]
     assert opened[0].files.json("evaluation.json")["parity"] <= 1e-4

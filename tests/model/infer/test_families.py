@@ -34,3 +34,10 @@ def test_history_families_are_left_out_without_a_history():
         "home_is_shop", "shop", "item_to_item", "shop_to_shop"}
     assert set(families({"home": CITIES * 3}, {"shop": CITIES * 3}, history=False)) == {"home_is_shop"}
     assert set(families({"home": CITIES * 3}, {"x": ["a", "b"] * 60}, history=False)) == {"same_ad"}
+
+
+def test_ads_without_fields_are_told_apart_by_similar_users():
+    found = families({"home": CITIES * 3}, {"price": [0.5 + n for n in range(120)]})
+    assert {name: family.via for name, family in found.items()} == {"item_to_item": "co_click",
+                                                                    "similar_users": "similar_users"}
+    assert set(families({"home": CITIES * 3}, {"price": [0.5 + n for n in range(120)]}, history=False)) == {"same_ad"}

@@ -63,7 +63,7 @@ def test_a_stack_learns_exports_and_serves_its_ensemble(tmp_path, config, at_lea
     run = trained_run(tmp_path / "run", config)
     with run.reader.using_nodes(run.nodes()):
         assert recall_of(run, 4) >= at_least
-    manifest = export(run, tmp_path / "bundle", {})  # refuses a parity above 1e-4
+    manifest = export(run, tmp_path / "bundle", {}, half=False)  # refuses a parity above 1e-4
     depth, own = len(config.branching) + 1, [layer.level for layer in config.stack]
     assert [level.level for level in manifest.levels if level.ensemble] == [*own, depth]
     assert manifest.scorers == tuple(f"scorer_{at}.onnx" for at in range(1, len(own) + 2))

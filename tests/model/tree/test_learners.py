@@ -28,7 +28,7 @@ from tests.model.worlds import positives
 def test_a_joint_run_learns_exports_and_serves(tmp_path, hill, at_least=0.9, tolerance=1e-5):
     run = trained_run(tmp_path / "run", replace(JOINT, epochs=3, hill=hill))
     assert recall_of(run, 4) > at_least
-    export(run, tmp_path / "bundle", {})  # refuses a parity above 1e-4
+    export(run, tmp_path / "bundle", {}, half=False)  # refuses a parity above 1e-4
     content = Bundle.open(tmp_path / "bundle").content
     tree, virtual = run.tree.build(run.reader.all_items())
     assert np.array_equal(tree.rows, content.tree.rows)

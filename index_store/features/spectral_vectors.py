@@ -1,0 +1,115 @@
+"""Spectral vectors of items and nodes, in as few bits as their products allow: 8 a direction, 4 for the weaker ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+HEAD = 256
+"""Directions of 8 bits. On hold-outs, the 256 after them rank as well with 4 bits as with 8 (docs/experiments.md)."""
+
+_ZERO, _LARGEST = 8, 7
+"""What stands for zero in 4 bits, and the largest distance from it."""
+
+_ROWS, _GROUPS = 4096, 64
+"""Vectors, and groups of them, that are held as floats at a time."""
+
+
+@dataclass(frozen=True)
+class SpectralVectors:
+    """Vectors of N items or nodes in D = H + 2 T directions, the strongest first.
+
+    Attributes:
+        values: (N, H) int8; the first H elements of the vector of n are `values[n] * steps[n]`.
+        steps: (N,) float32.
+        tail: (N, T) uint8, two elements each: byte t holds element H + t in its lower 4 bits and element H + T + t in
+            its upper ones, as (bits - 8) * tail_steps[n].
+        tail_steps: (N,) float32.
+        popularity: (N,) float32, log(1 + clicks); a node's is that of its most clicked member.
+    """
+
+    values: NDArray[np.int8]
+    steps: NDArray[np.float32]
+    tail: NDArray[np.uint8]
+    tail_steps: NDArray[np.float32]
+    popularity: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, vectors: NDArray[np.float32], popularity: NDArray[np.float32]) -> SpectralVectors:
+        """Rounds vectors (N, D), the head and the tail of each by its own largest element.
+
+        Raises:
+            ValueError: D is above HEAD and odd.
+        """
+        beyond = max(0, vectors.shape[1] - HEAD)
+        if beyond % 2:
+            raise ValueError(f"vectors have {vectors.shape[1]} directions; beyond {HEAD}, give an even number")
+        head, weaker = vectors[:, :HEAD], vectors[:, HEAD:]
+        steps, tail_steps = _steps(head, 127), _steps(weaker, _LARGEST)
+        values, tail = np.empty(head.shape, np.int8), np.empty((len(vectors), beyond // 2), np.uint8)
+        for first in range(0, len(vectors), _ROWS):
+            rows = slice(first, first + _ROWS)
+            values[rows] = np.rint(head[rows] / np.maximum(steps[rows, None], 1e-30))
+            bits = (np.rint(weaker[rows] / np.maximum(tail_steps[rows, None], 1e-30)) + _ZERO).astype(np.uint8)
+            tail[rows] = bits[:, :beyond // 2] | bits[:, beyond // 2:] << 4
+        return cls(values, steps, tail, tail_steps, popularity)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def directions(self) -> int:
+        """D."""
+        return int(self.values.shape[1] + 2 * self.tail.shape[1])
+
+    @property
+    def arrays(self) -> tuple[NDArray[np.generic], ...]:
+        """All arrays, in the order of the attributes."""
+        return self.values, self.steps, self.tail, self.tail_steps, self.popularity
+
+    def take(self, rows: NDArray[np.integer]) -> SpectralVectors:
+        """The given rows (C,), in the given order."""
+        return SpectralVectors(self.values[rows], self.steps[rows], self.tail[rows], self.tail_steps[rows],
+                               self.popularity[rows])
+
+    def scaled_tail(self, rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        """The tails of rows (C,) in units of their tail steps: (C, 2 T) float32."""
+        packed = self.tail.take(rows, axis=0)
+        width = packed.shape[1]
+        tails = np.empty((len(packed), 2 * width), np.float32)
+        np.subtract(packed & 15, _ZERO, out=tails[:, :width], dtype=np.float32)
+        np.subtract(packed >> 4, _ZERO, out=tails[:, width:], dtype=np.float32)
+        return tails
+
+    def dense(self, rows: NDArray[np.integer] | None = None) -> NDArray[np.float32]:
+        """The vectors of rows (C,), of all if None, as numbers: (C, D) float32."""
+        if rows is None:
+            rows = np.arange(len(self))
+        heads = self.values.take(rows, axis=0) * self.steps.take(rows)[:, None]
+        if not self.tail.shape[1]:
+            return heads
+        return np.concatenate([heads, self.scaled_tail(rows) * self.tail_steps.take(rows)[:, None]], axis=1)
+
+    def means(self, order: NDArray[np.integer], starts: NDArray[np.integer]) -> SpectralVectors:
+        """The mean vectors of consecutive groups.
+
+        Args:
+            order: rows (N,) in the order in which the groups follow one another.
+            starts: (M,) first place of each group in the order; none is empty.
+        """
+        ends = np.append(starts[1:], len(order))
+        vectors, popularity = np.empty((len(starts), self.directions), np.float32), self.popularity[order]
+        for first in range(0, len(starts), _GROUPS):
+            own = starts[first:first + _GROUPS]
+            rows = order[own[0]:ends[min(first + _GROUPS, len(starts)) - 1]]
+            sums = np.add.reduceat(self.dense(rows), own - own[0], axis=0)
+            vectors[first:first + _GROUPS] = sums / (ends - starts)[first:first + _GROUPS, None]
+        return SpectralVectors.of(vectors, np.maximum.reduceat(popularity, starts))
+
+
+def _steps(vectors: NDArray[np.float32], largest: int) -> NDArray[np.float32]:
+    """(N,) float32: the largest element of each row over the largest integer that it may become."""
+    steps: NDArray[np.float32] = (np.abs(vectors).max(axis=1, initial=0) / largest).astype(np.float32)
+    return steps
