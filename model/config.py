@@ -223,6 +223,8 @@ class TrainConfig:
         uniform_share: share of the pool that is drawn uniformly, the rest by popularity.
         unknown_share: share of example groups whose user is trained as unknown: without fields, without a history.
         forget_share: share of item ids, of candidates and in histories, that is replaced by the unknown id.
+        ignored: key families whose interaction features the network does not see, and `spectral` for the spectral ones:
+            for ablations, since negatives are still drawn by them.
         learning_rate, table_learning_rate: Adam's, for dense layers and tables, before the linear decay to zero.
         weight_decay: AdamW's, for dense layers.
     """
@@ -275,6 +277,7 @@ class TrainConfig:
     forget_share: float = field(default=0.1, metadata=flag(
         "share of ad ids trained as unknown; near 1 if ads have few clicks and their fields carry most of the signal",
         metavar="SHARE"))
+    ignored: tuple[str, ...] = ()
     learning_rate: float = 2e-3
     table_learning_rate: float = 2e-3
     weight_decay: float = 0.01

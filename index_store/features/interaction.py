@@ -7,6 +7,8 @@ proportional to the postings read, not to users x items.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ from index_store.features.ragged import Ragged, expand_ranges
 from index_store.features.spec import FeatureSpec
 from index_store.features.spectral import SPECTRAL_FEATURES
 from index_store.features.user_keys import KeyHits, values_per_key
+from index_store.features.values import FeatureError
 
 SCRATCH = 1 << 21
 """Elements of the scratch arrays of a batch; larger batches of users are split."""
@@ -29,6 +32,21 @@ def feature_names(spec: FeatureSpec, *, spectral: bool = True) -> list[str]:
     """
     of_keys = [f"{family.name}.{value}" for family in spec.key_families for value in values_per_key(spec, spectral)]
     return [*of_keys, *SPECTRAL_FEATURES] if spectral else of_keys
+
+
+def columns_of(spec: FeatureSpec, groups: Sequence[str]) -> list[int]:
+    """Columns of the interaction features of some groups: names of key families, or `spectral`.
+
+    Raises:
+        FeatureError: there is no such family.
+    """
+    names = feature_names(spec)
+    known = {name.rpartition(".")[0] for name in names}
+    for group in groups:
+        if group not in known:
+            raise FeatureError(group, f"{group!r} is no key family of the log",
+                               f"choose from {', '.join(sorted(known))}")
+    return [at for at, name in enumerate(names) if name.rpartition(".")[0] in groups]
 
 
 def node_features(hits: KeyHits, families: int, postings: Ragged, n_nodes: int, nodes: NDArray[np.integer],

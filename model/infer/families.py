@@ -48,7 +48,7 @@ def find_families(log: Log, user: Sequence[Field], item: Sequence[Field], *,
             "which ads the same users clicked")
         if not keyed:
             add(KeyFamily("similar_users", ITEM_ID, "similar_users", SIMILAR_USERS), "similar_users",
-                "what the users with the most similar histories clicked; the ads have no fields that would tell as much")
+                "what the users with the most similar histories clicked; no field of the ads tells as much")
         for field in keyed:
             if len(values[id(field)]) >= MANY:
                 add(KeyFamily(f"{field.spec.name}_to_{field.spec.name}", field.spec.name, "co_click",

@@ -13,7 +13,7 @@ from index_store.features.interaction import feature_names
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import dense_width, table_sizes
 from index_store.search.scoring import layer_of_level
-from model.config import MoNNConfig, StackedLayer
+from model.config import ConfigError, MoNNConfig, StackedLayer
 from model.network.context import ContextRows
 from model.network.deepfm import DeepFM
 from model.network.dhen import DHEN
@@ -203,6 +203,19 @@ class MoNN(nn.Module):
         """Standardises the interaction features of all layers by those of some pairs (P, F)."""
         for at in range(len(self.layers)):
             self.layer(at).interaction_tower.calibrate(interaction)
+
+    def ignore(self, columns: Sequence[int]) -> None:
+        """Hides interaction features from all layers from now on, given their columns.
+
+        Raises:
+            ConfigError: the model is one of two towers, whose score is made of some of them.
+        """
+        for at in range(len(self.layers)):
+            tower = self.layer(at).interaction_tower
+            if isinstance(tower, ProductTower):
+                raise ConfigError("two towers read no interaction features but the spectral ones, which their score is "
+                                  "made of; leave `ignored` empty with the over-arch dot")
+            tower.ignore(columns)
 
     def sparse_parameters(self) -> list[nn.Parameter]:
         """The embedding tables."""

@@ -107,6 +107,10 @@ class InteractionTower(nn.Module):
         self.mean.copy_(features.mean(dim=0))
         self.deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
 
+    def ignore(self, columns: Sequence[int]) -> None:
+        """Hides features from now on: over an infinite deviation all their values are the mean."""
+        self.deviation[list(columns)] = torch.inf
+
     def heads(self) -> Iterator[Tensor]:
         """The parameters whose first axis is that of the logits."""
         yield from (self.direct.weight, self.direct.bias)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from index_store.features.interaction import columns_of
 from index_store.features.ragged import Ragged
 from index_store.features.spec import FeatureSpec
 from model.config import ConfigError, TrainConfig
@@ -180,6 +181,9 @@ class Objective:
         """Sets the scale of the model's interaction features by those of some groups; arguments as for `prepare`."""
         features = self.prepare(chosen, fold, rng).features
         self.reader.model.calibrate(self.reader.tensor(features).flatten(0, 1))
+        ignored = columns_of(self.reader.spec, self.config.ignored)
+        if ignored:
+            self.reader.model.ignore(ignored)
 
     def _inputs(self, chosen: NDArray[np.int64], fold: Fold) -> UserInputs:
         rows = self.groups.users[chosen]

@@ -7,12 +7,13 @@ from hypothesis import given, settings
 
 from index_store.features import interaction
 from index_store.features.encoder import Features
-from index_store.features.interaction import feature_names, item_features, node_features
+from index_store.features.interaction import columns_of, feature_names, item_features, node_features
 from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf, key_postings
 from index_store.features.ragged import Ragged
 from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.spectral import SPECTRAL_FEATURES
 from index_store.features.user_keys import user_keys, values_per_key
+from index_store.features.values import FeatureError
 from tests.index_store.features.catalogues import catalogues, keys_by_hand
 
 
@@ -98,3 +99,14 @@ def test_features_are_named_by_family_and_value_when_recency_is_known_or_not():
                                                       "b.matches", "b.weight", "b.best", "b.recency"]
     assert feature_names(unordered) == ["a.matches", "a.weight", "a.best", "a.share", "a.sharp", "b.matches",
                                         "b.weight", "b.best", "b.share", "b.sharp", *SPECTRAL_FEATURES]
+
+
+def test_columns_of_groups_are_those_of_their_names():
+    spec = FeatureSpec((), (FieldSpec("brand", "categorical"),), (TaskSpec("click"),), "sampled",
+                       (KeyFamily("brand", "brand", "match"), KeyFamily("near", "ad_id", "co_click", 5)))
+    names = feature_names(spec)
+    assert [names[at] for at in columns_of(spec, ["near"])] == [name for name in names if name.startswith("near.")]
+    assert columns_of(spec, ["spectral"]) == list(range(len(names) - len(SPECTRAL_FEATURES), len(names)))
+    assert columns_of(spec, []) == []
+    with pytest.raises(FeatureError, match="'nar' is no key family of the log; choose from brand, near, spectral"):
+        columns_of(spec, ["nar"])
