@@ -17,6 +17,9 @@ from index_store.features.ragged import Ragged, expand_ranges, sorted_with_place
 MOST_CLICKERS = 128
 """Users that are kept of an item, drawn at random: an item that many clicked says little about who is alike."""
 
+_LEVELS = 1 << 22
+"""Similarities that are told apart when users are ranked by them."""
+
 _SEED = 0
 
 
@@ -89,7 +92,10 @@ class SimilarUsers:
         scale = np.sqrt(squares).astype(np.float32).take(owners) * self.lengths.take(users)
         similarity = dots / np.maximum(scale, np.float32(1e-20))
         other = np.flatnonzero(shared < self.items.lengths.take(users))
-        best = other[np.lexsort((-similarity.take(other), owners.take(other)))]
+        # By row, and within it the most similar first: far faster than by two keys.
+        _, order = sorted_with_places(owners.take(other) * _LEVELS + np.int64(_LEVELS - 1)
+                                      - (np.minimum(similarity.take(other), 1) * (_LEVELS - 1)).astype(np.int64))
+        best = other.take(order)
         own = owners.take(best)
         kept = best[np.arange(len(best)) - np.searchsorted(own, own) < most]
         return users.take(kept), np.minimum(similarity.take(kept), 1), owners.take(kept)

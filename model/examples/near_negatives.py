@@ -56,7 +56,12 @@ class _Family:
         """Which keys (M,) are held by an item that their user clicked."""
         width, users = self.end, np.arange(len(clicked), dtype=np.int64)
         own = np.repeat(users, clicked.lengths) * width + self.first + self.key_of_item[clicked.values]
-        return np.isin(np.repeat(users, np.diff(hits.indptr)) * width + hits.keys, own)
+        reached = np.repeat(users, np.diff(hits.indptr)) * width + hits.keys  # ascending
+        at = np.searchsorted(reached, own)
+        at = at[reached.take(at, mode="clip") == own] if len(reached) else at[:0]
+        held = np.zeros(len(reached), np.bool_)
+        held[at] = True
+        return held
 
 
 @dataclass(frozen=True)
