@@ -18,7 +18,7 @@ lets levels have scorers of their own, for a stacked MoNN; older versions have o
 spectral towers and more values for each key. Version 5 says which changes the bundle includes; older ones include none.
 Version 6 may have bids and calibrations, and its declaration says who pays for what. Version 7 may have predicates
 about places, context fields of kind location, and context that the model reads. Version 8 may have spectral vectors of
-more than 256 directions, those beyond in 4 bits each.
+more than 256 directions, those beyond in 4 bits each, and a scorer for all nodes that only ranks them.
 """
 
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9_]+/)?[A-Za-z0-9_.]+\.(?:npy|onnx|json)")
@@ -155,6 +155,8 @@ def read_manifest(folder: Path) -> Manifest:
             raise BundleError(folder, MANIFEST, f"lists a file named {name!r}", RESTORE)
     last_levels = {entry.scorer: entry.level for entry in manifest.levels}
     ensemble_levels = [entry.level for entry in manifest.levels if entry.ensemble]
+    if len(last_levels) == 2 and ensemble_levels == [len(manifest.levels)]:
+        ensemble_levels = [len(manifest.levels) - 1, *ensemble_levels]  # nodes are scored apart, and only ranked
     if len({(entry.scorer, entry.width) for entry in manifest.levels}) > len(last_levels):
         raise BundleError(folder, MANIFEST, "has one scorer for nodes of different widths", RESTORE)
     if not ensemble_levels == sorted(last_levels.values()) == [last_levels[name] for name in manifest.scorers]:

@@ -1,5 +1,7 @@
 """MoNN as a NodeScorer: gathers the inputs of the interaction tower and over-arch, and calls them once per level.
 
+Nodes may have a layer of their own, which ranks them and adds nothing to the items' logits.
+
 A stacked MoNN (Section 4.6) has a layer of its own for some levels above the items; it also scores the levels between
 its own and that of the layer above. A layer's logits at its own level are added to those of everything below; they are
 computed once per node and kept with the query. Its logits at the levels between rank the beam and are then dropped.
@@ -95,8 +97,8 @@ class TowerScorer:
 
     Attributes:
         tree: the nodes.
-        layers: interaction tower and over-arch of each layer of a stack, coarse to fine, the last one for the items; a
-            single one if the model is not stacked.
+        layers: interaction tower and over-arch of each layer of a stack, coarse to fine, the last one for the items. If
+            the model is not stacked, those of the nodes and of the items, or a single one for both.
         ensemble: the own levels of all layers but the last, ascending.
         embeddings: one (nodes, Di) per level, coarse to fine: item-tower outputs of the items, virtual embeddings of
             the nodes, from the layer that scores the level; float32, or float16 if the bundle stores halves.
@@ -124,7 +126,7 @@ class TowerScorer:
 
         Items beyond the tree have to come first.
         """
-        layer = layer_of_level(self.ensemble, level)
+        layer = self._layer_of(level)
         if level in self.ensemble:
             logits = self._carried(query, layer, nodes)
         else:
@@ -134,7 +136,7 @@ class TowerScorer:
     def _summed(self, query: UserQuery, layer: int, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits (C, tasks) of a layer, plus those of the layers above it."""
         logits = self._own(query, layer, level, nodes)
-        if not layer:
+        if not self.ensemble or not layer:
             return logits
         if level == self.tree.depth and query.added is not None:
             nodes = query.added.placed.in_tree(nodes)
@@ -155,7 +157,13 @@ class TowerScorer:
 
     def score_alone(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Task logits of distinct nodes (C,) of a level without those of the layers above: (C, tasks) float32."""
-        return self._own(query, layer_of_level(self.ensemble, level), level, nodes)
+        return self._own(query, self._layer_of(level), level, nodes)
+
+    def _layer_of(self, level: int) -> int:
+        """Which of the layers scores a level."""
+        if self.ensemble or len(self.layers) == 1:
+            return layer_of_level(self.ensemble, level)
+        return int(level == self.tree.depth)
 
     def _own(self, query: UserQuery, layer: int, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits (C, tasks) of one layer by itself."""

@@ -55,11 +55,10 @@ class TwoTower:
             DataError: the bundles have different ads or users, the first one is a stack, or its score is not an inner
                 product.
         """
-        scorers = opened.manifest.scorers
-        if len(scorers) > 1:
-            raise DataError(f"bundle {opened.bundle_id} is a stack of {len(scorers)} scorers: an ad's score "
-                            "includes those of nodes above it and is not an inner product of two towers; give a bundle "
-                            "that was trained with --over-arch dot and without --stack")
+        if opened.manifest.ensemble:
+            raise DataError(f"bundle {opened.bundle_id} is a stack of {len(opened.manifest.scorers)} scorers: an ad's "
+                            "score includes those of nodes above it and is not an inner product of two towers; give a "
+                            "bundle that was trained with --over-arch dot and without --stack")
         content = opened.content
         check_same_world(ranking, content.encoder.item_ids, content.users.ids, "the two-tower bundle",
                          "train both on one data folder")

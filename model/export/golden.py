@@ -113,8 +113,8 @@ def check_parity(content: BundleContent, original: BundleContent, model: MoNN,
 
 
 def torch_scorers(model: MoNN) -> list[DenseLayers]:
-    """The layers of the torch model as functions, each with its weight in the ensemble."""
-    return torch_layers([Scorer(model, at).eval() for at in range(len(model.layers))])
+    """The scorers of the torch model as functions, in a stack each with its weight in the ensemble."""
+    return torch_layers([Scorer(model, at).eval() for at in range(len(model.scorers))])
 
 
 def _torch_query(content: BundleContent, model: MoNN, user: GoldenUser) -> UserQuery:

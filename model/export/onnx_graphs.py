@@ -103,9 +103,8 @@ def write_graphs(writer: BundleWriter, model: MoNN, folded: FoldedNetwork, spec:
     with torch.no_grad():
         user = user_tower(users)[:1]
     for at, scorer in enumerate(folded.scorers):
-        level = model.ensemble[at] if at < len(model.ensemble) else None
         with torch.no_grad():
-            item = folded.item_part(torch.zeros(3, model.item_width), level)
+            item = folded.item_part_of(at, torch.zeros(3, model.item_width))
         pairs = (user, item.half() if half else item, torch.zeros(3, len(feature_names(spec))))
         _to_onnx(scorer, pairs, list(graphs.SCORER_INPUTS), graphs.LOGITS, writer.path(layout.scorer(at + 1)),
                  fixed=(graphs.USER_EMBEDDING,))

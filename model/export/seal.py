@@ -16,7 +16,7 @@ from index_store.bundle.bundle import BundleContent, UserTable, write_content
 from index_store.bundle.files import BundleWriter
 from index_store.bundle.manifest import LevelEntry, Manifest, SearchDefaults
 from index_store.features.interaction import feature_names
-from index_store.search.scoring import Storage, layer_of_level
+from index_store.search.scoring import Storage
 from index_store.targeting.targeting import AdTargeting
 from index_store.tree.node_content import level_postings, level_vectors, node_means
 from index_store.tree.tree import build_tree
@@ -71,7 +71,7 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = T
     try:
         write_content(writer, content)
         write_graphs(writer, model, folded, content.encoder.spec, half)
-        scorers = [layout.scorer(at + 1) for at in range(len(model.layers))]
+        scorers = [layout.scorer(at + 1) for at in range(len(folded.scorers))]
         layers = [onnx_layers(writer.path(name)) for name in scorers]
         tower = onnx_user_tower(writer.path(layout.USER_TOWER))
         users = golden_users(content)
@@ -86,7 +86,8 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = T
                                         "tree": [asdict(level) for level in health(content.tree,
                                                                                    run.config.branching)]})
         embedding = tower(user_input(content, users[0].features, users[0].history))
-        return _seal(writer, content, embedding.shape[1], scorers, default_of(tuning.points).beam_width,
+        named = [scorers[model.scorer_of(level)] for level in (*range(1, content.tree.depth), None)]
+        return _seal(writer, content, embedding.shape[1], named, default_of(tuning.points).beam_width,
                      {"changes_included": changes_included, "change_log_id": change_log_id})
     finally:
         writer.discard()
@@ -94,9 +95,9 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = T
 
 def _seal(writer: BundleWriter, content: BundleContent, user_embedding: int, scorers: Sequence[str],
           beam_width: tuple[int, ...], position: Mapping[str, Any]) -> Manifest:
-    """Writes the manifest, with a position in the change log."""
+    """Writes the manifest, with the scorer of each level, the items last, and a position in the change log."""
     spec, tree, depth = content.encoder.spec, content.tree, content.tree.depth
-    levels = tuple(LevelEntry(level, tree.size(level), scorers[layer_of_level(content.ensemble, level)],
+    levels = tuple(LevelEntry(level, tree.size(level), scorers[level - 1],
                               content.embeddings[level - 1].shape[1], level in (*content.ensemble, depth))
                    for level in range(1, depth + 1))
     return writer.seal(dims={"user_embedding": user_embedding, "interaction": len(feature_names(spec))},

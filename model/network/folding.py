@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from index_store.features.context import ContextTables
 from index_store.features.encoder import UNKNOWN
-from index_store.search.scoring import DenseLayers, Storage, layer_of_level
+from index_store.search.scoring import DenseLayers, Storage
 from model.config import MoNNConfig
-from model.network.monn import Layer, MoNN
+from model.network.monn import MoNN, PairLayers
 from model.network.over_arch import OverArch, Terms
 from model.network.towers import InteractionTower, ProductTower
 from model.network.wukong import Wukong
@@ -46,22 +46,24 @@ class FoldedScorer(nn.Module):
 class FoldedNetwork(nn.Module):
     """The folded form of a trained network without its auxiliary head, on its device; it shares no parameters with it.
 
-    In a stack the user parts of the layers are concatenated, a layer's logits are multiplied by its weight in the
+    The user parts of all scorers are concatenated. In a stack a layer's logits are multiplied by its weight in the
     ensemble, and the intercept is added to the bias of the items' layer.
     """
 
     def __init__(self, monn: MoNN) -> None:
         super().__init__()
-        self.ensemble = monn.ensemble
-        self._users, self._items = monn.users_of, monn.items_of
+        self._scorer_of, self._inputs = monn.scorer_of, monn.scorer_inputs
         shift = monn.intercept / monn.weights[-1] if monn.ensemble else None
-        self._parts = nn.ModuleList([*(fold_layer(monn.layer(at)) for at in range(len(monn.ensemble))),
-                                     fold_layer(monn.layer(-1), shift)])
-        users = torch.zeros(1, sum(monn.user_widths), device=monn.level_offsets.device)
-        widths = [part.shape[1] for part in self._user_parts(users)]
-        self.scorers: list[nn.Module] = [self._part(0)] if not monn.ensemble else [
-            _OfStack(self._part(at), widths, at, monn.weights[at].clone()) for at in range(len(widths))]
-        """Of each layer: user part of all layers (1, Wu), item parts (C, Wi), interaction (C, F) -> (C, tasks)."""
+        *others, items = monn.scorers
+        self._parts = nn.ModuleList([*map(fold_layers, others), fold_layers(items, shift)])
+        device = monn.level_offsets.device
+        self._no_users, self._no_items = (torch.zeros(1, width, device=device)
+                                          for width in (sum(monn.user_widths), monn.item_width))
+        widths = [part.shape[1] for part in self._user_parts(self._no_users)]
+        self.scorers: list[nn.Module] = [self._part(0)] if len(widths) == 1 else [
+            _OneOf(self._part(at), widths, at, monn.weights[at].clone() if monn.ensemble else None)
+            for at in range(len(widths))]
+        """Of each: user part of all scorers (1, Wu), item parts (C, Wi), interaction (C, F) -> (C, tasks)."""
 
     def _part(self, at: int) -> FoldedScorer:
         part = self._parts[at]
@@ -69,10 +71,10 @@ class FoldedNetwork(nn.Module):
         return part
 
     def _user_parts(self, users: Tensor) -> list[Tensor]:
-        return [self._part(at).user_part(self._users(at, users)) for at in range(len(self._parts))]
+        return [self._part(at).user_part(self._inputs(at, users, self._no_items)[0]) for at in range(len(self._parts))]
 
     def user_part(self, users: Tensor) -> Tensor:
-        """User embeddings (N, Du) -> (N, Wu), of all layers."""
+        """User embeddings (N, Du) -> (N, Wu), of all scorers."""
         return torch.cat(self._user_parts(users), dim=1)
 
     def context_parts(self, context: ContextTables) -> ContextTables:
@@ -93,28 +95,31 @@ class FoldedNetwork(nn.Module):
         return replace(context, embeddings=tuple(part(rows) for rows in context.embeddings))
 
     def item_part(self, items: Tensor, level: int | None = None) -> Tensor:
-        """Embeddings (N, Di) of nodes of a level, or of items -> (N, Wi) of the layer that scores them."""
-        at = len(self._parts) - 1 if level is None else layer_of_level(self.ensemble, level)
-        return self._part(at).item_part(self._items(at, items))
+        """Embeddings (N, Di) of nodes of a level, or of items -> (N, Wi) of what scores them."""
+        return self.item_part_of(self._scorer_of(level), items)
+
+    def item_part_of(self, scorer: int, items: Tensor) -> Tensor:
+        """Embeddings (N, Di) -> (N, Wi) of one of the scorers."""
+        return self._part(scorer).item_part(self._inputs(scorer, self._no_users, items)[1])
 
 
-class _OfStack(nn.Module):
-    """A layer of a stack: selects its own user part from those of all layers, and applies its weight."""
+class _OneOf(nn.Module):
+    """One of several scorers: selects its own user part from those of all, and applies its weight in a stack."""
 
-    weight: Tensor
+    weight: Tensor | None
 
-    def __init__(self, scorer: FoldedScorer, widths: Sequence[int], at: int, weight: Tensor) -> None:
+    def __init__(self, scorer: FoldedScorer, widths: Sequence[int], at: int, weight: Tensor | None) -> None:
         super().__init__()
         self.scorer, self.first, self.end = scorer, sum(widths[:at]), sum(widths[:at + 1])
         self.register_buffer("weight", weight)
 
     def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
-        logits: Tensor = self.scorer(user[:, self.first:self.end], items, interaction) * self.weight
-        return logits
+        logits: Tensor = self.scorer(user[:, self.first:self.end], items, interaction)
+        return logits if self.weight is None else logits * self.weight
 
 
-def fold_layer(layer: Layer, shift: Tensor | None = None) -> FoldedScorer:
-    """The folded form of one layer, its logits increased by `shift` (tasks,)."""
+def fold_layers(layer: PairLayers, shift: Tensor | None = None) -> FoldedScorer:
+    """The folded form of pair layers, their logits increased by `shift` (tasks,)."""
     over_arch, tower = copy.deepcopy(layer.over_arch).cpu(), copy.deepcopy(layer.interaction_tower).cpu()
     tower.absorb()
     for head in (*over_arch.heads(), *tower.heads()):

@@ -27,11 +27,10 @@ START = 30.0
 SIDES: tuple[Literal["user", "item"], ...] = ("user", "item")
 
 
-class Layer(nn.Module):
-    """The dense layers of a MoNN: three towers and the over-arch.
+class PairLayers(nn.Module):
+    """What scores pairs, given the embeddings of both sides: interaction tower and over-arch.
 
     Args:
-        user, item: columns of the network's inputs that the towers read, int64.
         pair: width of the interaction features.
         config: shape.
         tasks: logits of the main head.
@@ -40,32 +39,15 @@ class Layer(nn.Module):
         linked: whether scores of two towers become logits by a link, so that they may start at the spectral product.
     """
 
-    user_columns: Tensor
-    item_columns: Tensor
-
-    def __init__(self, user: Tensor, item: Tensor, pair: int, config: MoNNConfig, tasks: int, *,
-                 auxiliary: bool, linked: bool = False) -> None:
+    def __init__(self, pair: int, config: MoNNConfig, tasks: int, *, auxiliary: bool = False,
+                 linked: bool = False) -> None:
         super().__init__()
         self.config, self.tasks = config, tasks
-        self.register_buffer("user_columns", user, persistent=False)
-        self.register_buffer("item_columns", item, persistent=False)
-        self.user_tower = Tower(len(user), config.user_hidden, config.user_embedding, config.dropout)
-        self.item_tower = Tower(len(item), config.item_hidden, config.item_embedding, config.dropout)
         outputs = tasks * (1 + auxiliary)
         self.interaction_tower: InteractionTower | ProductTower = (
             ProductTower(outputs, START if linked else 0.0) if config.over_arch == "dot"
             else InteractionTower(pair, config.pair_hidden, config.dim, outputs))
         self.over_arch = _over_arch(config, outputs)
-
-    def embed_users(self, inputs: Tensor) -> Tensor:
-        """The network's inputs of N users (N, ·) -> (N, Du of this layer)."""
-        embeddings: Tensor = self.user_tower(inputs[:, self.user_columns])
-        return embeddings
-
-    def embed_items(self, inputs: Tensor) -> Tensor:
-        """The network's inputs of N items (N, ·) -> (N, Di of this layer)."""
-        embeddings: Tensor = self.item_tower(inputs[:, self.item_columns])
-        return embeddings
 
     def score(self, users: Tensor, items: Tensor, interaction: Tensor, *, auxiliary: bool = False) -> Tensor:
         """Task logits (B, N, tasks); arguments as those of `MoNN.score`, embeddings of this layer alone."""
@@ -88,6 +70,36 @@ class Layer(nn.Module):
         yield from self.interaction_tower.heads()
 
 
+class Layer(PairLayers):
+    """The dense layers of a MoNN: three towers and the over-arch.
+
+    Args:
+        user, item: columns of the network's inputs that the towers read, int64.
+        pair, config, tasks, auxiliary, linked: as for `PairLayers`.
+    """
+
+    user_columns: Tensor
+    item_columns: Tensor
+
+    def __init__(self, user: Tensor, item: Tensor, pair: int, config: MoNNConfig, tasks: int, *,
+                 auxiliary: bool, linked: bool = False) -> None:
+        super().__init__(pair, config, tasks, auxiliary=auxiliary, linked=linked)
+        self.register_buffer("user_columns", user, persistent=False)
+        self.register_buffer("item_columns", item, persistent=False)
+        self.user_tower = Tower(len(user), config.user_hidden, config.user_embedding, config.dropout)
+        self.item_tower = Tower(len(item), config.item_hidden, config.item_embedding, config.dropout)
+
+    def embed_users(self, inputs: Tensor) -> Tensor:
+        """The network's inputs of N users (N, ·) -> (N, Du of this layer)."""
+        embeddings: Tensor = self.user_tower(inputs[:, self.user_columns])
+        return embeddings
+
+    def embed_items(self, inputs: Tensor) -> Tensor:
+        """The network's inputs of N items (N, ·) -> (N, Di of this layer)."""
+        embeddings: Tensor = self.item_tower(inputs[:, self.item_columns])
+        return embeddings
+
+
 class MoNN(nn.Module):
     """The network of one run: embedding tables, and layers that read them.
 
@@ -95,6 +107,10 @@ class MoNN(nn.Module):
     Embeddings of users, items and nodes concatenate those of all layers. `level_offsets` (levels above the items, Di)
     is added to the virtual embedding of a node, so that one scorer can tell a node from an item; it is part of the node
     embeddings that are exported. `context` is there if the log declares context that the model reads.
+
+    Nodes are scored by pair layers of their own, `node_layers`, which start as a copy of the items': shared ones gave
+    up some of the order of items for that of nodes (docs/decisions/0043). Towers and tables are shared. Two towers have
+    none, since their index is searched by inner product.
 
     A stack has a layer for some levels above the items and one for the items, coarse to fine: `logit(item) =
     sum_l weight_l logit_l(user, node_l(item)) + intercept`, weights (layers, tasks) and intercept (tasks,) fitted by
@@ -120,6 +136,8 @@ class MoNN(nn.Module):
             Layer(_columns(dense[0], len(user_sizes), widths, at), _columns(dense[1], len(item_sizes), widths, at),
                   len(feature_names(spec)), shape, self.tasks, auxiliary=auxiliary and at == len(stack), linked=linked)
             for at, shape in enumerate(shapes))
+        self.node_layers = (PairLayers(len(feature_names(spec)), config, self.tasks)
+                            if not stack and config.over_arch != "dot" else None)
         self._link = InnerProductLink(self.tasks) if linked else nn.Identity()
         self.level_offsets = nn.Parameter(torch.zeros(inner_levels, self.item_width))
         if stack:
@@ -180,9 +198,33 @@ class MoNN(nn.Module):
         Returns:
             (B, N, tasks).
         """
-        at = len(self.layers) - 1 if level is None else layer_of_level(self.ensemble, level)
-        return self.layer(at).score(self.users_of(at, users), self.items_of(at, items), interaction,
-                                    auxiliary=auxiliary)
+        at = self.scorer_of(level)
+        return self.scorers[at].score(*self.scorer_inputs(at, users, items), interaction, auxiliary=auxiliary)
+
+    @property
+    def scorers(self) -> list[PairLayers]:
+        """What scores pairs: of each layer of a stack, coarse to fine; else that of the nodes and that of the items."""
+        layers: list[PairLayers] = [self.layer(at) for at in range(len(self.layers))]
+        return layers if self.node_layers is None else [self.node_layers, *layers]
+
+    def scorer_of(self, level: int | None) -> int:
+        """Which of the `scorers` scores the nodes of a level, or items if None."""
+        if level is None:
+            return len(self.scorers) - 1
+        return 0 if self.node_layers is not None else layer_of_level(self.ensemble, level)
+
+    def scorer_inputs(self, scorer: int, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """What one of the `scorers` reads of user embeddings (…, Du) and of item or node embeddings (…, Di)."""
+        layer = scorer if self.node_layers is None else 0
+        return self.users_of(layer, users), self.items_of(layer, items)
+
+    @torch.no_grad()
+    def start_nodes(self) -> None:
+        """Lets nodes be scored as items are, before the first batch that learns from them."""
+        if self.node_layers is not None:
+            main, own = self.layer(-1).state_dict(), self.node_layers.state_dict()
+            for name, value in own.items():
+                value.copy_(main[name][:len(value)] if value.ndim else main[name])
 
     def link(self, scores: Tensor) -> Tensor:
         """Logits (…, tasks) of what `score` returned, in the same order.
@@ -201,8 +243,8 @@ class MoNN(nn.Module):
 
     def calibrate(self, interaction: Tensor) -> None:
         """Standardises the interaction features of all layers by those of some pairs (P, F)."""
-        for at in range(len(self.layers)):
-            self.layer(at).interaction_tower.calibrate(interaction)
+        for scorer in self.scorers:
+            scorer.interaction_tower.calibrate(interaction)
 
     def ignore(self, columns: Sequence[int]) -> None:
         """Hides interaction features from all layers from now on, given their columns.
@@ -210,8 +252,7 @@ class MoNN(nn.Module):
         Raises:
             ConfigError: the model is one of two towers, whose score is made of some of them.
         """
-        for at in range(len(self.layers)):
-            tower = self.layer(at).interaction_tower
+        for tower in (scorer.interaction_tower for scorer in self.scorers):
             if isinstance(tower, ProductTower):
                 raise ConfigError("two towers read no interaction features but the spectral ones, which their score is "
                                   "made of; leave `ignored` empty with the over-arch dot")
@@ -252,17 +293,20 @@ def _over_arch(config: MoNNConfig, tasks: int) -> OverArch:
 
 
 class Scorer(nn.Module):
-    """A layer's share of the ensemble for one user and C candidates; the items' layer adds the intercept."""
+    """One of a network's scorers, by its share of the ensemble, for one user and C candidates.
 
-    def __init__(self, monn: MoNN, layer: int) -> None:
+    The items' one adds the intercept.
+    """
+
+    def __init__(self, monn: MoNN, scorer: int) -> None:
         super().__init__()
-        self.monn, self.at = monn, layer
+        self.monn, self.at = monn, scorer
 
     def forward(self, user_embedding: Tensor, item_embeddings: Tensor, interaction: Tensor) -> Tensor:
         """(1, Du), (C, Di), (C, F) -> (C, tasks)."""
         monn = self.monn
-        logits = monn.layer(self.at).score(monn.users_of(self.at, user_embedding),
-                                           monn.items_of(self.at, item_embeddings), interaction[None])[0]
+        parts = monn.scorer_inputs(self.at, user_embedding, item_embeddings)
+        logits = monn.scorers[self.at].score(*parts, interaction[None])[0]
         if not monn.ensemble:
             return logits
         share = logits * monn.weights[self.at]

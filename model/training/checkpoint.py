@@ -28,8 +28,9 @@ from model.config import ConfigError, TrainConfig
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 
-VERSION = 2
-"""Of the network. Version 2 has spectral towers and more interaction features, so older weights are of no use to it."""
+VERSION = 3
+"""Of the network. Version 2 has spectral towers and more interaction features, version 3 pair layers for nodes; older
+weights are of no use to it."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,6 @@ def initial_model(dataset: Dataset, config: TrainConfig) -> MoNN:
     model = MoNN(dataset.encoder, config.model, len(branching), stack=config.stack, auxiliary=config.distilled)
     if dataset.spec.negatives == "impressions":
         rates = np.clip(dataset.train.labels.mean(axis=0), 1e-4, 1 - 1e-4)
-        for at in range(len(model.layers)):
-            model.layer(at).over_arch.start_at(torch.from_numpy(np.log(rates / (1 - rates)).astype(np.float32)))
+        for scorer in model.scorers:
+            scorer.over_arch.start_at(torch.from_numpy(np.log(rates / (1 - rates)).astype(np.float32)))
     return model.to("cuda" if torch.cuda.is_available() else "cpu")

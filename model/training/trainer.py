@@ -130,6 +130,7 @@ class Trainer:
             run.model.eval()
             if self._tree_due(self.schedule.epochs):
                 self.learner.learn()
+                run.model.start_nodes()
                 self._save()
         except KeyboardInterrupt:
             self._save()
@@ -166,6 +167,8 @@ class Trainer:
         self.run.model.eval()
         if self.progress.batch == 0 and self._tree_due(epoch):
             self.learner.learn()
+        if self.progress.batch == 0 and epoch == self.config.epochs and not self.config.start_from:
+            self.run.model.start_nodes()
         tree = self._tree_reader()
         report = EpochReport(epoch, [task.name for task in self.run.dataset.spec.tasks], self.run.folder.log)
         began = time.perf_counter()

@@ -101,7 +101,7 @@ def _take_dense(model: MoNN, old: MoNN) -> None:
     """Copies all but the tables. An auxiliary head that only one of the two has is left out."""
     sparse = {id(weight) for weight in old.sparse_parameters()}
     sparse |= {id(table) for _, table in old.context.tables()} if old.context is not None else set()
-    heads = {id(head) for at in range(len(old.layers)) for head in old.layer(at).heads()}
+    heads = {id(head) for scorer in old.scorers for head in scorer.heads()}
     own = dict(model.named_parameters())
     for name, value in old.named_parameters():
         if id(value) in heads:
@@ -109,9 +109,9 @@ def _take_dense(model: MoNN, old: MoNN) -> None:
             own[name][:shared] = value[:shared]
         elif id(value) not in sparse:
             own[name].copy_(value)
-    for at in range(len(model.layers)):
-        scales = dict(model.layer(at).interaction_tower.named_buffers())
-        for name, scale in old.layer(at).interaction_tower.named_buffers():
+    for scorer, before in zip(model.scorers, old.scorers, strict=True):
+        scales = dict(scorer.interaction_tower.named_buffers())
+        for name, scale in before.interaction_tower.named_buffers():
             scales[name].copy_(scale)
     if model.ensemble:
         model.weights.copy_(old.weights)

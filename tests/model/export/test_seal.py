@@ -108,7 +108,7 @@ def test_halves_keep_the_scores_within_their_own_tolerance(tiny_run, exported, t
 def test_a_failed_export_leaves_nothing_behind(tiny_run, tmp_path, monkeypatch):
     monkeypatch.setattr("index_store.bundle.graphs.SCORE_TOLERANCE", -1.0)
     with pytest.raises(ParityError):
-        export(tiny_run, tmp_path / "bundle", {})
+        export(tiny_run, tmp_path / "bundle", {}, half=False)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -26,9 +26,11 @@ def test_the_folded_form_scores_as_the_network_does(shape, tolerance=1e-5):
         scorer = FoldedNetwork(network)
         user, items = torch.randn(1, config.user_embedding), torch.randn(50, config.item_embedding)
         interaction = torch.rand(50, len(feature_names(data.spec))) * 3
-        found = scorer.scorers[0](scorer.user_part(user), scorer.item_part(items), interaction)
-        torch.testing.assert_close(found, Scorer(network, 0)(user, items, interaction), rtol=0, atol=tolerance)
+        assert len(scorer.scorers) == (1 if config.over_arch == "dot" else 2)
+        for at in range(len(scorer.scorers)):
+            found = scorer.scorers[at](scorer.user_part(user), scorer.item_part_of(at, items), interaction)
+            torch.testing.assert_close(found, Scorer(network, at)(user, items, interaction), rtol=0, atol=tolerance)
         own = {value.data_ptr() for value in scorer.state_dict().values()}
         assert not own & {value.data_ptr() for value in network.state_dict().values()}, "what is trained on stays apart"
-        halved = scorer.scorers[0](scorer.user_part(user), scorer.item_part(items).half(), interaction)
+        halved = scorer.scorers[-1](scorer.user_part(user), scorer.item_part(items).half(), interaction)
         torch.testing.assert_close(halved, found, rtol=0, atol=0.02)
