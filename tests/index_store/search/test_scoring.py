@@ -80,3 +80,16 @@ def test_consecutive_nodes_are_read_in_place_and_others_row_by_row(drawn):
         items, _ = scorer.gather(query(), stack.tree.depth, chosen)
         np.testing.assert_array_equal(items, embeddings[chosen])
     assert np.shares_memory(scorer.gather(query(), stack.tree.depth, nodes)[0], embeddings)
+
+
+def test_nodes_with_a_layer_of_their_own_are_ranked_by_it_and_add_nothing_to_the_items():
+    random = np.random.default_rng(0)
+    tree = build_tree(random.integers(0, 4, (60, 2)).astype(np.int32), random.normal(size=(60, 2)).astype(np.float32))
+    stack = Stack(tree, (), random)
+    stack.factors, stack.asked = np.array([7, 2], np.float32), [0, 0]
+    scorer, asked = stack.scorer(), query()
+    for level, factor in ((1, 7), (2, 7), (3, 2)):
+        found = scorer.score(asked, level, np.arange(tree.size(level)))
+        np.testing.assert_allclose(found[:, 0], stack.numbers[level - 1][:, 0] * factor, rtol=1e-6)
+        np.testing.assert_array_equal(scorer.score_alone(asked, level, np.arange(tree.size(level))), found)
+    assert stack.asked == [2 * (tree.size(1) + tree.size(2)), 2 * 60]

@@ -160,3 +160,10 @@ def test_a_run_with_similar_users_is_exported_with_the_clicks_that_they_are_foun
     features, history = content.users.features.take(np.arange(1)), content.users.history.row(0)
     hits = content.query(np.zeros((1, 1), np.float32), features, history).hits
     assert (hits.families == 2).any(), "similar users reach keys"
+
+
+def test_nodes_have_a_scorer_of_their_own_that_only_ranks_them(exported):
+    manifest = exported[1]
+    assert [(level.scorer, level.ensemble) for level in manifest.levels] == [
+        *[("scorer_1.onnx", False)] * (len(manifest.levels) - 1), ("scorer_2.onnx", True)]
+    assert manifest.ensemble == ()

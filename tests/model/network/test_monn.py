@@ -7,6 +7,7 @@ import torch
 
 from index_store.features.encoder import FeatureEncoder
 from index_store.features.interaction import feature_names
+from model.config import ConfigError
 from model.network.monn import MoNN, Scorer
 from tests.model.runs import STACK, TINY
 from tests.model.worlds import positives
@@ -67,3 +68,38 @@ def test_logits_of_two_towers_of_positives_are_in_the_order_of_their_scores():
     assert not torch.equal(logits, scores)
     assert torch.equal(logits[:, 0].argsort(), scores[:, 0].argsort())
     assert any(name.startswith("_link") for name, _ in network.named_parameters()), "its exponent is learned"
+
+
+def test_nodes_are_scored_by_layers_of_their_own_which_start_as_a_copy():
+    torch.manual_seed(0)
+    network = MoNN(positives().encoder, TINY.model, 2, auxiliary=True).eval()
+    pair = torch.randn(2, 16), torch.randn(4, 16), torch.rand(2, 4, len(feature_names(positives().spec)))
+    assert not torch.equal(network.score(*pair, level=1), network.score(*pair))
+    network.start_nodes()
+    for level in (1, 2):
+        assert torch.allclose(network.score(*pair, level=level), network.score(*pair), atol=1e-6)
+    network.score(*pair, level=2).sum().backward()
+    assert all(value.grad is None for value in network.layer(-1).over_arch.parameters())
+    assert network.node_layers.over_arch.bias.grad is not None
+    assert [network.scorer_of(level) for level in (1, 2, None)] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(("model", "stack", "scorers"), [(DOT, (), [0, 0, 0]), (TINY.model, STACK.stack, [0, 1, 1])])
+def test_two_towers_and_stacks_score_nodes_by_their_layers(model, stack, scorers):
+    network = MoNN(positives().encoder, model, 2, stack=stack)
+    assert network.node_layers is None
+    assert [network.scorer_of(level) for level in (1, 2, None)] == scorers
+
+
+def test_both_pair_layers_are_calibrated_by_the_same_pairs():
+    network = MoNN(positives().encoder, TINY.model, 2)
+    network.calibrate(torch.rand(30, len(feature_names(positives().spec))))
+    one, other = (scorer.interaction_tower for scorer in network.scorers)
+    assert torch.equal(one.mean, other.mean)
+    network.ignore([0, 2])
+    assert all(tower.deviation[[0, 2]].isinf().all() for tower in (one, other))
+
+
+def test_two_towers_cannot_ignore_what_their_score_is_made_of():
+    with pytest.raises(ConfigError, match="two towers read no interaction features but the spectral ones"):
+        MoNN(positives().encoder, DOT, 2).ignore([0])

@@ -83,3 +83,14 @@ def test_new_two_towers_of_positives_rank_by_the_spectral_product(tmp_path):
     products = products[..., SPECTRAL_FEATURES.index("spectral.full")]
     assert products.any()
     np.testing.assert_allclose(scores, START * np.expm1(products) / RELATIVE_FACTOR, rtol=1e-3, atol=1e-3)
+
+
+def test_nodes_are_scored_as_items_are_until_an_epoch_learns_from_them(tmp_path):
+    trainer = trainer_of(tmp_path / "run", replace(TINY, epochs=1, rounds=1, tree="posthoc"))
+    trainer.fit()
+    items, nodes = (scorer.state_dict() for scorer in reversed(trainer.run.model.scorers))
+    assert all(torch.equal(items[name], value) for name, value in nodes.items())
+    learned = trainer_of(tmp_path / "em", replace(TINY, epochs=1, rounds=1))
+    learned.fit()
+    items, nodes = (scorer.state_dict() for scorer in reversed(learned.run.model.scorers))
+    assert not torch.equal(items["over_arch.bias"], nodes["over_arch.bias"])
