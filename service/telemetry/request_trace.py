@@ -24,9 +24,10 @@ class Stage:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     parts: Sequence[Stage] = ()
 
-    def count(self) -> int:
-        """Number of spans that it becomes."""
-        return 1 + sum(part.count() for part in self.parts)
+
+def count(stages: Sequence[Stage]) -> int:
+    """Number of spans that stages become, with their parts."""
+    return sum(1 + count(stage.parts) for stage in stages)
 
 
 @dataclass

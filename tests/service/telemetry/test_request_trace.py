@@ -2,7 +2,7 @@
 
 import time
 
-from service.telemetry.request_trace import RequestTrace, Stage, outcome
+from service.telemetry.request_trace import RequestTrace, Stage, count, outcome
 
 
 def trace_of(exported):
@@ -48,4 +48,4 @@ def test_query_of_a_batch_is_one_stage_without_stages_of_its_own():
 
 def test_parts_are_counted_with_their_stage():
     leaf = Stage("level 1", 0.0, 1.0)
-    assert Stage("search", 0.0, 1.0, {}, (leaf, Stage("inner", 0.0, 1.0, {}, (leaf,)))).count() == 4
+    assert count([Stage("search", 0.0, 1.0, {}, (leaf, Stage("inner", 0.0, 1.0, {}, (leaf,)))), leaf]) == 5

@@ -210,6 +210,7 @@ def made(receiver, monkeypatch):
     for name, value in receiver.environment(OTEL_BSP_SCHEDULE_DELAY="60000").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(tracing, "_ROOM", 600)
+    monkeypatch.setattr(tracing, "_AT_ONCE", 2)
     opened = Tracing("1.0")
     yield opened
     opened.close()
@@ -226,20 +227,20 @@ def begun(made, spans=1):
 def test_whole_traces_are_dropped_when_too_many_spans_wait(made, receiver):
     dropped, asked = metrics.SPANS.labels("dropped"), receiver.requests
     before = dropped._value.get()
-    traces = [begun(made, 200) for _ in range(7)]
+    traces = [begun(made, 200) for _ in range(8)]
     receiver.open.clear()
     try:
-        for trace in traces[:3]:
+        for trace in traces[:2]:
             trace.end(200, "")
-        receiver.wait_until(lambda: receiver.requests > asked)  # the exporter has taken 512 of the 600, and waits
-        for trace in traces[3:]:
+        receiver.wait_until(lambda: receiver.requests > asked)  # the exporter has taken these two, and waits
+        for trace in traces[2:]:
             trace.end(200, "")
-        assert dropped._value.get() - before == 400
+        assert dropped._value.get() - before == 600
     finally:
         receiver.open.set()
     made.close()
     found = [sum(span.trace_id == trace.trace_id for span in receiver.spans) for trace in traces]
-    assert found == [200] * 5 + [0] * 2
+    assert found == [200] * 5 + [0] * 3
 
 
 @pytest.mark.parametrize(("status", "failed"), [(200, False), (499, False), (500, True), (503, True)])
