@@ -3,7 +3,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0# installed before all else; name another build with make TORCH='torch==...'
 VENV := .venv
 RUN := $(VENV)/bin/python
-EDITABLE := --editable '.[train,serve,load,dev]' --editable service/client
+EDITABLE := --editable '.[train,serve,trace,load,dev]' --editable service/client
 COMPOSE ?= docker compose -f docker/compose.yaml# docker/compose.host.yaml where there is no bridge network
 LOCKS := docker/requirements
 LOCK := $(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate \
@@ -64,8 +64,8 @@ schemas: setup  ## the OpenAPI document, and the client's types from it
 
 lock: setup  ## newest versions for the images, with hashes
 	$(LOCK) $(LOCKS)/build.in --output-file $(LOCKS)/build.txt
-	$(LOCK) pyproject.toml --extra serve --output-file $(LOCKS)/serve.txt
-	$(LOCK) pyproject.toml --extra serve --extra beams --output-file $(LOCKS)/serve-beams.txt
+	$(LOCK) pyproject.toml --extra serve --extra trace --output-file $(LOCKS)/serve.txt
+	$(LOCK) pyproject.toml --extra serve --extra trace --extra beams --output-file $(LOCKS)/serve-beams.txt
 	$(LOCK) pyproject.toml --extra train --output-file $(LOCKS)/train.txt
 	$(LOCK) pyproject.toml --extra load --output-file $(LOCKS)/load.txt
 

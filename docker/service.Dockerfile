@@ -1,4 +1,4 @@
-# The service's image: the locked `serve` extra, no model code, no torch, non-root. From the repository's root:
+# The service's image: the locked extras `serve` and `trace`, no model code, no torch, non-root. From the root:
 #
 #   docker build -f docker/service.Dockerfile -t retrieval-service .
 #   docker run --rm --read-only --tmpfs /tmp -p 127.0.0.1:8080:8080 -v /path/to/bundles:/bundles retrieval-service

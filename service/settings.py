@@ -81,6 +81,8 @@ class Settings(BaseSettings):
     redis_pending_writes: int = Field(default=1_000, ge=1,
                                       description="writes that may be pending; further ones are dropped")
 
+    traces: bool = Field(default=False, description="whether spans of sampled requests are exported to a collector, as "
+                                                    "the variables OTEL_... of OpenTelemetry say")
     console: bool = Field(default=True, description="whether /console has the console's page")
     console_images: str | None = Field(default=None, description="origins of pictures of ads that the console shows, "
                                                                  "such as https://img.example.com, with spaces between")
@@ -138,6 +140,14 @@ class Settings(BaseSettings):
         if value and find_spec("pyarrow") is None:
             raise ValueError("recorded beams are Parquet files, and pyarrow is not installed; install the extra "
                              "`beams`, build the image with --build-arg SERVE_LOCK=serve-beams, or set it to 0")
+        return value
+
+    @field_validator("traces")
+    @classmethod
+    def _can_be_exported(cls, value: bool) -> bool:
+        if value and not _is_installed("opentelemetry.exporter.otlp.proto.http.trace_exporter"):
+            raise ValueError("spans are exported by OpenTelemetry, and opentelemetry-exporter-otlp-proto-http is not "
+                             "installed; install the extra `trace`, or set it to false")
         return value
 
     @field_validator("beam_folder", "redis_password_file", mode="before")
@@ -199,6 +209,14 @@ def _links_of_service(environment: Mapping[str, str], prefix: str, host: str) ->
              if re.fullmatch(prefix + suffix, name) and re.fullmatch(shape, value)}
     first = f"{prefix}PORT_{environment.get(f'{prefix}SERVICE_PORT')}_"  # a pod's own RETRIEVAL_PORT replaces the link
     return links if any(name.startswith(first) for name in links) else set()
+
+
+def _is_installed(module: str) -> bool:
+    """Whether a module within packages can be imported; only the packages are."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # one of the packages
+        return False
 
 
 def _is_address(host: str) -> bool:

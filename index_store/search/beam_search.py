@@ -156,8 +156,8 @@ class _Beam(Generic[Query]):
                 nodes = judged.nodes
                 self._left -= candidates
             leaves, nodes = nodes, tree.children(level, nodes)
-            run.log.levels.append(LevelTrace(level, candidates, candidates if scored else 0,
-                                             time.perf_counter() - start))
+            run.log.levels.append(LevelTrace(level, candidates, candidates if scored else 0, len(leaves),
+                                             int(self._widths[level - 1]), start, time.perf_counter() - start))
             if self._directly and run.eligible is not None:
                 return run.rank(run.eligible.under(tree, level, leaves))
         if judged is not None and scored and run.valuation is not None:

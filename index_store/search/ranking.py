@@ -171,7 +171,8 @@ class SearchRun(Generic[Query]):
             nodes = np.unique(self.tree.ancestors(self.tree.depth, self._in_tree(positions), level))
             judged = self.judged(level, nodes)
             self.log.step(level, nodes, judged.scores, judged.worth, np.arange(len(nodes)))
-            self.log.levels.append(LevelTrace(level, len(nodes), len(nodes), time.perf_counter() - start))
+            self.log.levels.append(LevelTrace(level, len(nodes), len(nodes), len(nodes), len(nodes), start,
+                                              time.perf_counter() - start))
         return self.rank(positions)
 
     def rank(self, positions: NDArray[np.int64]) -> SearchResult:
@@ -190,7 +191,8 @@ class SearchRun(Generic[Query]):
             positions, rows, scores, logits, None if self.valuation is None else worth, kept)
         rows = rows.take(kept)
         log.step(depth, positions, scores, worth, kept)
-        log.levels.append(LevelTrace(depth, candidates, len(positions), time.perf_counter() - start))
+        log.levels.append(LevelTrace(depth, candidates, len(positions), len(rows), self.top_k, start,
+                                     time.perf_counter() - start))
         return SearchResult(rows, scores.take(kept), logits.take(kept, axis=0), tuple(log.levels), self.n_eligible,
                             log.coverage, tuple(log.steps),
                             None if self.valuation is None else ecpm_of(worth.take(kept)), pool)

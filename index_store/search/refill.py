@@ -79,9 +79,10 @@ def _joined(run: SearchRun[Query], caps: Caps, found: SearchResult, more: Search
 def _levels(found: SearchResult, more: SearchResult) -> tuple[LevelTrace, ...]:
     levels: dict[int, LevelTrace] = {}
     for one in (*found.levels, *more.levels):
-        former = levels.get(one.level, LevelTrace(one.level, 0, 0, 0.0))
-        levels[one.level] = LevelTrace(one.level, former.candidates + one.candidates, former.scored + one.scored,
-                                       former.seconds + one.seconds)
+        former = levels.get(one.level)
+        levels[one.level] = one if former is None else LevelTrace(
+            one.level, former.candidates + one.candidates, former.scored + one.scored, former.kept + one.kept,
+            max(former.width, one.width), former.began, former.seconds + one.seconds)
     return tuple(levels[level] for level in sorted(levels))
 
 

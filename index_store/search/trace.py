@@ -14,11 +14,22 @@ from index_store.tree.tree import Tree
 
 @dataclass(frozen=True)
 class LevelTrace:
-    """Work done at one level; `scored` is 0 if all candidates fitted into the beam."""
+    """Work done at one level.
+
+    Attributes:
+        scored: pairs; 0 if all candidates fitted into the beam.
+        kept: candidates that went on; at the level of the items the best of them.
+        width: how many were to be kept.
+        began: when the level was reached first, in seconds of `time.perf_counter()`.
+        seconds: that it took; where caps made the search go on, over all rounds.
+    """
 
     level: int
     candidates: int
     scored: int
+    kept: int
+    width: int
+    began: float
     seconds: float
 
 

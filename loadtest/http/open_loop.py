@@ -2,11 +2,15 @@
 
     python -m loadtest http --url http://127.0.0.1:8080 --bundle BUNDLE --rates 50,100,200 --seconds 10 --pid PID
     python -m loadtest http --url http://127.0.0.1:8080 --bundle BUNDLE --timeout-ms 50 --find-saturation
+    python -m loadtest http --url URL --pid PID --url URL --pid PID --bundle BUNDLE --rates 50,50,50,50,50
 
 Requests leave on a schedule, regardless of outstanding replies, and latency counts from the scheduled time. Users are
 drawn from the bundle or the data folder by Zipf's law. The token in RETRIEVAL_READ_TOKEN is sent, if any. Prints a
 table, then one JSON object on the last line. A rate is not reported if less than 99 % of its requests left within 2 ms
 of their time, because the load generator was then too slow; the exit status is 2 in that case.
+
+Several services are compared: at each rate one after the other gets the same requests, in turns of alternating order,
+and the medians over the runs of a rate stand beside those of the first service.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ from index_store.bundle.files import BundleFiles
 from index_store.bundle.layout import USER_IDS
 from index_store.bundle.manifest import BundleError
 from loadtest.http.client import drive, post, real_time_priority
-from loadtest.http.report import report_of_rate, table
+from loadtest.http.report import comparison, report_of_rate, side_by_side, table
 from loadtest.http.tokens import READ, bearer, token_of
 from model.data.checks import check_keys
 from model.data.parquet_table import ParquetTable
@@ -78,7 +82,8 @@ class Load:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command on its parser."""
-    parser.add_argument("--url", required=True, help="the running service, such as http://127.0.0.1:8080")
+    parser.add_argument("--url", required=True, action="append",
+                        help="the running service, such as http://127.0.0.1:8080; several of them are compared")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--bundle", type=Path, help="draw users from this bundle")
     source.add_argument("--data", type=Path, help="draw users from this data folder")
@@ -97,49 +102,80 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--even", action="store_true", help="send evenly instead of as Poisson arrivals")
     parser.add_argument("--connections", type=int, default=256,
                         help="connections opened beforehand; more are opened as needed (default %(default)s)")
-    parser.add_argument("--pid", type=int,
-                        help="process id of the service, if it runs here: reports its processor time")
+    parser.add_argument("--pid", type=int, action="append", default=[],
+                        help="process id of the service, if it runs here: reports its processor time; of several, in "
+                             "the order of the URLs")
     parser.add_argument("--seed", type=int, default=0, help="seed of users and arrivals (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit status: 0 fine, 1 service, bundle, data or process not found, 2 a rate was not reported because of lag."""
     try:
-        users = _users(args.bundle, args.data)
-        address, path = _target(args.url)
-        load = Load(address=address, path=path, users=users, zipf=args.zipf,
-                    fields={"top_k": args.top_k, **args.body}, headers=bearer(token_of(READ)),
-                    timeout_ms=args.timeout_ms, even=args.even, connections=max(1, args.connections),
-                    seed=args.seed, pid=args.pid)
-        rows = _measure(load, args.rates, args.seconds, args.find_saturation)
+        loads = _loads(args, _users(args.bundle, args.data))
+        rows = _measure(loads, args.rates, args.seconds, args.find_saturation)
     except (LoadError, BundleError, DataError, psutil.Error) as error:
         print(f"error: {error}", file=sys.stderr)
         return CANNOT
     except OSError as error:
-        print(f"error: {args.url} cannot be reached ({error}); start the service there: python -m service BUNDLE",
-              file=sys.stderr)
+        print(f"error: {' or '.join(args.url)} cannot be reached ({error}); start the service there: "
+              "python -m service BUNDLE", file=sys.stderr)
         return CANNOT
-    report = {"url": args.url, "seconds": args.seconds, "users": len(users), "zipf": args.zipf,
-              "arrivals": "even" if args.even else "poisson", "timeout_ms": args.timeout_ms, "fields": load.fields,
-              "rates": rows}
-    print(table(report))
-    print(json.dumps(report, allow_nan=False))
-    return 0 if all(row["reported"] for row in rows) else LAGGED
+    reports = [{"url": url, "seconds": args.seconds, "users": len(load.users), "zipf": args.zipf,
+                "arrivals": "even" if args.even else "poisson", "timeout_ms": args.timeout_ms, "fields": load.fields,
+                "rates": of_load} for url, load, of_load in zip(args.url, loads, rows, strict=True)]
+    print("\n\n".join(map(table, reports)))
+    if len(reports) == 1:
+        print(json.dumps(reports[0], allow_nan=False))
+    else:
+        medians = side_by_side(reports)
+        print(comparison(medians))
+        print(json.dumps({"services": reports, "medians": medians}, allow_nan=False))
+    return 0 if all(row["reported"] for of_load in rows for row in of_load) else LAGGED
 
 
-def _measure(load: Load, rates: list[float], seconds: float, find_saturation: bool) -> list[dict[str, Any]]:
+def _loads(args: argparse.Namespace, users: NDArray[np.bytes_]) -> list[Load]:
+    """The load on each of the services."""
+    if len(args.pid) not in (0, len(args.url)):
+        raise LoadError(f"there are {len(args.url)} x --url and {len(args.pid)} x --pid; give one of each service, or "
+                        "none")
+    if len(args.url) > 1 and args.find_saturation:
+        raise LoadError(f"--find-saturation and {len(args.url)} x --url: the rates would not be the same; name one")
+    loads = []
+    for url, pid in zip(args.url, args.pid or [None] * len(args.url), strict=True):
+        address, path = _target(url)
+        loads.append(Load(address=address, path=path, users=users, zipf=args.zipf,
+                          fields={"top_k": args.top_k, **args.body}, headers=bearer(token_of(READ)),
+                          timeout_ms=args.timeout_ms, even=args.even, connections=max(1, args.connections),
+                          seed=args.seed, pid=pid))
+    return loads
+
+
+def _measure(loads: list[Load], rates: list[float], seconds: float,
+             find_saturation: bool) -> list[list[dict[str, Any]]]:
+    """The rows of each load; every second rate is given in the reverse order, since a machine's speed drifts."""
     if (most := round(max(rates) * seconds)) > _MOST_REQUESTS:
         raise LoadError(f"{max(rates):g} requests per second for {seconds:g} s are {most}, at most {_MOST_REQUESTS} "
                         "can be prepared; give a shorter --seconds")
-    _one_rate(load, min(rates[0], _WARM_UP_RATE), _WARM_UP_SECONDS, 0)
-    rows = [_one_rate(load, rate, seconds, n) for n, rate in enumerate(rates, start=1)]
+    rows: list[list[dict[str, Any]]] = [[] for _ in loads]
+    for load in loads:
+        _one_rate(load, min(rates[0], _WARM_UP_RATE), _WARM_UP_SECONDS, 0)
+    for number, rate in enumerate(rates, start=1):
+        turns = list(zip(loads, rows, strict=True))
+        for load, of_load in turns if number % 2 else reversed(turns):
+            of_load.append(_one_rate(load, rate, seconds, number))
+    if find_saturation:
+        _saturate(loads[0], rows[0], seconds)
+    return rows
+
+
+def _saturate(load: Load, rows: list[dict[str, Any]], seconds: float) -> None:
+    """Adds rows of twice the rate of the last one until the goodput hardly grows."""
     best = max(row.get("goodput", 0.0) for row in rows)
-    while find_saturation and 2 * rows[-1]["rate"] * seconds <= _MOST_REQUESTS:
+    while 2 * rows[-1]["rate"] * seconds <= _MOST_REQUESTS:
         rows.append(_one_rate(load, 2 * rows[-1]["rate"], seconds, len(rows) + 1))
         if not rows[-1]["reported"] or rows[-1]["goodput"] <= _GROWTH * best:
             break
         best = rows[-1]["goodput"]
-    return rows
 
 
 def _one_rate(load: Load, rate: float, seconds: float, number: int) -> dict[str, Any]:

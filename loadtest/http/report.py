@@ -86,6 +86,35 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def side_by_side(reports: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each rate and service the medians over the runs that are reported; None where none has the figure."""
+    found = []
+    for rate in dict.fromkeys(row["rate"] for row in reports[0]["rates"]):
+        for report in reports:
+            runs = [row for row in report["rates"] if row["rate"] == rate and row["reported"]]
+            figures = {"p50_ms": [row["latency_ms"]["p50"] for row in runs if "latency_ms" in row],
+                       "server_p50_ms": [row["server_ms"]["p50"] for row in runs if "server_ms" in row],
+                       "cpu_ms": [row["cpu_ms"] for row in runs if "cpu_ms" in row]}
+            found.append({"url": report["url"], "rate": rate, "runs": len(runs),
+                          **{name: median(values) if values else None for name, values in figures.items()}})
+    return found
+
+
+def comparison(medians: Sequence[dict[str, Any]]) -> str:
+    """The medians as a text table, each with its ratio to that of the first service at the same rate."""
+    lines = ["", "medians over the runs of a rate, and ratios to the first service:", "",
+             "  rate/s  runs          p50 ms      server p50          CPU ms  service"]
+    first = {row["rate"]: row for row in reversed(medians)}
+    for row in medians:
+        cells = []
+        for name in ("p50_ms", "server_p50_ms", "cpu_ms"):
+            value, base = row[name], first[row["rate"]][name]
+            ratio = "" if value is None or not base else f" ({value / base:.3f})"
+            cells.append(f"{'-' if value is None else f'{value:.3f}'}{ratio}".rjust(15))
+        lines.append(f"{row['rate']:8.0f} {row['runs']:5d} {' '.join(cells)}  {row['url']}")
+    return "\n".join(lines)
+
+
 def _latency_ms(exchange: Exchange) -> float:
     """From the scheduled time, so that a stalled sender cannot hide a stalled service."""
     return (exchange.answered - exchange.scheduled) * 1e3

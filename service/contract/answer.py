@@ -34,13 +34,21 @@ class CacheLookup:
 
 @dataclass(frozen=True, kw_only=True)
 class StageTimes:
-    """Seconds that each stage of one request took; the times of the levels are in its SearchResult."""
+    """Seconds that each stage of one request took; the times of the levels are in its SearchResult.
 
+    Attributes:
+        began: when the first stage began, in seconds of `time.perf_counter()`; each other one begins as one ends.
+        eligibility: the part of `search` that finds out which ads may be returned.
+        scorer: the part of it within the ONNX graph.
+    """
+
+    began: float
     features: float
     cache: float
     queue: float
     user_tower: float
     search: float
+    eligibility: float
     scorer: float
 
 

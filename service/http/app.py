@@ -32,11 +32,12 @@ from service.contract.schemas import ExplainReply, ExplainRequest, RetrieveReply
 from service.http.admin import AdminApi
 from service.http.admission import Admission, RequestQueue
 from service.http.ads import AdsApi
-from service.http.authorization import Authorization, TokenScope
+from service.http.authorization import TokenScope
 from service.http.campaigns import CampaignsApi
 from service.http.change_calls import ChangeCalls
 from service.http.console import ConsolePage
 from service.http.dispatcher import Dispatcher, Route
+from service.http.entrance import Entrance
 from service.http.events import EventsApi
 from service.http.inspection import InspectionApi
 from service.http.observer import AccessEntry, Observer
@@ -53,6 +54,7 @@ from service.sampling.quality_meter import QualityMeter
 from service.sampling.recent_requests import RecentRequests
 from service.settings import Settings
 from service.telemetry import metrics
+from service.telemetry.answer_stages import tell_answer, tell_query
 
 VERSION = version("monn-hill")
 
@@ -71,7 +73,7 @@ class Api:
 
     Attributes:
         bundles, meter, calibration, beams: there from the application's start to its end.
-        authorization: of all calls.
+        entrance: of all calls that may need a token.
         draining: whether new requests for ads are refused, because the service is about to end.
     """
 
@@ -99,7 +101,7 @@ class Api:
                         EventsApi(calls, lambda: self.bundles.current, lambda: self.calibration),
                         UsersApi(calls, lambda: self.bundles.current),
                         CampaignsApi(calls, lambda: self.bundles.current))
-        self.authorization = Authorization(settings)
+        self.entrance = Entrance(settings, VERSION)
         self._document: bytes | None = None
         self.draining = False
 
@@ -131,6 +133,7 @@ class Api:
         self.calibration = CalibrationMeter(self._settings.calibration_sample_rate)
         self.beams = BeamRecorder(self._settings.beam_sample_rate, self._settings.beam_folder)
         self.bundles = HostedBundles(self._settings, self._recent, self._supervisor.send, self._follower)
+        self.entrance.open()
         await self.bundles.open(release)
         yield
         await asyncio.gather(*(asyncio.to_thread(sampler.close)
@@ -139,6 +142,7 @@ class Api:
         for opened in (self._follower, self._writer, self._log):
             if opened is not None:
                 await asyncio.to_thread(opened.close)
+        await self.entrance.close()
 
     def _told(self, message: Message) -> None:
         if isinstance(message, Serve):
@@ -205,6 +209,8 @@ class Api:
             raise host.not_ready()
         self._admission.refuse_if_full()  # before the body is read: a refusal has to be cheap
         body = await read_body(request, self._settings, media_type, *less)
+        if (trace := entry_of(request).trace) is not None:
+            trace.stage("read")
         self._refuse_if_draining()  # afterwards: the connection closes, and nothing may be left unread in it
         return body
 
@@ -245,9 +251,13 @@ class Api:
                                    "bundle nor a change knows", "name an ad of the catalogue that the bundle was "
                                    "exported from, or one that PUT /ads/{ad_id} has added")
             answer_by = self._answer_by(query, arrived, entry.started)
+            if entry.trace is not None:
+                tell_query(entry.trace, query, host.manifest.bundle_id)
             self._admission.refuse_if_late(answer_by)
             queue = RequestQueue(self._admission, answer_by, client_left)
             answer = await retriever.retrieve(query, snapshot=snapshot, answer_by=answer_by, queue=queue)
+            if entry.trace is not None:
+                tell_answer(entry.trace, answer, answer_by)
             self.meter.offer(retriever, query, answer)
             self.beams.offer(retriever, query, answer)
         except FeatureError as error:
@@ -329,4 +339,4 @@ def create_app(release: Release, settings: Settings, control: socket) -> ASGIApp
         control: the channel to the supervisor.
     """
     api = Api(settings)
-    return Observer(Dispatcher(api.routes, lambda _: api.serving(release, control), api.authorization.check))
+    return Observer(Dispatcher(api.routes, lambda _: api.serving(release, control), api.entrance.check))

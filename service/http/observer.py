@@ -1,4 +1,4 @@
-"""The outermost ASGI layer: gives each request an id, counts it and logs one line."""
+"""The outermost ASGI layer: gives each request an id, counts it, logs one line, and ends its trace."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.telemetry import metrics
 from service.telemetry.request_log import log
+from service.telemetry.request_trace import RequestTrace
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-ID_HEADER = b"x-request-id"
+ID_HEADER, _TRACE_HEADER = b"x-request-id", b"traceresponse"
 CLIENT_GONE = 499
 """Status in log and metrics of a request whose client left while sending its body, while waiting, or in the reply."""
 
@@ -30,6 +31,7 @@ class AccessEntry:
         endpoint: path of the route that took it; `other` where there is none.
         error_type: of the closed list, empty for an answer.
         details: more fields of the log line.
+        trace: of a sampled request.
     """
 
     request_id: str
@@ -38,6 +40,7 @@ class AccessEntry:
     status: int = 0
     error_type: str = ""
     details: dict[str, Any] = field(default_factory=dict)
+    trace: RequestTrace | None = None
 
 
 class Observer:
@@ -56,6 +59,8 @@ class Observer:
             if message["type"] == "http.response.start":
                 entry.status = message["status"]
                 message["headers"] = [*message["headers"], (ID_HEADER, entry.request_id.encode())]
+                if entry.trace is not None:
+                    message["headers"].append((_TRACE_HEADER, entry.trace.header.encode()))
             await send(message)
 
         try:
@@ -67,11 +72,15 @@ class Observer:
 
 
 def note(entry: AccessEntry) -> None:
-    """Counts and logs a request that has ended."""
+    """Counts and logs a request that has ended, and ends its trace."""
     metrics.REQUESTS.labels(entry.endpoint, str(entry.status), entry.error_type).inc()
-    log("request", request_id=entry.request_id, endpoint=entry.endpoint, status=entry.status,
+    traced = {} if entry.trace is None else {"trace_id": entry.trace.trace_id}
+    log("request", request_id=entry.request_id, **traced, endpoint=entry.endpoint, status=entry.status,
         error_type=entry.error_type or None, ms=round((time.perf_counter() - entry.started) * 1000, 3),
         **entry.details)
+    if entry.trace is not None:
+        entry.trace.attributes["retrieval.request_id"] = entry.request_id
+        entry.trace.end(entry.status, entry.error_type)
 
 
 def new_id() -> str:

@@ -56,6 +56,8 @@ async def answer_batch(queries: Sequence[bytes], answer: Answer, batch: AccessEn
 async def _answer_one(index: int, query: bytes, answer: Answer, batch: AccessEntry) -> bytes:
     entry = AccessEntry(f"{batch.request_id[:_LONGEST_ID]}.{index}", time.perf_counter(), endpoint="/retrieve",
                         status=CLIENT_GONE)
+    if batch.trace is not None:
+        entry.trace = batch.trace.part(entry.started)
     try:
         found = answered(index, await answer(query, entry))
         entry.status = 200

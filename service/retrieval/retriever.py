@@ -89,7 +89,8 @@ class _Found:
 
     Attributes:
         computed: whether this search ran the user tower.
-        began, embedded, searched, ended: when the thread took the search up, had the embedding, had the ads, was done.
+        began, embedded, allowed, searched, ended: when the thread took the search up, had the embedding, knew which ads
+            may be returned, had the ads, was done.
         scorer_seconds: within the scorer's ONNX graph.
     """
 
@@ -99,6 +100,7 @@ class _Found:
     computed: bool
     began: float
     embedded: float
+    allowed: float
     searched: float
     ended: float
     scorer_seconds: float
@@ -321,8 +323,9 @@ class Retriever:
                     snapshot=snapshot, answer_by=answer_by))
                 if found.computed:
                     cache.put(key, found.embedding)
-        times = StageTimes(features=encoded - start, cache=looked_up - encoded, queue=found.began - looked_up,
-                           user_tower=found.embedded - found.began, search=found.searched - found.embedded,
+        times = StageTimes(began=start, features=encoded - start, cache=looked_up - encoded,
+                           queue=found.began - looked_up, user_tower=found.embedded - found.began,
+                           search=found.searched - found.embedded, eligibility=found.allowed - found.embedded,
                            scorer=found.scorer_seconds)
         return _answer(user, snapshot, lookup, found, times)
 
@@ -343,6 +346,7 @@ class Retriever:
         embedded = time.perf_counter()
         excluded = self.excluded(query, user, snapshot)
         eligible = self.eligible(user, excluded, snapshot)
+        allowed = time.perf_counter()
         beam = self.beam_of(query, eligible)
         options = SearchOptions(top_k=query.top_k, beam_width=beam.beam_width, exact=query.exact,
                                 task_weights=query.task_weights, excluded=excluded, by_ecpm=query.by_ecpm,
@@ -367,7 +371,7 @@ class Retriever:
         bids = snapshot.bids.listed(snapshot.positions(shown.rows)) if query.by_ecpm else None
         return _Found(
             result=result, ad_ids=ad_ids, embedding=embedding, computed=computed, began=began, embedded=embedded,
-            searched=searched, ended=time.perf_counter(), scorer_seconds=user_query.kernel_seconds,
+            allowed=allowed, searched=searched, ended=time.perf_counter(), scorer_seconds=user_query.kernel_seconds,
             # A whole exhaustive search says nothing about how long the next request will take.
             coverage=1.0 if query.exact else result.coverage,
             estimated_overlap=None if targeted or (query.max_per and not query.exact) else beam.overlap, bids=bids,

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from service.bundles.control_channel import Release
 from service.settings import Settings
-from service.telemetry.request_log import log, log_libraries
+from service.telemetry.request_log import flush, log, log_libraries
 from service.telemetry.shared_values import SharedMemory, attach
 
 START_FAILED = 3
@@ -67,6 +67,7 @@ def _serve(release: Release, settings: Settings, listening: socket, control: soc
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
     if not server.started:
+        flush()  # the line that says why: this process ends without the interpreter's own clean-up
         sys.exit(START_FAILED)
 
 

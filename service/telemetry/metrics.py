@@ -84,6 +84,7 @@ SPENT = Gauge("retrieval_spent_today", "What campaigns with budgets have spent i
 BUDGET = Gauge("retrieval_budget_today", "Their budgets of the day, in units of the currency",
                multiprocess_mode="livemax")
 WRITES = Counter("retrieval_writes", "Changes and events that callers asked to write, by outcome", ["outcome"])
+SPANS = Counter("retrieval_spans", "Spans of sampled requests, by what became of them", ["outcome"])
 LOG_LINES_DROPPED = Counter("retrieval_log_lines_dropped", "Lines of the log that were lost: stderr took no more")
 
 # Values that are known beforehand start at 0, so that the first event is a rise that an alert can see.
@@ -101,6 +102,8 @@ for _reason in ("broken", "golden", "changes", "worse", "pointer", "check", "wor
 
 for _outcome in ("written", "refused", "unavailable", "not_applied"):
     WRITES.labels(_outcome)
+for _outcome in ("exported", "failed", "dropped"):
+    SPANS.labels(_outcome)
 
 # A label is looked up once and not with every request: half of what counting it costs.
 _STAGE = {stage: STAGE_SECONDS.labels(stage)

@@ -112,8 +112,21 @@ def test_service_gets_only_variables_that_it_reads_and_time_to_drain(name):
     settings = Settings.model_construct()
     for service in {"service", "service-2"} & set(services(name)):
         entry = services(name)[service]
-        assert set(entry["environment"]) <= {variable(field) for field in Settings.model_fields}
+        read = {name for name in entry["environment"] if not name.startswith("OTEL_")}
+        assert read <= {variable(field) for field in Settings.model_fields}
         assert int(entry["stop_grace_period"].removesuffix("s")) > settings.drain_seconds + settings.shutdown_seconds
+
+
+@pytest.mark.parametrize("name", COMPOSE_FILES)
+def test_variables_of_opentelemetry_are_those_of_the_shell_and_in_the_docs(name):
+    """An empty one would count as set, so none is given a default."""
+    documented = (ROOT / "docs" / "operations.md").read_text()
+    for service in {"service", "service-2"} & set(services(name)):
+        given = services(name)[service]["environment"]
+        passed = {key: value for key, value in given.items() if key.startswith("OTEL_")}
+        assert passed
+        assert set(passed.values()) == {None}
+        assert not [key for key in passed if f"`{key}`" not in documented]
 
 
 @pytest.mark.parametrize("name", COMPOSE_FILES)
@@ -122,7 +135,7 @@ def test_no_file_holds_a_password(name):
         for variable_name, value in entry.get("environment", {}).items():
             if re.search("PASSWORD|TOKEN|AUTH", variable_name):
                 assert value.startswith("${")
-            if "://" in value:
+            if value is not None and "://" in value:
                 assert re.fullmatch(r"\w+://(:\$\{REDIS_PASSWORD(\W[^}]*)?\}@)?[\w.-]+:\d+(/0)?", value)
 
 

@@ -91,6 +91,7 @@ def test_search_goes_on_where_the_best_node_holds_one_value():
     whole = found()
     assert np.bincount(values[whole.rows]).tolist() == [2, 2, 2]  # those of the best nodes, and no others were scored
     assert [(level.level, level.scored) for level in whole.levels] == [(1, 19), (2, 300)]
+    assert [(level.kept, level.width) for level in whole.levels] == [(1 + 2, 2), (2 + 4, 6)]  # of both rounds
     told = Explainer(tree, whole, None, caps, 6)
     assert told.explain(999, True).outcome == "pruned"
     assert told.explain(99, True).outcome == "capped"

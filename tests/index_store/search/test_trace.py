@@ -1,13 +1,16 @@
 """What a search records of its choices."""
 
+import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from index_store.search.beam_search import BeamSearch
 from index_store.search.trace import kept_nodes
 from index_store.tree.tree import build_tree
-from tests.index_store.search.fake_scorer import WEIGHTS, FakeScorer
+from tests.index_store.search.fake_scorer import WEIGHTS, FakeScorer, allowed, worlds
 
 
 def test_choices_are_listed_in_errors():
@@ -22,6 +25,25 @@ def test_choices_are_listed_in_errors():
         np.testing.assert_array_equal(step.scores, logits[step.level - 1][step.nodes] @ WEIGHTS)
         assert step.scores[step.kept].min() >= step.scores[~step.kept].max()
     assert sorted(tree.rows[result.steps[-1].nodes[result.steps[-1].kept]]) == sorted(result.rows)
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds(), st.integers(1, 4))
+def test_levels_tell_how_many_were_kept_of_how_many_and_when(world, width):
+    tree, logits, excluded, top_k = world
+    before = time.perf_counter()
+    result = BeamSearch(tree, FakeScorer(logits)).search("query", top_k=top_k, beam_width=width, task_weights=WEIGHTS,
+                                                         eligible=allowed(tree, excluded), trace=True)
+    kept = {step.level: int(step.kept.sum()) for step in result.steps}
+    for level in result.levels:
+        assert level.kept == (kept[level.level] if level.scored else level.candidates)
+        assert before <= level.began
+        before = level.began + level.seconds
+    assert before <= time.perf_counter()
+    assert result.levels[-1].kept == len(result.rows)
+    assert result.levels[-1].width == top_k
+    if not len(excluded):
+        assert {level.width for level in result.levels[:-1]} <= {width}
 
 
 TASK = np.ones(1, np.float32)

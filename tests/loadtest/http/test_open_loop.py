@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from loadtest.http import open_loop
+from loadtest.http.client import drive
 from tests.model.data.logs import as_spark
 from tests.service.service_process import ServiceProcess
 
@@ -98,6 +99,32 @@ def test_rates_double_until_the_goodput_stays_when_saturation_is_sought(tiny_bun
     assert [row["rate"] for row in report["rates"]] == [20, 40]  # nothing is good, so nothing grows
 
 
+def test_services_get_the_same_requests_in_turns_when_several_are_compared(tiny_bundle, service, patient, capsys,
+                                                                          monkeypatch):
+    turns = []
+
+    def noted(addresses, arrivals, connections):
+        arrivals = list(arrivals)
+        turns.append((addresses[0], [request.partition(b"\r\n\r\n")[2] for _, request in arrivals]))
+        return drive(addresses, arrivals, connections)
+
+    monkeypatch.setattr(open_loop, "drive", noted)
+    with ServiceProcess(tiny_bundle, RETRIEVAL_READ_TOKEN=TOKEN) as other:
+        status, report, printed = run(
+            capsys, "--url", service.http.base_url, "--pid", service.process.pid, "--url", other.http.base_url, "--pid",
+            other.process.pid, "--bundle", tiny_bundle, "--rates", "40,40,60", "--seconds", "1")
+        assert status == 0
+        one, two = service.address, other.address
+        assert [address for address, _ in turns] == [one, two, one, two, two, one, one, two]
+        for first, second in zip(turns[::2], turns[1::2], strict=True):
+            assert first[1] == second[1]
+    assert [[row["rate"] for row in each["rates"]] for each in report["services"]] == [[40, 40, 60]] * 2
+    assert [(row["url"], row["rate"], row["runs"]) for row in report["medians"]] == [
+        (str(process.http.base_url), rate, runs) for rate, runs in ((40, 2), (60, 1)) for process in (service, other)]
+    assert all(row["cpu_ms"] > 0 for row in report["medians"])
+    assert "ratios to the first service" in printed
+
+
 def test_rate_is_not_reported_when_the_sending_lags(tiny_bundle, service, capsys):
     status, report, printed = run(capsys, "--url", service.http.base_url, "--bundle", tiny_bundle, "--rates", "200000",
                                   "--seconds", "0.005")
@@ -112,7 +139,10 @@ def test_rate_is_not_reported_when_the_sending_lags(tiny_bundle, service, capsys
     (["--url", "http://127.0.0.1:1", "--bundle", "B"], "start the service"),
     (["--url", "http://127.0.0.1:1", "--bundle", "/nowhere"], "/nowhere"),
     (["--url", "http://127.0.0.1:1", "--data", "/nowhere"], "/nowhere"),
-    (["--url", "http://127.0.0.1:1", "--bundle", "B", "--rates", "1e9"], "at most 500000")])
+    (["--url", "http://127.0.0.1:1", "--bundle", "B", "--rates", "1e9"], "at most 500000"),
+    (["--url", "http://127.0.0.1:1", "--url", "http://127.0.0.1:2", "--pid", "1", "--bundle", "B"], "2 x --url and 1"),
+    (["--url", "http://127.0.0.1:1", "--url", "http://127.0.0.1:2", "--find-saturation", "--bundle", "B"],
+     "--find-saturation and 2 x --url")])
 def test_error_is_named_when_the_load_cannot_be_made(tiny_bundle, capsys, arguments, said):
     status, _, printed = run(capsys, *[tiny_bundle if argument == "B" else argument for argument in arguments])
     assert status == open_loop.CANNOT

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from loadtest.http.client import REFUSED, Exchange
-from loadtest.http.report import report_of_rate, table
+from loadtest.http.report import comparison, report_of_rate, side_by_side, table
 
 
 def answered(at, latency_ms, total_ms, lag_ms=0.0):
@@ -58,3 +58,22 @@ def test_requests_that_were_never_sent_have_no_lag_in_the_report():
     assert row["lag_ms"]["p99"] is None
     printed = table({"url": "u", "seconds": 1, "users": 1, "arrivals": "poisson", "timeout_ms": None, "rates": [row]})
     assert "more than one in a hundred requests were never sent" in printed
+
+
+def test_medians_stand_beside_those_of_the_first_service():
+    def runs(*latencies):
+        return [report_of_rate(10, 1.0, [answered(5.0, ms, ms / 2)], None, ms / 1e3) for ms in latencies]
+
+    lagged = report_of_rate(10, 1.0, [answered(5.0, 1.0, 1.0, lag_ms=20.0)], None, None)
+    medians = side_by_side([{"url": "http://one", "rates": [*runs(10.0, 30.0, 20.0), lagged]},
+                            {"url": "http://two", "rates": [*runs(22.0), lagged]},
+                            {"url": "http://three", "rates": [lagged]}])
+    assert [row["runs"] for row in medians] == [3, 1, 0]
+    assert [row["p50_ms"] for row in medians[:2]] == pytest.approx([20.0, 22.0])
+    assert [row["server_p50_ms"] for row in medians[:2]] == pytest.approx([10.0, 11.0])
+    assert [row["cpu_ms"] for row in medians[:2]] == pytest.approx([20.0, 22.0])
+    assert medians[2]["p50_ms"] is None
+    one, two, three = comparison(medians).splitlines()[-3:]
+    assert one.split()[2:] == ["20.000", "(1.000)", "10.000", "(1.000)", "20.000", "(1.000)", "http://one"]
+    assert two.split()[2:] == ["22.000", "(1.100)", "11.000", "(1.100)", "22.000", "(1.100)", "http://two"]
+    assert three.split()[2:] == ["-", "-", "-", "http://three"]

@@ -4,9 +4,19 @@ import socketserver
 import threading
 
 import pytest
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    format_span_id,
+    format_trace_id,
+    use_span,
+)
 
 from monn_hill import Client, DeadlineError, RefusedError
 from tests.paths import ROOT
+from tests.service.service_process import ServiceProcess
+from tests.service.telemetry.otlp_receiver import OtlpReceiver
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +94,17 @@ def test_call_is_answered_when_connections_are_dropped_and_there_is_no_room_at_f
 def test_deadline_error_has_the_reason_when_nobody_listens():
     with Client("http://127.0.0.1:9", timeout=0.1) as client, pytest.raises(DeadlineError, match="Connection refused"):
         client.retrieve(user_id="7")
+
+
+def test_example_of_a_transport_passes_the_current_span_on(tiny_bundle):
+    blocks = (ROOT / "service/client/README.md").read_text().split("```")
+    (example,) = [block.removeprefix("python") for block in blocks if "class Traced" in block]
+    caller = SpanContext(0xAF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331, is_remote=False,
+                         trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    with OtlpReceiver() as receiver, ServiceProcess(tiny_bundle, **receiver.environment()) as process:
+        names = {"Client": Client}
+        exec(example.replace("http://127.0.0.1:8080", process.url), names)
+        with names["client"] as client, use_span(NonRecordingSpan(caller)):
+            client.retrieve(user_id="user-03")
+        root = receiver.wait_for(format_trace_id(caller.trace_id), "POST /retrieve")[-1]
+        assert root.parent == format_span_id(caller.span_id)

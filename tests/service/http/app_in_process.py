@@ -42,7 +42,7 @@ async def running(bundle, **settings):
     ours, theirs = socket.socketpair()
     api = Api(Settings(quality_sample_rate=0, **settings))
     release = Release(bundle.name, bundle, BundleFiles(bundle, verify=False).manifest.bundle_id)
-    dispatcher = Dispatcher(api.routes, lambda _: api.serving(release, theirs), api.authorization.check)
+    dispatcher = Dispatcher(api.routes, lambda _: api.serving(release, theirs), api.entrance.check)
     transport = httpx.ASGITransport(Observer(dispatcher))
     with ours:
         async with api.serving(release, theirs), \
