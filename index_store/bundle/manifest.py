@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
-FORMAT_VERSION = 7
-READABLE_VERSIONS = (1, 2, 3, 4, 5, 6, 7)
+FORMAT_VERSION = 8
+READABLE_VERSIONS = (1, 2, 3, 4, 5, 6, 7, 8)
 """Version 2 joined the postings of all key families in one space of keys; `format_1` reads the older form. Version 3
 lets levels have scorers of their own, for a stacked MoNN; older versions have one for all levels. Version 4 has
 spectral towers and more values for each key. Version 5 says which changes the bundle includes; older ones include none.
 Version 6 may have bids and calibrations, and its declaration says who pays for what. Version 7 may have predicates
 about places, context fields of kind location, and context that the model reads.
+Version 8 may have the arrays of folded scorers beside their graphs.
 """
 
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9_]+/)?[A-Za-z0-9_.]+\.(?:npy|onnx|json)")
