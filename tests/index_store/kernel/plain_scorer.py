@@ -24,7 +24,7 @@ def compiled(level=None):
 
 def levels():
     """The sets of instructions that this processor has, each of which the kernel is compiled for."""
-    return range(1, library().level + 1)
+    return range(1, compiled().level + 1)
 
 
 def random_weights(random, *, dim=16, user_tokens=4, item_tokens=4, tokens=4, fm_tokens=2, hidden=(32,), over=64,

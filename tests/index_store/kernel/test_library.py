@@ -1,8 +1,10 @@
 """The loader: what is said where the kernel runs, and where it was not compiled or cannot be loaded."""
 
+import platform
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,16 @@ PROGRAM = "from index_store.kernel.library import library; print(library().funct
 
 def test_this_installation_has_the_kernel():
     assert compiled().note == f"compiled kernel, {LEVELS[library().level]}"
+
+
+def test_the_processor_is_known_for_what_it_is():
+    """What the system says of it: a compiler's own question found nothing, and every test of the kernel was skipped."""
+    about = Path("/proc/cpuinfo")
+    if platform.machine() != "x86_64" or not about.exists():
+        pytest.skip("knows how to ask Linux on x86-64 alone")
+    flags = set(next(line for line in about.read_text().splitlines() if line.startswith("flags")).split())
+    assert library().level == (2 if {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx2", "fma"} <= flags else
+                               1 if {"avx2", "fma"} <= flags else 0)
 
 
 @pytest.mark.parametrize(("file", "said"), [
