@@ -3,6 +3,9 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0# installed before all else; name another build with make TORCH='torch==...'
 VENV := .venv
 RUN := $(VENV)/bin/python
+# The kernel's compiler; a machine without one gets it from PyPI.
+ZIG := $(if $(shell command -v cc),,ziglang)
+COMPILER := $(if $(ZIG),$(CURDIR)/$(RUN) -m ziglang cc -mcpu=baseline,cc)
 EDITABLE := --editable '.[train,serve,trace,load,dev]' --editable service/client
 COMPOSE ?= docker compose -f docker/compose.yaml# docker/compose.host.yaml where there is no bridge network
 LOCKS := docker/requirements
@@ -27,10 +30,10 @@ unexport PYTHONDONTWRITEBYTECODE
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-$(VENV)/installed: pyproject.toml service/client/pyproject.toml
+$(VENV)/installed: pyproject.toml setup.py service/client/pyproject.toml $(wildcard index_store/kernel/*.[ch])
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --no-compile --disable-pip-version-check '$(TORCH)' uv
-	$(VENV)/bin/uv pip install --quiet --python $(RUN) $(EDITABLE) || \
+	$(RUN) -m pip install --quiet --no-compile --disable-pip-version-check '$(TORCH)' uv $(ZIG)
+	export CC='$(COMPILER)'; $(VENV)/bin/uv pip install --quiet --python $(RUN) $(EDITABLE) || \
 		$(RUN) -m pip install --quiet $(EDITABLE)# if only pip knows of a mirror
 	$(RUN) -c 'import onnxscript, torch._dynamo'# byte code of what is used, a tenth of the files
 	touch $@

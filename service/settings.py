@@ -37,7 +37,9 @@ class Settings(BaseSettings):
                                  description="time after SIGTERM in which new requests are refused")
     shutdown_seconds: int = Field(default=10, ge=1, description="time that running requests get to finish at shutdown")
     search_threads: int = Field(default=1, ge=1, le=64, description="searches that one worker runs at the same time")
-    onnx_threads: int = Field(default=1, ge=1, le=64, description="threads of one scorer call")
+    kernel: Literal["compiled", "onnx"] = Field(default="compiled", description="what computes scores: the compiled "
+                                                                                "kernel, where it can, or ONNX Runtime")
+    onnx_threads: int = Field(default=1, ge=1, le=64, description="threads of one call of ONNX Runtime")
     max_queue: int = Field(default=64, ge=0, description="requests that may wait for a search thread of one worker")
     default_timeout_ms: float = Field(default=0.0, ge=0, description="deadline of a request that names none; 0 is none")
     min_timeout_ms: float = Field(default=2.0, gt=0, allow_inf_nan=False,

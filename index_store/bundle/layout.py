@@ -36,6 +36,11 @@ def scorer(layer: int) -> str:
     return f"scorer_{layer}.onnx"
 
 
+def folded(layer: int, name: str) -> str:
+    """One array of the folded scorer of a layer, such as `mix`; only of over-archs that the compiled kernel knows."""
+    return f"folded/{layer}.{name}.npy"
+
+
 def table(name: str) -> str:
     """Embedding table of one tower input, such as `history.ad_id`."""
     return f"tables/{name}.npy"

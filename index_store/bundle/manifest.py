@@ -18,7 +18,8 @@ lets levels have scorers of their own, for a stacked MoNN; older versions have o
 spectral towers and more values for each key. Version 5 says which changes the bundle includes; older ones include none.
 Version 6 may have bids and calibrations, and its declaration says who pays for what. Version 7 may have predicates
 about places, context fields of kind location, and context that the model reads. Version 8 may have spectral vectors of
-more than 256 directions, those beyond in 4 bits each, and a scorer for all nodes that only ranks them.
+more than 256 directions, those beyond in 4 bits each, a scorer for all nodes that only ranks them, and the arrays of
+folded scorers beside their graphs.
 """
 
 _FILE_NAME = re.compile(r"(?:[A-Za-z0-9_]+/)?[A-Za-z0-9_.]+\.(?:npy|onnx|json)")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 HEAD = 256
 """Directions of 8 bits. On hold-outs, the 256 after them rank as well with 4 bits as with 8 (docs/experiments.md)."""
 
-_ZERO, _LARGEST = 8, 7
+ZERO, _LARGEST = 8, 7
 """What stands for zero in 4 bits, and the largest distance from it."""
 
 _ROWS, _GROUPS = 4096, 64
@@ -52,7 +52,7 @@ class SpectralVectors:
         for first in range(0, len(vectors), _ROWS):
             rows = slice(first, first + _ROWS)
             values[rows] = np.rint(head[rows] / np.maximum(steps[rows, None], 1e-30))
-            bits = (np.rint(weaker[rows] / np.maximum(tail_steps[rows, None], 1e-30)) + _ZERO).astype(np.uint8)
+            bits = (np.rint(weaker[rows] / np.maximum(tail_steps[rows, None], 1e-30)) + ZERO).astype(np.uint8)
             tail[rows] = bits[:, :beyond // 2] | bits[:, beyond // 2:] << 4
         return cls(values, steps, tail, tail_steps, popularity)
 
@@ -79,8 +79,8 @@ class SpectralVectors:
         packed = self.tail.take(rows, axis=0)
         width = packed.shape[1]
         tails = np.empty((len(packed), 2 * width), np.float32)
-        np.subtract(packed & 15, _ZERO, out=tails[:, :width], dtype=np.float32)
-        np.subtract(packed >> 4, _ZERO, out=tails[:, width:], dtype=np.float32)
+        np.subtract(packed & 15, ZERO, out=tails[:, :width], dtype=np.float32)
+        np.subtract(packed >> 4, ZERO, out=tails[:, width:], dtype=np.float32)
         return tails
 
     def dense(self, rows: NDArray[np.integer] | None = None) -> NDArray[np.float32]:

@@ -6,7 +6,8 @@ A stacked MoNN (Section 4.6) has a layer of its own for some levels above the it
 its own and that of the layer above. A layer's logits at its own level are added to those of everything below; they are
 computed once per node and kept with the query. Its logits at the levels between rank the beam and are then dropped.
 
-The caller provides the dense layers as functions: ONNX sessions in the service, torch modules in the offline job.
+The caller provides the dense layers as functions: the compiled kernel where it knows them, or else ONNX sessions;
+torch modules where the trained network is asked itself.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,7 @@ from index_store.features.ragged import Ragged
 from index_store.features.spectral import SpectralQueries
 from index_store.features.spectral_vectors import SpectralVectors
 from index_store.features.user_keys import KeyHits
+from index_store.kernel.pair_kernel import PairKernel
 from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
 
@@ -174,42 +177,80 @@ class TowerScorer:
 
     def _score_block(self, query: UserQuery, layer: int, level: int,
                      nodes: NDArray[np.int64]) -> NDArray[np.float32]:
+        dense = self.layers[layer]
+        if isinstance(dense, PairKernel):
+            return _joined([_fused(query, dense, part) for part in self._parts(query, level, nodes)])
         items, interaction = self.gather(query, level, nodes)
         start = time.perf_counter()
-        logits = self.layers[layer](query.embedding, items, interaction)
+        logits = dense(query.embedding, items, interaction)
         query.kernel_seconds += time.perf_counter() - start
         return logits
 
     def gather(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> tuple[Storage, NDArray[np.float32]]:
         """The item embeddings (C, Di) and interaction features (C, F) that `score` reads."""
+        parts = self._parts(query, level, nodes)
+        return (_joined([_rows(part.embeddings, part.rows) for part in parts]),
+                _joined([_features(query, part) for part in parts]))
+
+    def _parts(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> list[_Part]:
+        """Where nodes (C,) lie, in their order: one part, or two if some are items beyond the tree."""
         if level < self.tree.depth:
-            embeddings = self.embeddings[level - 1]
+            embeddings, vectors = self.embeddings[level - 1], self.spectral[level - 1:level]
             features = node_features(query.hits, self.item_keys.families, self.postings[level - 1], len(embeddings),
                                      nodes, self._slots.zeros)
-            return _rows(embeddings, nodes), self._with_spectral(query, features, self.spectral[level - 1:level], nodes)
+            return [_Part(nodes, embeddings, vectors, np.ascontiguousarray(features[0]))]
         added = query.added
         beyond = 0 if added is None else int(np.count_nonzero(nodes >= self.tree.n_items))
-        if added is None or not beyond:
-            return self._items(query, self.embeddings[-1], self.item_keys, self.spectral[-1:], nodes)
-        first = self._items(query, added.embeddings, added.keys, added.spectral, nodes[:beyond] - self.tree.n_items)
-        if beyond == len(nodes):
-            return first
-        others = self._items(query, self.embeddings[-1], self.item_keys, self.spectral[-1:], nodes[beyond:])
-        return np.concatenate([first[0], others[0]]), np.concatenate([first[1], others[1]])
+        parts = []
+        if added is not None and beyond:
+            parts = [self._items(query, added.embeddings, added.keys, added.spectral,
+                                 nodes[:beyond] - self.tree.n_items)]
+        if beyond < len(nodes) or not parts:
+            parts.append(self._items(query, self.embeddings[-1], self.item_keys, self.spectral[-1:], nodes[beyond:]))
+        return parts
 
-    def _items(self, query: UserQuery, embeddings: Storage, keys: ItemKeys, spectral: Sequence[SpectralVectors],
-               rows: NDArray[np.int64]) -> tuple[Storage, NDArray[np.float32]]:
-        """What `gather` returns, for rows (C,) of arrays of items."""
+    def _items(self, query: UserQuery, embeddings: Storage, keys: ItemKeys, vectors: Sequence[SpectralVectors],
+               rows: NDArray[np.int64]) -> _Part:
         features = item_features(query.hits, keys, rows, self._slots.zeros)
-        return _rows(embeddings, rows), self._with_spectral(query, features, spectral, rows)
+        return _Part(rows, embeddings, vectors, np.ascontiguousarray(features[0]))
 
-    @staticmethod
-    def _with_spectral(query: UserQuery, features: NDArray[np.float32], vectors: Sequence[SpectralVectors],
-                       rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The interaction features (C, F) of one user, joined by the spectral ones, if the bundle has them."""
-        if query.spectral is None:
-            return np.ascontiguousarray(features[0])
-        return np.concatenate([features[0], query.spectral.features(vectors[0], rows)[0]], axis=1)
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Rows of arrays of nodes or items.
+
+    Attributes:
+        rows: (C,) of the arrays.
+        embeddings: (N, Di).
+        vectors: spectral ones of all N, one entry; none in a bundle without spectral towers.
+        key_features: (C, families x values) of the rows with one user.
+    """
+
+    rows: NDArray[np.int64]
+    embeddings: Storage
+    vectors: Sequence[SpectralVectors]
+    key_features: NDArray[np.float32]
+
+
+def _features(query: UserQuery, part: _Part) -> NDArray[np.float32]:
+    """The interaction features (C, F) of keys, joined by the spectral ones, if the bundle has them."""
+    if query.spectral is None:
+        return part.key_features
+    return np.concatenate([part.key_features, query.spectral.features(part.vectors[0], part.rows)[0]], axis=1)
+
+
+def _fused(query: UserQuery, kernel: PairKernel, part: _Part) -> NDArray[np.float32]:
+    """Logits (C, tasks) by the compiled kernel, which reads the rows where they are, spectral vectors too."""
+    start = time.perf_counter()
+    logits = kernel.rows(query.embedding, part.embeddings, part.rows, part.key_features,
+                         None if query.spectral is None else (query.spectral, part.vectors[0]))
+    query.kernel_seconds += time.perf_counter() - start
+    return logits
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Arrays one below the other; a single one as it is."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _rows(embeddings: Storage, nodes: NDArray[np.int64]) -> Storage:

@@ -25,7 +25,7 @@ from model.data.tables import DataError
 from model.evaluation.logged_answers import LoggedAnswers
 from model.evaluation.off_policy import Target
 from model.export.golden import user_input
-from model.export.onnx_graphs import onnx_layers, onnx_user_tower
+from model.export.onnx_graphs import bundle_layers, onnx_user_tower
 from model.progress.bars import Bar
 
 
@@ -55,7 +55,7 @@ class BundlePolicy:
                             "impressions that has test events, or estimate clicks")
         self._content, self._width = content, opened.manifest.search.beam_width
         self._tower = onnx_user_tower(opened.files.path(layout.USER_TOWER))
-        self._scorer = content.scorer([onnx_layers(opened.files.path(name)) for name in opened.manifest.scorers])
+        self._scorer = content.scorer(bundle_layers(opened.files))
         self._beam = BeamSearch(content.tree, self._scorer)
         self._valuation = Valuation(content.calibrations, content.encoder.spec.paid,
                                     LiveBids.sealed(content.tree, content.bids)

@@ -25,7 +25,7 @@ from index_store.targeting.eligibility import Eligible
 from model.data.recall_queries import RecallQueries
 from model.export.flops import count
 from model.export.golden import user_input
-from model.export.onnx_graphs import onnx_layers, onnx_user_tower
+from model.export.onnx_graphs import bundle_layers, onnx_user_tower
 from model.progress.bars import Bar
 
 TOP_K = 100
@@ -68,7 +68,7 @@ class _Searches:
     def __init__(self, opened: Bundle, queries: RecallQueries) -> None:
         self.opened, self._queries, self._content = opened, queries, opened.content
         self._tower = onnx_user_tower(opened.files.path(layout.USER_TOWER))
-        scorer = opened.content.scorer([onnx_layers(opened.files.path(name)) for name in opened.manifest.scorers])
+        scorer = opened.content.scorer(bundle_layers(opened.files))
         self._beam = BeamSearch(opened.content.tree, scorer)
         self._exhaustive = ExhaustiveSearch(opened.content.tree, scorer)
         self.width = opened.manifest.search.beam_width

@@ -29,7 +29,7 @@ from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
 from model.experiments.figures import change_percent, summary, table, text, to_json
 from model.export.golden import user_input
-from model.export.onnx_graphs import onnx_layers, onnx_user_tower
+from model.export.onnx_graphs import bundle_layers, onnx_user_tower
 from model.export.seal import export
 from model.progress.bars import Bar
 from model.sources.context_world import HOUR, HOURS, POSITION, hour_text
@@ -122,7 +122,7 @@ class _Asked:
     def __init__(self, opened: Bundle) -> None:
         self.content = opened.content
         self._tower = onnx_user_tower(opened.files.path(layout.USER_TOWER))
-        scorer = opened.content.scorer([onnx_layers(opened.files.path(name)) for name in opened.manifest.scorers])
+        scorer = opened.content.scorer(bundle_layers(opened.files))
         self._beam = BeamSearch(opened.content.tree, scorer)
         self._exhaustive = ExhaustiveSearch(opened.content.tree, scorer)
         self._width, self._weights = opened.manifest.search.beam_width, first_task_weights(len(opened.manifest.tasks))

@@ -106,8 +106,8 @@ def check_parity(content: BundleContent, original: BundleContent, model: MoNN,
         expected = trained.score(_torch_query(original, model, user), content.tree.depth, positions)
         gap = float(np.abs(found - expected).max())
         if not gap <= allowed:
-            raise ParityError(f"ONNX and torch differ by {gap:.2e} on golden request {json.dumps(user.request)}; at "
-                              f"most {allowed} is allowed, so nothing was written")
+            raise ParityError(f"the exported scorer and torch differ by {gap:.2e} on golden request "
+                              f"{json.dumps(user.request)}; at most {allowed} is allowed, so nothing was written")
         worst = max(worst, gap)
     return worst
 

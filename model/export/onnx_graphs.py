@@ -19,10 +19,12 @@ from torch import nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from index_store.bundle import graphs, layout
-from index_store.bundle.files import BundleWriter
+from index_store.bundle.files import BundleFiles, BundleWriter
+from index_store.bundle.folded_files import read_kernels
 from index_store.features.interaction import feature_names
 from index_store.features.spec import FeatureSpec
 from index_store.features.tower_inputs import dense_width
+from index_store.kernel.library import library
 from index_store.search.scoring import DenseLayers, Storage
 from model.config import ConfigError
 from model.network.folding import FoldedNetwork
@@ -37,6 +39,12 @@ def onnx_layers(path: Path) -> DenseLayers:
         return session.run(None, graphs.scorer_inputs(user, items, interaction))[0]
 
     return run
+
+
+def bundle_layers(files: BundleFiles) -> list[DenseLayers]:
+    """The scorers of a bundle, coarse to fine: the compiled kernel where it can run, or else the graph."""
+    return [kernel or onnx_layers(files.path(name))
+            for name, kernel in zip(files.manifest.scorers, read_kernels(files, library()), strict=True)]
 
 
 def _session(path: Path) -> Any:

@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from index_store.bundle import layout
 from index_store.bundle.bundle import BundleContent, UserTable, write_content
 from index_store.bundle.files import BundleWriter
+from index_store.bundle.folded_files import kernel_of, write_folded
 from index_store.bundle.manifest import LevelEntry, Manifest, SearchDefaults
 from index_store.features.interaction import feature_names
+from index_store.kernel.library import library
+from index_store.kernel.pair_kernel import PairKernel
 from index_store.search.scoring import Storage
 from index_store.targeting.targeting import AdTargeting
 from index_store.tree.node_content import level_postings, level_vectors, node_means
@@ -51,7 +54,7 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = T
 
     Raises:
         ConfigError: the run has no tree yet, that number is negative, or a log is named and no change of it.
-        ParityError: ONNX and torch differ by more than `score_tolerance` on a golden request.
+        ParityError: graphs or kernel differ from torch by more than `score_tolerance` on a golden request.
         BundleError: `out` exists.
     """
     if changes_included < 0:
@@ -71,11 +74,15 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = T
     try:
         write_content(writer, content)
         write_graphs(writer, model, folded, content.encoder.spec, half)
+        kernels = _write_kernels(writer, folded)
         scorers = [layout.scorer(at + 1) for at in range(len(folded.scorers))]
-        layers = [onnx_layers(writer.path(name)) for name in scorers]
+        graphs = [onnx_layers(writer.path(name)) for name in scorers]
+        layers = [kernel or graph for graph, kernel in zip(graphs, kernels, strict=True)]
         tower = onnx_user_tower(writer.path(layout.USER_TOWER))
         users = golden_users(content)
-        parity = check_parity(content, original, model, tower, layers, users)
+        parity = check_parity(content, original, model, tower, graphs, users)
+        if any(kernels):
+            parity = max(parity, check_parity(content, original, model, tower, layers, users))
         writer.json(layout.GOLDEN, golden_answers(original, model, users))
         tuning = tune_beam(content, tower, layers, run.config.seed)
         calibration = None if fitted is None else {task: dict(one.measured) for task, one in fitted.items()}
@@ -91,6 +98,16 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = T
                      {"changes_included": changes_included, "change_log_id": change_log_id})
     finally:
         writer.discard()
+
+
+def _write_kernels(writer: BundleWriter, folded: FoldedNetwork) -> list[PairKernel | None]:
+    """Writes the arrays of the scorers that the compiled kernel knows; the kernels, as far as it can run here."""
+    kernels: list[PairKernel | None] = []
+    for layer, weights in enumerate(folded.weights(), start=1):
+        if weights is not None:
+            write_folded(writer, layer, weights)
+        kernels.append(kernel_of(weights, library()))
+    return kernels
 
 
 def _seal(writer: BundleWriter, content: BundleContent, user_embedding: int, scorers: Sequence[str],

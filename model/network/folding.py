@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from index_store.features.context import ContextTables
 from index_store.features.encoder import UNKNOWN
+from index_store.kernel.folded_weights import FoldedWeights
 from index_store.search.scoring import DenseLayers, Storage
 from model.config import MoNNConfig
 from model.network.monn import MoNN, PairLayers
@@ -64,6 +65,17 @@ class FoldedNetwork(nn.Module):
             _OneOf(self._part(at), widths, at, monn.weights[at].clone() if monn.ensemble else None)
             for at in range(len(widths))]
         """Of each: user part of all scorers (1, Wu), item parts (C, Wi), interaction (C, F) -> (C, tasks)."""
+        self._widths = widths
+
+    def weights(self) -> list[FoldedWeights | None]:
+        """What the compiled kernel reads of each scorer; None for those that it does not know."""
+        def of(at: int) -> FoldedWeights | None:
+            part, scorer = self._part(at), self.scorers[at]
+            if not isinstance(part, FoldedWukong) or len(part.further):
+                return None
+            return part.weights(scorer.weight if isinstance(scorer, _OneOf) else None, sum(self._widths[:at]))
+
+        return [of(at) for at in range(len(self.scorers))]
 
     def _part(self, at: int) -> FoldedScorer:
         part = self._parts[at]
@@ -178,6 +190,7 @@ class FoldedWukong(FoldedScorer):
 
     mix_user: Tensor
     mix_item: Tensor
+    mix_pair: Tensor
     centre: Tensor
     pair: Tensor
     pair_bias: Tensor
@@ -207,7 +220,8 @@ class FoldedWukong(FoldedScorer):
                                                                      config.item_tokens, config.user_tokens)
         self.further = arch.layers
         centre = torch.eye(self.dim) - 1 / self.dim
-        self._keep(mix_user=arch.mix_user, mix_item=arch.mix_item, centre=centre)
+        self.fm_tokens = arch.fm_tokens
+        self._keep(mix_user=arch.mix_user, mix_item=arch.mix_item, mix_pair=arch.mix_pair, centre=centre)
         self._keep_pair(tower)
         self._keep_products(arch)
         self._keep_tokens(arch, centre)
@@ -254,6 +268,27 @@ class FoldedWukong(FoldedScorer):
         self._keep(head=blocks.flatten(0, 1).flatten(1),
                    whole_head=arch.head.weight.T, logit_sums=torch.eye(tasks).repeat(tokens, 1),
                    bias=arch.bias + shifted)
+
+    def weights(self, scale: Tensor | None = None, user_from: int = 0) -> FoldedWeights:
+        """The constants as the compiled kernel reads them, of a scorer without further layers.
+
+        Args:
+            scale: (tasks,) factor of the logits; None for 1.
+            user_from: where its own user part begins in those of a stack.
+        """
+        hidden = [layer for layer in self.pair_hidden if isinstance(layer, nn.Linear)]
+        tokens, d, tasks = self.tokens, self.dim, len(self.bias)
+        factor = torch.ones(tasks) if scale is None else scale.cpu()
+        blocks = self.head.reshape(tokens, d, tokens, tasks)[torch.arange(tokens), :, torch.arange(tokens)]
+        return FoldedWeights.of_arrays({name: values.detach().cpu().numpy() for name, values in {
+            **{f"hidden_{at}": layer.weight.T for at, layer in enumerate(hidden)},
+            **{f"hidden_{at}_bias": layer.bias for at, layer in enumerate(hidden)},
+            "pair": self.pair, "pair_bias": self.pair_bias, "products": self.centre_products @ self.fm_in,
+            "products_bias": self.fm_in_bias, "fm": self.fm_out[:, :self.fm_tokens * d], "mix": self.mix_pair,
+            "head": blocks * factor, "direct": self.direct.weight.T * factor,
+            "bias": (self.bias + self.direct.bias) * factor,
+            "epsilons": torch.cat([self.products_epsilon, self.epsilon]),
+            "shape": torch.tensor([self.user_tokens, self.item_tokens, user_from])}.items()})
 
     def _keep(self, **constants: Tensor) -> None:
         for name, value in constants.items():

@@ -18,6 +18,7 @@ from service.bundles.golden import warm_up
 from service.cache.user_cache import UserCache
 from service.contract.errors import ErrorType, ServiceError
 from service.contract.parsing import UNLIMITED, parse_body, to_query
+from service.retrieval.onnx_towers import DenseRun
 from service.retrieval.retriever import Retriever
 from service.settings import Settings
 
@@ -60,7 +61,8 @@ class BundleHost:
             raise opened.files.error(MANIFEST, f"says bundle {opened.bundle_id}, but {release.bundle_id} was verified")
         cache = cache_of(opened)
         retriever = await asyncio.to_thread(
-            Retriever, opened, cache=cache, search_threads=settings.search_threads, onnx_threads=settings.onnx_threads,
+            Retriever, opened, cache=cache, search_threads=settings.search_threads,
+            dense=DenseRun(settings.kernel, settings.onnx_threads),
             targeting_cache_entries=settings.targeting_cache_entries)
         return cls(release, retriever, cache)
 

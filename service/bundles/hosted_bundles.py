@@ -104,7 +104,7 @@ class HostedBundles:
             await host.warm()
             if host.problem is None:
                 self._now_serving(host)
-                log("bundle_ready", bundle_id=host.release.bundle_id)
+                log("bundle_ready", bundle_id=host.release.bundle_id, scorer=host.retriever.runs)
             else:
                 self._refused(host.release, host.problem)
 

@@ -28,6 +28,7 @@ class InfoReply(BaseModel):
 
     version: str = Field(description="of the service")
     bundle: dict[str, Any] = Field(description="the bundle's manifest, with total_bytes in place of the files")
+    scorer: str = Field(description="what computes scores: the compiled kernel, or ONNX Runtime and why")
     limits: InfoLimits
     tasks: list[str]
     user_features: dict[str, FieldKind] = Field(description="name -> kind")

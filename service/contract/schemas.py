@@ -160,7 +160,7 @@ class Latency(BaseModel):
     cache: float = Field(description="asking the user caches")
     user_tower: float
     search: float
-    scorer: float = Field(description="the part of `search` within the scorer's ONNX graph")
+    scorer: float = Field(description="the part of `search` within the scorer: its graph, or the compiled kernel")
     levels: list[Level]
 
 

@@ -302,6 +302,7 @@ class Api:
         host = self.bundles.current
         spec = host.spec
         return json_reply({"version": VERSION, "bundle": describe(host.manifest),
+                      "scorer": host.retriever.runs,
                       "limits": {"max_top_k": self._limits.max_top_k, "max_beam_width": self._limits.max_beam_width,
                                  "max_excluded": self._limits.max_excluded,
                                  "min_timeout_ms": self._limits.min_timeout_ms,

@@ -1,8 +1,10 @@
-"""The dense layers of a bundle as ONNX Runtime sessions on the CPU: user tower and scorers."""
+"""The dense layers of a bundle: towers as ONNX Runtime sessions on the CPU, scorers as these or compiled kernels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import onnxruntime
@@ -11,37 +13,57 @@ from numpy.typing import NDArray
 from index_store.bundle import graphs, layout
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.files import BundleFiles
+from index_store.bundle.folded_files import read_kernels
 from index_store.features.tower_inputs import dense_width, table_sizes
+from index_store.kernel.library import library
+from index_store.kernel.pair_kernel import PairKernel
 from index_store.search.scoring import DenseLayers, Storage
 
 
+@dataclass(frozen=True)
+class DenseRun:
+    """How dense layers are computed.
+
+    Attributes:
+        kernel: what computes scorers: `compiled`, as far as it can, or `onnx` alone.
+        threads: of one call of ONNX Runtime.
+    """
+
+    kernel: Literal["compiled", "onnx"] = "compiled"
+    threads: int = 1
+
+
+COMPILED = DenseRun()
+
+
 class OnnxTowers:
-    """Sessions of one bundle.
+    """Sessions and kernels of one bundle.
 
     Args:
         opened: the bundle.
-        threads: threads of one call.
+        run: how they are computed.
 
     Raises:
-        BundleError: a graph cannot be loaded or its signature does not fit the manifest.
+        BundleError: a graph cannot be loaded, or its signature or a scorer's arrays do not fit the manifest.
     """
 
-    def __init__(self, opened: Bundle, threads: int) -> None:
+    def __init__(self, opened: Bundle, run: DenseRun) -> None:
+        threads = run.threads
         files, content, dims = opened.files, opened.content, opened.manifest.dims
         tables = table_sizes(content.encoder)[0]
         tower_input = (dense_width(content.encoder.spec, "user")
                        + sum(content.tables[name].shape[1] for name in tables))
         self._user_tower = _session(files, layout.USER_TOWER, threads, {graphs.USER_INPUT: tower_input},
                                     {graphs.USER_EMBEDDING: dims["user_embedding"]})
-        half = (graphs.ITEM_EMBEDDINGS,) if content.embeddings[-1].dtype == np.float16 else ()
-        width = {level.scorer: level.width for level in opened.manifest.levels}
+        kernels: Sequence[PairKernel | None] = [None] * len(opened.manifest.scorers)
+        if run.kernel == "compiled":
+            kernels = read_kernels(files, library())
         self.layers: tuple[DenseLayers, ...] = tuple(
-            _dense_layers(_session(files, name, threads,
-                                   {graphs.USER_EMBEDDING: dims["user_embedding"], graphs.ITEM_EMBEDDINGS: width[name],
-                                    graphs.INTERACTION: dims["interaction"]},
-                                   {graphs.LOGITS: len(opened.manifest.tasks)}, half))
-            for name in opened.manifest.scorers)
-        """The scorers' graphs, coarse to fine."""
+            kernel or _scorer(opened, name, threads)
+            for name, kernel in zip(opened.manifest.scorers, kernels, strict=True))
+        """The scorers, coarse to fine."""
+        self.runs = _described(kernels, run)
+        """One line for people: what computes the scorers and, where that is not the kernel, why."""
         tower_input = (dense_width(content.encoder.spec, "item")
                        + sum(content.tables[name].shape[1] for name in table_sizes(content.encoder)[1]))
         self._item_tower = _session(files, layout.ITEM_TOWER, threads, {graphs.ITEM_INPUT: tower_input},
@@ -56,6 +78,28 @@ class OnnxTowers:
         """(N, D_in) float32 -> what the scorer reads of items (N, Di) float32."""
         embedding: NDArray[np.float32] = self._item_tower.run(None, {graphs.ITEM_INPUT: item_input})[0]
         return embedding
+
+
+def _described(kernels: Sequence[PairKernel | None], run: DenseRun) -> str:
+    if all(kernels):
+        return library().note
+    if run.kernel == "onnx":
+        return "ONNX Runtime: RETRIEVAL_KERNEL says so"
+    if library().functions is None:
+        return f"ONNX Runtime: {library().note}"
+    what = f"{library().note}, and ONNX Runtime" if any(kernels) else "ONNX Runtime"
+    return f"{what}: the bundle has no arrays for the kernel, being of an older format or another over-arch"
+
+
+def _scorer(opened: Bundle, name: str, threads: int) -> DenseLayers:
+    """The graph of a scorer."""
+    manifest, dims = opened.manifest, opened.manifest.dims
+    half = (graphs.ITEM_EMBEDDINGS,) if opened.content.embeddings[-1].dtype == np.float16 else ()
+    width = {level.scorer: level.width for level in manifest.levels}[name]
+    return _dense_layers(_session(opened.files, name, threads,
+                                  {graphs.USER_EMBEDDING: dims["user_embedding"], graphs.ITEM_EMBEDDINGS: width,
+                                   graphs.INTERACTION: dims["interaction"]},
+                                  {graphs.LOGITS: len(manifest.tasks)}, half))
 
 
 def _dense_layers(session: onnxruntime.InferenceSession) -> DenseLayers:

@@ -48,7 +48,7 @@ from service.contract.query import EncodedUser, Query, SearchOptions, TowerInput
 from service.retrieval.beam_choice import BeamChoice
 from service.retrieval.emptiness import emptiness
 from service.retrieval.exploring import explored
-from service.retrieval.onnx_towers import OnnxTowers
+from service.retrieval.onnx_towers import COMPILED, DenseRun, OnnxTowers
 from service.retrieval.reference_users import reference_queries
 from service.retrieval.search_queue import DeadlinePassedError, NoQueue, SearchQueue
 from service.retrieval.single_flight import Flight, SingleFlight
@@ -91,7 +91,7 @@ class _Found:
         computed: whether this search ran the user tower.
         began, embedded, allowed, searched, ended: when the thread took the search up, had the embedding, knew which ads
             may be returned, had the ads, was done.
-        scorer_seconds: within the scorer's ONNX graph.
+        scorer_seconds: within the scorer.
     """
 
     result: SearchResult
@@ -121,18 +121,19 @@ class Retriever:
         opened: the bundle.
         cache: for embeddings of the user tower; None computes each anew.
         search_threads: searches at the same time.
-        onnx_threads: threads of one scorer call.
+        dense: how the dense layers are computed.
         targeting_cache_entries: targeting signatures whose bitmaps are kept.
 
     Attributes:
         sealed: the snapshot of the bundle alone, which counts where no other is given.
+        runs: what computes the scorers, one line for people.
 
     Raises:
         BundleError: an ONNX graph is broken, or the beam curve is malformed.
     """
 
     def __init__(self, opened: Bundle, *, cache: EmbeddingCache | None = None, search_threads: int = 1,
-                 onnx_threads: int = 1, targeting_cache_entries: int = 256) -> None:
+                 dense: DenseRun = COMPILED, targeting_cache_entries: int = 256) -> None:
         content = opened.content
         self.bundle = opened
         self.targeting = Targeting(content.encoder, content.items, content.tree, content.targeting,
@@ -140,7 +141,8 @@ class Retriever:
         self.beams = BeamChoice(opened)
         self._content, self._spec, self._cache = content, content.encoder.spec, cache
         self._users = UserEncoder(content, self.targeting)
-        self._towers = OnnxTowers(opened, onnx_threads)
+        self._towers = OnnxTowers(opened, dense)
+        self.runs = self._towers.runs
         self.scorer = content.scorer(self._towers.layers)
         self.sealed = Snapshot.sealed(content.encoder, content.tree, self.targeting,
                                       Arrivals(content, self._towers.item_tower,

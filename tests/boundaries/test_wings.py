@@ -7,7 +7,8 @@ import pytest
 from tests.paths import ROOT
 
 WINGS = {
-    "index_store": ["live", "bundle", "search", "budgets", "value", "targeting", "changes", "tree", "features"],
+    "index_store": ["live", "bundle", "search", "budgets", "value", "targeting", "changes", "tree", "kernel",
+                    "features"],
     "model": ["report", "experiments", "follow", "choice", "evaluation", "export", "training", "tree", "examples",
               "network", "baselines", "sources", "data", "infer", "progress"],
     "service": ["supervisor", "http", "console", "bundles", "sampling", "cache", "live", "retrieval", "telemetry",

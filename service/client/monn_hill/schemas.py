@@ -231,6 +231,8 @@ class InfoReply(TypedDict):
     """of the service"""
     bundle: dict[str, Any]
     """the bundle's manifest, with total_bytes in place of the files"""
+    scorer: str
+    """what computes scores: the compiled kernel, or ONNX Runtime and why"""
     limits: InfoLimits
     tasks: list[str]
     user_features: dict[str, Literal["dense", "categorical", "multi", "location"]]
@@ -501,7 +503,7 @@ class Latency(TypedDict):
     user_tower: float
     search: float
     scorer: float
-    """the part of `search` within the scorer's ONNX graph"""
+    """the part of `search` within the scorer: its graph, or the compiled kernel"""
     levels: list[Level]
 
 

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from index_store.bundle.bundle import Bundle
+from index_store.features.interaction import feature_names
+from index_store.kernel.pair_kernel import PairKernel
 from index_store.search.beam_search import BeamSearch
 from index_store.search.exhaustive_search import ExhaustiveSearch
-from index_store.search.scoring import layer_of_level
+from index_store.search.scoring import AddedItems, layer_of_level
 from index_store.tree.tree import build_tree
+from tests.index_store.kernel.plain_scorer import compiled, random_weights
 from tests.index_store.stacks import ONE, Stack, query, stacks
 
 TOLERANCE = 1e-5
@@ -93,3 +97,27 @@ def test_nodes_with_a_layer_of_their_own_are_ranked_by_it_and_add_nothing_to_the
         np.testing.assert_allclose(found[:, 0], stack.numbers[level - 1][:, 0] * factor, rtol=1e-6)
         np.testing.assert_array_equal(scorer.score_alone(asked, level, np.arange(tree.size(level))), found)
     assert stack.asked == [2 * (tree.size(1) + tree.size(2)), 2 * 60]
+
+
+@pytest.mark.parametrize("beyond", [0, 1, 7])
+def test_the_kernel_reads_the_rows_that_other_layers_are_given(tiny_bundle, beyond):
+    content, random = Bundle.open(tiny_bundle).content, np.random.default_rng(0)
+    weights = random_weights(random, dim=2, user_tokens=2, item_tokens=2, tokens=2, tasks=2,
+                             features=len(feature_names(content.encoder.spec)))
+    kernel = PairKernel(weights, compiled())
+    fused, given = content.scorer([kernel]), content.scorer([kernel.__call__])
+    asked = content.query(random.normal(size=(1, 8)).astype(np.float32), content.users.features.take(np.array([3])),
+                          content.users.history.row(3))
+    towers, depth = content.index.spectral, content.tree.depth
+    if beyond:  # as items that the tree lacks: copies of its first
+        first = np.arange(beyond)
+        asked.added = AddedItems(None, content.embeddings[-1][first], content.keys_of_position.take(first),
+                                 (towers.items.take(first),))
+    for level in range(1, depth + 1):
+        nodes = random.permutation(content.tree.size(level))
+        if level == depth:
+            nodes = np.concatenate([np.arange(beyond) + content.tree.n_items, nodes])
+        found = fused.score(asked, level, nodes)
+        np.testing.assert_allclose(found, given.score(asked, level, nodes), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(found[:beyond], found[np.argsort(nodes)][:beyond])
+    assert asked.kernel_seconds > 0

@@ -8,9 +8,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from index_store.bundle.bundle import Bundle
+from index_store.bundle.folded_files import write_folded
 from loadtest.__main__ import main
-from loadtest.bench.kernel import kernel
+from loadtest.bench.kernel import kernel, markdown
 from model.export.flops import LAYER_NORM, count
+from tests.index_store.kernel.plain_scorer import compiled, random_weights
+from tests.resealed import reseal
 from tests.tiny_bundle import DIM
 
 
@@ -47,15 +50,35 @@ def test_kernel_reports_each_block_of_each_scorer_against_the_peak(bundle, level
     features, tasks = manifest.dims["interaction"], len(manifest.tasks)
     assert [scorer["levels"] for scorer in report["scorers"]] == levels
     assert [scorer["name"] for scorer in report["scorers"]] == list(manifest.scorers)
+    assert report["searches"] is None
+    assert report["runs"].startswith("ONNX Runtime")
     for scorer in report["scorers"]:
         # dot product, its weights, the interaction's product, two sums; see tests/tiny_bundle.py
         assert scorer["flops_per_pair"] == 2 * DIM + 2 * tasks + 2 * features * tasks + 2 * tasks
         assert scorer["stored_bytes_per_pair"] == 4 * (DIM + features + tasks)
+        assert scorer["compiled"] is scorer["compiled_flops_per_pair"] is None
         assert [row["pairs"] for row in scorer["blocks"]] == [64, 128, 512]
         assert [row["joining_gain"] is None for row in scorer["blocks"]] == [False, True, True]
         for row in scorer["blocks"]:
             assert 0 < row["gflops"] < report["peak_gflops"]
             assert row["share_of_peak"] == pytest.approx(row["gflops"] / report["peak_gflops"])
+
+
+def test_graph_and_compiled_kernel_are_timed_side_by_side_where_the_bundle_has_both(tiny_bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr("loadtest.bench.kernel.MATRICES", (512,))
+    monkeypatch.setattr("loadtest.bench.kernel.ROUNDS", 1)
+    features = Bundle.open(tiny_bundle).manifest.dims["interaction"]
+    weights = random_weights(np.random.default_rng(0), dim=2, user_tokens=2, item_tokens=2, tokens=2, features=features)
+    reseal(tiny_bundle, tmp_path / "folded", lambda writer: write_folded(writer, 1, weights))
+    report = kernel(tmp_path / "folded", blocks=(64, 128), seconds=0.1)
+    [scorer], searches = report["scorers"], report["searches"]
+    # interaction tower, its two outputs, products with the FM around them, the tokens' sum and the head
+    assert scorer["compiled_flops_per_pair"] == 2 * (features * 32 + 32 * 4 + 9 * 2 + 9 * 64 + 64 * 4 + 4 * 4)
+    assert [row["pairs"] for row in scorer["compiled"]] == [64, 128]
+    assert report["runs"] == compiled().note
+    assert searches["gain"] == searches["graph_ms"] / searches["compiled_ms"] > 0
+    assert min(searches["graph_of_scorer"], searches["compiled_of_scorer"]) > 1
+    assert "times as fast" in markdown(report)
 
 
 def test_kernel_says_why_when_there_is_no_bundle(tmp_path, monkeypatch, capsys):

@@ -72,7 +72,7 @@ def test_parity_gap_is_zero_for_the_model_itself_and_fails_for_another_tower(exp
     model, content = exported
     users, scorers = golden_users(content), torch_scorers(model)
     assert check_parity(content, content, model, tower_of(model), scorers, users) <= tolerance
-    with pytest.raises(ParityError, match=r"ONNX and torch differ by .* at most 0.0001 is allowed, so nothing was"):
+    with pytest.raises(ParityError, match=r"scorer and torch differ by .* at most 0.0001 is allowed, so nothing was"):
         check_parity(content, content, model, lambda inputs: tower_of(model)(inputs) + 1, scorers, users)
 
 
@@ -90,5 +90,5 @@ def test_graphs_of_another_model_fail_parity(tiny_run, tmp_path):
     tower, layers = onnx_user_tower(tmp_path / "user_tower.onnx"), [onnx_layers(tmp_path / "scorer_1.onnx")]
     parts = FoldedNetwork(other).item_part(torch.from_numpy(content.embeddings[-1])).numpy()
     served = replace(content, embeddings=(*content.embeddings[:-1], parts))
-    with pytest.raises(ParityError, match="ONNX and torch differ by"):
+    with pytest.raises(ParityError, match="the exported scorer and torch differ by"):
         check_parity(served, content, tiny_run.model.eval(), tower, layers, golden_users(content))

@@ -1,6 +1,10 @@
 """From a log to a sealed bundle by the real commands, and the parity that guards the seal."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from copy import copy
 from dataclasses import replace
 
@@ -9,16 +13,20 @@ import pytest
 import torch
 
 from index_store.bundle.bundle import Bundle
+from index_store.bundle.folded_files import read_kernels
 from index_store.bundle.manifest import BundleError
 from index_store.value.bids import AdBids
 from model.config import ConfigError
 from model.examples.clicks import Clicks
 from model.export.golden import ParityError
+from model.export.onnx_graphs import onnx_layers
 from model.export.seal import assemble, export
 from model.network.folding import FoldedNetwork
+from tests.index_store.kernel.plain_scorer import compiled
 from tests.model.commands import command, here, model
 from tests.model.runs import TINY, run_of, trained_run
 from tests.model.worlds import positives, with_similar_users
+from tests.paths import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +175,31 @@ def test_nodes_have_a_scorer_of_their_own_that_only_ranks_them(exported):
     assert [(level.scorer, level.ensemble) for level in manifest.levels] == [
         *[("scorer_1.onnx", False)] * (len(manifest.levels) - 1), ("scorer_2.onnx", True)]
     assert manifest.ensemble == ()
+
+
+def test_kernel_and_graph_of_an_exported_bundle_agree(exported, tolerance=1e-4):
+    opened = Bundle.open(exported[0])
+    kernels, graphs = read_kernels(opened.files, compiled()), opened.manifest.scorers
+    random = np.random.default_rng(0)
+    for kernel, graph, level in zip(kernels, graphs, (-2, -1), strict=True):
+        run, embeddings = onnx_layers(opened.files.path(graph)), opened.content.embeddings[level]
+        for pairs in (1, 33, 300):
+            user = random.normal(size=(1, opened.manifest.dims["user_embedding"])).astype(np.float32)
+            rows = random.integers(0, len(embeddings), pairs)
+            features = random.uniform(0, 3, (pairs, opened.manifest.dims["interaction"])).astype(np.float32)
+            np.testing.assert_allclose(kernel.rows(user, embeddings, rows, features),
+                                       run(user, embeddings[rows], features), rtol=1e-5, atol=tolerance)
+
+
+def test_an_installation_without_the_kernel_answers_an_exported_bundle_by_its_graphs(exported, tmp_path):
+    assert command("service", exported[0], "--check").count("ok") >= 10
+    for package in ("index_store", "service"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("*.so", "client"))
+    program = ("from pathlib import Path; from index_store.bundle.bundle import Bundle; "
+               "from service.retrieval.retriever import Retriever; import service.__main__ as m, asyncio, sys; "
+               f"folder = Path({str(exported[0])!r}); print(Retriever(Bundle.open(folder)).runs); "
+               "sys.exit(asyncio.run(m.check(folder)))")
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("ONNX Runtime: the kernel was not compiled")

@@ -183,6 +183,7 @@ GONE = 'retrieval_requests_total{endpoint="/retrieve",error_type="",status="499"
 def test_info_tells_what_a_caller_may_send_when_asked(service, tiny_bundle):
     info = service.http.get("/info").json()
     assert info["tasks"] == ["click", "convert"]
+    assert info["scorer"].startswith("ONNX Runtime: the bundle has no arrays for the kernel")
     assert info["user_features"] == {"age": "dense", "country": "categorical", "interests": "multi"}
     assert info["limits"] == {"max_top_k": 1000, "max_beam_width": 10000, "max_excluded": 10000,
                               "min_timeout_ms": 2.0, "max_body_bytes": 262144}

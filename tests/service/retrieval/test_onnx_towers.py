@@ -6,8 +6,12 @@ import pytest
 from onnx import numpy_helper
 
 from index_store.bundle.bundle import Bundle
+from index_store.bundle.files import BundleFiles
+from index_store.bundle.folded_files import write_folded
 from index_store.bundle.manifest import BundleError
-from service.retrieval.onnx_towers import OnnxTowers
+from index_store.kernel.pair_kernel import PairKernel
+from service.retrieval.onnx_towers import DenseRun, OnnxTowers
+from tests.index_store.kernel.plain_scorer import compiled, random_weights
 from tests.resealed import reseal
 
 
@@ -16,7 +20,7 @@ def weights(folder, name):
 
 
 def test_outputs_are_those_of_plain_numpy_when_graphs_are_linear(tiny_bundle):
-    towers, random = OnnxTowers(Bundle.open(tiny_bundle), 1), np.random.default_rng(0)
+    towers, random = OnnxTowers(Bundle.open(tiny_bundle), DenseRun()), np.random.default_rng(0)
     tower = weights(tiny_bundle, "user_tower.onnx")["weights"]
     users = random.normal(size=(3, len(tower))).astype(np.float32)
     embeddings = towers.user_tower(users)
@@ -36,5 +40,19 @@ def test_outputs_are_those_of_plain_numpy_when_graphs_are_linear(tiny_bundle):
 def test_bundle_is_refused_when_a_graph_does_not_fit(tiny_bundle, tmp_path, change, said):
     reseal(tiny_bundle, tmp_path / "bad", change)
     with pytest.raises(BundleError, match=said) as caught:
-        OnnxTowers(Bundle.open(tmp_path / "bad"), 1)
+        OnnxTowers(Bundle.open(tmp_path / "bad"), DenseRun())
     assert caught.value.file == "user_tower.onnx"
+
+
+def test_scorers_are_kernels_where_the_bundle_has_their_arrays_unless_the_settings_forbid(tiny_bundle, tmp_path):
+    weights = random_weights(np.random.default_rng(0), dim=2, user_tokens=2, item_tokens=2, tokens=2,
+                             features=BundleFiles(tiny_bundle, verify=False).manifest.dims["interaction"])
+    reseal(tiny_bundle, tmp_path / "folded", lambda writer: write_folded(writer, 1, weights))
+    opened = Bundle.open(tmp_path / "folded")
+    towers = OnnxTowers(opened, DenseRun())
+    assert isinstance(towers.layers[0], PairKernel)
+    assert towers.runs == compiled().note
+    by_setting = OnnxTowers(opened, DenseRun("onnx"))
+    assert not isinstance(by_setting.layers[0], PairKernel)
+    assert by_setting.runs == "ONNX Runtime: RETRIEVAL_KERNEL says so"
+    assert OnnxTowers(Bundle.open(tiny_bundle), DenseRun()).runs.startswith("ONNX Runtime: the bundle has no arrays")
