@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from index_store.bundle.folded_files import kernel_of
 from index_store.features.postings import KeyIndex
 from index_store.features.spectral_vectors import SpectralVectors
-from index_store.search.scoring import TowerScorer, UserQuery
+from index_store.kernel.library import library
+from index_store.search.scoring import DenseLayers, TowerScorer, UserQuery
 from index_store.tree.node_content import level_vectors
 from index_store.tree.tree import Tree
 from model.examples.batches import BatchReader
@@ -42,7 +44,7 @@ class ItemScores:
             parts = [self._folded.item_part(reader.nodes.embeddings(level), level) for level in range(1, tree.depth)
                      ] if reader.nodes is not None else []
             parts.append(self._folded.item_part(reader.tensor(items[tree.rows])))
-        layers = torch_layers(self._folded.scorers, reader.device)
+        layers = _dense_layers(self._folded, reader.device)
         self._scorer = TowerScorer(tree, layers if ensemble else layers[-1:], ensemble,
                                    [part.cpu().numpy() for part in parts], postings,
                                    reader.keys_of_row.take(tree.rows), index.n_keys, self._vectors(tree))
@@ -79,3 +81,12 @@ class ItemScores:
               ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool):
             for _ in Bar(pool.map(score, range(len(users))), total=len(users), desc=what, unit="user", leave=False):
                 pass
+
+
+def _dense_layers(folded: FoldedNetwork, device: torch.device) -> list[DenseLayers]:
+    """The scorers, by the compiled kernel where it knows them and the network is on the CPU."""
+    layers = torch_layers(folded.scorers, device)
+    if device.type != "cpu":
+        return layers
+    kernels = [kernel_of(weights, library()) for weights in folded.weights()]
+    return [kernel or layer for kernel, layer in zip(kernels, layers, strict=True)]
