@@ -38,6 +38,9 @@ ROLES: dict[str, Role] = {"advertiser": "advertiser", "advertiser_id": "advertis
                           "campaign_id": "campaign"}
 
 
+WHOSE = {"user": "user", "item": "ad", "context": "moment"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Field:
     """A field of the declaration and the SQL of its value.
@@ -55,7 +58,8 @@ class Field:
     sql: str
 
 
-def find_field(log: Log, table: str, column: Column, side: Literal["user", "item"]) -> tuple[Field | None, Guess]:
+def find_field(log: Log, table: str, column: Column,
+               side: Literal["user", "item", "context"]) -> tuple[Field | None, Guess]:
     """A field for a column, or why it is left out."""
     kind, sql, why = _kind(log, table, column)
     note = f". {column.note}" if column.note else ""
@@ -71,7 +75,7 @@ def find_field(log: Log, table: str, column: Column, side: Literal["user", "item
     if name != column.name:
         why += f"; called {name}, since {column.name!r} is no usable name"
     return (Field(spec=FieldSpec(name, kind, role, optional=optional), table=table, column=column.name, sql=sql),
-            Guess(name, f"{kind} of the {'user' if side == 'user' else 'ad'}", why + note))
+            Guess(name, f"{kind} of the {WHOSE[side]}", why + note))
 
 
 def field_name(name: str) -> str:

@@ -46,6 +46,7 @@ def test_dates_order_events_and_the_order_within_a_day_is_told():
 
 
 @pytest.mark.parametrize(("columns", "why"), [
+    ({"hour": [5, 6, 5]}, "no column"),
     ({"ts": [5, 5, 5]}, "'ts' is 5 throughout"), ({"ts": [1, None, 3]}, "no column without gaps"), ({}, "no column")])
 def test_a_log_without_times_says_why_it_has_none(columns, why):
     found, guesses = roles("user_id", "item_id", **columns)
