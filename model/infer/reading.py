@@ -113,7 +113,9 @@ def read_frames(frames: Mapping[str, object]) -> Log:
 def _connected() -> duckdb.DuckDBPyConnection:
     con = duckdb.connect()
     con.execute("SET preserve_insertion_order = true")
-    con.execute("SET enable_progress_bar = false")
+    shows_bars = con.execute("SELECT current_setting('enable_progress_bar')").fetchone() == (True,)
+    if shows_bars:  # a notebook without ipywidgets has none, and refuses to hear of them
+        con.execute("SET enable_progress_bar = false")
     con.execute("SET TimeZone = 'UTC'")
     return con
 
