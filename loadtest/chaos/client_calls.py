@@ -23,6 +23,7 @@ from loadtest.chaos.result import Outcome, Result, judged
 from loadtest.chaos.swaps import swap
 from loadtest.chaos.testbed import FIRST, SECOND, Testbed
 from loadtest.chaos.traffic import Traffic
+from loadtest.http.client import real_time_priority
 from loadtest.processes.service_process import HOST, ServiceProcess
 from monn_hill import AsyncClient, Client, RetrievalError
 from monn_hill.schemas import RetrieveRequest
@@ -52,7 +53,8 @@ class Calls(Traffic):
 
     def _run(self) -> None:
         try:
-            self._call_all(time.perf_counter())
+            with real_time_priority():  # which the threads of the blocking client inherit
+                self._call_all(time.perf_counter())
         except BaseException as error:
             self._error = error
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from index_store.features.nearest import suggestion
 from index_store.features.values import FeatureError
-from model.infer.columns import Column
+from model.infer.columns import Column, quoted
 from model.infer.guess import Guess
 from model.infer.reading import Log
 
@@ -132,7 +132,10 @@ def _time(log: Log, given: Given, taken: set[str | None]) -> tuple[str | None, s
         name = _named(log, given.time)
         if name is not None and log.column("events", name).type not in ("integer", "number", "time", "date"):
             column = log.column("events", name)
-            raise FeatureError(name, f"column {name!r} holds {column.type} such as {column.example!r}, no times",
+            row = log.con.execute(f"SELECT rowid, {quoted(name)} FROM events WHERE {quoted(name)} IS NOT NULL "
+                                  "ORDER BY rowid LIMIT 1").fetchone() or (0, None)
+            raise FeatureError(name, f"{log.shown['events']}: column {name!r}, row {row[0]}: value {row[1]!r:.60} is "
+                                     f"{column.type}, and no time",
                                column.note or "name a column of times, dates or numbers")
         return name, "you said so"
     rest = [c for c in log.columns["events"] if c.name not in taken and not c.nulls]

@@ -57,7 +57,7 @@ def test_a_log_without_times_says_why_it_has_none(columns, why):
 @pytest.mark.parametrize(("given", "says"), [
     (Given(user="x"), "has no column 'x'"), (Given(user="item_id"), "is given as user id and as ad id"),
     (Given(ad="item_id", user="item_id"), "is given as user id and as ad id"),
-    (Given(time="city"), "holds text such as")])
+    (Given(time="city"), "events: column 'city', row 0: value 'a' is text, and no time")])
 def test_what_cannot_be_is_refused(given, says):
     given = given if given.ad else Given(user=given.user, ad="item_id", time=given.time)
     with pytest.raises(FeatureError, match=says):
