@@ -24,6 +24,7 @@ from loadtest.chaos.swaps import swap
 from loadtest.chaos.testbed import FIRST, SECOND, Testbed
 from loadtest.chaos.traffic import Traffic
 from loadtest.http.client import real_time_priority
+from loadtest.http.open_loop import LAGGED
 from loadtest.processes.service_process import HOST, ServiceProcess
 from monn_hill import AsyncClient, Client, RetrievalError
 from monn_hill.schemas import RetrieveRequest
@@ -207,7 +208,9 @@ def _overload(replica: ServiceProcess, bundle: Path, seconds: float) -> int:
     """Sends requests of others, from a process of its own; returns how many."""
     done = subprocess.run([sys.executable, "-m", "loadtest", "http", "--url", replica.url, "--bundle", str(bundle),
                            "--rates", f"{_OVERLOAD_RATE:g}", "--seconds", f"{seconds:g}"],
-                          capture_output=True, check=True)
+                          capture_output=True)
+    if done.returncode not in (0, LAGGED):  # whose schedule slipped is an overload all the same
+        done.check_returncode()
     (row,) = json.loads(done.stdout.splitlines()[-1])["rates"]
     sent: int = row["sent"]
     return sent
