@@ -25,7 +25,7 @@ ERROR_SHARE ?= 0.001
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo load test lint promtool schemas lock up down long lab chaos soak clean
+.PHONY: help setup demo load test lint promtool schemas notebook lock up down long lab chaos soak clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -64,6 +64,9 @@ $(VENV)/bin/promtool: | $(VENV)/installed
 schemas: setup  ## the OpenAPI document, and the client's types from it
 	$(RUN) -m service --openapi > docs/openapi.json
 	$(RUN) service/client/write_schemas.py
+
+notebook: setup  ## docs/tour.ipynb from docs/tour.md
+	$(VENV)/bin/jupytext --to ipynb docs/tour.md
 
 lock: setup  ## newest versions for the images, with hashes
 	$(LOCK) $(LOCKS)/build.in --output-file $(LOCKS)/build.txt

@@ -21,6 +21,8 @@ COMMANDS = {
     "opening": ("loadtest.growth.opening", "time to open a bundle, memory of a further worker"),
     "http": ("loadtest.http.open_loop", "a running service at given rates: goodput, percentiles"),
     "clicks": ("loadtest.http.clicks", "from a click in one service to a changed answer in another"),
+    "had": ("loadtest.http.had", "what users had already, among what a running service answers"),
+    "client": ("loadtest.http.client_cost", "size and import time of the Python client, installed for itself"),
     "churn": ("loadtest.churn.command", "ads and users that change while two services answer, by a runbook"),
     "replay": ("loadtest.churn.replay", "what a worker takes to catch up with a log of changes, and their memory"),
     "chaos": ("loadtest.chaos.command", "faults under load: failed requests, added latency, recovery"),

@@ -252,4 +252,6 @@ def export(args: argparse.Namespace) -> None:
                           "beam_width": manifest.search.beam_width}))
     else:
         print(f"sealed {args.out}: bundle {manifest.bundle_id}, beam width {manifest.search.beam_width}; "
-              f"a page for people: {page}; next: python -m service {args.out}")
+              f"a page for people: {page}; next: python -m service {args.out}; or, so that ads and users can change "
+              f"while it serves: python -m index_store promote {args.out.parent} {args.out.name}, "
+              f"python -m service {args.out.parent}")

@@ -34,6 +34,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "overload": overload.overload,
     "swaps": swaps.swaps,
     "client": client_calls.client_calls,
+    "client-blocking": client_calls.blocking_calls,
     "damage": damage.damage,
     "schema": schema.schema,
     "soak": soak.soak,

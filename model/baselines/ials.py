@@ -63,10 +63,10 @@ class Ials:
             from implicit.cpu.als import AlternatingLeastSquares
         except ImportError as error:
             raise SkippedError(f"the package implicit cannot be loaded ({error}); install libgomp1") from error
-        model = AlternatingLeastSquares(
-            factors=settings.factors, regularization=settings.regularisation, alpha=settings.alpha,
-            iterations=iterations, num_threads=os.cpu_count() or 1, random_state=seed)
-        with threadpool_limits(1, "blas"):  # the package has threads of its own
+        with threadpool_limits(1, "blas"):  # the package has threads of its own, and warns where BLAS has too
+            model = AlternatingLeastSquares(
+                factors=settings.factors, regularization=settings.regularisation, alpha=settings.alpha,
+                iterations=iterations, num_threads=os.cpu_count() or 1, random_state=seed)
             model.fit(sparse.csr_matrix(train), show_progress=False)
         return cls(np.asarray(model.user_factors), np.asarray(model.item_factors))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,9 @@ CODES = ("id", "code", "type", "level", "class", "group", "segment", "category",
          "brand", "region", "city", "gender", "status", "flag", "segid", "os", "channel", "browser", "device", "hash",
          "store", "shop", "seller", "merchant", "network", "carrier", "occupation")
 
+INDEX = r"(column|level|unnamed)_\d+|unnamed|index|row(_id|_number|_index)?"
+"""Names of what numbers the rows of a frame."""
+
 FEW = 12
 """Whole numbers with at most so many values are codes, unless they are named like an amount."""
 
@@ -36,6 +40,9 @@ DISTINCT = 0.5
 
 ROLES: dict[str, Role] = {"advertiser": "advertiser", "advertiser_id": "advertiser", "campaign": "campaign",
                           "campaign_id": "campaign"}
+
+
+WHOSE = {"user": "user", "item": "ad", "context": "moment"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +62,8 @@ class Field:
     sql: str
 
 
-def find_field(log: Log, table: str, column: Column, side: Literal["user", "item"]) -> tuple[Field | None, Guess]:
+def find_field(log: Log, table: str, column: Column,
+               side: Literal["user", "item", "context"]) -> tuple[Field | None, Guess]:
     """A field for a column, or why it is left out."""
     kind, sql, why = _kind(log, table, column)
     note = f". {column.note}" if column.note else ""
@@ -71,7 +79,7 @@ def find_field(log: Log, table: str, column: Column, side: Literal["user", "item
     if name != column.name:
         why += f"; called {name}, since {column.name!r} is no usable name"
     return (Field(spec=FieldSpec(name, kind, role, optional=optional), table=table, column=column.name, sql=sql),
-            Guess(name, f"{kind} of the {'user' if side == 'user' else 'ad'}", why + note))
+            Guess(name, f"{kind} of the {WHOSE[side]}", why + note))
 
 
 def field_name(name: str) -> str:
@@ -101,6 +109,8 @@ def _kind(log: Log, table: str, column: Column) -> tuple[Literal["dense", "categ
     if column.type in ("time", "date"):
         return "dense", f"(epoch({c}) / 86400.0)", (f"a {column.type}, as the number of days since 1970-01-01: send it "
                                                     "like this in requests")
+    if _is_index(column):
+        return None, "", "it numbers the rows, as an index that was written beside them"
     if column.type == "integer":
         span = f"whole numbers, {values} from {column.low} to {column.high}"
         if set(words) & set(AMOUNTS) and not set(words) & {"id", "code", "type", "group", "level"}:
@@ -112,6 +122,13 @@ def _kind(log: Log, table: str, column: Column) -> tuple[Literal["dense", "categ
             return "dense", c, f"{span}, nearly one for each row; categorical if they are codes"
         return "categorical", c, f"{span}, taken for codes; dense if their size means something"
     return _of_text(log, table, column, values)
+
+
+def _is_index(column: Column) -> bool:
+    """Whether a column counts the rows and is named like the index of a frame, or not at all."""
+    return (column.type == "integer" and column.distinct == column.rows > FEW
+            and column.high - column.low == column.rows - 1
+            and re.fullmatch(INDEX, plain(column.name)) is not None)
 
 
 def _of_text(log: Log, table: str, column: Column,

@@ -10,6 +10,7 @@ from typing import Literal
 from index_store.features.spec import FeatureSpec, TaskSpec
 from index_store.features.values import FeatureError
 from model.infer.columns import Column, quoted
+from model.infer.context import ContextField, find_context, served_first
 from model.infer.families import find_families
 from model.infer.guess import Guess
 from model.infer.kinds import Field, field_name, find_field
@@ -18,6 +19,9 @@ from model.infer.reading import IS_TEST, Log
 from model.infer.roles import Given, Roles, best_id, find_roles
 from model.infer.sides import Sides, find_sides
 from model.infer.time_split import find_split
+
+RESERVED = ("user_id", "ad_id", "timestamp", "row", "positive", "place", "n")
+"""Columns of `log_events` besides labels and those of the moment."""
 
 KEPT = ("targeting", "bid", "bid_type")
 """Columns of ads that the format knows: they stay as they are."""
@@ -75,24 +79,28 @@ def propose(log: Log, given: Given) -> Proposal:
     for side, found in (("user", sides.user), ("item", sides.ad)):
         side_: Side = "user" if side == "user" else "item"
         fields[side_], tables[side_] = _side(log, side_, roles, labels, found, told)
+    context, of_context = find_context(log, roles, labels, sides.context,
+                                       (*RESERVED, *(f.spec.name for f in fields["user"])))
     families, of_families = find_families(log, fields["user"], fields["item"], history=roles.user is not None)
-    _make_events(log, roles, labels, sides)
+    _make_events(log, roles, labels, _moment(sides, context, labels))
     if log.has_test:
         where, of_split = IS_TEST, Guess("test events", "those of the log", f"{log.shown['test_events']} holds them")
     else:
         where, of_split = find_split(log, timed=roles.time is not None, history=roles.user is not None)
+    context_fields, of_places = served_first(log, context, f"NOT ({where})")
     again, of_history = _excludes_history(log, roles, labels)
     spec = FeatureSpec(user_fields=tuple(f.spec for f in fields["user"]), item_fields=tuple(f.spec for f in
                                                                                             fields["item"]),
                        tasks=tuple(map(TaskSpec, labels.tasks)), negatives=labels.negatives,
-                       key_families=tuple(families), history_ordered=roles.time is not None, exclude_history=again,
-                       user_ids=roles.user is not None)
+                       key_families=tuple(families), history_ordered=roles.time is not None,
+                       context_fields=tuple(context_fields), exclude_history=again, user_ids=roles.user is not None)
     events = f"SELECT * EXCLUDE (row, positive, place, n{', ' + IS_TEST if log.has_test else ''}) FROM log_events"
     queries = {"users": tables["user"], "ads": tables["item"],
                "events": f"{events} WHERE NOT ({where}) ORDER BY row"}
     if where != "false":
         queries["test_events"] = f"{events} WHERE {where} ORDER BY row"
-    return Proposal(log=log, spec=spec, guesses=(*told, *of_families, *of_history, of_split), queries=queries)
+    guesses = (*told, *of_context, *of_places, *of_families, *of_history, of_split)
+    return Proposal(log=log, spec=spec, guesses=guesses, queries=queries)
 
 
 def _refuse_null(log: Log, name: str, key: str) -> None:
@@ -198,7 +206,15 @@ def _id_of_table(log: Log, table: str, key: str, told: list[Guess]) -> str:
     return own
 
 
-def _make_events(log: Log, roles: Roles, labels: Labels, sides: Sides) -> None:
+def _moment(sides: Sides, context: Sequence[ContextField], labels: Labels) -> list[str]:
+    """SQL of the columns that describe the moment: context fields by their names, and what is only kept."""
+    fields = {one.column.name: f"{one.sql} AS {quoted(one.spec.name)}" for one in context}
+    taken = {*RESERVED, *labels.tasks, *(one.spec.name.lower() for one in context)}
+    return [*fields.values(), *(quoted(c.name) for c in sides.moment
+                                if c.name not in fields and c.name.lower() not in taken)]
+
+
+def _make_events(log: Log, roles: Roles, labels: Labels, moment: Sequence[str]) -> None:
     """The table `log_events`: the events of the format, columns of the moment, and what a split may ask."""
     time = "0::BIGINT"
     if roles.time is not None:
@@ -206,8 +222,6 @@ def _make_events(log: Log, roles: Roles, labels: Labels, sides: Sides) -> None:
         t = quoted(roles.time)
         time = {"date": f"{t}::TIMESTAMP", "number": f"round({t} * 1000000)::BIGINT"}.get(kind, t)
     tasks = [f"({sql})::TINYINT AS {quoted(name)}" for name, sql in labels.tasks.items()]
-    reserved = {"user_id", "ad_id", "timestamp", "row", "positive", "place", "n", *labels.tasks}
-    moment = [quoted(c.name) for c in sides.moment if c.name.lower() not in reserved]
     test = [IS_TEST] if log.has_test else []
     positive = " + ".join(f"({sql})" for sql in labels.tasks.values())
     log.con.execute(f"""

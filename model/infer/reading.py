@@ -113,7 +113,9 @@ def read_frames(frames: Mapping[str, object]) -> Log:
 def _connected() -> duckdb.DuckDBPyConnection:
     con = duckdb.connect()
     con.execute("SET preserve_insertion_order = true")
-    con.execute("SET enable_progress_bar = false")
+    shows_bars = con.execute("SELECT current_setting('enable_progress_bar')").fetchone() == (True,)
+    if shows_bars:  # a notebook without ipywidgets has none, and refuses to hear of them
+        con.execute("SET enable_progress_bar = false")
     con.execute("SET TimeZone = 'UTC'")
     return con
 
@@ -262,7 +264,7 @@ def _short(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     at = next((line for line in lines if "CSV Error on Line" in line), None)
     if at is None:
-        return " ".join(line for line in lines if not set(line) <= {"^", " "})[:300]
+        return " ".join(line for line in lines if not set(line) <= {"^", " "} and not line.startswith("LINE "))[:300]
     fact = next((line for line in lines if line.startswith(("Expected", "Invalid unicode", "Value with"))), "")
     row = next((line for line in lines if line.startswith("Original Line")), "")
     return f"line {at.rsplit(' ', 1)[1]}: {fact.rstrip('.')} ({row.removeprefix('Original Line: ')[:60]!r})"

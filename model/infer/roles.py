@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from index_store.features.nearest import suggestion
 from index_store.features.values import FeatureError
-from model.infer.columns import Column
+from model.infer.columns import Column, quoted
 from model.infer.guess import Guess
 from model.infer.reading import Log
 
@@ -26,6 +26,8 @@ THINGS = ("ad", "ads", "creative", "banner", "offer", "item", "product", "movie"
           "campaign", "merchant", "i", "iid", "aid")
 TIMES = ("timestamp", "time", "ts", "datetime", "event_time", "click_time", "event_timestamp", "created_at",
          "unix_timestamp", "utc", "date", "day", "hour")
+PLACES = ("position", "pos", "rank", "slot")
+"""Last words of the names of columns that say where in an answer an ad was shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,11 @@ def plain(name: str) -> str:
     """A name in lower case with `_` between its words: `movieId`, `Movie ID` and `movie_id:token` are `movie_id`."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.split(":")[0].strip())
     return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
+
+
+def is_position(name: str) -> bool:
+    """Whether a column is named like the place of an ad in an answer."""
+    return plain(name).split("_")[-1] in PLACES
 
 
 def find_roles(log: Log, given: Given) -> tuple[Roles, list[Guess]]:
@@ -125,12 +132,15 @@ def _time(log: Log, given: Given, taken: set[str | None]) -> tuple[str | None, s
         name = _named(log, given.time)
         if name is not None and log.column("events", name).type not in ("integer", "number", "time", "date"):
             column = log.column("events", name)
-            raise FeatureError(name, f"column {name!r} holds {column.type} such as {column.example!r}, no times",
+            row = log.con.execute(f"SELECT rowid, {quoted(name)} FROM events WHERE {quoted(name)} IS NOT NULL "
+                                  "ORDER BY rowid LIMIT 1").fetchone() or (0, None)
+            raise FeatureError(name, f"{log.shown['events']}: column {name!r}, row {row[0]}: value {row[1]!r:.60} is "
+                                     f"{column.type}, and no time",
                                column.note or "name a column of times, dates or numbers")
         return name, "you said so"
     rest = [c for c in log.columns["events"] if c.name not in taken and not c.nulls]
-    timed = [c for c in rest if c.type in ("time", "date") or (c.type in ("integer", "number")
-                                                               and (plain(c.name) in TIMES or _is_clock(c)))]
+    timed = [c for c in rest if c.type in ("time", "date") or (
+        c.type in ("integer", "number") and (plain(c.name) in TIMES or _is_clock(c)) and not _is_hour(c))]
     ranked = sorted(timed, key=lambda c: (TIMES.index(plain(c.name)) if plain(c.name) in TIMES else len(TIMES),
                                           c.type not in ("time", "integer", "number")))
     if not ranked:
@@ -140,6 +150,11 @@ def _time(log: Log, given: Given, taken: set[str | None]) -> tuple[str | None, s
         return None, f"{column.name!r} is {column.low} throughout, so the history of a user has no order"
     days = "; events of one day keep their order in the table" if column.type == "date" else ""
     return column.name, f"{column.type} from {column.low} to {column.high}, and named like a time{days}"
+
+
+def _is_hour(column: Column) -> bool:
+    """Whether a column holds hours of a day, which come again."""
+    return plain(column.name) == "hour" and column.low >= 0 and column.high <= 24
 
 
 def _is_clock(column: Column) -> bool:

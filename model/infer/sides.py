@@ -6,13 +6,13 @@ events have. Two events of one ad, likewise.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from model.infer.columns import Column, quoted
 from model.infer.guess import Guess
 from model.infer.reading import Log
-from model.infer.roles import PEOPLE, THINGS, Roles, plain
+from model.infer.roles import PEOPLE, THINGS, Roles, is_position, plain
 
 STEADY = 0.8
 """Agreement beyond chance from which a column describes users or ads: some attributes, such as prices, change."""
@@ -24,11 +24,18 @@ OF_THINGS = ("brand", "category", "cat", "price", "genre", "genres", "advertiser
 
 @dataclass(frozen=True, kw_only=True)
 class Sides:
-    """Columns of the events, by what they describe."""
+    """Columns of the events, by what they describe.
+
+    Attributes:
+        user, ad: whose they are.
+        moment: those of neither, which stay columns of the events.
+        context: name of a column of the moment that may be context -> how that is known.
+    """
 
     user: tuple[Column, ...]
     ad: tuple[Column, ...]
     moment: tuple[Column, ...]
+    context: Mapping[str, str]
 
 
 def find_sides(log: Log, roles: Roles, taken: Collection[str]) -> tuple[Sides, list[Guess]]:
@@ -42,6 +49,7 @@ def find_sides(log: Log, roles: Roles, taken: Collection[str]) -> tuple[Sides, l
     users: list[Column] = []
     ads: list[Column] = []
     moment: list[Column] = []
+    context: dict[str, str] = {}
     guesses = []
     for column in log.columns["events"]:
         if column.name in (*taken, roles.user, roles.ad, roles.time) or column.type in ("empty", "other"):
@@ -59,22 +67,21 @@ def find_sides(log: Log, roles: Roles, taken: Collection[str]) -> tuple[Sides, l
         hint = _by_name(column.name)
         if hint and ((len(steady) == 2 and steady["user"] == steady["ad"]) or (of_user is None and of_ad is None)):
             side = hint
-        if side is None and not roles.user:  # whatever is not the ad's belongs to whoever asks
+        if side is None and not roles.user and not is_position(column.name):  # it belongs to whoever asks
             users.append(column)
-        elif side is None and of_user is None and of_ad is not None:
+        elif side is None and of_user is None and of_ad is not None and not is_position(column.name):
             users.append(column)
             guesses.append(Guess(column.name, "of the user", "it changes within an ad, and users have one event each"))
         elif side is None:
             moment.append(column)
-            guesses.append(Guess(column.name, "left out", f"it describes neither: two events of a user agree "
-                                 f"{_percent(of_user)}, of an ad {_percent(of_ad)} beyond chance; what describes the "
-                                 "moment of a request is declared by hand as context_fields"))
+            of_users = f"two events of a user agree {_percent(of_user)}, " if roles.user else ""
+            context[column.name] = f"{of_users}{'' if of_users else 'two '}of an ad {_percent(of_ad)} beyond chance"
         else:
             (users if side == "user" else ads).append(column)
             if steady.get(side, 1) < 1:
                 guesses.append(Guess(column.name, f"of the {side}", f"two events of one agree {_percent(steady[side])} "
                                      "beyond chance; the latest value is taken"))
-    return Sides(user=tuple(users), ad=tuple(ads), moment=tuple(moment)), guesses
+    return Sides(user=tuple(users), ad=tuple(ads), moment=tuple(moment), context=context), guesses
 
 
 def agreement(log: Log, key: str, column: str) -> float | None:
@@ -106,4 +113,4 @@ def _by_name(name: str) -> str | None:
 
 
 def _percent(share: float | None) -> str:
-    return "(none has two)" if share is None else f"{share:.0%}"
+    return "(none has two)" if share is None else f"{max(share, 0):.0%}"

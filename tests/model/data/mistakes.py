@@ -91,7 +91,8 @@ MISTAKES = (
             ("infer", "clicks.csv", "--label", "rating")),
     Mistake("a label that is missing", "clicks.csv: column 'click', row 3: the label is missing; fill it in",
             files={"clicks.csv": EVENTS.replace("900,1,2", "900,,2")}),
-    Mistake("cities as times", "column 'city' holds text such as", ("infer", "clicks.csv", "--time", "city")),
+    Mistake("cities as times", "clicks.csv: column 'city', row 0: value 'Delft' is text, and no time; name a column of "
+                               "times", ("infer", "clicks.csv", "--time", "city")),
     Mistake("a user twice", "users.csv: column 'user_id', row 1: value 'ann' is already the id of row 0; drop or merge",
             ("infer", "log"), {"log/events.csv": EVENTS, "log/users.csv": "user_id,age\nann,7\nann,8\nbob,9\neve,9\n"}),
     Mistake("ids written in two ways", "ads.csv: no item_id of log/events.csv is in its column 'item_id': the events "
@@ -128,6 +129,15 @@ MISTAKES = (
     declared("impressions as positives", "events.parquet: row 1 has label 0 in all of ['click'], but features.json "
                                          "says "
              'negatives "sampled"', negatives="sampled"),
+    declared("a context field that no event has", "events.parquet: column 'hour' is missing, the file has ['user_id', "
+             "'ad_id', 'timestamp', 'click']; add it",
+             context_fields=[{"name": "hour", "kind": "categorical", "model": True}]),
+    declared("numbers as context", "the model is to read the context field 'hour', which is dense; declare it "
+             "categorical, and cut numbers into ranges",
+             context_fields=[{"name": "hour", "kind": "dense", "model": True}]),
+    declared("a position to serve that no event has", "features.json says to serve position as '0', but no row of "
+             "events.parquet has this value; use one that has, such as 1, 2", log={**LOG, "position": [1, 2, 1, 2]},
+             context_fields=[{"name": "position", "kind": "categorical", "model": True, "serve_as": "0"}]),
     declared("an event of an unknown ad", "events.parquet: column 'ad_id', row 3: value '9' is not in ads.parquet; "
                                           "add its "
              "row there", log={**LOG, "ad_id": ["1", "2", "1", "9"]}),

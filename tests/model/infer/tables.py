@@ -34,6 +34,7 @@ PLANTED = {
     "user_fields": {"city": "categorical", "age": "dense"},
     "item_fields": {"price": "dense", "shop_city": "categorical", "genres": "multi"},
     "tasks": ["click", "purchase"], "negatives": "impressions", "history_ordered": True, "user_ids": True,
+    "context_fields": {"placement": ("categorical", True, "")},
     "key_families": {"city_is_shop_city", "shop_city", "genres", "item_to_item"},
 }
 
@@ -43,6 +44,7 @@ def summary(spec):
     return {"user_fields": {f.name: f.kind for f in spec.user_fields},
             "item_fields": {f.name: f.kind for f in spec.item_fields},
             "tasks": [task.name for task in spec.tasks], "negatives": spec.negatives,
+            "context_fields": {f.name: (f.kind, f.model, f.serve_as) for f in spec.context_fields},
             "history_ordered": spec.history_ordered, "user_ids": spec.user_ids,
             "key_families": {family.name for family in spec.key_families}}
 

@@ -20,7 +20,8 @@ def field(name, values, side="item"):
 
 @pytest.mark.parametrize(("name", "values", "kind"), [
     ("x", [n / 3 for n in range(N)], "dense"), ("price", list(range(N)), "dense"),
-    ("age_group", [0, 1] * 30, "categorical"),
+    ("index", list(range(N)), None), ("Unnamed: 0", list(range(N)), None), ("row_id", list(range(5, N + 5)), None),
+    ("row", list(range(0, 2 * N, 2)), "dense"), ("age_group", [0, 1] * 30, "categorical"),
     ("category_id", list(range(20)) * 3, "categorical"), ("x", [0, 1, 2] * 20, "categorical"),
     ("x", list(range(20)) * 3, "categorical"), ("x", list(range(N)), "dense"), ("x", [True, False] * 30, "categorical"),
     ("x", ["a", "b", "c"] * 20, "categorical"), ("x", [["a"], ["b", "c"]] * 30, "multi"),

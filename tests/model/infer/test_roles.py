@@ -46,6 +46,7 @@ def test_dates_order_events_and_the_order_within_a_day_is_told():
 
 
 @pytest.mark.parametrize(("columns", "why"), [
+    ({"hour": [5, 6, 5]}, "no column"),
     ({"ts": [5, 5, 5]}, "'ts' is 5 throughout"), ({"ts": [1, None, 3]}, "no column without gaps"), ({}, "no column")])
 def test_a_log_without_times_says_why_it_has_none(columns, why):
     found, guesses = roles("user_id", "item_id", **columns)
@@ -56,7 +57,7 @@ def test_a_log_without_times_says_why_it_has_none(columns, why):
 @pytest.mark.parametrize(("given", "says"), [
     (Given(user="x"), "has no column 'x'"), (Given(user="item_id"), "is given as user id and as ad id"),
     (Given(ad="item_id", user="item_id"), "is given as user id and as ad id"),
-    (Given(time="city"), "holds text such as")])
+    (Given(time="city"), "events: column 'city', row 0: value 'a' is text, and no time")])
 def test_what_cannot_be_is_refused(given, says):
     given = given if given.ad else Given(user=given.user, ad="item_id", time=given.time)
     with pytest.raises(FeatureError, match=says):

@@ -40,7 +40,15 @@ def test_columns_are_the_users_the_ads_or_of_the_moment(log):
     assert [c.name for c in sides.ad] == ["price"]
     assert [c.name for c in sides.moment] == ["hour", "note", "ip"]
     assert "the latest value is taken" in told(guesses, "price")[1]
-    assert "describes neither" in told(guesses, "hour")[1]
+    assert list(sides.context) == ["hour", "ip"]
+    assert sides.context["hour"] == "two events of a user agree 0%, of an ad 0% beyond chance"
+
+
+def test_a_place_in_the_answer_is_nobodys_where_there_are_no_users():
+    log = read_frames({"events": pa.table({"a": [1, 2] * 20, "position": [1, 2, 3, 4] * 10, "os": [1, 3, 2, 4] * 10})})
+    sides, _ = find_sides(log, Roles(user=None, ad="a", time=None), ())
+    assert [c.name for c in sides.user] == ["os"]
+    assert list(sides.context) == ["position"]
 
 
 def test_without_users_what_is_not_the_ads_is_of_whoever_asks(log):

@@ -84,6 +84,11 @@ def test_a_mistake_is_named_with_its_place_and_what_to_do(mistake, capsys, tmp_p
     assert f"| {mistake.what} | `{mistake.says}" in (ROOT / "docs" / "data.md").read_text()
 
 
+def test_the_page_lists_no_other_mistakes():
+    table = (ROOT / "docs" / "data.md").read_text().partition("| mistake | message |\n")[2].partition("\n\n")[0]
+    assert [line.split(" | ")[0].strip("| ") for line in table.splitlines()[1:]] == [one.what for one in MISTAKES]
+
+
 @pytest.fixture(scope="module")
 def real_data():
     folder = os.environ.get("DATA_DIR")
