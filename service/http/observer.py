@@ -30,6 +30,7 @@ class AccessEntry:
         endpoint: path of the route that took it; `other` where there is none.
         error_type: of the closed list, empty for an answer.
         details: more fields of the log line.
+        side: of the user and the id of the bundle that answers, while a canary runs.
     """
 
     request_id: str
@@ -38,6 +39,7 @@ class AccessEntry:
     status: int = 0
     error_type: str = ""
     details: dict[str, Any] = field(default_factory=dict)
+    side: tuple[str, str] | None = None
 
 
 class Observer:
@@ -68,10 +70,13 @@ class Observer:
 
 def note(entry: AccessEntry) -> None:
     """Counts and logs a request that has ended."""
+    seconds = time.perf_counter() - entry.started
     metrics.REQUESTS.labels(entry.endpoint, str(entry.status), entry.error_type).inc()
+    if entry.side is not None:
+        metrics.observe_side(entry.side, entry.status, entry.error_type, seconds, entry.details.get("degraded", ()))
+        entry.details["side"] = entry.side[0]
     log("request", request_id=entry.request_id, endpoint=entry.endpoint, status=entry.status,
-        error_type=entry.error_type or None, ms=round((time.perf_counter() - entry.started) * 1000, 3),
-        **entry.details)
+        error_type=entry.error_type or None, ms=round(seconds * 1000, 3), **entry.details)
 
 
 def new_id() -> str:
