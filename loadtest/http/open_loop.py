@@ -86,8 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="requests per second, one run each (default 50,100,200)")
     parser.add_argument("--find-saturation", action="store_true",
                         help="double the last rate until the goodput grows by less than a tenth")
-    parser.add_argument("--seconds", type=_positive, default=10.0, help="length of each run (default %(default)g)")
-    parser.add_argument("--timeout-ms", type=_positive,
+    parser.add_argument("--seconds", type=positive, default=10.0, help="length of each run (default %(default)g)")
+    parser.add_argument("--timeout-ms", type=positive,
                         help="timeout_ms of every request; goodput counts answers within 5 ms of it (default: none)")
     parser.add_argument("--body", type=_object, default={}, metavar="JSON",
                         help="more fields of every request, such as '{\"targeting\": {...}}'")
@@ -105,13 +105,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit status: 0 fine, 1 service, bundle, data or process not found, 2 a rate was not reported because of lag."""
     try:
-        users = _users(args.bundle, args.data)
-        address, path = _target(args.url)
+        users = users_of(args.bundle, args.data)
+        address, path = target_of(args.url)
         load = Load(address=address, path=path, users=users, zipf=args.zipf,
                     fields={"top_k": args.top_k, **args.body}, headers=bearer(token_of(READ)),
                     timeout_ms=args.timeout_ms, even=args.even, connections=max(1, args.connections),
                     seed=args.seed, pid=args.pid)
-        rows = _measure(load, args.rates, args.seconds, args.find_saturation)
+        rows = measure(load, args.rates, args.seconds, args.find_saturation)
     except (LoadError, BundleError, DataError, psutil.Error) as error:
         print(f"error: {error}", file=sys.stderr)
         return CANNOT
@@ -127,22 +127,29 @@ def run(args: argparse.Namespace) -> int:
     return 0 if all(row["reported"] for row in rows) else LAGGED
 
 
-def _measure(load: Load, rates: list[float], seconds: float, find_saturation: bool) -> list[dict[str, Any]]:
+def measure(load: Load, rates: list[float], seconds: float, find_saturation: bool) -> list[dict[str, Any]]:
+    """The report of each rate, and with `find_saturation` of doubled ones until the goodput hardly grows.
+
+    Raises:
+        LoadError: there are too many requests to prepare.
+        OSError: nothing listens there.
+    """
     if (most := round(max(rates) * seconds)) > _MOST_REQUESTS:
         raise LoadError(f"{max(rates):g} requests per second for {seconds:g} s are {most}, at most {_MOST_REQUESTS} "
                         "can be prepared; give a shorter --seconds")
-    _one_rate(load, min(rates[0], _WARM_UP_RATE), _WARM_UP_SECONDS, 0)
-    rows = [_one_rate(load, rate, seconds, n) for n, rate in enumerate(rates, start=1)]
+    one_rate(load, min(rates[0], _WARM_UP_RATE), _WARM_UP_SECONDS, 0)
+    rows = [one_rate(load, rate, seconds, n) for n, rate in enumerate(rates, start=1)]
     best = max(row.get("goodput", 0.0) for row in rows)
     while find_saturation and 2 * rows[-1]["rate"] * seconds <= _MOST_REQUESTS:
-        rows.append(_one_rate(load, 2 * rows[-1]["rate"], seconds, len(rows) + 1))
+        rows.append(one_rate(load, 2 * rows[-1]["rate"], seconds, len(rows) + 1))
         if not rows[-1]["reported"] or rows[-1]["goodput"] <= _GROWTH * best:
             break
         best = rows[-1]["goodput"]
     return rows
 
 
-def _one_rate(load: Load, rate: float, seconds: float, number: int) -> dict[str, Any]:
+def one_rate(load: Load, rate: float, seconds: float, number: int) -> dict[str, Any]:
+    """The report of one rate; its `number` seeds users and arrivals along with that of the load."""
     random = np.random.default_rng([load.seed, number])
     count = max(1, round(rate * seconds))
     # Given their number, arrivals of a Poisson process are uniform.
@@ -183,7 +190,8 @@ def _cpu_seconds(pid: int | None) -> float | None:
     return float(sum(t.user + t.system for t in times))
 
 
-def _target(url: str) -> tuple[tuple[str, int], str]:
+def target_of(url: str) -> tuple[tuple[str, int], str]:
+    """Address and path of a URL; raises LoadError if it is none."""
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise LoadError(f"--url is {url!r}, a URL such as http://127.0.0.1:8080 was expected")
@@ -193,7 +201,7 @@ def _target(url: str) -> tuple[tuple[str, int], str]:
         raise LoadError(f"--url is {url!r}: {error}") from error
 
 
-def _users(bundle: Path | None, data: Path | None) -> NDArray[np.bytes_]:
+def users_of(bundle: Path | None, data: Path | None) -> NDArray[np.bytes_]:
     """Ids, most popular first: shuffled, because they are sorted in both sources."""
     if bundle is not None:
         ids = BundleFiles(bundle, verify=False).array(USER_IDS, "S", (None,))
@@ -209,10 +217,11 @@ def _users(bundle: Path | None, data: Path | None) -> NDArray[np.bytes_]:
 
 
 def _rates(text: str) -> list[float]:
-    return [_positive(part) for part in text.split(",")]
+    return [positive(part) for part in text.split(",")]
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
+    """A positive number, as a type of an argument."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")

@@ -37,8 +37,8 @@ async function look(act, info, signal) {
   const described = ads.length ? await descriptions(ads, signal) : new Map();
   const here = info.bundle.bundle_id;
   return [
-    el("button", { type: "button", onclick: () => window.dispatchEvent(new HashChangeEvent("hashchange")) },
-      "Look again"),
+    el("p", {}, el("button", { type: "button",
+      onclick: () => window.dispatchEvent(new HashChangeEvent("hashchange")) }, "Look again")),
     state("canary", found, others, act), sides(found, names), state("shadow", found, others, act),
     ...found.shadows.filter((pair) => pair.beside === here).map((pair) => comparison(pair, names)),
     only(found, described), el("p", { class: "faint" }, "Figures are those of the replica that answers, since it "
