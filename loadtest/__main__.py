@@ -20,7 +20,7 @@ COMMANDS = {
     "kernel": ("loadtest.bench.kernel", "the scorer's FLOPS against the machine's peak"),
     "opening": ("loadtest.growth.opening", "time to open a bundle, memory of a further worker"),
     "http": ("loadtest.http.open_loop", "a running service at given rates: goodput, percentiles"),
-    "shadow": ("loadtest.http.shadow", "what a bundle in the shadow adds to the answers of a running service"),
+    "shadow": ("loadtest.http.shadow", "what a bundle in the shadow adds to the answers of a service"),
     "clicks": ("loadtest.http.clicks", "from a click in one service to a changed answer in another"),
     "churn": ("loadtest.churn.command", "ads and users that change while two services answer, by a runbook"),
     "replay": ("loadtest.churn.replay", "what a worker takes to catch up with a log of changes, and their memory"),

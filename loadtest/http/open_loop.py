@@ -15,7 +15,7 @@ import argparse
 import gc
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from index_store.bundle.files import BundleFiles
 from index_store.bundle.layout import USER_IDS
 from index_store.bundle.manifest import BundleError
-from loadtest.http.client import drive, post, real_time_priority
+from loadtest.http.client import Address, Exchange, drive, post, real_time_priority
 from loadtest.http.report import report_of_rate, table
 from loadtest.http.tokens import READ, bearer, token_of
 from model.data.checks import check_keys
@@ -148,8 +148,8 @@ def measure(load: Load, rates: list[float], seconds: float, find_saturation: boo
     return rows
 
 
-def one_rate(load: Load, rate: float, seconds: float, number: int) -> dict[str, Any]:
-    """The report of one rate; its `number` seeds users and arrivals along with that of the load."""
+def arrivals(load: Load, rate: float, seconds: float, number: int) -> list[tuple[float, bytes]]:
+    """When to send which request; `number` seeds users and arrivals along with the seed of the load."""
     random = np.random.default_rng([load.seed, number])
     count = max(1, round(rate * seconds))
     # Given their number, arrivals of a Poisson process are uniform.
@@ -158,17 +158,28 @@ def one_rate(load: Load, rate: float, seconds: float, number: int) -> dict[str, 
     ranks = np.searchsorted(cumulative, random.random(count) * cumulative[-1], side="right")
     request_of = _requests(load)
     requests = [request_of(user) for user in load.users[ranks].tolist()]
+    return list(zip(offsets.tolist(), requests, strict=True))
+
+
+def one_rate(load: Load, rate: float, seconds: float, number: int) -> dict[str, Any]:
+    """The report of one rate; `number` as in `arrivals`."""
+    exchanges, cpu_seconds = sent(load, [load.address], arrivals(load, rate, seconds, number))
+    return report_of_rate(rate, seconds, exchanges, load.timeout_ms, cpu_seconds)
+
+
+def sent(load: Load, addresses: Sequence[Address],
+         requests: Sequence[tuple[float, bytes]]) -> tuple[list[Exchange], float | None]:
+    """Sends requests to the addresses in turn; their exchanges, and the processor time of the load's process."""
     before = _cpu_seconds(load.pid)
     gc.collect()
     gc.disable()  # a collection would delay requests
     try:
         with real_time_priority():
-            exchanges = drive([load.address], zip(offsets.tolist(), requests, strict=True), load.connections)
+            exchanges = drive(addresses, requests, load.connections)
     finally:
         gc.enable()
     after = _cpu_seconds(load.pid)
-    return report_of_rate(rate, seconds, exchanges, load.timeout_ms,
-                          None if before is None or after is None else after - before)
+    return exchanges, None if before is None or after is None else after - before
 
 
 def _requests(load: Load) -> Callable[[bytes], bytes]:

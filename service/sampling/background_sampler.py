@@ -31,7 +31,7 @@ _CLOSE_SECONDS = 5.0
 
 
 class BackgroundSampler(ABC, Generic[Sample]):
-    """One thread at the lowest priority, and a bounded queue of samples; further ones are dropped and counted.
+    """One thread at the priority `_niceness`, and a bounded queue of samples; further ones are dropped and counted.
 
     Args:
         name: of the thread.
@@ -40,6 +40,8 @@ class BackgroundSampler(ABC, Generic[Sample]):
         idle_seconds: time without a sample after which `_idle` is called; None never calls it.
         share: of one core, that is used at most.
     """
+
+    _niceness = _LOWEST_PRIORITY
 
     def __init__(self, name: str, room: int, passed_over: Counter, idle_seconds: float | None = None,
                  share: float = SHARE) -> None:
@@ -80,8 +82,8 @@ class BackgroundSampler(ABC, Generic[Sample]):
         return PausingScorer(scorer, self._pauses)
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # elsewhere the call changes the whole process
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+        if sys.platform == "linux" and self._niceness:  # elsewhere the call changes the whole process
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
         while not self._closed.is_set():
             self._next()
 
