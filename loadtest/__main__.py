@@ -20,6 +20,7 @@ COMMANDS = {
     "kernel": ("loadtest.bench.kernel", "the scorer's FLOPS against the machine's peak"),
     "opening": ("loadtest.growth.opening", "time to open a bundle, memory of a further worker"),
     "http": ("loadtest.http.open_loop", "a running service at given rates: goodput, percentiles"),
+    "shadow": ("loadtest.http.shadow", "what a bundle in the shadow adds to the answers of a service"),
     "clicks": ("loadtest.http.clicks", "from a click in one service to a changed answer in another"),
     "had": ("loadtest.http.had", "what users had already, among what a running service answers"),
     "client": ("loadtest.http.client_cost", "size and import time of the Python client, installed for itself"),

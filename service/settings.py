@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     beam_sample_rate: float = Field(default=0.0, ge=0, le=1, description="share of the answers whose beam is recorded")
     beam_folder: Path | None = Field(default=None, validate_default=True, description="where recorded beams are "
                                                                                       "written, as Parquet files")
+    shadow_share: float = Field(default=0.05, gt=0, le=1, description="share of one core of each worker that "
+                                                                      "comparisons with a shadow may take")
     gate_overlap_loss: float = Field(default=0.02, ge=0, le=1, description="overlap with the exhaustive answer that a "
                                                                            "new bundle may lose")
     gate_recall_loss: float = Field(default=0.05, ge=0, le=1, description="share of the sealed recall that it may lose")
@@ -69,6 +71,12 @@ class Settings(BaseSettings):
                                                                       "that it may lose")
     gate_latency_rise: float = Field(default=0.25, ge=0, description="share by which its median search may be slower")
     gate_seconds: float = Field(default=20.0, gt=0, description="time for the exhaustive searches of the gate")
+    gate_shadow_comparisons: int = Field(default=200, ge=0, description="comparisons with a shadow from which the gate "
+                                                                        "takes its measures too; 0 never does")
+    gate_shadow_overlap: float = Field(default=0.3, ge=0, le=1, description="share of the returned ads that a bundle "
+                                                                            "has to show too as a shadow")
+    gate_shadow_drift: float = Field(default=0.1, ge=0, le=1, description="by how much its probabilities of the ads "
+                                                                          "that both show may be off on average")
     user_cache: bool = Field(default=True, description="whether user embeddings are cached, here and in Redis")
     user_cache_entries: int = Field(default=50_000, ge=1, description="embeddings that each worker keeps in memory")
     redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL",

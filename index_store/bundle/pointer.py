@@ -9,28 +9,27 @@ pointer: it does not open bundles or check that they are sound.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from index_store.bundle import shared_file
 from index_store.bundle.manifest import MANIFEST
+from index_store.bundle.shared_file import Stamp
 
 POINTER = "current"
+TRIALS = "trials"
+"""The file of trials beside the pointer, see `trials`."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_NAMES = "1 to 128 of A-Z a-z 0-9 . _ -, no dot or dash first, and not 'current'"
+_NAMES = "1 to 128 of A-Z a-z 0-9 . _ -, no dot or dash first, and not 'current' or 'trials'"
 _MOST_BYTES = 4096
 
 
 class PointerError(Exception):
-    """The pointer cannot be read or written; the message is `fact; remedy`.
+    """The pointer, or the file of trials beside it, cannot be read or written; the message is `fact; remedy`.
 
     Attributes:
         reason: what is wrong with it.
@@ -44,16 +43,12 @@ class PointerError(Exception):
         self.reason, self.fact, self.remedy = reason, fact, remedy
 
 
-Stamp = tuple[int, int, int]
-"""Inode, time and size of the pointer's file."""
-
-
 class BundleNameError(ValueError):
     """The name is not a valid bundle name."""
 
 
 class PointerChangedError(PointerError):
-    """Another process has replaced the pointer in the meantime."""
+    """Another process has replaced the file in the meantime."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +90,7 @@ def check_name(name: str) -> str:
     Raises:
         BundleNameError: it cannot; the message says what can.
     """
-    if not _NAME.fullmatch(name) or name == POINTER:
+    if not _NAME.fullmatch(name) or name in (POINTER, TRIALS):
         raise BundleNameError(f"{name[:140]!r} is not a bundle name; give {_NAMES}")
     return name
 
@@ -150,14 +145,7 @@ def read_if_any(folder: Path) -> Pointer | None:
 
 def stamp(folder: Path) -> Stamp | None:
     """A value that changes whenever the pointer is replaced, even by the same content; None if there is no pointer."""
-    try:
-        return _stamp((folder / POINTER).stat())
-    except OSError:
-        return None
-
-
-def _stamp(status: os.stat_result) -> Stamp:
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return shared_file.stamp(folder / POINTER)
 
 
 def replace(folder: Path, pointer: Pointer, expected: Pointer | None) -> Stamp:
@@ -176,35 +164,14 @@ def replace(folder: Path, pointer: Pointer, expected: Pointer | None) -> Stamp:
         PointerError: it cannot be written.
     """
     path = folder / POINTER
-    partial = folder / f".{POINTER}.{uuid.uuid4().hex[:8]}.partial"
+
+    def check() -> None:
+        if (found := read_if_any(folder)) != expected:
+            raise PointerChangedError(path, f"holds {found}, expected {expected}: it was replaced in the meantime",
+                                      "look at it and try again")
+
     try:
-        with _locked(folder):
-            found = read_if_any(folder)
-            if found != expected:
-                raise PointerChangedError(path, f"holds {found}, expected {expected}: it was replaced in the "
-                                                "meantime", "look at it and try again")
-            try:
-                with partial.open("x") as file:
-                    file.write(json.dumps(asdict(pointer)) + "\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                    written = _stamp(os.fstat(file.fileno()))
-                os.replace(partial, path)
-            finally:
-                partial.unlink(missing_ok=True)
-        return written
+        return shared_file.replace(path, asdict(pointer), check)
     except OSError as error:
         raise PointerError(path, f"cannot be written ({error.strerror})",
                            "make the folder writable for the user that promotes bundles") from error
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Locks out other writers for the length of the block, and flushes the folder itself to disk at the end."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -51,7 +51,7 @@ def drive(addresses: Sequence[Address], arrivals: Iterable[tuple[float, bytes]],
     """Sends each request at its scheduled time and collects the replies.
 
     Args:
-        addresses: hosts and ports that requests go to in turn.
+        addresses: hosts and ports that requests go to in turn, the first request to the first of them.
         arrivals: seconds after the start, ascending, and the complete HTTP/1.1 request to send then. The next one is
             taken once the one before was sent, so a generator may end the run at any time.
         connections: number opened beforehand; more are opened while all of them wait for a reply.
@@ -104,7 +104,7 @@ class _Driver:
         self._first = min(connections // len(addresses) + 1, most)
         self._pools = [_Pool(self, address, most) for address in addresses]
         self._tries, self._ended = tries, ended
-        self._pending = self._turn = 0
+        self._pending, self._turn = 0, -1
         self._idle = asyncio.Event()
 
     async def run(self, arrivals: Iterable[tuple[float, bytes]]) -> list[Exchange]:

@@ -19,7 +19,7 @@ import argparse
 import gc
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from index_store.bundle.files import BundleFiles
 from index_store.bundle.layout import USER_IDS
 from index_store.bundle.manifest import BundleError
-from loadtest.http.client import drive, post, real_time_priority
+from loadtest.http.client import Address, Exchange, drive, post, real_time_priority
 from loadtest.http.report import comparison, report_of_rate, side_by_side, table
 from loadtest.http.tokens import READ, bearer, token_of
 from model.data.checks import check_keys
@@ -91,8 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="requests per second, one run each (default 50,100,200)")
     parser.add_argument("--find-saturation", action="store_true",
                         help="double the last rate until the goodput grows by less than a tenth")
-    parser.add_argument("--seconds", type=_positive, default=10.0, help="length of each run (default %(default)g)")
-    parser.add_argument("--timeout-ms", type=_positive,
+    parser.add_argument("--seconds", type=positive, default=10.0, help="length of each run (default %(default)g)")
+    parser.add_argument("--timeout-ms", type=positive,
                         help="timeout_ms of every request; goodput counts answers within 5 ms of it (default: none)")
     parser.add_argument("--body", type=_object, default={}, metavar="JSON",
                         help="more fields of every request, such as '{\"targeting\": {...}}'")
@@ -111,8 +111,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit status: 0 fine, 1 service, bundle, data or process not found, 2 a rate was not reported because of lag."""
     try:
-        loads = _loads(args, _users(args.bundle, args.data))
-        rows = _measure(loads, args.rates, args.seconds, args.find_saturation)
+        loads = _loads(args, users_of(args.bundle, args.data))
+        rows = measure(loads, args.rates, args.seconds, args.find_saturation)
     except (LoadError, BundleError, DataError, psutil.Error) as error:
         print(f"error: {error}", file=sys.stderr)
         return CANNOT
@@ -142,7 +142,7 @@ def _loads(args: argparse.Namespace, users: NDArray[np.bytes_]) -> list[Load]:
         raise LoadError(f"--find-saturation and {len(args.url)} x --url: the rates would not be the same; name one")
     loads = []
     for url, pid in zip(args.url, args.pid or [None] * len(args.url), strict=True):
-        address, path = _target(url)
+        address, path = target_of(url)
         loads.append(Load(address=address, path=path, users=users, zipf=args.zipf,
                           fields={"top_k": args.top_k, **args.body}, headers=bearer(token_of(READ)),
                           timeout_ms=args.timeout_ms, even=args.even, connections=max(1, args.connections),
@@ -150,19 +150,26 @@ def _loads(args: argparse.Namespace, users: NDArray[np.bytes_]) -> list[Load]:
     return loads
 
 
-def _measure(loads: list[Load], rates: list[float], seconds: float,
-             find_saturation: bool) -> list[list[dict[str, Any]]]:
-    """The rows of each load; every second rate is given in the reverse order, since a machine's speed drifts."""
+def measure(loads: list[Load], rates: list[float], seconds: float,
+            find_saturation: bool) -> list[list[dict[str, Any]]]:
+    """The rows of each load, one a rate; with `find_saturation` of doubled ones until the goodput hardly grows.
+
+    Every second rate is given in the reverse order, since a machine's speed drifts.
+
+    Raises:
+        LoadError: there are too many requests to prepare.
+        OSError: nothing listens there.
+    """
     if (most := round(max(rates) * seconds)) > _MOST_REQUESTS:
         raise LoadError(f"{max(rates):g} requests per second for {seconds:g} s are {most}, at most {_MOST_REQUESTS} "
                         "can be prepared; give a shorter --seconds")
     rows: list[list[dict[str, Any]]] = [[] for _ in loads]
     for load in loads:
-        _one_rate(load, min(rates[0], _WARM_UP_RATE), _WARM_UP_SECONDS, 0)
+        one_rate(load, min(rates[0], _WARM_UP_RATE), _WARM_UP_SECONDS, 0)
     for number, rate in enumerate(rates, start=1):
         turns = list(zip(loads, rows, strict=True))
         for load, of_load in turns if number % 2 else reversed(turns):
-            of_load.append(_one_rate(load, rate, seconds, number))
+            of_load.append(one_rate(load, rate, seconds, number))
     if find_saturation:
         _saturate(loads[0], rows[0], seconds)
     return rows
@@ -172,13 +179,14 @@ def _saturate(load: Load, rows: list[dict[str, Any]], seconds: float) -> None:
     """Adds rows of twice the rate of the last one until the goodput hardly grows."""
     best = max(row.get("goodput", 0.0) for row in rows)
     while 2 * rows[-1]["rate"] * seconds <= _MOST_REQUESTS:
-        rows.append(_one_rate(load, 2 * rows[-1]["rate"], seconds, len(rows) + 1))
+        rows.append(one_rate(load, 2 * rows[-1]["rate"], seconds, len(rows) + 1))
         if not rows[-1]["reported"] or rows[-1]["goodput"] <= _GROWTH * best:
             break
         best = rows[-1]["goodput"]
 
 
-def _one_rate(load: Load, rate: float, seconds: float, number: int) -> dict[str, Any]:
+def arrivals(load: Load, rate: float, seconds: float, number: int) -> list[tuple[float, bytes]]:
+    """When to send which request; `number` seeds users and arrivals along with the seed of the load."""
     random = np.random.default_rng([load.seed, number])
     count = max(1, round(rate * seconds))
     # Given their number, arrivals of a Poisson process are uniform.
@@ -187,17 +195,28 @@ def _one_rate(load: Load, rate: float, seconds: float, number: int) -> dict[str,
     ranks = np.searchsorted(cumulative, random.random(count) * cumulative[-1], side="right")
     request_of = _requests(load)
     requests = [request_of(user) for user in load.users[ranks].tolist()]
+    return list(zip(offsets.tolist(), requests, strict=True))
+
+
+def one_rate(load: Load, rate: float, seconds: float, number: int) -> dict[str, Any]:
+    """The report of one rate; `number` as in `arrivals`."""
+    exchanges, cpu_seconds = sent(load, [load.address], arrivals(load, rate, seconds, number))
+    return report_of_rate(rate, seconds, exchanges, load.timeout_ms, cpu_seconds)
+
+
+def sent(load: Load, addresses: Sequence[Address],
+         requests: Sequence[tuple[float, bytes]]) -> tuple[list[Exchange], float | None]:
+    """Sends requests to the addresses in turn; their exchanges, and the processor time of the load's process."""
     before = _cpu_seconds(load.pid)
     gc.collect()
     gc.disable()  # a collection would delay requests
     try:
         with real_time_priority():
-            exchanges = drive([load.address], zip(offsets.tolist(), requests, strict=True), load.connections)
+            exchanges = drive(addresses, requests, load.connections)
     finally:
         gc.enable()
     after = _cpu_seconds(load.pid)
-    return report_of_rate(rate, seconds, exchanges, load.timeout_ms,
-                          None if before is None or after is None else after - before)
+    return exchanges, None if before is None or after is None else after - before
 
 
 def _requests(load: Load) -> Callable[[bytes], bytes]:
@@ -219,7 +238,8 @@ def _cpu_seconds(pid: int | None) -> float | None:
     return float(sum(t.user + t.system for t in times))
 
 
-def _target(url: str) -> tuple[tuple[str, int], str]:
+def target_of(url: str) -> tuple[tuple[str, int], str]:
+    """Address and path of a URL; raises LoadError if it is none."""
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise LoadError(f"--url is {url!r}, a URL such as http://127.0.0.1:8080 was expected")
@@ -229,7 +249,7 @@ def _target(url: str) -> tuple[tuple[str, int], str]:
         raise LoadError(f"--url is {url!r}: {error}") from error
 
 
-def _users(bundle: Path | None, data: Path | None) -> NDArray[np.bytes_]:
+def users_of(bundle: Path | None, data: Path | None) -> NDArray[np.bytes_]:
     """Ids, most popular first: shuffled, because they are sorted in both sources."""
     if bundle is not None:
         ids = BundleFiles(bundle, verify=False).array(USER_IDS, "S", (None,))
@@ -245,10 +265,11 @@ def _users(bundle: Path | None, data: Path | None) -> NDArray[np.bytes_]:
 
 
 def _rates(text: str) -> list[float]:
-    return [_positive(part) for part in text.split(",")]
+    return [positive(part) for part in text.split(",")]
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
+    """A positive number, as a type of an argument."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")

@@ -10,13 +10,14 @@ import asyncio
 import itertools
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from socket import MSG_DONTWAIT, socket
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
+from index_store.bundle.trials import Role
 from service.contract.errors import ErrorType, ServiceError
 
 _LENGTH = struct.Struct("!I")
@@ -43,6 +44,26 @@ class Serve:
 
 
 @dataclass(frozen=True)
+class Try:
+    """To a worker: have these bundles, which have passed their checks, on trial beside the one that serves.
+
+    Attributes:
+        canary: answers the share of the users.
+        share: above 0 up to 1; 0 without a canary.
+        shadow: answers nobody, and is compared with the one that serves.
+
+    What is not named is on trial no longer.
+    """
+
+    canary: Release | None = None
+    share: float = 0.0
+    shadow: Release | None = None
+
+    def of(self, role: Role) -> Release | None:
+        return self.canary if role == "canary" else self.shadow
+
+
+@dataclass(frozen=True)
 class Drain:
     """To a worker: refuse new requests."""
 
@@ -63,16 +84,37 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Trying:
+    """From a worker: these bundles are on trial from now on."""
+
+    tried: Try
+
+
+@dataclass(frozen=True)
+class TrialFailed:
+    """From a worker: a bundle on trial cannot be opened, or has failed; it is on trial no longer."""
+
+    role: Role
+    release: Release
+    reason: str
+
+
+@dataclass(frozen=True)
 class Call:
-    """From a worker: an authorised admin call; `requests` are recent request bodies to try a bundle on."""
+    """From a worker: an authorised admin call; `requests` are recent request bodies to try a bundle on.
+
+    `try` begins a trial of the `role`, or gives it another `share`; `end` ends it.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     number: int
-    action: Literal["list", "load", "rollback"]
+    action: Literal["list", "load", "rollback", "try", "end"]
     bundle: str = ""
     force: bool = False
     requests: Sequence[bytes] = ()
+    role: Role = "canary"
+    share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,10 +135,10 @@ class Reply:
     outcome: Annotated[Refusal | dict[str, Any], Field(union_mode="left_to_right")]
 
 
-Message = Serve | Drain | Serving | Failed | Call | Reply
+Message = Serve | Try | Drain | Serving | Failed | Trying | TrialFailed | Call | Reply
 
 _FORMS: dict[bytes, TypeAdapter[Message]] = {
-    kind.__name__.encode(): TypeAdapter(kind) for kind in (Serve, Drain, Serving, Failed, Call, Reply)}
+    kind.__name__.encode(): TypeAdapter(kind) for kind in get_args(Message)}
 
 
 def packed(message: Message) -> bytes:
@@ -164,7 +206,7 @@ class WorkerEnd(asyncio.Protocol):
     """A worker's end, in its event loop.
 
     Args:
-        on_message: takes Serve and Drain.
+        on_message: takes Serve, Try and Drain.
     """
 
     def __init__(self, on_message: Callable[[Message], None]) -> None:
@@ -186,7 +228,11 @@ class WorkerEnd(asyncio.Protocol):
 
     async def call(self, action: Literal["list", "load", "rollback"], bundle: str = "", *, force: bool = False,
                    requests: Sequence[bytes] = ()) -> dict[str, Any]:
-        """Sends a call to the supervisor, which always answers.
+        """As `ask`, for a call about the pointer."""
+        return await self.ask(Call(0, action, bundle, force, requests))
+
+    async def ask(self, call: Call) -> dict[str, Any]:
+        """Sends a call to the supervisor, which always answers; its number is given here.
 
         Raises:
             ServiceError: its refusal.
@@ -194,7 +240,7 @@ class WorkerEnd(asyncio.Protocol):
         number = next(self._numbers)
         answer = self._calls[number] = asyncio.get_running_loop().create_future()
         try:
-            self.send(Call(number, action, bundle, force, requests))
+            self.send(replace(call, number=number))
             outcome: dict[str, Any] = await answer
             return outcome
         finally:

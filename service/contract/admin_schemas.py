@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.contract.trial_schemas import TrialsState
+
 
 class LoadRequest(BaseModel):
     """Body of POST /admin/bundles/load."""
@@ -35,12 +37,12 @@ class WorkerBundle(BaseModel):
     bundle: str | None = Field(description="null before it is ready")
     bundle_id: str | None
     problem: str | None = Field(description="why it does not serve the bundle that it was assigned")
+    canary: str | None = Field(description="the bundle that answers a share of the users in this worker")
+    shadow: str | None = Field(description="the bundle that its answers are compared with")
 
 
-class BundlesReply(BaseModel):
+class BundlesReply(TrialsState):
     """Answer of GET /admin/bundles."""
-
-    model_config = ConfigDict(extra="forbid")
 
     current: str | None = Field(description="the bundle that the pointer names; null where it cannot be read")
     previous: str | None = Field(description="the one before it, to which a rollback goes")

@@ -62,6 +62,8 @@ class ErrorType(StrEnum):
     NO_BUNDLE_STORE = "no_bundle_store"
     POINTER_UNWRITABLE = "pointer_unwritable"
     LOAD_INCOMPLETE = "load_incomplete"
+    TRIAL_RUNNING = "trial_running"
+    NO_TRIAL = "no_trial"
     DRAINING = "draining"
     NOT_READY = "not_ready"
     INTERNAL = "internal"
@@ -110,6 +112,8 @@ STATUS: Mapping[ErrorType, int] = {
     ErrorType.NO_BUNDLE_STORE: 409,
     ErrorType.POINTER_UNWRITABLE: 503,
     ErrorType.LOAD_INCOMPLETE: 503,
+    ErrorType.TRIAL_RUNNING: 409,
+    ErrorType.NO_TRIAL: 409,
     ErrorType.DRAINING: 503,
     ErrorType.NOT_READY: 503,
     ErrorType.INTERNAL: 500,

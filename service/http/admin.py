@@ -16,7 +16,7 @@ from service.http.requests import json_reply, read_body
 from service.sampling.recent_requests import RecentRequests
 from service.settings import Settings
 
-_REFUSALS = {400: "the body is not valid JSON", 401: "the token is missing or wrong",
+REFUSALS = {400: "the body is not valid JSON", 401: "the token is missing or wrong",
              403: "this service has no admin token, or the token is of another scope",
              404: "the bundle does not exist", 408: "the body did not arrive in time",
              409: "refused, and why; nothing has changed", 413: "the body is too large",
@@ -43,12 +43,12 @@ class AdminApi:
     @property
     def routes(self) -> list[Route]:
         return [
-            Route(path="/admin/bundles", method="GET", endpoint=self.bundles, reply=BundlesReply, refusals=_REFUSALS,
+            Route(path="/admin/bundles", method="GET", endpoint=self.bundles, reply=BundlesReply, refusals=REFUSALS,
                   scope=TokenScope.ADMIN),
             Route(path="/admin/bundles/load", method="POST", endpoint=self.load, body=LoadRequest, reply=LoadReply,
-                  refusals=_REFUSALS, scope=TokenScope.ADMIN),
+                  refusals=REFUSALS, scope=TokenScope.ADMIN),
             Route(path="/admin/bundles/rollback", method="POST", endpoint=self.rollback, reply=LoadReply,
-                  refusals=_REFUSALS, scope=TokenScope.ADMIN)]
+                  refusals=REFUSALS, scope=TokenScope.ADMIN)]
 
     async def bundles(self, request: Request) -> Response:
         """The bundles beside the pointer, the pointer's content, and what each worker of this replica serves."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from importlib.metadata import version
 from socket import socket
 
@@ -15,23 +14,19 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from index_store.bundle.bundle import describe
-from index_store.features.values import FeatureError, as_key
-from index_store.search.exploration import seed_of
-from index_store.targeting.predicates import PredicateError
-from service.bundles.bundle_host import BundleHost
-from service.bundles.control_channel import Drain, Message, Release, Serve, WorkerEnd
+from service.bundles.control_channel import Drain, Message, Release, Serve, Try, WorkerEnd
 from service.bundles.hosted_bundles import HostedBundles
-from service.contract.answer import Answer
-from service.contract.errors import ErrorType, ServiceError, from_feature_error, from_predicate_error, shown
+from service.bundles.sides import Sides
+from service.contract.errors import ErrorType, ServiceError
 from service.contract.info_schemas import InfoReply
-from service.contract.parsing import Limits, parse_body, to_query
-from service.contract.query import Exploring, Query
-from service.contract.replies import explanation_body, latency, reply_body, server_timing
+from service.contract.parsing import Limits
+from service.contract.replies import explanation_body, server_timing
 from service.contract.retrieve_batch import RetrieveBatchReply, batch_body, read_queries
 from service.contract.schemas import ExplainReply, ExplainRequest, RetrieveReply, RetrieveRequest
 from service.http.admin import AdminApi
-from service.http.admission import Admission, RequestQueue
+from service.http.admission import Admission
 from service.http.ads import AdsApi
+from service.http.answering import Answering, Asked
 from service.http.authorization import TokenScope
 from service.http.campaigns import CampaignsApi
 from service.http.change_calls import ChangeCalls
@@ -43,18 +38,16 @@ from service.http.inspection import InspectionApi
 from service.http.observer import AccessEntry, Observer
 from service.http.requests import JSON, LINES, entry_of, json_reply, read_body
 from service.http.retrieve_batch import answer_batch
+from service.http.trials import TrialsApi
 from service.http.users import UsersApi
 from service.live.follower import Follower
 from service.live.log_place import LogPlace
 from service.live.log_writer import LogWriter
 from service.live.shared_log import SharedLog
-from service.sampling.beam_recorder import BeamRecorder
-from service.sampling.calibration_meter import CalibrationMeter
-from service.sampling.quality_meter import QualityMeter
 from service.sampling.recent_requests import RecentRequests
+from service.sampling.samplers import Samplers
 from service.settings import Settings
 from service.telemetry import metrics
-from service.telemetry.answer_stages import tell_answer, tell_query
 
 VERSION = version("monn-hill")
 
@@ -65,29 +58,28 @@ _REFUSALS = {400: "the body is not valid JSON", 401: "the token is missing or wr
              503: "not ready yet, or shutting down"}
 
 
-ClientLeft = Callable[[], Awaitable[bool]]
-
-
 class Api:
     """The endpoints of one worker.
 
     Attributes:
-        bundles, meter, calibration, beams: there from the application's start to its end.
+        bundles, samplers: there from the application's start to its end.
         entrance: of all calls that may need a token.
         draining: whether new requests for ads are refused, because the service is about to end.
     """
 
     bundles: HostedBundles
-    meter: QualityMeter
-    calibration: CalibrationMeter
-    beams: BeamRecorder
+    samplers: Samplers
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._limits = settings, Limits.of(settings)
         self._admission = Admission(settings.search_threads, settings.max_queue)
         self._recent = RecentRequests(settings.recorded_requests)
         self._supervisor = WorkerEnd(self._told)
+        self._answering = Answering(settings, self._admission, self._recent, lambda: self.bundles,
+                                    lambda: self.samplers)
         self._admin = AdminApi(settings, self._supervisor, self._recent, self._refuse_if_draining)
+        self._trials = TrialsApi(settings, self._supervisor, self._recent, lambda: self.samplers.shadow.only_one,
+                                 self._refuse_if_draining)
         self._inspection = InspectionApi(settings, self._admission, self._recent, self._supervisor,
                                          lambda: self.bundles, self._refuse_if_draining)
         self._page = ConsolePage(settings)
@@ -98,7 +90,7 @@ class Api:
         self._writer = None if self._log is None else LogWriter(self._log)
         calls = ChangeCalls(settings, self._writer, self._refuse_if_draining)
         self._of_log = (AdsApi(calls, lambda: self.bundles.current),
-                        EventsApi(calls, lambda: self.bundles.current, lambda: self.calibration),
+                        EventsApi(calls, lambda: self.bundles.sides, lambda: self.samplers.calibration),
                         UsersApi(calls, lambda: self.bundles.current),
                         CampaignsApi(calls, lambda: self.bundles.current))
         self.entrance = Entrance(settings, VERSION)
@@ -122,22 +114,19 @@ class Api:
             Route(path="/metrics", method="GET", endpoint=self.metrics),
             Route(path="/info", method="GET", endpoint=self.info, reply=InfoReply),
             Route(path="/openapi.json", method="GET", endpoint=self.openapi, documented=False),
-            *(route for api in self._of_log for route in api.routes), *self._admin.routes, *self._inspection.routes,
-            *self._page.routes]
+            *(route for api in self._of_log for route in api.routes), *self._admin.routes, *self._trials.routes,
+            *self._inspection.routes, *self._page.routes]
 
     @asynccontextmanager
     async def serving(self, release: Release, control: socket) -> AsyncIterator[None]:
         """Opens the first bundle before the first request, then follows the supervisor."""
         await self._supervisor.connect(control)
-        self.meter = QualityMeter(self._settings.quality_sample_rate)
-        self.calibration = CalibrationMeter(self._settings.calibration_sample_rate)
-        self.beams = BeamRecorder(self._settings.beam_sample_rate, self._settings.beam_folder)
+        self.samplers = Samplers(self._settings)
         self.bundles = HostedBundles(self._settings, self._recent, self._supervisor.send, self._follower)
         self.entrance.open()
         await self.bundles.open(release)
         yield
-        await asyncio.gather(*(asyncio.to_thread(sampler.close)
-                               for sampler in (self.meter, self.calibration, self.beams)))
+        await self.samplers.close()
         await self.bundles.close()
         for opened in (self._follower, self._writer, self._log):
             if opened is not None:
@@ -147,6 +136,8 @@ class Api:
     def _told(self, message: Message) -> None:
         if isinstance(message, Serve):
             self.bundles.follow(message.release)
+        elif isinstance(message, Try):
+            self.bundles.try_out(message)
         elif isinstance(message, Drain):
             self.draining = True
 
@@ -159,32 +150,33 @@ class Api:
     async def retrieve(self, request: Request) -> Response:
         """The best ads for a user, best first."""
         entry = entry_of(request)
-        with self._running() as host:
-            body = await self._admitted_body(request, host)
-            reply = await self._retrieved(body, entry, host, request.is_disconnected, entry.started)
+        with self._running() as sides:
+            body = await self._admitted_body(request, sides)
+            reply = await self._answering.reply(Asked(body, entry, sides, request.is_disconnected, entry.started))
             return Response(reply, media_type=JSON,
                             headers={"server-timing": server_timing(entry.details["latency_ms"])})
 
     async def retrieve_batch(self, request: Request) -> Response:
         """The best ads for each of many users, by lines of JSON; one that is refused leaves the others as they are."""
         batch = entry_of(request)
-        with self._running() as host:
-            queries = read_queries(await self._admitted_body(request, host, LINES, "in several batches"))
+        with self._running() as sides:
+            queries = read_queries(await self._admitted_body(request, sides, LINES, "in several batches"))
 
             async def answer(query: bytes, entry: AccessEntry) -> bytes:
-                return await self._retrieved(query, entry, host, request.is_disconnected, batch.started)
+                return await self._answering.reply(Asked(query, entry, sides, request.is_disconnected, batch.started))
 
             answers = await answer_batch(queries, answer, batch, at_once=self._settings.search_threads,
                                          client_left=request.is_disconnected)
-            batch.details = {"bundle_id": host.manifest.bundle_id, "queries": len(queries)}
+            batch.details = {"bundle_id": sides.current.manifest.bundle_id, "queries": len(queries)}
             return Response(batch_body(answers), media_type=JSON)
 
     async def explain(self, request: Request) -> Response:
         """Why an ad was or was not returned to a user."""
         entry = entry_of(request)
-        with self._running() as host:
-            body = await self._admitted_body(request, host)
-            answer = await self._answer(body, entry, host, request.is_disconnected, entry.started, ExplainRequest)
+        with self._running() as sides:
+            body = await self._admitted_body(request, sides)
+            host, answer = await self._answering.answer(
+                Asked(body, entry, sides, request.is_disconnected, entry.started), ExplainRequest)
             explained = answer.explanation
             if explained is None:
                 raise RuntimeError("the retriever returned no explanation although an ad was named")
@@ -193,94 +185,26 @@ class Api:
             return Response(explanation_body(explained, answer, host.manifest, entry.request_id), media_type=JSON)
 
     @contextmanager
-    def _running(self) -> Iterator[BundleHost]:
-        """The current bundle, which answers the whole request even if it is swapped out meanwhile."""
-        host = self.bundles.current
+    def _running(self) -> Iterator[Sides]:
+        """The bundles that serve, one of which answers the whole request even if it is swapped out meanwhile."""
+        sides = self.bundles.sides
         metrics.IN_FLIGHT.inc()
         try:
-            with host.request():
-                yield host
+            with sides.request():
+                yield sides
         finally:
             metrics.IN_FLIGHT.dec()
 
-    async def _admitted_body(self, request: Request, host: BundleHost, media_type: str = JSON, *less: str) -> bytes:
+    async def _admitted_body(self, request: Request, sides: Sides, media_type: str = JSON, *less: str) -> bytes:
         """The body of a request for ads, unless none may come in now; `less` as in `read_body`."""
-        if host.problem is not None:
-            raise host.not_ready()
+        if sides.current.problem is not None:
+            raise sides.current.not_ready()
         self._admission.refuse_if_full()  # before the body is read: a refusal has to be cheap
         body = await read_body(request, self._settings, media_type, *less)
         if (trace := entry_of(request).trace) is not None:
             trace.stage("read")
         self._refuse_if_draining()  # afterwards: the connection closes, and nothing may be left unread in it
         return body
-
-    async def _retrieved(self, body: bytes, entry: AccessEntry, host: BundleHost, client_left: ClientLeft,
-                         arrived: float) -> bytes:
-        """The JSON of a RetrieveReply, counted, and its figures in the entry; arguments as those of `_answer`."""
-        answer = await self._answer(body, entry, host, client_left, arrived)
-        total = time.perf_counter() - entry.started
-        stages = latency(answer, total)
-        metrics.observe(answer, total)
-        entry.details = {"bundle_id": host.manifest.bundle_id, "ads": len(answer.ad_ids), "user": answer.user,
-                         "user_cache": answer.user_cache, "degraded": answer.degraded,
-                         "eligible": answer.found.eligible, "pairs_scored": answer.found.pairs_scored,
-                         "latency_ms": stages}
-        reply = reply_body(answer, host.manifest, entry.request_id, stages)
-        self._admission.observe_reply(time.perf_counter() - answer.ended)
-        host.retriever.beams.observe_overhead(total - answer.times.queue - answer.times.search)
-        return reply
-
-    async def _answer(self, body: bytes, entry: AccessEntry, host: BundleHost, client_left: ClientLeft,
-                      arrived: float, schema: type[RetrieveRequest] = RetrieveRequest) -> Answer:
-        """Searches once admission control admits the request.
-
-        Args:
-            body: of this schema.
-            entry: of the request; a default deadline counts from its start.
-            host: the bundle that answers.
-            client_left: whether the client has disconnected.
-            arrived: when the headers came, from which a `timeout_ms` counts.
-            schema: of the body.
-        """
-        retriever = host.retriever
-        try:
-            query = self._exploring(to_query(parse_body(body, schema), host.manifest, self._limits), entry.request_id)
-            snapshot = host.snapshot
-            if query.explain_ad is not None and snapshot.row(as_key(query.explain_ad, "ad_id")) is None:
-                raise ServiceError(ErrorType.UNKNOWN_AD, f"ad_id is {shown(query.explain_ad)}, which neither the "
-                                   "bundle nor a change knows", "name an ad of the catalogue that the bundle was "
-                                   "exported from, or one that PUT /ads/{ad_id} has added")
-            answer_by = self._answer_by(query, arrived, entry.started)
-            if entry.trace is not None:
-                tell_query(entry.trace, query, host.manifest.bundle_id)
-            self._admission.refuse_if_late(answer_by)
-            queue = RequestQueue(self._admission, answer_by, client_left)
-            answer = await retriever.retrieve(query, snapshot=snapshot, answer_by=answer_by, queue=queue)
-            if entry.trace is not None:
-                tell_answer(entry.trace, answer, answer_by)
-            self.meter.offer(retriever, query, answer)
-            self.beams.offer(retriever, query, answer)
-        except FeatureError as error:
-            raise from_feature_error(error, host.user_fields) from error
-        except PredicateError as error:
-            raise from_predicate_error(error) from error
-        if query.explain_ad is None:
-            self._recent.add(body)
-        return answer
-
-    def _exploring(self, query: Query, request_id: str) -> Query:
-        """The query with what it explores, which its request id decides."""
-        share = self._settings.explore if query.explore is None and not query.exact else query.explore
-        if not share:
-            return query
-        return replace(query, exploring=Exploring(share=share, below=self._settings.explore_below,
-                                                  seed=seed_of(request_id, query.user_id)))
-
-    def _answer_by(self, query: Query, arrived: float, started: float) -> float | None:
-        """The deadline: its own counts from the arrival, the default one from the start of its turn in a batch."""
-        if query.timeout_ms is not None:
-            return arrived + query.timeout_ms / 1000
-        return started + self._settings.default_timeout_ms / 1000 if self._settings.default_timeout_ms else None
 
     async def livez(self, request: Request) -> Response:
         """200 as long as the process can answer at all."""

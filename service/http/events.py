@@ -13,7 +13,7 @@ from index_store.features.encoder import FeatureEncoder
 from index_store.features.values import FeatureError
 from index_store.live.user_history import CONTEXT
 from index_store.targeting.attributes import check_context
-from service.bundles.bundle_host import BundleHost
+from service.bundles.sides import Sides
 from service.contract.ad_schemas import WriteOptions
 from service.contract.errors import from_feature_error
 from service.contract.event_lines import parse_events
@@ -33,13 +33,13 @@ class EventsApi:
 
     Args:
         calls: to the change log.
-        host: the bundle that serves.
-        meter: of its calibration.
+        sides: the bundles that serve.
+        meter: of their calibration.
     """
 
-    def __init__(self, calls: ChangeCalls, host: Callable[[], BundleHost],
+    def __init__(self, calls: ChangeCalls, sides: Callable[[], Sides],
                  meter: Callable[[], CalibrationMeter]) -> None:
-        self._calls, self._host, self._meter = calls, host, meter
+        self._calls, self._sides, self._meter = calls, sides, meter
 
     @property
     def routes(self) -> list[Route]:
@@ -51,14 +51,18 @@ class EventsApi:
         writer = EventWriter(self._calls.usable())
         options = options_of(request, WriteOptions)
         body = await read_body(request, self._calls.settings, LINES, "in several calls")
-        host = self._host()
+        sides = self._sides()
+        host = sides.current
+        seen = [(side, side.snapshot) for side in sides.hosts]
         snapshot, encoder = host.current, host.retriever.bundle.content.encoder
         lines = await asyncio.to_thread(_checked_lines, body, idempotency_key(request), encoder)
         try:
             changes = await self._calls.counted(len(lines), writer.append([line.write for line in lines], snapshot))
         except RefusedWriteError as error:
             raise at_line(error.refusal, lines[error.index].line) from error
-        self._meter().offer(host.retriever, snapshot, [line.write for line in lines])
+        for side, before in seen:  # an event measures the bundle that answers its user
+            self._meter().offer(side.retriever, before,
+                                [line.write for line in lines if sides.of_user(line.write.id.encode()) is side])
         return json_reply({"sequences": [change.sequence for change in changes],
                            "applied": await self._calls.applied(changes, options)})
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -14,9 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from index_store.bundle.manifest import BundleError
-from index_store.features.values import FeatureError, as_key
+from index_store.features.values import as_key
 from index_store.live.snapshot import Snapshot
-from index_store.targeting.predicates import PredicateError
 from service.bundles.bundle_host import BundleHost
 from service.bundles.control_channel import Release, WorkerEnd
 from service.bundles.hosted_bundles import HostedBundles
@@ -41,8 +39,6 @@ from service.contract.errors import (
     ErrorType,
     ServiceError,
     ad_not_found,
-    from_feature_error,
-    from_predicate_error,
     shown,
 )
 from service.contract.parsing import Limits, parse_body, to_query
@@ -50,6 +46,7 @@ from service.contract.query import Query
 from service.contract.replies import latency, refused_by, reply_body
 from service.contract.schemas import RetrieveReply, RetrieveRequest
 from service.http.admission import Admission, RequestQueue
+from service.http.answering import refusals
 from service.http.authorization import TokenScope
 from service.http.change_calls import options_of
 from service.http.dispatcher import Route
@@ -109,9 +106,14 @@ class InspectionApi:
 
     async def walk(self, request: Request) -> Response:
         """The walk of a request through the tree: what it chose among at each level, what it dropped, by how much."""
-        host, entry = self._ready(), entry_of(request)
-        with host.request(), _refusals(host):
+        self._ready()
+        sides = self._bundles().sides
+        with sides.request():
             asked = parse_body(await read_body(request, self._settings), RetrieveRequest)
+            return await self._walked(asked, sides.of(asked), request)
+
+    async def _walked(self, asked: RetrieveRequest, host: BundleHost, request: Request) -> Response:
+        with refusals(host):
             query = replace(to_query(asked, host.manifest, self._limits), explain=True)
             answer = await self._answer(host, query, request)
             retriever, snapshot, found = host.retriever, answer.snapshot, answer.found
@@ -119,15 +121,15 @@ class InspectionApi:
             eligible = retriever.eligible(user, retriever.excluded(query, user, snapshot), snapshot)
             levels = await asyncio.to_thread(lambda: Walk(found, snapshot, eligible).levels())
             return json_reply({
-                "request_id": entry.request_id, "bundle_id": host.manifest.bundle_id, "as_of": snapshot.as_of,
-                "rank_by": "ecpm" if query.by_ecpm else "score", "user": answer.user, "eligible": found.eligible,
-                "ads": snapshot.tree.n_items + snapshot.n_added, "pairs_scored": found.pairs_scored,
-                "coverage": found.coverage, "levels": levels})
+                "request_id": entry_of(request).request_id, "bundle_id": host.manifest.bundle_id,
+                "as_of": snapshot.as_of, "rank_by": "ecpm" if query.by_ecpm else "score", "user": answer.user,
+                "eligible": found.eligible, "ads": snapshot.tree.n_items + snapshot.n_added,
+                "pairs_scored": found.pairs_scored, "coverage": found.coverage, "levels": levels})
 
     async def ads(self, request: Request) -> Response:
         """What some ads are: features in words, targeting, bid."""
         host = self._ready()
-        with host.request(), _refusals(host):
+        with host.request(), refusals(host):
             asked = parse_body(await read_body(request, self._settings, less="in several calls"), AdsRequest)
             snapshot = host.current
             rows = [snapshot.row(as_key(ad_id, "ad_id")) for ad_id in asked.ad_ids]
@@ -138,7 +140,7 @@ class InspectionApi:
     async def reach(self, request: Request) -> Response:
         """Who may see an ad, how many more would without each clause of its targeting, and what became of it lately."""
         host, queue = self._ready(), self._queue(request)
-        with host.request(), _refusals(host):
+        with host.request(), refusals(host):
             ad_id = as_key(request.path_params["ad_id"], "ad_id").decode()
             retriever, snapshot = host.retriever, host.current
             row = snapshot.row(ad_id.encode())
@@ -191,7 +193,7 @@ class InspectionApi:
         except (BundleError, RuntimeError) as error:
             raise ServiceError(ErrorType.BUNDLE_REFUSED, str(error), "export it again, or name another") from error
         entry = entry_of(request)
-        with host.request(), _refusals(host):
+        with host.request(), refusals(host):
             answer = await self._answer(host, to_query(asked, host.manifest, self._limits), request)
             stages = latency(answer, time.perf_counter() - entry.started)
             return Response(reply_body(answer, host.manifest, entry.request_id, stages), media_type=JSON)
@@ -241,14 +243,3 @@ class InspectionApi:
 def _counted(words: Iterable[str]) -> dict[str, int]:
     """Word -> how often, the most frequent first."""
     return dict(Counter(map(str, words)).most_common())  # as plain text, which an enumeration's member is not
-
-
-@contextmanager
-def _refusals(host: BundleHost) -> Iterator[None]:
-    """Turns errors about features and targeting into refusals of the request."""
-    try:
-        yield
-    except FeatureError as error:
-        raise from_feature_error(error, host.user_fields) from error
-    except PredicateError as error:
-        raise from_predicate_error(error) from error

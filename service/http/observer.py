@@ -32,6 +32,7 @@ class AccessEntry:
         error_type: of the closed list, empty for an answer.
         details: more fields of the log line.
         trace: of a sampled request.
+        side: of the user and the id of the bundle that answers, while a canary runs.
     """
 
     request_id: str
@@ -41,6 +42,7 @@ class AccessEntry:
     error_type: str = ""
     details: dict[str, Any] = field(default_factory=dict)
     trace: RequestTrace | None = None
+    side: tuple[str, str] | None = None
 
 
 class Observer:
@@ -73,11 +75,14 @@ class Observer:
 
 def note(entry: AccessEntry) -> None:
     """Counts and logs a request that has ended, and ends its trace."""
+    seconds = time.perf_counter() - entry.started
     metrics.REQUESTS.labels(entry.endpoint, str(entry.status), entry.error_type).inc()
+    if entry.side is not None:
+        metrics.observe_side(entry.side, entry.status, entry.error_type, seconds, entry.details.get("degraded", ()))
+        entry.details["side"] = entry.side[0]
     traced = {} if entry.trace is None else {"trace_id": entry.trace.trace_id}
     log("request", request_id=entry.request_id, **traced, endpoint=entry.endpoint, status=entry.status,
-        error_type=entry.error_type or None, ms=round((time.perf_counter() - entry.started) * 1000, 3),
-        **entry.details)
+        error_type=entry.error_type or None, ms=round(seconds * 1000, 3), **entry.details)
     if entry.trace is not None:
         entry.trace.attributes["retrieval.request_id"] = entry.request_id
         entry.trace.end(entry.status, entry.error_type)

@@ -377,10 +377,10 @@ class Retriever:
             # A whole exhaustive search says nothing about how long the next request will take.
             coverage=1.0 if query.exact else result.coverage,
             estimated_overlap=None if targeted or (query.max_per and not query.exact) else beam.overlap, bids=bids,
-            probabilities=self._probabilities(shown.logits), paths=paths, explanation=explanation,
+            probabilities=self.probabilities(shown.logits), paths=paths, explanation=explanation,
             empty=emptiness(self.targeting, user.targeting, snapshot, result), exploration=exploration)
 
-    def _probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Of the labels, (K, tasks); None where the tasks were not trained on impressions."""
         if not self.bundle.manifest.calibrated:
             return None

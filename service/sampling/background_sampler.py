@@ -1,4 +1,4 @@
-"""A background thread that works through samples of requests at low priority, within a quarter of a core."""
+"""A background thread that works through samples of requests at low priority, within a share of a core."""
 
 from __future__ import annotations
 
@@ -23,28 +23,32 @@ Sample = TypeVar("Sample")
 _BLOCK = 512
 """Pairs that are scored between two pauses, which delays a request by a fraction of a millisecond at most."""
 
-_SHARE = 0.25
-"""Share of one core that is used at most, while there are samples to work on."""
+SHARE = 0.25
+"""Share of one core that is used at most, while there are samples to work on, by samplers that name no other."""
 
 _LOWEST_PRIORITY = 19
 _CLOSE_SECONDS = 5.0
 
 
 class BackgroundSampler(ABC, Generic[Sample]):
-    """One thread at the lowest priority, and a bounded queue of samples; further ones are dropped and counted.
+    """One thread at the priority `_niceness`, and a bounded queue of samples; further ones are dropped and counted.
 
     Args:
         name: of the thread.
         room: samples that may wait.
         passed_over: counts those that are dropped.
         idle_seconds: time without a sample after which `_idle` is called; None never calls it.
+        share: of one core, that is used at most.
     """
 
-    def __init__(self, name: str, room: int, passed_over: Counter, idle_seconds: float | None = None) -> None:
+    _niceness = _LOWEST_PRIORITY
+
+    def __init__(self, name: str, room: int, passed_over: Counter, idle_seconds: float | None = None,
+                 share: float = SHARE) -> None:
         self._waiting: Queue[Sample | None] = Queue(maxsize=room)
         self._passed_over, self._idle_seconds = passed_over, idle_seconds
         self._closed = threading.Event()
-        self._pauses = Pauses(self._closed)
+        self._pauses = Pauses(self._closed, share)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def close(self) -> None:
@@ -78,8 +82,8 @@ class BackgroundSampler(ABC, Generic[Sample]):
         return PausingScorer(scorer, self._pauses)
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # elsewhere the call changes the whole process
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+        if sys.platform == "linux" and self._niceness:  # elsewhere the call changes the whole process
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
         while not self._closed.is_set():
             self._next()
 
@@ -112,10 +116,12 @@ class Pauses:
 
     Attributes:
         closed: ends all pauses.
+        share: of one core.
         since: processor time of the thread when the last pause ended.
     """
 
     closed: threading.Event
+    share: float = SHARE
     since: float = 0.0
 
     def begin(self) -> None:
@@ -128,7 +134,7 @@ class Pauses:
         Raises:
             ClosedError: the sampler is closed.
         """
-        if self.closed.wait((time.thread_time() - self.since) * (1 / _SHARE - 1)):
+        if self.closed.wait((time.thread_time() - self.since) * (1 / self.share - 1)):
             raise ClosedError
         self.begin()
 

@@ -29,9 +29,11 @@ def listing(store: Path, current: Pointer | None, problem: str | None, loading: 
 
 
 def serving(workers: Iterable[Worker]) -> list[dict[str, Any]]:
-    """What each worker serves, null before it is ready, and why it lags behind."""
+    """What each worker serves, null before it is ready, why it lags behind, and what it has on trial."""
     return [{"worker_id": worker.process_id, "bundle": worker.serving and worker.serving.name,
-             "bundle_id": worker.serving and worker.serving.bundle_id, "problem": worker.failure}
+             "bundle_id": worker.serving and worker.serving.bundle_id, "problem": worker.failure,
+             "canary": worker.tried.canary and worker.tried.canary.name,
+             "shadow": worker.tried.shadow and worker.tried.shadow.name}
             for worker in workers]
 
 

@@ -14,14 +14,16 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
+from service.bundles.control_channel import Release
 from service.live.log_place import LogPlace
 from service.settings import Settings
 from service.supervisor.processes import Processes
+from service.supervisor.shadow_evidence import ShadowEvidence, shadow_evidence
 
 # A tenth of what a worker gets where they compete; at the lowest priority a check would not end on a busy machine.
 _NICENESS = 10
 
-Fault = Literal["broken", "golden", "changes", "worse", "check", "pointer"]
+Fault = Literal["broken", "golden", "changes", "fields", "worse", "check", "pointer"]
 """Why a bundle is not served; values of the label `reason` of `retrieval_bundle_refused_total`."""
 
 
@@ -33,11 +35,21 @@ class Incumbent:
         folder: of the bundle.
         requests: recent request bodies, which both bundles answer.
         settings: of the service, for the limits of the gate.
+        evidence: of the candidate in the shadow of this bundle; None if there is too little.
     """
 
     folder: Path
     requests: Sequence[bytes]
     settings: Settings
+    evidence: ShadowEvidence | None = None
+
+    @classmethod
+    def of(cls, serves: Release, candidate: Release, requests: Sequence[bytes], settings: Settings) -> Incumbent:
+        """The bundle that serves, with what was seen of the candidate in its shadow if that is enough."""
+        least = settings.gate_shadow_comparisons
+        evidence = shadow_evidence(candidate.bundle_id, serves.bundle_id) if least else None
+        enough = evidence is not None and evidence.compared >= least
+        return cls(serves.folder, requests, settings, evidence if enough else None)
 
 
 @dataclass(frozen=True)
@@ -81,15 +93,16 @@ class Candidate:
         folder: the bundle to check.
         place: of the change log, which it has to fit to; None without one.
         incumbent: the bundle that it is compared to; None skips the comparison.
+        understands: a bundle all of whose requests it has to understand; None asks nothing of the kind.
 
     Attributes:
         verdict: readable once the check has ended.
     """
 
     def __init__(self, processes: Processes, folder: Path, place: LogPlace | None,
-                 incumbent: Incumbent | None) -> None:
+                 incumbent: Incumbent | None, understands: Path | None = None) -> None:
         self.verdict, sender = Pipe(duplex=False)
-        self._process = processes.start(_check, folder, place, incumbent, sender, daemon=True)
+        self._process = processes.start(_check, folder, place, incumbent, understands, sender, daemon=True)
         sender.close()
 
     def result(self) -> Verdict:
@@ -111,7 +124,8 @@ class Candidate:
         self.verdict.close()
 
 
-def _check(folder: Path, place: LogPlace | None, incumbent: Incumbent | None, sender: Connection) -> None:
+def _check(folder: Path, place: LogPlace | None, incumbent: Incumbent | None, understands: Path | None,
+           sender: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the supervisor too, which decides
     os.nice(_NICENESS)
     from service.telemetry.request_log import flush, log_libraries
@@ -119,7 +133,8 @@ def _check(folder: Path, place: LogPlace | None, incumbent: Incumbent | None, se
 
     log_libraries()
     attach(SharedMemory.create(1), 0)  # what it counts is no metric of the service
-    verdict = asyncio.run(fault_of(folder)) or misfit_of(folder, place) or compared(folder, incumbent)
+    verdict = (asyncio.run(fault_of(folder)) or misfit_of(folder, place) or foreign_to(folder, understands)
+               or compared(folder, incumbent))
     flush()  # the supervisor ends this process as soon as it has the verdict
     sender.send_bytes(_VERDICT.dump_json(verdict))
 
@@ -164,13 +179,27 @@ def misfit_of(folder: Path, place: LogPlace | None) -> Rejected | None:
     return None
 
 
+def foreign_to(folder: Path, understands: Path | None) -> Rejected | None:
+    """Why a bundle that is sound cannot stand beside another one: requests bring what it does not know."""
+    if understands is None:
+        return None
+    from index_store.bundle.declaration import lacking
+
+    lacks = lacking(folder, understands)
+    if not lacks:
+        return None
+    return Rejected("fields", f"bundle {folder} does not declare what requests of {understands.name} bring: "
+                    f"{', '.join(lacks)}", "train it with the declaration that callers send")
+
+
 def compared(folder: Path, incumbent: Incumbent | None) -> Verdict:
     """The gate's verdict on a bundle that is sound."""
     if incumbent is None:
         return Accepted()
     from service.supervisor.promotion_gate import GateLimits, compare
 
-    comparison = compare(folder, incumbent.folder, incumbent.requests, GateLimits.of(incumbent.settings))
+    comparison = compare(folder, incumbent.folder, incumbent.requests, GateLimits.of(incumbent.settings),
+                         incumbent.evidence)
     if comparison.passed:
         return Accepted(comparison.text())
     worse = ", ".join(measure.name for measure in comparison.measures if not measure.passed)

@@ -12,16 +12,30 @@ from pathlib import Path
 from typing import Any
 
 from index_store.bundle import pointer
-from index_store.bundle.files import BundleFiles
 from index_store.bundle.manifest import BundleError
-from index_store.bundle.pointer import BundleNameError, Pointer, PointerChangedError, PointerError, Stamp
-from service.bundles.control_channel import Call, Failed, Message, Refusal, Release, Reply, Serve, Serving
+from index_store.bundle.pointer import Pointer, PointerChangedError, PointerError
+from index_store.bundle.shared_file import Stamp
+from service.bundles.control_channel import (
+    Call,
+    Failed,
+    Message,
+    Refusal,
+    Release,
+    Reply,
+    Serve,
+    Serving,
+    TrialFailed,
+    Try,
+    Trying,
+)
 from service.contract.errors import ErrorType
 from service.live.log_place import LogPlace
 from service.settings import Settings, variable
 from service.supervisor.bundle_listing import listing, serving
 from service.supervisor.candidate import Candidate, Incumbent, Rejected, Verdict
 from service.supervisor.processes import Processes
+from service.supervisor.releases import RefusedError, named, release_of
+from service.supervisor.trials import Trials
 from service.supervisor.workers import Worker, Workers
 from service.telemetry import metrics
 from service.telemetry.request_log import log
@@ -65,14 +79,6 @@ class _Check:
 _LOOK = "GET /admin/bundles shows the pointer and what each worker serves"
 
 
-class RefusedError(Exception):
-    """An admin call is refused."""
-
-    def __init__(self, error_type: ErrorType, message: str, remedy: str, details: str = "") -> None:
-        super().__init__(message)
-        self.refusal = Refusal(error_type, message, remedy, details)
-
-
 class Promotion:
     """Decides which bundle one replica serves.
 
@@ -97,12 +103,13 @@ class Promotion:
         self._problem: str | None = None
         self._check: _Check | None = None
         self._load: _Load | None = None
+        self._trials = Trials(store, workers, processes, settings)
         metrics.POINTER_MISMATCH.set(0)
 
     @property
     def sources(self) -> list[Any]:
         """What to wait on besides the workers."""
-        return [] if self._check is None else [self._check.candidate.verdict]
+        return [*([] if self._check is None else [self._check.candidate.verdict]), *self._trials.sources]
 
     def heard(self, worker: Worker, message: Message) -> None:
         """Handles a message of a worker."""
@@ -117,6 +124,11 @@ class Promotion:
                     "give the service the right to read it")))
         elif isinstance(message, Serving):
             worker.serving, worker.failure = message.release, None
+            worker.told = worker.tried = Try()  # a swap ends what was on trial
+        elif isinstance(message, Trying):
+            worker.told = worker.tried = message.tried
+        elif isinstance(message, TrialFailed):
+            self._trials.heard(message)
         elif isinstance(message, Failed) and message.release == self.target:
             worker.failure, worker.failed_at = message.reason, time.monotonic()
 
@@ -131,6 +143,7 @@ class Promotion:
             metrics.POINTER_MISMATCH.set(self._mismatch())
         if self._load is not None and self._check is None:
             self._answer_load(self._load, now)
+        self._trials.tick(self.target, self._pointer)
         for worker in self._workers:
             if worker.serving and worker.failure and now > worker.failed_at + _RETRY_SECONDS:
                 worker.failure = None
@@ -155,6 +168,7 @@ class Promotion:
         if self._check is not None:
             self._check.candidate.end()
             self._check = None
+        self._trials.end()
 
     # The pointer.
 
@@ -178,7 +192,7 @@ class Promotion:
 
     def _follow(self, folder: Path) -> None:
         try:
-            release = _release(folder)
+            release = release_of(folder)
         except BundleError as error:
             self._problem = str(error)
             self._refuse(folder.name, Rejected("broken", error.fact, error.remedy))
@@ -207,7 +221,11 @@ class Promotion:
                                "start it with a folder of bundles, see `python -m index_store promote`")
         if call.action == "list":
             loading = None if self._check is None else self._check.release.name
-            worker.send(Reply(call.number, listing(self._store, self._pointer, self._problem, loading, self._workers)))
+            listed = listing(self._store, self._pointer, self._problem, loading, self._workers)
+            worker.send(Reply(call.number, listed | self._trials.described()))
+            return
+        if call.action in ("try", "end"):
+            self._trials.called(worker, call, self.target, self._pointer)
             return
         if self._load is not None or self._check is not None:
             busy = self._check.release.name if self._check is not None else self.target.name
@@ -223,7 +241,7 @@ class Promotion:
         else:
             self._load = load
             gated = call.action == "load" and not call.force
-            incumbent = Incumbent(self.target.folder, call.requests, self._settings) if gated else None
+            incumbent = Incumbent.of(self.target, release, call.requests, self._settings) if gated else None
             self._start_check(release, load, incumbent)
 
     def _before(self) -> str:
@@ -234,14 +252,7 @@ class Promotion:
 
     def _named(self, store: Path, name: str) -> Release:
         try:
-            folder = store / pointer.check_name(name)
-        except BundleNameError as error:
-            raise RefusedError(ErrorType.INVALID_VALUE, str(error), "send the name of a bundle's folder") from error
-        if not folder.is_dir():
-            raise RefusedError(ErrorType.UNKNOWN_BUNDLE, f"there is no bundle {name} beside the pointer",
-                               f"name one of {', '.join(pointer.bundle_names(store)[-8:])}")
-        try:
-            return _release(folder)
+            return named(store, name)
         except BundleError as error:
             raise self._refuse(name, Rejected("broken", error.fact, error.remedy)) from error
 
@@ -324,9 +335,3 @@ class Promotion:
         if self._pointer is None or self._pointer.bundle != self.target.name or self._problem is not None:
             return 1
         return int(any(worker.serving not in (None, self.target) for worker in self._workers))
-
-
-def _release(folder: Path) -> Release:
-    """Reads the manifest and the sizes of the files, not their content."""
-    return Release(folder.name, folder, BundleFiles(folder, verify=False).manifest.bundle_id)
-

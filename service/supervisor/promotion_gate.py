@@ -30,6 +30,7 @@ from service.contract.query import EncodedUser, SearchOptions
 from service.retrieval.beam_choice import read_curve
 from service.retrieval.retriever import Retriever
 from service.settings import Settings
+from service.supervisor.shadow_evidence import ShadowEvidence
 
 _OVERLAP = "overlap, sealed"
 _ROUNDS = 3
@@ -46,6 +47,8 @@ class GateLimits:
         ads_loss: share of the ads in the index, and of the distinct ads that the requests return.
         latency_rise: share of the median search time.
         seconds: for exhaustive searches, both bundles together.
+        shadow_overlap: share of the returned ads that it shows too as a shadow, at least.
+        shadow_drift: how far its probabilities may be off those that were returned, on average.
     """
 
     overlap_loss: float
@@ -53,12 +56,15 @@ class GateLimits:
     ads_loss: float
     latency_rise: float
     seconds: float
+    shadow_overlap: float
+    shadow_drift: float
 
     @classmethod
     def of(cls, settings: Settings) -> GateLimits:
         return cls(overlap_loss=settings.gate_overlap_loss, recall_loss=settings.gate_recall_loss,
                    ads_loss=settings.gate_ads_loss, latency_rise=settings.gate_latency_rise,
-                   seconds=settings.gate_seconds)
+                   seconds=settings.gate_seconds, shadow_overlap=settings.gate_shadow_overlap,
+                   shadow_drift=settings.gate_shadow_drift)
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,8 @@ class Comparison:
         return "\n".join([*lines, "; ".join([self.basis, *refused])])
 
 
-def compare(candidate: Path, current: Path, requests: Sequence[bytes], limits: GateLimits) -> Comparison:
+def compare(candidate: Path, current: Path, requests: Sequence[bytes], limits: GateLimits,
+            evidence: ShadowEvidence | None = None) -> Comparison:
     """Compares two bundles on the same requests.
 
     Args:
@@ -118,6 +125,7 @@ def compare(candidate: Path, current: Path, requests: Sequence[bytes], limits: G
         requests: bodies of POST /retrieve. All are answered by the beam; `budget_ms`, which would choose it by the
             clock, counts as absent. Where the current bundle answers none of them, its golden requests are replayed.
         limits: what may be worse, and by how much.
+        evidence: of the candidate in the shadow of the current bundle; None if there is none to be heard.
 
     Raises:
         BundleError: one of the bundles is broken.
@@ -130,6 +138,9 @@ def compare(candidate: Path, current: Path, requests: Sequence[bytes], limits: G
             replayed, exhaustive = _replayed(replay.pairs, limits)
             rows += replayed
         basis = f"{replay.answered} {replay.source} requests, {exhaustive} of them searched exhaustively too"
+        if evidence is not None:
+            rows += _in_the_shadow(evidence, limits)
+            basis += f"; {evidence.compared:,} answers compared with it as a shadow"
         return Comparison(tuple(rows), basis, dict(replay.refusals))
 
 
@@ -289,6 +300,15 @@ def _quality(opened: Bundle) -> dict[str, float]:
              if name.startswith("recall@") and value is not None}
     overlap = read_curve(opened).default.overlap
     return found if overlap is None else found | {_OVERLAP: overlap}
+
+
+def _in_the_shadow(evidence: ShadowEvidence, limits: GateLimits) -> list[Measure]:
+    """The measures of real answers; what was returned overlaps with itself, and is off by nothing."""
+    ms, current_ms = evidence.seconds * 1000, evidence.current_seconds * 1000
+    return [Measure("overlap with what was returned, shadow", 1.0, evidence.overlap, limits.shadow_overlap, "higher"),
+            *(Measure(f"probability of {task} off by, shadow", 0.0, abs(drift), limits.shadow_drift, "lower")
+              for task, drift in evidence.drift.items()),
+            Measure("answer, mean CPU ms, shadow", current_ms, ms, current_ms * (1 + limits.latency_rise), "lower")]
 
 
 def _share(name: str, now: int, new: int, loss: float) -> Measure:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from service.bundles.control_channel import Message, Release, SupervisorEnd
+from service.bundles.control_channel import Message, Release, SupervisorEnd, Try
 from service.settings import Settings
 from service.supervisor import worker
 from service.supervisor.processes import Processes
@@ -34,6 +34,7 @@ class Worker:
         failure: why it does not serve the bundle that it was last assigned.
         failed_at: when it reported that, in seconds of `time.monotonic()`.
         heard: whether its end of the channel is open.
+        told, tried: what it was last told to have on trial, and reported to have.
     """
 
     process: BaseProcess
@@ -43,6 +44,8 @@ class Worker:
     failure: str | None = None
     failed_at: float = 0.0
     heard: bool = True
+    told: Try = field(default_factory=Try)
+    tried: Try = field(default_factory=Try)
 
     @property
     def process_id(self) -> int:

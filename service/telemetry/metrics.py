@@ -5,7 +5,7 @@ Every process counts in its own part of shared memory; the worker that is scrape
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import get_args
 
@@ -21,6 +21,8 @@ _SHARED.register(SharedValues())
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _SHARES = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+_OK = 200
+_DIFFERENCES = (-1.0, -0.3, -0.1, -0.03, -0.01, -0.003, 0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 REQUESTS = Counter("retrieval_requests", "Requests by endpoint, HTTP status and error type (empty where none)",
                    ["endpoint", "status", "error_type"])
@@ -50,6 +52,28 @@ BUNDLE_REFUSED = Counter("retrieval_bundle_refused", "Refused bundles, by reason
 POINTER_MISMATCH = Gauge("retrieval_bundle_pointer_mismatch", "1 while a worker serves another bundle than the pointer "
                                                               "names, or the pointer cannot be read",
                          multiprocess_mode="livemax")
+CANARY_SHARE = Gauge("retrieval_canary_share", "Share of the users whom a canary answers; 0 without one",
+                     multiprocess_mode="livemax")
+SIDE_REQUESTS = Counter("retrieval_side_requests", "Requests for ads while a canary runs, by the side of the user",
+                        ["side", "bundle_id", "status", "error_type"])
+SIDE_SECONDS = Histogram("retrieval_side_seconds", "Time of those that were answered", ["side", "bundle_id"],
+                         buckets=_BUCKETS)
+SIDE_DEGRADED = Counter("retrieval_side_degraded", "Those that were degraded, by reason",
+                        ["side", "bundle_id", "reason"])
+CANARY_FALLBACKS = Counter("retrieval_canary_fallbacks", "Requests of a canary's users that the current bundle "
+                           "answered, because the canary refused them or failed", ["reason"])
+TRIALS_DROPPED = Counter("retrieval_trials_dropped", "Bundles on trial that were dropped, by role and reason",
+                         ["role", "reason"])
+SHADOW_OVERLAP = Histogram("retrieval_shadow_overlap", "Share of the returned ads that the shadow shows too",
+                           ["bundle_id", "beside"], buckets=(0.1, *_SHARES))
+SHADOW_DRIFT = Histogram("retrieval_shadow_drift", "What the shadow says of the ads that both show less what was said "
+                         "of them, the mean of each request, in probability or logits",
+                         ["bundle_id", "beside", "task", "scale"], buckets=_DIFFERENCES)
+SHADOW_SECONDS = Histogram("retrieval_shadow_seconds", "Processor time of compared requests in the shadow and in the "
+                           "current bundle", ["bundle_id", "beside", "side"], buckets=_BUCKETS)
+SHADOW_SKIPPED = Counter("retrieval_shadow_skipped", "Answers that were not compared with the shadow, by reason",
+                         ["reason"])
+SHADOW_CPU = Counter("retrieval_shadow_cpu_seconds", "Processor time that comparisons with the shadow took")
 LIVE_OVERLAP = Histogram("retrieval_live_overlap", "Share of the exhaustive answer that sampled answers hold, by "
                          "whether a deadline narrowed the search, and what ranks",
                          ["bundle_id", "narrowed", "rank_by"], buckets=_SHARES)
@@ -99,7 +123,13 @@ for _reason in ("overloaded", "deadline_unreachable", "client_gone"):
     REFUSED.labels(_reason)
 for _reason in ("broken", "golden", "changes", "worse", "pointer", "check", "worker"):
     BUNDLE_REFUSED.labels(_reason)
-
+for _reason in ("refused", "failed"):
+    CANARY_FALLBACKS.labels(_reason)
+for _role in ("canary", "shadow"):
+    for _reason in ("broken", "golden", "changes", "fields", "worse", "check", "worker"):
+        TRIALS_DROPPED.labels(_role, _reason)
+for _reason in ("busy", "refused", "failed"):
+    SHADOW_SKIPPED.labels(_reason)
 for _outcome in ("written", "refused", "unavailable", "not_applied"):
     WRITES.labels(_outcome)
 for _outcome in ("exported", "failed", "dropped"):
@@ -130,6 +160,23 @@ def observe(answer: Answer, total: float) -> None:
         EXPLORED.inc(int(answer.exploration.explored.sum()))
     for reason in answer.degraded:
         DEGRADED.labels(reason).inc()
+
+
+def observe_side(labels: tuple[str, str], status: int, error_type: str, total: float,
+                 degraded: Iterable[str] = ()) -> None:
+    """Counts a request for ads while a canary runs.
+
+    Args:
+        labels: its side and the id of the bundle that answered.
+        status, error_type: of its reply.
+        total: in seconds.
+        degraded: what an answer had to do without.
+    """
+    SIDE_REQUESTS.labels(*labels, str(status), error_type).inc()
+    if status == _OK:
+        SIDE_SECONDS.labels(*labels).observe(total)
+    for reason in degraded:
+        SIDE_DEGRADED.labels(*labels, reason).inc()
 
 
 def render() -> bytes:

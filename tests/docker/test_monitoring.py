@@ -4,9 +4,12 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from index_store.bundle import pointer
+from index_store.bundle.pointer import Pointer
 from tests.docker.monitoring import DASHBOARD, DOCKER, PANELS, RECORDED, expressions, selectors
+from tests.resealed import reseal
 from tests.service.http.change_log_calls import TOKEN
-from tests.service.service_process import ServiceProcess
+from tests.service.service_process import ADMIN_TOKEN, ServiceProcess
 from tests.service.test_docs import documented_metrics
 
 OF_PROMETHEUS = {"up": {"job", "instance"}, "ALERTS": {"alertname", "alertstate", "instance"}}
@@ -15,11 +18,22 @@ OF_A_SCRAPE = {"instance", "job"}
 
 @pytest.fixture(scope="module")
 def exported(tiny_bundle, tmp_path_factory):
-    """Metric name -> label names -> values, as a running service that has answered says them at /metrics."""
-    log = tmp_path_factory.mktemp("changes") / "log"
-    with ServiceProcess(tiny_bundle, RETRIEVAL_QUALITY_SAMPLE_RATE="1", RETRIEVAL_CHANGE_LOG=str(log),
-                        RETRIEVAL_CALIBRATION_SAMPLE_RATE="1", RETRIEVAL_WRITE_TOKEN=TOKEN) as service:
-        service.retrieve(user_id="u1", top_k=5)
+    """Metric name -> label names -> values, as a running service that has answered says them at /metrics.
+
+    It has a canary, a shadow, and a Redis that does not answer.
+    """
+    folder, log = tmp_path_factory.mktemp("monitored") / "bundles", tmp_path_factory.mktemp("changes") / "log"
+    for name in ("now", "new"):
+        reseal(tiny_bundle, folder / name, lambda writer, name=name: writer.json("evaluation.json", {"note": name}))
+    pointer.replace(folder, Pointer("now"), None)
+    with ServiceProcess(folder, RETRIEVAL_QUALITY_SAMPLE_RATE="1", RETRIEVAL_CHANGE_LOG=str(log),
+                        RETRIEVAL_CALIBRATION_SAMPLE_RATE="1", RETRIEVAL_WRITE_TOKEN=TOKEN, RETRIEVAL_SHADOW_SHARE="1",
+                        REDIS_URL="redis://127.0.0.1:1") as service:
+        for path, body in (("shadow", {}), ("canary", {"share": 0.5, "force": True})):
+            service.http.post(f"/admin/{path}", json={"bundle": "new", **body}, timeout=150,
+                              headers={"authorization": f"Bearer {ADMIN_TOKEN}"}).raise_for_status()
+        for number in range(20):
+            service.retrieve(user_id=f"u{number}", top_k=5)
         events = b"\n".join(b'{"user_id":"u1","ad_id":"ad-0001","type":"%s"}' % kind
                             for kind in (b"impression", b"click"))
         service.http.post("/events", content=events, headers={"authorization": f"Bearer {TOKEN}",
@@ -27,6 +41,7 @@ def exported(tiny_bundle, tmp_path_factory):
         service.wait_until(lambda: "retrieval_calibration_predicted_total{" in service.http.get("/metrics").text)
         service.http.get("/nowhere")
         service.wait_until(lambda: "retrieval_live_overlap_count" in service.http.get("/metrics").text)
+        service.wait_until(lambda: "retrieval_shadow_drift_count" in service.http.get("/metrics").text)
         text = service.http.get("/metrics").text
     found = {}
     for family in text_string_to_metric_families(text):

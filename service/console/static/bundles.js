@@ -1,7 +1,7 @@
 // Bundles: what is served, what lies beside it, and the calls that promote and roll back, each with a confirmation.
 
 import { ask, once } from "./api.js";
-import { announce, answered, card, el, failure, facts, link, table } from "./elements.js";
+import { announce, answered, card, confirmed, el, failure, facts, link, table } from "./elements.js";
 
 export async function show(place, { signal, refresh }) {
   const answer = el("div", { class: "answer" }), outcome = el("div", { class: "answer" });
@@ -46,20 +46,4 @@ function listed(found, act) {
   card("Workers of the replica that answered", table("Workers", [["Process"], ["Bundle"], ["Problem"]],
     found.workers.map((worker) =>
       [String(worker.worker_id), worker.bundle ?? "not ready", worker.problem ?? "none"])))];
-}
-
-/** Whether the operator means it; null if not. */
-function confirmed(title, text, verb, mayForce) {
-  const dialog = document.getElementById("confirm"), force = document.getElementById("confirm-force");
-  document.getElementById("confirm-title").textContent = title;
-  document.getElementById("confirm-text").textContent = text;
-  dialog.querySelector("button.main").textContent = verb;
-  force.hidden = !mayForce;
-  force.querySelector("input").checked = false;
-  dialog.returnValue = "";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"
-      ? { force: force.querySelector("input").checked } : null), { once: true });
-  });
 }

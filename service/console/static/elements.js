@@ -84,3 +84,19 @@ export async function answered(place, signal, work) {
     place.removeAttribute("aria-busy");
   }
 }
+
+/** Whether the operator means it; null if not. */
+export function confirmed(title, text, verb, mayForce) {
+  const dialog = document.getElementById("confirm"), force = document.getElementById("confirm-force");
+  document.getElementById("confirm-title").textContent = title;
+  document.getElementById("confirm-text").textContent = text;
+  dialog.querySelector("button.main").textContent = verb;
+  force.hidden = !mayForce;
+  force.querySelector("input").checked = false;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"
+      ? { force: force.querySelector("input").checked } : null), { once: true });
+  });
+}

@@ -5,7 +5,7 @@ import { announce, el, failure } from "./elements.js";
 
 const VIEWS = [
   ["ask", "Ask"], ["walk", "Walk"], ["why", "Why not"], ["compare", "Compare"], ["ad", "Ad"], ["tree", "Tree"],
-  ["health", "Health"], ["bundles", "Bundles"],
+  ["health", "Health"], ["bundles", "Bundles"], ["trials", "Trials"],
 ];
 const HEARTBEAT = 10_000; // ms between looks at what is served, while the page is visible
 

@@ -16,6 +16,9 @@ from service.bundles.control_channel import (
     Serve,
     Serving,
     SupervisorEnd,
+    TrialFailed,
+    Try,
+    Trying,
     packed,
 )
 from service.contract.errors import ErrorType
@@ -33,7 +36,8 @@ def test_messages_come_out_whole_when_the_bytes_come_in_pieces(piece):
     red = Release("red", Path("/bundles/red"), "0123")
     sent = [Drain(), Call(7, "load", "red", requests=[b"x" * 500, b"", b"\xff \x00"]), Reply(7, {"bundle": "red"}),
             Reply(8, Refusal(ErrorType.UNKNOWN_BUNDLE, "none", "another", "a b")), Serve(red), Serving(red),
-            Failed(red, "no room")]
+            Failed(red, "no room"), Try(red, 0.05), Trying(Try(shadow=red)), TrialFailed("shadow", red, "no room"),
+            Call(9, "try", "red", requests=[], role="canary", share=0.1)]
     stream, inbox = b"".join(map(packed, sent)), Inbox()
     received = [message for start in range(0, len(stream), piece)
                 for message in inbox.take(stream[start:start + piece])]

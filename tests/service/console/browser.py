@@ -18,7 +18,7 @@ FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "-
 PATIENCE = 20.0
 DESKTOP, PHONE = 1440, 390
 TALLEST = 820
-VIEWS = ("ask", "walk", "why", "compare", "ad", "tree", "health", "bundles")
+VIEWS = ("ask", "walk", "why", "compare", "ad", "tree", "health", "bundles", "trials")
 
 
 def programs() -> tuple[str, str] | None:

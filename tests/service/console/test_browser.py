@@ -16,7 +16,7 @@ from tests.service.service_process import ServiceProcess
 
 TOKENS = {"admin": service_process.TOKEN, "read": "a token for reading", "write": "a token for writing"}
 SETTINGS = {"RETRIEVAL_READ_TOKEN": TOKENS["read"], "RETRIEVAL_WRITE_TOKEN": TOKENS["write"],
-            "RETRIEVAL_QUALITY_SAMPLE_RATE": "1"}
+            "RETRIEVAL_QUALITY_SAMPLE_RATE": "1", "RETRIEVAL_SHADOW_SHARE": "1"}
 READ = {"Authorization": f"Bearer {TOKENS['read']}"}
 QUERY = {"user_id": "user-04", "top_k": 8}
 
@@ -183,6 +183,48 @@ def test_bundle_is_promoted_and_rolled_back_after_a_confirmation_and_shows_its_p
     console.click("Roll back")
     console.click("Roll back", "#confirm")
     console.says(f"{CURRENT} is served")
+
+
+def test_trials_begin_and_end_by_keyboard_after_a_confirmation_and_show_what_was_found(console, service):
+    other = "nobody"  # which declares the same fields
+
+    def begin(role):
+        console.driver.find_element(By.CSS_SELECTOR, f"[aria-label='Begin a {role}'] button").send_keys(Keys.ENTER)
+        if role == "canary":
+            console.driver.find_element(By.CSS_SELECTOR, "#confirm [name=force]").send_keys(Keys.SPACE)
+        console.driver.find_element(By.CSS_SELECTOR, "#confirm button.main").send_keys(Keys.ENTER)
+
+    def done(what):
+        console.says(f"{what}: done")
+        console.until("return !document.querySelector('main .waiting')")
+
+    def chosen(role, name, value):
+        field = console.driver.find_element(By.CSS_SELECTOR, f"[aria-label='Begin a {role}'] [name={name}]")
+        console.driver.execute_script("arguments[0].value = arguments[1]", field, value)
+
+    console.go("trials")
+    chosen("shadow", "bundle", other)
+    begin("shadow")
+    done(f"Shadow {other}")
+    for user in range(6):
+        answer(service, user_id=f"user-{user:02d}")
+    service.wait_until(lambda: service.metrics()['retrieval_shadow_cpu_seconds_total'] > 0 and [
+        value for name, value in service.metrics().items() if name.startswith("retrieval_shadow_overlap_count")])
+    chosen("canary", "bundle", other)
+    chosen("canary", "share", "0.5")
+    begin("canary")
+    done(f"Canary {other}")
+    for user in range(20):
+        answer(service, user_id=f"somebody-{user}")
+    console.click("Look again")
+    console.says(f"{other} in the shadow of {CURRENT}")
+    assert {row[0] for row in console.rows("Sides")} == {"current", "canary"}
+    assert "50.0 % of the users" in console.text()
+    for role in ("canary", "shadow"):
+        console.click(f"End the {role}")
+        console.click("End", "#confirm")
+        done(f"End the {role}")
+    assert f"{other}: an admin call ended it" in console.text()
 
 
 def test_reach_says_so_when_the_bundle_has_no_users(console, service):

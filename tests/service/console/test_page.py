@@ -24,7 +24,7 @@ def test_files_name_only_each_other():
         assert not set(re.findall(r"https?://[^\s\"')]+", text)) - {"http://www.w3.org/2000/svg"}, name
     views = re.findall(r'\["(\w+)", "[\w ]+"\]', FILES["main.js"].content.decode().partition("];")[0])
     assert {f"{view}.js" for view in views} <= set(FILES)
-    assert len(views) == 8
+    assert len(views) == 9
 
 
 def test_page_has_nothing_that_its_policy_forbids():

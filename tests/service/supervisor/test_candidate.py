@@ -3,12 +3,14 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import orjson
 import pytest
 from pydantic import SecretStr
 
 from index_store.changes.change_log import Kind, Write
+from service.bundles.control_channel import Release
 from service.live.log_place import LogPlace
 from service.settings import Settings
 from service.supervisor.candidate import (
@@ -19,9 +21,11 @@ from service.supervisor.candidate import (
     Rejected,
     compared,
     fault_of,
+    foreign_to,
     misfit_of,
 )
 from service.supervisor.processes import Processes
+from service.telemetry import metrics
 from tests.resealed import reseal
 from tests.service.bundle_store import BundleStore
 from tests.tiny_bundle import write_tiny_bundle
@@ -73,6 +77,26 @@ def test_bundle_is_rejected_when_it_does_not_fit_to_the_change_log(tiny_bundle, 
     (tmp_path / "log").write_text("this is no log")
     assert misfit_of(tmp_path / "later", place) is None
     assert misfit_of(tmp_path / "later", None) is None
+
+
+def test_bundle_is_rejected_when_it_does_not_understand_what_requests_bring(tmp_path):
+    write_tiny_bundle(tmp_path / "now", context=True)
+    write_tiny_bundle(tmp_path / "plain")
+    rejected = foreign_to(tmp_path / "plain", tmp_path / "now")
+    assert rejected.fault == "fields"
+    assert "context field hour (categorical)" in rejected.fact
+    assert foreign_to(tmp_path / "now", tmp_path / "plain") is None
+    assert foreign_to(tmp_path / "plain", None) is None
+
+
+@pytest.mark.parametrize(("least", "heard"), [(1, True), (2, True), (3, False), (0, False)])
+def test_shadow_is_heard_when_enough_was_compared(least, heard):
+    now, new = (Release(name, Path(name), f"{name} of {least}") for name in ("now", "new"))
+    for _ in range(2):
+        metrics.SHADOW_OVERLAP.labels(new.bundle_id, now.bundle_id).observe(0.5)
+    incumbent = Incumbent.of(now, new, [b"{}"], Settings(gate_shadow_comparisons=least))
+    assert (incumbent.folder, incumbent.requests) == (now.folder, [b"{}"])
+    assert (incumbent.evidence is not None) == heard
 
 
 def test_bundle_is_accepted_without_a_table_when_there_is_no_incumbent(store):

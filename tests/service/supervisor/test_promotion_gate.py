@@ -12,6 +12,7 @@ from index_store.bundle.manifest import SearchDefaults
 from index_store.features.ragged import Ragged
 from service.settings import Settings
 from service.supervisor.promotion_gate import GateLimits, compare
+from service.supervisor.shadow_evidence import ShadowEvidence
 from tests.resealed import reseal
 from tests.targeted_bundle import write_targeted_bundle
 from tests.tiny_bundle import write_tiny_bundle
@@ -109,6 +110,18 @@ def test_bundle_fails_and_says_why_when_it_refuses_what_the_current_one_answers(
     assert "refused requests" in failed(comparison)
     assert comparison.basis.startswith("2 recorded requests, 1 of them")
     assert comparison.text().endswith("the candidate refused 1 with invalid_context")
+
+
+@pytest.mark.parametrize(("found", "worse"), [
+    ({}, set()), ({"overlap": 0.25}, {"overlap with what was returned, shadow"}),
+    ({"drift": {"click": -0.2, "convert": 0.01}}, {"probability of click off by, shadow"}),
+    ({"seconds": 0.013}, {"answer, mean CPU ms, shadow"})])
+def test_bundle_fails_by_what_was_seen_of_it_as_a_shadow(tiny_bundle, found, worse):
+    evidence = ShadowEvidence(**{"compared": 1234, "overlap": 0.6, "drift": {"click": 0.02, "convert": -0.01},
+                                 "seconds": 0.002, "current_seconds": 0.002, **found})
+    comparison = compare(tiny_bundle, tiny_bundle, FEW, LIMITS, evidence)
+    assert failed(comparison) == worse, comparison.text()
+    assert "1,234 answers compared with it as a shadow" in comparison.text()
 
 
 def test_golden_requests_are_replayed_when_none_are_recorded(tiny_bundle):
