@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from index_store.features.postings import KeyIndex
 from index_store.features.ragged import Ragged
 from index_store.tree.tree import Tree
 from model.config import ConfigError, PairsConfig
-from model.examples.batches import BatchReader, HardTreeReader, IdDropout, TreeReader
+from model.examples.batches import IdDropout, TreeReader
 from model.examples.clicks import Clicks
 from model.examples.folds import FOLDS, fold_of_users
 from model.examples.key_index import key_index
@@ -30,31 +30,8 @@ from model.examples.negatives import known_positives
 from model.progress.lines import tell
 from model.training.losses import sampled_loss
 from model.training.objective import Objective
-from model.tree.learned_tree import LearnedTree
 from model.tree.node_pairs import IndexPairs, Interest, index_pairs, random_pairs
 from model.tree.recorded_beams import read_beams
-
-
-class FixedTreeReader(HardTreeReader):
-    """A tree that is not learned further; its nodes' embeddings follow the item tower.
-
-    Args:
-        reader: of the run's model, in eval mode.
-        learned: the tree.
-        index, node_features: as for `TreeReader`.
-    """
-
-    def __init__(self, reader: BatchReader, learned: LearnedTree, index: KeyIndex,
-                 node_features: Literal["maximum", "representative"]) -> None:
-        self._learned = learned
-        tree, virtual = learned.build(reader.all_items())
-        super().__init__(reader, tree, index, node_features, virtual)
-
-    def refresh(self) -> None:
-        """Recomputes representatives and virtual embeddings, for any kind of tree."""
-        tree, virtual = self._learned.build(self.reader.all_items())
-        self.use(tree)
-        self._virtual = [self.reader.tensor(level) for level in virtual]
 
 
 @dataclass(frozen=True)

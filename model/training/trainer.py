@@ -30,13 +30,15 @@ from model.progress.lines import tell
 from model.training.checkpoint import Progress, RunFolder
 from model.training.distill import open_teacher
 from model.training.ensemble import EnsembleWeights, withhold
-from model.training.node_pair_loss import FixedTreeReader, PairLoss, open_pairs
+from model.training.node_pair_loss import PairLoss, open_pairs
+from model.training.node_teaching import teach_nodes
 from model.training.normalized_entropy import sampled_ne
 from model.training.objective import Objective, Prepared
 from model.training.report import REPORT_BATCHES, EpochReport
 from model.training.run import Run
 from model.training.schedule import Schedule
 from model.training.warm_start import start_from
+from model.tree.learned_tree import FixedTreeReader
 from model.tree.learners import LEARNERS, TreeLearner
 from model.tree.profiles import ProfileUsers
 
@@ -135,6 +137,16 @@ class Trainer:
         except KeyboardInterrupt:
             self._save()
             raise
+        if self._nodes_untaught:  # an interruption loses this stage alone, which starts anew
+            teach_nodes(run)
+            self.progress = Progress(self.schedule.epochs, 1)
+            self._save()
+
+    @property
+    def _nodes_untaught(self) -> bool:
+        """Whether the last stage is to come: with a tree that was learned along with the model."""
+        return (self.progress == Progress(self.schedule.epochs, 0) and self.run.tree.codes is not None
+                and self.config.tree != "posthoc" and self.config.pairs is None)
 
     def _calibrate(self) -> None:
         """Sets the scale of the interaction features by those of one batch; a run that is loaded brings its own."""

@@ -1,16 +1,19 @@
-"""The tree that a run has learned: a code for each item at each level, and the nodes that follow from the codes."""
+"""The tree that a run has learned: a code for each item at each level, the nodes that follow, and their reader."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from index_store.features.postings import KeyIndex
 from index_store.tree.node_content import node_means
 from index_store.tree.tree import Tree, build_tree
 from model.config import ConfigError, TrainConfig
-from model.examples.batches import BatchReader
+from model.examples.batches import BatchReader, HardTreeReader
 from model.tree.codebooks import Codebooks
 from model.tree.profiles import profile_width
 
@@ -100,3 +103,25 @@ def virtual_embeddings(codebooks: Codebooks, codes: NDArray[np.int32], tree: Tre
     with torch.no_grad():
         return [codebooks.node_embeddings(codes[tree.rows[offsets[:-1]]], level).cpu().numpy()
                 for level, offsets in enumerate(tree.offsets, start=1)]
+
+
+class FixedTreeReader(HardTreeReader):
+    """A tree that is not learned further; its nodes' embeddings follow the item tower.
+
+    Args:
+        reader: of the run's model, in eval mode.
+        learned: the tree.
+        index, node_features: as for `TreeReader`.
+    """
+
+    def __init__(self, reader: BatchReader, learned: LearnedTree, index: KeyIndex,
+                 node_features: Literal["maximum", "representative"]) -> None:
+        self._learned = learned
+        tree, virtual = learned.build(reader.all_items())
+        super().__init__(reader, tree, index, node_features, virtual)
+
+    def refresh(self) -> None:
+        """Recomputes representatives and virtual embeddings, for any kind of tree."""
+        tree, virtual = self._learned.build(self.reader.all_items())
+        self.use(tree)
+        self._virtual = [self.reader.tensor(level) for level in virtual]

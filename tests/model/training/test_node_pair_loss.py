@@ -11,8 +11,9 @@ from index_store.tree.recorded_beams import RecordedBeams
 from model.config import ConfigError, PairsConfig
 from model.data.load import load_dataset
 from model.training.checkpoint import RunFolder
-from model.training.node_pair_loss import FixedTreeReader, PairLoss, open_pairs
+from model.training.node_pair_loss import PairLoss, open_pairs
 from model.training.trainer import new_trainer, train
+from model.tree.learned_tree import FixedTreeReader
 from model.tree.node_pairs import Interest, index_pairs
 from service.sampling.beam_files import write_beams
 from tests.model.commands import here, model
