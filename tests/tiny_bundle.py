@@ -37,8 +37,8 @@ from index_store.value.calibration import Calibration, Calibrations
 
 CATEGORIES, WIDTH, DIM = 12, 4, 8
 
-DIRECTIONS = HEAD + 2
-"""Of the spectral vectors: those that 8 bits hold, and a byte more."""
+STRONG, DIRECTIONS = 24, HEAD + 2
+"""Of the spectral vectors: those that say something, and all: what 8 bits hold, and a byte more."""
 
 SPEC = FeatureSpec(
     user_fields=(FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("interests", "multi")),
@@ -195,7 +195,9 @@ def _tower_weights(encoder: FeatureEncoder, random: np.random.Generator) -> Weig
 
 
 def _spectral(n_items: int, random: np.random.Generator) -> SpectralTowers:
-    vectors = SpectralVectors.of(random.normal(size=(n_items, DIRECTIONS)).astype(np.float32),
+    strong = random.normal(size=(n_items, STRONG))
+    weak = np.random.default_rng(1).normal(size=(n_items, DIRECTIONS - STRONG)) / 20
+    vectors = SpectralVectors.of(np.concatenate([strong, weak], axis=1).astype(np.float32),
                                  np.log1p(random.integers(0, 40, n_items)).astype(np.float32))
     return SpectralTowers(vectors, np.ones(n_items, np.float32), np.linspace(1, 0.2, DIRECTIONS).astype(np.float32))
 

@@ -51,7 +51,7 @@ def timeless(record):
 
 
 def test_more_epochs_are_chosen_where_they_help(tmp_path, capsys):
-    found = choice_of(positives(), tmp_path, replace(TINY, epochs=0))
+    found = choice_of(positives(items=400), tmp_path, replace(TINY, epochs=0))  # among 80 ads one epoch is enough
     assert found.config.all_epochs > 1
     assert replace(found.config, epochs=TINY.epochs, rounds=TINY.rounds) == TINY
     said = capsys.readouterr()

@@ -57,7 +57,7 @@ def test_a_log_of_many_fields_is_trained_exported_and_served(tmp_path, tolerance
     spec = wide_folder(tmp_path / "data")
     config = replace(TINY, model=replace(TINY.model, table_width=4))
     run = train(tmp_path / "data", load_dataset(tmp_path / "data"), config, tmp_path / "run", resume=False)
-    export(run, tmp_path / "bundle", {})
+    export(run, tmp_path / "bundle", {}, half=False)
     golden = golden_answers_of(tmp_path / "bundle")
     assert all(answer.ads and answer.problem is None and answer.difference <= tolerance for answer in golden)
     everything = {field.name: {"dense": 0.5, "categorical": "v3", "multi": ["v1", "v4"]}[field.kind]

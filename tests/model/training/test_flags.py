@@ -13,7 +13,7 @@ WITHOUT = {"model": "--size and --over-arch", "hill": "--codebooks and --tree-gr
            "index_warm_up": "chosen once", "negative_pool": "chosen once", "near_share": "chosen once",
            "hard_share": "chosen once",
            "uniform_share": "chosen once", "unknown_share": "chosen once", "learning_rate": "chosen once",
-           "table_learning_rate": "chosen once", "weight_decay": "chosen once"}
+           "table_learning_rate": "chosen once", "weight_decay": "chosen once", "ignored": "of ablations"}
 """Settings without a flag of their own, and why."""
 
 FLAGS = {"--size", "--over-arch", "--stack", "--lower-share", "--branching", "--tree", "--epochs", "--rounds",

@@ -16,7 +16,7 @@ VARIANTS = [("dot", "small"), ("deepfm", "medium"), ("dhen", "large"), ("wukong"
 def test_the_service_gives_the_scores_of_torch_for(over_arch, size, tmp_path, tolerance=1e-4):
     shape = replace(SIZES[size], over_arch=over_arch, table_width=8, user_hidden=(16,), item_hidden=(16,))
     run = trained_run(tmp_path / "run", replace(TINY, model=shape))
-    manifest = export(run, tmp_path / "bundle", {})
+    manifest = export(run, tmp_path / "bundle", {}, half=False)
     found = golden_answers_of(tmp_path / "bundle")
     assert len(found) >= 3
     assert all(answer.ads and answer.problem is None and answer.difference <= tolerance for answer in found)

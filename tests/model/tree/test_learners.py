@@ -56,6 +56,7 @@ def test_a_posthoc_tree_comes_after_training_and_changes_nothing_of_it(tmp_path)
     posthoc.fit()
     while alone.progress.epoch < alone.schedule.epochs:
         alone._epoch(alone.progress.epoch)
+    alone.run.model.start_nodes()
     assert posthoc.run.tree.codes.shape == (80, 2)
     assert alone.run.tree.codes is None
     expected = weights_of(alone.run)
