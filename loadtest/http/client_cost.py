@@ -73,7 +73,8 @@ def cost(python: Path, imports: int) -> dict[str, Any]:
     Raises:
         CalledProcessError: the client is not there.
     """
-    sizes = json.loads(_output([str(python), "-c", _SIZES]))
+    # -P: what lies in the working directory is not installed, even if it is a checkout with its own metadata.
+    sizes = json.loads(_output([str(python), "-P", "-c", _SIZES]))
     sizes = {name: size for name, size in sizes.items() if name not in ("pip", "setuptools")}
     times = [_import_ms(python) for _ in range(imports)]
     return {"bytes": sum(sizes.values()), "own_bytes": sizes[DISTRIBUTION], "distributions": sizes,
@@ -82,7 +83,7 @@ def cost(python: Path, imports: int) -> dict[str, Any]:
 
 def _import_ms(python: Path) -> tuple[float, float]:
     """Milliseconds of the import of the client: with all that it imports, and of its own modules."""
-    done = subprocess.run([str(python), "-X", "importtime", "-c", "import monn_hill"], capture_output=True, text=True,
+    done = subprocess.run([str(python), "-P", "-X", "importtime", "-c", "import monn_hill"], capture_output=True, text=True,
                           check=True, env=_environment())
     lines = re.findall(r"import time:\s+(\d+) \|\s+(\d+) \|\s+(\S+)", done.stderr)
     total = next(int(whole) for _, whole, module in lines if module == "monn_hill")

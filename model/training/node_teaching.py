@@ -28,7 +28,7 @@ FEWEST_USERS, MOST_USERS = 256, 2000
 TOP = 100
 """Items of a user's exhaustive answer that the nodes have to lead to."""
 
-BATCH, OTHERS = 32, 300
+BATCH, OTHERS = 16, 300
 """Users of a batch, and nodes drawn beside those that hold an item of one of their answers."""
 
 LEARNING_RATE = 2e-3
@@ -59,11 +59,13 @@ def teach_nodes(run: Run) -> None:
         chosen = order[at * BATCH:(at + 1) * BATCH]
         with torch.no_grad():
             asked = run.reader.users(run.dataset.users.take(users[chosen]), histories.take(chosen), run.key_index)
-        loss = torch.stack([_loss(nodes, asked, level, answers[chosen], random) for level in levels]).sum()
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        losses.append(loss.item())
+        losses.append(0.0)
+        for level in levels:  # a step each: steps are what this stage has few of
+            loss = _loss(nodes, asked, level, answers[chosen], random)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses[-1] += loss.item()
     tenth, seconds = max(1, batches // 10), time.perf_counter() - began
     before, after = float(np.mean(losses[:tenth])), float(np.mean(losses[-tenth:]))
     run.folder.log({"nodes_taught_by": len(users), "loss_before": before, "loss_after": after, "seconds": seconds})
