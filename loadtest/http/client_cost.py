@@ -83,8 +83,8 @@ def cost(python: Path, imports: int) -> dict[str, Any]:
 
 def _import_ms(python: Path) -> tuple[float, float]:
     """Milliseconds of the import of the client: with all that it imports, and of its own modules."""
-    done = subprocess.run([str(python), "-P", "-X", "importtime", "-c", "import monn_hill"], capture_output=True, text=True,
-                          check=True, env=_environment())
+    done = subprocess.run([str(python), "-P", "-X", "importtime", "-c", "import monn_hill"], capture_output=True,
+                          text=True, check=True, env=_environment())
     lines = re.findall(r"import time:\s+(\d+) \|\s+(\d+) \|\s+(\S+)", done.stderr)
     total = next(int(whole) for _, whole, module in lines if module == "monn_hill")
     own = sum(int(self) for self, _, module in lines if module.partition(".")[0] == "monn_hill")

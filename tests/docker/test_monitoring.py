@@ -30,8 +30,9 @@ def exported(tiny_bundle, tmp_path_factory):
                         RETRIEVAL_CALIBRATION_SAMPLE_RATE="1", RETRIEVAL_WRITE_TOKEN=TOKEN, RETRIEVAL_SHADOW_SHARE="1",
                         REDIS_URL="redis://127.0.0.1:1") as service:
         for path, body in (("shadow", {}), ("canary", {"share": 0.5, "force": True})):
-            service.http.post(f"/admin/{path}", json={"bundle": "new", **body}, timeout=150,
-                              headers={"authorization": f"Bearer {ADMIN_TOKEN}"}).raise_for_status()
+            begun = service.http.post(f"/admin/{path}", json={"bundle": "new", **body}, timeout=150,
+                                      headers={"authorization": f"Bearer {ADMIN_TOKEN}"})
+            assert begun.is_success, begun.text
         for number in range(20):
             service.retrieve(user_id=f"u{number}", top_k=5)
         events = b"\n".join(b'{"user_id":"u1","ad_id":"ad-0001","type":"%s"}' % kind
