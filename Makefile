@@ -33,7 +33,7 @@ help:  ## this list
 $(VENV)/installed: pyproject.toml setup.py service/client/pyproject.toml $(wildcard index_store/kernel/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --no-compile --disable-pip-version-check '$(TORCH)' uv $(ZIG)
-	export CC='$(COMPILER)'; $(VENV)/bin/uv pip install --quiet --python $(RUN) $(EDITABLE) || \
+	export CC='$(COMPILER)'$(if $(ZIG), LDSHARED='$(COMPILER) -shared'); $(VENV)/bin/uv pip install --quiet --python $(RUN) $(EDITABLE) || \
 		$(RUN) -m pip install --quiet $(EDITABLE)# if only pip knows of a mirror
 	$(RUN) -c 'import onnxscript, torch._dynamo'# byte code of what is used, a tenth of the files
 	touch $@

@@ -23,7 +23,9 @@ COPY index_store index_store
 COPY model model
 # pyproject.toml names a readme; its text is not needed in the image.
 # The kernel is compiled here, by the compiler among the locked packages; the build fails without it.
-RUN touch README.md && CC="python -m ziglang cc -mcpu=baseline" pip wheel --no-deps --no-build-isolation --no-index --wheel-dir dist . \
+# LDSHARED too: flags that the interpreter was linked with may be GCC's own.
+RUN touch README.md && export CC="python -m ziglang cc -mcpu=baseline" && export LDSHARED="$CC -shared" \
+ && pip wheel --no-deps --no-build-isolation --no-index --wheel-dir dist . \
  && pip --python /opt/venv/bin/python install --no-deps --no-index dist/*.whl \
  && ls /opt/venv/lib/python3.11/site-packages/index_store/kernel/_pairs*.so
 
