@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -35,18 +35,11 @@ from index_store.targeting.targeting import Targeting
 from index_store.value.bids import Bid
 from index_store.value.calibration import sigmoid
 from index_store.value.valuation import Valuation
-from service.contract.answer import (
-    AdExplanation,
-    Answer,
-    CacheLookup,
-    ContextEffect,
-    Emptiness,
-    Exclusion,
-    StageTimes,
-)
+from service.contract.answer import AdExplanation, Answer, CacheLookup, Emptiness, StageTimes
 from service.contract.query import EncodedUser, Query, SearchOptions, TowerInput
 from service.retrieval.beam_choice import BeamChoice
 from service.retrieval.emptiness import emptiness
+from service.retrieval.explain import Searched, explain_ad
 from service.retrieval.exploring import explored
 from service.retrieval.onnx_towers import COMPILED, DenseRun, OnnxTowers
 from service.retrieval.reference_users import reference_queries
@@ -366,7 +359,8 @@ class Retriever:
             self.beams.observe_search(result.pairs_scored, searched - embedded)
         explainer = Explainer(self._content.tree, result, snapshot.placed, caps, query.top_k) if trace else None
         paths = explainer.paths(shown.rows) if explainer is not None and query.explain else None
-        explanation = (self._explain(explainer, query, query.explain_ad, user, snapshot, exploration, embedding)
+        explanation = (explain_ad(self, explainer, Searched(query, user, snapshot, embedding, exploration),
+                                  query.explain_ad)
                        if explainer is not None and query.explain_ad is not None else None)
         # Withdrawn ads alone leave the estimate as it is: the beam widens to hold as many ads as it did.
         targeted = eligible is not None and eligible.bitmap is not snapshot.changed.live and not query.exact
@@ -386,34 +380,6 @@ class Retriever:
             return None
         calibrations = self._content.calibrations
         return (sigmoid(logits) if calibrations is None else calibrations.probabilities(logits)).astype(np.float32)
-
-    def _explain(self, explainer: Explainer, query: Query, ad_id: str | int, user: EncodedUser, snapshot: Snapshot,
-                 exploration: Exploration | None, embedding: NDArray[np.float32]) -> AdExplanation:
-        key = as_key(ad_id, "ad_id")
-        row = snapshot.row(key)
-        assert row is not None, "whoever asks has looked"
-        withdrawal = snapshot.withdrawal(row)
-        refusal = self.targeting.refusal(row, user.targeting, snapshot.changed)
-        named = row in self.excluded(replace(query, exclude_history=False), user, snapshot)
-        excluded: Exclusion | None = ("exclude_ad_ids" if named else
-                                      "exclude_history" if row in self.excluded(query, user, snapshot) else None)
-        held = None if user.gate is None else user.gate.held(int(snapshot.positions(np.array([row]))[0]))
-        eligible = withdrawal is None and refusal is None and held is None and excluded is None
-        of_search = explainer.explain(row, eligible)
-        if exploration is not None:
-            of_search = exploration.explained(row, of_search)
-        return AdExplanation(key.decode(), of_search, withdrawal, refusal, held, excluded,
-                             None if exploration is None else exploration.propensity(row),
-                             self._in_context(row, query, user, snapshot, embedding))
-
-    def _in_context(self, row: int, query: Query, user: EncodedUser, snapshot: Snapshot,
-                    embedding: NDArray[np.float32]) -> ContextEffect | None:
-        if self._content.context is None:
-            return None
-        scores = [self.scorer.score(self.query(one, embedding, snapshot), self._content.tree.depth,
-                                    snapshot.positions(np.array([row])))[0] @ query.task_weights
-                  for one in (user, replace(user, context=None))]
-        return ContextEffect(*map(float, scores))
 
 
 def _answer(user: EncodedUser, snapshot: Snapshot, lookup: CacheLookup, found: _Found, times: StageTimes) -> Answer:

@@ -19,8 +19,8 @@ from model.export.golden import (
     user_input,
 )
 from model.export.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
-from model.export.seal import assemble
-from model.network.folding import FoldedNetwork
+from model.export.seal import assemble, item_parts
+from model.network.folding import FoldedNetwork, torch_layers
 from tests.model.runs import TINY, run_of
 
 
@@ -87,8 +87,23 @@ def test_graphs_of_another_model_fail_parity(tiny_run, tmp_path):
             return tmp_path / name
 
     write_graphs(Folder(), other, FoldedNetwork(other), content.encoder.spec, half=False)
-    tower, layers = onnx_user_tower(tmp_path / "user_tower.onnx"), [onnx_layers(tmp_path / "scorer_1.onnx")]
-    parts = FoldedNetwork(other).item_part(torch.from_numpy(content.embeddings[-1])).numpy()
-    served = replace(content, embeddings=(*content.embeddings[:-1], parts))
+    tower = onnx_user_tower(tmp_path / "user_tower.onnx")
+    layers = [onnx_layers(tmp_path / f"scorer_{number}.onnx") for number in (1, 2)]
+    served = replace(content, embeddings=item_parts(FoldedNetwork(other), content.embeddings, half=False))
     with pytest.raises(ParityError, match="the exported scorer and torch differ by"):
         check_parity(served, content, tiny_run.model.eval(), tower, layers, golden_users(content))
+
+
+def test_a_wrong_scorer_of_the_nodes_fails_parity_though_items_are_right(tiny_run):
+    model, content, folded = tiny_run.model.eval(), assemble(tiny_run), FoldedNetwork(tiny_run.model.eval())
+    served = replace(content, embeddings=item_parts(folded, content.embeddings, half=False))
+    nodes, items = torch_layers(folded.scorers)
+
+    def tower(inputs):
+        with torch.no_grad():
+            return folded.user_part(torch.from_numpy(tower_of(model)(inputs))).numpy()
+
+    users = golden_users(content)
+    assert check_parity(served, content, model, tower, [nodes, items], users) <= 1e-4
+    with pytest.raises(ParityError, match="the exported scorer and torch differ by"):
+        check_parity(served, content, model, tower, [lambda *pair: nodes(*pair) + 0.01, items], users)
