@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from index_store.features.postings import ItemKeys, KeyIndex, key_postings
 from index_store.features.ragged import Ragged
 from index_store.features.spectral_vectors import SpectralVectors
-from index_store.tree.tree import Tree, segment_means
+from index_store.tree.tree import Tree, node_blocks, segment_means
 
 
 def level_postings(tree: Tree, index: KeyIndex, keys_of_row: ItemKeys, level: int,
@@ -34,5 +34,11 @@ def level_vectors(tree: Tree, items: SpectralVectors, level: int) -> SpectralVec
 
 def node_means(tree: Tree, item_vectors: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """Mean over the members of every node: (n_items, D) by item row -> one (nodes, D) per level above the items."""
-    ordered: NDArray[Any] = item_vectors[tree.rows]
-    return [segment_means(ordered, offsets) for offsets in tree.offsets]
+    return [np.concatenate([_means_of(item_vectors, tree.rows, offsets[nodes.start:nodes.stop + 1])
+                            for nodes in node_blocks(offsets)]) for offsets in tree.offsets]
+
+
+def _means_of(item_vectors: NDArray[np.float32], rows: NDArray[np.int32],
+              bounds: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Means of the members of consecutive nodes with bounds (N + 1,): (N, D)."""
+    return segment_means(item_vectors[rows[bounds[0]:bounds[-1]]], bounds - bounds[0])

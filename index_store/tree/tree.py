@@ -5,7 +5,7 @@ Level 1 is the coarsest; the last level holds the items; the root has no level.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -161,19 +161,37 @@ def build_tree(codes: NDArray[np.integer], embeddings: NDArray[np.float32],
         raise TreeError(f"codes have shape {codes.shape}, embeddings {embeddings.shape}; give both one row per item")
     n, inner = codes.shape
     rows = np.lexsort(codes.T[::-1]) if inner else np.arange(n)
-    ordered, vectors = codes[rows], embeddings[rows]
-    changed = np.zeros(n, bool)
+    ordered, changed = codes[rows], np.zeros(n, bool)
     offsets, representatives = [], []
     for level in range(inner):
         changed[1:] |= ordered[1:, level] != ordered[:-1, level]
         bounds = np.concatenate([[0], np.flatnonzero(changed), [n]]).astype(np.int32)
-        node = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-        centre = segment_means(vectors, bounds)[node] if centres is None else centres[level][rows]
-        distance = ((vectors - centre) ** 2).sum(1)
-        nearest = np.lexsort((distance, node))[bounds[:-1]]
         offsets.append(bounds)
-        representatives.append(nearest.astype(np.int32))
+        representatives.append(_nearest(embeddings, rows, bounds, None if centres is None else centres[level]))
     return Tree(rows.astype(np.int32), tuple(offsets), tuple(representatives))
+
+
+def _nearest(embeddings: NDArray[np.float32], rows: NDArray[np.integer], bounds: NDArray[np.int32],
+             centres: NDArray[np.float32] | None) -> NDArray[np.int32]:
+    """Position of the member nearest to each node (N,) of a level with bounds (N + 1,); other arguments as above."""
+    found = np.empty(len(bounds) - 1, np.int32)
+    for nodes in node_blocks(bounds):
+        local, own = bounds[nodes.start:nodes.stop + 1], rows[bounds[nodes.start]:bounds[nodes.stop]]
+        local = local - local[0]
+        vectors, node = embeddings[own], np.repeat(np.arange(len(local) - 1), np.diff(local))
+        centre = segment_means(vectors, local)[node] if centres is None else centres[own]
+        distance = ((vectors - centre) ** 2).sum(1)
+        found[nodes] = bounds[nodes.start] + np.lexsort((distance, node))[local[:-1]]
+    return found
+
+
+def node_blocks(bounds: NDArray[np.integer], most: int = 1 << 18) -> Iterator[slice]:
+    """Consecutive nodes of a level with bounds (N + 1,) that have at most so many items, or one node with more."""
+    first = 0
+    while first < len(bounds) - 1:
+        end = max(first + 1, int(np.searchsorted(bounds, bounds[first] + most, side="right")) - 1)
+        yield slice(first, end)
+        first = end
 
 
 def segment_means(values: NDArray[np.float32], offsets: NDArray[np.integer]) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from index_store.features.encoder import UNKNOWN, Features
-from index_store.features.interaction import item_features, node_features
+from index_store.features.interaction import Slots, item_features, node_features
 from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
 from index_store.features.spec import ITEM_ID, FeatureSpec
@@ -30,6 +30,7 @@ from index_store.tree.node_content import level_postings, level_vectors, node_me
 from index_store.tree.tree import Tree
 from model.data.load import Dataset
 from model.network.monn import MoNN
+from model.progress.ranges import Range
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class BatchReader:
         self.keys = all_item_keys(dataset.spec, dataset.items)
         starts = dataset.encoder.key_starts()
         self.keys_of_row = ItemKeys.of(dataset.spec.key_families, starts, self.keys)
-        self._n_keys = int(starts[-1])
+        self._slots = Slots(int(starts[-1]))
         self.unknown = dataset.encoder.encode_user({}).dense
         """Dense fields (1, ·) of an unknown user."""
         self.nodes: TreeReader | None = None
@@ -158,12 +159,18 @@ class BatchReader:
         embeddings = self.model.embed_items(self.tensor(dense), bags)
         return embeddings[torch.from_numpy(at.reshape(rows.shape)).to(self.device)]
 
-    def all_items(self, chunk: int = 16_384) -> NDArray[np.float32]:
+    def all_items(self) -> NDArray[np.float32]:
         """Item embeddings (n_items, Di) float32 by row, without gradients."""
-        n = len(self.dataset.items)
+        return self.items_of(Range(0, len(self.dataset.items)))
+
+    def items_of(self, items: Range, chunk: int = 16_384) -> NDArray[np.float32]:
+        """As `all_items`, of a range of rows: (R, Di)."""
+        found = np.empty((len(items), self.model.item_width), np.float32)
         with torch.no_grad():
-            parts = [self.items(np.arange(start, min(start + chunk, n))).cpu().numpy() for start in range(0, n, chunk)]
-        return np.concatenate(parts)
+            for start in range(0, len(items), chunk):
+                own = found[start:start + chunk]
+                own[:] = self.items(np.arange(items.first + start, items.first + start + len(own))).cpu().numpy()
+        return found
 
     def score_items(self, users: UserBatch, rows: NDArray[np.integer], items: Tensor, *,
                     auxiliary: bool = False) -> Tensor:
@@ -194,7 +201,7 @@ class BatchReader:
 
     def features(self, users: UserFeatures, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         """Interaction features (B, C, F) of items: rows (C,) for all users or (B, C)."""
-        of_keys = item_features(users.hits, self.keys_of_row, rows, np.zeros(self._n_keys, np.int32))
+        of_keys = item_features(users.hits, self.keys_of_row, rows, self._slots.zeros)
         return np.concatenate([of_keys, users.spectral.features(spectral_towers_of(users.index).items, rows)], axis=2)
 
     def tensor(self, values: NDArray[np.float32]) -> Tensor:
