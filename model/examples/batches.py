@@ -29,8 +29,8 @@ from index_store.features.user_keys import KeyHits, user_keys
 from index_store.tree.node_content import level_postings, level_vectors, node_means
 from index_store.tree.tree import Tree
 from model.data.load import Dataset
+from model.examples.item_embeddings import ItemEmbeddings
 from model.network.monn import MoNN
-from model.progress.ranges import Range
 
 
 @dataclass(frozen=True)
@@ -161,16 +161,13 @@ class BatchReader:
 
     def all_items(self) -> NDArray[np.float32]:
         """Item embeddings (n_items, Di) float32 by row, without gradients."""
-        return self.items_of(Range(0, len(self.dataset.items)))
+        return self.embeddings[np.arange(len(self.dataset.items))]
 
-    def items_of(self, items: Range, chunk: int = 16_384) -> NDArray[np.float32]:
-        """As `all_items`, of a range of rows: (R, Di)."""
-        found = np.empty((len(items), self.model.item_width), np.float32)
-        with torch.no_grad():
-            for start in range(0, len(items), chunk):
-                own = found[start:start + chunk]
-                own[:] = self.items(np.arange(items.first + start, items.first + start + len(own))).cpu().numpy()
-        return found
+    @property
+    def embeddings(self) -> ItemEmbeddings:
+        """As `all_items`, but computed as they are read."""
+        return ItemEmbeddings(len(self.dataset.items), self.model.item_width,
+                              lambda rows: self.items(rows).cpu().numpy())
 
     def score_items(self, users: UserBatch, rows: NDArray[np.integer], items: Tensor, *,
                     auxiliary: bool = False) -> Tensor:
@@ -329,11 +326,11 @@ class HardTreeReader(TreeReader):
                  node_features: Literal["maximum", "representative"],
                  virtual: Sequence[NDArray[np.float32]] | None = None) -> None:
         super().__init__(reader, tree, index, node_features)
-        self._virtual = [reader.tensor(level) for level in virtual or node_means(tree, reader.all_items())]
+        self._virtual = [reader.tensor(level) for level in virtual or node_means(tree, reader.embeddings)]
 
     def refresh(self) -> None:
         """Recomputes the means; no gradient flows back into the item tower."""
-        self._virtual = [self.reader.tensor(level) for level in node_means(self.tree, self.reader.all_items())]
+        self._virtual = [self.reader.tensor(level) for level in node_means(self.tree, self.reader.embeddings)]
 
     def embeddings(self, level: int) -> Tensor:
         """Virtual embeddings of a level (nodes, Di), with the level's learned offset."""

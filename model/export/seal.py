@@ -128,7 +128,8 @@ def item_parts(folded: FoldedNetwork, embeddings: Sequence[Storage], half: bool)
     """The item parts of every node that the folded scorers read, level by level, items last."""
     def read(level: int | None, nodes: Storage) -> Storage:
         width = folded.item_part(torch.from_numpy(nodes[:1]), level).shape[1]
-        parts: Storage = np.empty((len(nodes), width), np.float16 if half else np.float32)
+        shape = len(nodes), width
+        parts: Storage = np.empty(shape, np.float16) if half else np.empty(shape, np.float32)
         for block in ranges_of(len(nodes), _BLOCK):
             parts[block.rows] = folded.item_part(torch.from_numpy(nodes[block.rows]), level).numpy()
         return parts

@@ -29,6 +29,9 @@ FEWEST_USERS, MOST_USERS = 256, 2000
 TOP = 100
 """Items of a user's exhaustive answer that the nodes have to lead to."""
 
+LAST = float(np.finfo(np.float32).min)
+"""Score of an item that a user had already."""
+
 BATCH, OTHERS = 16, 300
 """Users of a batch, and nodes drawn beside those that hold an item of one of their answers."""
 
@@ -89,7 +92,7 @@ def _answers(run: Run, users: NDArray[np.int64], histories: Ragged) -> NDArray[n
     found = BestItems(len(users), min(TOP, len(run.dataset.items)))
 
     def keep(place: int, items: Range, scores: NDArray[np.float32]) -> None:
-        hide(scores, items, histories.row(place), np.finfo(np.float32).min)  # last, where there are too few others
+        hide(scores, items, histories.row(place), LAST)  # still there, where there are too few others
         found.take(place, items, scores)
 
     ItemScores(run.reader, run.clicks, run.key_index).each(users, keep, "answers for the nodes")

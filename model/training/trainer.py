@@ -160,7 +160,7 @@ class Trainer:
             return
         run = self.run
         run.model.eval()
-        tree, _ = run.tree.build(run.reader.all_items())
+        tree, _ = run.tree.build(run.reader.embeddings)
         self.pairs = open_pairs(self.objective, tree, run.folder.log)
 
     def _tree_due(self, epoch: int) -> bool:

@@ -91,16 +91,16 @@ class ItemScores:
     def _scorer(self, items: Range) -> TowerScorer:
         """Of the items of a range alone, or of all nodes."""
         reader, nodes = self._reader, self._reader.nodes
+        rows: NDArray[np.integer]
         if self._stacked and nodes is not None:
-            rows, tree = items.first + nodes.tree.rows, nodes.tree
+            rows, tree = nodes.tree.rows, nodes.tree
             parts, vectors = self._node_parts(nodes)
             postings, layers, ensemble = nodes.postings, self._layers, reader.model.ensemble
         else:
             rows, tree = np.arange(items.first, items.end), Tree(np.arange(len(items), dtype=np.int32), (), ())
             parts, vectors, postings, layers, ensemble = [], [], [], self._layers[-1:], ()
         with torch.no_grad():
-            embeddings = reader.tensor(reader.items_of(items)[rows - items.first])
-            parts.append(self._folded.item_part(embeddings).cpu().numpy())
+            parts.append(self._folded.item_part(reader.tensor(reader.embeddings[rows])).cpu().numpy())
         vectors.append(spectral_towers_of(self._index).items.take(rows))
         return TowerScorer(tree, layers, ensemble, parts, postings, reader.keys_of_row.take(rows), self._index.n_keys,
                            vectors)

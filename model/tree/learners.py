@@ -101,7 +101,7 @@ class TreeLearner:
         """The tree that the next batches train with, for a model in eval mode; None before the first one."""
         if self.tree.codes is None:
             return None
-        tree, virtual = self.tree.build(self.reader.all_items())
+        tree, virtual = self.tree.build(self.reader.embeddings)
         return HardTreeReader(self.reader, tree, self.users.index, self.config.node_features, virtual)
 
 

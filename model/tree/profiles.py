@@ -118,7 +118,7 @@ def _scores(reader: BatchReader, users: ProfileUsers, sample: NDArray[np.integer
 
     key = sha256(sample.tobytes())
     for tensor in reader.model.state_dict().values():
-        key.update(np.ascontiguousarray(tensor.cpu().numpy()))
+        key.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
     files = RangeFiles(folder, key.hexdigest(), found.ranges)
     files.make(score, "score profiles")
     return files
@@ -154,8 +154,9 @@ def _tops(values: RangeFiles, n: int) -> NDArray[np.int64]:
 
 def _centred(values: RangeFiles, items: Range) -> NDArray[np.float32]:
     """The values (R, users) of a range of items, less their mean, which is that of any user."""
-    found = np.concatenate([own[:, items.rows] for own in values]).T.astype(np.float32)
-    return found - values[0][0].mean(dtype=np.float64).astype(np.float32)
+    found: NDArray[np.float32] = np.concatenate([own[:, items.rows] for own in values]).T.astype(np.float32)
+    found -= np.float32(values[0][0].mean(dtype=np.float64))
+    return found
 
 
 def _axes(values: RangeFiles, ranges: Sequence[Range]) -> NDArray[np.float32]:
