@@ -283,6 +283,10 @@ class TreeReader(ABC):
     def embeddings(self, level: int) -> Tensor:
         """Virtual embeddings of a level (nodes, Di), with the level's learned offset."""
 
+    def embeddings_of(self, level: int, nodes: Tensor) -> Tensor:
+        """As `embeddings`, of some nodes of any shape (…): (…, Di)."""
+        return self.embeddings(level)[nodes]
+
     def score_nodes(self, users: UserBatch, level: int, nodes: NDArray[np.integer],
                     features: NDArray[np.float32] | None = None) -> Tensor:
         """Task logits (B, C, tasks) of nodes of a level: (C,) for all users or (B, C).
@@ -290,7 +294,7 @@ class TreeReader(ABC):
         Their interaction features (B, C, F) are computed unless they are given.
         """
         features = self.features(users, level, nodes) if features is None else features
-        embeddings = self.embeddings(level)[torch.from_numpy(np.asarray(nodes, np.int64)).to(self.reader.device)]
+        embeddings = self.embeddings_of(level, torch.from_numpy(np.asarray(nodes, np.int64)).to(self.reader.device))
         return self.reader.model.score(users.embeddings, embeddings, self.reader.tensor(features), level=level)
 
     def penalty(self, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
@@ -335,6 +339,10 @@ class HardTreeReader(TreeReader):
     def embeddings(self, level: int) -> Tensor:
         """Virtual embeddings of a level (nodes, Di), with the level's learned offset."""
         return self._virtual[level - 1] + self.reader.model.level_offsets[level - 1]
+
+    def embeddings_of(self, level: int, nodes: Tensor) -> Tensor:
+        """As `embeddings`, of some nodes of any shape (…): (…, Di), without a copy of the level for each batch."""
+        return self._virtual[level - 1][nodes] + self.reader.model.level_offsets[level - 1]
 
     def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
         """Task logits (B, C, tasks) of the nodes of a level that hold items."""

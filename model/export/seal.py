@@ -85,6 +85,7 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = T
         if any(kernels):
             parity = max(parity, check_parity(content, original, model, tower, layers, users))
         writer.json(layout.GOLDEN, golden_answers(original, model, users))
+        del original  # its embeddings take as much memory as all parts
         tuning = tune_beam(content, tower, layers, run.config.seed)
         calibration = None if fitted is None else {task: dict(one.measured) for task, one in fitted.items()}
         writer.json(layout.EVALUATION, {**evaluation, "parity": parity, "calibration": calibration,

@@ -94,10 +94,6 @@ class RangeFiles:
                 self._write(number, make(self.ranges[number]))
                 bar.update(len(self.ranges[number]))
 
-    def remove(self) -> None:
-        """Deletes the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.npy"
 

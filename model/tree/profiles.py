@@ -77,8 +77,8 @@ def score_profiles(reader: BatchReader, users: ProfileUsers, seed: int, folder: 
         reader: of the model in eval mode.
         users: to sample from; with fewer than two active users the item embeddings take the profiles' place.
         seed: of the sample and of the signatures.
-        folder: for scores, ranks and vectors. What an interrupted call left there of the scores, which take most of the
-            time, is used; the caller deletes the folder once the vectors are of no use any more.
+        folder: for scores, ranks and vectors. What an interrupted call left there of scores and ranks, which take most
+            of the time, is used; the caller deletes the folder once the tree is learned.
 
     Returns:
         (n_items, D) float16, memory-mapped; float32 if they are the item embeddings.
@@ -102,8 +102,6 @@ def score_profiles(reader: BatchReader, users: ProfileUsers, seed: int, folder: 
         parts += [share * signatures(keys.take(np.arange(items.first, items.end)), of_key)
                   for share, keys, of_key in signed]
         vectors[items.rows] = np.concatenate(parts, axis=1)
-    scores.remove()
-    values.remove()
     return vectors
 
 
