@@ -7,6 +7,7 @@ proportional to the postings read, not to users x items.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -115,6 +116,13 @@ def _maxima(hits: KeyHits, start: int, count: int, postings: Ragged, slot: NDArr
     for value in range(width):
         np.maximum.at(features[:, value], cell, of_hit[:, value])
     return features.reshape(count, candidates, families * width)
+
+
+class Slots(threading.local):
+    """Scratch zeros of each thread, for `item_features` and `node_features`."""
+
+    def __init__(self, size: int) -> None:
+        self.zeros = np.zeros(size, np.int32)
 
 
 def item_features(hits: KeyHits, item_keys: ItemKeys, items: NDArray[np.integer],

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.features.encoder import UNKNOWN
-from index_store.features.ragged import Ragged, expand_ranges
+from index_store.features.ragged import Ragged, distinct, expand_ranges
 from index_store.features.similar_users import SimilarUsers
 from index_store.features.spec import KeyFamily
 from index_store.features.spectral import SpectralTowers
@@ -129,10 +129,13 @@ def key_postings(item_keys: ItemKeys, index: KeyIndex, node_of_item: NDArray[np.
     Args:
         node_of_item: (n_items,) the node of each item, at a level above the items; those use `item_features`.
     """
-    node = np.repeat(np.asarray(node_of_item, np.int64), item_keys.families)
-    node = np.repeat(node, item_keys.lists.lengths)
-    known = ~np.isin(item_keys.lists.values, index.starts[:-1] + UNKNOWN)
-    n_nodes = int(node_of_item.max()) + 1
-    pair = np.unique(item_keys.lists.values[known].astype(np.int64) * n_nodes + node[known])
-    keys, nodes = np.divmod(pair, n_nodes)
+    n_nodes, lists = int(node_of_item.max()) + 1, item_keys.lists
+    starts, lengths = (part.reshape(-1, item_keys.families) for part in (lists.indptr[:-1], lists.lengths))
+    pairs = []
+    for family, first in enumerate(index.starts[:-1]):  # ascending keys; one at a time, to bound memory
+        of_family = lists.values[expand_ranges(starts[:, family], lengths[:, family])]
+        node = np.repeat(np.asarray(node_of_item, np.int64), lengths[:, family])
+        known = of_family != first + UNKNOWN
+        pairs.append(distinct(of_family[known].astype(np.int64) * n_nodes + node[known]))
+    keys, nodes = np.divmod(np.concatenate(pairs), n_nodes)
     return Ragged.of_owners(keys, index.n_keys, nodes)

@@ -42,8 +42,9 @@ class _Candidates:
 
     @classmethod
     def of(cls, vectors: SpectralVectors, rows: NDArray[np.integer]) -> _Candidates:
-        return cls(vectors.values.take(rows, axis=0).astype(np.float32), vectors.steps.take(rows),
-                   vectors.scaled_tail(rows), vectors.tail_steps.take(rows))
+        at = vectors.places(rows)
+        return cls(vectors.values.take(at, axis=0).astype(np.float32), vectors.steps.take(at),
+                   vectors.scaled_tail(at), vectors.tail_steps.take(at))
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class SpectralQueries:
             if rows.ndim == 2 or shared is None:
                 shared = _Candidates.of(vectors, own)
             features[user, :, :PRODUCTS] = self._products(user, shared).T
-        features[:, :, PRODUCTS] = vectors.popularity[rows]
+        features[:, :, PRODUCTS] = vectors.popularity[vectors.places(rows)]
         features[:, :, PRODUCTS + 1] = self.history[:, None]
         return features
 

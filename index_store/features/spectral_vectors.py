@@ -28,6 +28,8 @@ class SpectralVectors:
             its upper ones, as (bits - 8) * tail_steps[n].
         tail_steps: (N,) float32.
         popularity: (N,) float32, log(1 + clicks); a node's is that of its most clicked member.
+        stored: (M,) int32, the row of these arrays that each of M vectors has, where many have the same: in a catalogue
+            of ten million most items have no click, hence the vector 0. None where each has its own, M = N.
     """
 
     values: NDArray[np.int8]
@@ -35,6 +37,7 @@ class SpectralVectors:
     tail: NDArray[np.uint8]
     tail_steps: NDArray[np.float32]
     popularity: NDArray[np.float32]
+    stored: NDArray[np.int32] | None = None
 
     @classmethod
     def of(cls, vectors: NDArray[np.float32], popularity: NDArray[np.float32]) -> SpectralVectors:
@@ -57,7 +60,7 @@ class SpectralVectors:
         return cls(values, steps, tail, tail_steps, popularity)
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.values if self.stored is None else self.stored)
 
     @property
     def directions(self) -> int:
@@ -66,17 +69,22 @@ class SpectralVectors:
 
     @property
     def arrays(self) -> tuple[NDArray[np.generic], ...]:
-        """All arrays, in the order of the attributes."""
+        """The arrays that each vector has a row of, in the order of the attributes."""
         return self.values, self.steps, self.tail, self.tail_steps, self.popularity
 
-    def take(self, rows: NDArray[np.integer]) -> SpectralVectors:
-        """The given rows (C,), in the given order."""
-        return SpectralVectors(self.values[rows], self.steps[rows], self.tail[rows], self.tail_steps[rows],
-                               self.popularity[rows])
+    def places(self, rows: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Where the vectors of rows (...) are in the arrays."""
+        return rows if self.stored is None else self.stored.take(rows)
 
-    def scaled_tail(self, rows: NDArray[np.integer]) -> NDArray[np.float32]:
-        """The tails of rows (C,) in units of their tail steps: (C, 2 T) float32."""
-        packed = self.tail.take(rows, axis=0)
+    def take(self, rows: NDArray[np.integer]) -> SpectralVectors:
+        """The given rows (C,), in the given order, each with its own."""
+        at = self.places(rows)
+        return SpectralVectors(self.values[at], self.steps[at], self.tail[at], self.tail_steps[at],
+                               self.popularity[at])
+
+    def scaled_tail(self, places: NDArray[np.integer]) -> NDArray[np.float32]:
+        """The tails at places (C,) in units of their tail steps: (C, 2 T) float32."""
+        packed = self.tail.take(places, axis=0)
         width = packed.shape[1]
         tails = np.empty((len(packed), 2 * width), np.float32)
         np.subtract(packed & 15, ZERO, out=tails[:, :width], dtype=np.float32)
@@ -85,12 +93,11 @@ class SpectralVectors:
 
     def dense(self, rows: NDArray[np.integer] | None = None) -> NDArray[np.float32]:
         """The vectors of rows (C,), of all if None, as numbers: (C, D) float32."""
-        if rows is None:
-            rows = np.arange(len(self))
-        heads = self.values.take(rows, axis=0) * self.steps.take(rows)[:, None]
+        at = self.places(np.arange(len(self)) if rows is None else rows)
+        heads = self.values.take(at, axis=0) * self.steps.take(at)[:, None]
         if not self.tail.shape[1]:
             return heads
-        return np.concatenate([heads, self.scaled_tail(rows) * self.tail_steps.take(rows)[:, None]], axis=1)
+        return np.concatenate([heads, self.scaled_tail(at) * self.tail_steps.take(at)[:, None]], axis=1)
 
     def means(self, order: NDArray[np.integer], starts: NDArray[np.integer]) -> SpectralVectors:
         """The mean vectors of consecutive groups.
@@ -100,7 +107,7 @@ class SpectralVectors:
             starts: (M,) first place of each group in the order; none is empty.
         """
         ends = np.append(starts[1:], len(order))
-        vectors, popularity = np.empty((len(starts), self.directions), np.float32), self.popularity[order]
+        vectors, popularity = np.empty((len(starts), self.directions), np.float32), self.popularity[self.places(order)]
         for first in range(0, len(starts), _GROUPS):
             own = starts[first:first + _GROUPS]
             rows = order[own[0]:ends[min(first + _GROUPS, len(starts)) - 1]]

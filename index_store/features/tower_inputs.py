@@ -35,7 +35,10 @@ def item_keys(spec: FeatureSpec, items: Features, name: str) -> Ragged:
 
 def all_item_keys(spec: FeatureSpec, items: Features) -> dict[str, Ragged]:
     """`item_keys` of every field that histories and key families can use."""
-    return {name: item_keys(spec, items, name) for name in history_fields(spec)}
+    found = {name: item_keys(spec, items, name) for name in history_fields(spec)}
+    singles, one_valued = found[ITEM_ID], spec.fields("item", "categorical")
+    # Those with one value an item share the lengths: 80 MB a field of ten million ads.
+    return {name: singles.with_values(keys.values) if name in one_valued else keys for name, keys in found.items()}
 
 
 def table_sizes(encoder: FeatureEncoder) -> tuple[dict[str, int], dict[str, int]]:

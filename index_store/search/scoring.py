@@ -12,7 +12,6 @@ torch modules where the trained network is asked itself.
 
 from __future__ import annotations
 
-import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.interaction import item_features, node_features
+from index_store.features.interaction import Slots, item_features, node_features
 from index_store.features.postings import ItemKeys
 from index_store.features.ragged import Ragged
 from index_store.features.spectral import SpectralQueries
@@ -82,13 +81,6 @@ class UserQuery:
     shift: NDArray[np.float32] | None = None
 
 
-class _Slots(threading.local):
-    """Scratch zeros of each thread, for `item_features` and `node_features`."""
-
-    def __init__(self, size: int) -> None:
-        self.zeros = np.zeros(size, np.int32)
-
-
 def layer_of_level(ensemble: Sequence[int], level: int) -> int:
     """The layer of a stack, 0 the coarsest, that scores a level: the first whose own level is not above it."""
     return bisect_left(ensemble, level)
@@ -119,10 +111,10 @@ class TowerScorer:
     item_keys: ItemKeys
     n_keys: int
     spectral: Sequence[SpectralVectors] = ()
-    _slots: _Slots = field(init=False, repr=False, compare=False)
+    _slots: Slots = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_slots", _Slots(max(self.n_keys, *map(len, self.embeddings))))
+        object.__setattr__(self, "_slots", Slots(max(self.n_keys, *map(len, self.embeddings))))
 
     def score(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Task logits of distinct nodes (C,) of a level, including those of the layers above: (C, tasks) float32.

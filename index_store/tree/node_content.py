@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from index_store.features.postings import ItemKeys, KeyIndex, key_postings
 from index_store.features.ragged import Ragged
 from index_store.features.spectral_vectors import SpectralVectors
-from index_store.tree.tree import Tree, segment_means
+from index_store.tree.tree import Tree, Vectors, node_blocks, segment_means
 
 
 def level_postings(tree: Tree, index: KeyIndex, keys_of_row: ItemKeys, level: int,
@@ -32,7 +32,11 @@ def level_vectors(tree: Tree, items: SpectralVectors, level: int) -> SpectralVec
     return items.means(tree.rows, tree.offsets[level - 1][:-1])
 
 
-def node_means(tree: Tree, item_vectors: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+def node_means(tree: Tree, item_vectors: Vectors) -> list[NDArray[np.float32]]:
     """Mean over the members of every node: (n_items, D) by item row -> one (nodes, D) per level above the items."""
-    ordered: NDArray[Any] = item_vectors[tree.rows]
-    return [segment_means(ordered, offsets) for offsets in tree.offsets]
+    parts: list[list[NDArray[np.float32]]] = [[] for _ in tree.offsets]
+    for _, rows, levels in node_blocks(tree.rows, tree.offsets):
+        vectors = item_vectors[rows]
+        for own, (_, bounds) in zip(parts, levels, strict=True):
+            own.append(segment_means(vectors, bounds))
+    return [np.concatenate(own) for own in parts]

@@ -5,15 +5,24 @@ Level 1 is the coarsest; the last level holds the items; the root has no level.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index_store.features.ragged import expand_ranges
+
+
+class Vectors(Protocol):
+    """Vectors (n_items, D) by item row: an array, or whatever computes those that are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: NDArray[np.integer], /) -> NDArray[np.float32]: ...
 
 
 class TreeError(ValueError):
@@ -143,14 +152,14 @@ class Tree:
         return np.repeat(np.arange(self.size(level), dtype=np.int32), np.diff(self.offsets[level - 1]))
 
 
-def build_tree(codes: NDArray[np.integer], embeddings: NDArray[np.float32],
+def build_tree(codes: NDArray[np.integer], embeddings: Vectors,
                centres: Sequence[NDArray[np.float32]] | None = None) -> Tree:
     """Builds the tree of code prefixes: a node of level l is a distinct prefix of l codes; none is empty.
 
     Args:
         codes: (n_items, depth - 1) code of each item row at each level above the items.
-        embeddings: (n_items, D) float32 item embeddings by row; a node's representative is its member nearest to the
-            node.
+        embeddings: (n_items, D) float32 item embeddings by row, of which a block of items is read at a time; a node's
+            representative is its member nearest to the node.
         centres: for each level above the items, the (n_items, D) embedding of each item's node; None for the mean of
             the members.
 
@@ -158,22 +167,55 @@ def build_tree(codes: NDArray[np.integer], embeddings: NDArray[np.float32],
         TreeError: there are no items or the shapes differ.
     """
     if len(codes) != len(embeddings) or codes.ndim != 2:
-        raise TreeError(f"codes have shape {codes.shape}, embeddings {embeddings.shape}; give both one row per item")
+        raise TreeError(f"codes have shape {codes.shape}, and there are {len(embeddings)} embeddings; give both one "
+                        "row per item")
     n, inner = codes.shape
     rows = np.lexsort(codes.T[::-1]) if inner else np.arange(n)
-    ordered, vectors = codes[rows], embeddings[rows]
-    changed = np.zeros(n, bool)
-    offsets, representatives = [], []
+    ordered, changed = codes[rows], np.zeros(n, bool)
+    offsets = []
     for level in range(inner):
         changed[1:] |= ordered[1:, level] != ordered[:-1, level]
-        bounds = np.concatenate([[0], np.flatnonzero(changed), [n]]).astype(np.int32)
-        node = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-        centre = segment_means(vectors, bounds)[node] if centres is None else centres[level][rows]
-        distance = ((vectors - centre) ** 2).sum(1)
-        nearest = np.lexsort((distance, node))[bounds[:-1]]
-        offsets.append(bounds)
-        representatives.append(nearest.astype(np.int32))
+        offsets.append(np.concatenate([[0], np.flatnonzero(changed), [n]]).astype(np.int32))
+    representatives = [np.empty(len(bounds) - 1, np.int32) for bounds in offsets]
+    for first, own, levels in node_blocks(rows, offsets):
+        vectors = embeddings[own]
+        for level, (nodes, bounds) in enumerate(levels):
+            centre = None if centres is None else centres[level][own]
+            representatives[level][nodes] = first + _nearest(vectors, bounds, centre)
     return Tree(rows.astype(np.int32), tuple(offsets), tuple(representatives))
+
+
+def _nearest(vectors: NDArray[np.float32], bounds: NDArray[np.integer],
+             centres: NDArray[np.float32] | None) -> NDArray[np.int64]:
+    """Place among the members (m, D) of nodes with bounds (N + 1,) of the one nearest to each node: (N,)."""
+    node = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+    distance = ((vectors - (segment_means(vectors, bounds)[node] if centres is None else centres)) ** 2).sum(1)
+    nearest: NDArray[np.int64] = np.lexsort((distance, node))[bounds[:-1]]
+    return nearest
+
+
+def node_blocks(rows: NDArray[np.integer], offsets: Sequence[NDArray[np.int32]], most: int = 1 << 18
+                ) -> Iterator[tuple[int, NDArray[np.integer], list[tuple[slice, NDArray[np.int32]]]]]:
+    """Cuts a tree into blocks of nodes of its first level with all below them, to look at few items at a time.
+
+    Args:
+        rows, offsets: of the tree.
+        most: items of a block, unless a single node of the first level has more.
+
+    Yields:
+        The first position of a block, the rows of its items, and for each level the nodes that it holds and their
+        bounds within the block.
+    """
+    first = 0
+    while offsets and first < len(rows):
+        top = offsets[0]
+        end = int(top[np.searchsorted(top, first + most, side="right") - 1])
+        if end <= first:
+            end = int(top[np.searchsorted(top, first, side="right")])
+        nodes = [slice(*np.searchsorted(bounds, (first, end))) for bounds in offsets]
+        yield first, rows[first:end], [(own, bounds[own.start:own.stop + 1] - first)
+                                       for own, bounds in zip(nodes, offsets, strict=True)]
+        first = end
 
 
 def segment_means(values: NDArray[np.float32], offsets: NDArray[np.integer]) -> NDArray[np.float32]:

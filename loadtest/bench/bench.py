@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="data folder that the bundle was trained on")
     parser.add_argument("--two-tower", type=Path, metavar="BUNDLE",
                         help="bundle of the same data and --over-arch dot, for HNSW and IVF (default: left out)")
+    parser.add_argument("--no-graph", action="store_true",
+                        help="leave out the walk of an HNSW graph, whose building takes hours for ten million ads")
     parser.add_argument("--out", type=Path, help="folder for bench.json, bench.md and the plot (default: not written)")
     parser.add_argument("--queries", type=int, default=200, help="users to time, one at a time (default %(default)s)")
     parser.add_argument("--users", type=int, default=500,
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints a table, then one JSON object. Exit status: 0 fine, 1 the bundle or the data cannot be used."""
     try:
         report = bench(args.bundle, args.data, two_tower=args.two_tower, queries=args.queries, users=args.users,
-                       seed=args.seed)
+                       seed=args.seed, graph=not args.no_graph)
     except (BundleError, DataError, FeatureError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -62,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def bench(folder: Path, data: Path, *, two_tower: Path | None, queries: int, users: int, seed: int) -> dict[str, Any]:
+def bench(folder: Path, data: Path, *, two_tower: Path | None, queries: int, users: int, seed: int,
+          graph: bool = True) -> dict[str, Any]:
     """Measures one bundle.
 
     Args:
@@ -72,6 +75,7 @@ def bench(folder: Path, data: Path, *, two_tower: Path | None, queries: int, use
         queries: users to time.
         users: users for the quality figures, 0 = all that have test ads.
         seed: of both samples.
+        graph: whether an HNSW graph is walked, too.
 
     Returns:
         `ads`, `quality_users`, `fresh_users` (whether the bundle's beam was tuned on none of them), `timed_queries`,
@@ -86,7 +90,8 @@ def bench(folder: Path, data: Path, *, two_tower: Path | None, queries: int, use
     towers = TwoTower.of(Bundle.open(two_tower), opened) if two_tower is not None else None
     tuned_on = np.array(opened.files.json(layout.EVALUATION).get("beam_curve_users", []), np.int64)
     query_set = draw_queries(load_dataset(data), opened, users, seed, tuned_on)
-    return compare(opened, towers, query_set, queries=queries, seed=seed, sweep=Sweep())
+    return compare(opened, towers, query_set, queries=queries, seed=seed,
+                   sweep=Sweep() if graph else Sweep(walk_ms=()))
 
 
 def compare(opened: Bundle, towers: TwoTower | None, query_set: QuerySet, *, queries: int, seed: int,

@@ -26,7 +26,7 @@ class Sweep:
         efs, kept_shares: efSearch of HNSW, and candidates to rerank as shares of it.
         cells: nlist of IVF as a multiple of the square root of the number of ads.
         probe_shares, candidates: probed cells as shares of nlist, and candidates to rerank.
-        walk_ms: M of the walked graph.
+        walk_ms: M of the walked graph; none leaves it out.
         walk_efs, walk_shares: ef of the walk, and nodes expanded per round as shares of it.
     """
 
@@ -55,8 +55,9 @@ class Sweep:
                 probes = _cut([max(1, round(share * nlist)) for share in self.probe_shares], nlist)
                 found += ivf_sweep(tree, towers.vectors, nlist, probes, _cut(self.candidates, n))
                 bar.update()
-            vectors = np.asarray(opened.content.embeddings[-1], np.float32)
-            found += graph_sweep(tree, vectors, self.walk_ms, _cut(self.walk_efs, n), self.walk_shares)
+            if self.walk_ms:
+                vectors = np.asarray(opened.content.embeddings[-1], np.float32)
+                found += graph_sweep(tree, vectors, self.walk_ms, _cut(self.walk_efs, n), self.walk_shares)
             bar.update()
         return found
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -107,6 +107,18 @@ def prepare(folder: Path) -> None:
 def seal(folder: Path, spec: FeatureSpec) -> None:
     """Writes `features.json` last: a folder without it, left by an interrupted run, is not a data folder."""
     (folder / SPEC).write_text(json.dumps(spec.to_json(), indent=1, allow_nan=False) + "\n")
+
+
+def write_parts(path: Path, parts: Iterable[pa.Table], column: str) -> pa.Array:
+    """Writes a table that comes in parts, at least one, and returns one of its columns."""
+    found, writer = [], None
+    for part in parts:
+        writer = writer or pq.ParquetWriter(path, part.schema, write_page_checksum=True)
+        writer.write_table(part)
+        found.append(part[column].combine_chunks())
+    if writer is not None:
+        writer.close()
+    return pa.concat_arrays(found)
 
 
 def write_folder(folder: Path, spec: FeatureSpec, users: pa.Table, ads: pa.Table, events: pa.Table,

@@ -99,7 +99,8 @@ def _query_vectors(reader: BatchReader, over_arch: DotProduct, products: Product
 def _item_vectors(reader: BatchReader, index: KeyIndex) -> NDArray[np.float32]:
     """Vectors (I, D) of all items: the outputs of the item tower, the spectral vectors, and the popularity."""
     spectral = spectral_towers_of(index).items
-    return np.concatenate([reader.all_items(), spectral.dense(), spectral.popularity[:, None]], axis=1)
+    popularity = spectral.popularity[spectral.places(np.arange(len(spectral)))]
+    return np.concatenate([reader.all_items(), spectral.dense(), popularity[:, None]], axis=1)
 
 
 def _inverted_file(vectors: NDArray[np.float32]) -> Any:

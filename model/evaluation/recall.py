@@ -12,7 +12,8 @@ from index_store.features.ragged import Ragged
 from model.data.recall_queries import RecallQueries, mean_shares
 from model.examples.batches import BatchReader
 from model.examples.clicks import Clicks
-from model.tree.item_scores import ItemScores
+from model.progress.ranges import Range
+from model.tree.item_scores import BestItems, ItemScores, hide
 
 
 def recall(reader: BatchReader, clicks: Clicks, index: KeyIndex, users: NDArray[np.integer],
@@ -43,11 +44,12 @@ def recall_shares(reader: BatchReader, clicks: Clicks, index: KeyIndex, queries:
 def answers(reader: BatchReader, clicks: Clicks, index: KeyIndex, queries: RecallQueries,
             k: int) -> list[NDArray[np.int64]]:
     """The K best items of every query by the first task, best first; arguments as for `recall`."""
-    found = [np.empty(0, np.int64)] * len(queries.users)
+    found = BestItems(len(queries.users), k)
 
-    def keep(place: int, scores: NDArray[np.float32]) -> None:
-        found[place] = queries.answer(place, scores, k)
+    def keep(place: int, items: Range, scores: NDArray[np.float32]) -> None:
+        hide(scores, items, queries.masked.row(place))
+        found.take(place, items, scores)
 
-    if len(found):
+    if len(queries.users):
         ItemScores(reader, clicks, index).each(queries.users, keep, "recall")
-    return found
+    return found.rows

@@ -7,6 +7,7 @@ and by an oracle that scores a node by its best member: what the oracle misses i
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -76,10 +77,12 @@ def tree_curves(run: Run) -> dict[str, TreeCurves]:
         return parts
 
     users = ProfileUsers(run.clicks, run.key_index, np.arange(len(run.dataset.user_ids)))
-    profiles = score_profiles(run.reader, users, seed)
+    scratch = run.folder.path / "ranges"
+    profiles = score_profiles(run.reader, users, seed, scratch)
     trees: dict[str, NDArray[np.int32] | None] = {
         run.config.tree: None, "k-means on score profiles": learn_codes(profiles, branching, seed),
         "k-means on item embeddings": learn_codes(run.reader.all_items(), branching, seed)}
+    shutil.rmtree(scratch, ignore_errors=True)
     report: dict[str, TreeCurves] = {}
     for name, codes in trees.items():
         content = assemble(run, codes)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from index_store.features.encoder import UNKNOWN, Features
-from index_store.features.interaction import item_features, node_features
+from index_store.features.interaction import Slots, item_features, node_features
 from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
 from index_store.features.spec import ITEM_ID, FeatureSpec
@@ -29,6 +29,7 @@ from index_store.features.user_keys import KeyHits, user_keys
 from index_store.tree.node_content import level_postings, level_vectors, node_means
 from index_store.tree.tree import Tree
 from model.data.load import Dataset
+from model.examples.item_embeddings import ItemEmbeddings
 from model.network.monn import MoNN
 
 
@@ -85,7 +86,7 @@ class BatchReader:
         self.keys = all_item_keys(dataset.spec, dataset.items)
         starts = dataset.encoder.key_starts()
         self.keys_of_row = ItemKeys.of(dataset.spec.key_families, starts, self.keys)
-        self._n_keys = int(starts[-1])
+        self._slots = Slots(int(starts[-1]))
         self.unknown = dataset.encoder.encode_user({}).dense
         """Dense fields (1, ·) of an unknown user."""
         self.nodes: TreeReader | None = None
@@ -158,12 +159,15 @@ class BatchReader:
         embeddings = self.model.embed_items(self.tensor(dense), bags)
         return embeddings[torch.from_numpy(at.reshape(rows.shape)).to(self.device)]
 
-    def all_items(self, chunk: int = 16_384) -> NDArray[np.float32]:
+    def all_items(self) -> NDArray[np.float32]:
         """Item embeddings (n_items, Di) float32 by row, without gradients."""
-        n = len(self.dataset.items)
-        with torch.no_grad():
-            parts = [self.items(np.arange(start, min(start + chunk, n))).cpu().numpy() for start in range(0, n, chunk)]
-        return np.concatenate(parts)
+        return self.embeddings[np.arange(len(self.dataset.items))]
+
+    @property
+    def embeddings(self) -> ItemEmbeddings:
+        """As `all_items`, but computed as they are read."""
+        return ItemEmbeddings(len(self.dataset.items), self.model.item_width,
+                              lambda rows: self.items(rows).cpu().numpy())
 
     def score_items(self, users: UserBatch, rows: NDArray[np.integer], items: Tensor, *,
                     auxiliary: bool = False) -> Tensor:
@@ -194,7 +198,7 @@ class BatchReader:
 
     def features(self, users: UserFeatures, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         """Interaction features (B, C, F) of items: rows (C,) for all users or (B, C)."""
-        of_keys = item_features(users.hits, self.keys_of_row, rows, np.zeros(self._n_keys, np.int32))
+        of_keys = item_features(users.hits, self.keys_of_row, rows, self._slots.zeros)
         return np.concatenate([of_keys, users.spectral.features(spectral_towers_of(users.index).items, rows)], axis=2)
 
     def tensor(self, values: NDArray[np.float32]) -> Tensor:
@@ -279,6 +283,10 @@ class TreeReader(ABC):
     def embeddings(self, level: int) -> Tensor:
         """Virtual embeddings of a level (nodes, Di), with the level's learned offset."""
 
+    def embeddings_of(self, level: int, nodes: Tensor) -> Tensor:
+        """As `embeddings`, of some nodes of any shape (…): (…, Di)."""
+        return self.embeddings(level)[nodes]
+
     def score_nodes(self, users: UserBatch, level: int, nodes: NDArray[np.integer],
                     features: NDArray[np.float32] | None = None) -> Tensor:
         """Task logits (B, C, tasks) of nodes of a level: (C,) for all users or (B, C).
@@ -286,7 +294,7 @@ class TreeReader(ABC):
         Their interaction features (B, C, F) are computed unless they are given.
         """
         features = self.features(users, level, nodes) if features is None else features
-        embeddings = self.embeddings(level)[torch.from_numpy(np.asarray(nodes, np.int64)).to(self.reader.device)]
+        embeddings = self.embeddings_of(level, torch.from_numpy(np.asarray(nodes, np.int64)).to(self.reader.device))
         return self.reader.model.score(users.embeddings, embeddings, self.reader.tensor(features), level=level)
 
     def penalty(self, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
@@ -322,15 +330,19 @@ class HardTreeReader(TreeReader):
                  node_features: Literal["maximum", "representative"],
                  virtual: Sequence[NDArray[np.float32]] | None = None) -> None:
         super().__init__(reader, tree, index, node_features)
-        self._virtual = [reader.tensor(level) for level in virtual or node_means(tree, reader.all_items())]
+        self._virtual = [reader.tensor(level) for level in virtual or node_means(tree, reader.embeddings)]
 
     def refresh(self) -> None:
         """Recomputes the means; no gradient flows back into the item tower."""
-        self._virtual = [self.reader.tensor(level) for level in node_means(self.tree, self.reader.all_items())]
+        self._virtual = [self.reader.tensor(level) for level in node_means(self.tree, self.reader.embeddings)]
 
     def embeddings(self, level: int) -> Tensor:
         """Virtual embeddings of a level (nodes, Di), with the level's learned offset."""
         return self._virtual[level - 1] + self.reader.model.level_offsets[level - 1]
+
+    def embeddings_of(self, level: int, nodes: Tensor) -> Tensor:
+        """As `embeddings`, of some nodes of any shape (…): (…, Di), without a copy of the level for each batch."""
+        return self._virtual[level - 1][nodes] + self.reader.model.level_offsets[level - 1]
 
     def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
         """Task logits (B, C, tasks) of the nodes of a level that hold items."""

@@ -31,6 +31,7 @@ from model.export.calibrate import calibrate, calibrations_of
 from model.export.golden import check_parity, golden_answers, golden_users, user_input
 from model.export.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
 from model.network.folding import FoldedNetwork
+from model.progress.ranges import ranges_of
 from model.training.run import Run
 from model.tree.health import health
 
@@ -84,6 +85,7 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = T
         if any(kernels):
             parity = max(parity, check_parity(content, original, model, tower, layers, users))
         writer.json(layout.GOLDEN, golden_answers(original, model, users))
+        del original  # its embeddings take as much memory as all parts
         tuning = tune_beam(content, tower, layers, run.config.seed)
         calibration = None if fitted is None else {task: dict(one.measured) for task, one in fitted.items()}
         writer.json(layout.EVALUATION, {**evaluation, "parity": parity, "calibration": calibration,
@@ -126,11 +128,16 @@ def _seal(writer: BundleWriter, content: BundleContent, user_embedding: int, sco
 def item_parts(folded: FoldedNetwork, embeddings: Sequence[Storage], half: bool) -> tuple[Storage, ...]:
     """The item parts of every node that the folded scorers read, level by level, items last."""
     def read(level: int | None, nodes: Storage) -> Storage:
-        with torch.no_grad():
-            return np.concatenate([folded.item_part(torch.from_numpy(block), level).numpy().astype(
-                np.float16 if half else np.float32) for block in np.array_split(nodes, -(-len(nodes) // _BLOCK))])
+        width = folded.item_part(torch.from_numpy(nodes[:1]), level).shape[1]
+        shape = len(nodes), width
+        parts: Storage = np.empty(shape, np.float16) if half else np.empty(shape, np.float32)
+        for block in ranges_of(len(nodes), _BLOCK):
+            parts[block.rows] = folded.item_part(torch.from_numpy(nodes[block.rows]), level).numpy()
+        return parts
 
-    return (*(read(level, nodes) for level, nodes in enumerate(embeddings[:-1], start=1)), read(None, embeddings[-1]))
+    with torch.no_grad():
+        return (*(read(level, nodes) for level, nodes in enumerate(embeddings[:-1], start=1)),
+                read(None, embeddings[-1]))
 
 
 def assemble(run: Run, codes: NDArray[np.int32] | None = None) -> BundleContent:
@@ -165,7 +172,8 @@ def assemble(run: Run, codes: NDArray[np.int32] | None = None) -> BundleContent:
     assert towers is not None
     spectral = tuple(level_vectors(tree, towers.items, level) for level in range(1, tree.depth))
     index = replace(run.key_index, spectral=towers.ordered(tree.rows, tree.position_of_row))
-    return BundleContent(dataset.encoder, users, dataset.items, tables, tree, (*nodes, vectors[tree.rows]), index,
+    vectors = vectors[tree.rows]
+    return BundleContent(dataset.encoder, users, dataset.items, tables, tree, (*nodes, vectors), index,
                          reader.keys_of_row.take(tree.rows), postings, spectral, targeting, model.ensemble,
                          None if dataset.bids is None else AdBids(*dataset.bids.at(tree.rows)),
                          records=_records(run)[tree.rows],

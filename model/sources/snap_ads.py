@@ -130,7 +130,7 @@ def write(source: Path, out: Path, users: int, events: int, seed: int) -> str:
                                  schema=side_schema(SNAP_SPEC, "user"))
 
     pq.write_table(campaign_table(snap), out / CAMPAIGNS, write_page_checksum=True)
-    write_log(out, SNAP_SPEC, draws, catalogue, ads, users, events, people_of)
+    write_log(out, SNAP_SPEC, draws, catalogue, [ads], users, events, people_of)
     np.save(out / TRUTH / PLACES, places)
     circles = sum(1 for row in snap.rows if row["radius_included"] or row["radius_excluded"])
     return (f"{len(rows):,} ads with {len(snap.frequencies):,} distinct targetings, {circles:,} with circles, "

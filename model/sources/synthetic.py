@@ -7,7 +7,7 @@ stored beside the tables. Everything that the true logits read can be observed: 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,10 @@ from model.data.tables import (
     prepare,
     seal,
     side_schema,
+    write_parts,
 )
 from model.progress.bars import Bar
+from model.progress.ranges import ranges_of
 from model.sources.context_world import HOUR, HOURS, POSITION, TrueContext, hour_text, with_context
 from model.sources.draws import Draws
 from model.sources.truth import TruthWriter
@@ -120,14 +122,18 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, chunk_users: 
         people = draw_users(draws, rows, shape)
         return people, user_table(draws, rows, people, shape, numbered("u", rows, users))
 
+    def tables() -> Iterator[pa.Table]:
+        for part in ranges_of(ads):
+            rows = ad_rows[part.rows]
+            yield ad_table(draws, rows, catalogue.ads.take(part.rows), shape, numbered("a", rows, ads))
+
     spec, planted = (with_context(SPEC), TrueContext.of(draws, shape.categories)) if context else (SPEC, None)
-    write_log(out, spec, draws, catalogue, ad_table(draws, ad_rows, catalogue.ads, shape, numbered("a", ad_rows, ads)),
-              users, events, people_of, chunk_users, planted)
+    write_log(out, spec, draws, catalogue, tables(), users, events, people_of, chunk_users, planted)
 
 
-def write_log(out: Path, spec: FeatureSpec, draws: Draws, catalogue: Catalogue, ads: pa.Table, users: int, events: int,
-              people_of: Callable[[NDArray[np.int64]], tuple[Users, pa.Table]], chunk_users: int = 1 << 16,
-              context: TrueContext | None = None) -> None:
+def write_log(out: Path, spec: FeatureSpec, draws: Draws, catalogue: Catalogue, ads: Iterable[pa.Table], users: int,
+              events: int, people_of: Callable[[NDArray[np.int64]], tuple[Users, pa.Table]],
+              chunk_users: int = 1 << 16, context: TrueContext | None = None) -> None:
     """Writes all tables of a world and its truth into a folder that is prepared.
 
     Args:
@@ -135,18 +141,18 @@ def write_log(out: Path, spec: FeatureSpec, draws: Draws, catalogue: Catalogue, 
         spec: declares the fields of users and ads; tasks as in SPEC.
         draws: of the log.
         catalogue: what the truth knows of the ads.
-        ads: `ads.parquet`, in the order of the catalogue, ids rising.
+        ads: parts of `ads.parquet`, in the order of the catalogue, ids rising.
         users, events: how many.
         people_of: users of some numbers, and their rows of `users.parquet`, ids rising.
         chunk_users: users at a time.
         context: what the context of an impression does, which the declaration then names; None for nothing.
     """
     truth = TruthWriter(out, catalogue.ads, users, context=context)
-    pq.write_table(ads, out / ADS, write_page_checksum=True)
+    parts = Bar(ads, desc="ads", unit="part", total=len(ranges_of(len(catalogue.ads.category))))
+    ad_ids = write_parts(out / ADS, parts, "ad_id")
     event_ends = _event_ends(draws, users, events)
     schemas = {USERS: side_schema(spec, "user"), EVENTS: event_schema(spec), TEST_EVENTS: event_schema(spec)}
     writers = {name: pq.ParquetWriter(out / name, schema, write_page_checksum=True) for name, schema in schemas.items()}
-    ad_ids = ads["ad_id"].combine_chunks()
     with Bar(total=events, desc="log", unit="event", unit_scale=True) as bar:
         for start in range(0, users, chunk_users):
             rows = np.arange(start, min(start + chunk_users, users))

@@ -17,8 +17,9 @@ from index_store.features.ragged import Ragged
 from model.examples.batches import UserBatch
 from model.progress.bars import Bar
 from model.progress.lines import tell
+from model.progress.ranges import Range
 from model.training.run import Run
-from model.tree.item_scores import ItemScores
+from model.tree.item_scores import BestItems, ItemScores, hide
 from model.tree.learned_tree import FixedTreeReader
 
 PAIRS = 200_000_000
@@ -27,6 +28,9 @@ FEWEST_USERS, MOST_USERS = 256, 2000
 
 TOP = 100
 """Items of a user's exhaustive answer that the nodes have to lead to."""
+
+LAST = float(np.finfo(np.float32).min)
+"""Score of an item that a user had already."""
 
 BATCH, OTHERS = 16, 300
 """Users of a batch, and nodes drawn beside those that hold an item of one of their answers."""
@@ -85,15 +89,14 @@ def _teachers(run: Run) -> NDArray[np.int64]:
 
 def _answers(run: Run, users: NDArray[np.int64], histories: Ragged) -> NDArray[np.int64]:
     """Item rows of each user's exhaustive answer (U, TOP), without the own history, as beams are measured."""
-    answers = np.empty((len(users), min(TOP, len(run.dataset.items))), np.int64)
+    found = BestItems(len(users), min(TOP, len(run.dataset.items)))
 
-    def best(place: int, scores: NDArray[np.float32]) -> None:
-        scores[histories.row(place)] = -np.inf
-        first = len(scores) - answers.shape[1]
-        answers[place] = np.argpartition(scores, first)[first:]
+    def keep(place: int, items: Range, scores: NDArray[np.float32]) -> None:
+        hide(scores, items, histories.row(place), LAST)  # still there, where there are too few others
+        found.take(place, items, scores)
 
-    ItemScores(run.reader, run.clicks, run.key_index).each(users, best, "answers for the nodes")
-    return answers
+    ItemScores(run.reader, run.clicks, run.key_index).each(users, keep, "answers for the nodes")
+    return np.stack(found.rows)
 
 
 def _loss(nodes: FixedTreeReader, asked: UserBatch, level: int, answers: NDArray[np.int64],

@@ -87,5 +87,5 @@ class Run:
         Raises:
             ConfigError: the run has no tree yet.
         """
-        tree, virtual = self.tree.build(self.reader.all_items())
+        tree, virtual = self.tree.build(self.reader.embeddings)
         return HardTreeReader(self.reader, tree, self.key_index, self.config.node_features, virtual)

@@ -105,7 +105,8 @@ class Trainer:
         run = self.run
         index = key_index(run.dataset, clicks) if self.config.stack else run.key_index
         users = ProfileUsers(clicks, index, np.arange(len(run.dataset.user_ids)))
-        return LEARNERS[self.config.tree](run.tree, run.reader, users, self.config, run.folder.log)
+        return LEARNERS[self.config.tree](run.tree, run.reader, users, self.config, run.folder.log,
+                                          run.folder.path / "ranges")
 
     def _ensemble(self, withheld: Events | None) -> EnsembleWeights | None:
         if withheld is None:
@@ -159,7 +160,7 @@ class Trainer:
             return
         run = self.run
         run.model.eval()
-        tree, _ = run.tree.build(run.reader.all_items())
+        tree, _ = run.tree.build(run.reader.embeddings)
         self.pairs = open_pairs(self.objective, tree, run.folder.log)
 
     def _tree_due(self, epoch: int) -> bool:

@@ -1,4 +1,4 @@
-"""Scores of all items, one user at a time, to bound memory."""
+"""Scores of all items, a range of them and one user at a time, to bound memory."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ from index_store.bundle.folded_files import kernel_of
 from index_store.features.postings import KeyIndex
 from index_store.features.spectral_vectors import SpectralVectors
 from index_store.kernel.library import library
+from index_store.search.ranking import best
 from index_store.search.scoring import DenseLayers, TowerScorer, UserQuery
 from index_store.tree.node_content import level_vectors
 from index_store.tree.tree import Tree
-from model.examples.batches import BatchReader
+from model.examples.batches import BatchReader, TreeReader, spectral_towers_of
 from model.examples.clicks import Clicks
 from model.network.folding import FoldedNetwork, torch_layers
 from model.progress.bars import Bar
+from model.progress.ranges import ROWS, Range, ranges_of
+
+Users = Sequence[int] | NDArray[np.integer]
+
+Take = Callable[[int, Range, NDArray[np.float32]], None]
+"""(place of a user, range of items, their scores by row)."""
 
 
 class ItemScores:
@@ -31,56 +38,107 @@ class ItemScores:
         reader: of the model in eval mode; outside `using_nodes` a stack scores by its items' layer alone.
         clicks: of the users, their histories.
         index: key index.
+        rows: most items of a range. A stack within `using_nodes` has all of them in one, since its layers share nodes.
     """
 
-    def __init__(self, reader: BatchReader, clicks: Clicks, index: KeyIndex) -> None:
+    def __init__(self, reader: BatchReader, clicks: Clicks, index: KeyIndex, rows: int = ROWS) -> None:
         self._reader, self._clicks, self._index = reader, clicks, index
-        self._folded, items = FoldedNetwork(reader.model), reader.all_items()
-        if reader.nodes is not None:
-            tree, postings, ensemble = reader.nodes.tree, reader.nodes.postings, reader.model.ensemble
-        else:
-            tree, postings, ensemble = Tree(np.arange(len(items), dtype=np.int32), (), ()), [], ()
-        with torch.no_grad():
-            parts = [self._folded.item_part(reader.nodes.embeddings(level), level) for level in range(1, tree.depth)
-                     ] if reader.nodes is not None else []
-            parts.append(self._folded.item_part(reader.tensor(items[tree.rows])))
-        layers = _dense_layers(self._folded, reader.device)
-        self._scorer = TowerScorer(tree, layers if ensemble else layers[-1:], ensemble,
-                                   [part.cpu().numpy() for part in parts], postings,
-                                   reader.keys_of_row.take(tree.rows), index.n_keys, self._vectors(tree))
-        self._positions = np.arange(len(items))
+        self._folded = FoldedNetwork(reader.model)
+        self._layers = _dense_layers(self._folded, reader.device)
+        n = len(reader.dataset.items)
+        self.ranges = ranges_of(n, n if self._stacked else rows)
 
-    def _vectors(self, tree: Tree) -> list[SpectralVectors]:
-        """Spectral vectors of each level of the tree, the items last."""
-        towers = self._index.spectral
-        assert towers is not None
-        return [*(level_vectors(tree, towers.items, level) for level in range(1, tree.depth)),
-                towers.items.take(tree.rows)]
+    @property
+    def _stacked(self) -> bool:
+        return self._reader.nodes is not None and bool(self._reader.model.ensemble)
 
     def of(self, user: int) -> NDArray[np.float32]:
         """Scores of a user row: (n_items,) float32 by item row."""
-        reader, one = self._reader, np.array([user])
-        with torch.no_grad():
-            batch = reader.users(reader.dataset.users.take(one),
-                                 self._clicks.histories(one), self._index)
-            query = UserQuery(self._folded.user_part(batch.embeddings).cpu().numpy(), batch.hits, batch.spectral)
-            # By position, so that no block of item parts has to be gathered.
-            scores = self._scorer.score(query, self._scorer.tree.depth, self._positions)[:, 0]
-        by_row = np.empty_like(scores)
-        by_row[self._scorer.tree.rows] = scores
-        return by_row
+        return np.concatenate([self._by_row(self._scorer(items), user) for items in self.ranges])
 
-    def each(self, users: Sequence[int] | NDArray[np.integer], take: Callable[[int, NDArray[np.float32]], None],
-             what: str) -> None:
-        """Calls `take(place in users, scores)` for every user, from several threads at once and in any order."""
+    def each(self, users: Users, take: Take, what: str) -> None:
+        """Takes the scores of every user, range by range, from several threads at once and in any order."""
+        with Bar(total=len(users) * sum(map(len, self.ranges)), desc=what, unit="pair", unit_scale=True,
+                 leave=False) as bar:
+            for items in self.ranges:
+                self.range(items, users, take, bar)
+
+    def range(self, items: Range, users: Users, take: Take, bar: Bar | None = None) -> None:
+        """As `each`, of one range of items."""
+        scorer = self._scorer(items)
+
         def score(place: int) -> None:
-            take(place, self.of(int(users[place])))
+            take(place, items, self._by_row(scorer, int(users[place])))
 
         # Torch's limit is the calling thread's own, that of BLAS the process's.
         with (threadpool_limits(1, "blas"),
               ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool):
-            for _ in Bar(pool.map(score, range(len(users))), total=len(users), desc=what, unit="user", leave=False):
-                pass
+            for _ in pool.map(score, range(len(users))):
+                if bar is not None:
+                    bar.update(len(items))
+
+    def _by_row(self, scorer: TowerScorer, user: int) -> NDArray[np.float32]:
+        reader, one = self._reader, np.array([user])
+        with torch.no_grad():
+            batch = reader.users(reader.dataset.users.take(one), self._clicks.histories(one), self._index)
+            query = UserQuery(self._folded.user_part(batch.embeddings).cpu().numpy(), batch.hits, batch.spectral)
+            # By position, so that no block of item parts has to be gathered.
+            scores = scorer.score(query, scorer.tree.depth, np.arange(scorer.tree.n_items))[:, 0]
+        by_row = np.empty_like(scores)
+        by_row[scorer.tree.rows] = scores
+        return by_row
+
+    def _scorer(self, items: Range) -> TowerScorer:
+        """Of the items of a range alone, or of all nodes."""
+        reader, nodes = self._reader, self._reader.nodes
+        rows: NDArray[np.integer]
+        if self._stacked and nodes is not None:
+            rows, tree = nodes.tree.rows, nodes.tree
+            parts, vectors = self._node_parts(nodes)
+            postings, layers, ensemble = nodes.postings, self._layers, reader.model.ensemble
+        else:
+            rows, tree = np.arange(items.first, items.end), Tree(np.arange(len(items), dtype=np.int32), (), ())
+            parts, vectors, postings, layers, ensemble = [], [], [], self._layers[-1:], ()
+        with torch.no_grad():
+            parts.append(self._folded.item_part(reader.tensor(reader.embeddings[rows])).cpu().numpy())
+        vectors.append(spectral_towers_of(self._index).items.take(rows))
+        return TowerScorer(tree, layers, ensemble, parts, postings, reader.keys_of_row.take(rows), self._index.n_keys,
+                           vectors)
+
+    def _node_parts(self, nodes: TreeReader) -> tuple[list[NDArray[np.float32]], list[SpectralVectors]]:
+        """Item parts and spectral vectors of each level of the tree above the items."""
+        levels, items = range(1, nodes.tree.depth), spectral_towers_of(self._index).items
+        with torch.no_grad():
+            parts = [self._folded.item_part(nodes.embeddings(level), level).cpu().numpy() for level in levels]
+        return parts, [level_vectors(nodes.tree, items, level) for level in levels]
+
+
+def hide(scores: NDArray[np.float32], items: Range, rows: NDArray[np.integer], score: float = -np.inf) -> None:
+    """Overwrites the scores (R,) of those rows that lie in a range."""
+    scores[rows[(rows >= items.first) & (rows < items.end)] - items.first] = score
+
+
+class BestItems:
+    """The best items of each user, of scores that come range by range.
+
+    Args:
+        users: how many.
+        most: items of a user.
+    """
+
+    def __init__(self, users: int, most: int) -> None:
+        self._most = most
+        self.rows = [np.empty(0, np.int64)] * users
+        """Rows of each user's best items, best first."""
+        self._scores = [np.empty(0, np.float32)] * users
+
+    def take(self, place: int, items: Range, scores: NDArray[np.float32]) -> None:
+        """Takes scores of a range; those of -inf are never among the best, and ties go to the lower row."""
+        own = best(scores, np.arange(len(scores)), self._most)
+        rows = np.concatenate([self.rows[place], items.first + own[scores[own] > -np.inf]])
+        found = np.concatenate([self._scores[place], scores[own[scores[own] > -np.inf]]])
+        first = np.lexsort((rows, -found))[:self._most]
+        self.rows[place], self._scores[place] = rows[first], found[first]
 
 
 def _dense_layers(folded: FoldedNetwork, device: torch.device) -> list[DenseLayers]:

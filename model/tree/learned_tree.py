@@ -11,7 +11,7 @@ from torch import nn
 
 from index_store.features.postings import KeyIndex
 from index_store.tree.node_content import node_means
-from index_store.tree.tree import Tree, build_tree
+from index_store.tree.tree import Tree, Vectors, build_tree
 from model.config import ConfigError, TrainConfig
 from model.examples.batches import BatchReader, HardTreeReader
 from model.tree.codebooks import Codebooks
@@ -41,7 +41,7 @@ class LearnedTree:
             raise ConfigError("the run has no tree yet; resume the training until it has learned one")
         return self.codes
 
-    def build(self, embeddings: NDArray[np.float32]) -> tuple[Tree, list[NDArray[np.float32]]]:
+    def build(self, embeddings: Vectors) -> tuple[Tree, list[NDArray[np.float32]]]:
         """The prefix tree of the codes and the virtual embeddings of its nodes.
 
         Args:
@@ -69,7 +69,7 @@ class CodebookTree(LearnedTree):
         self.codebooks = codebooks
         self.modules = {"index": codebooks}
 
-    def build(self, embeddings: NDArray[np.float32]) -> tuple[Tree, list[NDArray[np.float32]]]:
+    def build(self, embeddings: Vectors) -> tuple[Tree, list[NDArray[np.float32]]]:
         codes = self.required_codes()
         tree = snapshot_tree(self.codebooks, codes, embeddings)
         return tree, virtual_embeddings(self.codebooks, codes, tree)
@@ -85,7 +85,7 @@ def new_tree(reader: BatchReader, config: TrainConfig) -> LearnedTree:
     return CodebookTree(codebooks.to(reader.device))
 
 
-def snapshot_tree(codebooks: Codebooks, codes: NDArray[np.int32], embeddings: NDArray[np.float32]) -> Tree:
+def snapshot_tree(codebooks: Codebooks, codes: NDArray[np.int32], embeddings: Vectors) -> Tree:
     """The prefix tree of hard codes (n_items, levels); a node's medoid is the member nearest to its virtual embedding.
 
     Args:
@@ -117,11 +117,11 @@ class FixedTreeReader(HardTreeReader):
     def __init__(self, reader: BatchReader, learned: LearnedTree, index: KeyIndex,
                  node_features: Literal["maximum", "representative"]) -> None:
         self._learned = learned
-        tree, virtual = learned.build(reader.all_items())
+        tree, virtual = learned.build(reader.embeddings)
         super().__init__(reader, tree, index, node_features, virtual)
 
     def refresh(self) -> None:
         """Recomputes representatives and virtual embeddings, for any kind of tree."""
-        tree, virtual = self._learned.build(self.reader.all_items())
+        tree, virtual = self._learned.build(self.reader.embeddings)
         self.use(tree)
         self._virtual = [self.reader.tensor(level) for level in virtual]

@@ -6,9 +6,11 @@ codes together with the model (Sections 3.2 to 3.4). `posthoc`, the control, clu
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,11 +41,13 @@ class TreeLearner:
         users: whose scores of the items are clustered.
         config: of the run.
         log: receives the reports.
+        folder: for what is too large for memory while a tree is learned.
     """
 
     def __init__(self, tree: LearnedTree, reader: BatchReader, users: ProfileUsers, config: TrainConfig,
-                 log: Log) -> None:
+                 log: Log, folder: Path) -> None:
         self.tree, self.reader, self.users, self.config, self.log = tree, reader, users, config, log
+        self.folder = folder
 
     def due(self, epoch: int) -> bool:
         """Whether to `learn` before an epoch, counted from the first one with a tree: at the start of each round."""
@@ -51,15 +55,17 @@ class TreeLearner:
 
     def learn(self) -> None:
         """Learns the codes by k-means, for a model in eval mode, and reports their balance."""
-        began, embeddings, branching = time.perf_counter(), self.reader.all_items(), self.config.branching
-        vectors = self._vectors(embeddings)
+        began, branching = time.perf_counter(), self.config.branching
+        vectors = self._vectors()
         before = self._start()
         codes = learn_codes(vectors, branching, self.config.seed, shared=self._shared_codes, start=before)
         if before is not None:
             codes = self._continued(before, vectors, codes)
         moved = moves(before, codes) if before is not None else {}
         self.tree.codes = self._adopt(vectors, codes)
-        report, seconds = health(build_tree(self.tree.codes, embeddings), branching), time.perf_counter() - began
+        del vectors
+        shutil.rmtree(self.folder, ignore_errors=True)
+        report, seconds = health(self._tree(), branching), time.perf_counter() - began
         self.log({"tree": [asdict(level) for level in report], **moved, "seconds": seconds})
         tell("  ".join([f"tree of {' x '.join(map(str, branching))} learned in {seconds:.0f} s",
                               *(f"{name} {count:,}" for name, count in moved.items())]) + "\n" + health_table(report))
@@ -73,15 +79,20 @@ class TreeLearner:
         """Whether a code has the same meaning under every parent."""
         return False
 
-    def _vectors(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The vectors (n_items, D) to cluster, for items with embeddings (n_items, Di)."""
-        return score_profiles(self.reader, self.users, self.config.seed)
+    def _tree(self) -> Tree:
+        """The tree of the codes, without embeddings: its representatives are any of the members."""
+        codes = self.tree.required_codes()
+        return build_tree(codes, np.empty((len(codes), 0), np.float32))
 
-    def _adopt(self, vectors: NDArray[np.float32], codes: NDArray[np.int32]) -> NDArray[np.int32]:
+    def _vectors(self) -> NDArray[np.floating]:
+        """The vectors (n_items, D) to cluster."""
+        return score_profiles(self.reader, self.users, self.config.seed, self.folder)
+
+    def _adopt(self, vectors: NDArray[np.floating], codes: NDArray[np.int32]) -> NDArray[np.int32]:
         """The codes that k-means found in the vectors, as the tree will hold them."""
         return codes
 
-    def _continued(self, before: NDArray[np.int32], vectors: NDArray[np.float32],
+    def _continued(self, before: NDArray[np.int32], vectors: NDArray[np.floating],
                    codes: NDArray[np.int32]) -> NDArray[np.int32]:
         """The codes that k-means found from those of an earlier tree, repaired, with the numbers of that tree."""
         return matched_codes(before, split_outgrown(vectors, codes))
@@ -90,8 +101,8 @@ class TreeLearner:
         """The tree that the next batches train with, for a model in eval mode; None before the first one."""
         if self.tree.codes is None:
             return None
-        tree = build_tree(self.tree.codes, self.reader.all_items())
-        return HardTreeReader(self.reader, tree, self.users.index, self.config.node_features)
+        tree, virtual = self.tree.build(self.reader.embeddings)
+        return HardTreeReader(self.reader, tree, self.users.index, self.config.node_features, virtual)
 
 
 class PosthocLearner(TreeLearner):
@@ -101,8 +112,8 @@ class PosthocLearner(TreeLearner):
         """Whether all epochs are done."""
         return epoch == self.config.rounds * self.config.round_epochs
 
-    def _vectors(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        return embeddings
+    def _vectors(self) -> NDArray[np.floating]:
+        return self.reader.all_items()
 
     def tree_reader(self) -> TreeReader | None:
         return None
@@ -120,17 +131,19 @@ class JointLearner(TreeLearner):
     def _shared_codes(self) -> bool:
         return self.config.hill.codebooks == "shared"
 
-    def _continued(self, before: NDArray[np.int32], vectors: NDArray[np.float32],
+    def _continued(self, before: NDArray[np.int32], vectors: NDArray[np.floating],
                    codes: NDArray[np.int32]) -> NDArray[np.int32]:
         return codes  # the codebooks have room for as many codes as were planned, and their rows keep their numbers
 
-    def _vectors(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        profiles = super()._vectors(embeddings)
-        return self.tree.codebooks.start(self.reader.tensor(embeddings), self.reader.tensor(profiles)).cpu().numpy()
+    def _vectors(self) -> NDArray[np.floating]:
+        profiles, embeddings = np.asarray(super()._vectors(), np.float32), self.reader.all_items()
+        read: NDArray[np.float32] = self.tree.codebooks.start(self.reader.tensor(embeddings),
+                                                              self.reader.tensor(profiles)).cpu().numpy()
+        return read
 
-    def _adopt(self, vectors: NDArray[np.float32], codes: NDArray[np.int32]) -> NDArray[np.int32]:
+    def _adopt(self, vectors: NDArray[np.floating], codes: NDArray[np.int32]) -> NDArray[np.int32]:
         codes = dense(codes, shared=self._shared_codes)
-        self.tree.codebooks.start_at(self.reader.tensor(vectors), codes)
+        self.tree.codebooks.start_at(self.reader.tensor(np.asarray(vectors, np.float32)), codes)
         return codes
 
     def tree_reader(self) -> TreeReader | None:

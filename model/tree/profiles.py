@@ -7,10 +7,15 @@ so a signature of the item's keys is appended to its profile. `docs/experiments.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from index_store.features.interaction import item_features
@@ -19,6 +24,7 @@ from index_store.features.signature import WIDTH, directions, signatures
 from index_store.features.spec import ITEM_ID, FeatureSpec
 from model.examples.batches import BatchReader
 from model.examples.clicks import Clicks
+from model.progress.ranges import Range, RangeFiles, ranges_of
 from model.tree.item_scores import ItemScores
 
 PAIRS = 200_000_000
@@ -26,6 +32,9 @@ FEWEST_USERS, MOST_USERS = 128, 400
 """Size of the sample of users: as many as PAIRS allow within these bounds."""
 
 DIMENSIONS = 64
+
+USERS_A_FILE = 8
+"""Users whose ranks are in one file."""
 
 TOP = 100
 """Items of a user's list in which the weight of a field's signature is counted."""
@@ -56,7 +65,7 @@ def profile_width(spec: FeatureSpec) -> int:
     return DIMENSIONS + WIDTH * len({family.item_field for family in spec.key_families} - {ITEM_ID})
 
 
-def score_profiles(reader: BatchReader, users: ProfileUsers, seed: int) -> NDArray[np.float32]:
+def score_profiles(reader: BatchReader, users: ProfileUsers, seed: int, folder: Path) -> NDArray[np.floating]:
     """The vectors of all items, to be clustered.
 
     First an item's profile, of unit length: how highly each user of a sample ranks it, compressed. The value of
@@ -68,38 +77,98 @@ def score_profiles(reader: BatchReader, users: ProfileUsers, seed: int) -> NDArr
         reader: of the model in eval mode.
         users: to sample from; with fewer than two active users the item embeddings take the profiles' place.
         seed: of the sample and of the signatures.
+        folder: for scores, ranks and vectors. What an interrupted call left there of scores and ranks, which take most
+            of the time, is used; the caller deletes the folder once the tree is learned.
 
     Returns:
-        (n_items, D) float32.
+        (n_items, D) float16, memory-mapped; float32 if they are the item embeddings.
     """
     n = len(reader.dataset.items)
     sample = users.sample(int(np.clip(PAIRS // n, FEWEST_USERS, MOST_USERS)), seed)
     if len(sample) < 2:
         return reader.all_items()
-    value = -np.log(np.arange(1, n + 1) / n).astype(np.float32)
-    profiles = np.empty((n, len(sample)), np.float32)
-    tops = np.empty((len(sample), min(TOP, n)), np.int64)
-
-    def fill(column: int, scores: NDArray[np.float32]) -> None:
-        order = np.argsort(-scores)
-        profiles[order, column] = value
-        tops[column] = order[:TOP]
-
-    ItemScores(reader, users.clicks, users.index).each(sample, fill, "score profiles")
-    parts = [_compressed(profiles)]
-    for place, (name, share) in enumerate(_shares_of_fields(reader, users, sample, tops).items()):
+    scores = _scores(reader, users, sample, folder / "scores")
+    values = _ranked(scores, len(sample), n, folder / "ranks")
+    axes, signed = _axes(values, scores.ranges), []
+    for place, (name, share) in enumerate(_shares_of_fields(reader, users, sample, _tops(values, n)).items()):
         if name != ITEM_ID:
             keys = reader.keys[name]
             of_key = directions(int(keys.values.max(initial=0)) + 1, np.random.default_rng([seed, 6, place]))
-            parts.append(share * signatures(keys, of_key))
-    return np.concatenate(parts, axis=1)
+            signed.append((share, keys, of_key))
+    width = min(DIMENSIONS, len(sample)) + WIDTH * len(signed)
+    vectors = open_memmap(folder / "vectors.npy", "w+", np.float16, (n, width))
+    for items in scores.ranges:
+        parts = [_compressed(_centred(values, items), axes)]
+        parts += [share * signatures(keys.take(np.arange(items.first, items.end)), of_key)
+                  for share, keys, of_key in signed]
+        vectors[items.rows] = np.concatenate(parts, axis=1)
+    return vectors
 
 
-def _compressed(profiles: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The first principal axes of (n_items, users), rows of unit length."""
-    profiles -= profiles.mean(axis=0)
-    _, axes = np.linalg.eigh(profiles.T @ profiles)
-    compressed = profiles @ axes[:, ::-1][:, :DIMENSIONS]
+def _scores(reader: BatchReader, users: ProfileUsers, sample: NDArray[np.integer], folder: Path) -> RangeFiles:
+    """The scores of the sample's users, (users, R) float32 a range of items."""
+    found = ItemScores(reader, users.clicks, users.index)
+
+    def score(items: Range) -> NDArray[np.float32]:
+        scores = np.empty((len(sample), len(items)), np.float32)
+        found.range(items, sample, lambda place, _, own: scores.__setitem__(place, own))
+        return scores
+
+    key = sha256(sample.tobytes())
+    for tensor in reader.model.state_dict().values():
+        key.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
+    files = RangeFiles(folder, key.hexdigest(), found.ranges)
+    files.make(score, "score profiles")
+    return files
+
+
+def _ranked(scores: RangeFiles, users: int, n: int, folder: Path) -> RangeFiles:
+    """The values of the scores, (U, n_items) float16 a range of users."""
+    value = -np.log(np.arange(1, n + 1) / n).astype(np.float16)
+
+    def rank(some: Range) -> NDArray[np.float16]:
+        values = np.empty((len(some), n), np.float16)
+
+        def one(place: int) -> None:
+            # Files are mapped anew each time, for what is mapped and read counts as this process's memory.
+            own = np.concatenate([scores[number][some.first + place] for number in range(len(scores))])
+            values[place, np.argsort(-own)] = value
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(one, range(len(some))))
+        return values
+
+    files = RangeFiles(folder, scores.key, ranges_of(users, USERS_A_FILE))
+    files.make(rank, "ranks", "user")
+    return files
+
+
+def _tops(values: RangeFiles, n: int) -> NDArray[np.int64]:
+    """The TOP items of each user, in no particular order (users, TOP)."""
+    most = min(TOP, n)
+    least = np.float16(-np.log(most / n))
+    return np.stack([np.flatnonzero(row >= least)[:most] for own in values for row in own])
+
+
+def _centred(values: RangeFiles, items: Range) -> NDArray[np.float32]:
+    """The values (R, users) of a range of items, less their mean, which is that of any user."""
+    found: NDArray[np.float32] = np.concatenate([own[:, items.rows] for own in values]).T.astype(np.float32)
+    found -= np.float32(values[0][0].mean(dtype=np.float64))
+    return found
+
+
+def _axes(values: RangeFiles, ranges: Sequence[Range]) -> NDArray[np.float32]:
+    """The first principal axes of the values (users, DIMENSIONS)."""
+    squares: NDArray[np.float64] = np.zeros(())
+    for items in ranges:
+        profiles = _centred(values, items)
+        squares = squares + profiles.T @ profiles
+    return np.ascontiguousarray(np.linalg.eigh(squares)[1][:, ::-1][:, :DIMENSIONS], np.float32)
+
+
+def _compressed(profiles: NDArray[np.float32], axes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Profiles (R, users) along the axes, rows of unit length."""
+    compressed = profiles @ axes
     lengths = np.linalg.norm(compressed, axis=1, keepdims=True)
     return np.asarray(compressed / np.maximum(lengths, 1e-12), np.float32)
 

@@ -9,14 +9,15 @@ BOUND = 4.0
 """Largest members of a leaf node, relative to the mean."""
 
 
-def split_outgrown(vectors: NDArray[np.float32], codes: NDArray[np.int32], bound: float = BOUND) -> NDArray[np.int32]:
+def split_outgrown(vectors: NDArray[np.floating], codes: NDArray[np.int32],
+                   bound: float = BOUND) -> NDArray[np.int32]:
     """Halves every leaf node that has more than `bound` times as many members as the mean.
 
     A node is cut at the median of its members along the direction in which they differ most. The half nearer to the
     old mean keeps the number; the other one gets the lowest number that is free below its parent.
 
     Args:
-        vectors: (n_items, D) float32 that the tree clusters.
+        vectors: (n_items, D) float16 or float32 that the tree clusters.
         codes: (n_items, levels), unique within their parent.
         bound: above 1.
 
@@ -33,7 +34,7 @@ def split_outgrown(vectors: NDArray[np.float32], codes: NDArray[np.int32], bound
             rows = np.flatnonzero(node == leaf)
             siblings = (found[:, :-1] == found[rows[0], :-1]).all(axis=1)
             number = np.setdiff1d(np.arange(siblings.sum() + 1), found[siblings, -1])[0]
-            found[rows[_farther_half(vectors[rows])], -1] = number
+            found[rows[_farther_half(vectors[rows].astype(np.float32))], -1] = number
 
 
 def _farther_half(vectors: NDArray[np.float32]) -> NDArray[np.int64]:

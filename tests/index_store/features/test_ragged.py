@@ -1,10 +1,11 @@
 """Ragged arrays against lists of lists."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_store.features.ragged import Ragged, expand_ranges
+from index_store.features.ragged import Ragged, distinct, expand_ranges
 
 numbers = st.integers(-2**31, 2**31 - 1)
 some_lists = st.lists(st.lists(numbers, max_size=5), max_size=8)
@@ -59,3 +60,8 @@ def test_one_each_holds_only_when_every_row_has_one_value():
 
 def test_ranges_are_joined_when_some_are_empty():
     assert expand_ranges(np.array([3, 9, 5]), np.array([2, 0, 3])).tolist() == [3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("values", [[], [4], [3, 1, 3, 2, 1, 1], [-5, -5]])
+def test_distinct_values_ascend(values):
+    assert distinct(np.array(values, np.int64)).tolist() == sorted(set(values))

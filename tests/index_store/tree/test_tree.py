@@ -1,11 +1,16 @@
 """The tree as intervals of positions: what it refuses, and its nodes against plain loops over the items."""
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_store.tree.tree import Tree, TreeError, build_tree, segment_means
+from index_store.tree import node_content
+from index_store.tree import tree as tree_module
+from index_store.tree.node_content import node_means
+from index_store.tree.tree import Tree, TreeError, build_tree, node_blocks, segment_means
 
 ROWS = np.array([2, 0, 1, 4, 3, 5], np.int32)
 OFFSETS = (np.array([0, 4, 6], np.int32), np.array([0, 1, 4, 6], np.int32))
@@ -87,7 +92,7 @@ def test_a_representative_is_nearest_to_the_given_centre_when_there_is_one():
 
 
 def test_codes_are_refused_when_there_is_not_one_for_each_item():
-    with pytest.raises(TreeError, match=r"codes have shape \(2, 1\), embeddings \(3, 4\)"):
+    with pytest.raises(TreeError, match=r"codes have shape \(2, 1\), and there are 3 embeddings"):
         build_tree(np.zeros((2, 1), np.int64), np.zeros((3, 4), np.float32))
 
 
@@ -104,3 +109,32 @@ def test_digest_is_the_same_for_equal_trees_of_any_dtype_and_another_when_one_it
     assert wide.digest == tree.digest
     assert len({tree.digest, swapped.digest, flatter.digest}) == 3
     assert len(tree.digest) == 64
+
+
+def test_blocks_of_a_tree_hold_whole_nodes_of_the_first_level(n=50):
+    codes = np.random.default_rng(0).integers(0, 4, (n, 3))
+    tree = build_tree(codes, np.zeros((n, 2), np.float32))
+    for most in (1, 15, 100):
+        seen = [[] for _ in tree.offsets]
+        for first, rows, levels in node_blocks(tree.rows, tree.offsets, most):
+            assert np.array_equal(rows, tree.rows[first:first + len(rows)])
+            assert len(rows) <= most or levels[0][0].stop - levels[0][0].start == 1
+            for own, (nodes, bounds) in zip(seen, levels, strict=True):
+                own += range(nodes.start, nodes.stop)
+                assert (bounds[0], bounds[-1]) == (0, len(rows))
+        assert seen == [list(range(len(offsets) - 1)) for offsets in tree.offsets]
+        assert not list(node_blocks(tree.rows, ()))
+
+
+def test_representatives_and_means_are_the_same_however_the_blocks_are_cut(monkeypatch):
+    random = np.random.default_rng(1)
+    codes, vectors = random.integers(0, 3, (200, 2)), random.normal(size=(200, 4)).astype(np.float32)
+    whole = build_tree(codes, vectors)
+    means = node_means(whole, vectors)
+    small = functools.partial(node_blocks, most=7)
+    monkeypatch.setattr(tree_module, "node_blocks", small)
+    monkeypatch.setattr(node_content, "node_blocks", small)
+    parts = build_tree(codes, vectors)
+    for one, other in zip((*parts.representatives, *node_means(parts, vectors)), (*whole.representatives, *means),
+                          strict=True):
+        assert np.array_equal(one, other)

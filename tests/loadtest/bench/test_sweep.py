@@ -1,6 +1,7 @@
 """The sweep of a bench."""
 
 from collections import Counter
+from dataclasses import replace
 
 from loadtest.bench.sweep import Sweep
 from tests.loadtest.bench.conftest import ADS, LITTLE
@@ -11,6 +12,8 @@ def test_sweep_has_every_kind_and_the_exhaustive_search_first(opened, towers):
     assert kinds[0] == "exhaustive"
     assert set(kinds) == {"exhaustive", "beam", "hnsw", "ivf", "graph"}
     assert set(kinds) - {search.kind for search in LITTLE.searches(opened, None)} == {"hnsw", "ivf"}
+    alone = replace(LITTLE, walk_ms=())
+    assert {search.kind for search in alone.searches(opened, None)} == {"exhaustive", "beam"}
 
 
 def test_settings_above_the_number_of_ads_are_reduced_to_it_once(opened, towers):

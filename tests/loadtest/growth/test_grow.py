@@ -1,12 +1,14 @@
 """Growth over two tiny worlds."""
 
 import argparse
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from loadtest.demo.steps import DemoError
 from loadtest.growth import grow
+from loadtest.growth.report import markdown
 from tests.loadtest.conftest import TINY
 from tests.loadtest.growth.conftest import COPY
 
@@ -29,6 +31,19 @@ def test_finished_sizes_are_kept(doubled, report, capfd):
     printed = capfd.readouterr().out
     assert "exists already" in printed
     assert "python -m" not in printed
+
+
+def test_a_size_without_baselines_needs_no_two_towers(doubled, report, tmp_path):
+    alone = replace(TINY, baselines=False)
+    kept = shutil.copytree(doubled / "300_ads", tmp_path / "300_ads")
+    for name in ("run_dot", "bundle_dot"):
+        shutil.rmtree(kept / name)
+    (kept / "bench.json").unlink()
+    found = grow.grow(tmp_path, [alone])
+    assert "--no-graph" in found["sizes"][0]["steps"]["bench"]["command"]
+    assert not found["sizes"][0]["bench"]["graph"]
+    assert "300 ads: " in markdown(found)
+    assert not (kept / "run_dot").exists()
 
 
 def test_growth_names_the_failing_command_when_a_step_fails(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from index_store.search.exhaustive_search import ExhaustiveSearch
+from model.export import golden
 from model.export.golden import (
     TOP_K,
     USERS,
@@ -73,6 +74,17 @@ def test_parity_gap_is_zero_for_the_model_itself_and_fails_for_another_tower(exp
     users, scorers = golden_users(content), torch_scorers(model)
     assert check_parity(content, content, model, tower_of(model), scorers, users) <= tolerance
     with pytest.raises(ParityError, match=r"scorer and torch differ by .* at most 0.0001 is allowed, so nothing was"):
+        check_parity(content, content, model, lambda inputs: tower_of(model)(inputs) + 1, scorers, users)
+
+
+def test_parity_of_a_sample_of_the_nodes_finds_another_tower_too(exported, monkeypatch, tolerance=1e-5):
+    model, content = exported
+    users, scorers, asked = golden_users(content), torch_scorers(model), []
+    counting = [lambda *pair, one=one: asked.append(len(pair[1])) or one(*pair) for one in scorers]
+    monkeypatch.setattr(golden, "PARITY_NODES", 10)
+    assert check_parity(content, content, model, tower_of(model), counting, users) <= tolerance
+    assert set(asked) <= {4, 10}
+    with pytest.raises(ParityError, match="nothing was written"):
         check_parity(content, content, model, lambda inputs: tower_of(model)(inputs) + 1, scorers, users)
 
 
