@@ -41,14 +41,24 @@ def _forgets(config: TrainConfig, dataset: Dataset) -> bool:
     return bool(dataset.spec.item_fields) and positives < FEW_CLICKS * len(dataset.items)
 
 
-_DEFAULT = TrainConfig()
+def _samples(dataset: Dataset) -> bool:
+    return dataset.spec.negatives == "sampled"
+
+
+def _rate(times: float, where: Callable[[Dataset], bool] = lambda dataset: True) -> Alternative:
+    """Learning rates so many times the defaults; worth a trial on some logs, as long as these are the defaults."""
+    default = TrainConfig()
+    return Alternative({name: times * getattr(default, name) for name in ("learning_rate", "table_learning_rate")},
+                       lambda config, dataset: config.learning_rate == default.learning_rate and where(dataset))
+
 
 ALTERNATIVES = (
+    _rate(2.5, _samples),
     Alternative({"forget_share": 0.5}, _forgets),
     Alternative({"forget_share": 0.9}, lambda config, dataset: config.forget_share == 0.5),
     Alternative({"dropout": 0.2}),
-    Alternative({"learning_rate": _DEFAULT.learning_rate / 2, "table_learning_rate": _DEFAULT.table_learning_rate / 2}),
-    Alternative({"negatives": 192}, lambda config, dataset: dataset.spec.negatives == "sampled"),
+    _rate(0.5),
+    Alternative({"negatives": 192}, lambda config, dataset: _samples(dataset)),
     Alternative({"size": "medium"}),
 )
 """In the order in which they are tried, each with what was accepted before."""

@@ -85,6 +85,14 @@ def test_an_alternative_is_taken_if_it_gains_more_than_its_error():
     assert all(settings["dropout"] == 0.2 for settings in later), "later alternatives build on what was taken"
 
 
+@pytest.mark.parametrize(("best", "tried"), [(5e-3, {2e-3, 5e-3}), (1e-3, {2e-3, 5e-3, 1e-3})])
+def test_lower_learning_rates_are_tried_unless_higher_ones_are_better(best, tried):
+    trials = PlantedTrials(lambda settings: settings["learning_rate"] == settings["table_learning_rate"] == best)
+    found = search(trials, fixed=frozenset({"epochs", "size", "negatives"}))
+    assert found.config.learning_rate == found.config.table_learning_rate == best
+    assert {settings["learning_rate"] for settings in trials.tried} == tried
+
+
 def test_a_setting_that_is_given_is_never_tried():
     trials = PlantedTrials(lambda settings: settings["dropout"] == 0.2)
     found = search(trials, fixed=frozenset({"epochs", "dropout"}))
