@@ -37,12 +37,19 @@ def test_another_size_keeps_the_dropout():
 
 
 def test_ids_are_forgotten_where_ads_have_fields_and_few_clicks():
-    first, second = ALTERNATIVES[:2]
+    first, second = (alternative for alternative in ALTERNATIVES if "forget_share" in alternative.settings)
     sparse, bare, dense = positives(), positives(), positives(items=6, clicks=5, planted=False)
     bare = replace(bare, spec=replace(bare.spec, item_fields=(), key_families=bare.spec.key_families[1:]))
     assert [first.applies(TINY, log) for log in (sparse, bare, dense)] == [True, False, False]
     assert not second.applies(TINY, sparse)
     assert second.applies(replace(TINY, forget_share=0.5), sparse)
+
+
+def test_higher_learning_rates_are_for_positives_and_either_change_is_from_the_default():
+    higher, lower = (alternative for alternative in ALTERNATIVES if "learning_rate" in alternative.settings)
+    assert [higher.applies(TINY, log) for log in (positives(), impressions())] == [True, False]
+    assert all(lower.applies(TINY, log) for log in (positives(), impressions()))
+    assert not lower.applies(higher.of(TINY), positives())
 
 
 def test_negatives_are_chosen_for_positives_alone():
