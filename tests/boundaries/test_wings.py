@@ -13,7 +13,7 @@ WINGS = {
               "examples", "network", "baselines", "sources", "data", "infer", "progress"],
     "service": ["supervisor", "http", "console", "bundles", "sampling", "cache", "live", "retrieval", "telemetry",
                 "contract"],
-    "loadtest": ["chaos", "churn", "growth", "pacing", "demo", "http", "bench", "processes"],
+    "loadtest": ["chaos", "churn", "growth", "pacing", "demo", "http", "bench", "rivals", "processes"],
 }
 """Top to bottom; `docs/decisions/0014-wings.md` says why."""
 
