@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 # The kernel's compiler; a machine without one gets it from PyPI.
 ZIG := $(if $(shell command -v cc),,ziglang)
 COMPILER := $(if $(ZIG),$(CURDIR)/$(RUN) -m ziglang cc -mcpu=baseline,cc)
-EDITABLE := --editable '.[train,serve,trace,load,dev]' --editable service/client
+EDITABLE := --editable '.[train,cluster,serve,trace,load,dev]' --editable service/client
 COMPOSE ?= docker compose -f docker/compose.yaml# docker/compose.host.yaml where there is no bridge network
 LOCKS := docker/requirements
 LOCK := $(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate \

@@ -8,10 +8,13 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model.config import ConfigError, PairsConfig, TrainConfig
 from model.training.flags import add_flags, given, names_given, train_config
+
+if TYPE_CHECKING:
+    from model.cluster.training import RayTraining
 
 TEST_USERS = 2_000
 """Of whom `evaluate` and `export` measure recall by default, to within 0.007 or so."""
@@ -35,6 +38,10 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
                              "--settings)")
     parser.add_argument("--settings", type=Path, metavar="FILE",
                         help="repeat the settings in the config.json of a run; other flags that are given win")
+    parser.add_argument("--workers", type=_workers, default=1, metavar="N",
+                        help="processes that train the run together, on Ray: on the cluster that RAY_ADDRESS names, "
+                             "else on this machine (default %(default)s, without Ray)")
+    parser.add_argument("--oversubscribe", action="store_true", help="allow more workers than there are cores")
     _add_json(parser)
     add_flags(parser)
 
@@ -96,6 +103,13 @@ def _users(text: str) -> int:
     return int(text)
 
 
+def _workers(text: str) -> int:
+    """A number of workers."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of workers; give one of at least 1")
+    return int(text)
+
+
 def _minutes(text: str) -> float:
     """A number of minutes."""
     try:
@@ -121,19 +135,20 @@ def train(args: argparse.Namespace) -> None:
     from model.report.page import write_page
     from model.training.checkpoint import RunFolder
     from model.training.log_checks import check_log
-    from model.training.trainer import train as fit
+    from model.training.trainer import train as fit_alone
 
     began, chooses = time.monotonic(), _chooses(args)
     config, data = _settings(args)
     if not args.resume:
         RunFolder(args.out).check_unused()
         (args.out / FILE).unlink(missing_ok=True)  # of a choice that was interrupted before its training
+    fit = fit_alone if args.workers == 1 else _on_ray(args, config)
     dataset = load_dataset(data)
     if not args.resume:
         check_log(dataset, config)
     if chooses:
         minutes = default_minutes(len(dataset.train)) if args.minutes is None else args.minutes
-        run = choose_and_train(data, dataset, config, args.out, names_given(args), Budget(60 * minutes, began))
+        run = choose_and_train(data, dataset, config, args.out, names_given(args), Budget(60 * minutes, began), fit)
     else:
         run = fit(data, dataset, config, args.out, resume=args.resume, held_out=EpochFigures)
     page = write_page(run)
@@ -143,6 +158,14 @@ def train(args: argparse.Namespace) -> None:
     else:
         print(f"trained {args.out}, a page for people: {page}; next: python -m model export --run {args.out} "
               "--out BUNDLE")
+
+
+def _on_ray(args: argparse.Namespace, config: TrainConfig) -> RayTraining:
+    """Training by several workers, refused before any work if these settings or this Ray do not allow it."""
+    from model.cluster.training import RayTraining, check_settings
+
+    check_settings(config)
+    return RayTraining(args.workers, args.oversubscribe)
 
 
 def _chooses(args: argparse.Namespace) -> bool:

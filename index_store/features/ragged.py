@@ -93,6 +93,11 @@ class Ragged:
     def row(self, r: int) -> NDArray[np.int32]:
         return self.values[self.indptr[r] : self.indptr[r + 1]]
 
+    def part(self, rows: slice) -> Ragged:
+        """Consecutive rows, as views."""
+        first, end = rows.start, rows.stop
+        return Ragged(self.indptr[first:end + 1] - self.indptr[first], self.values[self.indptr[first]:self.indptr[end]])
+
     def take(self, rows: NDArray[np.integer]) -> Ragged:
         """The given rows (C,), in the given order."""
         if self.one_each:

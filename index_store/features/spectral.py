@@ -63,6 +63,10 @@ class SpectralQueries:
     scales: NDArray[np.float32]
     history: NDArray[np.float32]
 
+    def part(self, users: slice) -> SpectralQueries:
+        """Those of some of the users."""
+        return SpectralQueries(self.sums[users], self.weighted[users], self.scales[users], self.history[users])
+
     def features(self, vectors: SpectralVectors, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         """Features of B users with items or nodes.
 

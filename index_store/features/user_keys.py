@@ -33,6 +33,12 @@ class KeyHits:
     families: NDArray[np.int64]
     values: NDArray[np.float32]
 
+    def part(self, users: slice) -> KeyHits:
+        """Those of consecutive users, as views."""
+        first, end = self.indptr[users.start], self.indptr[users.stop]
+        return KeyHits(self.indptr[users.start:users.stop + 1] - first, self.keys[first:end], self.families[first:end],
+                       self.values[first:end])
+
 
 def values_per_key(spec: FeatureSpec, spectral: bool = True) -> tuple[str, ...]:
     """Names of the values of each key; recency needs an ordered history.

@@ -33,7 +33,7 @@ from index_store.live.users import FEATURES
 from index_store.live.withdrawals import Status
 from index_store.search.ranking import SearchResult, first_task_weights
 from loadtest.bench.report import table
-from loadtest.bench.searches import TOP_K
+from loadtest.rivals.searches import TOP_K
 from model.data.tables import AD_EXTRAS, TARGETING, DataError, read_spec
 from model.data.windows import Window, day_folder
 from model.progress.bars import Bar

@@ -25,11 +25,11 @@ from index_store.bundle.manifest import BundleError
 from index_store.features.values import FeatureError
 from loadtest.bench.comparison import Comparison
 from loadtest.bench.pareto import in_words, summary
-from loadtest.bench.queries import QuerySet, draw_queries
 from loadtest.bench.report import KINDS, markdown, write
-from loadtest.bench.searches import Search
-from loadtest.bench.sweep import Sweep
-from loadtest.bench.two_tower import TwoTower
+from loadtest.rivals.queries import QuerySet, draw_queries
+from loadtest.rivals.searches import Search
+from loadtest.rivals.sweep import Sweep
+from loadtest.rivals.two_tower import TwoTower
 from model.data.load import load_dataset
 from model.data.tables import DataError
 

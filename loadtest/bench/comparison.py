@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from index_store.bundle.bundle import Bundle
 from index_store.search.ranking import first_task_weights
 from index_store.targeting.eligibility import Eligible
-from loadtest.bench.queries import QuerySet, encoded
-from loadtest.bench.searches import PairCounter, PrecomputedScores, Search, SearchRequest
-from loadtest.bench.two_tower import TwoTower
+from loadtest.rivals.queries import QuerySet, encoded
+from loadtest.rivals.searches import PairCounter, PrecomputedScores, Search, SearchRequest
+from loadtest.rivals.two_tower import TwoTower
 from model.progress.bars import Bar
 from service.contract.query import EncodedUser
 from service.retrieval.retriever import Retriever

@@ -34,9 +34,9 @@ from index_store.kernel.pair_kernel import PairKernel
 from index_store.search.beam_search import BeamSearch
 from index_store.search.ranking import first_task_weights
 from index_store.search.scoring import DenseLayers
-from loadtest.bench.queries import encoded
 from loadtest.bench.report import table
-from loadtest.bench.searches import TOP_K
+from loadtest.rivals.queries import encoded
+from loadtest.rivals.searches import TOP_K
 from model.export.flops import Work, count
 from model.progress.bars import Bar
 from service.retrieval.onnx_towers import DenseRun

@@ -28,7 +28,7 @@ from index_store.targeting.predicates import parse_text
 from index_store.targeting.targeting import AdTargeting, RequestTargeting, Targeting
 from loadtest.bench.plain_predicates import holds
 from loadtest.bench.report import table
-from loadtest.bench.searches import TOP_K
+from loadtest.rivals.searches import TOP_K
 from model.data.tables import DataError
 from model.progress.bars import Bar
 from model.sources.ad_targeting import AUDIENCE, PLACE

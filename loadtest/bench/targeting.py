@@ -33,7 +33,7 @@ from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.targeting.eligibility import Eligible
 from loadtest.bench import selectivity
 from loadtest.bench.report import table
-from loadtest.bench.searches import TOP_K, ranked
+from loadtest.rivals.searches import TOP_K, ranked
 from model.data.tables import DataError
 from model.progress.bars import Bar
 from model.sources.synthetic import ACCEPTED

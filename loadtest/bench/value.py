@@ -42,7 +42,7 @@ from index_store.value.live_bids import LiveBids
 from index_store.value.valuation import IMPRESSIONS, Valuation
 from loadtest.bench.prices import winning_prices
 from loadtest.bench.report import table
-from loadtest.bench.searches import TOP_K
+from loadtest.rivals.searches import TOP_K
 from model.data.tables import DataError
 from model.progress.bars import Bar
 from service.contract.query import Query

@@ -29,7 +29,7 @@ from index_store.live.snapshot import Snapshot
 from index_store.live.withdrawals import Status
 from index_store.search.ranking import first_task_weights
 from loadtest.bench.report import table
-from loadtest.bench.searches import TOP_K
+from loadtest.rivals.searches import TOP_K
 from model.data.tables import DataError
 from model.progress.bars import Bar
 from service.contract.query import Query, SearchOptions

@@ -27,7 +27,7 @@ from index_store.bundle.bundle import Bundle, describe
 from index_store.bundle.manifest import BundleError
 from index_store.search.beam_search import BeamSearch
 from index_store.search.ranking import first_task_weights
-from loadtest.bench.queries import encoded
+from loadtest.rivals.queries import encoded
 from service.bundles.golden import replay
 from service.retrieval.retriever import Retriever
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def default_minutes(events: int) -> float:
 
 
 def choose_and_train(data: Path, dataset: Dataset, config: TrainConfig, out: Path, fixed: frozenset[str],
-                     budget: Budget) -> Run:
+                     budget: Budget, fit: Callable[..., Run] = train) -> Run:
     """Chooses settings, trains a run with them on all train events, and prints it beside the baselines.
 
     Args:
@@ -83,6 +84,7 @@ def choose_and_train(data: Path, dataset: Dataset, config: TrainConfig, out: Pat
         out: folder of the run; `choice.json` is written there too.
         fixed: names of settings that are not to be chosen.
         budget: of it all.
+        fit: trains the run; trials are trained here.
 
     Raises:
         ConfigError: the settings do not fit the log, the teacher cannot be used, or the loss is not finite.
@@ -92,7 +94,7 @@ def choose_and_train(data: Path, dataset: Dataset, config: TrainConfig, out: Pat
     choice = choose(data, dataset, config, fixed, budget)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / FILE, choice.record)
-    run = train(data, dataset, choice.config, out, resume=False, held_out=EpochFigures)
+    run = fit(data, dataset, choice.config, out, resume=False, held_out=EpochFigures)
     write_json(out / FILE, choice.record | {"seconds": {**choice.record["seconds"], "all": budget.spent}})
     choice.tell_of_baselines()
     return run

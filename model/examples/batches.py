@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -63,12 +63,21 @@ class UserFeatures:
     spectral: SpectralQueries
     index: KeyIndex
 
+    def part(self, users: slice) -> Self:
+        """Some of the users."""
+        return replace(self, dense=self.dense[users], bags={name: bag.part(users) for name, bag in self.bags.items()},
+                       hits=self.hits.part(users), spectral=self.spectral.part(users))
+
 
 @dataclass(frozen=True)
 class UserBatch(UserFeatures):
     """The B users of a batch with their embeddings (B, Du), or (B, C, Du) in the contexts of C events each."""
 
     embeddings: Tensor
+
+    def part(self, users: slice) -> Self:
+        """Some of the users."""
+        return replace(super().part(users), embeddings=self.embeddings[users])
 
 
 class BatchReader:

@@ -33,8 +33,13 @@ class Fold:
     def all_of(cls, dataset: Dataset, events: Events, fold: NDArray[np.integer]) -> Iterator[Fold]:
         """The folds of a log, given the fold (N,) of each event."""
         for number in range(FOLDS):
-            clicks = Clicks.of(events.where(fold != number), len(dataset.user_ids))
-            yield cls(clicks, key_index(dataset, clicks))
+            yield cls.of(dataset, events.where(fold != number))
+
+    @classmethod
+    def of(cls, dataset: Dataset, others: Events) -> Fold:
+        """A fold, given the events of the other folds."""
+        clicks = Clicks.of(others, len(dataset.user_ids))
+        return cls(clicks, key_index(dataset, clicks))
 
 
 def fold_of_pairs(events: Events, seed: int) -> NDArray[np.int64]:

@@ -37,6 +37,10 @@ class HardDraws:
     thresholds: NDArray[np.float64]
     share: float
 
+    def part(self, users: slice) -> HardDraws:
+        """Those of some of the users."""
+        return HardDraws(self.items[users], self.thresholds[users], self.share)
+
 
 class HardSampler:
     """Draws the items, of a random part of them, that have the largest spectral products.

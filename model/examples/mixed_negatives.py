@@ -37,6 +37,11 @@ class Drawn:
     hard: HardDraws | None
     clicked: Ragged
 
+    def part(self, groups: slice) -> Drawn:
+        """Those of some of the groups."""
+        return Drawn(self.pool.part(groups), self.rows[groups], None if self.near is None else self.near.part(groups),
+                     None if self.hard is None else self.hard.part(groups), self.clicked.part(groups))
+
 
 class MixedSampler:
     """Draws negatives from all sources.

@@ -76,6 +76,10 @@ class NearDraws:
     items: NDArray[np.int64]
     totals: NDArray[np.float64]
 
+    def part(self, users: slice) -> NearDraws:
+        """Those of some of the users."""
+        return NearDraws(self.items[users], self.totals[:, users])
+
 
 class NearSampler:
     """Draws from the items that a user's keys reach, a part of the draws by each family, by the weight of the key.

@@ -28,6 +28,10 @@ class Candidates:
     ids: NDArray[np.int64]
     correction: NDArray[np.float32]
 
+    def part(self, examples: slice) -> Candidates:
+        """Those of some of the examples."""
+        return Candidates(self.ids[examples], self.correction[examples])
+
 
 class NegativeSampler:
     """Draws items by Q = uniform_share / n + (1 - uniform_share) popularity.

@@ -13,10 +13,19 @@ LINE_SECONDS = 60.0
 
 
 class Bar(tqdm):  # type: ignore[type-arg]
-    """A tqdm bar that is fit for log files: arguments and use are those of tqdm."""
+    """A tqdm bar that is fit for log files: arguments and use are those of tqdm.
+
+    Attributes:
+        shown: whether bars of this process are to be seen; not where another one does the same work.
+    """
+
+    shown = True
 
     _line_due: float | None = None
     _lines = 0
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **({} if self.shown else {"disable": True}) | options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Draws the bar, or writes a line if one is due."""

@@ -162,6 +162,18 @@ class RunFolder:
             raise ConfigError(f"the checkpoint in {self.path} belongs to another model: {error}") from error
 
 
+class ReadOnlyFolder(RunFolder):
+    """The folder of a run that another process writes."""
+
+    def create(self, config: TrainConfig, data: Path) -> None:
+        """Leaves it to the other process, as `log` and `save` do."""
+
+    def log(self, entry: Mapping[str, Any]) -> None: ...
+
+    def save(self, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer],
+             codes: NDArray[np.int32] | None, progress: Progress) -> None: ...
+
+
 def read_settings(file: Path) -> TrainConfig:
     """The settings in the `config.json` of a run, or in a copy of it.
 

@@ -47,6 +47,11 @@ class UserInputs:
     history: Ragged
     index: KeyIndex
 
+    def part(self, users: slice) -> UserInputs:
+        """Some of the users."""
+        rows = np.arange(users.start, users.stop)
+        return UserInputs(self.users[users], self.features.take(rows), self.history.part(users), self.index)
+
 
 @dataclass(frozen=True)
 class SoftLabels:

@@ -19,7 +19,7 @@ from index_store.features.ragged import Ragged
 from index_store.features.spec import FeatureSpec
 from model.config import ConfigError, TrainConfig
 from model.data.load import Events
-from model.examples.batches import BatchReader, IdDropout, TreeReader, UserBatch, UserFeatures, as_unknown
+from model.examples.batches import BatchReader, IdDropout, TreeReader, UserBatch, as_unknown
 from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
 from model.examples.folds import Fold
@@ -27,6 +27,8 @@ from model.examples.mixed_negatives import Drawn, MixedSampler
 from model.examples.negatives import Candidates, NegativeSampler, known_positives
 from model.training.distill import SoftLabels, Teacher, UserInputs
 from model.training.losses import impression_loss, sampled_loss
+from model.training.prepared import OwnPart, Prepared
+from model.training.workers import ALONE, Workers
 
 FORGOTTEN_CONTEXT = 0.1
 """Share of the values of context fields that training takes for unknown."""
@@ -50,44 +52,15 @@ def task_weights(spec: FeatureSpec, config: TrainConfig) -> list[float]:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A batch of B groups of examples, read up to where weights are needed.
-
-    Attributes:
-        inputs: its users as they are.
-        users: the same, a share of them as unknown.
-        own: (B, P) item rows of each group's events.
-        filled: (B, P) bool, which cells hold an event.
-        events: (S,) the events, cell by cell.
-        rows: (B, P + M) `own`, then the sampled negatives; M is 0 in a log of impressions.
-        features: (B, P + M, F) interaction features of `rows`.
-        drawn, candidates: the negatives and their correction; None in a log of impressions.
-        context: ids of the context fields of the events (B, P, fields), of a log of positives those of the groups
-            (B, fields); None if the model reads none.
-    """
-
-    inputs: UserInputs
-    users: UserFeatures
-    own: NDArray[np.int64]
-    filled: NDArray[np.bool_]
-    events: NDArray[np.int32]
-    rows: NDArray[np.int64]
-    features: NDArray[np.float32]
-    drawn: Drawn | None
-    candidates: Candidates | None
-    context: NDArray[np.int32] | None
-
-
-@dataclass(frozen=True)
 class BatchLoss:
-    """The loss of a batch.
+    """The loss of a batch, or of a worker's part of it: the parts' losses sum up to the batch's.
 
     Attributes:
         total: what is learned from, the weighted sum of the parts.
         parts: each unweighted, so that none rises because its weight does: `items`; `nodes` and `tree` in an epoch with
             a tree, that of the nodes that hold the items and the tree's own; `teacher`.
         scored: on logs of impressions the (S, tasks) logits of the items' layer and the labels, stacked as
-            (2, S, tasks).
+            (2, S, tasks), with zeros where other workers score.
     """
 
     total: Tensor
@@ -104,12 +77,14 @@ class Objective:
         clicks: of these events.
         groups: of these events.
         config: of the run.
+        workers: who learn from a batch together.
     """
 
     def __init__(self, reader: BatchReader, events: Events, clicks: Clicks, groups: ExampleGroups,
-                 config: TrainConfig) -> None:
+                 config: TrainConfig, workers: Workers = ALONE) -> None:
         self.reader, self.events, self.clicks, self.groups, self.config = reader, events, clicks, groups, config
         self.task_weights = torch.tensor(task_weights(reader.spec, config), device=reader.device)
+        self.workers = workers
         self.teacher: Teacher | None = None
         popularity = np.bincount(clicks.rows, minlength=len(reader.dataset.items))
         self.sampler = NegativeSampler(popularity, config.uniform_share)
@@ -165,17 +140,41 @@ class Objective:
         levels = tree.tree.depth - 1 if tree is not None else 0
         level = 1 + int(rng.integers(levels)) if levels else 0
         users, scored = self.reader.embed(batch.users), None
-        there = self.reader.in_context(users, batch.context)
-        if batch.drawn is not None and batch.candidates is not None:
-            parts = self._sampled(batch, batch.drawn, batch.candidates, there, tree, level, rng)
+        items = self.reader.items(batch.rows, self._id_dropout(rng))
+        own = self._own(batch, users, items)
+        if own.batch.drawn is not None and own.batch.candidates is not None:
+            parts = self._sampled(own, own.batch.drawn, own.batch.candidates, tree, level, rng)
         else:
-            parts, scored = self._impressions(batch, there, tree, level, rng)
+            parts, scored_here = self._impressions(own, tree, level)
+            scored = self._whole(scored_here, own, batch)
         if self.teacher is not None:
             parts["teacher"] = self._unsupervised(users, self.teacher.label(batch.inputs, rng), rng)
         total = torch.zeros((), device=self.reader.device)
         for name, part in parts.items():
             total = total + (index_weight * levels * part if name == "nodes" else part)
         return BatchLoss(total, parts, scored)
+
+    def _own(self, batch: Prepared, users: UserBatch, items: Tensor) -> OwnPart:
+        """What this worker learns from, of a batch whose users and items (B, P + M, Di) are embedded."""
+        if self.workers.count == 1:
+            return OwnPart(batch, self.reader.in_context(users, batch.context), items, self.task_weights, True)
+        groups = self.workers.part(len(batch.own))
+        idle = groups.start == groups.stop
+        if idle:  # with another worker's group, at no weight: the same layers and rows get gradients on all workers
+            groups = slice(0, 1)
+        part = batch.part(groups)
+        share = part.share_of(batch, self.events.labels) * (not idle)
+        return OwnPart(part, self.reader.in_context(users.part(groups), part.context), items[groups],
+                       self.task_weights * self.reader.tensor(share.astype(np.float32)), not idle)
+
+    def _whole(self, scored: Tensor, own: OwnPart, batch: Prepared) -> Tensor:
+        """What a worker has scored (2, S, tasks) at its places among the events of the batch, 0 at those of others."""
+        if own.batch is batch:
+            return scored
+        whole = scored.new_zeros(2, len(batch.events), scored.shape[2])
+        first = int(batch.filled[:self.workers.part(len(batch.own)).start].sum())
+        whole[:, first:first + scored.shape[1] * own.counts] = scored[:, :scored.shape[1] * own.counts]
+        return whole
 
     def calibrate(self, chosen: NDArray[np.int64], fold: Fold, rng: np.random.Generator) -> None:
         """Sets the scale of the model's interaction features by those of some groups; arguments as for `prepare`."""
@@ -196,33 +195,35 @@ class Objective:
     def _id_dropout(self, rng: np.random.Generator) -> IdDropout:
         return IdDropout(self.config.forget_share, rng)
 
-    def _sampled(self, batch: Prepared, drawn: Drawn, candidates: Candidates, users: UserBatch, tree: TreeReader | None,
-                 level: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        own, rows, features = batch.own.shape[1], batch.rows, self.reader.tensor(batch.features)
+    def _sampled(self, own: OwnPart, drawn: Drawn, candidates: Candidates, tree: TreeReader | None, level: int,
+                 rng: np.random.Generator) -> dict[str, Tensor]:
+        batch, users, items = own.batch, own.users, own.items
+        positives, rows, features = batch.own.shape[1], batch.rows, self.reader.tensor(batch.features)
         labels = torch.zeros((*batch.own.shape, self.events.labels.shape[1]), device=self.reader.device)
         labels[torch.from_numpy(batch.filled)] = self.reader.tensor(self.events.labels[batch.events].astype(np.float32))
-        items, clicked = self.reader.items(rows, self._id_dropout(rng)), drawn.clicked
+        clicked = drawn.clicked
         loss = torch.zeros((), device=items.device)
         for logits in self.reader.score_layers(users, rows, items, None, features):
-            loss = loss + self._cross_entropy(logits, labels, candidates, clicked, len(self.sampler.q))
+            loss = loss + self._cross_entropy(logits, labels, candidates, clicked, len(self.sampler.q), own.weights)
         parts = {"items": loss}
         if tree is None:
             return parts
         if tree.soft:
-            parts["tree"] = tree.penalty(level, batch.own, items[:, :own])
+            parts["tree"] = tree.penalty(level, batch.own, items[:, :positives])
         node_q, holding = self._summed_q(tree, level), clicked.with_values(tree.node_of_row[level - 1][clicked.values])
         if tree.soft:  # mixtures for negatives too, since a scorer could tell a mixture from a node
             nodes = self.sampler.holding(drawn.pool, tree.node_of_row[level - 1], node_q)
-            shared = own + drawn.pool.ids.shape[1]
+            shared = positives + drawn.pool.ids.shape[1]
             scores = tree.score_holding(users, level, rows[:, :shared], items[:, :shared])
         else:
             nodes, nodes_features = self._mixed.nodes(drawn, users, holding, tree, level, node_q, rng)
-            scores = torch.cat([tree.score_holding(users, level, batch.own, items[:, :own]),
+            scores = torch.cat([tree.score_holding(users, level, batch.own, items[:, :positives]),
                                 tree.score_nodes(users, level, nodes.ids, nodes_features)], dim=1)
-        parts["nodes"] = self._cross_entropy(scores, labels, nodes, holding, tree.tree.size(level))
+        parts["nodes"] = self._cross_entropy(scores, labels, nodes, holding, tree.tree.size(level), own.weights)
         return parts
 
-    def _cross_entropy(self, logits: Tensor, labels: Tensor, candidates: Candidates, clicked: Ragged, n: int) -> Tensor:
+    def _cross_entropy(self, logits: Tensor, labels: Tensor, candidates: Candidates, clicked: Ragged, n: int,
+                       weights: Tensor) -> Tensor:
         """The sampled loss of logits (B, P + M, tasks), positives (B, P, tasks) first.
 
         Candidates that the user clicked, or that hold an item that the user clicked, do not count.
@@ -230,11 +231,10 @@ class Objective:
         excluded = torch.from_numpy(known_positives(candidates.ids, n, clicked)).to(self.reader.device)
         own, logits = labels.shape[1], self.reader.model.link(logits)
         return sampled_loss(logits[:, :own], logits[:, own:], labels, self.reader.tensor(candidates.correction),
-                            excluded, self.task_weights)
+                            excluded, weights)
 
-    def _impressions(self, batch: Prepared, users: UserBatch, tree: TreeReader | None, level: int,
-                     rng: np.random.Generator) -> tuple[dict[str, Tensor], Tensor]:
-        items = self.reader.items(batch.rows, self._id_dropout(rng))
+    def _impressions(self, own: OwnPart, tree: TreeReader | None, level: int) -> tuple[dict[str, Tensor], Tensor]:
+        batch, users, items = own.batch, own.users, own.items
         valid = torch.from_numpy(batch.filled).to(self.reader.device)
         labels = self.reader.tensor(self.events.labels[batch.events].astype(np.float32))
         shift = self.reader.shift(batch.context)
@@ -242,13 +242,13 @@ class Objective:
                                                                         self.reader.tensor(batch.features))]
         loss = torch.zeros((), device=items.device)
         for logits in layers:
-            loss = loss + impression_loss(logits[valid], labels, self.task_weights)
+            loss = loss + impression_loss(logits[valid], labels, own.weights)
         parts = {"items": loss}
         if tree is not None:
             of_nodes = tree.score_holding(users, level, batch.rows, items) + shift
             if tree.soft:
                 parts["tree"] = tree.penalty(level, batch.rows, items)
-            parts["nodes"] = impression_loss(of_nodes[valid], labels, self.task_weights)
+            parts["nodes"] = impression_loss(of_nodes[valid], labels, own.weights)
         return parts, torch.stack([layers[-1][valid].detach(), labels])
 
     def _unsupervised(self, users: UserBatch, soft: SoftLabels, rng: np.random.Generator) -> Tensor:

@@ -8,36 +8,36 @@ with a tree: there the nodes' embeddings are those of the model at the moment of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from model.config import ConfigError, TrainConfig
 from model.data.load import Dataset, Events
 from model.examples.batches import TreeReader
 from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
-from model.examples.folds import FOLDS, Fold, fold_of_pairs
+from model.examples.folds import FOLDS, Fold
 from model.examples.key_index import key_index
 from model.progress.bars import Bar
 from model.progress.lines import tell
-from model.training.checkpoint import Progress, RunFolder
+from model.training.checkpoint import Progress
 from model.training.distill import open_teacher
-from model.training.ensemble import EnsembleWeights, withhold
+from model.training.ensemble import EnsembleWeights
+from model.training.learned_log import Counted, LearnedLog
 from model.training.node_pair_loss import PairLoss, open_pairs
 from model.training.node_teaching import teach_nodes
 from model.training.normalized_entropy import sampled_ne
-from model.training.objective import Objective, Prepared
+from model.training.objective import Objective
+from model.training.preparation import Preparation
+from model.training.prepared import Prepared
 from model.training.report import REPORT_BATCHES, EpochReport
 from model.training.run import Run
 from model.training.schedule import Schedule
 from model.training.warm_start import start_from
+from model.training.workers import ALONE, Workers
 from model.tree.learned_tree import FixedTreeReader
 from model.tree.learners import LEARNERS, TreeLearner
 from model.tree.profiles import ProfileUsers
@@ -57,6 +57,7 @@ class Trainer:
     Args:
         run: as it is in memory; `resume` loads its checkpoint.
         folds: those of another run on the same events with the same seed; None to count them, which takes long.
+        workers: who train it together; each has a trainer.
 
     Attributes:
         after_batch: called after every batch, if set; what it raises ends the training.
@@ -64,20 +65,20 @@ class Trainer:
         say: receives the line of each epoch.
     """
 
-    def __init__(self, run: Run, folds: Sequence[Fold] | None = None) -> None:
-        self.run, self.config = run, run.config
-        events, withheld = run.dataset.train, None
+    def __init__(self, run: Run, folds: Sequence[Fold] | None = None, workers: Workers = ALONE) -> None:
+        self.run, self.config, self.workers = run, run.config, workers
+        log = LearnedLog.of(run.dataset, self.config)
+        events, clicks = log.events, run.clicks
         if self.config.stack:
-            events, withheld = withhold(run.dataset, self.config.lower_share)
-        clicks = Clicks.of(events, len(run.dataset.user_ids)) if self.config.stack else run.clicks
-        fold = fold_of_pairs(events, self.config.seed)
-        groups = ExampleGroups.of(run.dataset.spec, events, clicks, GROUP_EVENTS, fold)
-        self.folds = folds or list(Bar(Fold.all_of(run.dataset, events, fold), desc="folds", unit="fold", total=FOLDS,
-                                        leave=None))
+            clicks = Clicks.of(events, len(run.dataset.user_ids))
+        groups = ExampleGroups.of(run.dataset.spec, events, clicks, GROUP_EVENTS, log.fold)
+        self.folds = folds or list(Bar(Fold.all_of(run.dataset, events, log.fold), desc="folds", unit="fold",
+                                        total=FOLDS, leave=None))
         self.optimizers = self._optimizers()
         self.learner = self._learner(clicks)
-        self.objective = Objective(run.reader, events, clicks, groups, self.config)
-        self.ensemble = self._ensemble(withheld)
+        self.objective = Objective(run.reader, events, clicks, groups, self.config, workers)
+        self.preparation = Preparation(self.objective, self.folds, workers)
+        self.ensemble = self._ensemble(log.withheld)
         groups_of_fold = np.bincount(groups.fold, minlength=FOLDS)
         self.schedule = Schedule(self.config, int((-(-groups_of_fold // self.config.batch_users)).sum()))
         self.progress = Progress()
@@ -125,6 +126,7 @@ class Trainer:
             ConfigError, DataError: the teacher or the pairs cannot be used, or the loss is not finite.
         """
         run = self.run
+        self.workers.align(run.modules.values())  # which also waits until the first one has begun the folder
         self.objective.teacher = open_teacher(self.config, run.data, run.reader, self.objective.sampler)
         self._open_pairs()
         try:
@@ -132,16 +134,18 @@ class Trainer:
                 self._epoch(self.progress.epoch)
             run.model.eval()
             if self._tree_due(self.schedule.epochs):
-                self.learner.learn()
+                self._learn_tree()
                 run.model.start_nodes()
                 self._save()
         except KeyboardInterrupt:
             self._save()
             raise
         if self._nodes_untaught:  # an interruption loses this stage alone, which starts anew
-            teach_nodes(run)
+            if self.workers.first:
+                teach_nodes(run)
             self.progress = Progress(self.schedule.epochs, 1)
             self._save()
+        self.workers.align(run.modules.values())
 
     @property
     def _nodes_untaught(self) -> bool:
@@ -167,6 +171,11 @@ class Trainer:
         """Whether a tree is to be learned before an epoch; test-time training keeps the one it has."""
         return self.config.pairs is None and self.learner.due(epoch - self.config.epochs)
 
+    def _learn_tree(self) -> None:
+        if self.workers.first:
+            self.learner.learn()
+        self.run.tree.codes = self.workers.handed(self.run.tree.codes)
+
     def _tree_reader(self) -> TreeReader | None:
         """The tree that an epoch trains with."""
         if self.config.pairs is None:
@@ -179,7 +188,7 @@ class Trainer:
     def _epoch(self, epoch: int) -> None:
         self.run.model.eval()
         if self.progress.batch == 0 and self._tree_due(epoch):
-            self.learner.learn()
+            self._learn_tree()
         if self.progress.batch == 0 and epoch == self.config.epochs and not self.config.start_from:
             self.run.model.start_nodes()
         tree = self._tree_reader()
@@ -187,8 +196,10 @@ class Trainer:
         began = time.perf_counter()
         batches = self._batches(epoch, tree, report)
         self.run.model.eval()
-        nodes = self._fit_ensemble(tree)
+        nodes = self._fit_ensemble(tree) if self.workers.first else None
         self.progress = Progress(epoch + 1, 0)
+        if not self.workers.first:
+            return
         seconds = time.perf_counter() - began
         self._measure(nodes)
         text = report.whole(batches, {"seconds": seconds, **self._figures})
@@ -202,10 +213,9 @@ class Trainer:
         refresh_every = max(1, len(plan) // REFRESHES)
         model.train()
         first = self.progress.batch
-        with (Bar(plan, initial=first, desc=f"epoch {epoch + 1}/{self.schedule.epochs}", unit="batch",
-                   leave=None) as bar,
-              ThreadPoolExecutor(1) as ahead, _one_core_spared()):
-            for batch, prepared in enumerate(self._prepared(epoch, first, plan[first:], ahead), start=first):
+        with Bar(plan, initial=first, desc=f"epoch {epoch + 1}/{self.schedule.epochs}", unit="batch",
+                 leave=None) as bar:
+            for batch, prepared in enumerate(self.preparation.batches(epoch, first, plan[first:]), start=first):
                 if tree is not None and batch and batch % refresh_every == 0:
                     model.eval()
                     tree.refresh()
@@ -218,23 +228,6 @@ class Trainer:
                 if self.after_batch is not None:
                     self.after_batch()
         return len(plan)
-
-    def _prepared(self, epoch: int, first: int, plan: Sequence[tuple[int, NDArray[np.int64]]],
-                  ahead: Executor) -> Iterator[Prepared]:
-        """The batches of a plan, the first of which is the epoch's batch `first`, each prepared while the one before
-        it is learned from.
-        """
-        def prepare(place: int) -> Prepared:
-            fold, chosen = plan[place]
-            rng = np.random.default_rng([self.config.seed, 14, epoch, first + place])
-            return self.objective.prepare(chosen, self.folds[fold], rng)
-
-        coming = ahead.submit(prepare, 0) if plan else None
-        for place in range(len(plan)):
-            assert coming is not None
-            prepared = coming.result()
-            coming = ahead.submit(prepare, place + 1) if place + 1 < len(plan) else None
-            yield prepared
 
     def _step(self, epoch: int, batch: int, prepared: Prepared, tree: TreeReader | None,
               report: EpochReport) -> dict[str, float]:
@@ -253,15 +246,20 @@ class Trainer:
         if self.pairs is not None and tree is not None:
             parts["pairs"] = self.pairs.loss(len(prepared.own), tree, rng)
             total = total + parts["pairs"]
-        if not np.isfinite(value := total.item()):
+        total.backward()  # type: ignore[no-untyped-call]
+        figures = torch.stack([total, *parts.values()]).detach()
+        self.workers.add_up((parameter for optimizer in self.optimizers.values()
+                             for group in optimizer.param_groups for parameter in group["params"]),
+                            [figures] if found.scored is None else [figures, found.scored])
+        value, *of_parts = figures.tolist()
+        if not np.isfinite(value):
             raise ConfigError(f"the loss is {value} at epoch {epoch + 1}, batch {batch + 1}; the checkpoint before it "
                               "is kept: resume with a lower learning rate")
-        total.backward()  # type: ignore[no-untyped-call]
         for optimizer in self.optimizers.values():
             optimizer.step()
         if found.scored is not None:
             report.entropy.add(found.scored[0].cpu().numpy(), found.scored[1].cpu().numpy())
-        return {name: part.item() for name, part in parts.items()}
+        return dict(zip(parts, of_parts, strict=True))
 
     def _seed(self, seed: int) -> None:
         """Seeds dropout on the run's own device; `torch.manual_seed` takes milliseconds for those not in use."""
@@ -295,19 +293,8 @@ class Trainer:
                                                            self.config.seed)
 
 
-@contextmanager
-def _one_core_spared() -> Iterator[None]:
-    """Leaves a core to the thread that prepares batches, where torch has more than one, and keeps BLAS to it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, before - 1))
-    try:
-        with threadpool_limits(1, "blas"):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def new_trainer(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *, resume: bool) -> Trainer:
+def new_trainer(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *, resume: bool,
+                workers: Workers = ALONE, counted: Counted | None = None) -> Trainer:
     """A trainer for a new run, or for one that is resumed.
 
     Args:
@@ -316,12 +303,16 @@ def new_trainer(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *,
         config: settings; on resumption those of the run.
         out: folder of the run.
         resume: continue from the checkpoint in `out`.
+        workers: who train it together.
+        counted: of the same log and settings; None to count it.
     """
-    run = Run(RunFolder(out), dataset, config)
+    run = Run(workers.folder(out), dataset, config)
     if not resume:
         # With its branching written out, since a later version may have another default.
         run.folder.create(run.config, data)
-    trainer = Trainer(run)
+    if counted is not None:
+        run.key_index = counted.index
+    trainer = Trainer(run, counted.folds if counted is not None else None, workers)
     if resume:
         trainer.resume()
     elif config.start_from:
@@ -330,15 +321,16 @@ def new_trainer(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *,
 
 
 def train(data: Path, dataset: Dataset, config: TrainConfig, out: Path, *, resume: bool,
-          held_out: Callable[[Dataset, int], HeldOutFigures] | None = None) -> Run:
+          held_out: Callable[[Dataset, int], HeldOutFigures] | None = None, workers: Workers = ALONE,
+          counted: Counted | None = None) -> Run:
     """Trains a run to the end.
 
     Args:
-        data, dataset, config, out, resume: as those of `new_trainer`.
+        data, dataset, config, out, resume, workers, counted: as those of `new_trainer`.
         held_out: of a data set and a seed, what to measure after every epoch of a run that holds events out.
     """
-    trainer = new_trainer(data, dataset, config, out, resume=resume)
-    if held_out is not None and trainer.config.holdout:
+    trainer = new_trainer(data, dataset, config, out, resume=resume, workers=workers, counted=counted)
+    if held_out is not None and trainer.config.holdout and workers.first:
         trainer.held_out = held_out(trainer.run.dataset, trainer.config.seed)
     trainer.fit()
     return trainer.run

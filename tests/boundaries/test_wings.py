@@ -9,11 +9,11 @@ from tests.paths import ROOT
 WINGS = {
     "index_store": ["live", "bundle", "search", "budgets", "value", "targeting", "changes", "tree", "kernel",
                     "features"],
-    "model": ["report", "experiments", "follow", "choice", "evaluation", "export", "training", "tree", "examples",
-              "network", "baselines", "sources", "data", "infer", "progress"],
+    "model": ["report", "experiments", "follow", "cluster", "choice", "evaluation", "export", "training", "tree",
+              "examples", "network", "baselines", "sources", "data", "infer", "progress"],
     "service": ["supervisor", "http", "console", "bundles", "sampling", "cache", "live", "retrieval", "telemetry",
                 "contract"],
-    "loadtest": ["chaos", "churn", "growth", "pacing", "demo", "http", "bench", "processes"],
+    "loadtest": ["chaos", "churn", "growth", "pacing", "demo", "http", "bench", "rivals", "processes"],
 }
 """Top to bottom; `docs/decisions/0014-wings.md` says why."""
 

@@ -45,6 +45,14 @@ def test_rows_come_in_the_order_asked_for_when_they_are_taken(data, lists):
     assert rows(Ragged.of(singles).take(np.array(chosen, np.int64))) == [singles[row] for row in chosen]
 
 
+@given(st.data(), st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=6))
+@settings(deadline=None)
+def test_a_part_is_consecutive_rows(data, lists):
+    first = data.draw(st.integers(0, len(lists)))
+    end = data.draw(st.integers(first, len(lists)))
+    assert rows(Ragged.of(lists).part(slice(first, end))) == lists[first:end]
+
+
 def test_lengths_stay_when_values_are_replaced():
     ragged = Ragged.of([[1, 2], [], [3]])
     replaced = ragged.with_values(np.array([7, 8, 9]))

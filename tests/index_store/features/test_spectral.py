@@ -64,6 +64,12 @@ def test_each_user_can_have_candidates_of_its_own(towers):
                                rtol=1e-5, atol=1e-5)
 
 
+def test_a_part_of_the_users_has_their_features(towers):
+    queries = towers.queries(Ragged.of([[3, 9], [1], [4, 5, 6]]))
+    part, rows = queries.part(slice(1, 3)), np.arange(20)
+    assert np.array_equal(part.features(towers.items, rows), queries.features(towers.items, rows)[1:])
+
+
 def test_towers_in_another_order_give_the_same(towers):
     order = np.random.default_rng(2).permutation(60)
     places = np.argsort(order)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from loadtest.__main__ import main
 from loadtest.bench.bench import compare
 from loadtest.bench.report import KINDS
-from tests.loadtest.bench.conftest import ADS, LITTLE, USERS
+from tests.loadtest.small_bench import ADS, LITTLE, USERS
 
 MEASURES = {"name", "params", "overlap@100", "recall@20", "recall@100", "pairs", "p50_ms", "p95_ms", "search_ms",
             "kernel_ms"}

@@ -5,8 +5,8 @@ from dataclasses import replace
 from index_store.bundle.bundle import Bundle
 from loadtest.bench.bench import compare
 from loadtest.bench.comparison import Comparison
-from loadtest.bench.searches import Exhaustive
-from tests.loadtest.bench.conftest import ADS, EVERYTHING, LITTLE
+from loadtest.rivals.searches import Exhaustive
+from tests.loadtest.small_bench import ADS, EVERYTHING, LITTLE
 
 
 def test_searches_score_fewer_pairs_and_find_less_when_their_settings_are_narrow(opened, towers, query_set):

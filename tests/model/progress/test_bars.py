@@ -35,6 +35,14 @@ def test_work_of_less_than_a_minute_writes_nothing(clock):
     assert written.getvalue() == ""
 
 
+def test_nothing_is_written_where_another_process_shows_the_work(clock, monkeypatch):
+    monkeypatch.setattr(Bar, "shown", False)
+    written = io.StringIO()
+    for _ in Bar(range(50), file=written, mininterval=0):
+        clock.now += 90
+    assert written.getvalue() == ""
+
+
 def test_longer_work_writes_a_line_a_minute_and_a_last_one(clock):
     written = io.StringIO()
     with Bar(total=290, desc="epoch 1/2", unit="batch", file=written, mininterval=0) as bar:

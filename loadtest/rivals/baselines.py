@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from index_store.search.ranking import NodeScorer
 from index_store.search.scoring import UserQuery
 from index_store.tree.tree import Tree
-from loadtest.bench.searches import SearchRequest, rerank
+from loadtest.rivals.searches import SearchRequest, rerank
 
 EF_CONSTRUCTION = 100
 TRAINING_POINTS = 64

@@ -17,7 +17,7 @@ from index_store.features.spectral import PRODUCTS, RAW_OFFSET, RELATIVE_FACTOR,
 from index_store.search.ranking import first_task_weights
 from index_store.search.scoring import DenseLayers, Storage
 from index_store.tree.tree import Tree
-from loadtest.bench.queries import check_same_world, encoded
+from loadtest.rivals.queries import check_same_world, encoded
 from model.data.tables import DataError
 from service.contract.query import EncodedUser
 from service.retrieval.retriever import Retriever

@@ -3,8 +3,8 @@
 from collections import Counter
 from dataclasses import replace
 
-from loadtest.bench.sweep import Sweep
-from tests.loadtest.bench.conftest import ADS, LITTLE
+from loadtest.rivals.sweep import Sweep
+from tests.loadtest.small_bench import ADS, LITTLE
 
 
 def test_sweep_has_every_kind_and_the_exhaustive_search_first(opened, towers):

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from index_store.bundle.bundle import Bundle
-from loadtest.bench.baselines import hnsw_sweep, ivf_sweep
-from loadtest.bench.graph_walk import graph_sweep
-from loadtest.bench.searches import Exhaustive, Search, beams
-from loadtest.bench.two_tower import TwoTower
+from loadtest.rivals.baselines import hnsw_sweep, ivf_sweep
+from loadtest.rivals.graph_walk import graph_sweep
+from loadtest.rivals.searches import Exhaustive, Search, beams
+from loadtest.rivals.two_tower import TwoTower
 from model.progress.bars import Bar
 from service.retrieval.beam_choice import read_curve
 

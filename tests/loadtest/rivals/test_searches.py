@@ -7,10 +7,10 @@ import pytest
 
 from index_store.bundle.bundle import Bundle
 from index_store.targeting.eligibility import Eligible
-from loadtest.bench.queries import encoded
-from loadtest.bench.searches import PairCounter, PrecomputedScores, SearchRequest, beams, ranked
+from loadtest.rivals.queries import encoded
+from loadtest.rivals.searches import PairCounter, PrecomputedScores, SearchRequest, beams, ranked
 from service.retrieval.retriever import Retriever
-from tests.loadtest.bench.conftest import ADS, LITTLE
+from tests.loadtest.small_bench import ADS, LITTLE
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf", "graph", "beam", "exhaustive"])

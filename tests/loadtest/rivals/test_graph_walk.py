@@ -3,12 +3,12 @@
 import numpy as np
 
 from index_store.targeting.eligibility import Eligible
-from loadtest.bench.baselines import hnsw_index
-from loadtest.bench.graph_walk import MOST_ENTRIES, graph_sweep, ground_level
-from loadtest.bench.queries import encoded
-from loadtest.bench.searches import Exhaustive, SearchRequest
+from loadtest.rivals.baselines import hnsw_index
+from loadtest.rivals.graph_walk import MOST_ENTRIES, graph_sweep, ground_level
+from loadtest.rivals.queries import encoded
+from loadtest.rivals.searches import Exhaustive, SearchRequest
 from service.retrieval.retriever import Retriever
-from tests.loadtest.bench.conftest import ADS
+from tests.loadtest.small_bench import ADS
 
 WEIGHTS = np.array([1, 0], np.float32)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from index_store.bundle.bundle import Bundle
-from loadtest.bench.queries import draw_queries
+from loadtest.rivals.queries import draw_queries
 from model.data.load import load_dataset
 
 

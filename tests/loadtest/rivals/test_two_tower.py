@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from index_store.bundle.bundle import Bundle
-from loadtest.bench.queries import encoded
-from loadtest.bench.two_tower import TwoTower
+from loadtest.rivals.queries import encoded
+from loadtest.rivals.two_tower import TwoTower
 from model.data.tables import DataError
 from model.export.seal import export
-from tests.loadtest.bench.conftest import ADS
+from tests.loadtest.small_bench import ADS
 from tests.model.runs import TINY, trained_run
 
 

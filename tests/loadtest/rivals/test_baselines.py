@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from index_store.targeting.eligibility import Eligible
-from loadtest.bench.baselines import augmented, hnsw_index, hnsw_sweep, ivf_index, ivf_sweep, nearest
-from loadtest.bench.searches import SearchRequest
+from loadtest.rivals.baselines import augmented, hnsw_index, hnsw_sweep, ivf_index, ivf_sweep, nearest
+from loadtest.rivals.searches import SearchRequest
 
 N, DIM = 200, 8
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from index_store.search.ranking import NodeScorer, best
 from index_store.search.scoring import UserQuery
 from index_store.tree.tree import Tree
-from loadtest.bench.baselines import hnsw_index
-from loadtest.bench.searches import SearchRequest, ranked
+from loadtest.rivals.baselines import hnsw_index
+from loadtest.rivals.searches import SearchRequest, ranked
 
 MOST_ENTRIES = 256
 """Most entry points: the medoids of the finest tree level that has no more nodes than this."""

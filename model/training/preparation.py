@@ -1,0 +1,62 @@
+"""Batches of an epoch, each prepared while the one before it is learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from model.examples.folds import Fold
+from model.training.objective import Objective
+from model.training.prepared import Prepared
+from model.training.workers import Workers
+
+
+class Preparation:
+    """Prepares batches by random numbers that depend on (seed, epoch, batch) alone.
+
+    Of several workers each prepares every so-manieth batch and hands it to the others.
+
+    Args:
+        objective: reads batches.
+        folds: of its events.
+        workers: who train.
+    """
+
+    def __init__(self, objective: Objective, folds: Sequence[Fold], workers: Workers) -> None:
+        self._objective, self._folds, self._workers = objective, folds, workers
+
+    def batches(self, epoch: int, first: int, plan: Sequence[tuple[int, NDArray[np.int64]]]) -> Iterator[Prepared]:
+        """The batches of a plan, the first of which is the epoch's batch `first`."""
+        workers = self._workers
+
+        def prepare(place: int) -> Prepared:
+            fold, chosen = plan[place]
+            rng = np.random.default_rng([self._objective.config.seed, 14, epoch, first + place])
+            return self._objective.prepare(chosen, self._folds[fold], rng)
+
+        with ThreadPoolExecutor(1) as ahead, _one_core_spared():
+            coming = ahead.submit(prepare, workers.rank) if workers.rank < len(plan) else None
+            for place, (fold, _) in enumerate(plan):
+                giver, found = place % workers.count, None
+                if giver == workers.rank and coming is not None:
+                    found, following = coming.result().with_index(None), place + workers.count
+                    coming = ahead.submit(prepare, following) if following < len(plan) else None
+                yield workers.handed(found, giver).with_index(self._folds[fold].index)
+
+
+@contextmanager
+def _one_core_spared() -> Iterator[None]:
+    """Leaves a core to the thread that prepares batches, where torch has more than one, and keeps BLAS to it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before - 1))
+    try:
+        with threadpool_limits(1, "blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)
