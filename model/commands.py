@@ -56,7 +56,9 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
                         help="instead of a run, estimate from a log of answers that explored (a change log, by path or "
                              "URL, or a Parquet table) what they earned, what they would have without exploration, and "
                              "with --bundle what that bundle would; see docs/data.md")
-    parser.add_argument("--bundle", type=Path, help="with --off-policy: bundle to estimate")
+    parser.add_argument("--bundle", type=Path,
+                        help="with --run: bundle of that run, whose beam is asked about the same users; with "
+                             "--off-policy: bundle to estimate")
     parser.add_argument("--reward", choices=("click", "ecpm"), default="click",
                         help="with --off-policy: clicks for each ad shown, or what ads pay for a thousand impressions, "
                              "in micros; the bundle then ranks by it (default %(default)s)")
@@ -239,20 +241,22 @@ def evaluate(args: argparse.Namespace) -> None:
 
         print(json.dumps(off_policy(args.off_policy, args.bundle, args.reward), allow_nan=False))
         return
-    if args.bundle is not None:
-        raise ConfigError(f"--bundle {args.bundle} is estimated from a log; give --off-policy LOG with it")
     from model.evaluation.beside_baselines import beside_baselines
     from model.evaluation.quality import quality
+    from model.evaluation.served_quality import as_served
     from model.evaluation.tree_quality import compare_trees
     from model.progress.lines import tell
     from model.report.page import write_page
     from model.training.run import Run
 
+    if args.trees and args.bundle is not None:
+        raise ConfigError(f"--trees compares trees of the run, and --bundle asks {args.bundle}; give one of the two")
     run = Run.open(args.run)
     if args.trees:
         found = compare_trees(run)
     else:
-        found = beside_baselines(run, quality(run, args.users), args.users, args.baselines)
+        served = {"served": as_served(run, args.bundle, args.users)} if args.bundle is not None else {}
+        found = beside_baselines(run, quality(run, args.users), args.users, args.baselines) | served
         tell(f"a page for people: {write_page(run, found)}")
     print(json.dumps(found, allow_nan=False))
 

@@ -22,11 +22,14 @@ from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.search.scoring import UserQuery
 from index_store.targeting.eligibility import Eligible
+from model.config import ConfigError
 from model.data.recall_queries import RecallQueries
 from model.export.flops import count
 from model.export.golden import user_input
 from model.export.onnx_graphs import bundle_layers, onnx_user_tower
 from model.progress.bars import Bar
+from model.progress.lines import tell
+from model.training.run import Run
 
 TOP_K = 100
 EXHAUSTIVE_USERS = 300
@@ -55,6 +58,35 @@ def served_quality(folder: Path, queries: RecallQueries) -> dict[str, Any]:
     return {"beam_width": list(searches.width), "flops_per_pair": flops,
             "beam": _summary(beams, queries, flops) | {"overlap@100": float(np.mean(overlap)) if overlap else None},
             "exhaustive": _summary(exact, queries, flops)}
+
+
+def as_served(run: Run, folder: Path, users: int) -> dict[str, Any]:
+    """`served_quality` of a bundle that the run was exported to, on the run's test users; tells what the beam finds.
+
+    Args:
+        run: with test events.
+        folder: the bundle.
+        users: test users to ask, 0 = all: those whom `quality` asks.
+
+    Raises:
+        ConfigError: the bundle is of other data, or there are no test events.
+    """
+    data, test = run.dataset, run.dataset.test
+    if test is None or not len(test.users):
+        raise ConfigError(f"{run.data} has no test events, so there is nothing to ask {folder} about; leave out "
+                          "--bundle")
+    known = Bundle.open(folder).content.users.ids
+    if not np.array_equal(known, data.user_ids):
+        raise ConfigError(f"the {len(known):,} users of {folder} are not the {len(data.user_ids):,} of the run "
+                          f"{run.folder.path}; name a bundle that was exported from this run")
+    queries = RecallQueries.draw(data.train, test, len(data.user_ids), users, run.config.seed)
+    found = served_quality(folder, queries)
+    if len(queries.users):
+        beam = found["beam"]
+        tell(f"through the beam of {folder} ({', '.join(map(str, found['beam_width']))} nodes): Recall@20 "
+             f"{beam['recall@20']:.4f}, Recall@100 {beam['recall@100']:.4f}, overlap@100 with the exhaustive search "
+             f"{beam['overlap@100']:.3f} at {sum(beam['pairs']):,.0f} pairs")
+    return found
 
 
 class _Searches:

@@ -54,6 +54,11 @@ def test_users_to_ask_are_a_number_or_all(words, users):
     assert parser.parse_args(["--run", "r", *words]).users == users
 
 
+def test_a_bundle_is_not_asked_while_trees_are_compared(capsys):
+    assert main(["evaluate", "--run", "r", "--trees", "--bundle", "b"]) == 1
+    assert "--trees compares trees of the run, and --bundle asks b" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["-1", "some"])
 def test_another_number_of_users_is_a_usage_error(text, capsys):
     parser = argparse.ArgumentParser()

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from index_store.bundle.bundle import Bundle
+from model.config import ConfigError
 from model.data.recall_queries import RecallQueries
 from model.evaluation.recall import answers, recall
-from model.evaluation.served_quality import flops_per_pair, served_quality
+from model.evaluation.served_quality import as_served, flops_per_pair, served_quality
 from model.export.seal import export
 from tests.model.worlds import lists
 
@@ -39,6 +40,18 @@ def test_the_exhaustive_search_of_the_bundle_finds_what_the_torch_model_finds(ex
     flops = flops_per_pair(Bundle.open(bundle))
     assert found["exhaustive"]["flops"] == pytest.approx(74 * flops[-1])
     assert found["beam"]["flops"] == pytest.approx(np.dot(found["beam"]["pairs"], flops))
+
+
+def test_a_bundle_of_the_run_is_asked_about_its_test_users(exported, capsys):
+    run, bundle = exported
+    found, expected = as_served(run, bundle, 20), served_quality(bundle, queries_of(run))
+    assert {**found["beam"], "ms": 0} == {**expected["beam"], "ms": 0}
+    assert f"Recall@20 {expected['beam']['recall@20']:.4f}" in capsys.readouterr().err
+
+
+def test_a_bundle_of_other_users_is_refused(exported, tiny_bundle):
+    with pytest.raises(ConfigError, match=r"users of .* are not the .* of the run .*; name a bundle that was exported"):
+        as_served(exported[0], tiny_bundle, 20)
 
 
 def test_masked_ads_are_never_found(exported):
