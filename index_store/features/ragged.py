@@ -87,6 +87,11 @@ class Ragged:
     def row(self, r: int) -> NDArray[np.int32]:
         return self.values[self.indptr[r] : self.indptr[r + 1]]
 
+    def between(self, first: int, end: int) -> Ragged:
+        """The rows `[first, end)`, whose values are not copied."""
+        bounds = self.indptr[first:end + 1]
+        return Ragged(bounds - bounds[0], self.values[bounds[0]:bounds[-1]])
+
     def take(self, rows: NDArray[np.integer]) -> Ragged:
         """The given rows (C,), in the given order."""
         if self.one_each:

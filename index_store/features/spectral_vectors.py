@@ -74,6 +74,11 @@ class SpectralVectors:
         return SpectralVectors(self.values[rows], self.steps[rows], self.tail[rows], self.tail_steps[rows],
                                self.popularity[rows])
 
+    def between(self, first: int, end: int) -> SpectralVectors:
+        """The rows `[first, end)`, which are not copied."""
+        return SpectralVectors(self.values[first:end], self.steps[first:end], self.tail[first:end],
+                               self.tail_steps[first:end], self.popularity[first:end])
+
     def scaled_tail(self, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         """The tails of rows (C,) in units of their tail steps: (C, 2 T) float32."""
         packed = self.tail.take(rows, axis=0)

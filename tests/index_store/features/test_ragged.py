@@ -59,3 +59,10 @@ def test_one_each_holds_only_when_every_row_has_one_value():
 
 def test_ranges_are_joined_when_some_are_empty():
     assert expand_ranges(np.array([3, 9, 5]), np.array([2, 0, 3])).tolist() == [3, 4, 5, 6, 7]
+
+
+def test_rows_between_two_are_those_of_take():
+    lists = Ragged.of([[1], [], [2, 3], [4]])
+    for first, end in ((0, 4), (1, 3), (2, 2), (3, 4)):
+        between, taken = lists.between(first, end), lists.take(np.arange(first, end))
+        assert (between.indptr.tolist(), between.values.tolist()) == (taken.indptr.tolist(), taken.values.tolist())
