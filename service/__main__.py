@@ -59,7 +59,7 @@ def main(words: Sequence[str] | None = None) -> int:
         settings = read_settings({"host": args.host, "port": args.port, "workers": args.workers})
         if links := service_links(os.environ):
             log("service_links_ignored", variables=sorted(links), help="set enableServiceLinks: false in the pod")
-        return asyncio.run(check(served_bundle(args.bundle))) if args.check else serve(args.bundle, settings)
+        return asyncio.run(check(served_bundle(args.bundle), settings)) if args.check else serve(args.bundle, settings)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -76,14 +76,15 @@ def openapi() -> str:
     return json.dumps(document(Api(Settings.model_construct()).routes, VERSION), indent=1, ensure_ascii=False)
 
 
-async def check(folder: Path) -> int:
+async def check(folder: Path, settings: Settings) -> int:
     """Verifies a bundle and replays its golden requests, printing a line for each; returns the exit status."""
     from service.bundles.golden import replay
     from service.retrieval.retriever import Retriever
+    from service.shards.shard_access import ShardAccess
 
     opened = Bundle.open(folder)
     print(f"ok    {len(opened.manifest.files)} files of bundle {opened.bundle_id} have the sealed content")
-    retriever = Retriever(opened)
+    retriever = Retriever(opened, shards=ShardAccess.of(settings))
     problems = 0
     try:
         async for done in replay(retriever):

@@ -33,6 +33,10 @@ class ShardItems:
 Logits = NDArray[np.float32]
 
 
+class ShardsAwayError(Exception):
+    """Shards are gone or late, and nothing can be done without them."""
+
+
 class Shards(Protocol):
     """The shards of one root."""
 
@@ -64,6 +68,18 @@ class ShardedScorer(TowerScorer):
     shards: Shards
     bounds: NDArray[np.int64]
     tasks: int
+
+    def score_alone(self, query: UserQuery, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """As of a TowerScorer, for those who cannot do without a node.
+
+        Raises:
+            ShardsAwayError: a shard is gone or late.
+        """
+        logits = super().score_alone(query, level, nodes)
+        if np.isnan(logits).any():
+            away = int(np.isnan(logits[:, 0]).sum())
+            raise ShardsAwayError(f"{away} of {len(nodes)} items cannot be scored: a shard is gone or late")
+        return logits
 
     def _own(self, query: UserQuery, layer: int, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
         if level < self.tree.depth:
