@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python
 # The kernel's compiler; a machine without one gets it from PyPI.
 ZIG := $(if $(shell command -v cc),,ziglang)
 COMPILER := $(if $(ZIG),$(CURDIR)/$(RUN) -m ziglang cc -mcpu=baseline,cc)
-EDITABLE := --editable '.[train,serve,trace,load,dev]' --editable service/client
+EDITABLE := --editable '.[train,serve,trace,cluster,load,dev]' --editable service/client
 COMPOSE ?= docker compose -f docker/compose.yaml# docker/compose.host.yaml where there is no bridge network
 LOCKS := docker/requirements
 LOCK := $(VENV)/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate \
@@ -72,6 +72,7 @@ lock: setup  ## newest versions for the images, with hashes
 	$(LOCK) $(LOCKS)/build.in --output-file $(LOCKS)/build.txt
 	$(LOCK) pyproject.toml --extra serve --extra trace --output-file $(LOCKS)/serve.txt
 	$(LOCK) pyproject.toml --extra serve --extra trace --extra beams --output-file $(LOCKS)/serve-beams.txt
+	$(LOCK) pyproject.toml --extra serve --extra trace --extra cluster --output-file $(LOCKS)/serve-cluster.txt
 	$(LOCK) pyproject.toml --extra train --output-file $(LOCKS)/train.txt
 	$(LOCK) pyproject.toml --extra load --output-file $(LOCKS)/load.txt
 

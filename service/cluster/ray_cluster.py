@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -32,6 +33,7 @@ def run_application(args: ClusterArgs, address: str | None) -> None:
         RayError: Ray is not installed, cannot be reached, or has another version.
         BundleError, PointerError: there is no root to serve.
     """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or Ray reports to its maker
     try:
         import ray
         from ray import serve

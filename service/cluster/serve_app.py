@@ -37,6 +37,7 @@ class ClusterArgs(BaseModel):
     port: int = Field(default=8080, ge=0, le=65535, description="port that roots listen on")
     roots: int = Field(default=1, ge=1, description="replicas of the root, at most one on a node")
     replicas: int = Field(default=1, ge=1, description="replicas of each shard")
+    root_resource: str = Field(default="", description="custom resource of the nodes that may run roots; empty for all")
     root_cpus: float = Field(default=1.0, gt=0, description="cores that Ray reserves for a root")
     shard_cpus: float = Field(default=1.0, gt=0, description="cores that Ray reserves for a replica of a shard")
 
@@ -56,7 +57,9 @@ def build(args: ClusterArgs) -> Application:
         health_check_period_s=_HEALTH_SECONDS, logging_config={"enable_access_log": False},
     ).bind(args.bundles, number) for number in range(count)]
     return serve.deployment(RootReplica).options(
-        name="root", num_replicas=args.roots, max_replicas_per_node=1, ray_actor_options={"num_cpus": args.root_cpus},
+        name="root", num_replicas=args.roots, max_replicas_per_node=1,
+        ray_actor_options={"num_cpus": args.root_cpus,
+                           "resources": {args.root_resource: 1.0} if args.root_resource else {}},
         health_check_period_s=_HEALTH_SECONDS, logging_config={"enable_access_log": False},
     ).bind(args.bundles, (args.host, args.port), shards)
 
