@@ -21,6 +21,8 @@ _RETRY_SECONDS = 0.5
 _OWED_LOOK_SECONDS = 0.001
 """Between two looks for an answer that came late, where a search waits for its connection."""
 
+_CLOSE_SECONDS = 1.0
+
 _READ_SECONDS = 0.05
 """For the rest of such an answer, once it has begun to come."""
 
@@ -103,7 +105,7 @@ class ShardPool:
                 metrics.SHARDS_MISSING.dec()
                 self._counted = False
         self._wake.set()
-        self._thread.join()
+        self._thread.join(_CLOSE_SECONDS)  # unless a shard is just opening its part: that one is closed afterwards
 
     def _keep(self) -> None:
         while not self._closed:
