@@ -13,13 +13,12 @@ from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
 from index_store.search.scoring import UserQuery
 from index_store.search.sharded_scorer import Logits, ShardItems
-from service.settings import variable
 from service.shards.address_book import AddressBook
 from service.shards.connection import ShardConnection, ShardGoneError
 from service.shards.frames import Frame, Kind
 from service.shards.pool import ShardPool
 from service.shards.scoring_frames import query_arrays, scoring_frame
-from service.shards.shard_access import ShardAccess
+from service.shards.shard_access import ShardAccess, checked
 from service.telemetry import metrics
 
 _READ_SECONDS = 0.01
@@ -153,11 +152,7 @@ def reached_shards(opened: Bundle, access: ShardAccess | None) -> RemoteShards |
     shards = opened.content.shards
     if shards is None:
         return None
-    if access is None:
-        raise BundleError(
-            opened.files.folder, layout.SHARDS, f"is there: this is the root of {len(shards)} shards, and nothing says "
-            "where they are", f"name an address book in {variable('shards')}, or open bundle {shards.bundle_id}, of "
-                              "which it was made")
+    access = checked(opened, access)
     reached = RemoteShards(opened.bundle_id, len(shards), len(opened.content.encoder.spec.tasks), access)
     problem = reached.missing(access.opening)
     if problem is not None:

@@ -1,5 +1,6 @@
 """The life of sharded bundles: promotion, rollback, refusal and writes, over all shards at once."""
 
+import json
 import shutil
 import threading
 
@@ -11,7 +12,7 @@ from index_store.bundle.pointer import Pointer
 from index_store.bundle.sharding import shard_bundle
 from tests.service.cluster.running_shards import ShardProcess, book_of
 from tests.service.http.change_log_calls import TOKEN
-from tests.service.service_process import ServiceProcess
+from tests.service.service_process import ServiceProcess, command_line
 from tests.tiny_bundle import write_tiny_bundle
 
 USERS = [f"user-{number:02d}" for number in range(6)]
@@ -94,3 +95,16 @@ def test_writes_go_through_the_root_and_hold_across_shards(sharded):
     left = service.retrieve(user_id="user-02", top_k=300)
     assert sorted(ad["ad_id"] for ad in left["ads"]) == sorted(whole[1:-1])
     assert (left["eligible"], left["degraded"]) == (298, [])
+
+
+def test_a_root_without_shards_does_not_start_and_says_why(sharded, tmp_path):
+    _, roots = sharded
+    done = command_line(roots / "one", "--port", "0")
+    assert done.returncode == 1
+    assert "shards.json: is there: this is the root of 2 shards, and nothing says where they are" in done.stderr
+    (tmp_path / "book.json").write_text('{"shards": [[], []]}')
+    done = command_line(roots / "one", "--port", "0", RETRIEVAL_SHARDS=str(tmp_path / "book.json"),
+                        RETRIEVAL_LOAD_SECONDS="1")
+    assert done.returncode == 1
+    (refused,) = [json.loads(line) for line in done.stderr.splitlines() if '"bundle_refused"' in line]
+    assert "shards.json: shard 0 of 2 is not there: no address of it is known" in refused["reason"]
