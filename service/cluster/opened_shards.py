@@ -22,7 +22,7 @@ class OpenShard:
 
     place: ShardPlace
     scorer: TowerScorer
-    users: int = 0
+    users: int = 1
 
 
 class OpenedShards:
@@ -38,7 +38,7 @@ class OpenedShards:
         self.folder, self.number, self._run = folder, number, run
         self._open: dict[str, OpenShard] = {}
         self._verified: set[Path] = set()
-        self._lock = threading.Lock()
+        self._lock, self._opening = threading.Lock(), threading.Lock()
 
     @property
     def roots(self) -> list[str]:
@@ -52,11 +52,21 @@ class OpenedShards:
         Raises:
             BundleError: there is none, or it is broken.
         """
+        if (known := self._known(root)) is not None:
+            return known
+        with self._opening:  # which may take a while, in which others are given back
+            if (known := self._known(root)) is not None:
+                return known
+            opened = self._opened(root)
+            with self._lock:
+                self._open[root] = opened
+        return opened
+
+    def _known(self, root: str) -> OpenShard | None:
         with self._lock:
             opened = self._open.get(root)
-            if opened is None:
-                opened = self._open[root] = self._opened(root)
-            opened.users += 1
+            if opened is not None:
+                opened.users += 1
             return opened
 
     def give_back(self, opened: OpenShard) -> None:

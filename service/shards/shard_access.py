@@ -49,5 +49,5 @@ def checked(opened: Bundle, access: ShardAccess | None) -> ShardAccess:
     assert shards is not None, "whoever asks has looked"
     raise BundleError(
         opened.files.folder, layout.SHARDS, f"is there: this is the root of {len(shards)} shards, and nothing says "
-        "where they are", f"name an address book in {variable('shards')}, or open bundle {shards.bundle_id}, of which it was "
-                    "made")
+        "where they are", f"name an address book in {variable('shards')}, or open bundle {shards.bundle_id}, of which "
+                          "it was made")

@@ -1,12 +1,14 @@
 """Shards that a process has open: found by the id of their root, verified once, closed when nobody uses them."""
 
 import shutil
+import threading
 
 import pytest
 
 from index_store.bundle import layout
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
+from index_store.bundle.shard import Shard
 from index_store.bundle.sharding import shard_bundle
 from service.cluster.opened_shards import OpenedShards
 from service.retrieval.onnx_towers import DenseRun
@@ -49,3 +51,27 @@ def test_a_missing_or_broken_shard_is_told(folder):
     path.write_bytes(path.read_bytes()[:-1] + b"\1")
     with pytest.raises(BundleError, match="has checksum"):
         OpenedShards(folder, 0, DenseRun("onnx")).take(Bundle.open(folder / "two").bundle_id)
+
+
+def test_others_are_given_back_while_a_shard_is_opened(folder, monkeypatch):
+    opened = OpenedShards(folder, 0, DenseRun("onnx"))
+    one, other = (Bundle.open(folder / name).bundle_id for name in ("two", "three"))
+    taken, begun, go_on = opened.take(one), threading.Event(), threading.Event()
+    verified = Shard.open
+
+    def slowly(*arguments, **options):
+        begun.set()
+        assert go_on.wait(10)
+        return verified(*arguments, **options)
+
+    monkeypatch.setattr(Shard, "open", slowly)
+    opening = threading.Thread(target=opened.take, args=(other,))
+    opening.start()
+    assert begun.wait(10)
+    assert opened.take(one) is taken
+    opened.give_back(taken)
+    opened.give_back(taken)
+    assert opened.roots == []
+    go_on.set()
+    opening.join()
+    assert opened.roots == [other]
