@@ -72,6 +72,7 @@ lock: setup  ## newest versions for the images, with hashes
 	$(LOCK) $(LOCKS)/build.in --output-file $(LOCKS)/build.txt
 	$(LOCK) pyproject.toml --extra serve --extra trace --output-file $(LOCKS)/serve.txt
 	$(LOCK) pyproject.toml --extra serve --extra trace --extra beams --output-file $(LOCKS)/serve-beams.txt
+	$(LOCK) pyproject.toml $(LOCKS)/serve-cluster.in --extra serve --extra trace --output-file $(LOCKS)/serve-cluster.txt
 	$(LOCK) pyproject.toml --extra train --output-file $(LOCKS)/train.txt
 	$(LOCK) pyproject.toml --extra load --output-file $(LOCKS)/load.txt
 

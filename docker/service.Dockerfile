@@ -4,7 +4,8 @@
 #   docker run --rm --read-only --tmpfs /tmp -p 127.0.0.1:8080:8080 -v /path/to/bundles:/bundles retrieval-service
 #
 # REDIS_URL and every RETRIEVAL_... variable of docs/operations.md can be set with -e. /bundles may also be a single bundle.
-# An image that can record beams is 150 MB larger: docker build --build-arg SERVE_LOCK=serve-beams ...
+# An image that can record beams is 150 MB larger: docker build --build-arg SERVE_LOCK=serve-beams ...; one with Ray, for
+# sharded bundles (docs/cluster.md), is --build-arg SERVE_LOCK=serve-cluster.
 
 FROM python:3.11-slim AS build
 # An environment without its own pip is smaller; the image's pip installs into it.

@@ -1,4 +1,4 @@
-"""Command line of `index_store`: inspect, verify and promote bundles; show, back up, trim and restore change logs."""
+"""Command line of `index_store`: inspect, verify, promote and shard bundles; keep change logs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from index_store.budgets.remembered import remembered_seconds
-from index_store.bundle import pointer
+from index_store.bundle import layout, pointer
 from index_store.bundle.bundle import Bundle, describe
 from index_store.bundle.files import BundleFiles
 from index_store.bundle.manifest import BundleError
+from index_store.bundle.part_sizes import part_sizes, total_bytes
 from index_store.bundle.pointer import BundleNameError, Pointer, PointerError, bundle_names
+from index_store.bundle.shard import Shard, open_shards
+from index_store.bundle.shard_map import ShardMap
+from index_store.bundle.sharding import shard_bundle
 from index_store.changes import backup
 from index_store.changes.by_time import last_before
 from index_store.changes.change_log import Change, ChangeLog, ChangeLogError, Kind
@@ -48,7 +52,7 @@ WHERE is the path of a SQLite file, or the URL of a Redis (redis://, rediss:// o
 def main(words: Sequence[str] | None = None) -> int:
     """Exit status: 0 if all is well, 1 if a bundle, pointer or change log cannot be used, 2 for a usage error."""
     parser = argparse.ArgumentParser(prog="python -m index_store",
-                                     description="Inspect, verify and promote sealed bundles; keep change logs.")
+                                     description="Inspect, verify, promote and shard sealed bundles; keep change logs.")
     commands = parser.add_subparsers(dest="command", required=True)
     inspect = commands.add_parser("inspect", help="print the manifest, without checking the contents")
     verify = commands.add_parser("verify", help="verify checksums and arrays; exit 1 with the reason if one is wrong")
@@ -57,6 +61,10 @@ def main(words: Sequence[str] | None = None) -> int:
     promoted = commands.add_parser("promote", help="verify a bundle and point its folder's `current` at it")
     promoted.add_argument("bundles", type=Path, help="folder that holds bundles")
     promoted.add_argument("name", help="the bundle in it to serve")
+    sharded = commands.add_parser("shard", help="make a root and its shards of a bundle, for several machines")
+    sharded.add_argument("bundle", type=Path, help="folder written by `python -m model export`")
+    sharded.add_argument("--shards", type=int, required=True, help="ranges of its ads, at most one for each leaf node")
+    sharded.add_argument("--out", type=Path, required=True, help="the new root, which holds its shards in `shards/`")
     changes = commands.add_parser("changes", help="show, back up, trim or restore a change log", epilog=_CHANGES,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
     _add_changes(changes.add_subparsers(dest="action", required=True))
@@ -66,11 +74,12 @@ def main(words: Sequence[str] | None = None) -> int:
             manifest = BundleFiles(args.bundle, verify=False).manifest
             print(json.dumps(describe(manifest), indent=1))
         elif args.command == "verify":
-            manifest = Bundle.open(args.bundle).manifest
-            print(f"{args.bundle}: bundle {manifest.bundle_id} is sound: {len(manifest.files)} files, "
-                  f"{manifest.counts['items']} items, {manifest.counts['users']} users")
+            print(verify_bundle(args.bundle))
         elif args.command == "promote":
             print(promote(args.bundles, args.name))
+        elif args.command == "shard":
+            shard_bundle(args.bundle, args.shards, args.out)
+            print(parts(args.out))
         else:
             _keep_changes(args)
     except (BundleError, PointerError, ChangeLogError) as error:
@@ -79,6 +88,45 @@ def main(words: Sequence[str] | None = None) -> int:
     except BundleNameError as error:
         parser.error(str(error))
     return 0
+
+
+def verify_bundle(folder: Path) -> str:
+    """Verifies a bundle, a root with all of its shards, or one shard; returns lines for the caller.
+
+    Raises:
+        BundleError: it is broken, or a shard is missing or of another root.
+    """
+    if layout.SHARD in BundleFiles(folder, verify=False).manifest.files:
+        place = Shard.open(folder).place
+        return (f"{folder}: shard {place.number} of {place.shards} of root {place.root} is sound, positions "
+                f"{place.first:,} to {place.end - 1:,}")
+    opened = Bundle.open(folder)
+    manifest, shards = opened.manifest, opened.content.shards
+    sound = (f"{folder}: bundle {manifest.bundle_id} is sound: {len(manifest.files)} files, "
+             f"{manifest.counts['items']} items, {manifest.counts['users']} users")
+    if shards is None:
+        return sound
+    open_shards(opened.files, shards)
+    return f"{sound}, {len(shards)} shards"
+
+
+def parts(folder: Path) -> str:
+    """A root and its shards, in lines for people: what each holds, and how many bytes it maps.
+
+    Raises:
+        BundleError: the root or a shard is broken.
+    """
+    root = BundleFiles(folder, verify=False)
+    shards = ShardMap.read(root, root.manifest.counts["items"])
+    assert shards is not None, "whoever asks has sharded it"
+    lines = [f"{folder}: root {root.manifest.bundle_id} of {len(shards)} shards, made of bundle {shards.bundle_id}",
+             f"root     {total_bytes(root) / 1e6:10,.1f} MB  {root.manifest.counts['items']:,} ads"]
+    lines += [f"         {size / 1e6:10,.1f} MB  {part}" for part, size in part_sizes(root).items()]
+    for number in range(len(shards)):
+        shard = Shard.open(root.folder / layout.shard_folder(number), verify=False)
+        lines.append(f"shard {number:<2} {total_bytes(shard.files) / 1e6:10,.1f} MB  {len(shard):,} ads, positions "
+                     f"{shard.place.first:,} to {shard.place.end - 1:,}")
+    return "\n".join(lines)
 
 
 def promote(bundles: Path, name: str) -> str:

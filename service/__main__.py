@@ -20,6 +20,7 @@ from index_store.features.values import FeatureError
 from service.contract.errors import ServiceError
 from service.sampling.beam_files import BeamFolderError
 from service.settings import Settings, SettingsError, read_settings, service_links
+from service.shards.shard_access import ShardAccess
 from service.supervisor.supervisor import ListenError, serve
 from service.telemetry.request_log import log
 
@@ -59,7 +60,9 @@ def main(words: Sequence[str] | None = None) -> int:
         settings = read_settings({"host": args.host, "port": args.port, "workers": args.workers})
         if links := service_links(os.environ):
             log("service_links_ignored", variables=sorted(links), help="set enableServiceLinks: false in the pod")
-        return asyncio.run(check(served_bundle(args.bundle))) if args.check else serve(args.bundle, settings)
+        if args.check:
+            return asyncio.run(check(served_bundle(args.bundle), ShardAccess.of(settings)))
+        return serve(args.bundle, settings)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -76,14 +79,14 @@ def openapi() -> str:
     return json.dumps(document(Api(Settings.model_construct()).routes, VERSION), indent=1, ensure_ascii=False)
 
 
-async def check(folder: Path) -> int:
+async def check(folder: Path, shards: ShardAccess | None = None) -> int:
     """Verifies a bundle and replays its golden requests, printing a line for each; returns the exit status."""
     from service.bundles.golden import replay
     from service.retrieval.retriever import Retriever
 
     opened = Bundle.open(folder)
     print(f"ok    {len(opened.manifest.files)} files of bundle {opened.bundle_id} have the sealed content")
-    retriever = Retriever(opened)
+    retriever = Retriever(opened, shards=shards)
     problems = 0
     try:
         async for done in replay(retriever):

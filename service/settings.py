@@ -77,6 +77,11 @@ class Settings(BaseSettings):
                                                                             "has to show too as a shadow")
     gate_shadow_drift: float = Field(default=0.1, ge=0, le=1, description="by how much its probabilities of the ads "
                                                                           "that both show may be off on average")
+    shards: Path | None = Field(default=None, description="address book of the shards of roots: a JSON file that says "
+                                                          "where they are; whole bundles need none")
+    shard_timeout_ms: float = Field(default=500.0, gt=0, allow_inf_nan=False,
+                                    description="time that a search waits for a shard at most; one with a deadline "
+                                                "waits no longer than that")
     user_cache: bool = Field(default=True, description="whether user embeddings are cached, here and in Redis")
     user_cache_entries: int = Field(default=50_000, ge=1, description="embeddings that each worker keeps in memory")
     redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL",
@@ -160,7 +165,7 @@ class Settings(BaseSettings):
                              "installed; install the extra `trace`, or set it to false")
         return value
 
-    @field_validator("beam_folder", "redis_password_file", mode="before")
+    @field_validator("beam_folder", "redis_password_file", "shards", mode="before")
     @classmethod
     def _is_no_empty_path(cls, value: Any) -> Any:
         """Reads an empty path, which an unset variable of a compose file leaves, as none."""

@@ -278,6 +278,11 @@ def _golden(content: BundleContent, user_tower: np.ndarray, scorers: list[Weight
     return [{"request": request, "ads": _answer(request, content, user_tower, scorers)} for request in requests]
 
 
+def dense_layers(scorer: Weights) -> DenseLayers:
+    """The scorer of these weights in plain numpy."""
+    return lambda u, v, x: (v @ u.T) @ scorer["dot"] + x @ scorer["interaction"] + scorer["bias"]
+
+
 def _answer(request: dict[str, object], content: BundleContent, user_tower: np.ndarray,
             scorers: list[Weights]) -> list[dict[str, object]]:
     encoder, row = content.encoder, content.users.row(request["user_id"].encode())
@@ -290,10 +295,6 @@ def _answer(request: dict[str, object], content: BundleContent, user_tower: np.n
         features = encoder.encode_user(given)
     bags = user_bags(SPEC, features, Ragged.of([history]), content.item_keys)
     user = pool(content.tables, features.dense, bags) @ user_tower
-
-    def dense_layers(scorer: Weights) -> DenseLayers:
-        return lambda u, v, x: (v @ u.T) @ scorer["dot"] + x @ scorer["interaction"] + scorer["bias"]
-
     query = content.query(user, features, history, encoder.encode_context(request.get("context", {})))
     scorer = content.scorer([dense_layers(weights) for weights in scorers])
     logits = scorer.score(query, content.tree.depth, np.arange(content.tree.n_items))

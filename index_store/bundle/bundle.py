@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from index_store.bundle import format_1, layout
 from index_store.bundle.context_files import read_context, write_context
 from index_store.bundle.files import BundleFiles, BundleWriter
-from index_store.bundle.manifest import Manifest
+from index_store.bundle.manifest import BundleError, Manifest
+from index_store.bundle.shard_map import ShardMap
 from index_store.bundle.spectral_files import read_spectral, write_spectral
 from index_store.bundle.targeting_files import read_targeting, write_targeting
 from index_store.bundle.value_files import (
@@ -40,6 +41,7 @@ from index_store.features.tower_inputs import all_item_keys, table_sizes
 from index_store.features.user_keys import user_keys
 from index_store.features.values import FeatureError, look_up
 from index_store.search.scoring import DenseLayers, Storage, TowerScorer, UserQuery
+from index_store.search.sharded_scorer import ShardedScorer, Shards
 from index_store.targeting.targeting import AdTargeting
 from index_store.tree.tree import Tree, TreeError
 from index_store.value.bids import AdBids
@@ -84,6 +86,8 @@ class BundleContent:
         records: (n_items, 2) impressions and clicks of the ads in the log, by position; None in a bundle of before it
             held them.
         context: what context adds; None if the model reads none.
+        shards: what holds the embeddings of the items, of which the root of a sharded bundle has none; None for a
+            bundle that is whole.
     """
 
     encoder: FeatureEncoder
@@ -102,16 +106,31 @@ class BundleContent:
     calibrations: Calibrations | None = None
     records: NDArray[np.integer] | None = None
     context: ContextTables | None = None
+    shards: ShardMap | None = None
 
     @cached_property
     def item_keys(self) -> dict[str, Ragged]:
         """Ids of each item field by item row, as the towers and key families read them."""
         return all_item_keys(self.encoder.spec, self.items)
 
-    def scorer(self, layers: Sequence[DenseLayers]) -> TowerScorer:
-        """A scorer of the tree's nodes, given the dense layers of each layer of the stack, coarse to fine."""
-        return TowerScorer(self.tree, layers, self.ensemble, self.embeddings, self.postings, self.keys_of_position,
-                           self.index.n_keys, self._vectors)
+    def scorer(self, layers: Sequence[DenseLayers], shards: Shards | None = None) -> TowerScorer:
+        """A scorer of the tree's nodes.
+
+        Args:
+            layers: the dense layers of each layer of the stack, coarse to fine.
+            shards: score the items of a sharded bundle.
+
+        Raises:
+            ValueError: the bundle is sharded, and no shards are given.
+        """
+        parts = (self.tree, layers, self.ensemble, self.embeddings, self.postings, self.keys_of_position,
+                 self.index.n_keys, self._vectors)
+        if self.shards is None:
+            return TowerScorer(*parts)
+        if shards is None:
+            raise ValueError(f"the bundle is the root of {len(self.shards)} shards, which hold its items; say where "
+                             f"they are, or open bundle {self.shards.bundle_id}, of which it was made")
+        return ShardedScorer(*parts, shards=shards, bounds=self.shards.bounds, tasks=len(self.encoder.spec.tasks))
 
     @property
     def _vectors(self) -> tuple[SpectralVectors, ...]:
@@ -238,6 +257,9 @@ class Bundle:
 
 def _read_content(files: BundleFiles) -> BundleContent:
     manifest = files.manifest
+    if layout.SHARD in manifest.files:
+        raise BundleError(files.folder, layout.SHARD, "is there: this is a shard, which cannot be searched alone",
+                          "open its root, two folders up")
     spec, scales = _read_declaration(files)
     vocabularies = {name: files.array(layout.vocabulary(name), "S", (None,)) for name in _names(spec, dense=False)}
     encoder = FeatureEncoder(spec, vocabularies, scales,
@@ -260,8 +282,11 @@ def _read_content(files: BundleFiles) -> BundleContent:
     tree = Tree(files.array(layout.TREE_ROWS, np.int32, (n_items,)),
                 tuple(files.array(layout.level_array("offsets", e.level), np.int32, (e.nodes + 1,)) for e in inner),
                 tuple(files.array(layout.level_array("representatives", e.level), np.int32, (e.nodes,)) for e in inner))
-    embeddings = tuple(files.storage(layout.level_array("embeddings", e.level),
-                                     (e.nodes, e.width)) for e in manifest.levels)
+    shards = ShardMap.read(files, n_items)
+    embeddings = tuple(files.storage(layout.level_array("embeddings", e.level), (e.nodes, e.width)) for e in inner)
+    last = manifest.levels[-1]
+    embeddings += (files.storage(layout.level_array("embeddings", last.level),
+                                 (n_items if shards is None else 0, last.width)),)
     read_index = format_1.read_index if manifest.format_version == 1 else _read_index
     index, keys, postings = read_index(files, encoder, tree, all_item_keys(spec, items))
     nodes: tuple[SpectralVectors, ...] = ()
@@ -270,7 +295,7 @@ def _read_content(files: BundleFiles) -> BundleContent:
         index = replace(index, spectral=towers, similar=_read_similar(files, encoder, n_users))
     return BundleContent(encoder, users, items, tables, tree, embeddings, index, keys, postings, nodes,
                          read_targeting(files, spec), manifest.ensemble, read_bids(files, spec),
-                         read_calibrations(files, spec), read_records(files), read_context(files, encoder))
+                         read_calibrations(files, spec), read_records(files), read_context(files, encoder), shards)
 
 
 def _read_similar(files: BundleFiles, encoder: FeatureEncoder, users: int) -> SimilarUsers | None:

@@ -29,6 +29,8 @@ BID_MICROS = "bids/micros.npy"
 BID_TYPES = "bids/types.npy"
 CALIBRATION = "calibration.json"
 RECORDS = "items/records.npy"
+SHARDS = "shards.json"  # in the root of a sharded bundle
+SHARD = "shard.json"  # in each of its shards
 
 
 def scorer(layer: int) -> str:
@@ -64,6 +66,11 @@ def spectral(kind: str, level: int) -> str:
 def level_postings(level: int) -> str:
     """Postings of one level: the nodes that hold each key."""
     return f"postings/level_{level}"
+
+
+def shard_folder(number: int) -> str:
+    """Folder of a shard in that of its root, numbered from 0."""
+    return f"shards/{number}"
 
 
 def context_array(kind: str, field: str) -> str:

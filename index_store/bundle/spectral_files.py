@@ -19,12 +19,17 @@ def write_spectral(writer: BundleWriter, towers: SpectralTowers, nodes: Sequence
     writer.array(layout.SPECTRAL_WEIGHTS, towers.weights)
     writer.array(layout.SPECTRAL_STRENGTHS, towers.strengths)
     for level, vectors in enumerate((*nodes, towers.items), start=1):
-        writer.array(layout.spectral("values", level), vectors.values)
-        writer.array(layout.spectral("steps", level), vectors.steps)
-        writer.array(layout.spectral("popularity", level), vectors.popularity)
-        if vectors.tail.shape[1]:
-            writer.array(layout.spectral("tail", level), vectors.tail)
-            writer.array(layout.spectral("tail_steps", level), vectors.tail_steps)
+        write_vectors(writer, level, vectors)
+
+
+def write_vectors(writer: BundleWriter, level: int, vectors: SpectralVectors) -> None:
+    """Writes the vectors of a level."""
+    writer.array(layout.spectral("values", level), vectors.values)
+    writer.array(layout.spectral("steps", level), vectors.steps)
+    writer.array(layout.spectral("popularity", level), vectors.popularity)
+    if vectors.tail.shape[1]:
+        writer.array(layout.spectral("tail", level), vectors.tail)
+        writer.array(layout.spectral("tail_steps", level), vectors.tail_steps)
 
 
 def read_spectral(files: BundleFiles, tree: Tree) -> tuple[SpectralTowers, tuple[SpectralVectors, ...]]:
@@ -34,12 +39,16 @@ def read_spectral(files: BundleFiles, tree: Tree) -> tuple[SpectralTowers, tuple
         BundleError: an array is missing or does not fit the others.
     """
     strengths = files.array(layout.SPECTRAL_STRENGTHS, np.float32, (None,))
-    *nodes, items = (_vectors(files, level, tree.size(level), len(strengths)) for level in range(1, tree.depth + 1))
+    *nodes, items = (read_vectors(files, level, tree.size(level), len(strengths)) for level in range(1, tree.depth + 1))
     return SpectralTowers(items, _weights(files, items), strengths, tree.position_of_row), tuple(nodes)
 
 
-def _vectors(files: BundleFiles, level: int, rows: int, directions: int) -> SpectralVectors:
-    """Vectors of a level, whose head and tail together have the given number of directions."""
+def read_vectors(files: BundleFiles, level: int, rows: int, directions: int) -> SpectralVectors:
+    """Vectors of a level, whose head and tail together have the given number of directions.
+
+    Raises:
+        BundleError: an array is missing or does not fit the others.
+    """
     if layout.spectral("tail", level) in files.manifest.files:
         tail = files.array(layout.spectral("tail", level), np.uint8, (rows, None))
         tail_steps = files.array(layout.spectral("tail_steps", level), np.float32, (rows,))

@@ -82,6 +82,13 @@ class SpectralVectors:
         return SpectralVectors(self.values[at], self.steps[at], self.tail[at], self.tail_steps[at],
                                self.popularity[at])
 
+    def part(self, rows: slice) -> SpectralVectors:
+        """Consecutive rows, each with its own vector; views unless many have the same."""
+        if self.stored is not None:
+            return self.take(np.arange(len(self))[rows])
+        return SpectralVectors(self.values[rows], self.steps[rows], self.tail[rows], self.tail_steps[rows],
+                               self.popularity[rows])
+
     def scaled_tail(self, places: NDArray[np.integer]) -> NDArray[np.float32]:
         """The tails at places (C,) in units of their tail steps: (C, 2 T) float32."""
         packed = self.tail.take(places, axis=0)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from index_store.search.caps import Caps
 from index_store.search.deadline import Deadline
 from index_store.search.newcomers import Newcomers, Pool
-from index_store.search.trace import LevelTrace, SearchLog, Step
+from index_store.search.trace import CutBy, LevelTrace, SearchLog, Step
 from index_store.targeting.eligibility import Eligible
 from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
@@ -43,7 +43,10 @@ class NodeScorer(Protocol[Query]):
     def ensemble(self) -> tuple[int, ...]: ...
 
     def score(self, query: Query, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Task logits of distinct nodes (C,) of a level: (C, tasks) float32."""
+        """Task logits of distinct nodes (C,) of a level: (C, tasks) float32.
+
+        NaN for an item that cannot be scored, since whoever holds it is gone or late: it is left out.
+        """
         ...
 
 
@@ -58,7 +61,8 @@ class SearchResult:
         ecpm: (K,) float64 micros, if they are ranked by it.
         levels: one trace per level visited.
         eligible: number of eligible items.
-        coverage: scored pairs / planned pairs; below 1 only if a deadline narrowed the search.
+        coverage: scored pairs / planned pairs; below 1 only if something cut the search short.
+        cut_by: what did.
         steps: the choice made at each scored level, if the search was traced.
         pool: items with few impressions that were scored and are not among the best, if they were asked for.
     """
@@ -72,6 +76,7 @@ class SearchResult:
     steps: tuple[Step, ...] = ()
     ecpm: NDArray[np.float64] | None = None
     pool: Pool | None = None
+    cut_by: tuple[CutBy, ...] = ()
 
     @property
     def pairs_scored(self) -> int:
@@ -79,7 +84,7 @@ class SearchResult:
 
     @property
     def narrowed(self) -> bool:
-        """Whether a deadline cut the search short."""
+        """Whether anything cut the search short."""
         return self.coverage < 1.0
 
     def overlap(self, truth: SearchResult) -> float:
@@ -183,6 +188,10 @@ class SearchRun(Generic[Query]):
         if len(logits) < candidates:
             log.planned = log.planned or log.pairs + float(candidates)
             positions = positions[:len(logits)]
+        reached = ~np.isnan(logits[:, 0])
+        if not reached.all():
+            log.unreached += len(positions) - int(np.count_nonzero(reached))
+            positions, logits = positions[reached], logits[reached]
         scores = logits @ self.task_weights
         worth = scores if self.valuation is None else self.valuation.of_items(positions, logits, scores)
         rows = self.rows(positions)
@@ -195,7 +204,7 @@ class SearchRun(Generic[Query]):
                                      time.perf_counter() - start))
         return SearchResult(rows, scores.take(kept), logits.take(kept, axis=0), tuple(log.levels), self.n_eligible,
                             log.coverage, tuple(log.steps),
-                            None if self.valuation is None else ecpm_of(worth.take(kept)), pool)
+                            None if self.valuation is None else ecpm_of(worth.take(kept)), pool, log.cut_by)
 
     def _chosen(self, worth: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Indices of the top_k items of most worth (C,) that the caps allow, best first."""

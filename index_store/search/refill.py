@@ -35,7 +35,8 @@ def refilled(run: SearchRun[Query], caps: Caps, found: SearchResult,
         if run.deadline is not None:
             again = {level.level: float(level.scored) for level in found.levels}
             if run.deadline.left() < run.deadline.cost.seconds(again):
-                return replace(found, coverage=found.pairs_scored / (found.pairs_scored + addable.total))
+                return replace(found, coverage=found.pairs_scored / (found.pairs_scored + addable.total),
+                               cut_by=("deadline",))
         if wider > max(map(run.tree.size, range(1, run.tree.depth + 1))):
             # All were scored, and yet a better item took the place of several, as can happen with several caps.
             return _joined(run, caps, found, replace(run, log=SearchLog(run.log.trace)).rank_all())
@@ -67,13 +68,13 @@ def _joined(run: SearchRun[Query], caps: Caps, found: SearchResult, more: Search
         ecpm = np.concatenate([found.ecpm, more.ecpm])[once]
     order = np.lexsort((rows, -(scores if ecpm is None else worth_of(ecpm.copy(), scores))))
     kept = order[caps.passed(rows[order])][:run.top_k]
-    planned = sum(one.pairs_scored / one.coverage for one in (found, more))
-    narrowed = found.narrowed or more.narrowed
+    planned = sum(one.pairs_scored / max(one.coverage, 1e-6) for one in (found, more))
+    cut_by = tuple(dict.fromkeys((*found.cut_by, *more.cut_by)))
     return SearchResult(
         rows[kept], scores[kept], logits[kept], _levels(found, more), found.eligible,
-        (found.pairs_scored + more.pairs_scored) / planned if narrowed else 1.0, _steps(run, found, more, rows[kept]),
-        None if ecpm is None else ecpm[kept],
-        None if found.pool is None or more.pool is None else found.pool.joined(more.pool, rows[kept]))
+        min((found.pairs_scored + more.pairs_scored) / max(planned, 1.0), 1.0 - 1e-6) if cut_by else 1.0,
+        _steps(run, found, more, rows[kept]), None if ecpm is None else ecpm[kept],
+        None if found.pool is None or more.pool is None else found.pool.joined(more.pool, rows[kept]), cut_by)
 
 
 def _levels(found: SearchResult, more: SearchResult) -> tuple[LevelTrace, ...]:

@@ -70,6 +70,8 @@ class UserQuery:
             scored.
         added: items beyond the tree; None if it sees none.
         shift: (tasks,) float32 that the context adds to all logits; None for nothing.
+        search_by: when the search should end, in seconds of `time.perf_counter()`, for a scorer that waits for others;
+            None for no deadline.
     """
 
     embedding: NDArray[np.float32]
@@ -79,6 +81,7 @@ class UserQuery:
     kernel_seconds: float = 0.0
     carried: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     shift: NDArray[np.float32] | None = None
+    search_by: float | None = None
 
 
 def layer_of_level(ensemble: Sequence[int], level: int) -> int:

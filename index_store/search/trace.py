@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index_store.features.ragged import Ragged
 from index_store.tree.tree import Tree
+
+CutBy = Literal["deadline", "shard"]
+"""What may cut a search short: time, or shards that are gone or late."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,14 @@ class SearchLog:
         levels: one entry per level visited.
         steps: the choices.
         planned: pairs of the whole search, set when a deadline first cuts some off; 0 until then.
+        unreached: pairs that could not be scored because a shard was gone or late.
     """
 
     trace: bool
     levels: list[LevelTrace] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     planned: float = 0.0
+    unreached: int = 0
 
     @property
     def pairs(self) -> int:
@@ -74,9 +80,16 @@ class SearchLog:
 
     @property
     def coverage(self) -> float:
-        """Scored pairs / planned pairs; below 1 only if a deadline narrowed the search."""
+        """Scored pairs / planned pairs; below 1 only if something cut the search short."""
+        if not self.cut_by:
+            return 1.0
         # With uneven branches a narrowed search may turn out as large as planned; it was narrowed all the same.
-        return min(self.pairs / self.planned, 1.0 - 1e-6) if self.planned else 1.0
+        return min(self.pairs / (self.planned or self.pairs + self.unreached), 1.0 - 1e-6)
+
+    @property
+    def cut_by(self) -> tuple[CutBy, ...]:
+        """What cut the search short."""
+        return (*(("deadline",) if self.planned else ()), *(("shard",) if self.unreached else ()))
 
     def step(self, level: int, nodes: NDArray[np.int64], scores: NDArray[np.float32],
              worth: NDArray[np.floating], kept: NDArray[np.int64]) -> None:

@@ -21,6 +21,7 @@ from service.contract.parsing import UNLIMITED, parse_body, to_query
 from service.retrieval.onnx_towers import DenseRun
 from service.retrieval.retriever import Retriever
 from service.settings import Settings
+from service.shards.shard_access import ShardAccess
 
 
 class BundleHost:
@@ -63,7 +64,7 @@ class BundleHost:
         retriever = await asyncio.to_thread(
             Retriever, opened, cache=cache, search_threads=settings.search_threads,
             dense=DenseRun(settings.kernel, settings.onnx_threads),
-            targeting_cache_entries=settings.targeting_cache_entries)
+            targeting_cache_entries=settings.targeting_cache_entries, shards=ShardAccess.of(settings))
         return cls(release, retriever, cache)
 
     @property

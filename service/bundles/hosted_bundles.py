@@ -66,7 +66,11 @@ class HostedBundles:
         Raises:
             BundleError: the bundle is broken.
         """
-        self.current = await BundleHost.open(release, self._settings, self._cache_of)
+        try:
+            self.current = await BundleHost.open(release, self._settings, self._cache_of)
+        except BundleError as error:  # such as a shard that is not there; the worker cannot start
+            log("bundle_refused", bundle=release.name, bundle_id=release.bundle_id, reason=str(error))
+            raise
         self._in_background(self._warm_first())
 
     def follow(self, release: Release) -> None:

@@ -19,7 +19,7 @@ from index_store.value.bids import Bid
 from service.contract.query import HistoryCount, UserKind
 
 CacheUse = Literal["local", "redis", "miss", "bypass"]
-DegradedReason = Literal["redis", "deadline"]
+DegradedReason = Literal["redis", "deadline", "shard"]
 Exclusion = Literal["exclude_ad_ids", "exclude_history"]
 
 

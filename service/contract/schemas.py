@@ -202,16 +202,19 @@ class RetrieveReply(BaseModel):
     user: Literal["known", "inline", "unknown"]
     history: HistoryCount | None = Field(description="of the history in user_features; null if the request has none")
     user_cache: Literal["local", "redis", "miss", "bypass"]
-    coverage: float = Field(description="share of the planned pairs that was scored; below 1 only under a deadline")
+    coverage: float = Field(description="share of the planned pairs that was scored; below 1 only under a deadline, or "
+                                        "if a shard is gone or late")
     estimated_overlap: float | None = Field(
         description="share of the exhaustive answer that this beam finds on average, by the bundle's curve; null if "
                     "the beam is not on the curve, under targeting or max_per, and where campaigns hold ads back; 1 "
                     "for exact")
-    degraded: list[Literal["redis", "deadline"]] = Field(
-        description="what the answer had to do without: Redis, or pairs that did not fit before the deadline")
+    degraded: list[Literal["redis", "deadline", "shard"]] = Field(
+        description="what the answer had to do without: Redis, pairs that did not fit before the deadline, or "
+                    "those of a shard that is gone or late")
     eligible: int = Field(description="number of ads that are neither paused nor deleted, pass targeting and "
                                       "exclusions, and are not held back by their campaigns")
-    empty: EmptyBecause | None = Field(description="why `ads` is empty; null if it is not, or a deadline emptied it")
+    empty: EmptyBecause | None = Field(description="why `ads` is empty; null if it is not, or a deadline or "
+                                                           "a missing shard emptied it")
     pairs_scored: int
     latency_ms: Latency
 
@@ -272,7 +275,7 @@ class ExplainReply(BaseModel):
     user: Literal["known", "inline", "unknown"]
     history: HistoryCount | None = Field(description="as in the answer of POST /retrieve")
     coverage: float
-    degraded: list[Literal["redis", "deadline"]]
+    degraded: list[Literal["redis", "deadline", "shard"]]
 
 
 class ErrorReply(BaseModel):

@@ -66,11 +66,13 @@ def explain_ad(retriever: Retriever, explainer: Explainer, searched: Searched, a
 
 
 def _in_context(retriever: Retriever, searched: Searched, row: int) -> ContextEffect | None:
-    """Scores of an item row with and without the context; None if the model reads none."""
+    """Scores of an item row with and without the context; None if the model reads none, or its shard is away."""
     content, snapshot = retriever.bundle.content, searched.snapshot
     if content.context is None:
         return None
     scores = [retriever.scorer.score(retriever.query(one, searched.embedding, snapshot), content.tree.depth,
                                      snapshot.positions(np.array([row])))[0] @ searched.query.task_weights
               for one in (searched.user, replace(searched.user, context=None))]
+    if np.isnan(scores).any():  # the shard that holds it is away
+        return None
     return ContextEffect(*map(float, scores))

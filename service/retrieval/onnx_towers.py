@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
@@ -14,6 +14,7 @@ from index_store.bundle import graphs, layout
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.files import BundleFiles
 from index_store.bundle.folded_files import read_kernels
+from index_store.bundle.shard import Shard
 from index_store.features.tower_inputs import dense_width, table_sizes
 from index_store.kernel.library import library
 from index_store.kernel.pair_kernel import PairKernel
@@ -59,7 +60,7 @@ class OnnxTowers:
         if run.kernel == "compiled":
             kernels = read_kernels(files, library())
         self.layers: tuple[DenseLayers, ...] = tuple(
-            kernel or _scorer(opened, name, threads)
+            kernel or _scorer(files, name, content.embeddings[-1].dtype, threads)
             for name, kernel in zip(opened.manifest.scorers, kernels, strict=True))
         """The scorers, coarse to fine."""
         self.runs = _described(kernels, run)
@@ -91,12 +92,22 @@ def _described(kernels: Sequence[PairKernel | None], run: DenseRun) -> str:
     return f"{what}: the bundle has no arrays for the kernel, being of an older format or another over-arch"
 
 
-def _scorer(opened: Bundle, name: str, threads: int) -> DenseLayers:
-    """The graph of a scorer."""
-    manifest, dims = opened.manifest, opened.manifest.dims
-    half = (graphs.ITEM_EMBEDDINGS,) if opened.content.embeddings[-1].dtype == np.float16 else ()
+def shard_layer(shard: Shard, run: DenseRun) -> DenseLayers:
+    """The scorer of a shard's items.
+
+    Raises:
+        BundleError: its graph cannot be loaded, or graph or arrays do not fit the manifest.
+    """
+    kernel = read_kernels(shard.files, library())[0] if run.kernel == "compiled" else None
+    return kernel or _scorer(shard.files, layout.scorer(1), shard.embeddings.dtype, run.threads)
+
+
+def _scorer(files: BundleFiles, name: str, stored: np.dtype[Any], threads: int) -> DenseLayers:
+    """The graph of a scorer, which reads embeddings as they are stored."""
+    manifest, dims = files.manifest, files.manifest.dims
+    half = (graphs.ITEM_EMBEDDINGS,) if stored == np.float16 else ()
     width = {level.scorer: level.width for level in manifest.levels}[name]
-    return _dense_layers(_session(opened.files, name, threads,
+    return _dense_layers(_session(files, name, threads,
                                   {graphs.USER_EMBEDDING: dims["user_embedding"], graphs.ITEM_EMBEDDINGS: width,
                                    graphs.INTERACTION: dims["interaction"]},
                                   {graphs.LOGITS: len(manifest.tasks)}, half))

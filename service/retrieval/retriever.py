@@ -46,6 +46,8 @@ from service.retrieval.reference_users import reference_queries
 from service.retrieval.search_queue import DeadlinePassedError, NoQueue, SearchQueue
 from service.retrieval.single_flight import Flight, SingleFlight
 from service.retrieval.user_encoder import UserEncoder
+from service.shards.remote_shards import reached_shards
+from service.shards.shard_access import ShardAccess
 
 
 class EmbeddingCache(Protocol):
@@ -116,17 +118,19 @@ class Retriever:
         search_threads: searches at the same time.
         dense: how the dense layers are computed.
         targeting_cache_entries: targeting signatures whose bitmaps are kept.
+        shards: how those of a sharded bundle are reached; they stay connected until `close`.
 
     Attributes:
         sealed: the snapshot of the bundle alone, which counts where no other is given.
         runs: what computes the scorers, one line for people.
 
     Raises:
-        BundleError: an ONNX graph is broken, or the beam curve is malformed.
+        BundleError: an ONNX graph is broken, the beam curve is malformed, or a shard is not there.
     """
 
     def __init__(self, opened: Bundle, *, cache: EmbeddingCache | None = None, search_threads: int = 1,
-                 dense: DenseRun = COMPILED, targeting_cache_entries: int = 256) -> None:
+                 dense: DenseRun = COMPILED, targeting_cache_entries: int = 256,
+                 shards: ShardAccess | None = None) -> None:
         content = opened.content
         self.bundle = opened
         self.targeting = Targeting(content.encoder, content.items, content.tree, content.targeting,
@@ -136,7 +140,8 @@ class Retriever:
         self._users = UserEncoder(content, self.targeting)
         self._towers = OnnxTowers(opened, dense)
         self.runs = self._towers.runs
-        self.scorer = content.scorer(self._towers.layers)
+        self._shards = reached_shards(opened, shards)
+        self.scorer = content.scorer(self._towers.layers, self._shards)
         self.sealed = Snapshot.sealed(content.encoder, content.tree, self.targeting,
                                       Arrivals(content, self._towers.item_tower,
                                                partial(_placement, self.scorer, content, self._towers)),
@@ -150,6 +155,8 @@ class Retriever:
     def close(self) -> None:
         """Waits for running searches."""
         self._threads.shutdown()
+        if self._shards is not None:
+            self._shards.close()
 
     def encode(self, query: Query, snapshot: Snapshot | None = None) -> EncodedUser:
         """The user of a query, see UserEncoder.encode."""
@@ -227,6 +234,7 @@ class Retriever:
         valuation, caps = self.valuation(options.by_ecpm, snapshot), self.caps(options.max_per, snapshot)
         cost = self._exact_cost if options.exact else self._beam_cost
         deadline = None if search_by is None else Deadline(search_by, cost)
+        query.search_by = search_by
         if options.exact:
             found = self._exhaustive.search(query, top_k=options.top_k, task_weights=options.task_weights,
                                             eligible=eligible, deadline=deadline, valuation=valuation, caps=caps,
@@ -238,7 +246,7 @@ class Retriever:
                                       task_weights=options.task_weights, eligible=eligible, deadline=deadline,
                                       valuation=valuation, caps=caps, trace=trace, newcomers=newcomers)
         for level in found.levels:
-            if level.scored:
+            if level.scored and "shard" not in found.cut_by:  # which may have been waited for
                 cost.observe(level.level, level.scored, level.seconds)
         return found.from_ecpm(options.floor) if options.floor else found
 
@@ -278,6 +286,8 @@ class Retriever:
         if self._content.context is not None:
             query.shift = self._content.context.shift(user.context, as_logged=True)
         logits = self.scorer.score(query, self._content.tree.depth, snapshot.positions(np.array([row])))
+        if np.isnan(logits).any():  # the shard that holds it is away
+            return None
         return np.asarray(self._content.calibrations.probabilities(logits)[0], np.float32)
 
     async def retrieve(self, query: Query, *, snapshot: Snapshot | None = None, use_cache: bool = True,
@@ -355,7 +365,7 @@ class Retriever:
         shown = result if exploration is None else exploration.shown
         ad_ids = snapshot.ad_ids(shown.rows)
         searched = time.perf_counter()
-        if not query.exact:
+        if not query.exact and "shard" not in result.cut_by:
             self.beams.observe_search(result.pairs_scored, searched - embedded)
         explainer = Explainer(self._content.tree, result, snapshot.placed, caps, query.top_k) if trace else None
         paths = explainer.paths(shown.rows) if explainer is not None and query.explain else None
@@ -368,8 +378,9 @@ class Retriever:
         return _Found(
             result=result, ad_ids=ad_ids, embedding=embedding, computed=computed, began=began, embedded=embedded,
             allowed=allowed, searched=searched, ended=time.perf_counter(), scorer_seconds=user_query.kernel_seconds,
-            # A whole exhaustive search says nothing about how long the next request will take.
-            coverage=1.0 if query.exact else result.coverage,
+            # A whole exhaustive search says nothing about how long the next request will take, and what a shard that
+            # is away leaves out would have taken no longer.
+            coverage=1.0 if query.exact or "shard" in result.cut_by else result.coverage,
             estimated_overlap=None if targeted or (query.max_per and not query.exact) else beam.overlap, bids=bids,
             probabilities=self.probabilities(shown.logits), paths=paths, explanation=explanation,
             empty=emptiness(self.targeting, user.targeting, snapshot, result), exploration=exploration)
@@ -383,7 +394,7 @@ class Retriever:
 
 
 def _answer(user: EncodedUser, snapshot: Snapshot, lookup: CacheLookup, found: _Found, times: StageTimes) -> Answer:
-    degraded = (*lookup.degraded, "deadline") if found.result.narrowed else lookup.degraded
+    degraded = (*lookup.degraded, *found.result.cut_by)
     return Answer(ad_ids=found.ad_ids, found=found.result, snapshot=snapshot, user=user.kind,
                   history=user.history_count, user_cache=lookup.use, degraded=degraded, times=times, ended=found.ended,
                   estimated_overlap=found.estimated_overlap, bids=found.bids, probabilities=found.probabilities,

@@ -51,6 +51,9 @@ class QualityMeter(BackgroundSampler[_Sample]):
             retriever.query(user, snapshot=snapshot), top_k=query.top_k, task_weights=query.task_weights,
             eligible=retriever.eligible(user, retriever.excluded(query, user, snapshot), snapshot),
             valuation=retriever.valuation(query.by_ecpm, snapshot), caps=retriever.caps(query.max_per, snapshot))
+        if truth.narrowed:  # a shard is away: it is no truth
+            metrics.QUALITY_SKIPPED.inc()
+            return
         if query.floor:
             truth = truth.from_ecpm(query.floor)
         metrics.LIVE_OVERLAP.labels(retriever.bundle.bundle_id, "true" if found.narrowed else "false",

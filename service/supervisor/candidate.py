@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from service.bundles.control_channel import Release
 from service.live.log_place import LogPlace
 from service.settings import Settings
+from service.shards.shard_access import ShardAccess
 from service.supervisor.processes import Processes
 from service.supervisor.shadow_evidence import ShadowEvidence, shadow_evidence
 
@@ -94,15 +95,18 @@ class Candidate:
         place: of the change log, which it has to fit to; None without one.
         incumbent: the bundle that it is compared to; None skips the comparison.
         understands: a bundle all of whose requests it has to understand; None asks nothing of the kind.
+        shards: how those of a sharded bundle are reached.
 
     Attributes:
         verdict: readable once the check has ended.
     """
 
     def __init__(self, processes: Processes, folder: Path, place: LogPlace | None,
-                 incumbent: Incumbent | None, understands: Path | None = None) -> None:
+                 incumbent: Incumbent | None, understands: Path | None = None,
+                 shards: ShardAccess | None = None) -> None:
         self.verdict, sender = Pipe(duplex=False)
-        self._process = processes.start(_check, folder, place, incumbent, understands, sender, daemon=True)
+        self._process = processes.start(_check, folder, place, incumbent, understands, shards, sender,
+                                        daemon=True)
         sender.close()
 
     def result(self) -> Verdict:
@@ -125,7 +129,7 @@ class Candidate:
 
 
 def _check(folder: Path, place: LogPlace | None, incumbent: Incumbent | None, understands: Path | None,
-           sender: Connection) -> None:
+           shards: ShardAccess | None, sender: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the supervisor too, which decides
     os.nice(_NICENESS)
     from service.telemetry.request_log import flush, log_libraries
@@ -133,22 +137,28 @@ def _check(folder: Path, place: LogPlace | None, incumbent: Incumbent | None, un
 
     log_libraries()
     attach(SharedMemory.create(1), 0)  # what it counts is no metric of the service
-    verdict = (asyncio.run(fault_of(folder)) or misfit_of(folder, place) or foreign_to(folder, understands)
-               or compared(folder, incumbent))
+    verdict = (asyncio.run(fault_of(folder, shards)) or misfit_of(folder, place) or foreign_to(folder, understands)
+               or compared(folder, incumbent, shards))
     flush()  # the supervisor ends this process as soon as it has the verdict
     sender.send_bytes(_VERDICT.dump_json(verdict))
 
 
-async def fault_of(folder: Path) -> Rejected | None:
-    """Why a bundle cannot serve at all: it does not open, or answers its golden requests wrongly."""
+async def fault_of(folder: Path, shards: ShardAccess | None = None) -> Rejected | None:
+    """Why a bundle cannot serve at all: it does not open, lacks a shard, or answers its golden requests wrongly.
+
+    Args:
+        folder: the bundle.
+        shards: how those of a sharded one are reached.
+    """
     from index_store.bundle.bundle import Bundle
     from index_store.bundle.manifest import BundleError
     from service.bundles.bundle_host import warming_problem
     from service.retrieval.retriever import Retriever
 
     try:
-        retriever = Retriever(Bundle.open(folder))
+        retriever = Retriever(Bundle.open(folder), shards=shards)
         problem = await warming_problem(retriever)
+        retriever.close()
     except BundleError as error:
         return Rejected("broken", error.fact, error.remedy)
     except Exception as error:  # whatever is in those files, the bundle cannot serve
@@ -192,14 +202,14 @@ def foreign_to(folder: Path, understands: Path | None) -> Rejected | None:
                     f"{', '.join(lacks)}", "train it with the declaration that callers send")
 
 
-def compared(folder: Path, incumbent: Incumbent | None) -> Verdict:
+def compared(folder: Path, incumbent: Incumbent | None, shards: ShardAccess | None = None) -> Verdict:
     """The gate's verdict on a bundle that is sound."""
     if incumbent is None:
         return Accepted()
     from service.supervisor.promotion_gate import GateLimits, compare
 
     comparison = compare(folder, incumbent.folder, incumbent.requests, GateLimits.of(incumbent.settings),
-                         incumbent.evidence)
+                         incumbent.evidence, shards)
     if comparison.passed:
         return Accepted(comparison.text())
     worse = ", ".join(measure.name for measure in comparison.measures if not measure.passed)

@@ -31,6 +31,7 @@ from service.bundles.control_channel import (
 from service.contract.errors import ErrorType
 from service.live.log_place import LogPlace
 from service.settings import Settings, variable
+from service.shards.shard_access import ShardAccess
 from service.supervisor.bundle_listing import listing, serving
 from service.supervisor.candidate import Candidate, Incumbent, Rejected, Verdict
 from service.supervisor.processes import Processes
@@ -298,7 +299,8 @@ class Promotion:
 
     def _start_check(self, release: Release, load: _Load | None = None, incumbent: Incumbent | None = None) -> None:
         due = time.monotonic() + self._settings.load_seconds
-        candidate = Candidate(self._processes, release.folder, LogPlace.of(self._settings), incumbent)
+        candidate = Candidate(self._processes, release.folder, LogPlace.of(self._settings), incumbent,
+                              shards=ShardAccess.of(self._settings))
         self._check = _Check(release, candidate, due, load)
 
     def _decided(self, check: _Check, verdict: Verdict) -> None:

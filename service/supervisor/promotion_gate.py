@@ -30,6 +30,7 @@ from service.contract.query import EncodedUser, SearchOptions
 from service.retrieval.beam_choice import read_curve
 from service.retrieval.retriever import Retriever
 from service.settings import Settings
+from service.shards.shard_access import ShardAccess
 from service.supervisor.shadow_evidence import ShadowEvidence
 
 _OVERLAP = "overlap, sealed"
@@ -116,7 +117,7 @@ class Comparison:
 
 
 def compare(candidate: Path, current: Path, requests: Sequence[bytes], limits: GateLimits,
-            evidence: ShadowEvidence | None = None) -> Comparison:
+            evidence: ShadowEvidence | None = None, shards: ShardAccess | None = None) -> Comparison:
     """Compares two bundles on the same requests.
 
     Args:
@@ -126,11 +127,12 @@ def compare(candidate: Path, current: Path, requests: Sequence[bytes], limits: G
             clock, counts as absent. Where the current bundle answers none of them, its golden requests are replayed.
         limits: what may be worse, and by how much.
         evidence: of the candidate in the shadow of the current bundle; None if there is none to be heard.
+        shards: how those of sharded bundles are reached.
 
     Raises:
         BundleError: one of the bundles is broken.
     """
-    with _OpenBundle(current) as now, _OpenBundle(candidate) as new:
+    with _OpenBundle(current, shards) as now, _OpenBundle(candidate, shards) as new:
         replay = _Replay.of(now, new, requests)
         rows = [Measure("refused requests", 0, replay.refusals.total(), 0, "lower"), *_sealed(now, new, limits)]
         exhaustive = 0
@@ -147,9 +149,9 @@ def compare(candidate: Path, current: Path, requests: Sequence[bytes], limits: G
 class _OpenBundle:
     """One of the two bundles, open for the length of a `with` block."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shards: ShardAccess | None) -> None:
         self.opened = Bundle.open(folder, verify=False)
-        self._retriever = Retriever(self.opened)
+        self._retriever = Retriever(self.opened, shards=shards)
         self._fields = frozenset(field.name for field in self.opened.content.encoder.spec.user_fields)
 
     def __enter__(self) -> _OpenBundle:

@@ -21,6 +21,7 @@ from service.bundles.control_channel import Drain, Release
 from service.live.log_place import with_log_beside
 from service.sampling.beam_files import check_folder
 from service.settings import Settings, variable
+from service.shards.shard_access import ShardAccess, checked
 from service.supervisor.processes import Processes
 from service.telemetry.request_log import log, log_libraries
 
@@ -58,7 +59,7 @@ def serve(folder: Path, settings: Settings) -> int:
         check_redis(settings)
     store = folder if pointer.is_bundle_folder(folder) else None
     settings = with_log_beside(settings, store)
-    first = _first(store, folder)
+    first = _first(store, folder, ShardAccess.of(settings))
     processes = Processes()
     with open_address(settings) as listening:
         log_libraries()
@@ -106,23 +107,26 @@ def _run(workers: Workers, promotion: Promotion, stop: int, settings: Settings) 
             log("supervisor_failed", traceback=traceback.format_exc())
 
 
-def _first(store: Path | None, folder: Path) -> Release:
+def _first(store: Path | None, folder: Path, shards: ShardAccess | None) -> Release:
     """The bundle to start with, all of its files verified, so that workers need not verify them again."""
     if store is None:
-        return _sound(folder.resolve())
+        return _sound(folder.resolve(), shards)
     current = pointer.read(store)
     try:
-        return _sound(store / current.bundle)
+        return _sound(store / current.bundle, shards)
     except BundleError as error:
         if current.previous is None:
             raise
         # The replicas that refused this bundle still serve the previous one; a replica that starts now does the same.
         log("bundle_refused", bundle=current.bundle, reason=str(error), fault="broken")
-        return _sound(store / current.previous)
+        return _sound(store / current.previous, shards)
 
 
-def _sound(folder: Path) -> Release:
-    return Release(folder.name, folder, Bundle.open(folder).bundle_id)
+def _sound(folder: Path, shards: ShardAccess | None) -> Release:
+    opened = Bundle.open(folder)
+    if opened.content.shards is not None:
+        checked(opened, shards)
+    return Release(folder.name, folder, opened.bundle_id)
 
 
 def open_address(settings: Settings) -> socket.socket:

@@ -21,6 +21,7 @@ from service.bundles.control_channel import Call, Refusal, Release, Reply, Trial
 from service.contract.errors import ErrorType
 from service.live.log_place import LogPlace
 from service.settings import Settings, variable
+from service.shards.shard_access import ShardAccess
 from service.supervisor.candidate import Candidate, Incumbent, Rejected, Verdict
 from service.supervisor.processes import Processes
 from service.supervisor.releases import RefusedError, named, release_of
@@ -241,7 +242,8 @@ class Trials:
                                     time.monotonic() + self._settings.load_seconds, None)
 
     def _candidate(self, release: Release, target: Release, incumbent: Incumbent | None) -> Candidate:
-        return Candidate(self._processes, release.folder, LogPlace.of(self._settings), incumbent, target.folder)
+        return Candidate(self._processes, release.folder, LogPlace.of(self._settings), incumbent, target.folder,
+                         ShardAccess.of(self._settings))
 
     def _collect(self, role: Role, check: _Check, now: float) -> None:
         if check.candidate.verdict.poll():

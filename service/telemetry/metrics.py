@@ -44,6 +44,12 @@ SEARCH_THREADS = Gauge("retrieval_search_threads", "Threads that search", multip
 IN_FLIGHT = Gauge("retrieval_in_flight", "Requests for ads that are being answered now, those that wait included",
                   multiprocess_mode="livesum")
 COVERAGE = Histogram("retrieval_coverage", "Share of the planned pairs that was scored", buckets=_SHARES)
+SHARD_ANSWERS = Counter("retrieval_shard_answers", "Questions to shards by what became of them: `scored`, `late` or "
+                        "`gone`", ["shard", "outcome"])
+SHARD_SECONDS = Histogram("retrieval_shard_seconds", "Time from a question to a shard to its answer", ["shard"],
+                          buckets=_BUCKETS)
+SHARDS_MISSING = Gauge("retrieval_shards_missing", "Shards of open bundles that workers have no connection to",
+                       multiprocess_mode="livesum")
 EXPLORED = Counter("retrieval_explored", "Ads that were returned to be explored, in the place of others")
 BUNDLE_ACTIVE = Gauge("retrieval_bundle_active", "Live workers that serve this bundle", ["bundle_id"],
                       multiprocess_mode="livesum")

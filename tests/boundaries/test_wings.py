@@ -11,8 +11,8 @@ WINGS = {
                     "features"],
     "model": ["report", "experiments", "follow", "cluster", "choice", "evaluation", "export", "training", "tree",
               "examples", "network", "baselines", "sources", "data", "infer", "progress"],
-    "service": ["supervisor", "http", "console", "bundles", "sampling", "cache", "live", "retrieval", "telemetry",
-                "contract"],
+    "service": ["cluster", "supervisor", "http", "console", "bundles", "sampling", "cache", "live", "retrieval",
+                "shards", "telemetry", "contract"],
     "loadtest": ["chaos", "churn", "growth", "pacing", "demo", "http", "bench", "rivals", "processes"],
 }
 """Top to bottom; `docs/decisions/0014-wings.md` says why."""

@@ -13,7 +13,8 @@ from tests.paths import ROOT
 
 LOCKS = ROOT / "docker" / "requirements"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-EXTRAS = {"serve": ["serve", "trace"], "serve-beams": ["serve", "trace", "beams"], "train": ["train"], "load": ["load"]}
+EXTRAS = {"serve": ["serve", "trace"], "serve-beams": ["serve", "trace", "beams"],
+          "serve-cluster": ["serve", "trace", "cluster"], "train": ["train"], "load": ["load"]}
 """Lock -> the extras that it pins."""
 PIN = re.compile(r"([a-z0-9-]+)==(\S+) ((?:--hash=sha256:[0-9a-f]{64} ?)+)")
 

@@ -6,8 +6,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from index_store.bundle import pointer
 from index_store.bundle.pointer import Pointer
+from index_store.bundle.sharding import shard_bundle
 from tests.docker.monitoring import DASHBOARD, DOCKER, PANELS, RECORDED, expressions, selectors
 from tests.resealed import reseal
+from tests.service.cluster.running_shards import ServerThread, book_of
 from tests.service.http.change_log_calls import TOKEN
 from tests.service.service_process import ADMIN_TOKEN, ServiceProcess
 from tests.service.test_docs import documented_metrics
@@ -20,7 +22,7 @@ OF_A_SCRAPE = {"instance", "job"}
 def exported(tiny_bundle, tmp_path_factory):
     """Metric name -> label names -> values, as a running service that has answered says them at /metrics.
 
-    It has a canary, a shadow, and a Redis that does not answer.
+    It has a canary, a shadow, and a Redis that does not answer; another one is the root of two shards.
     """
     folder, log = tmp_path_factory.mktemp("monitored") / "bundles", tmp_path_factory.mktemp("changes") / "log"
     for name in ("now", "new"):
@@ -44,6 +46,23 @@ def exported(tiny_bundle, tmp_path_factory):
         service.wait_until(lambda: "retrieval_live_overlap_count" in service.http.get("/metrics").text)
         service.wait_until(lambda: "retrieval_shadow_drift_count" in service.http.get("/metrics").text)
         text = service.http.get("/metrics").text
+    return _labels(text + _scrape_of_a_root(tiny_bundle, tmp_path_factory.mktemp("sharded")))
+
+
+def _scrape_of_a_root(bundle, folder):
+    """What a root says that has asked its shards."""
+    shard_bundle(bundle, 2, folder / "root")
+    servers = [ServerThread(folder / "root", number) for number in range(2)]
+    with ServiceProcess(folder / "root", RETRIEVAL_SHARDS=str(book_of(folder / "book.json", *servers))) as service:
+        service.retrieve(user_id="u1", top_k=300)
+        text = service.http.get("/metrics").text
+    for server in servers:
+        server.close()
+    return "".join(f"{line}\n" for line in text.splitlines() if "retrieval_shard" in line)
+
+
+def _labels(text):
+    """Metric name -> label names -> values."""
     found = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

@@ -1,6 +1,7 @@
 """The command line `python -m index_store`."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from index_store.__main__ import main, trim
 from index_store.bundle import pointer
+from index_store.bundle.files import BundleFiles
 from index_store.bundle.manifest import BundleError
 from index_store.bundle.pointer import Pointer, PointerError
 from index_store.changes.change_log import ChangeLogError, Kind, Write
@@ -141,3 +143,25 @@ def test_a_change_log_that_is_missing_is_told(tmp_path):
     done = index_store("changes", "show", tmp_path / "changes.db")
     assert (done.returncode, f"error: there is no change log at {tmp_path}/changes.db" in done.stderr) == (1, True)
     assert not list(tmp_path.iterdir())
+
+
+def test_shard_writes_a_root_whose_parts_it_lists_and_verify_checks_all(tiny_bundle, tmp_path):
+    done = index_store("shard", tiny_bundle, "--shards", 2, "--out", tmp_path / "root")
+    assert done.returncode == 0, done.stderr
+    root_id = BundleFiles(tmp_path / "root", verify=False).manifest.bundle_id
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f"{tmp_path / 'root'}: root {root_id} of 2 shards, made of bundle ")
+    assert re.fullmatch(r"root +0\.\d MB  300 ads", lines[1])
+    assert re.fullmatch(r"shard 1 +0\.\d MB  150 ads, positions 150 to 299", lines[-1])
+    assert "300 items, 40 users, 2 shards\n" in index_store("verify", tmp_path / "root").stdout
+    assert index_store("verify", tmp_path / "root" / "shards" / "1").stdout == (
+        f"{tmp_path / 'root' / 'shards' / '1'}: shard 1 of 2 of root {root_id} is sound, positions 150 to 299\n")
+    shutil.rmtree(tmp_path / "root" / "shards" / "1")
+    done = index_store("verify", tmp_path / "root")
+    assert (done.returncode, "shards/1: is missing; the root has 2 shards" in done.stderr) == (1, True)
+
+
+def test_shard_ends_with_an_error_when_there_are_more_than_leaf_nodes(tiny_bundle, tmp_path):
+    done = index_store("shard", tiny_bundle, "--shards", 25, "--out", tmp_path / "root")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: bundle {tiny_bundle}: tree: has 24 leaf nodes, and 25 shards were asked for")

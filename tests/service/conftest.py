@@ -1,8 +1,10 @@
 import pytest
 from pydantic import SecretStr
 
+from index_store.bundle.sharding import shard_bundle
 from service.live.log_place import LogPlace
 from service.live.shared_log import SharedLog
+from tests.service.cluster.running_shards import ServerThread
 from tests.service.service_process import ServiceProcess
 
 
@@ -25,3 +27,25 @@ def shared_log():
     yield of
     for log in opened:
         log.close()
+
+
+@pytest.fixture(scope="package")
+def roots(tiny_bundle, tmp_path_factory):
+    """A folder with the tiny bundle as a root of two shards, `two`; nobody may change it."""
+    folder = tmp_path_factory.mktemp("roots")
+    shard_bundle(tiny_bundle, 2, folder / "two")
+    return folder
+
+
+@pytest.fixture
+def listening():
+    """Starts shard servers in threads; all end with the test."""
+    servers = []
+
+    def of(folder, number):
+        servers.append(ServerThread(folder, number))
+        return servers[-1]
+
+    yield of
+    for server in servers:
+        server.close()

@@ -87,7 +87,7 @@ def test_service_starts_and_says_what_it_ignores_when_a_pod_has_links(tiny_bundl
 
 
 EMPTY_IS_NONE = {"admin_token", "beam_folder", "change_log", "console_images", "read_token", "redis_password_file",
-                 "redis_url", "write_token"}
+                 "redis_url", "shards", "write_token"}
 
 
 @pytest.fixture(autouse=True)

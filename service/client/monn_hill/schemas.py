@@ -486,7 +486,7 @@ class ExplainReply(TypedDict):
     history: HistoryCount | None
     """as in the answer of POST /retrieve"""
     coverage: float
-    degraded: list[Literal["redis", "deadline"]]
+    degraded: list[Literal["redis", "deadline", "shard"]]
 
 
 class Latency(TypedDict):
@@ -521,15 +521,15 @@ class RetrieveReply(TypedDict):
     """of the history in user_features; null if the request has none"""
     user_cache: Literal["local", "redis", "miss", "bypass"]
     coverage: float
-    """share of the planned pairs that was scored; below 1 only under a deadline"""
+    """share of the planned pairs that was scored; below 1 only under a deadline, or if a shard is gone or late"""
     estimated_overlap: float | None
     """share of the exhaustive answer that this beam finds on average, by the bundle's curve; null if the beam is not on the curve, under targeting or max_per, and where campaigns hold ads back; 1 for exact"""
-    degraded: list[Literal["redis", "deadline"]]
-    """what the answer had to do without: Redis, or pairs that did not fit before the deadline"""
+    degraded: list[Literal["redis", "deadline", "shard"]]
+    """what the answer had to do without: Redis, pairs that did not fit before the deadline, or those of a shard that is gone or late"""
     eligible: int
     """number of ads that are neither paused nor deleted, pass targeting and exclusions, and are not held back by their campaigns"""
     empty: EmptyBecause | None
-    """why `ads` is empty; null if it is not, or a deadline emptied it"""
+    """why `ads` is empty; null if it is not, or a deadline or a missing shard emptied it"""
     pairs_scored: int
     latency_ms: Latency
 

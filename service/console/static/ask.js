@@ -87,7 +87,7 @@ const EMPTY = {
 
 function nothing(reply) {
   const because = reply.empty;
-  if (!because) return card("No ads", el("p", {}, "The deadline came before any was scored."));
+  if (!because) return card("No ads", el("p", {}, "The deadline came before any was scored, or a shard is away."));
   return card("No ads", el("p", {}, `Because ${EMPTY[because.by] ?? because.by}.`), because.clause && el("p", {},
     `${because.path} alone leaves ${plural(because.left, "ad")}: ${predicate(because.clause)}`));
 }

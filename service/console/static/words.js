@@ -55,7 +55,7 @@ function joined(parts, word, none) {
 
 const OUTCOMES = {
   returned: "returned", below_floor: "below the floor", outscored: "outscored by better ads",
-  capped: "left out by a cap", pruned: "pruned with its node", cut_short: "cut off by the deadline",
+  capped: "left out by a cap", pruned: "pruned with its node", cut_short: "cut off by the deadline, or its shard is away",
   filtered: "not eligible",
 };
 export const outcome = (word) => OUTCOMES[word] ?? word;

@@ -1,5 +1,7 @@
 """Spectral vectors in 8 and 4 bits against the numbers that they stand for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,15 @@ def test_rows_are_those_of_the_whole():
     for taken, array in zip(kept.take(rows).arrays, kept.arrays, strict=True):
         np.testing.assert_array_equal(taken, array[rows])
     np.testing.assert_array_equal(kept.scaled_tail(rows) * kept.tail_steps[rows, None], kept.dense(rows)[:, HEAD:])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_part_is_what_take_gives(shared):
+    _, kept = stored(40, 300)
+    if shared:
+        kept = replace(kept, stored=np.random.default_rng(2).integers(0, 40, 90, dtype=np.int32))
+    for part, taken in zip(kept.part(slice(5, 31)).arrays, kept.take(np.arange(5, 31)).arrays, strict=True):
+        np.testing.assert_array_equal(part, taken)
 
 
 @pytest.mark.parametrize("directions", [80, 300])

@@ -19,11 +19,12 @@ def test_exhaustive_search_scores_some_when_no_time_is_left():
     assert (result.pairs_scored, result.coverage, len(result.rows)) == (LEAST_BLOCK, pytest.approx(1 / 3), 5)
 
 
-def test_scores_that_are_no_numbers_come_last():
+def test_items_without_logits_are_left_out_and_the_result_says_so():
     tree = build_tree(np.zeros((6, 0), np.int64), np.ones((6, 2), np.float32))
     logits = np.ones((6, 2), np.float32) * np.array([1, 2, np.nan, 3, np.nan, 0], np.float32)[:, None]
     result = ExhaustiveSearch(tree, FakeScorer([logits])).search("query", top_k=4, task_weights=WEIGHTS)
     assert result.rows.tolist() == [3, 1, 0, 5]
+    assert (result.cut_by, result.coverage, result.pairs_scored) == (("shard",), pytest.approx(2 / 3), 4)
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,0 +1,116 @@
+"""A root as a replica of Ray Serve: the service as it is, in a process of its own, and its address book.
+
+Serve places and restarts it, and tells where its shards are. Requests do not pass through Serve: they come to the port
+of the service, as without Ray.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from service.settings import variable
+from service.shards.address_book import write_addresses
+from service.telemetry.request_log import log
+
+_LOOK_SECONDS = 0.5
+"""Between two questions for the address of a shard. Serve passes each to one of its replicas."""
+
+_KNOWN_SECONDS = 10.0
+"""How long an address counts after a replica has told it."""
+
+
+class ShardHandle(Protocol):
+    """What Serve gives a root to call the replicas of a shard with."""
+
+    @property
+    def address(self) -> Any: ...
+
+
+class Addresses:
+    """The addresses that the replicas of each shard have told lately."""
+
+    def __init__(self, shards: int) -> None:
+        self._told: list[dict[str, float]] = [{} for _ in range(shards)]
+        self._written: list[list[str]] | None = None
+
+    def tell(self, shard: int, address: str, now: float) -> None:
+        self._told[shard][address] = now
+
+    def changed(self, now: float) -> list[list[str]] | None:
+        """All addresses that count, if they are not those of the last call; else None."""
+        current = [sorted(address for address, told in of_shard.items() if now - told < _KNOWN_SECONDS)
+                   for of_shard in self._told]
+        if current == self._written:
+            return None
+        self._written = current
+        return current
+
+
+class RootReplica:
+    """Runs `python -m service` for the roots in a folder.
+
+    Args:
+        bundles: folder of roots on this machine.
+        listen: host and port of the service.
+        shards: handle of each shard, in order.
+    """
+
+    def __init__(self, bundles: str, listen: tuple[str, int], shards: Sequence[ShardHandle]) -> None:
+        self._shards, self._addresses = shards, Addresses(len(shards))
+        self._folder = tempfile.TemporaryDirectory(prefix="root-")
+        self._book = Path(self._folder.name) / "shards.json"
+        host, port = listen
+        self._service = subprocess.Popen(
+            [sys.executable, "-m", "service.cluster", "root", bundles, "--host", host, "--port", str(port)],
+            stdin=subprocess.PIPE, env=environment(os.environ, self._book))
+        self._writing, self._ended = threading.Lock(), threading.Event()
+        self._watches = [threading.Thread(target=self._watch, args=(number,), name=f"shard-{number}", daemon=True)
+                         for number in range(len(shards))]
+        for watch in self._watches:
+            watch.start()
+
+    def check_health(self) -> None:
+        """Raises RuntimeError once the service or a watch has ended; Serve then replaces this replica."""
+        status = self._service.poll()
+        if status is not None:
+            raise RuntimeError(f"the service has ended with exit status {status}; its log has the reason")
+        for watch in self._watches:
+            if not watch.is_alive():
+                raise RuntimeError(f"nobody asks any longer where {watch.name} is")
+
+    def __del__(self) -> None:
+        """Ends the service; Serve calls this when it stops the replica."""
+        self._ended.set()
+        if self._service.stdin is not None:
+            self._service.stdin.close()
+        self._service.wait()
+
+    def _watch(self, number: int) -> None:
+        """Asks for the address of a shard for ever; one that does not answer keeps no other waiting."""
+        problem = ""
+        while not self._ended.wait(_LOOK_SECONDS):
+            address, former = "", problem
+            try:
+                address, problem = self._shards[number].address.remote().result(timeout_s=_KNOWN_SECONDS), ""
+            except Exception as error:  # of Ray, of many kinds: the replica is gone, or there is none yet
+                problem = type(error).__name__
+            if problem and problem != former:
+                log("shard_address_unknown", shard=number, reason=problem)
+            with self._writing:
+                if address:
+                    self._addresses.tell(number, address, time.monotonic())
+                if (current := self._addresses.changed(time.monotonic())) is not None:
+                    write_addresses(self._book, current)
+
+
+def environment(outer: Mapping[str, str], book: Path) -> dict[str, str]:
+    """The environment of the service: that of the node, and where its shards are."""
+    return {**outer, variable("shards"): str(book)}

@@ -1,0 +1,85 @@
+"""A root as Serve runs it, without Ray: a service in a process, and an address book that follows its shards."""
+
+import json
+import os
+import signal
+import socket
+
+import httpx
+import pytest
+
+from service.cluster.root_replica import Addresses, RootReplica, environment
+from tests.service.cluster.running_shards import until
+
+
+class Handle:
+    """A handle as Serve gives it, to a shard that the test plants."""
+
+    def __init__(self, server):
+        self.server, self.address = server, self
+
+    def remote(self):
+        return self
+
+    def result(self, timeout_s):
+        if self.server is None:
+            raise TimeoutError
+        return self.server.address
+
+
+@pytest.fixture
+def port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def test_addresses_count_for_a_while_and_are_written_when_they_change():
+    addresses = Addresses(2)
+    addresses.tell(0, "a:1", now=100.0)
+    assert addresses.changed(100.0) == [["a:1"], []]
+    assert addresses.changed(100.0) is None
+    addresses.tell(0, "b:1", now=105.0)
+    addresses.tell(1, "c:1", now=105.0)
+    assert addresses.changed(105.0) == [["a:1", "b:1"], ["c:1"]]
+    assert addresses.changed(111.0) == [["b:1"], ["c:1"]]
+
+
+def test_environment_is_that_of_the_node_and_says_where_the_shards_are(tmp_path):
+    assert environment({"A": "1"}, tmp_path) == {"A": "1", "RETRIEVAL_SHARDS": str(tmp_path)}
+
+
+def test_the_service_answers_with_the_shards_that_serve_knows_and_ends_with_its_replica(roots, listening, port):
+    handles = [Handle(listening(roots, 0)), Handle(None)]
+    replica = RootReplica(str(roots / "two"), ("127.0.0.1", port), handles)
+    url = f"http://127.0.0.1:{port}"
+    until(lambda: replica._book.exists())
+    assert json.loads(replica._book.read_text())["shards"] == [[handles[0].server.address], []]
+    handles[1].server = listening(roots, 1)
+
+    def ready():
+        try:
+            return httpx.get(f"{url}/readyz", trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    until(ready, 60)
+    reply = httpx.post(f"{url}/retrieve", json={"user_id": "user-01", "top_k": 300}, trust_env=False).json()
+    assert (len(reply["ads"]), reply["degraded"]) == (300, [])
+    replica.check_health()
+    process = replica._service
+    replica.__del__()
+    assert process.returncode == 0
+
+
+def test_a_service_that_has_ended_is_no_longer_healthy(tmp_path, port):
+    replica = RootReplica(str(tmp_path / "none"), ("127.0.0.1", port), [])
+    replica._service.wait()
+    with pytest.raises(RuntimeError, match="the service has ended with exit status 1"):
+        replica.check_health()
+
+
+def test_a_replica_that_is_killed_takes_its_service_along(roots, listening, port):
+    replica = RootReplica(str(roots / "two"), ("127.0.0.1", port), [Handle(listening(roots, n)) for n in range(2)])
+    os.close(os.dup(replica._service.stdin.fileno()))  # others may hold copies that do not count
+    replica._service.stdin.close()  # as the system does when its process is gone
+    assert replica._service.wait(30) in (0, -signal.SIGTERM)

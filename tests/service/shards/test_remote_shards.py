@@ -1,0 +1,174 @@
+"""A root and real shard servers: answers are those of the whole bundle, and of the shards that are there."""
+
+import asyncio
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from index_store.bundle.bundle import Bundle
+from index_store.bundle.manifest import BundleError
+from index_store.bundle.sharding import shard_bundle
+from index_store.changes.change_log import Change, Kind
+from index_store.live.users import FEATURES
+from index_store.search.sharded_scorer import ShardItems, ShardsAwayError
+from loadtest.bench.added import raw_features
+from service.contract.query import Exploring, Query
+from service.retrieval.retriever import Retriever
+from service.shards.address_book import write_addresses
+from service.shards.remote_shards import RemoteShards, reached_shards
+from tests.service.cluster.running_shards import ShardProcess, access, book_of, until
+
+CLICK, BOTH = np.array([1, 0], np.float32), np.array([1, 0.5], np.float32)
+
+ASKED = [{}, {"exact": True}, {"task_weights": BOTH}, {"user_id": b"nobody"}, {"top_k": 300},
+         {"exclude_ad_ids": ["ad-0000", "ad-0012"]}, {"max_per": {"brand": 1}}, {"by_ecpm": True},
+         {"by_ecpm": True, "floor": 2e5, "max_per": {"category": 2}},
+         {"targeting": {"field": "category", "in": ["c3", "c4"]}},
+         {"exploring": Exploring(share=0.3, below=50, seed=7)}]
+
+
+def query(**asked):
+    return Query(**{"user_id": b"user-05", "top_k": 20, "beam_width": (2, 4), "task_weights": CLICK} | asked)
+
+
+def answer(retriever, snapshot=None, answer_by=None, **asked):
+    return asyncio.run(retriever.retrieve(query(**asked), snapshot=snapshot, answer_by=answer_by))
+
+
+@pytest.fixture
+def whole(tiny_bundle):
+    retriever = Retriever(Bundle.open(tiny_bundle))
+    yield retriever
+    retriever.close()
+
+
+@pytest.fixture
+def sharded(roots, listening, tmp_path):
+    book = book_of(tmp_path / "book.json", listening(roots, 0), listening(roots, 1))
+    retriever = Retriever(Bundle.open(roots / "two"), shards=access(book))
+    yield retriever
+    retriever.close()
+
+
+def check_same(found, expected):
+    assert found.ad_ids == expected.ad_ids
+    np.testing.assert_allclose(found.found.scores, expected.found.scores, atol=1e-5)
+    assert (found.found.eligible, found.found.pairs_scored) == (expected.found.eligible, expected.found.pairs_scored)
+    assert (found.found.coverage, found.degraded) == (1.0, ())
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_answers_are_those_of_the_whole_bundle(whole, sharded, asked):
+    check_same(answer(sharded, **asked), answer(whole, **asked))
+
+
+def test_live_changes_hold_across_shards(whole, sharded):
+    first = answer(whole).ad_ids
+    changes = [Change(sequence=1, at=0.0, kind=Kind.AD, id=first[0], fields={"status": "paused"}),
+               Change(sequence=2, at=0.0, kind=Kind.AD, id="new",
+                      fields={FEATURES: raw_features(whole.bundle.content, 2)}),
+               Change(sequence=3, at=0.0, kind=Kind.AD, id=first[1], fields={"bid": {"micros": 10**9, "type": "CPM"}})]
+    for asked in ({}, {"by_ecpm": True}, {"exact": True}):
+        found, expected = (answer(one, one.sealed.with_changes(changes), **asked) for one in (sharded, whole))
+        check_same(found, expected)
+        assert first[0] not in found.ad_ids
+    assert first[1] == answer(sharded, sharded.sealed.with_changes(changes), by_ecpm=True).ad_ids[0]
+    assert "new" in answer(sharded, sharded.sealed.with_changes(changes), exact=True, top_k=301).ad_ids
+
+
+def test_explanations_are_those_of_the_whole_bundle(whole, sharded):
+    for ad in ("ad-0000", "ad-0123"):
+        found, expected = (answer(one, explain_ad=ad).explanation.of_search for one in (sharded, whole))
+        assert (found.outcome, [step.node for step in found.path]) == (expected.outcome,
+                                                                       [step.node for step in expected.path])
+
+
+def test_a_replica_of_a_shard_takes_over_without_a_degraded_answer(whole, roots, listening, tmp_path):
+    first, second = listening(roots, 0), listening(roots, 0)
+    other = listening(roots, 1)
+    book = tmp_path / "book.json"
+    write_addresses(book, [[first.address, second.address], [other.address]])
+    retriever = Retriever(Bundle.open(roots / "two"), shards=access(book))
+    until(lambda: first.opened.roots and second.opened.roots)
+    first.close()
+    for _ in range(6):
+        check_same(answer(retriever), answer(whole))
+    retriever.close()
+
+
+def test_a_shard_that_is_killed_or_frozen_degrades_answers_until_it_is_back(whole, roots, tmp_path):
+    shards = [ShardProcess(roots, number) for number in range(2)]
+    retriever = Retriever(Bundle.open(roots / "two"), shards=access(book_of(tmp_path / "book.json", *shards),
+                                                                    timeout=0.5))
+    try:
+        expected = answer(whole, exact=True, top_k=300)
+        for harm, mend in ((signal.SIGKILL, shards[1].start),
+                           (signal.SIGSTOP, lambda: shards[1].signal(signal.SIGCONT))):
+            check_same(answer(retriever, exact=True, top_k=300), expected)
+            shards[1].signal(harm)
+            for _ in range(3):
+                found = answer(retriever, exact=True, top_k=300)
+                assert (len(found.ad_ids), found.degraded, found.found.coverage) == (150, ("shard",), 0.5)
+                assert set(found.ad_ids) < set(expected.ad_ids)
+            began = time.perf_counter()
+            answer(retriever)
+            assert time.perf_counter() - began < 10
+            with pytest.raises(ShardsAwayError, match="of 300 items cannot be scored"):
+                retriever.scorer.score_alone(retriever.query(retriever.encode(query())), 3, np.arange(300))
+            mend()
+            until(lambda: not answer(retriever).degraded)
+    finally:
+        retriever.close()
+        for shard in shards:
+            shard.close()
+
+
+def test_a_search_waits_for_a_shard_no_longer_than_its_deadline(roots, tmp_path):
+    shards = [ShardProcess(roots, number) for number in range(2)]
+    reached = RemoteShards(Bundle.open(roots / "two").bundle_id, 2, 2,
+                           access(book_of(tmp_path / "book.json", *shards), timeout=30.0))
+    retriever = Retriever(Bundle.open(roots / "two"), shards=access(tmp_path / "book.json", timeout=30.0))
+    try:
+        asked = retriever.query(retriever.encode(query()))
+        assert reached.missing(10.0) is None
+        shards[0].signal(signal.SIGSTOP)
+        asked.search_by = time.perf_counter() + 0.2
+        late, scored = reached.ask(asked, [ShardItems(0, np.arange(3)), ShardItems(1, np.arange(3))])()
+        assert late is None
+        assert scored.shape == (3, 2)
+        assert time.perf_counter() < asked.search_by + 10
+        shards[0].signal(signal.SIGCONT)
+        asked.search_by = time.perf_counter() + 20
+        again, = reached.ask(asked, [ShardItems(0, np.arange(5))])()
+        assert again.shape == (5, 2), "the late answer was taken for this one"
+    finally:
+        reached.close()
+        retriever.close()
+        for shard in shards:
+            shard.close()
+
+
+def test_a_root_without_one_of_its_shards_is_refused_at_start(roots, listening, tmp_path):
+    book = book_of(tmp_path / "book.json", listening(roots, 0))
+    opened = Bundle.open(roots / "two")
+    with pytest.raises(BundleError, match="shards.json: shard 1 of 2 is not there: no address of it is known; start "
+                                          f"it, or correct its address in {book}"):
+        reached_shards(opened, access(book, opening=0.3))
+    with pytest.raises(BundleError, match=r"shard 0 of 2 is not there: .*none.json cannot be read"):
+        reached_shards(opened, access(tmp_path / "none.json", opening=0.3))
+    with pytest.raises(BundleError, match="this is the root of 2 shards, and nothing says where they are; name an "
+                                          "address book in RETRIEVAL_SHARDS, or open bundle"):
+        Retriever(opened)
+
+
+def test_shards_of_another_root_are_refused_at_start(tiny_bundle, roots, listening, tmp_path):
+    shard_bundle(tiny_bundle, 3, tmp_path / "roots" / "three")
+    book = book_of(tmp_path / "book.json", listening(tmp_path / "roots", 0), listening(tmp_path / "roots", 1))
+    with pytest.raises(BundleError, match=r"shard 0 of 2 is not there: .* refuses: .*of root [0-9a-f]{16} is not here"):
+        reached_shards(Bundle.open(roots / "two"), access(book, opening=0.5))
+
+
+def test_a_whole_bundle_has_no_shards(tiny_bundle, tmp_path):
+    assert reached_shards(Bundle.open(tiny_bundle), access(tmp_path / "none.json")) is None
