@@ -19,6 +19,7 @@ from index_store.bundle.context_files import read_context, write_context
 from index_store.bundle.files import BundleFiles, BundleWriter
 from index_store.bundle.manifest import BundleError, Manifest
 from index_store.bundle.shard_map import ShardMap
+from index_store.bundle.similar_files import read_similar, write_similar
 from index_store.bundle.spectral_files import read_spectral, write_spectral
 from index_store.bundle.targeting_files import read_targeting, write_targeting
 from index_store.bundle.value_files import (
@@ -34,7 +35,6 @@ from index_store.features.history import History
 from index_store.features.interaction import feature_names
 from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
-from index_store.features.similar_users import SimilarUsers
 from index_store.features.spec import FeatureSpec
 from index_store.features.spectral_vectors import SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, table_sizes
@@ -186,7 +186,7 @@ def write_content(writer: BundleWriter, content: BundleContent) -> None:
     for level, postings in enumerate(content.postings, start=1):
         writer.ragged(layout.level_postings(level), postings)
     if content.index.similar is not None:
-        _write_similar(writer, content.index.similar)
+        write_similar(writer, content.index.similar)
     if content.index.spectral is not None:
         write_spectral(writer, content.index.spectral, content.spectral)
     if content.targeting is not None:
@@ -199,13 +199,6 @@ def write_content(writer: BundleWriter, content: BundleContent) -> None:
         writer.array(layout.RECORDS, content.records.astype(np.uint16))
     if content.context is not None:
         write_context(writer, encoder.spec, content.context)
-
-
-def _write_similar(writer: BundleWriter, similar: SimilarUsers) -> None:
-    writer.ragged(layout.SIMILAR_ITEMS, similar.items)
-    writer.ragged(layout.SIMILAR_CLICKERS, similar.clickers)
-    writer.array(layout.SIMILAR_WEIGHTS, similar.weights)
-    writer.array(layout.SIMILAR_LENGTHS, similar.lengths)
 
 
 @dataclass(frozen=True)
@@ -292,21 +285,10 @@ def _read_content(files: BundleFiles) -> BundleContent:
     nodes: tuple[SpectralVectors, ...] = ()
     if manifest.format_version >= 4:
         towers, nodes = read_spectral(files, tree)
-        index = replace(index, spectral=towers, similar=_read_similar(files, encoder, n_users))
+        index = replace(index, spectral=towers, similar=read_similar(files, encoder, n_users))
     return BundleContent(encoder, users, items, tables, tree, embeddings, index, keys, postings, nodes,
                          read_targeting(files, spec), manifest.ensemble, read_bids(files, spec),
                          read_calibrations(files, spec), read_records(files), read_context(files, encoder), shards)
-
-
-def _read_similar(files: BundleFiles, encoder: FeatureEncoder, users: int) -> SimilarUsers | None:
-    """What families via `similar_users` read; None if the declaration has none."""
-    keys = [encoder.keys_of_family(family) for family in encoder.spec.key_families if family.via == "similar_users"]
-    if not keys:
-        return None
-    return SimilarUsers(files.ragged(layout.SIMILAR_ITEMS, users, below=keys[0]),
-                        files.ragged(layout.SIMILAR_CLICKERS, keys[0], below=users),
-                        files.array(layout.SIMILAR_WEIGHTS, np.float32, (keys[0],)),
-                        files.array(layout.SIMILAR_LENGTHS, np.float32, (users,)))
 
 
 def _read_index(files: BundleFiles, encoder: FeatureEncoder, tree: Tree,
