@@ -3,10 +3,11 @@
     python -m loadtest bench --bundle bundles/mine --data data/mine
     python -m loadtest bench --bundle bundles/mine --data data/mine --two-tower bundles/mine_dot --out bench
 
-Compares exhaustive search, beams, HNSW and IVF over two towers, and a walk of an HNSW graph guided by the scorer, in
-one run with one scorer. Latency is that of real searches on one thread, from encoded features to the top 100, one user
-at a time; the searches of each user run in random order. Quality is measured on more users, with scores from one pass
-of the model per user. Train ads are excluded everywhere. docs/benchmarks.md says how each figure is measured.
+Compares exhaustive search, beams, HNSW and IVF over two towers, a walk of an HNSW graph guided by the scorer, and
+vectors distilled from the scorer, in FAISS, usearch, voyager and ScaNN, in one run with one scorer. Latency is that of
+real searches on one thread, from encoded features to the top 100, one user at a time; the searches of each user run in
+random order. Quality is measured on more users, with scores from one pass of the model per user. Train ads are excluded
+everywhere. docs/benchmarks.md says how each figure is measured.
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ from index_store.features.values import FeatureError
 from loadtest.bench.comparison import Comparison
 from loadtest.bench.pareto import in_words, summary
 from loadtest.bench.report import KINDS, markdown, write
+from loadtest.rivals.distillation import distil
+from loadtest.rivals.distilled import Student
 from loadtest.rivals.queries import QuerySet, draw_queries
 from loadtest.rivals.searches import Search
 from loadtest.rivals.sweep import Sweep
 from loadtest.rivals.two_tower import TwoTower
 from model.data.load import load_dataset
 from model.data.tables import DataError
+from model.progress.lines import tell
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +79,7 @@ def bench(folder: Path, data: Path, *, two_tower: Path | None, queries: int, use
 
     Returns:
         `ads`, `quality_users`, `fresh_users` (whether the bundle's beam was tuned on none of them), `timed_queries`,
-        `seed`; `exhaustive`: a row; `beam`, `hnsw`, `ivf`, `graph`: lists of rows, each with `name`, `params`,
+        `seed`; `exhaustive`: a row; for each of `report.KINDS` a list of rows, each with `name`, `params`,
         `overlap@100`, `recall@20`, `recall@100`, `pairs`, `p50_ms`, `p95_ms`, `search_ms` and `kernel_ms`; `summary`
         and `in_words`: see `pareto`.
 
@@ -86,13 +90,17 @@ def bench(folder: Path, data: Path, *, two_tower: Path | None, queries: int, use
     towers = TwoTower.of(Bundle.open(two_tower), opened) if two_tower is not None else None
     tuned_on = np.array(opened.files.json(layout.EVALUATION).get("beam_curve_users", []), np.int64)
     query_set = draw_queries(load_dataset(data), opened, users, seed, tuned_on)
-    return compare(opened, towers, query_set, queries=queries, seed=seed, sweep=Sweep())
+    student = distil(opened, query_set.users, seed)
+    if student is None:
+        tell(f"{len(opened.content.users.ids)} users are too few to distil vectors beside the {len(query_set)} that "
+             "are asked; give fewer --users to compare with those")
+    return compare(opened, towers, student, query_set, queries=queries, seed=seed, sweep=Sweep())
 
 
-def compare(opened: Bundle, towers: TwoTower | None, query_set: QuerySet, *, queries: int, seed: int,
-            sweep: Sweep) -> dict[str, Any]:
+def compare(opened: Bundle, towers: TwoTower | None, student: Student | None, query_set: QuerySet, *, queries: int,
+            seed: int, sweep: Sweep) -> dict[str, Any]:
     """Runs every search of a sweep on the same queries; arguments and result as for `bench`."""
-    searches = sweep.searches(opened, towers)
+    searches = sweep.searches(opened, towers, student)
     comparison = Comparison(opened, towers, query_set)
     quality = comparison.quality(searches)
     latency = comparison.latency(searches, queries, seed)

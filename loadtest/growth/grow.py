@@ -131,6 +131,6 @@ def _growth(smaller: Mapping[str, Any], larger: Mapping[str, Any]) -> dict[str, 
                               "exhaustive_p50_ms": many["exhaustive"][P50] / few["exhaustive"][P50]}
     for kind in KINDS:
         for cost in (P50, PAIRS):
-            low, high = (cost_at(bench[kind], TARGET, cost) for bench in (few, many))
+            low, high = (cost_at(bench.get(kind, []), TARGET, cost) for bench in (few, many))
             ratios[f"{kind}_{cost}"] = high / low if low and high else None
     return ratios
