@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ from index_store.features.values import FeatureError
 from loadtest.bench.comparison import Comparison
 from loadtest.bench.pareto import in_words, summary
 from loadtest.bench.report import KINDS, markdown, write
-from loadtest.rivals.distillation import distil
 from loadtest.rivals.distilled import Student
 from loadtest.rivals.queries import QuerySet, draw_queries
 from loadtest.rivals.searches import Search
@@ -90,11 +90,22 @@ def bench(folder: Path, data: Path, *, two_tower: Path | None, queries: int, use
     towers = TwoTower.of(Bundle.open(two_tower), opened) if two_tower is not None else None
     tuned_on = np.array(opened.files.json(layout.EVALUATION).get("beam_curve_users", []), np.int64)
     query_set = draw_queries(load_dataset(data), opened, users, seed, tuned_on)
+    return compare(opened, towers, _student(opened, query_set, seed), query_set, queries=queries, seed=seed,
+                   sweep=Sweep())
+
+
+def _student(opened: Bundle, query_set: QuerySet, seed: int) -> Student | None:
+    """Vectors distilled from the bundle's scorer; without them it says why."""
+    if find_spec("torch") is None:
+        tell("torch, which the train extra needs, is not installed, so no vectors are distilled to compare with")
+        return None
+    from loadtest.rivals.distillation import distil
+
     student = distil(opened, query_set.users, seed)
     if student is None:
         tell(f"{len(opened.content.users.ids)} users are too few to distil vectors beside the {len(query_set)} that "
              "are asked; give fewer --users to compare with those")
-    return compare(opened, towers, student, query_set, queries=queries, seed=seed, sweep=Sweep())
+    return student
 
 
 def compare(opened: Bundle, towers: TwoTower | None, student: Student | None, query_set: QuerySet, *, queries: int,
