@@ -11,7 +11,7 @@ OVERLAP = "overlap@100"
 P50 = "p50_ms"
 PAIRS = "pairs"
 TARGET = 0.95
-BASELINES = ("hnsw", "ivf", "graph")
+BASELINES = ("hnsw", "ivf", "graph", "distilled", "usearch", "voyager", "scann")
 
 Row = Mapping[str, Any]
 
@@ -54,7 +54,7 @@ def summary(report: Mapping[str, Any], overlap: float = TARGET) -> dict[str, Any
     """
     reaching = [row for row in report["beam"] if row[OVERLAP] >= overlap]
     beam = min(reaching, key=lambda row: row[P50], default=None)
-    baselines = {kind: cost_at(report[kind], overlap) for kind in BASELINES if report[kind]}
+    baselines = {kind: cost_at(report[kind], overlap) for kind in BASELINES if report.get(kind)}
     reached = {kind: ms for kind, ms in baselines.items() if ms is not None}
     best = min(reached, key=lambda kind: reached[kind], default=None)
     return {"overlap": overlap, "beam": beam, "beam_p50_ms": cost_at(report["beam"], overlap),

@@ -15,9 +15,12 @@ from loadtest.bench.pareto import BASELINES, OVERLAP, P50, TARGET, front
 
 BENCH = "bench.json"
 KINDS = ("beam", *BASELINES)
-COLOURS = {"beam": "#0072b2", "hnsw": "#d55e00", "ivf": "#009e73", "graph": "#cc79a7", "exhaustive": "#000000"}
+COLOURS = {"beam": "#0072b2", "hnsw": "#d55e00", "ivf": "#009e73", "graph": "#cc79a7", "distilled": "#e69f00",
+           "usearch": "#56b4e9", "voyager": "#8c6d31", "scann": "#7f7f7f", "exhaustive": "#000000"}
 LABELS = {"beam": "beam over the tree", "hnsw": "two-tower HNSW, reranked", "ivf": "two-tower IVF, reranked",
-          "graph": "HNSW walked by the scorer", "exhaustive": "exhaustive"}
+          "graph": "HNSW walked by the scorer", "distilled": "distilled vectors, FAISS, reranked",
+          "usearch": "the same, usearch", "voyager": "the same, voyager", "scann": "the same, ScaNN",
+          "exhaustive": "exhaustive"}
 COLUMNS = (("overlap@100", "{:.3f}"), ("recall@20", "{:.4f}"), ("recall@100", "{:.4f}"), ("pairs", "{:,.0f}"),
            ("p50_ms", "{:.2f}"), ("p95_ms", "{:.2f}"), ("search_ms", "{:.2f}"), ("kernel_ms", "{:.2f}"))
 

@@ -126,7 +126,7 @@ def _grown(children: Children, folder: Path, stage: Stage) -> dict[str, Any]:
     bundle, *towers = map(str, bundles)
     measurements = {
         OPENING: ["opening", "--bundle", bundle, "--out", str(folder)],
-        BENCH: ["bench", "--bundle", bundle, *(["--two-tower", *towers] if towers else ["--no-graph"]), "--data",
+        BENCH: ["bench", "--bundle", bundle, *(["--two-tower", *towers] if towers else ["--no-rivals"]), "--data",
                 str(folder / "data"), "--users", str(stage.users), "--queries", str(stage.queries), "--out",
                 str(folder)]}
     changed = bool(made)
@@ -145,6 +145,6 @@ def _growth(smaller: Mapping[str, Any], larger: Mapping[str, Any]) -> dict[str, 
                               "exhaustive_p50_ms": many["exhaustive"][P50] / few["exhaustive"][P50]}
     for kind in KINDS:
         for cost in (P50, PAIRS):
-            low, high = (cost_at(bench[kind], TARGET, cost) for bench in (few, many))
+            low, high = (cost_at(bench.get(kind, []), TARGET, cost) for bench in (few, many))
             ratios[f"{kind}_{cost}"] = high / low if low and high else None
     return ratios

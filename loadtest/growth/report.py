@@ -30,7 +30,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     parts = [f"Median milliseconds at overlap@100 {TARGET}, interpolated; - if no setting reached it.", "",
              table(("ads", "exhaustive", *KINDS, "beam: pairs", "of the ads"), [
                  (f"{size['ads']:,}", f"{size['bench']['exhaustive'][P50]:.1f}",
-                  *(_number(cost_at(size["bench"][kind], TARGET), "{:.2f}") for kind in KINDS),
+                  *(_number(cost_at(size["bench"].get(kind, []), TARGET), "{:.2f}") for kind in KINDS),
                   _number(pairs, "{:,.0f}"), _number(pairs and pairs / size["ads"], "{:.2%}"))
                  for size in sizes for pairs in [cost_at(size["bench"]["beam"], TARGET, PAIRS)]]), ""]
     parts += [f"From {step['from']:,} to {step['to']:,} ads, {step['ads']:.0f} times more: beam p50 x "
@@ -65,7 +65,7 @@ def growth(report: Mapping[str, Any]) -> Figure:
 def _panel(axes: Axes, sizes: list[Mapping[str, Any]], cost: str) -> None:
     for kind in ("exhaustive", *KINDS):
         costs = [(size["ads"], size["bench"]["exhaustive"][cost] if kind == "exhaustive"
-                  else cost_at(size["bench"][kind], TARGET, cost)) for size in sizes]
+                  else cost_at(size["bench"].get(kind, []), TARGET, cost)) for size in sizes]
         reached = [(ads, value) for ads, value in costs if value is not None]
         if reached:
             axes.plot(*zip(*reached, strict=True), marker="o", color=COLOURS[kind], label=LABELS[kind])

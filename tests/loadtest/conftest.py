@@ -8,6 +8,7 @@ from index_store.bundle.bundle import Bundle
 from index_store.features.ragged import Ragged
 from loadtest.demo.steps import WorldSize
 from loadtest.growth import grow
+from loadtest.rivals.distillation import distil
 from loadtest.rivals.queries import QuerySet
 from loadtest.rivals.two_tower import TwoTower
 from tests.loadtest.small_bench import ADS, USERS
@@ -42,3 +43,8 @@ def query_set():
     random = np.random.default_rng(3)
     return QuerySet(np.arange(USERS), Ragged.of([random.permutation(ADS)[:3] for _ in range(USERS)]),
                     Ragged.of([random.permutation(ADS)[:10] for _ in range(USERS)]))
+
+
+@pytest.fixture(scope="session")
+def student(opened, query_set):
+    return distil(opened, query_set.users, 0)

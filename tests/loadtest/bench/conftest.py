@@ -7,5 +7,5 @@ from tests.loadtest.small_bench import EVERYTHING
 
 
 @pytest.fixture(scope="session")
-def report(opened, towers, query_set):
-    return compare(opened, towers, query_set, queries=8, seed=0, sweep=EVERYTHING)
+def report(opened, towers, student, query_set):
+    return compare(opened, towers, student, query_set, queries=8, seed=0, sweep=EVERYTHING)

@@ -33,7 +33,7 @@ def test_all_rows_have_the_same_fields_when_measured(report):
 
 
 def test_baselines_over_two_towers_are_left_out_when_there_are_none(opened, query_set):
-    alone = compare(opened, None, replace(query_set, users=query_set.users[:2]), queries=1, seed=0, sweep=LITTLE)
+    alone = compare(opened, None, None, replace(query_set, users=query_set.users[:2]), queries=1, seed=0, sweep=LITTLE)
     assert alone["hnsw"] == alone["ivf"] == []
     assert set(alone["summary"]["rivals"]) == {"graph"}
 

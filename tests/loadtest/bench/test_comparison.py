@@ -9,11 +9,11 @@ from loadtest.rivals.searches import Exhaustive
 from tests.loadtest.small_bench import ADS, EVERYTHING, LITTLE
 
 
-def test_searches_score_fewer_pairs_and_find_less_when_their_settings_are_narrow(opened, towers, query_set):
-    little = compare(opened, towers, query_set, queries=1, seed=0, sweep=LITTLE)
+def test_searches_score_fewer_pairs_and_find_less_when_their_settings_are_narrow(opened, towers, student, query_set):
+    little = compare(opened, towers, student, query_set, queries=1, seed=0, sweep=LITTLE)
     assert little["hnsw"][0]["pairs"] == 10
     assert little["ivf"][0]["pairs"] <= 20
-    for kind in ("hnsw", "ivf", "graph"):
+    for kind in ("hnsw", "ivf", "graph", "distilled", "usearch", "voyager", "scann"):
         assert little[kind][0]["pairs"] < ADS - 10
         assert little[kind][0]["overlap@100"] < 1.0
 
@@ -21,7 +21,8 @@ def test_searches_score_fewer_pairs_and_find_less_when_their_settings_are_narrow
 def test_pairs_of_a_stack_are_those_of_its_layers_whatever_searches(stacked_bundle, towers, query_set):
     opened = Bundle.open(stacked_bundle)
     nodes = opened.content.tree.size(1)
-    whole = compare(opened, towers, replace(query_set, users=query_set.users[:2]), queries=1, seed=0, sweep=EVERYTHING)
+    two_users = replace(query_set, users=query_set.users[:2])
+    whole = compare(opened, towers, None, two_users, queries=1, seed=0, sweep=EVERYTHING)
     assert whole["exhaustive"]["pairs"] == nodes + ADS - 10
     for kind in ("hnsw", "ivf", "beam"):
         assert max(row["pairs"] for row in whole[kind]) == nodes + ADS - 10, kind

@@ -40,7 +40,7 @@ def test_a_size_without_baselines_needs_no_two_towers(doubled, report, tmp_path)
         shutil.rmtree(kept / name)
     (kept / "bench.json").unlink()
     found = grow.grow(tmp_path, [alone])
-    assert "--no-graph" in found["sizes"][0]["steps"]["bench"]["command"]
+    assert "--no-rivals" in found["sizes"][0]["steps"]["bench"]["command"]
     assert not found["sizes"][0]["bench"]["graph"]
     assert "300 ads: " in markdown(found)
     assert not (kept / "run_dot").exists()

@@ -25,7 +25,7 @@ def test_pairs_are_those_that_the_layers_of_a_stack_compute(stacked_bundle, towe
         return run
 
     scorer = opened.content.scorer([counted(layer) for layer in retriever.scorer.layers])
-    search = next(one for one in LITTLE.searches(opened, towers) if one.kind == kind)
+    search = next(one for one in LITTLE.searches(opened, towers, None) if one.kind == kind)
     user = encoded(opened, 7)
     vector = towers.query(user) if search.wants_vector else None
     counter = PairCounter(opened.content.tree, scorer)
