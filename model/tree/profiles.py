@@ -114,12 +114,19 @@ def _scores(reader: BatchReader, users: ProfileUsers, sample: NDArray[np.integer
         found.range(items, sample, lambda place, _, own: scores.__setitem__(place, own))
         return scores
 
-    key = sha256(sample.tobytes())
-    for tensor in reader.model.state_dict().values():
-        key.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
-    files = RangeFiles(folder, key.hexdigest(), found.ranges)
+    files = RangeFiles(folder, _key(reader, users, sample), found.ranges)
     files.make(score, "score profiles")
     return files
+
+
+def _key(reader: BatchReader, users: ProfileUsers, sample: NDArray[np.integer]) -> str:
+    """Of the weights, and of what they read in the log, which may be another one when an interrupted call goes on."""
+    histories, keys, index = users.clicks.histories(sample), reader.keys_of_row.lists, users.index
+    arrays = [sample, histories.indptr, histories.values, keys.indptr, keys.values, index.reach.values, index.weights]
+    key = sha256()
+    for array in (*arrays, *(tensor.cpu().numpy() for tensor in reader.model.state_dict().values())):
+        key.update(np.ascontiguousarray(array).data)
+    return key.hexdigest()
 
 
 def _ranked(scores: RangeFiles, users: int, n: int, folder: Path) -> RangeFiles:

@@ -37,7 +37,7 @@ class OpenedShards:
     def __init__(self, folder: Path, number: int, run: DenseRun) -> None:
         self.folder, self.number, self._run = folder, number, run
         self._open: dict[str, OpenShard] = {}
-        self._verified: set[Path] = set()
+        self._verified: set[tuple[Path, str]] = set()
         self._lock, self._opening = threading.Lock(), threading.Lock()
 
     @property
@@ -80,10 +80,19 @@ class OpenedShards:
     def _opened(self, root: str) -> OpenShard:
         found = []
         for folder in self._folders():
-            place = ShardPlace.read(BundleFiles(folder, verify=False))
+            try:
+                files = BundleFiles(folder, verify=False)
+                place = ShardPlace.read(files)
+            except BundleError as error:  # of another root, perhaps, that is just being copied
+                found.append(f"none in {folder} ({error.fact})")
+                continue
             if place.root == root:
-                shard = Shard.open(folder, verify=folder not in self._verified)
-                self._verified.add(folder)
+                if place.number != self.number:
+                    raise files.error(layout.SHARD, f"is that of shard {place.number} of root {root}; shard "
+                                                    f"{self.number} belongs there")
+                content = (folder, files.manifest.bundle_id)
+                shard = Shard.open(folder, verify=content not in self._verified)
+                self._verified.add(content)
                 log("shard_open", shard=self.number, root=root, first=place.first, end=place.end)
                 return OpenShard(place, shard.scorer(shard_layer(shard, self._run)))
             found.append(place.root)

@@ -1,6 +1,6 @@
 """The application for Ray Serve: a deployment for each shard, `shard-0` and on, and one of roots.
 
-    serve run service.cluster.serve_app:build bundles=/bundles host=0.0.0.0      or docker/k8s/cluster.yaml
+    serve run service.cluster.serve_app:build bundles=/bundles host=0.0.0.0      or docker/k8s-cluster/rayservice.yaml
 
 Ray is imported when the application is built: nothing else of the service needs it.
 """

@@ -7,6 +7,7 @@ by more processes of the same shard.
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import suppress
 
 from index_store.bundle.manifest import BundleError
@@ -17,6 +18,13 @@ from service.telemetry.request_log import log
 
 _LEVEL = 1
 """Of the items in a tree of items alone."""
+
+_LONGEST_ID = 100
+"""Bytes of a root's id at most, since it is logged; they are 16."""
+
+_PROBE_SECONDS, _PROBE_EVERY = 60, 20
+"""Of silence before a root is asked whether it is still there, and between these questions: one whose machine is gone
+would else keep its shard open for ever."""
 
 
 class ShardServer:
@@ -53,6 +61,10 @@ class ShardServer:
         await asyncio.gather(*self._conversations, return_exceptions=True)
 
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected = writer.get_extra_info("socket")
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_SECONDS)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_EVERY)
         conversation = asyncio.create_task(self._converse(reader, writer))
         self._conversations.add(conversation)
         conversation.add_done_callback(self._conversations.discard)
@@ -85,11 +97,11 @@ class ShardServer:
     async def _open(self, frame: Frame) -> tuple[OpenShard | None, Frame]:
         """Opens the shard of the root that a frame names; the answer."""
         try:
-            root, asked = bytes(frame.arrays[0]).decode(errors="replace"), frame.arrays[1].tolist()
+            root, number = bytes(frame.arrays[0][:_LONGEST_ID]).decode(errors="replace"), frame.arrays[1].tolist()[0]
         except (IndexError, TypeError) as error:
             raise FrameError(f"it names no root ({error})") from error
-        if asked[:1] != [self._shards.number]:
-            return None, Frame.of_text(Kind.REFUSED, f"this is shard {self._shards.number}, shard {asked[0]} was asked "
+        if number != self._shards.number:
+            return None, Frame.of_text(Kind.REFUSED, f"this is shard {self._shards.number}, shard {number} was asked "
                                                      "for")
         try:
             opened = await asyncio.to_thread(self._shards.take, root)
@@ -106,6 +118,8 @@ def _scored(frame: Frame, opened: OpenShard) -> Frame:
         return Frame.of_text(Kind.REFUSED, f"the connection is for root {place.root}, logits of root {scoring.root} "
                                            "were asked for")
     items = place.end - place.first
+    if len(scoring.positions) > items:
+        return Frame.of_text(Kind.REFUSED, f"{len(scoring.positions)} positions were asked for, the shard has {items}")
     if len(scoring.positions) and not 0 <= scoring.positions.min() <= scoring.positions.max() < items:
         return Frame.of_text(Kind.REFUSED, f"positions {scoring.positions.min()} to {scoring.positions.max()} were "
                                            f"asked for, the shard has 0 to {items - 1}")

@@ -40,8 +40,9 @@ class ShardConnection:
         until = time.perf_counter() + seconds
         try:
             self._socket = socket.create_connection(address, min(_CONNECT_SECONDS, seconds))
-        except OSError as error:
-            raise ShardGoneError(f"nobody answers at {shown(address)} ({error.strerror or error})") from error
+        except (OSError, ValueError) as error:  # a ValueError if its host cannot be the name of one
+            raise ShardGoneError(f"nobody answers at {shown(address)} ({getattr(error, 'strerror', None) or error})"
+                                 ) from error
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             asked = np.array([number, shards])

@@ -55,7 +55,7 @@ class Frame:
 
     @property
     def text(self) -> str:
-        return bytes(self.arrays[0]).decode(errors="replace")
+        return b"".join(map(bytes, self.arrays[:1])).decode(errors="replace")
 
     def packed(self) -> bytes:
         """The frame, its length before it."""

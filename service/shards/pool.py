@@ -1,4 +1,4 @@
-"""The connections of one bundle to one of its shards, which a thread keeps open, so that no search opens one."""
+"""The connections of one bundle to one of its shards, which threads keep open, so that no search opens one."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ class ShardPool:
         self._open: Counter[Address] = Counter()
         self._changed = threading.Condition()
         self._retry_at: dict[Address, float] = {}
+        self._connecting: set[Address] = set()
         self._wake, self._closed, self._counted = threading.Event(), False, False
         self.problem = "no address of it is known"
         self._thread = threading.Thread(target=self._keep, name=f"shard-{number}", daemon=True)
@@ -70,13 +71,20 @@ class ShardPool:
 
     def give_back(self, connection: ShardConnection) -> None:
         with self._changed:
+            if self._closed:
+                connection.close()
+                return
             self._idle.append(connection)
             self._changed.notify()
 
     def give_back_late(self, connection: ShardConnection) -> None:
         """Gives back a connection on which an answer is still to come."""
         with self._changed:
+            if self._closed:
+                connection.close()
+                return
             self._owed.append((connection, time.perf_counter()))
+            self._changed.notify_all()  # who waits has to look for the answer from now on
 
     def drop(self, connection: ShardConnection, problem: str) -> None:
         """Gives up a connection."""
@@ -93,7 +101,7 @@ class ShardPool:
             return self._changed.wait_for(lambda: self._open.total() > 0, seconds)
 
     def close(self) -> None:
-        """Closes the connections that are not lent; the others as they come back would be too late anyway."""
+        """Closes the connections that are not lent, and the others as they come back."""
         with self._changed:
             self._closed = True
             for connection in (*self._idle, *(owed for owed, _ in self._owed)):
@@ -105,7 +113,7 @@ class ShardPool:
                 metrics.SHARDS_MISSING.dec()
                 self._counted = False
         self._wake.set()
-        self._thread.join(_CLOSE_SECONDS)  # unless a shard is just opening its part: that one is closed afterwards
+        self._thread.join(_CLOSE_SECONDS)  # where a shard is just opening its part, that one is closed afterwards
 
     def _keep(self) -> None:
         while not self._closed:
@@ -113,7 +121,7 @@ class ShardPool:
                 wanted = self._addresses()
                 self._weed(wanted)
                 for address in wanted:
-                    self._connect_to(address)
+                    self._begin_connecting(address)
             except AddressBookError as error:
                 self.problem = str(error)
             self._wake.wait(_LOOK_SECONDS)
@@ -146,9 +154,21 @@ class ShardPool:
         for one in useless:
             self.drop(one, f"the connection to {one.address[0]}:{one.address[1]} has ended")
 
+    def _begin_connecting(self, address: Address) -> None:
+        """Connects to an address, where that is due, in a thread: one that opens nothing keeps no other waiting."""
+        if (address not in self._connecting and self._open[address] < self._each
+                and time.perf_counter() >= self._retry_at.get(address, 0.0)):
+            self._connecting.add(address)
+            threading.Thread(target=self._connect_to, args=(address,), name=f"shard-{self.number}", daemon=True).start()
+
     def _connect_to(self, address: Address) -> None:
-        while not self._closed and self._open[address] < self._each and time.perf_counter() >= self._retry_at.get(
-                address, 0.0):
+        try:
+            self._connect_all(address)
+        finally:
+            self._connecting.discard(address)
+
+    def _connect_all(self, address: Address) -> None:
+        while not self._closed and self._open[address] < self._each:
             try:
                 connection = self._connect(address)
             except ShardGoneError as error:

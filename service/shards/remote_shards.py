@@ -77,7 +77,10 @@ class RemoteShards:
 
 
 class _Call:
-    """A question to one shard. Where a connection breaks, the next one is tried: another replica may answer."""
+    """A question to one shard. Where a connection breaks, the next one is tried: another replica may answer.
+
+    Nobody waits for a connection before all shards are asked that can be: one that hangs costs the others no time.
+    """
 
     def __init__(self, pool: ShardPool, root: str, positions: NDArray[np.int64],
                  arrays: Sequence[NDArray[np.generic]], until: float, tasks: int) -> None:
@@ -88,9 +91,16 @@ class _Call:
         self._began = time.perf_counter()
 
     def begin(self) -> None:
+        """Sends it if a connection is free."""
+        self._send(0.0)
+
+    def _send(self, take_by: float) -> None:
         """Sends it, over one connection after the other until one takes it."""
-        while (connection := self._pool.take(self._until)) is not None:
+        while (connection := self._pool.take(take_by)) is not None:
             left = self._until - time.perf_counter()
+            if left <= 0:
+                self._pool.give_back(connection)
+                return
             try:
                 connection.send(scoring_frame(self._root, left, self._positions, self._arrays), self._until)
             except (ShardGoneError, TimeoutError) as error:
@@ -101,6 +111,8 @@ class _Call:
 
     def answer(self) -> Logits | None:
         """Waits for the answer; None if there is none."""
+        if self._connection is None:
+            self._send(self._until)
         while (connection := self._connection) is not None:
             self._connection = None
             until = self._until
@@ -117,7 +129,7 @@ class _Call:
                 return None
             except ShardGoneError as error:
                 self._pool.drop(connection, str(error))
-                self.begin()
+                self._send(self._until)
                 continue
             return self._read(connection, frame)
         self._count("gone" if time.perf_counter() < self._until else "late")

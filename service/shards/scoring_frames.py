@@ -59,6 +59,9 @@ def read_scoring(frame: Frame) -> Scoring:
             raise ValueError(f"{len(others)} arrays, {len(keys)} keys, {len(families)} families, {len(values)} values")
         if spectral and spectral[2].shape != (1, PRODUCTS):
             raise ValueError(f"the scales of the products have shape {spectral[2].shape}")
+        types = {str(array.dtype) for array in (embedding, values, *spectral)}
+        if types != {"float32"}:  # the kernel reads them where they are
+            raise ValueError(f"numbers of the query are {', '.join(sorted(types))}, not float32")
         hits = KeyHits(np.array([0, len(keys)], np.int64), keys, families.astype(np.int64), values)
         query = UserQuery(embedding, hits, SpectralQueries(*spectral) if spectral else None)
         return Scoring(bytes(root).decode(errors="replace"), float(seconds[0]), positions.astype(np.int64), query)

@@ -1,5 +1,7 @@
 """Score profiles: users who are sampled, and items that the same users want lie together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,3 +51,12 @@ def test_profiles_are_the_same_whatever_the_ranges_and_an_interrupted_call_conti
     parts = np.asarray(score_profiles(learned_run.reader, users, 0, tmp_path / "parts"), np.float32)
     assert "2 of 3 ranges are there already" in capsys.readouterr().err
     np.testing.assert_allclose(parts @ parts.T, whole @ whole.T, atol=tolerance)  # axes have no sign of their own
+
+
+def test_scores_of_other_histories_are_not_taken_for_those_of_an_interrupted_call(learned_run, tmp_path):
+    users = ProfileUsers(learned_run.clicks, learned_run.key_index, np.arange(60))
+    other = replace(users, clicks=replace(users.clicks, rows=users.clicks.rows[::-1].copy()))
+    score_profiles(learned_run.reader, other, 0, tmp_path / "kept")
+    found, expected = (np.asarray(score_profiles(learned_run.reader, users, 0, tmp_path / name), np.float32)
+                       for name in ("kept", "new"))
+    np.testing.assert_array_equal(found, expected)

@@ -53,6 +53,34 @@ def test_a_missing_or_broken_shard_is_told(folder):
         OpenedShards(folder, 0, DenseRun("onnx")).take(Bundle.open(folder / "two").bundle_id)
 
 
+def test_a_folder_beside_it_that_is_no_shard_yet_harms_no_other(folder):
+    (folder / "a-copy-that-has-begun" / "shards" / "1").mkdir(parents=True)
+    opened, root = OpenedShards(folder, 1, DenseRun("onnx")), Bundle.open(folder / "two").bundle_id
+    assert opened.take(root).place.root == root
+    with pytest.raises(BundleError, match=r"of root c0ffee is not here, but of none in \S*a-copy-that-has-begun\S* \("):
+        opened.take("c0ffee")
+
+
+def test_another_shard_of_the_root_in_its_place_is_refused(folder):
+    at = folder / "two" / "shards"
+    shutil.rmtree(at / "0")
+    shutil.copytree(at / "1", at / "0")
+    with pytest.raises(BundleError, match=r"is that of shard 1 of root [0-9a-f]{16}; shard 0 belongs there"):
+        OpenedShards(folder, 0, DenseRun("onnx")).take(Bundle.open(folder / "two").bundle_id)
+
+
+def test_what_takes_the_place_of_a_verified_shard_is_verified_too(folder):
+    opened = OpenedShards(folder, 0, DenseRun("onnx"))
+    ids = [Bundle.open(folder / name).bundle_id for name in ("two", "three")]
+    opened.give_back(opened.take(ids[0]))
+    shutil.rmtree(folder / "two")
+    (folder / "three").rename(folder / "two")
+    path = folder / "two" / "shards" / "0" / layout.level_array("embeddings", 1)
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    with pytest.raises(BundleError, match="has checksum"):
+        opened.take(ids[1])
+
+
 def test_others_are_given_back_while_a_shard_is_opened(folder, monkeypatch):
     opened = OpenedShards(folder, 0, DenseRun("onnx"))
     one, other = (Bundle.open(folder / name).bundle_id for name in ("two", "three"))

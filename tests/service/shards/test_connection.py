@@ -71,6 +71,12 @@ def test_nobody_at_an_address_is_told():
         ShardConnection(address, "c0ffee", 0, 1, 1.0)
 
 
+@pytest.mark.parametrize("host", ["a" * 70, "ä..b"])
+def test_what_is_no_name_of_a_host_is_told(host):
+    with pytest.raises(ShardGoneError, match=f"nobody answers at {host}:9000 "):
+        ShardConnection((host, 9000), "c0ffee", 0, 1, 1.0)
+
+
 def test_a_server_that_is_silent_is_given_up_in_time(rude):
     with pytest.raises(ShardGoneError, match=r"has not opened root c0ffee within 0\.2 s"):
         ShardConnection(rude(lambda connection: time.sleep(1)), "c0ffee", 0, 1, 0.2)
@@ -78,6 +84,7 @@ def test_a_server_that_is_silent_is_given_up_in_time(rude):
 
 @pytest.mark.parametrize(("answer", "said"), [
     (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is gone"), (b"\0\0\0\0", "is gone"), (b"", "it closed the connection"),
+    (Frame(Kind.REFUSED).packed(), "refuses: $"),
     (Frame(Kind.LATE).packed(), "answers to OPEN with LATE")])
 def test_what_does_not_speak_as_a_shard_is_told(rude, answer, said):
     def behave(connection):

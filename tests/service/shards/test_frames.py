@@ -32,6 +32,7 @@ def test_values_begin_at_multiples_of_eight():
 def test_text_survives():
     frame = Frame.unpacked(Frame.of_text(Kind.REFUSED, "nö").packed()[HEAD.size:])
     assert (frame.kind, frame.text) == (Kind.REFUSED, "nö")
+    assert Frame(Kind.REFUSED).text == ""
 
 
 @settings(max_examples=300, deadline=None)

@@ -107,6 +107,47 @@ def test_a_late_answer_is_read_before_its_connection_is_lent_again(world, pool):
     pool.give_back(second)
 
 
+def test_who_waits_gets_a_connection_whose_answer_came_late(world, pool):
+    until(lambda: len(world.made) == 2)
+    first, _ = pool.take(later()), pool.take(later())
+    taken = []
+    waiting = threading.Thread(target=lambda: taken.append(pool.take(later(60))))
+    waiting.start()
+    time.sleep(0.1)
+    first.readable = True
+    pool.give_back_late(first)
+    waiting.join(5)
+    assert taken == [first]
+
+
+def test_an_address_that_opens_nothing_keeps_no_other_waiting(world):
+    hung, go_on = ("hung", 3), threading.Event()
+
+    def connect(address):
+        if address == hung:
+            go_on.wait(30)
+            raise ShardGoneError("it has not opened")
+        return world.connect(address)
+
+    world.addresses = [hung, HERE]
+    pool = ShardPool(0, lambda: world.addresses, connect, 1, 0.3)
+    assert pool.wait(5.0)
+    world.addresses = [hung, THERE]
+    until(lambda: world.made[0].closed)
+    until(lambda: [one.address for one in world.made] == [HERE, THERE])
+    pool.close()
+    go_on.set()
+
+
+def test_what_is_given_back_to_a_closed_pool_is_closed(world, pool):
+    until(lambda: len(world.made) == 2)
+    taken = [pool.take(later()) for _ in range(2)]
+    pool.close()
+    pool.give_back(taken[0])
+    pool.give_back_late(taken[1])
+    assert all(one.closed for one in taken)
+
+
 def test_a_connection_is_given_up_when_its_answer_never_comes(world, pool):
     until(lambda: len(world.made) == 2)
     first = pool.take(later())

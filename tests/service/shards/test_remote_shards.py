@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+import socket
+import threading
 import time
 
 import numpy as np
@@ -17,6 +19,8 @@ from loadtest.bench.added import raw_features
 from service.contract.query import Exploring, Query
 from service.retrieval.retriever import Retriever
 from service.shards.address_book import write_addresses
+from service.shards.frames import Frame
+from service.shards.frames import Kind as Said
 from service.shards.remote_shards import RemoteShards, reached_shards
 from tests.service.cluster.running_shards import ShardProcess, access, book_of, until
 
@@ -50,6 +54,33 @@ def sharded(roots, listening, tmp_path):
     retriever = Retriever(Bundle.open(roots / "two"), shards=access(book))
     yield retriever
     retriever.close()
+
+
+@pytest.fixture
+def mute():
+    """Starts a server that says one thing on each connection once it is spoken to, and nothing more; its address."""
+    opened = []
+
+    def of(said):
+        listening = socket.create_server(("127.0.0.1", 0))
+        opened.append(listening)
+
+        def accept():
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                opened.append(connection)
+                connection.recv(1 << 16)
+                connection.sendall(said)
+
+        threading.Thread(target=accept, daemon=True).start()
+        return f"127.0.0.1:{listening.getsockname()[1]}"
+
+    yield of
+    for one in opened:
+        one.close()
 
 
 def check_same(found, expected):
@@ -148,6 +179,20 @@ def test_a_search_waits_for_a_shard_no_longer_than_its_deadline(roots, tmp_path)
         retriever.close()
         for shard in shards:
             shard.close()
+
+
+def test_a_shard_that_hangs_costs_the_others_neither_answers_nor_connections(whole, roots, listening, tmp_path, mute):
+    book, other = tmp_path / "book.json", listening(roots, 1)
+    write_addresses(book, [[mute(Frame(Said.OPENED).packed())], [other.address]])
+    reached = RemoteShards(Bundle.open(roots / "two").bundle_id, 2, 2, access(book, timeout=30.0, connections=1))
+    assert reached.missing(5.0) is None
+    asked = whole.query(whole.encode(query()))
+    for _ in range(3):  # the first takes the only connection to the mute one, the next wait for it in vain
+        asked.search_by = time.perf_counter() + 0.3
+        late, scored = reached.ask(asked, [ShardItems(0, np.arange(3)), ShardItems(1, np.arange(3))])()
+        assert late is None
+        assert scored.shape == (3, 2)
+    reached.close()
 
 
 def test_a_root_without_one_of_its_shards_is_refused_at_start(roots, listening, tmp_path):

@@ -37,7 +37,8 @@ def test_a_query_arrives_as_it_was_sent(query, spectral):
 def test_frames_that_ask_for_nothing_are_refused(query):
     whole = scoring_frame("c0ffee", 1.0, np.arange(3), query_arrays(query)).arrays
     broken = [whole[:3], whole[:-1], (*whole, whole[-1]), [*whole[:4], whole[4][:-1], *whole[5:]],
-              [*whole[:1], np.empty(0), *whole[2:]], [*whole[:-2], whole[-2][:, :2], whole[-1]]]
+              [*whole[:1], np.empty(0), *whole[2:]], [*whole[:-2], whole[-2][:, :2], whole[-1]],
+              [*whole[:-2], whole[-2].astype(np.uint8), whole[-1]]]
     for arrays in broken:
         with pytest.raises(FrameError, match="it asks for no logits"):
             read_scoring(Frame(Kind.SCORE, arrays))
