@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,8 @@ HEAD = 256
 ZERO, _LARGEST = 8, 7
 """What stands for zero in 4 bits, and the largest distance from it."""
 
-_ROWS, _GROUPS = 4096, 64
-"""Vectors, and groups of them, that are held as floats at a time."""
+_ROWS, _NUMBERS = 4096, 1 << 22
+"""Vectors, and numbers of those that are summed, that are held as floats at a time; a group is summed as a whole."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +114,18 @@ class SpectralVectors:
             order: rows (N,) in the order in which the groups follow one another.
             starts: (M,) first place of each group in the order; none is empty.
         """
-        ends = np.append(starts[1:], len(order))
-        vectors, popularity = np.empty((len(starts), self.directions), np.float32), self.popularity[self.places(order)]
-        for first in range(0, len(starts), _GROUPS):
-            own = starts[first:first + _GROUPS]
-            rows = order[own[0]:ends[min(first + _GROUPS, len(starts)) - 1]]
-            sums = np.add.reduceat(self.dense(rows), own - own[0], axis=0)
-            vectors[first:first + _GROUPS] = sums / (ends - starts)[first:first + _GROUPS, None]
+        places, members = self.places(order), np.diff(starts, append=len(order))
+        own = np.flatnonzero(((self.steps > 0) | (self.tail_steps > 0))[places])  # most items have no click
+        groups, begins = np.unique(np.searchsorted(starts, own, side="right") - 1, return_index=True)
+        vectors = np.zeros((len(starts), self.directions), np.float32)
+        held = max(1, _NUMBERS // max(1, self.directions))
+        bounds = np.unique(np.searchsorted(begins, np.arange(0, len(own) + held, held)))
+        for first, end in pairwise(bounds):
+            last = begins[end] if end < len(begins) else len(own)
+            rows = order[own[begins[first]:last]]
+            sums = np.add.reduceat(self.dense(rows), begins[first:end] - begins[first], axis=0)
+            vectors[groups[first:end]] = sums / members[groups[first:end], None]
+        popularity = self.popularity[places]
         return SpectralVectors.of(vectors, np.maximum.reduceat(popularity, starts))
 
 

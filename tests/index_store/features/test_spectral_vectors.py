@@ -63,3 +63,19 @@ def test_means_of_groups(directions):
         assert off[:HEAD].max() <= means.steps[at] * 0.51
         assert off[HEAD:].max(initial=0) <= means.tail_steps[at] * 0.51
         assert means.popularity[at] == kept.popularity[rows].max()
+
+
+@pytest.mark.parametrize("numbers", [1, 900, 1 << 22])
+def test_means_of_groups_whose_members_are_mostly_zero(monkeypatch, numbers):
+    monkeypatch.setattr("index_store.features.spectral_vectors._NUMBERS", numbers)
+    rng = np.random.default_rng(5)
+    vectors = (rng.normal(size=(200, 300)) * (rng.random((200, 1)) < 0.1)).astype(np.float32)
+    vectors[:25] = 0  # two groups without any
+    kept = SpectralVectors.of(vectors, rng.random(200).astype(np.float32))
+    order, starts = np.arange(200), np.array([0, 10, 25, 26, 90, 199])
+    expected = np.stack([rows.mean(axis=0) for rows in np.split(kept.dense(), starts[1:])])
+    means = kept.means(order, starts)
+    np.testing.assert_allclose(means.dense()[:, :HEAD], expected[:, :HEAD], atol=means.steps.max())
+    np.testing.assert_allclose(means.dense()[:, HEAD:], expected[:, HEAD:], atol=means.tail_steps.max())
+    assert not means.dense()[:2].any()
+    assert means.dense()[2:].any(axis=1).sum() == expected[2:].any(axis=1).sum() >= 2
