@@ -97,7 +97,6 @@ def test_ecpm_needs_bids_and_a_calibration(logged, tiny_bundle, tmp_path):
     assert set(off_policy(str(where), None, "click")["policies"]) == {"logging", "without_exploration"}
 
 
-def test_evaluate_wants_a_run_or_a_log(tiny_bundle):
+def test_evaluate_wants_a_run_or_a_log():
     assert "takes one of the two" in model("evaluate", code=1)
     assert "takes one of the two" in model("evaluate", "--run", "r", "--off-policy", "l", code=1)
-    assert "give --off-policy LOG with it" in model("evaluate", "--run", "r", "--bundle", tiny_bundle, code=1)
