@@ -15,6 +15,13 @@ ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 DASHBOARD = json.loads((DOCKER / "grafana" / "dashboards" / "retrieval.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+ROWS = {}
+"""Panel -> the row that it stands in, by their titles."""
+for _panel in DASHBOARD["panels"]:
+    if _panel["type"] == "row":
+        _row = _panel["title"]
+    else:
+        ROWS[_panel["title"]] = _row
 
 
 def expressions():
