@@ -26,7 +26,7 @@ PAIRS, FEWEST_USERS, MOST_USERS = 60_000_000, 300, 3_000
 """Users who teach: as many as PAIRS allow to score all ads for, within these bounds."""
 
 LEAST_USERS = 8
-"""Who are worth a training, where there are no more."""
+"""Fewer users than this are too few to train vectors with."""
 
 DIM, HIDDEN = 128, 256
 """Width of the vectors, and of the hidden layer of a user's."""

@@ -7,9 +7,10 @@ and by an oracle that scores a node by its best member: what the oracle misses i
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,12 +78,12 @@ def tree_curves(run: Run) -> dict[str, TreeCurves]:
         return parts
 
     users = ProfileUsers(run.clicks, run.key_index, np.arange(len(run.dataset.user_ids)))
-    scratch = run.folder.path / "ranges"
-    profiles = score_profiles(run.reader, users, seed, scratch)
-    trees: dict[str, NDArray[np.int32] | None] = {
-        run.config.tree: None, "k-means on score profiles": learn_codes(profiles, branching, seed),
-        "k-means on item embeddings": learn_codes(run.reader.all_items(), branching, seed)}
-    shutil.rmtree(scratch, ignore_errors=True)
+    # Not the folder in which an interrupted training keeps its ranges.
+    with tempfile.TemporaryDirectory(prefix="trees-", dir=run.folder.path) as scratch:
+        profiles = score_profiles(run.reader, users, seed, Path(scratch) / "ranges")
+        trees: dict[str, NDArray[np.int32] | None] = {
+            run.config.tree: None, "k-means on score profiles": learn_codes(profiles, branching, seed),
+            "k-means on item embeddings": learn_codes(run.reader.all_items(), branching, seed)}
     report: dict[str, TreeCurves] = {}
     for name, codes in trees.items():
         content = assemble(run, codes)

@@ -1,6 +1,7 @@
 """Trees over one model: read off curves, and three of them compared."""
 
 import json
+import shutil
 
 import pytest
 
@@ -23,6 +24,19 @@ def test_three_trees_are_compared(tiny_run):
         assert tree["nodes"] == sorted(tree["nodes"])
         assert set(tree["scorer"]) == set(tree["oracle"]) == {"1%", "2%", "5%"}
     assert json.dumps(found, allow_nan=False)
+
+
+def test_the_ranges_of_an_interrupted_training_are_left_alone(tiny_run):
+    kept = tiny_run.folder.path / "ranges" / "scores" / "kept"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("half of a tree")
+    before = sorted(tiny_run.folder.path.iterdir())
+    try:
+        compare_trees(tiny_run)
+        assert kept.read_text() == "half of a tree"
+        assert sorted(tiny_run.folder.path.iterdir()) == before
+    finally:
+        shutil.rmtree(tiny_run.folder.path / "ranges")
 
 
 def test_a_run_without_a_tree_is_refused(tmp_path):
