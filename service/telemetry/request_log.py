@@ -21,8 +21,8 @@ import orjson
 _ROOM = 4096
 """Lines that may wait to be written, about 3 MB of those of requests."""
 
-_FLUSH_SECONDS = 1.0
-"""How long the end of a process waits until its last lines are written."""
+_FLUSH_SECONDS = 5.0
+"""How long the end of a process waits until its last lines are written: on a busy machine the thread comes late."""
 
 _STDERR = -1 if sys.stderr is None else 2  # started without one, 2 may come to be any other file
 

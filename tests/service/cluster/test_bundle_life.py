@@ -106,5 +106,6 @@ def test_a_root_without_shards_does_not_start_and_says_why(sharded, tmp_path):
     done = command_line(roots / "one", "--port", "0", RETRIEVAL_SHARDS=str(tmp_path / "book.json"),
                         RETRIEVAL_LOAD_SECONDS="1")
     assert done.returncode == 1
+    assert '"bundle_refused"' in done.stderr, done.stderr
     (refused,) = [json.loads(line) for line in done.stderr.splitlines() if '"bundle_refused"' in line]
     assert "shards.json: shard 0 of 2 is not there: no address of it is known" in refused["reason"]

@@ -98,7 +98,7 @@ def test_reason_names_the_address_when_nothing_listens_there(logged, monkeypatch
     with OtlpReceiver() as gone:
         pass
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", gone.url)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1.5")  # the first retry comes after 1.2 s at most
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "3.5")  # the first retry comes after 1.2 s at most
     before = counts()
     exporter = CollectorExporter()
     assert exporter.export(roots(exporter, 1)) is SpanExportResult.FAILURE
