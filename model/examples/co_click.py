@@ -48,13 +48,37 @@ def co_click(histories: Ragged, item_keys: Ragged, n_keys: int,
     lengths = np.zeros(n_keys, np.int64)
     for a, b, count in _co_counts(clicks, repeated):
         weight = (count / (np.sqrt(popularity[a] * popularity[b]) + SHRINKAGE)).astype(np.float32)
+        strong = _strongest(a, weight, neighbours)
+        a, b, weight = a[strong], b[strong], weight[strong]
         order = np.lexsort((b, -weight, a))
-        a, b, weight = a[order], b[order], weight[order]
-        kept = np.arange(len(a)) - np.searchsorted(a, a) < neighbours
+        starts, counts = _groups(a)
+        kept = order[np.arange(len(a)) - np.repeat(starts, counts) < neighbours]
         lengths += np.bincount(a[kept], minlength=n_keys)
         lists.append(b[kept].astype(np.int32))
         weights.append(weight[kept])
     return Ragged.of_lengths(lengths, np.concatenate(lists)), np.concatenate(weights)
+
+
+def _strongest(a: NDArray[np.integer], weight: NDArray[np.float32], neighbours: int) -> NDArray[np.bool_]:
+    """(N,) whether a pair is among the `neighbours` of largest weight of its key, or ties with the last of them.
+
+    Sorting one integer a pair takes a fraction of the time of a sort by three keys, which few pairs are left for.
+
+    Args:
+        a: (N,) key of each pair, ascending.
+        weight: (N,) positive, whose bits have their order.
+        neighbours: of a key.
+    """
+    ranked = a.astype(np.uint64) << np.uint64(32) | ~weight.view(np.uint32)
+    starts, lengths = _groups(a)
+    last = np.sort(ranked)[starts + np.minimum(lengths, neighbours) - 1]
+    return ranked <= np.repeat(last, lengths)
+
+
+def _groups(a: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each run of equal values of `a` (N,) starts, and its length."""
+    starts = np.flatnonzero(np.diff(a, prepend=-1))
+    return starts, np.diff(np.append(starts, len(a)))
 
 
 def _user_by_key(histories: Ragged, item_keys: Ragged, n_keys: int) -> tuple[_Matrix, NDArray[np.float32]]:

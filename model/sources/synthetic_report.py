@@ -1,7 +1,8 @@
 """`python -m model.sources.synthetic_report DATA`: how hard a synthetic world is for a model, from its ground truth.
 
 Prints how the variance of the click logit splits into users, ads and their crossing; how many of the true top 100 the
-best rank-32 dot product finds; and the Bayes NE of the test impressions.
+best rank-32 dot product finds, and how many whoever reads the fields perfectly; and the Bayes NE of the test
+impressions.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from model.data.load import load_dataset
 from model.data.tables import DataError
 from model.progress.bars import Bar
+from model.sources.shown_world import as_shown
 from model.sources.truth import TrueWorld
 
 RANK = 32
@@ -25,13 +27,18 @@ SAMPLE_USERS, SAMPLE_ADS = 2_000, 20_000
 _ROWS = 100
 
 
-def click_logits(world: TrueWorld, seed: int = 0) -> NDArray[np.float32]:
-    """True click logits of a sample of users with a sample of ads, (U, I): all of them where there are fewer."""
+def sample(world: TrueWorld, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of SAMPLE_USERS users and SAMPLE_ADS ads, ascending: of all of them where there are fewer."""
     rng = np.random.default_rng(seed)
-    users, ads = (np.sort(rng.choice(n, min(n, sample), replace=False))
-                  for n, sample in ((len(world.users.age), SAMPLE_USERS), (len(world.ads.price), SAMPLE_ADS)))
+    users, ads = (np.sort(rng.choice(n, min(n, most), replace=False))
+                  for n, most in ((len(world.users.age), SAMPLE_USERS), (len(world.ads.price), SAMPLE_ADS)))
+    return users, ads
+
+
+def click_logits(world: TrueWorld, users: NDArray[np.integer], ads: NDArray[np.integer]) -> NDArray[np.float32]:
+    """True click logits (U, I) of users (U,) with ads (I,)."""
     return np.concatenate([world.logits(users[at : at + _ROWS], ads)[..., 0]
-                           for at in Bar(range(0, len(users), _ROWS), desc="true logits", unit="batch")])
+                           for at in Bar(range(0, len(users), _ROWS), desc="logits", unit="batch")])
 
 
 def variance_shares(logits: NDArray[np.float32]) -> dict[str, float | None]:
@@ -57,8 +64,12 @@ def rank_overlap(logits: NDArray[np.float32], rank: int, top: int) -> float:
     """
     _, ad, crossing = _effects(logits)
     directions = np.linalg.eigh(crossing @ crossing.T)[1][:, -rank:]
-    product = directions @ (directions.T @ crossing) + ad
-    found, true = (np.argpartition(-scores, top - 1, axis=1)[:, :top] for scores in (product, logits))
+    return overlap(directions @ (directions.T @ crossing) + ad, logits, top)
+
+
+def overlap(scores: NDArray[np.float32], logits: NDArray[np.float32], top: int) -> float:
+    """Share of a user's true top ads, by logits (U, I), that are also the top by scores (U, I), mean over users."""
+    found, true = (np.argpartition(-by, top - 1, axis=1)[:, :top] for by in (scores, logits))
     is_true = np.zeros(logits.shape, np.bool_)
     np.put_along_axis(is_true, true, True, axis=1)
     return float(np.take_along_axis(is_true, found, axis=1).mean())
@@ -71,14 +82,19 @@ def report(folder: Path) -> dict[str, object]:
         DataError: it has none, or its tables are broken.
     """
     world = TrueWorld.open(folder)
-    logits = click_logits(world)
+    users, ads = sample(world)
+    logits = click_logits(world, users, ads)
+    top = min(TOP, logits.shape[1])
+    plain, known = (overlap(click_logits(as_shown(folder, world, tastes=tastes), users, ads), logits, top)
+                    for tastes in (True, False))
     data = load_dataset(folder)
     if data.test is None:
         raise DataError(f"{folder} has no test events; write the world again with `python -m model data synthetic`")
     rates = data.test.labels.mean(axis=0).tolist()
     return {"sampled": {"users": logits.shape[0], "ads": logits.shape[1]},
             "click_logit_variance_share": variance_shares(logits),
-            f"rank_{RANK}_overlap@{TOP}": rank_overlap(logits, RANK, min(TOP, logits.shape[1])),
+            f"rank_{RANK}_overlap@{TOP}": rank_overlap(logits, RANK, top),
+            f"fields_overlap@{TOP}": {"fields alone": plain, "and all interests and brands": known},
             "rate": {task.name: rate for task, rate in zip(data.spec.tasks, rates, strict=True)},
             "bayes_ne": world.bayes_ne(data.test, data.encoder)}
 

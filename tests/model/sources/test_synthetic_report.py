@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model.sources import synthetic
-from model.sources.synthetic_report import rank_overlap, report, variance_shares
+from model.sources.synthetic_report import overlap, rank_overlap, report, variance_shares
 
 
 def test_most_of_the_click_logit_is_crossing(world):
@@ -26,6 +26,12 @@ def test_variance_and_overlap_are_right_when_the_logits_are_known():
     low_rank = (user + ad + left @ right).astype(np.float32)
     assert rank_overlap(low_rank, 3, 20) > 0.99
     assert rank_overlap(low_rank, 1, 20) < 0.8
+
+
+def test_overlap_is_the_share_of_the_true_top_when_scores_differ():
+    logits = np.array([[4, 3, 2, 1], [1, 2, 3, 4]], np.float32)
+    assert overlap(-logits, logits, 2) == 0
+    assert overlap(np.array([[9, 0, 8, 0], [0, 0, 9, 8]], np.float32), logits, 2) == 0.75
 
 
 def test_a_world_of_one_user_and_one_ad_has_no_variance_to_share():
