@@ -20,7 +20,7 @@ from service.telemetry.shared_values import SharedMemory
 if __name__ == "__main__":
     settings = Settings.model_construct(max_queue="not a number")
     release = Release("none", Path("/nowhere"), "0")
-    process = multiprocessing.get_context("spawn").Process(target=worker.run, args=(
+    process = multiprocessing.get_context("forkserver").Process(target=worker.run, args=(
         release, settings, socket.socket(), socket.socket(), SharedMemory.create(1), 0))
     process.start()
     process.join()

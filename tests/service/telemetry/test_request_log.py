@@ -100,31 +100,35 @@ def test_service_ends_in_order_when_nobody_reads_stderr(tiny_bundle):
         ask_livez(process, 200)
         began = time.monotonic()
         process.process.send_signal(signal.SIGTERM)
-        assert process.process.wait(30) == 0
-        assert time.monotonic() - began < 10
+        assert process.process.wait(60) == 0
+        assert time.monotonic() - began < 20  # each process gives its last lines five seconds
 
 
 def test_every_line_is_written_or_counted_when_the_queue_is_full():
     reader, writer = os.pipe()
-    fcntl.fcntl(writer, F_SETPIPE_SZ, 4096)
+    full = bytes(fcntl.fcntl(writer, F_SETPIPE_SZ, 4096))
+    os.write(writer, full)
     log, before = _Writer(writer, 10), metrics.LOG_LINES_DROPPED._value.get()
     lines = [b"%03d %s\n" % (number, b"x" * 500) for number in range(200)]
-    for line in lines:
+    log.write(lines[0])
+    while log._lines.qsize():
+        time.sleep(0.001)
+    for line in lines[1:]:
         log.write(line)
-        time.sleep(0.0005)
     lost = metrics.LOG_LINES_DROPPED._value.get() - before
-    assert 170 <= lost <= 190  # 7 fit into the pipe, 10 into the queue, 1 is being written
+    assert lost == 189  # 1 is being written, 10 are in the queue
     log.write(b"dropped too\n")
+    assert os.read(reader, len(full)) == full
     found = b""
     while found.count(b"\n") < 200 - lost:
         found += os.read(reader, 65536)
     assert found.splitlines(keepends=True) == lines[:int(200 - lost)]  # the first ones, whole and in order
     log.write(b"and on\n")
-    log.flush(10)
+    log.flush(60)
     assert os.read(reader, 65536) == b"and on\n"
     os.close(reader)
     log.write(b"nobody reads this\n")
-    log.flush(10)
+    log.flush(60)
     assert metrics.LOG_LINES_DROPPED._value.get() - before == lost + 2
     os.close(writer)
 
