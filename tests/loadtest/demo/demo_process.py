@@ -32,7 +32,7 @@ class DemoProcess(LoggedProcess):
         environment: set in addition; REDIS_URL and the service's settings are not inherited.
     """
 
-    patience = 150
+    patience = 300
 
     def __init__(self, log: Path, *arguments: object, size: tuple[int, ...] = TINY, **environment: str) -> None:
         kept = {name: value for name, value in os.environ.items()

@@ -20,7 +20,7 @@ LIVEZ = b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
 def connected(process):
-    return socket.create_connection((process.http.base_url.host, process.http.base_url.port), timeout=20)
+    return socket.create_connection((process.http.base_url.host, process.http.base_url.port), timeout=60)
 
 
 def reply(connection):
@@ -108,7 +108,7 @@ def test_tunnel_is_refused_when_a_client_asks_for_one(service, target):
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl_is_answered_when_it_offers_http_2(service):
     done = subprocess.run(["curl", "-sS", "--http2", "-H", "Content-Type: application/json", "-d", BODY.decode(),
-                           f"{service.http.base_url}/retrieve"], capture_output=True, timeout=30, check=True)
+                           f"{service.http.base_url}/retrieve"], capture_output=True, timeout=60, check=True)
     assert len(json.loads(done.stdout)["ads"]) == 3
 
 

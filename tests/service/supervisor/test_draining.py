@@ -68,7 +68,7 @@ def in_flight_of(process, connections, body):
 def test_request_whose_body_is_still_coming_is_refused_in_order_when_the_service_drains(draining):
     """Whoever has begun to send gets an answer and not a reset."""
     body = b'{"user_id": "user-01"}'
-    with socket.create_connection((draining.http.base_url.host, draining.http.base_url.port), timeout=20) as connection:
+    with socket.create_connection((draining.http.base_url.host, draining.http.base_url.port), timeout=60) as connection:
         connection.sendall(b"POST /retrieve HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
                            b"Content-Length: %d\r\n\r\n" % len(body))
         time.sleep(0.3)

@@ -30,8 +30,8 @@ if __name__ == "__main__":
 
 def test_reason_is_logged_when_a_defect_ends_a_worker(tmp_path):
     (tmp_path / "start.py").write_text(START)
-    done = subprocess.run([sys.executable, tmp_path / "start.py"], cwd=ROOT, capture_output=True, text=True, timeout=60,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    done = subprocess.run([sys.executable, tmp_path / "start.py"], cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300)
     assert done.stdout == "1\n"
     (line,) = map(json.loads, done.stderr.splitlines())
     assert line["event"] == "worker_failed"

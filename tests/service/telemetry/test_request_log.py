@@ -53,7 +53,7 @@ class UnreadService(ServiceProcess):
 def ask_livez(process, times):
     """Sends requests in a row on one connection, and returns once all are answered."""
     url = process.http.base_url
-    with socket.create_connection((url.host, url.port), timeout=30) as connection:
+    with socket.create_connection((url.host, url.port), timeout=60) as connection:
         stream = connection.makefile("rb")
         for _ in range(times // 100):
             connection.sendall(b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n" * 100)
@@ -162,7 +162,7 @@ def test_next_line_begins_on_its_own_when_one_was_cut_off(tmp_path):
                "resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)\n"
                "log('first'); log('second'); flush()")
     with (tmp_path / "log").open("wb") as file:
-        subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=file, timeout=60, check=True)
+        subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=file, timeout=300, check=True)
     cut_off, *whole = (tmp_path / "log").read_text().splitlines()
     assert len(cut_off) == 1000
     assert [json.loads(line)["event"] for line in whole] == ["first", "second"]
@@ -180,7 +180,8 @@ def test_next_line_begins_on_its_own_when_one_was_cut_off(tmp_path):
 def test_last_line_is_written_when_the_process_ends(program, event, said):
     """Whatever Python would print is a line of the log."""
     start = "from service.telemetry.request_log import log, log_libraries; log_libraries()\n"
-    done = subprocess.run([sys.executable, "-c", start + program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", start + program], cwd=ROOT, capture_output=True, text=True,
+                          timeout=300)
     (line,) = done.stderr.splitlines()
     assert json.loads(line)["event"] == event
     assert said in line
@@ -191,6 +192,6 @@ def test_no_other_file_is_written_to_when_the_process_was_started_without_stderr
     """Then descriptor 2 may be any file that is opened later."""
     program = ("import os; file = os.open('file', os.O_CREAT | os.O_WRONLY); assert file == 2, file\n"
                "from service.telemetry.request_log import log, flush; log('draining'); flush()")
-    subprocess.run(["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, program], cwd=tmp_path, timeout=60,
+    subprocess.run(["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, program], cwd=tmp_path, timeout=300,
                    env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
     assert (tmp_path / "file").read_bytes() == b""
