@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # so that tests can import each other as `tests.…`
 
 from loadtest.processes.redis_server import RedisServer
 from tests.tiny_bundle import write_tiny_bundle
+
+settings.register_profile("busy machine", deadline=None)  # 200 ms an example is what Hypothesis gives it
+settings.load_profile("busy machine")
 
 ONE_WORLD = ("tests/loadtest/bench/", "tests/loadtest/demo/", "tests/loadtest/growth/")
 """Folders whose tests read the world of the fixture `grown`, which takes half a minute to make."""

@@ -52,7 +52,7 @@ class Scale:
 
 
 FULL = Scale()
-SHORT = Scale(rate=40.0, seconds=2.0, redis_timeout_ms=200, kills=1, write_kills=3, restarts=1, drain_seconds=2.0,
+SHORT = Scale(rate=40.0, seconds=2.0, redis_timeout_ms=200, kills=1, write_kills=3, restarts=1, drain_seconds=4.0,
               swaps=2, rollbacks=1, most_damages=5, soak_seconds=12.0, soak_swap_seconds=2.5)
 """For continuous integration: the guarantees, not the figures."""
 

@@ -72,7 +72,7 @@ class DemoService:
         """Starts the process and waits until it is ready.
 
         Raises:
-            DemoError: it ended, or is not ready after a minute.
+            DemoError: it ended, or is not ready in time.
         """
         try:  # one worker: with several, the second request could meet the memory of another
             self._process = ServiceProcess(self._bundle, self._log, environment=self._environment, port=self._port,

@@ -37,7 +37,7 @@ class LoggedProcess:
         patience: seconds that its end, or a condition, is waited for.
     """
 
-    patience = 60.0
+    patience = 180.0
 
     def __init__(self, command: Sequence[str], log: Path, *, environment: Mapping[str, str],
                  spawn: Spawn = subprocess.Popen, stdout: int | None = None) -> None:

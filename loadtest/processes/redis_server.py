@@ -40,7 +40,7 @@ class RedisServer:
                  spawn: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen) -> None:
         self.folder, self.port, self.log = folder, port, folder / "redis.log"
         self.url = f"redis://127.0.0.1:{port}/0"
-        self.client = redis.Redis(port=port, socket_timeout=5)
+        self.client = redis.Redis(port=port, socket_timeout=_START_SECONDS)
         self.process: subprocess.Popen[bytes] | None = None
         self._options, self._spawn = options, spawn
 

@@ -24,7 +24,8 @@ from service.telemetry import metrics
 from service.telemetry.request_log import log
 
 _CONNECT_ATTEMPTS = 3
-_FLUSH_SECONDS = 1.0
+_FLUSH_SECONDS = 3.0
+"""How long the end of a worker waits for pending writes: on a busy machine they come late."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class RedisLevel:
         self._queue(self._key(digest), None)
 
     async def close(self) -> None:
-        """Flushes pending writes for at most a second, then disconnects."""
+        """Flushes pending writes for at most three seconds, then disconnects."""
         if self._writer is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._pending.join(), _FLUSH_SECONDS)

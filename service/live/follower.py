@@ -103,7 +103,7 @@ class Follower:
             self._closed.wait(_POLL_SECONDS)
             return
         after = self._as_of
-        if not opened.wait(after, _WAIT_SECONDS):
+        if not opened.wait(after, _WAIT_SECONDS) or self._closed.is_set():
             return
         changes = self._next(opened, after)
         with self._changing:
@@ -152,7 +152,6 @@ class Follower:
 
     def _publish(self) -> None:
         if self._followed:
-            publish(self._as_of)
             newest = max((followed.snapshot for followed in self._followed), key=lambda snapshot: snapshot.as_of)
             metrics.ADS_WITHDRAWN.set(newest.n_withdrawn)
             metrics.ADS_ADDED.set(newest.n_added)
@@ -164,17 +163,18 @@ class Follower:
                 log("ads_unfit", ads=len(newest.unfit), ad_id=ad_id, reason=reason)
             self._unfit = frozenset(newest.unfit)
             metrics.ADS_UNFIT.set(len(self._unfit))
+            publish(self._as_of)  # last: who waits for a change reads the others next
 
     def _note(self, problem: str | None) -> None:
         """Logs a failure when it begins, when it becomes another one, and when it ends."""
         if problem != self._problem:
             if (problem is None) != (self._problem is None):
                 self._mark(None if problem is None else time.time())
-            metrics.CHANGES_UNREADABLE.set(0 if problem is None else 1)
             if problem is None:
                 log("changes_readable")
             else:
                 log("changes_unreadable", reason=problem)
+            metrics.CHANGES_UNREADABLE.set(0 if problem is None else 1)
         self._problem = problem
 
     def _mark(self, unread_since: float | None) -> None:

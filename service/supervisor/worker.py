@@ -46,6 +46,8 @@ def run(release: Release, settings: Settings, listening: socket, control: socket
     except Exception:  # multiprocessing would print it, and block if stderr is not read
         log("worker_failed", traceback=traceback.format_exc())
         sys.exit(1)
+    finally:
+        flush()  # this process ends without the interpreter's own clean-up
 
 
 def _serve(release: Release, settings: Settings, listening: socket, control: socket) -> None:
@@ -67,12 +69,11 @@ def _serve(release: Release, settings: Settings, listening: socket, control: soc
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
     if not server.started:
-        flush()  # the line that says why: this process ends without the interpreter's own clean-up
         sys.exit(START_FAILED)
 
 
 def _end(*_: Any) -> None:
-    """Exits cleanly, so that the last log lines are written; once uvicorn runs, it calls this at its end."""
+    """Exits cleanly, so that `run` writes the last log lines; once uvicorn runs, it calls this at its end."""
     sys.exit(0)
 
 

@@ -26,7 +26,7 @@ _ROOM = 4096
 _AT_ONCE = 64
 """Requests whose spans are sent together."""
 
-_CLOSE_SECONDS = 2.0
+_CLOSE_SECONDS = 4.0
 """How long the end of a worker waits until its last spans are sent."""
 
 _FAILED = 500
@@ -75,7 +75,7 @@ class Tracing:
         return RequestTrace(trace_id, header, began, partial(self._export, span, clock))
 
     def close(self) -> None:
-        """Sends the spans that wait, for two seconds at most; waits for the collector, so not in the event loop."""
+        """Sends the spans that wait, for four seconds at most; waits for the collector, so not in the event loop."""
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(_CLOSE_SECONDS)

@@ -22,7 +22,7 @@ def loaded_by(package, root=ROOT):
     """Top-level modules that are there once all modules of a package are imported; its own `__main__`s do not run."""
     lines = [f"import {name}" for name in modules_of(package, root)]
     program = "\n".join(["import sys", *lines, "print(*{name.partition('.')[0] for name in sys.modules})"])
-    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 

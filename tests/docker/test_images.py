@@ -22,7 +22,7 @@ def load_image(tmp_path_factory):
 
 def loadtest(environment, *arguments):
     return subprocess.run([sys.executable, "-m", "loadtest", *map(str, arguments)], cwd=ROOT, env=environment,
-                          capture_output=True, text=True, timeout=60)
+                          capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize("command", ["http", "fuzz"])
@@ -50,7 +50,7 @@ def test_error_names_the_package_when_a_command_needs_more_than_the_load_image_h
 
 def test_schemathesis_runs_when_only_the_load_image_is_there(load_image):
     program = "from schemathesis.cli import schemathesis; schemathesis(['--version'])"
-    done = subprocess.run([sys.executable, "-c", program], env=load_image, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], env=load_image, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "version" in done.stdout
 

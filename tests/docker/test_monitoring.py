@@ -53,7 +53,8 @@ def _scrape_of_a_root(bundle, folder):
     """What a root says that has asked its shards."""
     shard_bundle(bundle, 2, folder / "root")
     servers = [ServerThread(folder / "root", number) for number in range(2)]
-    with ServiceProcess(folder / "root", RETRIEVAL_SHARDS=str(book_of(folder / "book.json", *servers))) as service:
+    with ServiceProcess(folder / "root", RETRIEVAL_SHARDS=str(book_of(folder / "book.json", *servers)),
+                        RETRIEVAL_SHARD_TIMEOUT_MS="30000") as service:
         service.retrieve(user_id="u1", top_k=300)
         text = service.http.get("/metrics").text
     for server in servers:

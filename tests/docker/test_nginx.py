@@ -47,7 +47,7 @@ def proxy(folder, replicas):
     command = [program, "-c", str(folder / "nginx.conf"), "-g",
                "daemon off;" + (" user root;" if os.geteuid() == 0 else "")]
     with LoggedProcess(command, folder / "log", environment=os.environ, spawn=subprocess.Popen) as nginx, \
-            httpx.Client(base_url=f"http://127.0.0.1:{public}", trust_env=False) as client:
+            httpx.Client(base_url=f"http://127.0.0.1:{public}", trust_env=False, timeout=60) as client:
         nginx.wait_until(lambda: answers(client))
         yield client, nginx
 

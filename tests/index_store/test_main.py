@@ -101,7 +101,7 @@ def test_promote_leaves_the_pointer_when_the_bundle_is_not_fit(bundles, name, st
 
 def test_inspect_prints_the_manifest_without_its_files(tiny_bundle):
     done = subprocess.run([sys.executable, "-m", "index_store", "inspect", tiny_bundle], cwd=ROOT, capture_output=True,
-                          text=True, timeout=60)
+                          text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
     assert printed["counts"] == {"items": 300, "users": 40}

@@ -19,7 +19,7 @@ from tests.paths import ROOT
 def command_line(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     """Runs `python -m service` to its end."""
     return subprocess.run([sys.executable, "-m", "service", *map(str, arguments)], cwd=ROOT,
-                          env=_environment(environment), capture_output=True, text=True, timeout=60)
+                          env=_environment(environment), capture_output=True, text=True, timeout=300)
 
 
 class ServiceProcess(service_process.ServiceProcess):
@@ -33,12 +33,14 @@ class ServiceProcess(service_process.ServiceProcess):
         environment: its settings.
     """
 
+    patience = 300.0
+
     def __init__(self, bundle: Path, *, workers: int = 1, ready: bool = True, spawn: Spawn = subprocess.Popen,
                  **environment: str) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="service-")
         super().__init__(bundle, Path(self._folder.name) / "log", environment=_environment(environment),
                          workers=workers, spawn=partial(spawn, cwd=ROOT, start_new_session=True))
-        self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self.http = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
         try:
             if ready:
                 self.wait_until_ready()

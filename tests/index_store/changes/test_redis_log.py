@@ -88,7 +88,7 @@ def test_an_open_log_goes_on_when_redis_comes_back(own_durable_redis):
 
 
 def test_an_append_without_an_answer_may_have_been_made_and_is_repeated_by_its_key(own_durable_redis, monkeypatch):
-    monkeypatch.setattr(redis_server, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(redis_server, "ANSWER_SECONDS", 3.0)
     log = RedisLog(own_durable_redis.url, "ads")
     log.append([])
     own_durable_redis.freeze()

@@ -91,7 +91,7 @@ def test_a_log_is_read_but_not_written_when_it_may_not_be():
             file.chmod(0o444)
         Path(folder).chmod(0o755)
         done = subprocess.run([sys.executable, "-c", READER, log.path], cwd=ROOT, capture_output=True, text=True,
-                              timeout=60)
+                              timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2 2 True\n")
     assert "cannot be written (attempt to write a readonly database); make the file and its folder writable" in \

@@ -13,7 +13,7 @@ def churn(monkeypatch, *arguments):
 def test_no_answer_has_a_hidden_ad_or_is_stale_and_new_ads_are_found(tiny_bundle, tmp_path, monkeypatch, capsys):
     runbook = tmp_path / "runbook.json"
     mix = {"pause": 7, "retarget": 2, "add": 4, "delete": 1, "click": 2}
-    runbook.write_text(json.dumps([{"name": "quiet", "seconds": 0.5},
+    runbook.write_text(json.dumps([{"name": "quiet", "seconds": 2},
                                    {"name": "busy", "mix": mix, "seconds": 1, "compare": 10},
                                    {"name": "more", "mix": {"add": 1}, "share": 0.1}]))
     assert churn(monkeypatch, "--bundle", tiny_bundle, "--runbook", runbook, "--rate", 200, "--workers", 1) == 0

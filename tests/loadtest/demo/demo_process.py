@@ -32,14 +32,16 @@ class DemoProcess(LoggedProcess):
         environment: set in addition; REDIS_URL and the service's settings are not inherited.
     """
 
-    patience = 150
+    patience = 300
 
     def __init__(self, log: Path, *arguments: object, size: tuple[int, ...] = TINY, **environment: str) -> None:
         kept = {name: value for name, value in os.environ.items()
                 if not name.startswith("RETRIEVAL_") and name != "REDIS_URL"}
         # One thread a process: on a busy machine the threads of small matrices mostly wait for each other.
+        # And its service may wait long for Redis.
         super().__init__([sys.executable, "-c", _CODE, ",".join(map(str, size)), *map(str, arguments)], log,
-                         environment={**kept, "OMP_NUM_THREADS": "1", **environment},
+                         environment={**kept, "OMP_NUM_THREADS": "1", "RETRIEVAL_REDIS_TIMEOUT_MS": "30000",
+                                      **environment},
                          spawn=partial(subprocess.Popen, cwd=ROOT))
 
     @property

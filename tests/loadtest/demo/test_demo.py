@@ -19,7 +19,7 @@ UP = "Ctrl-C stops everything."
 
 def running(family):
     """Those that still run after a moment; a process that is dead but not yet buried by init does not."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while family and time.monotonic() < deadline:
         family = [process for process in family if alive(process)]
         time.sleep(0.05)

@@ -40,7 +40,7 @@ def run_locust(bundle, host, folder, *options, users=5, enough=1):
         command = [sys.executable, "-m", "locust", "-f", "loadtest/http/locustfile.py", "--bundle", bundle,
                    "--host", host, "--headless", "-u", users, "-r", users, "-t", f"{seconds}s",
                    "--csv", folder / "load", "--p99-ms", 50_000, *options]
-        done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True, timeout=120)
+        done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True, timeout=300)
         if not (folder / "load_stats.csv").exists():
             return done, {}
         with (folder / "load_stats.csv").open() as file:
@@ -97,7 +97,7 @@ drawn, again, others = ([population.known()["user_id"] for _ in range(2_000)] fo
 assert drawn == again
 assert drawn != others
 assert Counter(drawn).most_common(1)[0][0] == Counter(others).most_common(1)[0][0]
-"""[1:], str(tiny_bundle)], cwd=ROOT, capture_output=True, text=True, timeout=60)
+"""[1:], str(tiny_bundle)], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 
@@ -137,7 +137,7 @@ from loadtest.http.locustfile import add_arguments
 parser = LocustArgumentParser(add_help=False)
 add_arguments(parser)
 print(json.dumps([[option.option_strings[0], option.env_var, option.default] for option in parser._actions]))
-"""], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+"""], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300)
     table = (ROOT / "docs" / "operations.md").read_text().partition("\n## Load\n")[2].partition("\n## ")[0]
     rows = {option: (variable, default) for option, variable, default, _ in
             ([cell.strip(" `") for cell in line.strip("|").split("|")] for line in table.splitlines() if "| `" in line)}

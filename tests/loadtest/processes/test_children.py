@@ -11,7 +11,7 @@ import pytest
 
 from loadtest.processes.children import Children
 
-SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 
 def test_children_end_with_the_block_the_last_first():

@@ -15,7 +15,7 @@ def started(tmp_path, code):
 
 def test_lines_are_those_of_this_process_once_they_are_finished(tmp_path):
     (tmp_path / "log").write_text("of an earlier process\n")
-    code = "import sys, time; print('first'); sys.stderr.write('half'); sys.stderr.flush(); time.sleep(60)"
+    code = "import sys, time; print('first'); sys.stderr.write('half'); sys.stderr.flush(); time.sleep(600)"
     with started(tmp_path, code) as process:
         process.wait_until(lambda: (tmp_path / "log").read_text().endswith("half"))
         assert process.lines == ["first\n"]
@@ -38,21 +38,21 @@ def test_wait_returns_what_the_condition_finds_although_the_process_has_ended(tm
 
 
 def test_wait_names_what_it_waited_for_when_its_time_is_over(tmp_path):
-    with started(tmp_path, "import time; print('busy'); time.sleep(60)") as process:
+    with started(tmp_path, "import time; print('busy'); time.sleep(600)") as process:
         process.wait_until(lambda: process.lines)
         process.patience = 0.05
         with pytest.raises(TimeoutError, match=r"waited 0.05 s in vain until it is ready; [^\n]*\nbusy"):
             process.wait_until(lambda: False, "it is ready")
-        process.patience = 10
+        process.patience = 60
 
 
 def test_block_stops_the_process_and_raises_when_it_ignores_the_signal(tmp_path):
-    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); time.sleep(60)"
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf'); time.sleep(600)"
     with started(tmp_path, code) as process:
         process.wait_until(lambda: process.lines)
         process.patience = 0.05
         with pytest.raises(TimeoutError, match=r"did not end within 0.05 s"):
             process.stop()
-        process.patience = 10
+        process.patience = 60
         process.stop(signal.SIGKILL)
     assert process.process.returncode == -signal.SIGKILL

@@ -97,7 +97,7 @@ def test_what_does_not_fit_into_the_budget_is_skipped_and_told(monkeypatch):
 
 def test_settings_of_ials_are_fewer_in_a_small_budget(monkeypatch):
     monkeypatch.setattr(module, "MOST_SETTINGS", 12)
-    table = table_of(positives(), seconds=3.0)
+    table = table_of(positives(), seconds=10.0)
     assert 1 <= table["iALS"]["settings"]["tried"] <= 12
 
 

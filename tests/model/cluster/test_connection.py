@@ -41,7 +41,7 @@ def test_a_ray_of_another_version_is_told_with_both(on_ray, monkeypatch):
                "from model.config import ConfigError\n"
                "try: connect(2, True)\nexcept ConfigError as error: print(error)")
     monkeypatch.setenv(connection.ADDRESS, address)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert f"the Ray at {address} has version {ours}, this program 2.0.1" in done.stdout, done.stderr[-2000:]
 
 

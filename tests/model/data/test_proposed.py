@@ -180,5 +180,5 @@ import pyarrow, model.data, model.data.load
 print("duckdb" in sys.modules, end=" ")
 print(model.data.from_frames(pyarrow.table({"user_id": [1, 1, 2], "ad_id": [1, 2, 1]})).spec.negatives)
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.stdout.strip() == "False sampled", done.stderr

@@ -199,7 +199,7 @@ def test_an_installation_without_the_kernel_answers_an_exported_bundle_by_its_gr
                "from service.retrieval.retriever import Retriever; import service.__main__ as m, asyncio, sys; "
                f"folder = Path({str(exported[0])!r}); print(Retriever(Bundle.open(folder)).runs); "
                "sys.exit(asyncio.run(m.check(folder)))")
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=300,
                           env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("ONNX Runtime: the kernel was not compiled")

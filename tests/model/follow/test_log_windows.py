@@ -38,22 +38,34 @@ def test_a_log_that_nobody_has_written_to_has_no_window(tmp_path, log):
     assert windows(tmp_path / "none").next(0, 0.0, log) is None
 
 
-def test_a_window_by_time_ends_by_the_times_of_its_entries(tmp_path, log):
-    path = tmp_path / "changes"
-    written(path, [event("u2", "a", "impression", 1), event("u2", "b", "impression", 2)])
-    time.sleep(0.25)
-    written(path, [event("u2", "c", "impression", 3)])
-    by_time = windows(path, seconds=0.2, once=False)
+@pytest.fixture
+def written_at(tmp_path):
+    """A change log whose writes were made at planted times."""
+    def of(*writes):
+        for at, write in writes:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("index_store.changes.sqlite_log.time.time", lambda at=at: at)
+                written(tmp_path / "changes", [write])
+        return tmp_path / "changes"
+
+    return of
+
+
+def test_a_window_by_time_ends_by_the_times_of_its_entries(written_at, log):
+    began = time.time() - 19.8  # so that the second window ends soon
+    path = written_at((began, event("u2", "a", "impression", 1)), (began + 9, event("u2", "b", "impression", 2)),
+                      (began + 12, event("u2", "c", "impression", 3)))
+    by_time = windows(path, seconds=10.0, once=False)
     first = by_time.next(0, 0.0, log)
     assert (first.sequence, len(first.window.events)) == (2, 2)
     second = by_time.next(first.sequence, first.ended_at, log)  # waits for its end
     assert (second.sequence, len(second.window.events)) == (3, 1)
-    assert second.ended_at == pytest.approx(first.ended_at + 0.2)
+    assert (first.ended_at, second.ended_at) == pytest.approx((began + 10, began + 20))
 
 
-def test_a_window_by_time_without_events_is_extended(tmp_path, log):
-    path = written(tmp_path / "changes", [ad("a", status="paused")])
-    time.sleep(0.25)
-    written(path, [event("u2", "a", "impression", 1)])
-    found = windows(path, seconds=0.2, once=False).next(0, 0.0, log)
+def test_a_window_by_time_without_events_is_extended(written_at, log):
+    began = time.time() - 30
+    path = written_at((began, ad("a", status="paused")), (began + 12, event("u2", "a", "impression", 1)))
+    found = windows(path, seconds=10.0, once=False).next(0, 0.0, log)
     assert (found.sequence, len(found.window.events), len(found.window.ads)) == (2, 1, 1)
+    assert found.ended_at == pytest.approx(began + 20)

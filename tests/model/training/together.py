@@ -53,7 +53,7 @@ def together(folder: Path, count: int) -> None:
                                 stderr=subprocess.PIPE, text=True,
                                 env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"})
                for rank in range(count)]
-    said = [worker.communicate(timeout=120)[1][-3000:] for worker in started]
+    said = [worker.communicate(timeout=300)[1][-3000:] for worker in started]
     assert [worker.returncode for worker in started] == [0] * count, said
 
 

@@ -20,7 +20,7 @@ def shared(redis_url):
 
 def serve(bundle, redis_url, **environment):
     """A service with Redis, as patient as a busy test machine needs."""
-    return ServiceProcess(bundle, REDIS_URL=redis_url, RETRIEVAL_REDIS_TIMEOUT_MS="5000", **environment)
+    return ServiceProcess(bundle, REDIS_URL=redis_url, RETRIEVAL_REDIS_TIMEOUT_MS="30000", **environment)
 
 
 def keys_of(shared, bundle):

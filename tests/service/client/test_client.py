@@ -92,7 +92,7 @@ def test_call_is_answered_when_connections_are_dropped_and_there_is_no_room_at_f
 
 
 def test_deadline_error_has_the_reason_when_nobody_listens():
-    with Client("http://127.0.0.1:9", timeout=0.1) as client, pytest.raises(DeadlineError, match="Connection refused"):
+    with Client("http://127.0.0.1:9", timeout=1.0) as client, pytest.raises(DeadlineError, match="Connection refused"):
         client.retrieve(user_id="7")
 
 

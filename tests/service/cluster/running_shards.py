@@ -32,7 +32,7 @@ class ServerThread:
 
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(serve(),), daemon=True)
         self._thread.start()
-        assert listening.wait(10)
+        assert listening.wait(60)
 
     @property
     def address(self):
@@ -40,7 +40,7 @@ class ServerThread:
 
     def close(self):
         self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(10)
+        self._thread.join(60)
 
 
 class ShardProcess:
@@ -74,7 +74,7 @@ class ShardProcess:
 
 
 def access(book, **changed):
-    return ShardAccess(**{"book": book, "timeout": 2.0, "opening": 5.0, "connections": 2} | changed)
+    return ShardAccess(**{"book": book, "timeout": 30.0, "opening": 30.0, "connections": 2} | changed)
 
 
 def book_of(path, *shards):
@@ -82,7 +82,7 @@ def book_of(path, *shards):
     return path
 
 
-def until(condition, seconds=15):
+def until(condition, seconds=60):
     """Waits until a condition holds, and returns what it returned."""
     end = time.monotonic() + seconds
     while not (met := condition()):

@@ -29,7 +29,8 @@ def sharded(tmp_path_factory):
     pointer.replace(folder / "roots", Pointer("one"), None)
     shards = [ShardProcess(folder / "roots", number) for number in range(2)]
     with ServiceProcess(folder / "roots", RETRIEVAL_SHARDS=str(book_of(folder / "book.json", *shards)),
-                        RETRIEVAL_LOAD_SECONDS="20", RETRIEVAL_WRITE_TOKEN=TOKEN) as service:
+                        RETRIEVAL_SHARD_TIMEOUT_MS="30000", RETRIEVAL_LOAD_SECONDS="20",
+                        RETRIEVAL_WRITE_TOKEN=TOKEN) as service:
         yield service, folder / "roots"
     for shard in shards:
         shard.close()

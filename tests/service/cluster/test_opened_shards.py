@@ -89,13 +89,13 @@ def test_others_are_given_back_while_a_shard_is_opened(folder, monkeypatch):
 
     def slowly(*arguments, **options):
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return verified(*arguments, **options)
 
     monkeypatch.setattr(Shard, "open", slowly)
     opening = threading.Thread(target=opened.take, args=(other,))
     opening.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     assert opened.take(one) is taken
     opened.give_back(taken)
     opened.give_back(taken)

@@ -48,22 +48,25 @@ def test_environment_is_that_of_the_node_and_says_where_the_shards_are(tmp_path)
     assert environment({"A": "1"}, tmp_path) == {"A": "1", "RETRIEVAL_SHARDS": str(tmp_path)}
 
 
-def test_the_service_answers_with_the_shards_that_serve_knows_and_ends_with_its_replica(roots, listening, port):
+def test_the_service_answers_with_the_shards_that_serve_knows_and_ends_with_its_replica(roots, listening, port,
+                                                                                      monkeypatch):
+    monkeypatch.setenv("RETRIEVAL_SHARD_TIMEOUT_MS", "30000")
     handles = [Handle(listening(roots, 0)), Handle(None)]
     replica = RootReplica(str(roots / "two"), ("127.0.0.1", port), handles)
     url = f"http://127.0.0.1:{port}"
-    until(lambda: replica._book.exists())
-    assert json.loads(replica._book.read_text())["shards"] == [[handles[0].server.address], []]
+    until(lambda: replica._book.exists()
+          and json.loads(replica._book.read_text())["shards"] == [[handles[0].server.address], []])
     handles[1].server = listening(roots, 1)
 
     def ready():
         try:
-            return httpx.get(f"{url}/readyz", trust_env=False).is_success
+            return httpx.get(f"{url}/readyz", trust_env=False, timeout=60).is_success
         except httpx.TransportError:
             return False
 
-    until(ready, 60)
-    reply = httpx.post(f"{url}/retrieve", json={"user_id": "user-01", "top_k": 300}, trust_env=False).json()
+    until(ready, 120)
+    reply = httpx.post(f"{url}/retrieve", json={"user_id": "user-01", "top_k": 300}, trust_env=False,
+                       timeout=60).json()
     assert (len(reply["ads"]), reply["degraded"]) == (300, [])
     replica.check_health()
     process = replica._service
@@ -82,4 +85,4 @@ def test_a_replica_that_is_killed_takes_its_service_along(roots, listening, port
     replica = RootReplica(str(roots / "two"), ("127.0.0.1", port), [Handle(listening(roots, n)) for n in range(2)])
     os.close(os.dup(replica._service.stdin.fileno()))  # others may hold copies that do not count
     replica._service.stdin.close()  # as the system does when its process is gone
-    assert replica._service.wait(30) in (0, -signal.SIGTERM)
+    assert replica._service.wait(60) in (0, -signal.SIGTERM)

@@ -1,6 +1,7 @@
 """A root and two shards on a local Ray, as `python -m service.cluster up` runs them, and what is refused."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -25,7 +26,8 @@ class UpProcess:
     def __init__(self, roots):
         words = ["--port", "0", "--root-cpus", "0.2", "--shard-cpus", "0.2"]
         self.process = subprocess.Popen([sys.executable, "-m", "service.cluster", "up", str(roots / "two"), *words],
-                                        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                                        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                        env={**os.environ, "RETRIEVAL_SHARD_TIMEOUT_MS": "10000"})
         self.lines = []
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -44,13 +46,13 @@ class UpProcess:
 
     def get(self, path):
         try:
-            return httpx.get(f"{self.url}{path}", trust_env=False, timeout=10).status_code
+            return httpx.get(f"{self.url}{path}", trust_env=False, timeout=60).status_code
         except httpx.TransportError:
             return None
 
     def retrieve(self):
         reply = httpx.post(f"{self.url}/retrieve", json={"user_id": "user-01", "top_k": 300}, trust_env=False,
-                           timeout=10)
+                           timeout=60)
         assert reply.status_code == 200, reply.text
         return reply.json()
 
@@ -68,7 +70,7 @@ def test_no_request_fails_when_a_shard_is_killed_and_ray_brings_it_back(roots):
         assert (len(whole["ads"]), whole["degraded"], whole["coverage"]) == (300, [], 1.0)
         shard, = up.workers("retrieval:shard-1")
         shard.send_signal(signal.SIGKILL)
-        shard.wait(10)
+        shard.wait(60)
         without = until(lambda: (reply := up.retrieve())["degraded"] and reply)
         assert (len(without["ads"]), without["degraded"]) == (150, ["shard"])
         assert without["coverage"] < 1

@@ -13,7 +13,7 @@ def test_a_replica_serves_at_the_address_that_it_tells(roots, tmp_path):
     replica = ShardReplica(str(roots), 1, "127.0.0.1")
     replica.check_health()
     root = Bundle.open(roots / "two").bundle_id
-    connection = ShardConnection(parse_address(replica.address()), root, 1, 2, 5.0)
+    connection = ShardConnection(parse_address(replica.address()), root, 1, 2, 60.0)
     connection.close()
 
 

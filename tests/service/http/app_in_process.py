@@ -25,7 +25,7 @@ class App:
 
     async def next_call(self):
         """The next admin call that is forwarded to the supervisor."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 calls = [message for message in self.supervisor.receive() if isinstance(message, Call)]
                 if calls:
@@ -47,7 +47,7 @@ async def running(bundle, **settings):
     with ours:
         async with api.serving(release, theirs), \
                 httpx.AsyncClient(transport=transport, base_url="http://service") as client:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not api.bundles.started:
                     await asyncio.sleep(0.005)
             yield App(api, client, SupervisorEnd(ours))

@@ -102,7 +102,7 @@ def test_limit_is_none_when_the_rate_is_0():
 
 
 def test_refused_token_takes_no_room_and_scopes_have_rooms_of_their_own():
-    authorization = Authorization(Settings(**TOKENS, read_rate=1, write_rate=1))
+    authorization = Authorization(Settings(**TOKENS, read_rate=0.01, write_rate=0.01))
     for _ in range(5):
         refusal(authorization, TokenScope.WRITE, b"Bearer no")
     authorization.check(TokenScope.WRITE, request(RIGHT))

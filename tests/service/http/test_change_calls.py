@@ -31,12 +31,13 @@ def test_calls_are_refused(tiny_bundle, tmp_path, settings, headers, error_type)
 
 
 def test_calls_say_whether_they_are_applied(tiny_bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr(change_calls, "APPLIED_SECONDS", 0.1)
+    monkeypatch.setattr(change_calls, "APPLIED_SECONDS", 60.0)
 
     async def check(app):
         for method, path, body in CALLS:
             assert (await call(app, method, f"{path}?wait=applied", body))[1]["applied"] is True
         await asyncio.to_thread(app.api._follower.close)
+        monkeypatch.setattr(change_calls, "APPLIED_SECONDS", 0.1)
         for method, path, body in CALLS:
             assert (await call(app, method, path, body))[1]["applied"] is False
             assert (await call(app, method, f"{path}?wait=applied", body))[1]["error_type"] == "not_applied"

@@ -1,5 +1,6 @@
 """Connections as raw bytes: offers to upgrade are ignored, and clients slow to send or to read are cut off in time."""
 
+import contextlib
 import json
 import shutil
 import socket
@@ -19,7 +20,7 @@ LIVEZ = b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
 def connected(process):
-    return socket.create_connection((process.http.base_url.host, process.http.base_url.port), timeout=20)
+    return socket.create_connection((process.http.base_url.host, process.http.base_url.port), timeout=60)
 
 
 def reply(connection):
@@ -107,7 +108,7 @@ def test_tunnel_is_refused_when_a_client_asks_for_one(service, target):
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl_is_answered_when_it_offers_http_2(service):
     done = subprocess.run(["curl", "-sS", "--http2", "-H", "Content-Type: application/json", "-d", BODY.decode(),
-                           f"{service.http.base_url}/retrieve"], capture_output=True, timeout=30, check=True)
+                           f"{service.http.base_url}/retrieve"], capture_output=True, timeout=60, check=True)
     assert len(json.loads(done.stdout)["ads"]) == 3
 
 
@@ -118,10 +119,8 @@ def hasty(tiny_bundle):
         yield process
 
 
-def closes_after(connection, least, most=5.0):
-    """Seconds until the other end closes; what it sends before that is dropped."""
-    began = time.monotonic()
-    connection.settimeout(most)
+def closes_after(connection, began, least):
+    """Waits until the other end closes, no sooner than so many seconds after it began; drops what it sends before."""
     while connection.recv(65536):
         pass
     assert least <= time.monotonic() - began
@@ -129,10 +128,10 @@ def closes_after(connection, least, most=5.0):
 
 def test_headers_are_refused_when_they_do_not_come_in_time(hasty):
     with connected(hasty) as connection:
-        connection.sendall(HEAD)
         began = time.monotonic()
+        connection.sendall(HEAD)
         status, headers, error = reply(connection)
-        assert 0.4 <= time.monotonic() - began < 5
+        assert 0.4 <= time.monotonic() - began < 20
         assert (status, error["error_type"]) == (408, "request_timeout")
         assert "0.5 s" in error["message"]
         assert "RETRIEVAL_HEADER_SECONDS" in error["help"]
@@ -148,7 +147,7 @@ def test_headers_are_refused_when_they_drip(hasty):
     """A byte now and then must not keep a connection open."""
     with connected(hasty) as connection:
         connection.settimeout(0.1)
-        for _ in range(30):
+        for _ in range(300):
             connection.sendall(b"G" if not _ else b"E")
             try:
                 answered = connection.recv(65536)
@@ -163,9 +162,10 @@ def test_headers_are_refused_when_they_drip(hasty):
 def test_body_is_refused_when_it_does_not_come_in_time(hasty, drip):
     with connected(hasty) as connection:
         connection.sendall(HEAD + b"\r\n")
-        for at in range(4 if drip else 1):
-            connection.sendall(BODY[at:at + 1])
-            time.sleep(0.2)
+        with contextlib.suppress(ConnectionError):  # it is closed after the reply
+            for at in range(4 if drip else 1):
+                connection.sendall(BODY[at:at + 1])
+                time.sleep(0.2)
         status, headers, error = reply(connection)
         assert (status, error["error_type"], headers["connection"]) == (408, "request_timeout", "close")
         assert "RETRIEVAL_BODY_SECONDS" in error["help"]
@@ -173,18 +173,20 @@ def test_body_is_refused_when_it_does_not_come_in_time(hasty, drip):
 
 
 def test_connection_is_closed_when_nothing_comes(hasty):
+    began = time.monotonic()
     with connected(hasty) as connection:
-        closes_after(connection, 0.9)
+        closes_after(connection, began, 0.9)
 
 
 def test_connection_is_closed_when_only_blank_lines_come(hasty):
     """They are no request, and stop no timer."""
     with connected(hasty) as connection:
+        began = time.monotonic()
         connection.sendall(LIVEZ)
         assert reply(connection)[0] == 200
         time.sleep(0.5)
         connection.sendall(b"\r\n")
-        closes_after(connection, 0.3)
+        closes_after(connection, began, 0.9)
 
 
 def test_connection_is_closed_when_the_body_of_an_answered_request_never_comes(hasty):
@@ -192,7 +194,7 @@ def test_connection_is_closed_when_the_body_of_an_answered_request_never_comes(h
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\nx")
         assert reply(connection)[0] == 200
         connection.sendall(b"y")
-        closes_after(connection, 0.0)
+        closes_after(connection, time.monotonic(), 0.0)
 
 
 @pytest.mark.parametrize("pieces_", [[b"hello"], [b"hel", b"lo"], [b"hello", b"\r\n"]])
@@ -200,10 +202,11 @@ def test_connection_is_closed_when_the_body_comes_after_the_reply(hasty, pieces_
     with connected(hasty) as connection:
         connection.sendall(b"POST /nope HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\n\r\n")
         assert reply(connection)[0] == 404
+        began = time.monotonic()
         for piece in pieces_:
             connection.sendall(piece)
-            time.sleep(0.1)
-        closes_after(connection, 0.7)
+            time.sleep(0.02)
+        closes_after(connection, began, 0.9)
 
 
 def test_request_is_answered_when_the_body_of_the_one_before_came_after_its_reply(hasty):
@@ -228,8 +231,8 @@ def test_connection_is_closed_when_its_client_reads_nothing(hasty):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect((hasty.http.base_url.host, hasty.http.base_url.port))
         connection.settimeout(20)
-        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: here\r\nX-Request-ID: unread\r\n\r\n" * 500)
         began = time.monotonic()
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: here\r\nX-Request-ID: unread\r\n\r\n" * 500)
         hasty.wait_until(lambda: not established(connection))
         assert time.monotonic() - began > 0.9
     unread = {"request_id": "unread", "endpoint": "/openapi.json", "status": 499, "error_type": None}
@@ -237,22 +240,28 @@ def test_connection_is_closed_when_its_client_reads_nothing(hasty):
     assert not any("traceback" in event for event in hasty.events)
 
 
-def test_connection_stays_open_when_requests_come_whole(hasty):
+@pytest.fixture(scope="module")
+def at_once(tiny_bundle):
+    """A service for requests that come in one piece."""
+    with ServiceProcess(tiny_bundle, RETRIEVAL_HEADER_SECONDS="0.001", RETRIEVAL_BODY_SECONDS="0.001") as process:
+        yield process
+
+
+def test_connection_stays_open_when_requests_come_whole(at_once):
     """No limit counts on from one request to the next."""
-    with connected(hasty) as connection:
+    with connected(at_once) as connection:
         for _ in range(4):
             connection.sendall(HEAD + b"\r\n" + BODY)
             assert reply(connection)[0] == 200
-            time.sleep(0.4)
+            time.sleep(0.1)
 
 
-def test_answer_is_not_cut_off_when_it_takes_longer_than_the_limits(tiny_bundle):
+def test_answer_is_not_cut_off_when_it_takes_longer_than_the_limits(at_once):
     """They limit what the client sends; half of the next request is no reason to drop this one's answer."""
-    with ServiceProcess(tiny_bundle, RETRIEVAL_HEADER_SECONDS="0.001", RETRIEVAL_BODY_SECONDS="0.001") as process:
-        for _ in range(10):
-            with connected(process) as connection:
-                connection.sendall(HEAD + b"\r\n" + BODY + LIVEZ[:9])
-                status, _, answer = reply(connection)
-                assert status == 200
-                assert answer["latency_ms"]["total"] > 1
-                assert reply(connection)[0] == 408
+    for _ in range(10):
+        with connected(at_once) as connection:
+            connection.sendall(HEAD + b"\r\n" + BODY + LIVEZ[:9])
+            status, _, answer = reply(connection)
+            assert status == 200
+            assert answer["latency_ms"]["total"] > 1
+            assert reply(connection)[0] == 408

@@ -41,8 +41,10 @@ def refused_by_admission(process, reason):
 
 
 def test_search_narrows_and_says_so_when_time_is_short(narrow_queue):
-    replies = [narrow_queue.http.post("/retrieve", json=SLOW | {"timeout_ms": 1.0}) for _ in range(20)]
-    answered = [reply.json() for reply in replies if reply.status_code == 200]
+    replies, answered = [], []
+    while len(replies) < 20 or (not answered and len(replies) < 2_000):  # on a busy machine most are refused
+        replies.append(narrow_queue.http.post("/retrieve", json=SLOW | {"timeout_ms": 1.0}))
+        answered += [reply.json() for reply in replies[-1:] if reply.status_code == 200]
     assert answered
     for reply in answered:
         RetrieveReply.model_validate(reply)

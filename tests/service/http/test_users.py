@@ -55,7 +55,8 @@ def test_embedding_of_a_forgotten_user_is_removed_from_redis(tiny_bundle, tmp_pa
         await call(app, "DELETE", "/users/user-01")
         await until_redis_has(0)
 
-    in_app(tiny_bundle, check, write_token=TOKEN, change_log=str(tmp_path / "log"), redis_url=own_redis.url)
+    in_app(tiny_bundle, check, write_token=TOKEN, change_log=str(tmp_path / "log"), redis_url=own_redis.url,
+           redis_timeout_ms=30_000)
 
 
 def test_forgotten_user_is_unknown_and_nothing_of_the_user_is_left(with_log, tmp_path):

@@ -44,7 +44,7 @@ def counted(bundle_id):
 
 def once(condition):
     """Waits until a condition holds."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.002)

@@ -82,7 +82,7 @@ def test_everything_agrees_when_the_shadow_is_the_same_again(bundles, meter):
     _, share = compare(meter, bundles, "same", top_k=20)
     assert share == 1.0
     for task in ("click", "convert"):
-        assert value("drift_count", **labels, task=task, scale="probability") >= 1
+        wait_until(lambda task=task: value("drift_count", **labels, task=task, scale="probability") >= 1)
         assert value("drift_sum", **labels, task=task, scale="probability") == pytest.approx(0, abs=1e-6)
     for side in ("shadow", "current"):
         assert value("seconds_count", **labels, side=side) >= 1
@@ -98,7 +98,8 @@ def test_overlap_and_ads_of_one_alone_are_those_of_a_direct_search(bundles, mete
         assert share == pytest.approx(len(both) / 30)
         wait_until(lambda answer=answer, both=both: set(answer.ad_ids) - both <= {
             ad for ad, _ in meter.only_one.current.most(100)})
-        assert set(other.ad_ids) - both <= {ad for ad, _ in meter.only_one.shadow.most(100)}
+        wait_until(lambda other=other, both=both: set(other.ad_ids) - both <= {
+            ad for ad, _ in meter.only_one.shadow.most(100)})
     assert meter.only_one.pair == tuple(pair(bundles["foreign"], bundles["current"]).values())
 
 

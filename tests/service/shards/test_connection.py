@@ -12,6 +12,7 @@ from service.shards.address_book import parse_address
 from service.shards.connection import ShardConnection, ShardGoneError, shown
 from service.shards.frames import Frame, Kind
 from service.shards.scoring_frames import query_arrays, scoring_frame
+from tests.service.cluster.running_shards import until
 
 
 @pytest.fixture
@@ -37,13 +38,13 @@ def rude():
 
 
 def soon():
-    return time.perf_counter() + 5
+    return time.perf_counter() + 60
 
 
 def test_a_shard_scores_what_the_connection_asks(roots, listening):
     root = Bundle.open(roots / "two")
     server = listening(roots, 1)
-    connection = ShardConnection(parse_address(server.address), root.bundle_id, 1, 2, 5.0)
+    connection = ShardConnection(parse_address(server.address), root.bundle_id, 1, 2, 60.0)
     query = root.content.query(np.ones((1, 8), np.float32), root.content.users.features.take(np.array([3])),
                                np.array([1, 2], np.int32))
     connection.send(scoring_frame(root.bundle_id, 1.0, np.arange(4), query_arrays(query)), soon())
@@ -61,7 +62,7 @@ def test_a_shard_scores_what_the_connection_asks(roots, listening):
 def test_another_shard_or_root_is_told(roots, listening, number, root, said):
     root = root or Bundle.open(roots / "two").bundle_id
     with pytest.raises(ShardGoneError, match=said):
-        ShardConnection(parse_address(listening(roots, 1).address), root, number, 2, 5.0)
+        ShardConnection(parse_address(listening(roots, 1).address), root, number, 2, 60.0)
 
 
 def test_nobody_at_an_address_is_told():
@@ -93,7 +94,7 @@ def test_what_does_not_speak_as_a_shard_is_told(rude, answer, said):
         connection.shutdown(socket.SHUT_RDWR)
 
     with pytest.raises(ShardGoneError, match=said):
-        ShardConnection(rude(behave), "c0ffee", 0, 1, 2.0)
+        ShardConnection(rude(behave), "c0ffee", 0, 1, 60.0)
 
 
 def test_late_answers_are_told_apart_from_broken_off_ones(rude):
@@ -103,11 +104,12 @@ def test_late_answers_are_told_apart_from_broken_off_ones(rude):
         connection.recv(1)
         connection.sendall(Frame(Kind.LATE).packed()[:3])
 
-    connection = ShardConnection(rude(behave), "c0ffee", 0, 1, 2.0)
+    connection = ShardConnection(rude(behave), "c0ffee", 0, 1, 60.0)
     with pytest.raises(TimeoutError):
         connection.receive(time.perf_counter() + 0.05)
     assert not connection.midway
     connection.send(Frame(Kind.OPEN), soon())
+    until(lambda: connection.readable)
     with pytest.raises(TimeoutError):
         connection.receive(time.perf_counter() + 0.3)
     assert connection.midway
@@ -121,8 +123,7 @@ def test_an_ended_connection_is_broken(rude):
         connection.sendall(Frame(Kind.OPENED).packed())
         connection.shutdown(socket.SHUT_RDWR)
 
-    connection = ShardConnection(rude(behave), "c0ffee", 0, 1, 2.0)
-    time.sleep(0.1)
-    assert connection.broken
+    connection = ShardConnection(rude(behave), "c0ffee", 0, 1, 60.0)
+    until(lambda: connection.broken)
     assert connection.readable
     assert shown(("::1", 80)) == "[::1]:80"

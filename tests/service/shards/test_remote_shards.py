@@ -1,6 +1,7 @@
 """A root and real shard servers: answers are those of the whole bundle, and of the shards that are there."""
 
 import asyncio
+import re
 import signal
 import socket
 import threading
@@ -131,8 +132,9 @@ def test_a_replica_of_a_shard_takes_over_without_a_degraded_answer(whole, roots,
 
 def test_a_shard_that_is_killed_or_frozen_degrades_answers_until_it_is_back(whole, roots, tmp_path):
     shards = [ShardProcess(roots, number) for number in range(2)]
+    # One search waits for the frozen shard as long as this, and the next for the only connection to it, no other.
     retriever = Retriever(Bundle.open(roots / "two"), shards=access(book_of(tmp_path / "book.json", *shards),
-                                                                    timeout=0.5))
+                                                                    timeout=4.0, connections=1))
     try:
         expected = answer(whole, exact=True, top_k=300)
         for harm, mend in ((signal.SIGKILL, shards[1].start),
@@ -145,7 +147,7 @@ def test_a_shard_that_is_killed_or_frozen_degrades_answers_until_it_is_back(whol
                 assert set(found.ad_ids) < set(expected.ad_ids)
             began = time.perf_counter()
             answer(retriever)
-            assert time.perf_counter() - began < 10
+            assert time.perf_counter() - began < 20
             with pytest.raises(ShardsAwayError, match="of 300 items cannot be scored"):
                 retriever.scorer.score_alone(retriever.query(retriever.encode(query())), 3, np.arange(300))
             mend()
@@ -156,22 +158,30 @@ def test_a_shard_that_is_killed_or_frozen_degrades_answers_until_it_is_back(whol
             shard.close()
 
 
+def scores_of_both(reached, asked):
+    """Logits of three items of each shard, of which the second one answers in time, however late the machine is."""
+    connection, = reached._pools[1]._idle
+    collect = reached.ask(asked, [ShardItems(0, np.arange(3)), ShardItems(1, np.arange(3))])
+    until(lambda: connection.readable)
+    return collect()
+
+
 def test_a_search_waits_for_a_shard_no_longer_than_its_deadline(roots, tmp_path):
     shards = [ShardProcess(roots, number) for number in range(2)]
-    reached = RemoteShards(Bundle.open(roots / "two").bundle_id, 2, 2,
-                           access(book_of(tmp_path / "book.json", *shards), timeout=30.0))
-    retriever = Retriever(Bundle.open(roots / "two"), shards=access(tmp_path / "book.json", timeout=30.0))
+    reach = access(book_of(tmp_path / "book.json", *shards), timeout=300.0, connections=1)
+    reached = RemoteShards(Bundle.open(roots / "two").bundle_id, 2, 2, reach)
+    retriever = Retriever(Bundle.open(roots / "two"), shards=reach)
     try:
         asked = retriever.query(retriever.encode(query()))
-        assert reached.missing(10.0) is None
+        assert reached.missing(60.0) is None
         shards[0].signal(signal.SIGSTOP)
-        asked.search_by = time.perf_counter() + 0.2
-        late, scored = reached.ask(asked, [ShardItems(0, np.arange(3)), ShardItems(1, np.arange(3))])()
+        asked.search_by = time.perf_counter() + 1
+        late, scored = scores_of_both(reached, asked)
         assert late is None
         assert scored.shape == (3, 2)
-        assert time.perf_counter() < asked.search_by + 10
+        assert time.perf_counter() < asked.search_by + 60
         shards[0].signal(signal.SIGCONT)
-        asked.search_by = time.perf_counter() + 20
+        asked.search_by = time.perf_counter() + 60
         again, = reached.ask(asked, [ShardItems(0, np.arange(5))])()
         assert again.shape == (5, 2), "the late answer was taken for this one"
     finally:
@@ -184,35 +194,51 @@ def test_a_search_waits_for_a_shard_no_longer_than_its_deadline(roots, tmp_path)
 def test_a_shard_that_hangs_costs_the_others_neither_answers_nor_connections(whole, roots, listening, tmp_path, mute):
     book, other = tmp_path / "book.json", listening(roots, 1)
     write_addresses(book, [[mute(Frame(Said.OPENED).packed())], [other.address]])
-    reached = RemoteShards(Bundle.open(roots / "two").bundle_id, 2, 2, access(book, timeout=30.0, connections=1))
-    assert reached.missing(5.0) is None
+    reached = RemoteShards(Bundle.open(roots / "two").bundle_id, 2, 2, access(book, timeout=300.0, connections=1))
+    assert reached.missing(60.0) is None
     asked = whole.query(whole.encode(query()))
     for _ in range(3):  # the first takes the only connection to the mute one, the next wait for it in vain
-        asked.search_by = time.perf_counter() + 0.3
-        late, scored = reached.ask(asked, [ShardItems(0, np.arange(3)), ShardItems(1, np.arange(3))])()
+        asked.search_by = time.perf_counter() + 1
+        late, scored = scores_of_both(reached, asked)
         assert late is None
         assert scored.shape == (3, 2)
     reached.close()
 
 
 def test_a_root_without_one_of_its_shards_is_refused_at_start(roots, listening, tmp_path):
-    book = book_of(tmp_path / "book.json", listening(roots, 0))
-    opened = Bundle.open(roots / "two")
-    with pytest.raises(BundleError, match="shards.json: shard 1 of 2 is not there: no address of it is known; start "
+    book, opened = tmp_path / "book.json", Bundle.open(roots / "two")
+    write_addresses(book, [[], [listening(roots, 1).address]])
+    with pytest.raises(BundleError, match="shards.json: shard 0 of 2 is not there: no address of it is known; start "
                                           f"it, or correct its address in {book}"):
         reached_shards(opened, access(book, opening=0.3))
-    with pytest.raises(BundleError, match=r"shard 0 of 2 is not there: .*none.json cannot be read"):
-        reached_shards(opened, access(tmp_path / "none.json", opening=0.3))
     with pytest.raises(BundleError, match="this is the root of 2 shards, and nothing says where they are; name an "
                                           "address book in RETRIEVAL_SHARDS, or open bundle"):
         Retriever(opened)
 
 
-def test_shards_of_another_root_are_refused_at_start(tiny_bundle, roots, listening, tmp_path):
+@pytest.fixture
+def lacks(roots):
+    """Waits until a root whose shards are in an address book says of what is missing that it matches."""
+    reached = []
+
+    def of(book, said):
+        reached.append(RemoteShards(Bundle.open(roots / "two").bundle_id, 2, 2, access(book)))
+        until(lambda: re.fullmatch(said, reached[-1].missing(0.1) or ""))
+
+    yield of
+    for one in reached:
+        one.close()
+
+
+def test_the_first_shard_that_is_missing_is_told_with_the_reason(lacks, roots, listening, tmp_path):
+    lacks(book_of(tmp_path / "book.json", listening(roots, 0)), "shard 1 of 2 is not there: no address of it is known")
+    lacks(tmp_path / "none.json", r"shard 0 of 2 is not there: .*none.json cannot be read.*")
+
+
+def test_shards_of_another_root_are_refused(lacks, tiny_bundle, listening, tmp_path):
     shard_bundle(tiny_bundle, 3, tmp_path / "roots" / "three")
     book = book_of(tmp_path / "book.json", listening(tmp_path / "roots", 0), listening(tmp_path / "roots", 1))
-    with pytest.raises(BundleError, match=r"shard 0 of 2 is not there: .* refuses: .*of root [0-9a-f]{16} is not here"):
-        reached_shards(Bundle.open(roots / "two"), access(book, opening=0.5))
+    lacks(book, r"shard 0 of 2 is not there: .* refuses: .*of root [0-9a-f]{16} is not here.*")
 
 
 def test_a_whole_bundle_has_no_shards(tiny_bundle, tmp_path):

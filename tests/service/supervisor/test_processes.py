@@ -26,7 +26,7 @@ if __name__ == "__main__":
 
 def test_process_is_a_copy_and_starts_from_nothing_when_the_temp_folder_is_removed(tmp_path):
     (tmp_path / "start.py").write_text(START)
-    done = subprocess.run([sys.executable, tmp_path / "start.py"], cwd=ROOT, capture_output=True, text=True, timeout=60,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    done = subprocess.run([sys.executable, tmp_path / "start.py"], cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300)
     assert done.stdout.split() == ["7", "8"]
     assert '"event":"process_not_forked"' in done.stderr

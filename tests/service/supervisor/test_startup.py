@@ -134,4 +134,4 @@ def test_caller_gets_no_details_when_the_service_has_a_defect(tiny_bundle, tmp_p
 
 def test_caller_is_refused_and_need_not_wait_when_no_worker_accepts_yet():
     with open_address(Settings(host="127.0.0.1", port=0)) as ours, pytest.raises(ConnectionRefusedError):
-        socket.create_connection(ours.getsockname(), timeout=30)
+        socket.create_connection(ours.getsockname(), timeout=60)

@@ -20,7 +20,7 @@ from service.telemetry.shared_values import SharedMemory
 if __name__ == "__main__":
     settings = Settings.model_construct(max_queue="not a number")
     release = Release("none", Path("/nowhere"), "0")
-    process = multiprocessing.get_context("spawn").Process(target=worker.run, args=(
+    process = multiprocessing.get_context("forkserver").Process(target=worker.run, args=(
         release, settings, socket.socket(), socket.socket(), SharedMemory.create(1), 0))
     process.start()
     process.join()
@@ -30,8 +30,8 @@ if __name__ == "__main__":
 
 def test_reason_is_logged_when_a_defect_ends_a_worker(tmp_path):
     (tmp_path / "start.py").write_text(START)
-    done = subprocess.run([sys.executable, tmp_path / "start.py"], cwd=ROOT, capture_output=True, text=True, timeout=60,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    done = subprocess.run([sys.executable, tmp_path / "start.py"], cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300)
     assert done.stdout == "1\n"
     (line,) = map(json.loads, done.stderr.splitlines())
     assert line["event"] == "worker_failed"

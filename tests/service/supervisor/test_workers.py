@@ -38,6 +38,7 @@ def test_metrics_add_up_when_both_workers_have_answered(two_workers):
         while len(workers_that_answered(two_workers)) < 2:
             list(pool.map(lambda _: ask_on_new_connection(two_workers), range(20)))
             asked += 20
+    two_workers.wait_until(lambda: two_workers.metrics()[ANSWERED] == asked)  # it is counted just after it is sent
     for _ in range(5):  # whoever is scraped tells of both
         metrics = two_workers.metrics()
         assert metrics[ANSWERED] == asked

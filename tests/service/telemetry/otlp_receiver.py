@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,10 @@ class ReceivedSpan:
 
 
 class OtlpReceiver:
-    """Listens on this machine; `status` is what it replies, which waits while `open` is not set."""
+    """Listens on this machine; `status` is what it replies, which waits while `open` is not set.
+
+    With another status than 200 it asks to be left alone for an hour.
+    """
 
     def __init__(self, port=0):
         self.open = threading.Event()
@@ -84,6 +87,8 @@ class OtlpReceiver:
                 receiver.open.wait(PATIENCE_SECONDS)
                 self.send_response(receiver.status)
                 self.send_header("content-length", "0")
+                if receiver.status != 200:
+                    self.send_header("retry-after", "3600")
                 self.end_headers()
 
             def log_message(self, *_):

@@ -53,7 +53,7 @@ class UnreadService(ServiceProcess):
 def ask_livez(process, times):
     """Sends requests in a row on one connection, and returns once all are answered."""
     url = process.http.base_url
-    with socket.create_connection((url.host, url.port), timeout=30) as connection:
+    with socket.create_connection((url.host, url.port), timeout=60) as connection:
         stream = connection.makefile("rb")
         for _ in range(times // 100):
             connection.sendall(b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n" * 100)
@@ -100,31 +100,35 @@ def test_service_ends_in_order_when_nobody_reads_stderr(tiny_bundle):
         ask_livez(process, 200)
         began = time.monotonic()
         process.process.send_signal(signal.SIGTERM)
-        assert process.process.wait(30) == 0
-        assert time.monotonic() - began < 10
+        assert process.process.wait(60) == 0
+        assert time.monotonic() - began < 20  # each process gives its last lines five seconds
 
 
 def test_every_line_is_written_or_counted_when_the_queue_is_full():
     reader, writer = os.pipe()
-    fcntl.fcntl(writer, F_SETPIPE_SZ, 4096)
+    full = bytes(fcntl.fcntl(writer, F_SETPIPE_SZ, 4096))
+    os.write(writer, full)
     log, before = _Writer(writer, 10), metrics.LOG_LINES_DROPPED._value.get()
     lines = [b"%03d %s\n" % (number, b"x" * 500) for number in range(200)]
-    for line in lines:
+    log.write(lines[0])
+    while log._lines.qsize():
+        time.sleep(0.001)
+    for line in lines[1:]:
         log.write(line)
-        time.sleep(0.0005)
     lost = metrics.LOG_LINES_DROPPED._value.get() - before
-    assert 170 <= lost <= 190  # 7 fit into the pipe, 10 into the queue, 1 is being written
+    assert lost == 189  # 1 is being written, 10 are in the queue
     log.write(b"dropped too\n")
+    assert os.read(reader, len(full)) == full
     found = b""
     while found.count(b"\n") < 200 - lost:
         found += os.read(reader, 65536)
     assert found.splitlines(keepends=True) == lines[:int(200 - lost)]  # the first ones, whole and in order
     log.write(b"and on\n")
-    log.flush(10)
+    log.flush(60)
     assert os.read(reader, 65536) == b"and on\n"
     os.close(reader)
     log.write(b"nobody reads this\n")
-    log.flush(10)
+    log.flush(60)
     assert metrics.LOG_LINES_DROPPED._value.get() - before == lost + 2
     os.close(writer)
 
@@ -158,7 +162,7 @@ def test_next_line_begins_on_its_own_when_one_was_cut_off(tmp_path):
                "resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)\n"
                "log('first'); log('second'); flush()")
     with (tmp_path / "log").open("wb") as file:
-        subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=file, timeout=60, check=True)
+        subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=file, timeout=300, check=True)
     cut_off, *whole = (tmp_path / "log").read_text().splitlines()
     assert len(cut_off) == 1000
     assert [json.loads(line)["event"] for line in whole] == ["first", "second"]
@@ -176,7 +180,8 @@ def test_next_line_begins_on_its_own_when_one_was_cut_off(tmp_path):
 def test_last_line_is_written_when_the_process_ends(program, event, said):
     """Whatever Python would print is a line of the log."""
     start = "from service.telemetry.request_log import log, log_libraries; log_libraries()\n"
-    done = subprocess.run([sys.executable, "-c", start + program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", start + program], cwd=ROOT, capture_output=True, text=True,
+                          timeout=300)
     (line,) = done.stderr.splitlines()
     assert json.loads(line)["event"] == event
     assert said in line
@@ -187,6 +192,6 @@ def test_no_other_file_is_written_to_when_the_process_was_started_without_stderr
     """Then descriptor 2 may be any file that is opened later."""
     program = ("import os; file = os.open('file', os.O_CREAT | os.O_WRONLY); assert file == 2, file\n"
                "from service.telemetry.request_log import log, flush; log('draining'); flush()")
-    subprocess.run(["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, program], cwd=tmp_path, timeout=60,
+    subprocess.run(["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, program], cwd=tmp_path, timeout=300,
                    env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
     assert (tmp_path / "file").read_bytes() == b""
