@@ -44,9 +44,8 @@ class Tables(nn.Module):
         for name, weight in zip(self.names, self.weights, strict=True):
             indptr = torch.from_numpy(bags[name].indptr).to(device)
             ids = torch.from_numpy(bags[name].values.astype("int64")).to(device)
-            lengths = indptr.diff()
             sums = nn.functional.embedding_bag(ids, weight, indptr, mode="sum", sparse=True, include_last_offset=True)
-            pooled.append(sums / lengths.clamp(min=1).sqrt()[:, None])
+            pooled.append(sums if bags[name].one_each else sums / indptr.diff().clamp(min=1).sqrt()[:, None])
         return torch.cat(pooled, dim=1)
 
     def arrays(self) -> dict[str, Tensor]:

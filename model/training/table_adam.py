@@ -31,14 +31,14 @@ class TableAdam(torch.optim.Optimizer):
         for group in self.param_groups:
             for table in group["params"]:
                 if table.grad is not None:
-                    self._update(table, table.grad.coalesce(), group["lr"])
+                    self._update(table, *_summed(table.grad), group["lr"])
 
-    def _update(self, table: nn.Parameter, gradient: Tensor, rate: float) -> None:
+    def _update(self, table: nn.Parameter, rows: Tensor, values: Tensor, rate: float) -> None:
         state: dict[str, Any] = self.state[table]
         if not state:
             state |= {"step": 0, "exp_avg": torch.zeros_like(table), "exp_avg_sq": torch.zeros_like(table)}
         state["step"] += 1
-        rows, values, (of_mean, of_square) = gradient.indices()[0], gradient.values(), BETAS
+        of_mean, of_square = BETAS
         if not len(rows):
             return
         mean, square = (state[name].index_select(0, rows) for name in ("exp_avg", "exp_avg_sq"))
@@ -48,3 +48,14 @@ class TableAdam(torch.optim.Optimizer):
         state["exp_avg_sq"].index_copy_(0, rows, square)
         size = rate * (1 - of_square ** state["step"]) ** 0.5 / (1 - of_mean ** state["step"])
         table.index_add_(0, rows, mean.div_(square.sqrt_().add_(EPSILON)), alpha=-size)
+
+
+def _summed(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct rows (N,) of a sparse gradient, ascending, and their values (N, width)."""
+    if gradient.is_coalesced() or len(gradient) > gradient._nnz():
+        gradient = gradient.coalesce()
+        return gradient.indices()[0], gradient.values()
+    # A table smaller than its gradient: in place of a sort of the gradient, a pass over the table.
+    ids, values = gradient._indices()[0], gradient._values()
+    rows = torch.bincount(ids, minlength=len(gradient)).nonzero()[:, 0]
+    return rows, values.new_zeros(gradient.shape).index_add_(0, ids, values).index_select(0, rows)
