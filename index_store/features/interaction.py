@@ -65,31 +65,53 @@ def node_features(hits: KeyHits, families: int, postings: Ragged, n_nodes: int, 
     Returns:
         (B, C, F) float32; zeros for a candidate that holds none of the keys.
     """
-    users, candidates = len(hits.indptr) - 1, nodes.shape[-1]
+    users, candidates, width = len(hits.indptr) - 1, nodes.shape[-1], families * hits.values.shape[1]
     if nodes.ndim == 1:
         slot = np.zeros(n_nodes, np.int32) if slots is None else slots[:n_nodes]
         slot[nodes] = np.arange(1, candidates + 1, dtype=np.int32)
-        chunk = max(1, SCRATCH // (candidates * families * hits.values.shape[1] + 1))
+        chunk = max(1, SCRATCH // (candidates * width + 1))
         parts = [_maxima(hits, start, min(chunk, users - start), postings, slot[None], candidates, families)
                  for start in range(0, users, chunk)]
         slot[nodes] = 0
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-    chunk = max(1, SCRATCH // max(n_nodes, candidates * families * hits.values.shape[1]))
-    parts, every_slot = [], np.zeros((min(chunk, users), n_nodes), np.int32)
-    for start in range(0, users, chunk):
-        own = nodes[start:start + chunk]
-        first, slot = np.arange(len(own))[:, None], every_slot[:len(own)]
-        slot[first, own] = np.arange(1, candidates + 1, dtype=np.int32)
-        parts.append(_maxima(hits, start, len(own), postings, slot, candidates, families)[first, slot[first, own] - 1])
-        slot[first, own] = 0  # zeros for the next chunk; new ones for each took a third of the time at 860,000 nodes
-    return np.concatenate(parts)
+        found = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return found.reshape(users, candidates, width)
+    found = node_pair_features(hits, families, postings, n_nodes, np.arange(users).repeat(candidates), nodes.ravel())
+    return found.reshape(users, candidates, width)
+
+
+def node_pair_features(hits: KeyHits, families: int, postings: Ragged, n_nodes: int, users: NDArray[np.integer],
+                       nodes: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Interaction features of S pairs of a user and an index node of one level, as those of `node_features`.
+
+    Args:
+        hits, families, postings, n_nodes: as for `node_features`.
+        users: (S,) ascending.
+        nodes: (S,) of each pair, which may repeat.
+
+    Returns:
+        (S, F) float32.
+    """
+    count, width = len(hits.indptr) - 1, families * hits.values.shape[1]
+    most = -(-len(users) // max(1, count))
+    chunk = max(1, SCRATCH // max(n_nodes, most * width))
+    features, every_slot = np.empty((len(users), width), np.float32), np.zeros((min(chunk, count), n_nodes), np.int32)
+    for start in range(0, count, chunk):
+        first, end = np.searchsorted(users, [start, start + chunk])
+        at = users[first:end] - start, nodes[first:end]
+        slot = every_slot[:min(chunk, count - start)]
+        slot[at] = np.arange(1, end - first + 1, dtype=np.int32)
+        own = _maxima(hits, start, len(slot), postings, slot, end - first, families)
+        features[first:end] = own[slot[at] - 1]
+        slot[at] = 0  # zeros for the next chunk; new ones for each took a third of the time at 860,000 nodes
+    return features
 
 
 def _maxima(hits: KeyHits, start: int, count: int, postings: Ragged, slot: NDArray[np.int32], candidates: int,
             families: int) -> NDArray[np.float32]:
-    """Maximum values of users [start, start + count) for each candidate: (count, candidates, F).
+    """Maximum values of users [start, start + count) for each of their candidates: (rows, F).
 
-    `slot` (1 or count, n_nodes) maps a node to 1 + its candidate, and to 0 if it is not a candidate.
+    `slot` maps a node to 0 if it is not a candidate. Shared by all users, (1, n_nodes), it maps a candidate to 1 + its
+    place, and each user in turn has rows for all candidates. A slot for each user, (count, n_nodes), maps to 1 + a row.
     """
     first, last = int(hits.indptr[start]), int(hits.indptr[start + count])
     keys, values = hits.keys[first:last], hits.values[first:last]
@@ -108,14 +130,15 @@ def _maxima(hits: KeyHits, start: int, count: int, postings: Ragged, slot: NDArr
     key = key.take(hit)
     cell = (found.take(hit).astype(np.int64) - 1) * families
     cell += hits.families[first:last].take(key)
-    if count > 1:
+    shared = len(slot) == 1
+    if shared and count > 1:
         cell += owner.take(key) * (candidates * families)
-    width = values.shape[1]
-    features = np.zeros((count * candidates * families, width), np.float32)
+    rows, width = candidates * (count if shared else 1), values.shape[1]
+    features = np.zeros((rows * families, width), np.float32)
     of_hit = values.take(key, axis=0)
     for value in range(width):
         np.maximum.at(features[:, value], cell, of_hit[:, value])
-    return features.reshape(count, candidates, families * width)
+    return features.reshape(rows, families * width)
 
 
 class Slots(threading.local):
@@ -159,6 +182,39 @@ def item_features(hits: KeyHits, item_keys: ItemKeys, items: NDArray[np.integer]
             values.take(at, axis=0, out=features[user].reshape(*at.shape, width))
         slots[keys] = 0
     return features
+
+
+def pair_features(hits: KeyHits, item_keys: ItemKeys, n_keys: int, users: NDArray[np.integer],
+                  items: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Interaction features of S pairs, those that `item_features` gives, without a loop over users.
+
+    For users with a few items each, such as the ads of an impression; for many items of a user, the loop is faster.
+
+    Args:
+        hits: the keys of B users.
+        item_keys: the keys of the catalogue's items.
+        n_keys: keys in all.
+        users: (S,) in [0, B).
+        items: (S,) rows.
+
+    Returns:
+        (S, F) float32.
+    """
+    lists, families, width = item_keys.take(items).lists, item_keys.families, hits.values.shape[1]
+    known = np.repeat(np.arange(len(hits.indptr) - 1) * n_keys, np.diff(hits.indptr)) + hits.keys  # ascending
+    of_list = np.repeat(np.asarray(users, np.int64) * n_keys, families)
+    wanted = (of_list if lists.one_each else of_list.repeat(lists.lengths)) + lists.values
+    at = np.searchsorted(known, wanted)
+    held = np.flatnonzero(known.take(at, mode="clip") == wanted) if len(known) else at[:0]
+    found = np.zeros((len(wanted), width), np.float32)
+    found[held] = hits.values.take(at.take(held), axis=0)
+    if lists.one_each:
+        return found.reshape(len(users), families * width)
+    result = np.zeros((len(lists), width), np.float32)
+    filled = np.flatnonzero(lists.lengths)
+    if len(filled):
+        result[filled] = np.maximum.reduceat(found, lists.indptr[filled], axis=0)
+    return result.reshape(len(users), families * width)
 
 
 def _listed(item_keys: ItemKeys, slots: NDArray[np.int32], values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -30,6 +30,9 @@ PRODUCTS = len(RANKS) + 3
 RELATIVE_FACTOR, RAW_OFFSET = 10, 0.01
 """Factor of the relative products in their log(1 + x), and what is added to the plain one before its logarithm."""
 
+_PAIRS = 128
+"""Pairs whose vectors are held as floats at a time: they fit the cache."""
+
 
 @dataclass(frozen=True)
 class _Candidates:
@@ -88,6 +91,44 @@ class SpectralQueries:
         features[:, :, PRODUCTS + 1] = self.history[:, None]
         return features
 
+    def pair_features(self, vectors: SpectralVectors, users: NDArray[np.integer],
+                      rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Features of S pairs, those that `features` gives but for rounding, without a loop over users.
+
+        Args:
+            vectors: of all items, or of all nodes of a level.
+            users: (S,) of these B.
+            rows: (S,) the item or node of each pair.
+
+        Returns:
+            (S, len(SPECTRAL_FEATURES)) float32.
+        """
+        features = np.empty((len(users), len(SPECTRAL_FEATURES)), np.float32)
+        for first in range(0, len(users), _PAIRS):
+            part = slice(first, first + _PAIRS)
+            features[part, :PRODUCTS] = self._pair_products(users[part], _Candidates.of(vectors, rows[part])).T
+        features[:, PRODUCTS] = vectors.popularity[vectors.places(rows)]
+        features[:, PRODUCTS + 1] = self.history[users]
+        return features
+
+    def _pair_products(self, users: NDArray[np.integer], candidates: _Candidates) -> NDArray[np.float32]:
+        """Features (PRODUCTS, C) of C candidates, each with a user of its own (C,)."""
+        sums, by_strength, head = self.sums[users], self.weighted[users], candidates.head.shape[1]
+        products, first = np.empty((PRODUCTS, len(users)), np.float32), 0
+        for place, rank in enumerate((*RANKS, head)):
+            rank = min(rank, head)
+            products[place] = np.vecdot(candidates.head[:, first:rank], sums[:, first:rank])
+            if place:
+                products[place] += products[place - 1]
+            first = rank
+        full, weighted = products[len(RANKS):-1]
+        weighted[:] = np.vecdot(candidates.head, by_strength[:, :head])
+        products[:-1] *= candidates.steps
+        if head < sums.shape[1]:
+            full += np.vecdot(candidates.tail, sums[:, head:]) * candidates.tail_steps
+            weighted += np.vecdot(candidates.tail, by_strength[:, head:]) * candidates.tail_steps
+        return _scaled(products, self.scales[users].T)
+
     def weighted_sum(self, weights: NDArray[np.float32]) -> NDArray[np.float32]:
         """Vectors (B, D) float32 whose inner product with an item's is a weighted sum of the user's products with it.
 
@@ -114,21 +155,31 @@ class SpectralQueries:
             if place:
                 products[place] += products[place - 1]
             first = rank
-        full, weighted, raw = products[len(RANKS):]
+        full, weighted = products[len(RANKS):-1]
         np.matmul(candidates.head, by_strength[:head], out=weighted)
         products[:-1] *= candidates.steps
         if head < len(sums):
             full += candidates.tail @ sums[head:] * candidates.tail_steps
             weighted += candidates.tail @ by_strength[head:] * candidates.tail_steps
-        raw[:] = full
-        products *= self.scales[user][:, None]
-        np.maximum(products, 0, out=products)
-        relative = products[:-1]
-        relative *= RELATIVE_FACTOR
-        np.log1p(relative, out=relative)
-        raw += RAW_OFFSET
-        np.log(raw, out=raw)
-        return products
+        return _scaled(products, self.scales[user][:, None])
+
+
+def _scaled(products: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features (PRODUCTS, C) of products, of which the last, the plain one, is not filled in yet; in place.
+
+    Args:
+        products: (PRODUCTS, C) without their scales.
+        scales: (PRODUCTS, C) or (PRODUCTS, 1).
+    """
+    relative, raw = products[:-1], products[-1]
+    raw[:] = products[len(RANKS)]
+    products *= scales
+    np.maximum(products, 0, out=products)
+    relative *= RELATIVE_FACTOR
+    np.log1p(relative, out=relative)
+    raw += RAW_OFFSET
+    np.log(raw, out=raw)
+    return products
 
 
 @dataclass(frozen=True)
@@ -171,9 +222,14 @@ class SpectralTowers:
 
         The plain product is relative to the mean product of an item with itself, over the catalogue.
         """
-        rank, squares = sums.shape[1], np.cumsum(sums * sums, axis=1)
-        own = [squares[:, min(cut, rank) - 1] for cut in (*RANKS, rank)] + [(weighted * sums).sum(axis=1)]
-        of_own = np.stack(own, axis=1)
+        rank, of_own, first = sums.shape[1], np.empty((len(sums), PRODUCTS - 1), np.float32), 0
+        for place, cut in enumerate((*RANKS, rank)):
+            part = sums[:, first:min(cut, rank)]
+            of_own[:, place] = np.vecdot(part, part)
+            if place:
+                of_own[:, place] += of_own[:, place - 1]
+            first = min(cut, rank)
+        of_own[:, -1] = np.vecdot(weighted, sums)
         relative = lengths[:, None] / np.maximum(of_own, 1e-20) * (of_own > 1e-20)
         plain = np.full((len(lengths), 1), len(self.items) / rank)
         return np.concatenate([relative, plain], axis=1).astype(np.float32)

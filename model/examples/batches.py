@@ -7,10 +7,10 @@ it passes in, which leave out the example's own click.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from index_store.features.encoder import UNKNOWN, Features
-from index_store.features.interaction import Slots, item_features, node_features
+from index_store.features.interaction import Slots, item_features, node_features, node_pair_features, pair_features
 from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
 from index_store.features.spec import ITEM_ID, FeatureSpec
-from index_store.features.spectral import SpectralQueries, SpectralTowers
+from index_store.features.spectral import SpectralTowers
 from index_store.features.spectral_vectors import SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, dense_inputs, item_bags, user_bags
 from index_store.features.user_keys import KeyHits, user_keys
@@ -30,6 +30,7 @@ from index_store.tree.node_content import level_postings, level_vectors, node_me
 from index_store.tree.tree import Tree
 from model.data.load import Dataset
 from model.examples.item_embeddings import ItemEmbeddings
+from model.examples.user_batch import Pairs, UserBatch, UserFeatures
 from model.network.monn import MoNN
 
 
@@ -46,38 +47,6 @@ class IdDropout:
     def __call__(self, bag: Ragged) -> Ragged:
         dropped = self.rng.random(len(bag.values)) < self.share
         return bag.with_values(np.where(dropped, np.int32(UNKNOWN), bag.values))
-
-
-@dataclass(frozen=True)
-class UserFeatures:
-    """The B users of a batch before the network, which takes no weights to compute.
-
-    Attributes:
-        dense, bags: inputs of the user tower.
-        hits, spectral, index: what interaction features are computed from.
-    """
-
-    dense: NDArray[np.float32]
-    bags: Mapping[str, Ragged]
-    hits: KeyHits
-    spectral: SpectralQueries
-    index: KeyIndex
-
-    def part(self, users: slice) -> Self:
-        """Some of the users."""
-        return replace(self, dense=self.dense[users], bags={name: bag.part(users) for name, bag in self.bags.items()},
-                       hits=self.hits.part(users), spectral=self.spectral.part(users))
-
-
-@dataclass(frozen=True)
-class UserBatch(UserFeatures):
-    """The B users of a batch with their embeddings (B, Du), or (B, C, Du) in the contexts of C events each."""
-
-    embeddings: Tensor
-
-    def part(self, users: slice) -> Self:
-        """Some of the users."""
-        return replace(super().part(users), embeddings=self.embeddings[users])
 
 
 class BatchReader:
@@ -135,17 +104,30 @@ class BatchReader:
                          self.model.embed_users(self.tensor(users.dense), users.bags))
 
     def in_context(self, users: UserBatch, ids: NDArray[np.int32] | None) -> UserBatch:
-        """The users in contexts.
+        """B users in contexts; ids of context fields (B, fields), None if the model reads none."""
+        embeddings = self._in_context(users.embeddings, ids)
+        return users if embeddings is users.embeddings else replace(users, embeddings=embeddings)
+
+    def pairs(self, users: UserBatch, owners: NDArray[np.int64], rows: NDArray[np.integer], items: Tensor,
+              ids: NDArray[np.int32] | None) -> Pairs:
+        """S pairs of a user and an item in contexts.
 
         Args:
-            users: B users.
-            ids: of context fields, (B, C, fields) for C events each or (B, fields); None if the model reads none.
+            users: B users, without context.
+            owners: (S,) of them, ascending.
+            rows: (S,) of the items.
+            items: (S, Di) their embeddings.
+            ids: of context fields (S, fields); None if the model reads none.
         """
+        embeddings = users.embeddings.index_select(0, torch.from_numpy(owners).to(self.device))
+        return Pairs(users, owners, self._in_context(embeddings, ids), rows, items)
+
+    def _in_context(self, embeddings: Tensor, ids: NDArray[np.int32] | None) -> Tensor:
+        """Embeddings of users (N, Du) in contexts (N, fields)."""
         context = self.model.context
         if ids is None or context is None or not len(context.embeddings):
-            return users
-        embeddings = users.embeddings if ids.ndim == 2 else users.embeddings[:, None]
-        return replace(users, embeddings=context.embed(embeddings, torch.from_numpy(ids).long().to(self.device)))
+            return embeddings
+        return context.embed(embeddings, torch.from_numpy(ids).long().to(self.device))
 
     def shift(self, ids: NDArray[np.int32] | None) -> Tensor:
         """What contexts, ids (..., fields), add to logits (..., tasks); 0 if the model reads none."""
@@ -166,7 +148,8 @@ class BatchReader:
         if dropout:
             bags[f"item.{ITEM_ID}"] = dropout(bags[f"item.{ITEM_ID}"])
         embeddings = self.model.embed_items(self.tensor(dense), bags)
-        return embeddings[torch.from_numpy(at.reshape(rows.shape)).to(self.device)]
+        # Not by an index of any shape, whose gradient takes several times as long.
+        return embeddings.index_select(0, torch.from_numpy(at.ravel()).to(self.device)).view(*rows.shape, -1)
 
     def all_items(self) -> NDArray[np.float32]:
         """Item embeddings (n_items, Di) float32 by row, without gradients."""
@@ -205,32 +188,28 @@ class BatchReader:
                   else nodes.score_holding(users, level, rows, items) for level in self.model.ensemble]
         return [*logits, self.model.score(users.embeddings, items, features)]
 
+    def score_pairs(self, pairs: Pairs) -> Tensor:
+        """Task logits (S, tasks) of the items of pairs, by what `score_items` scores them by."""
+        features = self.tensor(self.pair_features(pairs.users, pairs.owners, pairs.rows))
+        logits = pairs.score(self.model, pairs.items, features, None)
+        if self.nodes is None:
+            return logits
+        return self.model.combine([*(self.nodes.score_pairs(pairs, level) for level in self.model.ensemble), logits])
+
     def features(self, users: UserFeatures, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         """Interaction features (B, C, F) of items: rows (C,) for all users or (B, C)."""
         of_keys = item_features(users.hits, self.keys_of_row, rows, self._slots.zeros)
         return np.concatenate([of_keys, users.spectral.features(spectral_towers_of(users.index).items, rows)], axis=2)
 
+    def pair_features(self, users: UserFeatures, owners: NDArray[np.int64],
+                      rows: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Interaction features (S, F) of S pairs of one of the users and an item row."""
+        of_keys = pair_features(users.hits, self.keys_of_row, users.index.n_keys, owners, rows)
+        spectral = users.spectral.pair_features(spectral_towers_of(users.index).items, owners, rows)
+        return np.concatenate([of_keys, spectral], axis=1)
+
     def tensor(self, values: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(values).to(self.device)
-
-
-def as_unknown(features: Features, history: Ragged, chosen: NDArray[np.bool_],
-               unknown: NDArray[np.float32]) -> tuple[Features, Ragged]:
-    """The batch with the chosen users replaced by unknown ones, without fields or a history.
-
-    Args:
-        features, history: B users.
-        chosen: (B,).
-        unknown: (1, dense fields) those of an unknown user.
-    """
-    keep = ~chosen
-    multi = tuple(_emptied(lists, keep) for lists in features.multi)
-    return (Features(np.where(keep[:, None], features.dense, unknown),
-                     np.where(keep[:, None], features.categorical, np.int32(UNKNOWN)), multi), _emptied(history, keep))
-
-
-def _emptied(lists: Ragged, keep: NDArray[np.bool_]) -> Ragged:
-    return Ragged.of_lengths(lists.lengths * keep, lists.values[np.repeat(keep, lists.lengths)])
 
 
 def spectral_towers_of(index: KeyIndex) -> SpectralTowers:
@@ -309,21 +288,35 @@ class TreeReader(ABC):
     def penalty(self, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
         """The index's own loss on a batch, down to a level, called once per batch; zero for fixed codes.
 
-        Arguments as those of `score_holding`.
+        Arguments as those of `embeddings_holding`.
         """
         del level, rows
         return torch.zeros((), device=items.device)
 
     @abstractmethod
-    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
-        """Task logits (B, C, tasks) of the nodes of a level that hold items.
+    def embeddings_holding(self, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
+        """Virtual embeddings (…, Di) of the nodes of a level that hold items, with the level's learned offset.
 
         Args:
-            users: B users.
             level: of the nodes.
-            rows: (B, C) item rows.
-            items: (B, C, Di) their embeddings in this batch.
+            rows: (…) item rows.
+            items: (…, Di) their embeddings in this batch.
         """
+
+    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
+        """Task logits (B, C, tasks) of the nodes of a level that hold items (B, C), of B users."""
+        features = self.reader.tensor(self.features(users, level, self.node_of_row[level - 1][rows]))
+        return self.reader.model.score(users.embeddings, self.embeddings_holding(level, rows, items), features,
+                                       level=level)
+
+    def score_pairs(self, pairs: Pairs, level: int) -> Tensor:
+        """Task logits (S, tasks) of the nodes of a level that hold the items of pairs."""
+        nodes, families = self.node_of_row[level - 1][pairs.rows], self.reader.keys_of_row.families
+        of_keys = node_pair_features(pairs.users.hits, families, self.postings[level - 1], self.tree.size(level),
+                                     pairs.owners, nodes)
+        spectral = pairs.users.spectral.pair_features(self.vectors(pairs.users.index, level), pairs.owners, nodes)
+        return pairs.score(self.reader.model, self.embeddings_holding(level, pairs.rows, pairs.items),
+                           self.reader.tensor(np.concatenate([of_keys, spectral], axis=1)), level)
 
 
 class HardTreeReader(TreeReader):
@@ -353,6 +346,7 @@ class HardTreeReader(TreeReader):
         """As `embeddings`, of some nodes of any shape (…): (…, Di), without a copy of the level for each batch."""
         return self._virtual[level - 1][nodes] + self.reader.model.level_offsets[level - 1]
 
-    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
-        """Task logits (B, C, tasks) of the nodes of a level that hold items."""
-        return self.score_nodes(users, level, self.node_of_row[level - 1][rows])
+    def embeddings_holding(self, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
+        """Virtual embeddings (…, Di) of the nodes of a level that hold items, with the level's learned offset."""
+        nodes = np.asarray(self.node_of_row[level - 1][rows], np.int64)
+        return self.embeddings_of(level, torch.from_numpy(nodes).to(self.reader.device))

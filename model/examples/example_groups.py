@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.encoder import UNKNOWN
 from index_store.features.ragged import Ragged
 from index_store.features.spec import FeatureSpec
 from model.data.load import Events
@@ -85,18 +84,17 @@ class ExampleGroups:
         rows[filled] = events.items[of.values]
         return rows, filled, of.values
 
-    def padded_context(self, filled: NDArray[np.bool_], context: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Ids of the context fields of events as `padded_items` lays them out: (B, C, fields), UNKNOWN in empty cells.
+    def context(self, chosen: NDArray[np.int64], ids: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Ids of the context fields of the events of chosen groups (B,): (S, fields), group by group.
 
         In a log of positives, where those of a group are the same, (B, fields).
 
         Args:
-            filled: which cells hold an event (B, C).
-            context: ids of these events (S, fields).
+            chosen: groups.
+            ids: of all events (N, fields).
         """
-        ids = np.full((*filled.shape, context.shape[1]), UNKNOWN, np.int32)
-        ids[filled] = context
-        return ids if self.before is not None else ids[:, 0]
+        events = self.events
+        return ids[events.take(chosen).values if self.before is not None else events.values[events.indptr[chosen]]]
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """One epoch in random order: (fold, groups (<= size,)), each batch from one fold.

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from index_store.features.interaction import feature_names
 from index_store.features.ragged import Ragged
 from model.config import TrainConfig
-from model.examples.batches import BatchReader, TreeReader, UserFeatures, spectral_towers_of
+from model.examples.batches import BatchReader, TreeReader, spectral_towers_of
 from model.examples.hard_negatives import HardDraws, HardSampler
 from model.examples.near_negatives import NearDraws, NearSampler
 from model.examples.negatives import Candidates, NegativeSampler
+from model.examples.user_batch import UserFeatures
 
 
 @dataclass(frozen=True)

@@ -88,11 +88,12 @@ def golden_answers(content: BundleContent, model: MoNN, users: list[GoldenUser])
 
 
 def check_parity(content: BundleContent, original: BundleContent, model: MoNN,
-                 tower: Callable[[NDArray[np.float32]], NDArray[np.float32]], layers: Sequence[DenseLayers],
-                 users: list[GoldenUser]) -> float:
-    """Scores nodes and items for every golden user by the exported arrays and graphs, and by torch.
+                 tower: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+                 scorings: Sequence[Sequence[DenseLayers]], users: list[GoldenUser]) -> float:
+    """Scores nodes and items for every golden user by the exported arrays and each of some scorings, and by torch.
 
-    It is all of them, or as many of a level as PARITY_NODES, others for each user.
+    It is all of them, or as many of a level as PARITY_NODES, others for each user. A scoring has the scorers of all
+    levels, as graphs or as compiled kernels.
 
     Returns:
         The largest difference between two logits.
@@ -100,19 +101,21 @@ def check_parity(content: BundleContent, original: BundleContent, model: MoNN,
     Raises:
         ParityError: it exceeds `score_tolerance`.
     """
-    exported, trained = content.scorer(layers), original.scorer(torch_scorers(model))
+    exported, trained = [content.scorer(layers) for layers in scorings], original.scorer(torch_scorers(model))
     allowed = score_tolerance(content.embeddings[-1])
     worst, tree = 0.0, content.tree
     for at, user in enumerate(users):
         embedding, random = tower(user_input(content, user.features, user.history)), np.random.default_rng(at)
-        query = content.query(embedding, user.features, user.history, user.context(content))
+        queries = [content.query(embedding, user.features, user.history, user.context(content)) for _ in exported]
         reference = _torch_query(original, model, user)
         gap = 0.0
         for level in range(1, tree.depth + 1):
             size = tree.size(level)
             nodes = np.arange(size) if size <= PARITY_NODES else np.sort(random.choice(size, PARITY_NODES, False))
-            found, expected = exported.score(query, level, nodes), trained.score(reference, level, nodes)
-            gap = float(np.maximum(gap, np.abs(found - expected).max()))  # NaN stays NaN
+            expected = trained.score(reference, level, nodes)
+            for scorer, query in zip(exported, queries, strict=True):
+                found = scorer.score(query, level, nodes)
+                gap = float(np.maximum(gap, np.abs(found - expected).max()))  # NaN stays NaN
         if not gap <= allowed:
             raise ParityError(f"the exported scorer and torch differ by {gap:.2e} on golden request "
                               f"{json.dumps(user.request)}; at most {allowed} is allowed, so nothing was written")

@@ -51,11 +51,6 @@ class PairLayers(nn.Module):
 
     def score(self, users: Tensor, items: Tensor, interaction: Tensor, *, auxiliary: bool = False) -> Tensor:
         """Task logits (B, N, tasks); arguments as those of `MoNN.score`, embeddings of this layer alone."""
-        if users.ndim == 3:
-            items = items.expand(len(users), -1, -1)
-            logits = self.score(users.flatten(0, 1), items.flatten(0, 1)[:, None], interaction.flatten(0, 1)[:, None],
-                                auxiliary=auxiliary)
-            return logits.view(*users.shape[:2], -1)
         config = self.config
         user = users.reshape(*users.shape[:-1], config.user_tokens, config.dim)
         item = items.reshape(*items.shape[:-1], config.item_tokens, config.dim)
@@ -91,12 +86,12 @@ class Layer(PairLayers):
 
     def embed_users(self, inputs: Tensor) -> Tensor:
         """The network's inputs of N users (N, ·) -> (N, Du of this layer)."""
-        embeddings: Tensor = self.user_tower(inputs[:, self.user_columns])
+        embeddings: Tensor = self.user_tower(_read(inputs, self.user_columns))
         return embeddings
 
     def embed_items(self, inputs: Tensor) -> Tensor:
         """The network's inputs of N items (N, ·) -> (N, Di of this layer)."""
-        embeddings: Tensor = self.item_tower(inputs[:, self.item_columns])
+        embeddings: Tensor = self.item_tower(_read(inputs, self.item_columns))
         return embeddings
 
 
@@ -189,7 +184,7 @@ class MoNN(nn.Module):
         """Task logits of pairs, by one layer alone.
 
         Args:
-            users: (B, Du), or (B, N, Du) one for each candidate, such as a user in the contexts of several events.
+            users: (B, Du).
             items: (N, Di) the same candidates for all users, or (B, N, Di) each user's own.
             interaction: (B, N, F).
             level: of the candidates; None for items.
@@ -268,6 +263,11 @@ class MoNN(nn.Module):
         if self.context is not None:
             others |= {id(p) for p in self.context.parameters()}
         return [p for p in self.parameters() if id(p) not in others]
+
+
+def _read(inputs: Tensor, columns: Tensor) -> Tensor:
+    """The columns of inputs (N, ·) that a layer reads; without a copy where these are all, as in a single layer."""
+    return inputs if len(columns) == inputs.shape[1] else inputs.index_select(1, columns)
 
 
 def _columns(dense: int, tables: int, widths: Sequence[int], at: int) -> Tensor:

@@ -16,6 +16,9 @@ from index_store.features.spectral import PRODUCTS, RAW_OFFSET, RELATIVE_FACTOR,
 
 _SMALL = -15.0
 
+_BITS = 1 << 16
+"""Numbers of 16 bits."""
+
 INITIAL_SCALE = 0.01
 """Standard deviation of a new table row: small, so that a value never seen has next to no effect."""
 
@@ -41,9 +44,8 @@ class Tables(nn.Module):
         for name, weight in zip(self.names, self.weights, strict=True):
             indptr = torch.from_numpy(bags[name].indptr).to(device)
             ids = torch.from_numpy(bags[name].values.astype("int64")).to(device)
-            lengths = indptr.diff()
             sums = nn.functional.embedding_bag(ids, weight, indptr, mode="sum", sparse=True, include_last_offset=True)
-            pooled.append(sums / lengths.clamp(min=1).sqrt()[:, None])
+            pooled.append(sums if bags[name].one_each else sums / indptr.diff().clamp(min=1).sqrt()[:, None])
         return torch.cat(pooled, dim=1)
 
     def arrays(self) -> dict[str, Tensor]:
@@ -51,12 +53,34 @@ class Tables(nn.Module):
         return {name: weight.detach() for name, weight in zip(self.names, self.weights, strict=True)}
 
 
+class Dropout(nn.Module):
+    """Zeroes a share of the inputs in training, and scales the others up, as `nn.Dropout` does.
+
+    It draws 16 bits for each input, which takes a sixth of the time, and rounds the share to their number.
+
+    Args:
+        share: in [0, 1).
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self._dropped = round(share * _BITS)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Inputs of any shape -> the same."""
+        if not self.training:
+            return inputs
+        drawn = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64, device=inputs.device).random_(-2**63, None)
+        kept = drawn.view(torch.int16)[:inputs.numel()].view(inputs.shape) >= self._dropped - _BITS // 2
+        return inputs * kept.to(inputs.dtype).mul_(_BITS / (_BITS - self._dropped))
+
+
 class Tower(nn.Module):
     """Dense layers from a tower's input (N, width) to an embedding (N, out), read as tokens by the over-arch."""
 
     def __init__(self, width: int, hidden: Sequence[int], out: int, dropout: float = 0.0) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Dropout(dropout)] if dropout else []
+        layers: list[nn.Module] = [Dropout(dropout)] if dropout else []
         for size in hidden:
             layers += [nn.Linear(width, size), nn.ReLU()]
             width = size

@@ -43,7 +43,8 @@ class Wukong(OverArch):
         return user, self.mix_user @ user
 
     def item_terms(self, item: Tensor) -> Terms:
-        return item, self.mix_item @ item
+        # One product for all items, not a small one for each.
+        return item, (item.transpose(-1, -2) @ self.mix_item.t()).transpose(-1, -2)
 
     def join(self, user: Terms, item: Terms, pair: Tensor) -> Tensor:
         products = cross_products(user[0], item[0], pair)

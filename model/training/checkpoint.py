@@ -138,7 +138,7 @@ class RunFolder:
                 if prefix in states:
                     parameter, _, key = rest.partition(".")
                     tensor = file.get_tensor(name)
-                    # SparseAdam counts its steps in a number, Adam in a tensor.
+                    # TableAdam counts its steps in a number, Adam in a tensor.
                     value = tensor.item() if key == "step" and prefix == "tables" else tensor
                     states[prefix].setdefault(int(parameter), {})[key] = value
             for prefix, optimizer in optimizers.items():

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from index_store.features.ragged import Ragged
-from model.examples.batches import UserBatch
+from model.examples.user_batch import UserBatch
 from model.progress.bars import Bar
 from model.progress.lines import tell
 from model.progress.ranges import Range

@@ -82,14 +82,14 @@ def impression_logits(reader: BatchReader, clicks: Clicks, index: KeyIndex, even
         chosen = np.arange(start, min(start + 1024, len(groups.users)))
         users = groups.users[chosen]
         before = groups.before[chosen] if groups.before is not None else None
-        rows, filled, of = groups.padded_items(chosen, events)
-        context = None if events.context is None else groups.padded_context(filled, events.context[of])
+        of_group = groups.events.take(chosen)
+        of, owners = of_group.values, np.repeat(np.arange(len(chosen)), of_group.lengths)
+        rows, context = events.items[of], None if events.context is None else events.context[of]
         with torch.no_grad():
-            batch = reader.in_context(reader.users(reader.dataset.users.take(users),
-                                                   clicks.histories(users, before=before), index), context)
-            logits = reader.score_items(batch, rows, items[torch.from_numpy(rows).to(reader.device)])
-            logits = logits + reader.shift(context)
-        found[of] = logits.cpu().numpy()[filled]
+            batch = reader.users(reader.dataset.users.take(users), clicks.histories(users, before=before), index)
+            pairs = reader.pairs(batch, owners, rows, items[torch.from_numpy(rows).to(reader.device)], context)
+            logits = reader.score_pairs(pairs) + reader.shift(context)
+        found[of] = logits.cpu().numpy()
     return found
 
 

@@ -19,12 +19,13 @@ from index_store.features.ragged import Ragged
 from index_store.features.spec import FeatureSpec
 from model.config import ConfigError, TrainConfig
 from model.data.load import Events
-from model.examples.batches import BatchReader, IdDropout, TreeReader, UserBatch, as_unknown
+from model.examples.batches import BatchReader, IdDropout, TreeReader
 from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
 from model.examples.folds import Fold
 from model.examples.mixed_negatives import Drawn, MixedSampler
 from model.examples.negatives import Candidates, NegativeSampler, known_positives
+from model.examples.user_batch import UserBatch, as_unknown
 from model.training.distill import SoftLabels, Teacher, UserInputs
 from model.training.losses import impression_loss, sampled_loss
 from model.training.prepared import OwnPart, Prepared
@@ -103,10 +104,11 @@ class Objective:
         users = self.reader.read(*as_unknown(inputs.features, inputs.history, unknown, self.reader.unknown), fold.index,
                                  self._id_dropout(rng))
         own, filled, events = self.groups.padded_items(chosen, self.events)
-        context = self._context(filled, events, rng)
+        context = self._context(chosen, rng)
         if self.groups.before is not None:
-            return Prepared(inputs, users, own, filled, events, own, self.reader.features(users, own), None, None,
-                            context)
+            rows = own[filled]
+            features = self.reader.pair_features(users, np.nonzero(filled)[0], rows)
+            return Prepared(inputs, users, own, filled, events, rows, features, None, None, context)
         # What is clicked in the example's own fold is no negative either.
         drawn = self._mixed.draw(users, self.clicks.by_user.take(inputs.users), rng)
         rows = np.concatenate([own, drawn.rows], axis=1)
@@ -114,14 +116,12 @@ class Objective:
         candidates = self._mixed.corrected(drawn, features[:, own.shape[1]:])
         return Prepared(inputs, users, own, filled, events, rows, features, drawn, candidates, context)
 
-    def _context(self, filled: NDArray[np.bool_], events: NDArray[np.int32],
-                 rng: np.random.Generator) -> NDArray[np.int32] | None:
+    def _context(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int32] | None:
         """`context` of a batch, a share of it unknown."""
         rows, ids = self.reader.model.context, self.events.context
         if rows is None or ids is None:
             return None
-        context = self.groups.padded_context(filled, ids[events])
-        return rows.forget(context.reshape(-1, context.shape[-1]), FORGOTTEN_CONTEXT, rng).reshape(context.shape)
+        return rows.forget(self.groups.context(chosen, ids), FORGOTTEN_CONTEXT, rng)
 
     def loss(self, batch: Prepared, tree: TreeReader | None, index_weight: float,
              rng: np.random.Generator) -> BatchLoss:
@@ -155,16 +155,16 @@ class Objective:
         return BatchLoss(total, parts, scored)
 
     def _own(self, batch: Prepared, users: UserBatch, items: Tensor) -> OwnPart:
-        """What this worker learns from, of a batch whose users and items (B, P + M, Di) are embedded."""
+        """What this worker learns from, of a batch whose users and items are embedded."""
         if self.workers.count == 1:
-            return OwnPart(batch, self.reader.in_context(users, batch.context), items, self.task_weights, True)
+            return OwnPart(batch, users, items, self.task_weights, True)
         groups = self.workers.part(len(batch.own))
         idle = groups.start == groups.stop
         if idle:  # with another worker's group, at no weight: the same layers and rows get gradients on all workers
             groups = slice(0, 1)
         part = batch.part(groups)
         share = part.share_of(batch, self.events.labels) * (not idle)
-        return OwnPart(part, self.reader.in_context(users.part(groups), part.context), items[groups],
+        return OwnPart(part, users.part(groups), items[batch.pairs_of(groups)],
                        self.task_weights * self.reader.tensor(share.astype(np.float32)), not idle)
 
     def _whole(self, scored: Tensor, own: OwnPart, batch: Prepared) -> Tensor:
@@ -172,14 +172,14 @@ class Objective:
         if own.batch is batch:
             return scored
         whole = scored.new_zeros(2, len(batch.events), scored.shape[2])
-        first = int(batch.filled[:self.workers.part(len(batch.own)).start].sum())
+        first = batch.events_of(self.workers.part(len(batch.own))).start
         whole[:, first:first + scored.shape[1] * own.counts] = scored[:, :scored.shape[1] * own.counts]
         return whole
 
     def calibrate(self, chosen: NDArray[np.int64], fold: Fold, rng: np.random.Generator) -> None:
         """Sets the scale of the model's interaction features by those of some groups; arguments as for `prepare`."""
         features = self.prepare(chosen, fold, rng).features
-        self.reader.model.calibrate(self.reader.tensor(features).flatten(0, 1))
+        self.reader.model.calibrate(self.reader.tensor(features).flatten(0, -2))
         ignored = columns_of(self.reader.spec, self.config.ignored)
         if ignored:
             self.reader.model.ignore(ignored)
@@ -197,7 +197,8 @@ class Objective:
 
     def _sampled(self, own: OwnPart, drawn: Drawn, candidates: Candidates, tree: TreeReader | None, level: int,
                  rng: np.random.Generator) -> dict[str, Tensor]:
-        batch, users, items = own.batch, own.users, own.items
+        batch, items = own.batch, own.items
+        users = self.reader.in_context(own.users, batch.context)
         positives, rows, features = batch.own.shape[1], batch.rows, self.reader.tensor(batch.features)
         labels = torch.zeros((*batch.own.shape, self.events.labels.shape[1]), device=self.reader.device)
         labels[torch.from_numpy(batch.filled)] = self.reader.tensor(self.events.labels[batch.events].astype(np.float32))
@@ -234,22 +235,20 @@ class Objective:
                             excluded, weights)
 
     def _impressions(self, own: OwnPart, tree: TreeReader | None, level: int) -> tuple[dict[str, Tensor], Tensor]:
-        batch, users, items = own.batch, own.users, own.items
-        valid = torch.from_numpy(batch.filled).to(self.reader.device)
+        batch, items, model = own.batch, own.items, self.reader.model
+        pairs = self.reader.pairs(own.users, batch.owners, batch.rows, items, batch.context)
         labels = self.reader.tensor(self.events.labels[batch.events].astype(np.float32))
-        shift = self.reader.shift(batch.context)
-        layers = [logits + shift for logits in self.reader.score_layers(users, batch.rows, items, None,
-                                                                        self.reader.tensor(batch.features))]
+        shift, features = self.reader.shift(batch.context), self.reader.tensor(batch.features)
+        layers = [pairs.score(model, items, features, layer) + shift for layer in (*model.ensemble, None)]
         loss = torch.zeros((), device=items.device)
         for logits in layers:
-            loss = loss + impression_loss(logits[valid], labels, own.weights)
+            loss = loss + impression_loss(logits, labels, own.weights)
         parts = {"items": loss}
         if tree is not None:
-            of_nodes = tree.score_holding(users, level, batch.rows, items) + shift
             if tree.soft:
                 parts["tree"] = tree.penalty(level, batch.rows, items)
-            parts["nodes"] = impression_loss(of_nodes[valid], labels, own.weights)
-        return parts, torch.stack([layers[-1][valid].detach(), labels])
+            parts["nodes"] = impression_loss(tree.score_pairs(pairs, level) + shift, labels, own.weights)
+        return parts, torch.stack([layers[-1].detach(), labels])
 
     def _unsupervised(self, users: UserBatch, soft: SoftLabels, rng: np.random.Generator) -> Tensor:
         """The loss of the auxiliary head on unlabelled pairs (Equation 3)."""

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from index_store.features.postings import KeyIndex
-from model.examples.batches import UserBatch, UserFeatures
 from model.examples.mixed_negatives import Drawn
 from model.examples.negatives import Candidates
+from model.examples.user_batch import UserBatch, UserFeatures
 from model.training.distill import UserInputs
 
 
@@ -26,10 +26,10 @@ class Prepared:
         own: (B, P) item rows of each group's events.
         filled: (B, P) bool, which cells hold an event.
         events: (S,) the events, cell by cell.
-        rows: (B, P + M) `own`, then the sampled negatives; M is 0 in a log of impressions.
-        features: (B, P + M, F) interaction features of `rows`.
+        rows: (B, P + M) `own`, then the sampled negatives; in a log of impressions (S,) those of the events.
+        features: (B, P + M, F) or (S, F) interaction features of `rows`.
         drawn, candidates: the negatives and their correction; None in a log of impressions.
-        context: ids of the context fields of the events (B, P, fields), of a log of positives those of the groups
+        context: ids of the context fields of the events (S, fields), of a log of positives those of the groups
             (B, fields); None if the model reads none.
     """
 
@@ -44,6 +44,11 @@ class Prepared:
     candidates: Candidates | None
     context: NDArray[np.int32] | None
 
+    @property
+    def owners(self) -> NDArray[np.int64]:
+        """The group (S,) of each event, ascending."""
+        return np.nonzero(self.filled)[0]
+
     def with_index(self, index: KeyIndex | None) -> Prepared:
         """The batch with this key index; with None it travels between workers, who have the index already."""
         mine = cast(KeyIndex, index)
@@ -51,14 +56,23 @@ class Prepared:
 
     def part(self, groups: slice) -> Prepared:
         """The batch of some of the groups alone, with as many columns as before."""
-        first, end = (int(self.filled[:stop].sum()) for stop in (groups.start, groups.stop))
+        events, pairs = self.events_of(groups), self.pairs_of(groups)
         candidates, context = self.candidates, self.context
         return replace(
             self, inputs=self.inputs.part(groups), users=self.users.part(groups), own=self.own[groups],
-            filled=self.filled[groups], events=self.events[first:end], rows=self.rows[groups],
-            features=self.features[groups], drawn=None if self.drawn is None else self.drawn.part(groups),
+            filled=self.filled[groups], events=self.events[events], rows=self.rows[pairs],
+            features=self.features[pairs], drawn=None if self.drawn is None else self.drawn.part(groups),
             candidates=None if candidates is None else candidates.part(groups),
-            context=None if context is None else context[groups])
+            context=None if context is None else context[pairs])
+
+    def events_of(self, groups: slice) -> slice:
+        """Which events are those of some of the groups."""
+        first, end = (int(self.filled[:stop].sum()) for stop in (groups.start, groups.stop))
+        return slice(first, end)
+
+    def pairs_of(self, groups: slice) -> slice:
+        """Which of the first axis of `rows` are those of some of the groups."""
+        return groups if self.drawn is not None else self.events_of(groups)
 
     def share_of(self, whole: Prepared, labels: NDArray[np.number]) -> NDArray[np.float64]:
         """The share (tasks,) of this part of a batch in what the batch's loss is the mean over, for each task.
@@ -77,8 +91,8 @@ class OwnPart:
 
     Attributes:
         batch: of its groups.
-        users: their users, in context.
-        items: (B, P + M, Di) their items.
+        users: their users, without their context.
+        items: (B, P + M, Di) or (S, Di) their items, see `Prepared.rows`.
         weights: (tasks,) of the tasks in its loss, a mean over its own examples.
         counts: whether it has examples of its own.
     """

@@ -36,6 +36,7 @@ from model.training.prepared import Prepared
 from model.training.report import REPORT_BATCHES, EpochReport
 from model.training.run import Run
 from model.training.schedule import Schedule
+from model.training.table_adam import TableAdam
 from model.training.warm_start import start_from
 from model.training.workers import ALONE, Workers
 from model.tree.learned_tree import FixedTreeReader
@@ -93,8 +94,8 @@ class Trainer:
         """Optimizers by the prefix of their tensors in a checkpoint; the schedule sets the learning rates."""
         model = self.run.model
         found: dict[str, torch.optim.Optimizer] = {
-            "dense": torch.optim.AdamW(model.dense_parameters(), weight_decay=self.config.weight_decay),
-            "tables": torch.optim.SparseAdam(model.sparse_parameters())}
+            "dense": torch.optim.AdamW(model.dense_parameters(), weight_decay=self.config.weight_decay, fused=True),
+            "tables": TableAdam(model.sparse_parameters())}
         if model.context is not None:
             found["context"] = torch.optim.Adam(model.context.parameters())
         for module in self.run.tree.modules.values():

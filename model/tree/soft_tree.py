@@ -17,7 +17,7 @@ from torch import Tensor
 
 from index_store.features.postings import KeyIndex
 from index_store.tree.tree import Tree
-from model.examples.batches import BatchReader, TreeReader, UserBatch
+from model.examples.batches import BatchReader, TreeReader
 from model.tree.codebooks import Attended, Codebooks
 from model.tree.learned_tree import snapshot_tree
 
@@ -66,7 +66,7 @@ class SoftTreeReader(TreeReader):
 
     def _attended(self, level: int, rows: NDArray[np.integer],
                   items: Tensor) -> tuple[Tensor, Attended, NDArray[np.int64]]:
-        """The attention's input for the distinct items (N, D), its output, and the place (B, C) of each row among them.
+        """The attention's input for the distinct items (N, D), its output, and the place (…) of each row among them.
 
         Unless the gradient is `joint`, attention reads the items as they were at the last snapshot, without dropout,
         and no gradient reaches the item tower.
@@ -74,7 +74,7 @@ class SoftTreeReader(TreeReader):
         distinct, first, at = np.unique(rows, return_index=True, return_inverse=True)
         place = torch.from_numpy(distinct).to(self.reader.device)
         if self.codebooks.config.gradient == "joint":
-            read = self.codebooks.read(items.flatten(0, 1)[torch.from_numpy(first).to(items.device)], place)
+            read = self.codebooks.read(items.flatten(0, -2)[torch.from_numpy(first).to(items.device)], place)
         else:
             read = self._read[place]
         return read, self.codebooks.attend(read, level), at.reshape(rows.shape)
@@ -84,10 +84,8 @@ class SoftTreeReader(TreeReader):
         read, attended, _ = self._attended(level, rows, items)
         return self.codebooks.penalty(read, attended)
 
-    def score_holding(self, users: UserBatch, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
-        """Task logits (B, C, tasks) of users with the pseudo embeddings of items."""
+    def embeddings_holding(self, level: int, rows: NDArray[np.integer], items: Tensor) -> Tensor:
+        """The pseudo embeddings (…, Di) of items, with the level's learned offset."""
         _, attended, at = self._attended(level, rows, items)
-        model = self.reader.model
         soft = self.codebooks.item_space(attended.quantized)[torch.from_numpy(at).to(items.device)]
-        features = self.reader.tensor(self.features(users, level, self.node_of_row[level - 1][rows]))
-        return model.score(users.embeddings, soft + model.level_offsets[level - 1], features, level=level)
+        return soft + self.reader.model.level_offsets[level - 1]

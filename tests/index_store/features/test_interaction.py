@@ -7,7 +7,14 @@ from hypothesis import given, settings
 
 from index_store.features import interaction
 from index_store.features.encoder import Features
-from index_store.features.interaction import columns_of, feature_names, item_features, node_features
+from index_store.features.interaction import (
+    columns_of,
+    feature_names,
+    item_features,
+    node_features,
+    node_pair_features,
+    pair_features,
+)
 from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf, key_postings
 from index_store.features.ragged import Ragged
 from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
@@ -66,6 +73,23 @@ def test_features_are_the_maximum_over_members_when_computed_by_hand(scratch, ca
         np.testing.assert_array_equal(each_own, [every[user, own[user]] for user in users])
 
 
+@settings(max_examples=60, deadline=None)
+@given(catalogue=catalogues())
+def test_features_of_pairs_are_those_of_their_users_candidates(catalogue):
+    tree, hits, index = catalogue.tree, catalogue.hits(), catalogue.index
+    rng, count = np.random.default_rng(0), len(catalogue.histories)
+    users = np.sort(rng.integers(0, count, 3 * count))
+    items = rng.integers(0, tree.n_items, len(users))
+    each = item_features(hits, catalogue.item_keys, np.arange(tree.n_items), np.zeros(index.n_keys, np.int32))
+    np.testing.assert_array_equal(pair_features(hits, catalogue.item_keys, index.n_keys, users, items),
+                                  each[users, items])
+    node_of_row = tree.node_of_position(1)[tree.position_of_row]
+    postings = key_postings(catalogue.item_keys, index, node_of_row)
+    arguments = hits, catalogue.item_keys.families, postings, tree.size(1)
+    np.testing.assert_array_equal(node_pair_features(*arguments, users, node_of_row[items]),
+                                  node_features(*arguments, np.arange(tree.size(1)))[users, node_of_row[items]])
+
+
 def test_features_of_one_key_an_item_are_the_same_by_matrix_as_by_lists():
     random = np.random.default_rng(0)
     families = (KeyFamily("a", "a", "match"), KeyFamily("b", "b", "match"))
@@ -80,6 +104,8 @@ def test_features_of_one_key_an_item_are_the_same_by_matrix_as_by_lists():
                      fields)
     found = item_features(hits, item_keys, np.arange(40), np.zeros(index.n_keys, np.int32))
     for item in range(40):
+        pair = pair_features(hits, item_keys, index.n_keys, np.array([0, 1]), np.array([item, item]))
+        np.testing.assert_array_equal(pair, found[:, item])
         for f, name in enumerate("ab"):
             key = index.starts[f] + fields[name].row(item)[0]
             at = np.flatnonzero(hits.keys[:hits.indptr[1]] == key)

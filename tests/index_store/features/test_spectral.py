@@ -64,6 +64,15 @@ def test_each_user_can_have_candidates_of_its_own(towers):
                                rtol=1e-5, atol=1e-5)
 
 
+def test_pairs_have_the_features_of_their_users_candidates(towers, tolerance=1e-5):
+    queries, rng = towers.queries(Ragged.of([[3, 9], [], [1]])), np.random.default_rng(1)
+    users, rows = rng.integers(0, 3, 300), rng.integers(0, 60, 300)
+    found = queries.pair_features(towers.items, users, rows)
+    expected = queries.features(towers.items, np.arange(60))[users, rows]
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+    assert queries.pair_features(towers.items, users[:0], rows[:0]).shape == (0, len(SPECTRAL_FEATURES))
+
+
 def test_a_part_of_the_users_has_their_features(towers):
     queries = towers.queries(Ragged.of([[3, 9], [1], [4, 5, 6]]))
     part, rows = queries.part(slice(1, 3)), np.arange(20)

@@ -1,4 +1,6 @@
-"""Tensors of a batch: dropped ids, unknown users, embeddings by row, and nodes of a tree."""
+"""Tensors of a batch: dropped ids, embeddings by row, pairs in context, and nodes of a tree."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,10 +8,10 @@ import torch
 
 from index_store.features.encoder import UNKNOWN
 from index_store.features.ragged import Ragged
-from model.examples.batches import HardTreeReader, IdDropout, as_unknown
+from model.examples.batches import HardTreeReader, IdDropout
 from model.experiments.context import reading
-from tests.model.runs import TINY, trained_run
-from tests.model.worlds import in_context, positives
+from tests.model.runs import STACK, TINY, trained_run
+from tests.model.worlds import in_context
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -19,15 +21,6 @@ def test_id_dropout_replaces_its_share_of_ids(share):
     assert (dropped.values == UNKNOWN).mean() == pytest.approx(share, abs=0.02)
     assert set(dropped.row(0).tolist()) <= {3, UNKNOWN}
     assert np.array_equal(dropped.indptr, bag.indptr)
-
-
-def test_unknown_users_have_neither_fields_nor_a_history():
-    users = positives().users.take(np.arange(3))
-    features, history = as_unknown(users, Ragged.of([[1, 2], [3], [4]]), np.array([True, False, True]),
-                                   np.zeros((1, users.dense.shape[1]), np.float32))
-    assert features.categorical[[0, 2]].tolist() == [[UNKNOWN], [UNKNOWN]]
-    assert features.categorical[1].tolist() == users.categorical[1].tolist()
-    assert [history.row(row).tolist() for row in range(3)] == [[], [3], []]
 
 
 def test_items_are_embedded_by_row_however_often_they_are_named(tiny_run):
@@ -62,27 +55,52 @@ def read(run, users):
     return run.reader.users(run.dataset.users.take(users), run.clicks.histories(users), run.key_index)
 
 
-def test_users_are_scored_in_the_context_of_each_event(context_run):
-    users, rows = np.arange(3), np.array([[5, 9], [0, 5], [7, 7]])
-    ids = np.array([[[1, 1], [2, 2]], [[0, 1], [2, 0]], [[1, 2], [2, 1]]], np.int32)
+def test_pairs_are_scored_in_the_context_of_each(context_run):
+    users, owners, rows = np.arange(3), np.array([0, 0, 1, 1, 2]), np.array([5, 9, 0, 5, 7])
+    ids = np.array([[1, 1], [2, 2], [0, 1], [2, 0], [1, 2]], np.int32)
     reader = context_run.reader
     with torch.no_grad():
         items = reader.items(rows)
-        together = reader.score_items(reader.in_context(read(context_run, users), ids), rows, items)
-        for event in range(2):
-            alone = reader.score_items(reader.in_context(read(context_run, users), ids[:, event]),
-                                       rows[:, event][:, None], items[:, event][:, None])
-            assert torch.allclose(together[:, event], alone[:, 0], atol=1e-5)
-        unknown = reader.score_items(read(context_run, users), rows, items)
+        pairs = reader.pairs(read(context_run, users), owners, rows, items, ids)
+        together = reader.score_pairs(pairs)
+        for at, owner in enumerate(owners):
+            alone = reader.score_items(reader.in_context(read(context_run, users[[owner]]), ids[[at]]),
+                                       rows[None, [at]], items[None, [at]])
+            assert torch.allclose(together[at], alone[0, 0], atol=1e-5)
+        unknown = reader.score_pairs(reader.pairs(pairs.users, owners, rows, items, None))
         assert not torch.allclose(unknown, together, atol=0.1)
         shifts = context_run.model.context.shifts
         assert torch.allclose(reader.shift(ids), shifts[0][ids[..., 0]] + shifts[1][ids[..., 1]])
 
 
+@pytest.fixture(scope="module")
+def stacked_run(tmp_path_factory):
+    """A stack of two layers, which nobody may change."""
+    return trained_run(tmp_path_factory.mktemp("stacked") / "run", replace(STACK, epochs=1, rounds=1))
+
+
+@pytest.mark.parametrize("of", ["tiny_run", "impressions_run", "stacked_run"])
+def test_pairs_are_scored_as_their_users_candidates(of, request, tolerance=1e-5):
+    run = request.getfixturevalue(of)
+    owners, rows = np.array([0, 0, 1, 3, 3, 3]), np.array([5, 9, 0, 7, 5, 7])
+    users, every = read(run, np.arange(4)), np.tile(np.arange(len(run.dataset.items)), (4, 1))
+    nodes = run.nodes()
+    with torch.no_grad():
+        items = run.reader.items(every)
+        pairs = run.reader.pairs(users, owners, rows, run.reader.items(rows), None)
+        for within in (None, nodes):
+            with run.reader.using_nodes(within):
+                expected = run.reader.score_items(users, every, items)[owners, rows]
+                assert torch.allclose(run.reader.score_pairs(pairs), expected, atol=tolerance)
+        for level in (1, 2):
+            expected = nodes.score_holding(users, level, every, items)[owners, rows]
+            assert torch.allclose(nodes.score_pairs(pairs, level), expected, atol=tolerance)
+
+
 def test_users_stay_as_they_are_where_context_only_shifts_logits(tmp_path):
     run = trained_run(tmp_path / "run", TINY, reading(in_context(400), ("position",)))
     users = read(run, np.arange(3))
-    assert run.reader.in_context(users, np.ones((3, 5, 1), np.int32)) is users
+    assert run.reader.in_context(users, np.ones((3, 1), np.int32)) is users
     assert run.model.context.shifts[0].any()
 
 

@@ -59,9 +59,7 @@ def test_groups_of_positives_share_their_context():
     for g in range(len(groups)):
         assert len(set(hours[groups.events.row(g), 0].tolist())) == 1
     chosen = np.arange(5)
-    _, filled, of = groups.padded_items(chosen, events)
-    assert groups.padded_context(filled, hours[of])[:, 0].tolist() == [
-        hours[groups.events.row(g)[0], 0] for g in chosen]
+    assert groups.context(chosen, hours)[:, 0].tolist() == [hours[groups.events.row(g)[0], 0] for g in chosen]
 
 
 def test_context_of_impressions_is_that_of_each_event():
@@ -69,8 +67,5 @@ def test_context_of_impressions_is_that_of_each_event():
     groups = ExampleGroups.of(log.spec, log.train, Clicks.of(log.train, 60), 8)
     plain = ExampleGroups.of(log.spec, replace(log.train, context=None), Clicks.of(log.train, 60), 8)
     assert groups.events.values.tolist() == plain.events.values.tolist()
-    _, filled, of = groups.padded_items(np.arange(9), log.train)
-    ids = groups.padded_context(filled, log.train.context[of])
-    assert ids.shape == (*filled.shape, 2)
-    assert ids[filled].tolist() == log.train.context[of].tolist()
-    assert not ids[~filled].any()
+    _, _, of = groups.padded_items(np.arange(9), log.train)
+    assert groups.context(np.arange(9), log.train.context).tolist() == log.train.context[of].tolist()

@@ -29,7 +29,7 @@ def plain_run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def bundle(context_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported") / "bundle"
-    export(context_run, folder, {})
+    export(context_run, folder, {}, half=False)
     return folder
 
 

@@ -72,9 +72,9 @@ def test_answers_are_the_best_ads_of_the_torch_model(exported):
 def test_parity_gap_is_zero_for_the_model_itself_and_fails_for_another_tower(exported, tolerance=1e-5):
     model, content = exported
     users, scorers = golden_users(content), torch_scorers(model)
-    assert check_parity(content, content, model, tower_of(model), scorers, users) <= tolerance
+    assert check_parity(content, content, model, tower_of(model), [scorers], users) <= tolerance
     with pytest.raises(ParityError, match=r"scorer and torch differ by .* at most 0.0001 is allowed, so nothing was"):
-        check_parity(content, content, model, lambda inputs: tower_of(model)(inputs) + 1, scorers, users)
+        check_parity(content, content, model, lambda inputs: tower_of(model)(inputs) + 1, [scorers], users)
 
 
 def test_parity_of_a_sample_of_the_nodes_finds_another_tower_too(exported, monkeypatch, tolerance=1e-5):
@@ -82,10 +82,10 @@ def test_parity_of_a_sample_of_the_nodes_finds_another_tower_too(exported, monke
     users, scorers, asked = golden_users(content), torch_scorers(model), []
     counting = [lambda *pair, one=one: asked.append(len(pair[1])) or one(*pair) for one in scorers]
     monkeypatch.setattr(golden, "PARITY_NODES", 10)
-    assert check_parity(content, content, model, tower_of(model), counting, users) <= tolerance
+    assert check_parity(content, content, model, tower_of(model), [counting], users) <= tolerance
     assert set(asked) <= {4, 10}
     with pytest.raises(ParityError, match="nothing was written"):
-        check_parity(content, content, model, lambda inputs: tower_of(model)(inputs) + 1, scorers, users)
+        check_parity(content, content, model, lambda inputs: tower_of(model)(inputs) + 1, [scorers], users)
 
 
 def test_graphs_of_another_model_fail_parity(tiny_run, tmp_path):
@@ -103,7 +103,7 @@ def test_graphs_of_another_model_fail_parity(tiny_run, tmp_path):
     layers = [onnx_layers(tmp_path / f"scorer_{number}.onnx") for number in (1, 2)]
     served = replace(content, embeddings=item_parts(FoldedNetwork(other), content.embeddings, half=False))
     with pytest.raises(ParityError, match="the exported scorer and torch differ by"):
-        check_parity(served, content, tiny_run.model.eval(), tower, layers, golden_users(content))
+        check_parity(served, content, tiny_run.model.eval(), tower, [layers], golden_users(content))
 
 
 def test_a_wrong_scorer_of_the_nodes_fails_parity_though_items_are_right(tiny_run):
@@ -116,6 +116,6 @@ def test_a_wrong_scorer_of_the_nodes_fails_parity_though_items_are_right(tiny_ru
             return folded.user_part(torch.from_numpy(tower_of(model)(inputs))).numpy()
 
     users = golden_users(content)
-    assert check_parity(served, content, model, tower, [nodes, items], users) <= 1e-4
+    assert check_parity(served, content, model, tower, [[nodes, items]], users) <= 1e-4
     with pytest.raises(ParityError, match="the exported scorer and torch differ by"):
-        check_parity(served, content, model, tower, [lambda *pair: nodes(*pair) + 0.01, items], users)
+        check_parity(served, content, model, tower, [[nodes, items], [lambda *pair: nodes(*pair) + 0.01, items]], users)

@@ -5,7 +5,7 @@ import torch
 
 from index_store.features.ragged import Ragged
 from index_store.features.spectral import PRODUCTS, RELATIVE_FACTOR, SPECTRAL_FEATURES
-from model.network.towers import InnerProductLink, InteractionTower, ProductTower, Tables, Tower
+from model.network.towers import Dropout, InnerProductLink, InteractionTower, ProductTower, Tables, Tower
 
 
 def test_a_bag_is_the_sum_of_its_rows_over_the_root_of_their_number(tolerance=1e-6):
@@ -23,8 +23,30 @@ def test_a_tower_has_a_hidden_layer_for_each_width():
     tower = Tower(5, (4, 3), 2, dropout=0.5)
     assert [layer.weight.shape for layer in tower.layers if isinstance(layer, torch.nn.Linear)] == [
         (4, 5), (3, 4), (2, 3)]
-    assert isinstance(tower.layers[0], torch.nn.Dropout)
+    assert isinstance(tower.layers[0], Dropout)
     assert tower(torch.zeros(7, 5)).shape == (7, 2)
+
+
+def test_dropout_zeroes_its_share_and_keeps_the_mean(tolerance=0.02):
+    torch.manual_seed(0)
+    dropout, inputs = Dropout(0.4), torch.ones(301, 333, requires_grad=True)
+    outputs = dropout(inputs)
+    outputs.sum().backward()
+    kept = outputs != 0
+    assert kept.float().mean().item() == pytest.approx(0.6, abs=tolerance)
+    assert (kept.float().mean(dim=0) - 0.6).abs().max() < 0.15, "no column is spared"
+    assert torch.allclose(outputs[kept], torch.tensor(1 / 0.6), rtol=1e-4)
+    assert torch.equal(inputs.grad, outputs.detach())
+
+
+def test_dropout_draws_anew_by_the_seed_and_not_at_all_in_eval_mode():
+    dropout, inputs = Dropout(0.4), torch.ones(50, 7)
+    torch.manual_seed(3)
+    first, second = dropout(inputs), dropout(inputs)
+    torch.manual_seed(3)
+    assert torch.equal(dropout(inputs), first)
+    assert not torch.equal(second, first)
+    assert torch.equal(dropout.eval()(inputs), inputs)
 
 
 @pytest.mark.parametrize("hidden", [(), (8,), (8, 5)])

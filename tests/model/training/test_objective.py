@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from model.config import ConfigError, StackedLayer
 from tests.model.runs import JOINT, LARGER, STACK, TINY, loss_of, trainer_of
+from tests.model.worlds import impressions
 
 
 def test_a_weight_for_a_task_that_the_log_lacks_is_refused(tmp_path):
@@ -56,3 +58,23 @@ def test_codes_of_k_means_have_no_loss_of_their_own(tmp_path):
     batch = trainer.objective.prepare(np.arange(12), trainer.folds[0], np.random.default_rng(0))
     found = trainer.objective.loss(batch, trainer.learner.tree_reader(), 1.0, np.random.default_rng(0))
     assert found.parts.keys() == {"items", "nodes"}
+
+
+def test_features_are_standardised_by_those_of_events_alone(tmp_path):
+    trainer = trainer_of(tmp_path, replace(TINY, batch_users=40), impressions())
+    groups, rng = trainer.objective.groups, np.random.default_rng([TINY.seed, 13])
+    fold, chosen = next(groups.batches(40, rng))
+    batch = trainer.objective.prepare(chosen, trainer.folds[fold], rng)
+    assert len(batch.features) == len(batch.events) < batch.filled.size, "not all groups are as large"
+    tower = trainer.run.model.layer(-1).interaction_tower
+    torch.testing.assert_close(tower.mean, torch.from_numpy(batch.features).mean(dim=0))
+
+
+def test_each_impression_counts_as_much_as_any_other(tmp_path, tolerance=1e-6):
+    trainer = trainer_of(tmp_path, replace(TINY, forget_share=0.0, unknown_share=0.0), impressions())
+    trainer.run.model.eval()
+    groups = np.arange(12)
+    events = trainer.objective.groups.events.take(groups).lengths
+    assert len(set(events.tolist())) > 1
+    alone = [loss_of(trainer, groups[[at]]).item() for at in groups]
+    assert loss_of(trainer, groups).item() == pytest.approx(np.average(alone, weights=events), rel=tolerance)

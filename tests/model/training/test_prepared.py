@@ -23,7 +23,11 @@ def test_parts_hold_the_batch(tmp_path, config, log):
     for name in ("own", "filled", "events", "rows", "features"):
         assert np.array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(batch, name)), name
     for part in parts:
-        assert np.array_equal(trainer.run.reader.features(part.users, part.rows), part.features)
+        reader = trainer.run.reader
+        assert np.array_equal(reader.pair_features(part.users, part.owners, part.rows) if part.drawn is None
+                              else reader.features(part.users, part.rows), part.features)
+        if part.drawn is None:
+            assert np.array_equal(part.rows, part.own[part.filled])
     of_part, of_batch = (one.users.bags["history.ad_id"] for one in (parts[1], batch))
     assert [of_part.row(at).tolist() for at in range(7)] == [of_batch.row(at).tolist() for at in range(4, 11)]
     assert (parts[1].drawn is None) == (batch.drawn is None)
@@ -33,7 +37,8 @@ def test_parts_hold_the_batch(tmp_path, config, log):
         assert np.array_equal(parts[1].drawn.clicked.row(0), batch.drawn.clicked.row(4))
         assert np.array_equal(parts[1].candidates.correction, batch.candidates.correction[4:])
     if batch.context is not None:
-        assert np.array_equal(parts[0].context, batch.context[:4])
+        assert np.array_equal(np.concatenate([part.context for part in parts]), batch.context)
+        assert len(parts[0].context) == len(parts[0].events)
 
 
 @pytest.mark.parametrize(("config", "log"), LOGS)
