@@ -91,6 +91,10 @@ class MoNNConfig:
     layers: int = 1
     dropout: float = 0.4
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout is {self.dropout}; give a share in [0, 1)")
+
     @property
     def user_embedding(self) -> int:
         return self.user_tokens * self.dim

@@ -149,7 +149,8 @@ class BatchReader:
             bags[f"item.{ITEM_ID}"] = dropout(bags[f"item.{ITEM_ID}"])
         embeddings = self.model.embed_items(self.tensor(dense), bags)
         # Not by an index of any shape, whose gradient takes several times as long.
-        return embeddings.index_select(0, torch.from_numpy(at.ravel()).to(self.device)).view(*rows.shape, -1)
+        chosen = embeddings.index_select(0, torch.from_numpy(at.ravel()).to(self.device))
+        return chosen.view(*rows.shape, embeddings.shape[1])
 
     def all_items(self) -> NDArray[np.float32]:
         """Item embeddings (n_items, Di) float32 by row, without gradients."""

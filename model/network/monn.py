@@ -58,7 +58,6 @@ class PairLayers(nn.Module):
         found: Tensor = self.over_arch(user, item, pair) + direct
         return found[..., self.tasks :] if auxiliary else found[..., : self.tasks]
 
-
     def heads(self) -> Iterator[Tensor]:
         """The parameters that belong to one logit each: their first axis is that of the logits."""
         yield from self.over_arch.heads()

@@ -64,7 +64,7 @@ class Dropout(nn.Module):
 
     def __init__(self, share: float) -> None:
         super().__init__()
-        self._dropped = round(share * _BITS)
+        self._dropped = min(round(share * _BITS), _BITS - 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Inputs of any shape -> the same."""

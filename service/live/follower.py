@@ -151,19 +151,24 @@ class Follower:
         return min(followed.snapshot.as_of for followed in self._followed)
 
     def _publish(self) -> None:
-        if self._followed:
-            newest = max((followed.snapshot for followed in self._followed), key=lambda snapshot: snapshot.as_of)
-            metrics.ADS_WITHDRAWN.set(newest.n_withdrawn)
-            metrics.ADS_ADDED.set(newest.n_added)
-            metrics.LIVE_HISTORIES.set(newest.users.histories.count)
-            if newest.gates is not None:
-                publish_budgets(newest.gates)
-            if newest.unfit.keys() - self._unfit:
-                ad_id, reason = next(item for item in newest.unfit.items() if item[0] not in self._unfit)
-                log("ads_unfit", ads=len(newest.unfit), ad_id=ad_id, reason=reason)
-            self._unfit = frozenset(newest.unfit)
-            metrics.ADS_UNFIT.set(len(self._unfit))
+        if not self._followed:
+            return
+        try:
+            self._measure(max((followed.snapshot for followed in self._followed), key=lambda snapshot: snapshot.as_of))
+        finally:
             publish(self._as_of)  # last: who waits for a change reads the others next
+
+    def _measure(self, newest: Snapshot) -> None:
+        metrics.ADS_WITHDRAWN.set(newest.n_withdrawn)
+        metrics.ADS_ADDED.set(newest.n_added)
+        metrics.LIVE_HISTORIES.set(newest.users.histories.count)
+        if newest.gates is not None:
+            publish_budgets(newest.gates)
+        if newest.unfit.keys() - self._unfit:
+            ad_id, reason = next(item for item in newest.unfit.items() if item[0] not in self._unfit)
+            log("ads_unfit", ads=len(newest.unfit), ad_id=ad_id, reason=reason)
+        self._unfit = frozenset(newest.unfit)
+        metrics.ADS_UNFIT.set(len(self._unfit))
 
     def _note(self, problem: str | None) -> None:
         """Logs a failure when it begins, when it becomes another one, and when it ends."""

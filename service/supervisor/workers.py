@@ -17,7 +17,9 @@ from service.telemetry.request_log import log
 from service.telemetry.shared_values import Region, SharedMemory, attach
 
 _RESTART_PAUSE_SECONDS = 0.5
-_KILL_MARGIN_SECONDS = 5
+_KILL_MARGIN_SECONDS = 15
+"""More than the end of a worker waits for Redis, the collector, the follower and a reader of its log, one after the
+other."""
 
 
 class StartFailedError(Exception):
