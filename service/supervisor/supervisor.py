@@ -85,6 +85,7 @@ def serve(folder: Path, settings: Settings) -> int:
 def _run(workers: Workers, promotion: Promotion, stop: int, settings: Settings) -> None:
     """Keeps workers running and on the right bundle until a stop signal, then drains."""
     drained_at: float | None = None
+    promotion.tick()  # reads the pointer before any call comes, however late this process gets its turn
     while drained_at is None or time.monotonic() < drained_at:
         if drained_at is None:
             workers.start_due(promotion.target)

@@ -38,7 +38,9 @@ class CollectorExporter(OTLPSpanExporter):
 
     def __init__(self) -> None:
         super().__init__()
-        logging.getLogger(trace_exporter.__name__).addFilter(_reasons)
+        logger = logging.getLogger(trace_exporter.__name__)
+        logger.setLevel(logging.WARNING)  # whatever the root has: the first thing said is a warning
+        logger.addFilter(_reasons)
         self._fails = False
         self._ids = RandomIdGenerator()
         self._stages: dict[int, tuple[Sequence[Stage], int]] = {}  # by the id of their request's span
