@@ -36,9 +36,10 @@ def as_shown(folder: Path, world: TrueWorld, *, tastes: bool) -> TrueWorld:
     if tastes:
         shown = pq.read_table(folder / USERS, columns=["interests", "favourite_brands"])
         interests, brands = (_codes(shown[name]) for name in ("interests", "favourite_brands"))
-        departments = int(world.ads.department.max()) + 1
+        department = np.zeros(int(users.interests.max()) + 1, users.departments.dtype)
+        department[users.interests] = users.departments
         users = replace(users, interests=interests, brands=brands,
-                        departments=np.where(interests < 0, -1, interests % departments))
+                        departments=np.where(interests < 0, -1, department[interests]))
     return replace(world, users=users, ads=replace(world.ads, quality=quality, rating=rating))
 
 

@@ -1,14 +1,17 @@
 """The synthetic world as its fields show it, beside the truth."""
 
 import numpy as np
+import pytest
 
 from model.sources import synthetic
 from model.sources.shown_world import as_shown
 from model.sources.truth import TrueWorld
+from model.sources.world import Shape
 
 
-def test_shown_tastes_are_true_ones_and_most_of_them(tmp_path):
-    synthetic.write(tmp_path, 300, 2_000, 4_000, seed=3)
+@pytest.mark.parametrize("ads", [3, 300])  # three ads have not all departments that users are interested in
+def test_shown_tastes_are_true_ones_and_most_of_them(tmp_path, ads):
+    synthetic.write(tmp_path, ads, 2_000, 4_000, seed=3)
     world = TrueWorld.open(tmp_path)
     shown = as_shown(tmp_path, world, tastes=True)
     for true, seen, share in ((world.users.interests, shown.users.interests, synthetic.INTEREST_SHOWN),
@@ -18,7 +21,7 @@ def test_shown_tastes_are_true_ones_and_most_of_them(tmp_path):
         assert abs(np.count_nonzero(seen >= 0) / distinct - share) < 0.03
     known = shown.users.interests >= 0
     assert (shown.users.departments[~known] == -1).all()
-    assert (shown.users.departments[known] == shown.users.interests[known] % (world.ads.department.max() + 1)).all()
+    assert (shown.users.departments[known] == shown.users.interests[known] % Shape.of(ads).departments).all()
 
 
 def test_only_quality_and_rating_are_uncertain_when_tastes_are_known(tmp_path):
