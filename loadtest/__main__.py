@@ -19,6 +19,8 @@ COMMANDS = {
     "pacing": ("loadtest.pacing.command", "days of a market: what campaigns spend and win, with and without pacing"),
     "kernel": ("loadtest.bench.kernel", "the scorer's FLOPS against the machine's peak"),
     "opening": ("loadtest.growth.opening", "time to open a bundle, memory of a further worker"),
+    "sharded": ("loadtest.cluster.sharded", "a root and its shards beside the bundle they were made of"),
+    "capacity": ("loadtest.cluster.capacity", "memory, shards and latency for more ads than were measured"),
     "http": ("loadtest.http.open_loop", "a running service at given rates: goodput, percentiles"),
     "shadow": ("loadtest.http.shadow", "what a bundle in the shadow adds to the answers of a service"),
     "clicks": ("loadtest.http.clicks", "from a click in one service to a changed answer in another"),

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -75,10 +76,17 @@ class Answers:
                 raise SameAnswersError(f"{alike} of {requests} requests have the same answer in both bundles; give two "
                                        "that were trained separately")
 
+    def served_as(self, ids: Sequence[str]) -> Self:
+        """The same answers, of bundles that bear other ids: roots that were made of them."""
+        other = copy(self)
+        other._expected = dict(zip(ids, self._expected.values(), strict=True))
+        other.bundle_ids = list(ids)
+        return other
+
     def problem(self, request: bytes, reply: Mapping[str, Any]) -> str | None:
         """What is wrong with a reply; it must be the answer of the bundle that it names."""
-        if "deadline" in reply["degraded"]:
-            return None  # cut short, as the request allowed
+        if {"deadline", "shard"} & set(reply["degraded"]):
+            return None  # cut short, as the request allowed, or without the ads of a shard, as the reply says
         of_bundle = self._expected.get(reply["bundle_id"])
         if of_bundle is None:
             return f"names the bundle {reply['bundle_id']}, {' or '.join(self._expected)} was expected"

@@ -12,6 +12,7 @@ from loadtest.chaos import (
     overload,
     redis_faults,
     schema,
+    shard_faults,
     soak,
     swaps,
     worker_faults,
@@ -37,8 +38,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     "client-blocking": client_calls.blocking_calls,
     "damage": damage.damage,
     "schema": schema.schema,
+    "shards": shard_faults.shard_faults,
     "soak": soak.soak,
 }
 
-DEFAULT = tuple(name for name in SCENARIOS if name != "soak")
-"""What `make chaos` runs; `make soak` runs the rest."""
+DEFAULT = tuple(name for name in SCENARIOS if name not in ("shards", "soak"))
+"""What `make chaos` runs; `make soak` runs the soak, and `shards` needs the extra `cluster`."""

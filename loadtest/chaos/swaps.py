@@ -11,7 +11,7 @@ from statistics import median
 from loadtest.chaos.result import Outcome, Result, judged
 from loadtest.chaos.testbed import FIRST, SECOND, Testbed
 from loadtest.chaos.traffic import Traffic
-from loadtest.processes.service_process import ServiceProcess
+from loadtest.processes.service_process import ListeningProcess
 
 
 class SwapError(Exception):
@@ -42,7 +42,7 @@ def swaps(testbed: Testbed) -> list[Result]:
         traffic.phase("after")
         traffic.spend(scale.seconds)
     replica.stop()
-    old = _of_another_bundle(traffic.outcomes, done)
+    old = of_another_bundle(traffic.outcomes, done)
     problems = [f"{old} replies to requests sent after a swap are of the previous bundle"] if old else []
     result = judged("swaps", traffic.phases(), {
         "swaps": len(took["load"]), "rollbacks": len(took["rollback"]), "mixed": sum(
@@ -54,7 +54,7 @@ def swaps(testbed: Testbed) -> list[Result]:
     return [replace(result, facts={"added_p99_ms": round(added, 2), **result.facts})]
 
 
-def swap(replica: ServiceProcess, bundle: str | None) -> None:
+def swap(replica: ListeningProcess, bundle: str | None) -> None:
     """Loads a bundle with `force`, past the promotion gate; None rolls back.
 
     Raises:
@@ -66,7 +66,7 @@ def swap(replica: ServiceProcess, bundle: str | None) -> None:
         raise SwapError(f"POST /admin/bundles/{path} of {body} was answered with {status}: {reply['message']}")
 
 
-def _of_another_bundle(outcomes: Sequence[Outcome], done: Sequence[tuple[float, float, str]]) -> int:
+def of_another_bundle(outcomes: Sequence[Outcome], done: Sequence[tuple[float, float, str]]) -> int:
     """Number of replies, to requests between two swaps, that name a bundle other than the one being served."""
     ends, count = [end for _, end, _ in done], 0
     for one in outcomes:

@@ -11,6 +11,7 @@ from index_store.bundle.bundle import Bundle
 from index_store.bundle.pointer import Pointer
 from loadtest.chaos.answers import Answers
 from loadtest.processes.children import Children
+from loadtest.processes.cluster_process import ClusterProcess
 from loadtest.processes.service_process import ServiceProcess, service_environment
 
 FIRST, SECOND = "first", "second"
@@ -101,3 +102,12 @@ class Testbed:
                                  spawn=self._children.start)
         replica.wait_until_ready()
         return replica
+
+    def cluster(self, roots: Path) -> ClusterProcess:
+        """Serves a folder of roots on a Ray of its own, and waits until all shards are there."""
+        self._started += 1
+        # half a core for the root and each shard, whatever the machine has: Ray places nothing that does not fit
+        cluster = ClusterProcess(roots, self.folder / f"cluster_{self._started}.log", environment=service_environment(
+            RETRIEVAL_DRAIN_SECONDS="0"), cpus=0.5, spawn=self._children.start)
+        cluster.wait_until_ready()
+        return cluster

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 _POLL_SECONDS = 0.01
 _TAIL_LINES = 5
@@ -110,7 +110,7 @@ class LoggedProcess:
         self._reader.close()
         return status
 
-    def __enter__(self) -> LoggedProcess:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

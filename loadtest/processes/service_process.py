@@ -10,11 +10,12 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 from loadtest.processes.logged_process import LoggedProcess, Spawn
 
@@ -32,7 +33,74 @@ def service_environment(**settings: str) -> dict[str, str]:
     return {**kept, "RETRIEVAL_ADMIN_TOKEN": TOKEN, **settings}
 
 
-class ServiceProcess(LoggedProcess):
+class ListeningProcess(LoggedProcess):
+    """A process that logs where the service listens, and answers HTTP there.
+
+    Args:
+        command: program and arguments.
+        log, environment, spawn: see LoggedProcess.
+
+    Attributes:
+        address: host and port of the service.
+        url: the same as a URL.
+
+    Raises:
+        ProcessEndedError, TimeoutError: it does not listen.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path, *, environment: Mapping[str, str],
+                 spawn: Spawn = subprocess.Popen, stdout: int | None = None) -> None:
+        super().__init__(command, log, environment=environment, spawn=spawn, stdout=stdout)
+        try:
+            listening = self.wait_for_event("listening")
+            self.address = (str(listening["host"]), int(listening["port"]))
+        except BaseException:
+            self.process.kill()
+            raise
+        host, port = self.address
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def events_named(self, name: str) -> list[dict[str, Any]]:
+        """The lines of the log with this event, without what others wrote in front of them."""
+        return [json.loads(line[line.index("{"):]) for line in self.lines if f'"event":"{name}"' in line]
+
+    def wait_for_event(self, name: str, count: int = 1) -> dict[str, Any]:
+        """Waits for the count-th line with this event, and returns it.
+
+        Raises:
+            ProcessEndedError: the process has ended.
+            TimeoutError: the line does not come.
+        """
+        return self.wait_until(lambda: next(iter(self.events_named(name)[count - 1:]), None),
+                               f"the log has {count} x {name}") or {}
+
+    def call(self, path: str, body: Any = None, *, token: str = TOKEN) -> tuple[int, Any]:
+        """Status and decoded body of a GET, or of a POST if there is a body to send.
+
+        Raises:
+            OSError: there is no reply.
+        """
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json",
+                                                                 "Authorization": f"Bearer {token}"})
+        try:
+            with _http.open(request, timeout=self.patience) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's samples.
+
+        Raises:
+            OSError: there is no reply.
+        """
+        with _http.open(f"{self.url}/metrics", timeout=self.patience) as response:
+            families = text_string_to_metric_families(response.read().decode())
+        return sum(sample.value for family in families for sample in family.samples if sample.name == name)
+
+
+class ServiceProcess(ListeningProcess):
     """A service that listens on this machine.
 
     Args:
@@ -49,33 +117,11 @@ class ServiceProcess(LoggedProcess):
 
     def __init__(self, serves: Path, log: Path, *, environment: Mapping[str, str], workers: int = 1, port: int = 0,
                  spawn: Spawn = subprocess.Popen) -> None:
+        self.workers = workers
         command = [sys.executable, "-m", "service", str(serves), "--host", HOST, "--port", str(port), "--workers",
                    str(workers)]
         # Nothing is written to standard output, but every process of the service holds that pipe open until it ends.
         super().__init__(command, log, environment=environment, spawn=spawn, stdout=subprocess.PIPE)
-        self.workers = workers
-        try:
-            listening = self.wait_for_event("listening")
-            self.address = (str(listening["host"]), int(listening["port"]))
-        except BaseException:
-            self.process.kill()
-            raise
-        host, port = self.address
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-    def events_named(self, name: str) -> list[dict[str, Any]]:
-        """The lines of the log with this event."""
-        return [json.loads(line) for line in self.lines if line.startswith("{") and f'"event":"{name}"' in line]
-
-    def wait_for_event(self, name: str, count: int = 1) -> dict[str, Any]:
-        """Waits for the count-th line with this event, and returns it.
-
-        Raises:
-            ProcessEndedError: the service has ended.
-            TimeoutError: the line does not come.
-        """
-        return self.wait_until(lambda: next(iter(self.events_named(name)[count - 1:]), None),
-                               f"the log has {count} x {name}") or {}
 
     def wait_until_ready(self) -> None:
         """Waits until every worker has the bundle open and is warm; errors as those of `wait_for_event`."""
@@ -92,21 +138,6 @@ class ServiceProcess(LoggedProcess):
     def kill_worker(self, pid: int) -> None:
         """Kills one of its workers with SIGKILL, as the kernel does when memory runs out."""
         os.kill(pid, signal.SIGKILL)
-
-    def call(self, path: str, body: Any = None, *, token: str = TOKEN) -> tuple[int, Any]:
-        """Status and decoded body of a GET, or of a POST if there is a body to send.
-
-        Raises:
-            OSError: there is no reply.
-        """
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json",
-                                                                 "Authorization": f"Bearer {token}"})
-        try:
-            with _http.open(request, timeout=self.patience) as response:
-                return response.status, json.load(response)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
 
     def has_ended(self) -> bool:
         """Whether the supervisor and all workers have ended."""

@@ -13,7 +13,7 @@ WINGS = {
               "examples", "network", "baselines", "sources", "data", "infer", "progress"],
     "service": ["cluster", "supervisor", "http", "console", "bundles", "sampling", "cache", "live", "retrieval",
                 "shards", "telemetry", "contract"],
-    "loadtest": ["chaos", "churn", "growth", "pacing", "demo", "http", "bench", "rivals", "processes"],
+    "loadtest": ["chaos", "churn", "cluster", "growth", "pacing", "demo", "http", "bench", "rivals", "processes"],
 }
 """Top to bottom; `docs/decisions/0014-wings.md` says why."""
 

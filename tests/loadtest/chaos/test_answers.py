@@ -36,6 +36,16 @@ def test_right_reply_has_no_problem_and_wrong_ones_have_theirs(testbed):
     assert "has the scores" in answers.problem(request, {**right, "ads": swapped})
     assert "names the bundle nowhere" in answers.problem(request, {**right, "bundle_id": "nowhere"})
     assert answers.problem(request, {**right, "ads": [], "degraded": ["deadline"]}) is None
+    assert answers.problem(request, {**right, "ads": [], "degraded": ["shard"]}) is None
+
+
+def test_answers_of_a_root_are_those_of_its_bundle(testbed):
+    request, roots = testbed.answers.requests[0], testbed.answers.served_as(["root of one", "root of another"])
+    right = reply(testbed.answers, request)
+    assert roots.problem(request, {**right, "bundle_id": "root of one"}) is None
+    assert "has the ads" in roots.problem(request, {**right, "bundle_id": "root of another"})
+    assert "names the bundle" in roots.problem(request, right)
+    assert testbed.answers.problem(request, right) is None
 
 
 def test_bundles_with_the_same_answers_are_refused(two_bundles):

@@ -1,0 +1,86 @@
+"""Shards on Ray under load: one is killed, roots are swapped and rolled back."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from statistics import median
+
+from index_store.bundle import pointer
+from index_store.bundle.bundle import Bundle
+from index_store.bundle.pointer import Pointer
+from index_store.bundle.sharding import shard_bundle
+from loadtest.chaos.result import Result, judged
+from loadtest.chaos.swaps import of_another_bundle, swap
+from loadtest.chaos.testbed import FIRST, SECOND, Testbed
+from loadtest.chaos.traffic import Traffic
+from loadtest.processes.cluster_process import ClusterProcess
+
+SHARDS = 2
+
+_MISSING = "retrieval_shards_missing"
+
+
+def shard_faults(testbed: Testbed) -> list[Result]:
+    """SIGKILL of a shard, several times, then swaps and rollbacks of two roots, all under load.
+
+    While a shard is away its ads are missing, and replies say so; nothing fails. Every reply comes from one root.
+    """
+    roots, scale = testbed.folder / "roots", testbed.scale
+    for name in (FIRST, SECOND):
+        shard_bundle(testbed.bundles / name, SHARDS, roots / name)
+    pointer.replace(roots, Pointer(FIRST), None)
+    ids = {name: Bundle.open(roots / name, verify=False).bundle_id for name in (FIRST, SECOND)}
+    answers = testbed.answers.served_as(list(ids.values()))
+    cluster = testbed.cluster(roots)
+    recoveries: list[float] = []
+    with Traffic([cluster.address], answers, scale.rate) as traffic:
+        traffic.phase("before")
+        traffic.spend(scale.seconds)
+        for kill in range(scale.kills):
+            traffic.phase("during")
+            recoveries.append(_killed(cluster, kill % SHARDS))
+            traffic.phase("after")
+            traffic.spend(scale.seconds / scale.kills)
+    killed = judged("shard killed", traffic.phases(), {
+        "shards": SHARDS, "kills": len(recoveries), "whole_again_s": median(recoveries),
+        "longest_s": max(recoveries)})
+    with Traffic([cluster.address], answers, scale.rate) as traffic:
+        traffic.phase("before")
+        traffic.spend(scale.seconds)
+        traffic.phase("during")
+        done = [(0.0, 0.0, ids[FIRST]), *_swapped(cluster, ids, scale.swaps // scale.rollbacks, scale.rollbacks)]
+        traffic.phase("after")
+        traffic.spend(scale.seconds)
+    cluster.stop()
+    old = of_another_bundle(traffic.outcomes, done)
+    problems = [f"{old} replies to requests sent after a swap are of the previous root"] if old else []
+    degraded = sum(bool(one.degraded) for one in traffic.outcomes)
+    if degraded:
+        problems.append(f"{degraded} replies were degraded while roots were swapped")
+    return [killed, judged("roots swapped", traffic.phases(), {
+        "swaps and rollbacks": len(done) - 1, "mixed": sum(one.problem is not None for one in traffic.outcomes),
+        "of_the_root_before": old, "swap_s": round(median(end - begin for begin, end, _ in done[1:]), 3)}, problems)]
+
+
+def _killed(cluster: ClusterProcess, number: int) -> float:
+    """Kills a shard; seconds until the root is connected to all shards again."""
+    shard = cluster.wait_until(lambda: cluster.shard_process(number), f"shard {number} runs")
+    assert shard is not None, "it was waited for"
+    shard.send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    cluster.wait_until(lambda: cluster.metric(_MISSING) > 0, f"shard {number} is missed")
+    cluster.wait_until(lambda: cluster.metric(_MISSING) == 0, f"shard {number} is back")
+    return round(time.monotonic() - began, 3)
+
+
+def _swapped(cluster: ClusterProcess, ids: dict[str, str], every: int,
+             rollbacks: int) -> Iterator[tuple[float, float, str]]:
+    """Loads the roots in turn, with regular rollbacks: begin and end of each change, and the root after it."""
+    serving = FIRST
+    for step in (("load",) * every + ("rollback",)) * rollbacks:
+        serving = SECOND if serving == FIRST else FIRST
+        began = time.perf_counter()
+        swap(cluster, serving if step == "load" else None)
+        yield began, time.perf_counter(), ids[serving]

@@ -1,0 +1,1 @@
+"""What an index divided among processes and machines costs."""

@@ -1,0 +1,63 @@
+"""A sharded bundle on a Ray of its own, as a child process: root and shards are placed by Ray Serve."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from loadtest.processes.logged_process import Spawn
+from loadtest.processes.service_process import HOST, ListeningProcess
+
+
+class ClusterProcess(ListeningProcess):
+    """`python -m service.cluster up`; a `with` block ends it and everything that it started.
+
+    Args:
+        roots: folder of roots with a pointer.
+        log: file that its log is appended to.
+        environment: all of its environment variables; see `service_environment`.
+        cpus: cores that Ray reserves for the root and for each shard; below 1 where they share cores.
+        spawn: starts the process.
+
+    Raises:
+        ProcessEndedError, TimeoutError: it does not listen.
+    """
+
+    def __init__(self, roots: Path, log: Path, *, environment: Mapping[str, str], cpus: float = 1.0,
+                 spawn: Spawn = subprocess.Popen) -> None:
+        super().__init__([sys.executable, "-m", "service.cluster", "up", str(roots), "--host", HOST, "--port", "0",
+                          "--root-cpus", str(cpus), "--shard-cpus", str(cpus)], log, environment=environment,
+                         spawn=spawn)
+
+    def wait_until_ready(self) -> None:
+        """Waits until the root answers with all shards.
+
+        Raises:
+            ProcessEndedError, TimeoutError: it does not.
+        """
+        self.wait_until(lambda: self._status("/readyz") == 200, "the root is ready")
+
+    def _status(self, path: str) -> int | None:
+        try:
+            return self.call(path)[0]
+        except OSError:
+            return None
+
+    def shard_process(self, number: int) -> psutil.Process | None:
+        """The process of a shard's replica; None while there is none."""
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                if f"retrieval:shard-{number}" in " ".join(child.cmdline()):
+                    return child
+            except psutil.Error:  # it has just ended
+                continue
+        return None
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """As of a LoggedProcess, but Ctrl-C is what ends this command in good order."""
+        return super().stop(number)
