@@ -17,8 +17,6 @@ from loadtest.chaos.testbed import FIRST, SECOND, Testbed
 from loadtest.chaos.traffic import Traffic
 from loadtest.processes.cluster_process import ClusterProcess
 
-SHARDS = 2
-
 _MISSING = "retrieval_shards_missing"
 
 
@@ -29,7 +27,7 @@ def shard_faults(testbed: Testbed) -> list[Result]:
     """
     roots, scale = testbed.folder / "roots", testbed.scale
     for name in (FIRST, SECOND):
-        shard_bundle(testbed.bundles / name, SHARDS, roots / name)
+        shard_bundle(testbed.bundles / name, scale.shards, roots / name)
     pointer.replace(roots, Pointer(FIRST), None)
     ids = {name: Bundle.open(roots / name, verify=False).bundle_id for name in (FIRST, SECOND)}
     answers = testbed.answers.served_as(list(ids.values()))
@@ -40,11 +38,11 @@ def shard_faults(testbed: Testbed) -> list[Result]:
         traffic.spend(scale.seconds)
         for kill in range(scale.kills):
             traffic.phase("during")
-            recoveries.append(_killed(cluster, kill % SHARDS))
+            recoveries.append(_killed(cluster, kill % scale.shards))
             traffic.phase("after")
             traffic.spend(scale.seconds / scale.kills)
     killed = judged("shard killed", traffic.phases(), {
-        "shards": SHARDS, "kills": len(recoveries), "whole_again_s": median(recoveries),
+        "shards": scale.shards, "kills": len(recoveries), "whole_again_s": median(recoveries),
         "longest_s": max(recoveries)})
     with Traffic([cluster.address], answers, scale.rate) as traffic:
         traffic.phase("before")

@@ -33,6 +33,7 @@ class Scale:
         drain_seconds: how long a replica refuses requests before it stops; long enough for the load to use each idle
             connection once, and so to hear that it is closed.
         swaps, rollbacks: numbers of bundle swaps and rollbacks.
+        shards: of a sharded bundle.
         most_damages: most damaged bundles that the service is asked to load, evenly chosen; 0 for all.
         soak_seconds: length of the soak, whose first third is warm-up.
         soak_swap_seconds: time from the end of a bundle swap to the next one during the soak.
@@ -47,6 +48,7 @@ class Scale:
     drain_seconds: float = 5.0
     swaps: int = 50
     rollbacks: int = 10
+    shards: int = 4
     most_damages: int = 0
     soak_seconds: float = 600.0
     soak_swap_seconds: float = 30.0
@@ -54,7 +56,7 @@ class Scale:
 
 FULL = Scale()
 SHORT = Scale(rate=40.0, seconds=2.0, redis_timeout_ms=200, kills=1, write_kills=3, restarts=1, drain_seconds=4.0,
-              swaps=2, rollbacks=1, most_damages=5, soak_seconds=12.0, soak_swap_seconds=2.5)
+              swaps=2, rollbacks=1, shards=2, most_damages=5, soak_seconds=12.0, soak_swap_seconds=2.5)
 """For continuous integration: the guarantees, not the figures."""
 
 
@@ -106,8 +108,8 @@ class Testbed:
     def cluster(self, roots: Path) -> ClusterProcess:
         """Serves a folder of roots on a Ray of its own, and waits until all shards are there."""
         self._started += 1
-        # half a core for the root and each shard, whatever the machine has: Ray places nothing that does not fit
+        # a small part of a core for the root and each shard: Ray places nothing that does not fit
         cluster = ClusterProcess(roots, self.folder / f"cluster_{self._started}.log", environment=service_environment(
-            RETRIEVAL_DRAIN_SECONDS="0"), cpus=0.5, spawn=self._children.start)
+            RETRIEVAL_DRAIN_SECONDS="0"), cpus=0.2, spawn=self._children.start)
         cluster.wait_until_ready()
         return cluster
