@@ -12,7 +12,7 @@ import yaml
 from tests.docker.monitoring import ALERTS, DOCKER
 
 ROOT = DOCKER.parent
-WORLDS = Path(__file__).parent / "alerts_test.yml"
+WORLDS = [Path(__file__).parent / name for name in ("alerts_test.yml", "alerts_of_hours_test.yml")]
 RUNBOOKS = (ROOT / "docs" / "operations.md").read_text().partition("\n## Alerts\n")[2].partition("\n## ")[0]
 
 
@@ -28,7 +28,7 @@ def promtool(*arguments):
 
 
 def firing(world):
-    """Names of the alerts that a world of alerts_test.yml expects to fire."""
+    """Names of the alerts that a world of WORLDS expects to fire."""
     by_rule = {test["alertname"] for test in world.get("alert_rule_test", []) if test["exp_alerts"]}
     by_query = {name for test in world.get("promql_expr_test", []) for sample in test["exp_samples"]
                 for name in re.findall(r'alertname="(\w+)", alertstate="firing"', sample["labels"])}
@@ -40,11 +40,11 @@ def test_rules_are_sound_when_promtool_reads_them():
 
 
 def test_alerts_fire_in_their_scenarios_only_when_promtool_runs_them():
-    promtool("test", "rules", WORLDS)
+    promtool("test", "rules", *WORLDS)
 
 
 def test_every_alert_has_a_scenario_in_which_it_fires_and_one_in_which_it_does_not():
-    fired = [firing(world) for world in yaml.safe_load(WORLDS.read_text())["tests"]]
+    fired = [firing(world) for file in WORLDS for world in yaml.safe_load(file.read_text())["tests"]]
     assert set().union(*fired) == set(ALERTS)
     assert set() in fired
 

@@ -9,17 +9,25 @@ import torch
 from model.training import node_teaching
 from model.training.checkpoint import Progress
 from model.training.node_teaching import teach_nodes
-from tests.model.runs import TINY, trainer_of, weights_of
+from tests.model.runs import TINY, trained_run, trainer_of, weights_of
 
 NODES = ("node_layers.", "level_offsets")
 
 
-def untaught(folder, monkeypatch, **settings):
+@pytest.fixture(scope="module")
+def untaught(tmp_path_factory):
     """A run that is trained but for this stage."""
-    monkeypatch.setattr("model.training.trainer.teach_nodes", lambda run: None)
-    trainer = trainer_of(folder, replace(TINY, **settings))
-    trainer.fit()
-    return trainer.run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model.training.trainer.teach_nodes", lambda run: None)
+        return trained_run(tmp_path_factory.mktemp("untaught"))
+
+
+@pytest.fixture
+def run(untaught):
+    """The same, which gets its weights back after a test."""
+    weights = weights_of(untaught)
+    yield untaught
+    untaught.model.load_state_dict(weights)
 
 
 def cross_entropy(run, seed=0):
@@ -34,9 +42,8 @@ def cross_entropy(run, seed=0):
                          for level in range(1, nodes.tree.depth)))
 
 
-def test_nodes_find_more_of_the_answers_and_nothing_else_changes(tmp_path, monkeypatch):
+def test_nodes_find_more_of_the_answers_and_nothing_else_changes(run, monkeypatch):
     monkeypatch.setattr(node_teaching, "LEARNING_RATE", 2e-2)  # a tiny world has few batches
-    run = untaught(tmp_path, monkeypatch)
     before, loss = weights_of(run), cross_entropy(run)
     teach_nodes(run)
     assert cross_entropy(run) < 0.95 * loss
@@ -44,8 +51,7 @@ def test_nodes_find_more_of_the_answers_and_nothing_else_changes(tmp_path, monke
         assert torch.equal(value, before[name]) != name.startswith(NODES) or name.endswith(("mean", "deviation")), name
 
 
-def test_answers_are_the_best_items_without_the_own_history(tmp_path, monkeypatch):
-    run = untaught(tmp_path, monkeypatch)
+def test_answers_are_the_best_items_without_the_own_history(run, monkeypatch):
     monkeypatch.setattr(node_teaching, "TOP", 5)
     users = np.flatnonzero(np.diff(run.clicks.indptr))[:7]
     histories = run.clicks.histories(users)
@@ -79,9 +85,7 @@ def test_the_stage_is_done_once_however_often_a_run_is_resumed(tmp_path):
     assert all(torch.equal(value, after[name]) for name, value in weights_of(again.run).items())
 
 
-def test_an_interruption_of_the_stage_loses_the_stage_alone(tmp_path, monkeypatch):
-    whole = trainer_of(tmp_path / "whole")
-    whole.fit()
+def test_an_interruption_of_the_stage_loses_the_stage_alone(tiny_run, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("model.training.trainer.teach_nodes", lambda run: (_ for _ in ()).throw(KeyboardInterrupt))
         cut = trainer_of(tmp_path / "cut")
@@ -90,12 +94,11 @@ def test_an_interruption_of_the_stage_loses_the_stage_alone(tmp_path, monkeypatc
     resumed = trainer_of(tmp_path / "cut")
     resumed.resume()
     resumed.fit()
-    expected = weights_of(whole.run)
+    expected = weights_of(tiny_run)
     assert all(torch.equal(value, expected[name]) for name, value in weights_of(resumed.run).items())
 
 
-def test_teachers_are_not_those_whom_beams_are_measured_on_while_there_are_others(tmp_path, monkeypatch):
-    run = untaught(tmp_path, monkeypatch)
+def test_teachers_are_not_those_whom_beams_are_measured_on_while_there_are_others(run, monkeypatch):
     monkeypatch.setattr(node_teaching, "MOST_USERS", 10)
     monkeypatch.setattr(node_teaching, "FEWEST_USERS", 10)
     measured = np.random.default_rng([run.config.seed, 7]).permutation(len(run.dataset.user_ids))[:10]
