@@ -1,8 +1,6 @@
 """Fixtures of all tests: a tiny sealed bundle and a real Redis."""
 
-import contextlib
 import gc
-import importlib
 import os
 import secrets
 import sys
@@ -33,23 +31,6 @@ class _ByFileOrWorld(LoadFileScheduling):
 
 def pytest_xdist_make_scheduler(config, log):
     return _ByFileOrWorld(config, log) if config.getoption("dist") == "loadfile" else None
-
-
-def pytest_collection(session):
-    """Each process of xdist imports the test modules from another place of their list on.
-
-    All import all of them. In one order they would also compile each at the same time, with its asserts rewritten,
-    which costs as much as the imports; so most were compiled by another when they come to it. What does not import is
-    reported when it is collected.
-    """
-    config = session.config
-    if hasattr(config, "workerinput") and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
-        root = config.rootpath
-        files = sorted(file for folder in config.args for file in (root / folder).rglob("test_*.py"))
-        start = int(config.workerinput["workerid"].removeprefix("gw")) * len(files) // config.workerinput["workercount"]
-        for file in files[start:] + files[:start]:
-            with contextlib.suppress(Exception, pytest.skip.Exception):
-                importlib.import_module(".".join(file.relative_to(root).with_suffix("").parts))
 
 
 def pytest_collection_finish():
