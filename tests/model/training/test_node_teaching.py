@@ -16,7 +16,7 @@ NODES = ("node_layers.", "level_offsets")
 
 def untaught(folder, monkeypatch, **settings):
     """A run that is trained but for this stage."""
-    monkeypatch.setattr("model.training.trainer.teach_nodes", lambda run: None)
+    monkeypatch.setattr("model.training.trainer.teach_nodes", lambda *_: None)
     trainer = trainer_of(folder, replace(TINY, **settings))
     trainer.fit()
     return trainer.run
@@ -83,7 +83,7 @@ def test_an_interruption_of_the_stage_loses_the_stage_alone(tmp_path, monkeypatc
     whole = trainer_of(tmp_path / "whole")
     whole.fit()
     with monkeypatch.context() as patch:
-        patch.setattr("model.training.trainer.teach_nodes", lambda run: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("model.training.trainer.teach_nodes", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         cut = trainer_of(tmp_path / "cut")
         with pytest.raises(KeyboardInterrupt):
             cut.fit()
