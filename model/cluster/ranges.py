@@ -52,7 +52,7 @@ class RayRanges(RangeWorkers):
         shared = _shared(work)
         start = ray.remote(_RangeWorker).options(num_cpus=self._cores, scheduling_strategy="SPREAD",
                                                  max_restarts=RETRIES, max_task_retries=RETRIES)
-        workers = [start.remote(shared, self._threads) for _ in range(min(self._workers, len(ranges)))]
+        workers = [start.remote([shared], self._threads) for _ in range(min(self._workers, len(ranges)))]
         waiting = deque(worker.result.remote(own) for worker, own in zip(workers, ranges, strict=False))
         try:
             for at in range(len(ranges)):
@@ -71,12 +71,20 @@ class RayRanges(RangeWorkers):
 
 
 class _RangeWorker:
-    """A process that computes ranges."""
+    """A process that computes ranges.
 
-    def __init__(self, work: Work[Any], threads: int) -> None:
+    Args:
+        shared: the reference to the work, in a list, since Ray warns of references of which it cannot know that
+            somebody holds them until the last restart.
+        threads: of a range.
+    """
+
+    def __init__(self, shared: list[Any], threads: int) -> None:
+        import ray
+
         Bar.shown = False
         torch.set_num_threads(threads)
-        self._work, self._threads = work, threads
+        self._work, self._threads = ray.get(shared[0]), threads
 
     def result(self, own: Range) -> tuple[Any, int]:
         """The result of a range, and how much was done for it."""
