@@ -47,21 +47,23 @@ class RayRanges(RangeWorkers):
             yield from super().results(work, ranges, done)
             return
         import ray
-        from ray.exceptions import ActorDiedError, ActorUnavailableError
+        from ray.exceptions import RayError, RayTaskError
 
-        shared = _shared(work)
+        shared = [_shared(work)]
         start = ray.remote(_RangeWorker).options(num_cpus=self._cores, scheduling_strategy="SPREAD",
                                                  max_restarts=RETRIES, max_task_retries=RETRIES)
-        workers = [start.remote([shared], self._threads) for _ in range(min(self._workers, len(ranges)))]
-        waiting = deque(worker.result.remote(own) for worker, own in zip(workers, ranges, strict=False))
+        workers = [start.remote(self._threads) for _ in range(min(self._workers, len(ranges)))]
+        waiting = deque(worker.result.remote(own, shared) for worker, own in zip(workers, ranges, strict=False))
         try:
             for at in range(len(ranges)):
                 found, units = ray.get(waiting.popleft())
                 if (following := at + len(workers)) < len(ranges):
-                    waiting.append(workers[at % len(workers)].result.remote(ranges[following]))
+                    waiting.append(workers[at % len(workers)].result.remote(ranges[following], shared))
                 done(units)
                 yield found
-        except (ActorDiedError, ActorUnavailableError) as error:
+        except RayTaskError:  # of the work itself
+            raise
+        except RayError as error:
             raise ConfigError(f"a worker was lost while it computed rows {ranges[at].first} to {ranges[at].end}, and "
                               f"{RETRIES} in its place, most likely for lack of memory; give fewer --workers, or "
                               f"machines with more ({' '.join(str(error).split())})") from error
@@ -74,20 +76,26 @@ class _RangeWorker:
     """A process that computes ranges.
 
     Args:
-        shared: the reference to the work, in a list, since Ray warns of references of which it cannot know that
-            somebody holds them until the last restart.
         threads: of a range.
     """
 
-    def __init__(self, shared: list[Any], threads: int) -> None:
-        import ray
-
+    def __init__(self, threads: int) -> None:
         Bar.shown = False
         torch.set_num_threads(threads)
-        self._work, self._threads = ray.get(shared[0]), threads
+        self._threads = threads
+        self._work: Work[Any] | None = None
 
-    def result(self, own: Range) -> tuple[Any, int]:
-        """The result of a range, and how much was done for it."""
+    def result(self, own: Range, shared: list[Any]) -> tuple[Any, int]:
+        """The result of a range, and how much was done for it.
+
+        Args:
+            own: the range.
+            shared: the reference to the work, always the same; in a list, or Ray would read it for each range.
+        """
+        import ray
+
+        if self._work is None:
+            self._work = ray.get(shared[0])
         units: list[int] = []
         return self._work(own, Worker(self._threads, units.append)), sum(units)
 
