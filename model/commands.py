@@ -15,6 +15,7 @@ from model.training.flags import add_flags, given, names_given, train_config
 
 if TYPE_CHECKING:
     from model.cluster.training import RayTraining
+    from model.progress.range_workers import RangeWorkers
 
 TEST_USERS = 2_000
 """Of whom `evaluate` and `export` measure recall by default, to within 0.007 or so."""
@@ -38,10 +39,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
                              "--settings)")
     parser.add_argument("--settings", type=Path, metavar="FILE",
                         help="repeat the settings in the config.json of a run; other flags that are given win")
-    parser.add_argument("--workers", type=_workers, default=1, metavar="N",
-                        help="processes that train the run together, on Ray: on the cluster that RAY_ADDRESS names, "
-                             "else on this machine (default %(default)s, without Ray)")
-    parser.add_argument("--oversubscribe", action="store_true", help="allow more workers than there are cores")
+    _add_workers(parser, "processes that train the run together")
     _add_json(parser)
     add_flags(parser)
 
@@ -77,7 +75,15 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--change-log-id", default="", metavar="ID",
                         help="id of that log, as `python -m index_store changes show` prints it; the bundle will then "
                              "serve with no other log")
+    _add_workers(parser, "processes that share the scoring and embedding of all ads, range by range")
     _add_json(parser)
+
+
+def _add_workers(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--workers", type=_workers, default=1, metavar="N",
+                        help=f"{what}, on Ray: on the cluster that RAY_ADDRESS names, else on this machine (default "
+                             "%(default)s, without Ray)")
+    parser.add_argument("--oversubscribe", action="store_true", help="allow more workers than there are cores")
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
@@ -168,6 +174,14 @@ def _on_ray(args: argparse.Namespace, config: TrainConfig) -> RayTraining:
 
     check_settings(config)
     return RayTraining(args.workers, args.oversubscribe)
+
+
+def _ranges_on_ray(args: argparse.Namespace) -> RangeWorkers:
+    """Workers for ranges on Ray."""
+    from model.cluster.connection import connect
+    from model.cluster.ranges import RayRanges
+
+    return RayRanges(args.workers, connect(args.workers, args.oversubscribe))
 
 
 def _chooses(args: argparse.Namespace) -> bool:
@@ -262,17 +276,23 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
-    """Seals a run into a bundle."""
+    """Seals a run into a bundle.
+
+    Raises:
+        ConfigError, DataError: run, data or Ray cannot be used.
+    """
     from model.evaluation.beside_baselines import beside_baselines
     from model.evaluation.quality import quality
     from model.export.seal import export as write_bundle
+    from model.progress.range_workers import HERE
     from model.report.page import write_page
     from model.training.run import Run
 
+    workers = HERE if args.workers == 1 else _ranges_on_ray(args)
     run = Run.open(args.run)
-    found = beside_baselines(run, quality(run, args.users), args.users, args.baselines)
-    manifest = write_bundle(run, args.out, found, half=not args.float32,
-                            changes_included=args.changes_included, change_log_id=args.change_log_id)
+    found = beside_baselines(run, quality(run, args.users, workers), args.users, args.baselines)
+    manifest = write_bundle(run, args.out, found, half=not args.float32, changes_included=args.changes_included,
+                            change_log_id=args.change_log_id, workers=workers)
     page = write_page(run, found)
     if args.json:
         print(json.dumps({"bundle": str(args.out), "bundle_id": manifest.bundle_id, "page": str(page),

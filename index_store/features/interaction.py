@@ -147,6 +147,10 @@ class Slots(threading.local):
     def __init__(self, size: int) -> None:
         self.zeros = np.zeros(size, np.int32)
 
+    def __reduce__(self) -> tuple[type[Slots], tuple[int]]:
+        """A copy has zeros of its own."""
+        return Slots, (len(self.zeros),)
+
 
 def item_features(hits: KeyHits, item_keys: ItemKeys, items: NDArray[np.integer],
                   slots: NDArray[np.int32]) -> NDArray[np.float32]:

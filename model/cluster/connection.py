@@ -32,7 +32,7 @@ def connect(workers: int, oversubscribe: bool) -> float:
     """
     if find_spec("ray") is None or find_spec("tensorboardX") is None:
         raise ConfigError(f"{workers} workers need Ray, which is not installed; install it with "
-                          "`pip install 'monn-hill[cluster]'`, or train with one")
+                          "`pip install 'monn-hill[cluster]'`, or leave out --workers")
     address = os.environ.get(ADDRESS, "")
     if not address or address == "local":
         return _start(workers, oversubscribe)
@@ -73,7 +73,7 @@ def _init(address: str, **options: Any) -> None:
                           f"differ; install the same on both ({_line(error)})") from error
     except (ConnectionError, ValueError) as error:
         raise ConfigError(f"the Ray at {address}, which {ADDRESS} names, cannot be reached ({_line(error)}); start it, "
-                          f"or unset {ADDRESS} to train on this machine alone") from error
+                          f"or unset {ADDRESS} to work on this machine alone") from error
 
 
 def _probe(address: str) -> None:
@@ -85,7 +85,7 @@ def _probe(address: str) -> None:
         socket.create_connection((host, int(port)), PROBE_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise ConfigError(f"the Ray at {address}, which {ADDRESS} names, cannot be reached ({error}); start it, or "
-                          f"unset {ADDRESS} to train on this machine alone") from error
+                          f"unset {ADDRESS} to work on this machine alone") from error
 
 
 def _check_cores(workers: int, cores: int, oversubscribe: bool, where: str) -> None:

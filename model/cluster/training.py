@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
+
 from index_store.features.postings import KeyIndex
 from model.cluster.connection import connect
+from model.cluster.ranges import RayRanges
 from model.config import ConfigError, TrainConfig
 from model.data.hold_out import hold_out
 from model.data.load import Dataset, load_dataset
@@ -99,7 +102,7 @@ def work(given: dict[str, Any]) -> None:
     """
     import ray
 
-    workers, task = Workers.of_group(), given["task"]
+    workers, task = Workers.of_group(RayRanges(dist.get_world_size(), cores=0)), given["task"]
     Bar.shown = workers.first
     *folds, index = ray.get(given["counted"])
     train(task.data, load_dataset(task.data), task.config, task.out, resume=task.resume, held_out=task.held_out,

@@ -17,6 +17,7 @@ from model.evaluation.recall import answers, recall
 from model.evaluation.slices import slices
 from model.examples.clicks import Clicks
 from model.progress.lines import tell
+from model.progress.range_workers import HERE, RangeWorkers
 from model.sources.truth import TrueWorld
 from model.training.normalized_entropy import impression_ne, sampled_ne
 from model.training.run import Run
@@ -27,11 +28,12 @@ TRUTH_PAIRS, TRUTH_USERS = 20_000_000, 500
 """Users whose top 100 is compared with that of a synthetic world: as many as the pairs allow, this many at most."""
 
 
-def quality(run: Run, users: int) -> dict[str, Any]:
+def quality(run: Run, users: int, workers: RangeWorkers = HERE) -> dict[str, Any]:
     """Quality on the test events, or on the held-out ones of a run that has them.
 
     Args:
         users: test users to ask for recall; 0 = all.
+        workers: who scores ranges of ads for recall.
 
     Returns:
         Recall of the exhaustive search with its standard error, as a whole and by `slices`, and by task NE
@@ -44,10 +46,10 @@ def quality(run: Run, users: int) -> dict[str, Any]:
         return {"test_events": 0}
     run.model.eval()
     with run.reader.using_nodes(run.nodes() if run.config.stack else None):
-        return _measured(run, test, users)
+        return _measured(run, test, users, workers)
 
 
-def _measured(run: Run, test: Events, users: int) -> dict[str, Any]:
+def _measured(run: Run, test: Events, users: int, workers: RangeWorkers) -> dict[str, Any]:
     """The figures of `quality` on these events."""
     dataset, clicks, index, seed = run.dataset, run.clicks, run.key_index, run.config.seed
     tasks = [task.name for task in dataset.spec.tasks]
@@ -58,7 +60,7 @@ def _measured(run: Run, test: Events, users: int) -> dict[str, Any]:
     if not len(queries.users):
         tell(f"recall is null: no user has a test event with label 1 of {tasks[0]} on an ad that the user had not "
               "clicked in training")
-    found = answers(run.reader, clicks, index, queries, max(CUTOFFS))
+    found = answers(run.reader, clicks, index, queries, max(CUTOFFS), workers)
     result |= mean_shares(queries.shares_of(found, CUTOFFS), CUTOFFS)
     if len(found):
         popularity = np.bincount(clicks.rows, minlength=len(dataset.items))
@@ -77,16 +79,16 @@ def _measured(run: Run, test: Events, users: int) -> dict[str, Any]:
     if (data / BASELINE).exists():
         result["reference"] = json.loads((data / BASELINE).read_bytes())
     if (data / TRUTH).is_dir() and not run.config.holdout:
-        result |= against_truth(run, TrueWorld.open(data), test)
+        result |= against_truth(run, TrueWorld.open(data), test, workers)
     return result
 
 
-def against_truth(run: Run, world: TrueWorld, test: Events) -> dict[str, Any]:
+def against_truth(run: Run, world: TrueWorld, test: Events, workers: RangeWorkers = HERE) -> dict[str, Any]:
     """Comparison with a synthetic world's truth: the Bayes NE by task, and the share of the true top 100 found."""
     most = int(np.clip(TRUTH_PAIRS // len(run.dataset.items), 1, TRUTH_USERS))
     users = np.random.default_rng([run.config.seed, 9]).permutation(len(run.dataset.user_ids))[:most]
     targets, nothing = Ragged.of([world.top_k(user, 100) for user in users]), Ragged.of([[] for _ in users])
-    found = recall(run.reader, run.clicks, run.key_index, users, targets, nothing, (100,))
+    found = recall(run.reader, run.clicks, run.key_index, users, targets, nothing, (100,), workers)
     return {"bayes_ne": world.bayes_ne(test, run.dataset.encoder), "overlap@100_with_truth": found["recall@100"],
             "truth_users": len(users)}
 

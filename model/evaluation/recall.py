@@ -12,12 +12,13 @@ from index_store.features.ragged import Ragged
 from model.data.recall_queries import RecallQueries, mean_shares
 from model.examples.batches import BatchReader
 from model.examples.clicks import Clicks
-from model.progress.ranges import Range
-from model.tree.item_scores import BestItems, ItemScores, hide
+from model.progress.range_workers import HERE, RangeWorkers
+from model.tree.best_items import best_items
+from model.tree.item_scores import ItemScores
 
 
 def recall(reader: BatchReader, clicks: Clicks, index: KeyIndex, users: NDArray[np.integer],
-           targets: Ragged, masked: Ragged, at: Sequence[int]) -> dict[str, float | None]:
+           targets: Ragged, masked: Ragged, at: Sequence[int], workers: RangeWorkers = HERE) -> dict[str, float | None]:
     """Mean recall of the exhaustive search by the first task.
 
     Args:
@@ -28,28 +29,23 @@ def recall(reader: BatchReader, clicks: Clicks, index: KeyIndex, users: NDArray[
         targets: N lists of items to find, none empty.
         masked: N lists of items that are not returned, however few others there are.
         at: cut-offs K.
+        workers: who scores ranges of items.
 
     Returns:
         `recall@K` -> mean over users of hits / items to find, `se_recall@K` -> its standard error, see `mean_shares`.
     """
-    return mean_shares(recall_shares(reader, clicks, index, RecallQueries(users, targets, masked), at), at)
+    return mean_shares(recall_shares(reader, clicks, index, RecallQueries(users, targets, masked), at, workers), at)
 
 
 def recall_shares(reader: BatchReader, clicks: Clicks, index: KeyIndex, queries: RecallQueries,
-                  at: Sequence[int]) -> NDArray[np.float64]:
+                  at: Sequence[int], workers: RangeWorkers = HERE) -> NDArray[np.float64]:
     """Share of each user's targets among the K best of all items: (N, cut-offs); arguments as for `recall`."""
-    return queries.shares_of(answers(reader, clicks, index, queries, max(at)), at)
+    return queries.shares_of(answers(reader, clicks, index, queries, max(at), workers), at)
 
 
-def answers(reader: BatchReader, clicks: Clicks, index: KeyIndex, queries: RecallQueries,
-            k: int) -> list[NDArray[np.int64]]:
+def answers(reader: BatchReader, clicks: Clicks, index: KeyIndex, queries: RecallQueries, k: int,
+            workers: RangeWorkers = HERE) -> list[NDArray[np.int64]]:
     """The K best items of every query by the first task, best first; arguments as for `recall`."""
-    found = BestItems(len(queries.users), k)
-
-    def keep(place: int, items: Range, scores: NDArray[np.float32]) -> None:
-        hide(scores, items, queries.masked.row(place))
-        found.take(place, items, scores)
-
-    if len(queries.users):
-        ItemScores(reader, clicks, index).each(queries.users, keep, "recall")
-    return found.rows
+    if not len(queries.users):
+        return []
+    return best_items(ItemScores(reader, clicks, index), queries.users, queries.masked, k, "recall", workers)

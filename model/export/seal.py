@@ -28,9 +28,11 @@ from index_store.value.track_records import CLICKS, IMPRESSIONS, MOST
 from model.config import ConfigError
 from model.export.beam_tuning import default_of, tune_beam
 from model.export.calibrate import calibrate, calibrations_of
+from model.export.embedded import embedded
 from model.export.golden import check_parity, golden_answers, golden_users, user_input
 from model.export.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
 from model.network.folding import FoldedNetwork
+from model.progress.range_workers import HERE, RangeWorkers
 from model.progress.ranges import ranges_of
 from model.training.run import Run
 from model.tree.health import health
@@ -40,7 +42,8 @@ _BLOCK = 1 << 16
 
 
 def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = True,
-           changes_included: int = 0, change_log_id: str = "", calibrated_on: Run | None = None) -> Manifest:
+           changes_included: int = 0, change_log_id: str = "", calibrated_on: Run | None = None,
+           workers: RangeWorkers = HERE) -> Manifest:
     """Writes the bundle of a run.
 
     Args:
@@ -52,6 +55,7 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = T
         changes_included: sequence number of the last change of the change log that the run's data include.
         change_log_id: of that log; empty if it is not known.
         calibrated_on: the run with the test events that its probabilities are calibrated on; None for the run itself.
+        workers: who embeds ranges of items.
 
     Raises:
         ConfigError: the run has no tree yet, that number is negative, or a log is named and no change of it.
@@ -65,7 +69,7 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = T
         raise ConfigError(f"the data include no change of change log {change_log_id}; give the number of the last one "
                           "that they include, or leave the log out")
     model = run.model.cpu().eval()
-    original = assemble(run)
+    original = assemble(run, workers=workers)
     folded = FoldedNetwork(model)
     fitted = calibrate(calibrated_on or run)
     content = replace(original, embeddings=item_parts(folded, original.embeddings, half),
@@ -138,18 +142,19 @@ def item_parts(folded: FoldedNetwork, embeddings: Sequence[Storage], half: bool)
                 read(None, embeddings[-1]))
 
 
-def assemble(run: Run, codes: NDArray[np.int32] | None = None) -> BundleContent:
+def assemble(run: Run, codes: NDArray[np.int32] | None = None, workers: RangeWorkers = HERE) -> BundleContent:
     """The content of a bundle, with counts over all users and the embeddings of the item tower, before folding.
 
     Args:
         run: with a tree.
         codes: of another tree over the same items, whose nodes are the means of their members; None for the run's own.
+        workers: who embeds ranges of items.
 
     Raises:
         ConfigError: the run has no tree yet.
     """
     dataset, model, reader = run.dataset, run.model, run.reader
-    vectors = reader.all_items()
+    vectors = embedded(reader, workers)
     if codes is None:
         tree, virtual = run.tree.build(vectors)
     else:

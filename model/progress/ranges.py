@@ -1,13 +1,13 @@
 """Ranges of rows: work on a table range by range, each result a file, so that an interruption costs one range.
 
-A range depends on no other one: whoever computes ranges elsewhere hands out `Range` and takes the arrays.
+A range depends on no other one, so it does not matter who computes it (`range_workers.py`).
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,11 +77,11 @@ class RangeFiles:
         found: NDArray[Any] = np.load(self._path(number), mmap_mode="r", allow_pickle=False)
         return found
 
-    def make(self, make: Callable[[Range], NDArray[Any]], what: str, unit: str = "row") -> None:
+    def make(self, make: Callable[[Sequence[Range]], Iterable[NDArray[Any]]], what: str, unit: str = "row") -> None:
         """Makes the ranges that are missing, under a progress bar.
 
         Args:
-            make: the array of a range.
+            make: the arrays of ranges, in their order.
             what, unit: for the bar.
         """
         missing = [number for number in range(len(self)) if not self._is_whole(number)]
@@ -90,8 +90,8 @@ class RangeFiles:
         rows = sum(map(len, self.ranges))
         with Bar(total=rows, initial=rows - sum(len(self.ranges[number]) for number in missing), desc=what, unit=unit,
                  unit_scale=True, leave=False) as bar:
-            for number in missing:
-                self._write(number, make(self.ranges[number]))
+            for number, values in zip(missing, make([self.ranges[number] for number in missing]), strict=True):
+                self._write(number, values)
                 bar.update(len(self.ranges[number]))
 
     def _path(self, number: int) -> Path:

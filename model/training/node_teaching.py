@@ -17,9 +17,10 @@ from index_store.features.ragged import Ragged
 from model.examples.user_batch import UserBatch
 from model.progress.bars import Bar
 from model.progress.lines import tell
-from model.progress.ranges import Range
+from model.progress.range_workers import HERE, RangeWorkers
 from model.training.run import Run
-from model.tree.item_scores import BestItems, ItemScores, hide
+from model.tree.best_items import best_items
+from model.tree.item_scores import ItemScores
 from model.tree.learned_tree import FixedTreeReader
 
 PAIRS = 200_000_000
@@ -39,7 +40,7 @@ LEARNING_RATE = 2e-3
 """Adam's, before the linear decay to zero."""
 
 
-def teach_nodes(run: Run) -> None:
+def teach_nodes(run: Run, workers: RangeWorkers = HERE) -> None:
     """Trains the pair layers of a run's nodes, and the offsets of their levels, in one pass over some users.
 
     Reports the mean cross-entropy between a user's answer and the nodes, all levels together, in the first and the last
@@ -47,12 +48,13 @@ def teach_nodes(run: Run) -> None:
 
     Args:
         run: in eval mode, its items trained to the end, with a tree.
+        workers: who scores ranges of items for the answers.
     """
     began, layers, users = time.perf_counter(), run.model.node_layers, _teachers(run)
     if layers is None or len(users) < BATCH:
         return
     histories = run.clicks.histories(users)
-    answers = _answers(run, users, histories)
+    answers = _answers(run, users, histories, workers)
     nodes = FixedTreeReader(run.reader, run.tree, run.key_index, run.config.node_features)
     levels, batches = range(1, nodes.tree.depth), len(users) // BATCH
     optimizer = torch.optim.Adam([*layers.parameters(), run.model.level_offsets], lr=LEARNING_RATE)
@@ -87,16 +89,12 @@ def _teachers(run: Run) -> NDArray[np.int64]:
     return active[:int(np.clip(PAIRS // len(run.dataset.items), FEWEST_USERS, MOST_USERS))]
 
 
-def _answers(run: Run, users: NDArray[np.int64], histories: Ragged) -> NDArray[np.int64]:
+def _answers(run: Run, users: NDArray[np.int64], histories: Ragged, workers: RangeWorkers = HERE) -> NDArray[np.int64]:
     """Item rows of each user's exhaustive answer (U, TOP), without the own history, as beams are measured."""
-    found = BestItems(len(users), min(TOP, len(run.dataset.items)))
-
-    def keep(place: int, items: Range, scores: NDArray[np.float32]) -> None:
-        hide(scores, items, histories.row(place), LAST)  # still there, where there are too few others
-        found.take(place, items, scores)
-
-    ItemScores(run.reader, run.clicks, run.key_index).each(users, keep, "answers for the nodes")
-    return np.stack(found.rows)
+    scores = ItemScores(run.reader, run.clicks, run.key_index)
+    # Items of the history are still there, as the last ones, where there are too few others.
+    return np.stack(best_items(scores, users, histories, min(TOP, len(run.dataset.items)), "answers for the nodes",
+                               workers, LAST))
 
 
 def _loss(nodes: FixedTreeReader, asked: UserBatch, level: int, answers: NDArray[np.int64],

@@ -108,7 +108,7 @@ class Trainer:
         index = key_index(run.dataset, clicks) if self.config.stack else run.key_index
         users = ProfileUsers(clicks, index, np.arange(len(run.dataset.user_ids)))
         return LEARNERS[self.config.tree](run.tree, run.reader, users, self.config, run.folder.log,
-                                          run.folder.path / "ranges")
+                                          run.folder.path / "ranges", self.workers.ranges)
 
     def _ensemble(self, withheld: Events | None) -> EnsembleWeights | None:
         if withheld is None:
@@ -143,7 +143,7 @@ class Trainer:
             raise
         if self._nodes_untaught:  # an interruption loses this stage alone, which starts anew
             if self.workers.first:
-                teach_nodes(run)
+                teach_nodes(run, self.workers.ranges)
             self.progress = Progress(self.schedule.epochs, 1)
             self._save()
         self.workers.align(run.modules.values())

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from model.progress.range_workers import HERE, RangeWorkers
 from model.training.checkpoint import ReadOnlyFolder, RunFolder
 
 T = TypeVar("T")
@@ -28,15 +29,17 @@ class Workers:
     Attributes:
         rank: of this worker; the first, 0, learns trees, measures and writes, which the others wait for.
         count: of the workers.
+        ranges: who computes ranges for the first.
     """
 
     rank: int = 0
     count: int = 1
+    ranges: RangeWorkers = HERE
 
     @classmethod
-    def of_group(cls) -> Workers:
+    def of_group(cls, ranges: RangeWorkers = HERE) -> Workers:
         """The worker that this process is in torch's process group."""
-        return cls(dist.get_rank(), dist.get_world_size())
+        return cls(dist.get_rank(), dist.get_world_size(), ranges)
 
     @property
     def first(self) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,20 +15,19 @@ from index_store.bundle.folded_files import kernel_of
 from index_store.features.postings import KeyIndex
 from index_store.features.spectral_vectors import SpectralVectors
 from index_store.kernel.library import library
-from index_store.search.ranking import best
 from index_store.search.scoring import DenseLayers, TowerScorer, UserQuery
 from index_store.tree.node_content import level_vectors
 from index_store.tree.tree import Tree
 from model.examples.batches import BatchReader, TreeReader, spectral_towers_of
 from model.examples.clicks import Clicks
 from model.network.folding import FoldedNetwork, torch_layers
-from model.progress.bars import Bar
+from model.progress.range_workers import Worker
 from model.progress.ranges import ROWS, Range, ranges_of
 
 Users = Sequence[int] | NDArray[np.integer]
 
-Take = Callable[[int, Range, NDArray[np.float32]], None]
-"""(place of a user, range of items, their scores by row)."""
+Take = Callable[[int, NDArray[np.float32]], None]
+"""(place of a user, the scores of a range by row)."""
 
 
 class ItemScores:
@@ -42,11 +41,15 @@ class ItemScores:
     """
 
     def __init__(self, reader: BatchReader, clicks: Clicks, index: KeyIndex, rows: int = ROWS) -> None:
-        self._reader, self._clicks, self._index = reader, clicks, index
+        self._reader, self._clicks, self._index, self._rows = reader, clicks, index, rows
         self._folded = FoldedNetwork(reader.model)
         self._layers = _dense_layers(self._folded, reader.device)
         n = len(reader.dataset.items)
         self.ranges = ranges_of(n, n if self._stacked else rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy makes kernels of its own."""
+        return ItemScores, (self._reader, self._clicks, self._index, self._rows)
 
     @property
     def _stacked(self) -> bool:
@@ -56,26 +59,18 @@ class ItemScores:
         """Scores of a user row: (n_items,) float32 by item row."""
         return np.concatenate([self._by_row(self._scorer(items), user) for items in self.ranges])
 
-    def each(self, users: Users, take: Take, what: str) -> None:
-        """Takes the scores of every user, range by range, from several threads at once and in any order."""
-        with Bar(total=len(users) * sum(map(len, self.ranges)), desc=what, unit="pair", unit_scale=True,
-                 leave=False) as bar:
-            for items in self.ranges:
-                self.range(items, users, take, bar)
-
-    def range(self, items: Range, users: Users, take: Take, bar: Bar | None = None) -> None:
-        """As `each`, of one range of items."""
+    def range(self, items: Range, users: Users, take: Take, worker: Worker) -> None:
+        """Takes the scores of every user in a range of items, from several threads at once and in any order."""
         scorer = self._scorer(items)
 
         def score(place: int) -> None:
-            take(place, items, self._by_row(scorer, int(users[place])))
+            take(place, self._by_row(scorer, int(users[place])))
 
         # Torch's limit is the calling thread's own, that of BLAS the process's.
         with (threadpool_limits(1, "blas"),
-              ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool):
+              ThreadPoolExecutor(worker.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool):
             for _ in pool.map(score, range(len(users))):
-                if bar is not None:
-                    bar.update(len(items))
+                worker.done(len(items))
 
     def _by_row(self, scorer: TowerScorer, user: int) -> NDArray[np.float32]:
         reader, one = self._reader, np.array([user])
@@ -111,34 +106,6 @@ class ItemScores:
         with torch.no_grad():
             parts = [self._folded.item_part(nodes.embeddings(level), level).cpu().numpy() for level in levels]
         return parts, [level_vectors(nodes.tree, items, level) for level in levels]
-
-
-def hide(scores: NDArray[np.float32], items: Range, rows: NDArray[np.integer], score: float = -np.inf) -> None:
-    """Overwrites the scores (R,) of those rows that lie in a range."""
-    scores[rows[(rows >= items.first) & (rows < items.end)] - items.first] = score
-
-
-class BestItems:
-    """The best items of each user, of scores that come range by range.
-
-    Args:
-        users: how many.
-        most: items of a user.
-    """
-
-    def __init__(self, users: int, most: int) -> None:
-        self._most = most
-        self.rows = [np.empty(0, np.int64)] * users
-        """Rows of each user's best items, best first."""
-        self._scores = [np.empty(0, np.float32)] * users
-
-    def take(self, place: int, items: Range, scores: NDArray[np.float32]) -> None:
-        """Takes scores of a range; those of -inf are never among the best, and ties go to the lower row."""
-        own = best(scores, np.arange(len(scores)), self._most)
-        rows = np.concatenate([self.rows[place], items.first + own[scores[own] > -np.inf]])
-        found = np.concatenate([self._scores[place], scores[own[scores[own] > -np.inf]]])
-        first = np.lexsort((rows, -found))[:self._most]
-        self.rows[place], self._scores[place] = rows[first], found[first]
 
 
 def _dense_layers(folded: FoldedNetwork, device: torch.device) -> list[DenseLayers]:

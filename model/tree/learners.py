@@ -20,6 +20,7 @@ from index_store.tree.tree import Tree, build_tree
 from model.config import TrainConfig
 from model.examples.batches import BatchReader, HardTreeReader, TreeReader
 from model.progress.lines import tell
+from model.progress.range_workers import HERE, RangeWorkers
 from model.tree.codebooks import check_collapse
 from model.tree.health import health, health_table
 from model.tree.k_means import dense, learn_codes
@@ -42,12 +43,13 @@ class TreeLearner:
         config: of the run.
         log: receives the reports.
         folder: for what is too large for memory while a tree is learned.
+        workers: who scores ranges of items.
     """
 
     def __init__(self, tree: LearnedTree, reader: BatchReader, users: ProfileUsers, config: TrainConfig,
-                 log: Log, folder: Path) -> None:
+                 log: Log, folder: Path, workers: RangeWorkers = HERE) -> None:
         self.tree, self.reader, self.users, self.config, self.log = tree, reader, users, config, log
-        self.folder = folder
+        self.folder, self.workers = folder, workers
 
     def due(self, epoch: int) -> bool:
         """Whether to `learn` before an epoch, counted from the first one with a tree: at the start of each round."""
@@ -86,7 +88,7 @@ class TreeLearner:
 
     def _vectors(self) -> NDArray[np.floating]:
         """The vectors (n_items, D) to cluster."""
-        return score_profiles(self.reader, self.users, self.config.seed, self.folder)
+        return score_profiles(self.reader, self.users, self.config.seed, self.folder, self.workers)
 
     def _adopt(self, vectors: NDArray[np.floating], codes: NDArray[np.int32]) -> NDArray[np.int32]:
         """The codes that k-means found in the vectors, as the tree will hold them."""

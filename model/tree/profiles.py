@@ -24,6 +24,7 @@ from index_store.features.signature import WIDTH, directions, signatures
 from index_store.features.spec import ITEM_ID, FeatureSpec
 from model.examples.batches import BatchReader
 from model.examples.clicks import Clicks
+from model.progress.range_workers import HERE, RangeWorkers, Worker
 from model.progress.ranges import Range, RangeFiles, ranges_of
 from model.tree.item_scores import ItemScores
 
@@ -65,7 +66,8 @@ def profile_width(spec: FeatureSpec) -> int:
     return DIMENSIONS + WIDTH * len({family.item_field for family in spec.key_families} - {ITEM_ID})
 
 
-def score_profiles(reader: BatchReader, users: ProfileUsers, seed: int, folder: Path) -> NDArray[np.floating]:
+def score_profiles(reader: BatchReader, users: ProfileUsers, seed: int, folder: Path,
+                   workers: RangeWorkers = HERE) -> NDArray[np.floating]:
     """The vectors of all items, to be clustered.
 
     First an item's profile, of unit length: how highly each user of a sample ranks it, compressed. The value of
@@ -79,6 +81,7 @@ def score_profiles(reader: BatchReader, users: ProfileUsers, seed: int, folder: 
         seed: of the sample and of the signatures.
         folder: for scores, ranks and vectors. What an interrupted call left there of scores and ranks, which take most
             of the time, is used; the caller deletes the folder once the tree is learned.
+        workers: who scores ranges of items.
 
     Returns:
         (n_items, D) float16, memory-mapped; float32 if they are the item embeddings.
@@ -87,7 +90,7 @@ def score_profiles(reader: BatchReader, users: ProfileUsers, seed: int, folder: 
     sample = users.sample(int(np.clip(PAIRS // n, FEWEST_USERS, MOST_USERS)), seed)
     if len(sample) < 2:
         return reader.all_items()
-    scores = _scores(reader, users, sample, folder / "scores")
+    scores = _scores(reader, users, sample, folder / "scores", workers)
     values = _ranked(scores, len(sample), n, folder / "ranks")
     axes, signed = _axes(values, scores.ranges), []
     for place, (name, share) in enumerate(_shares_of_fields(reader, users, sample, _tops(values, n)).items()):
@@ -105,17 +108,25 @@ def score_profiles(reader: BatchReader, users: ProfileUsers, seed: int, folder: 
     return vectors
 
 
-def _scores(reader: BatchReader, users: ProfileUsers, sample: NDArray[np.integer], folder: Path) -> RangeFiles:
+@dataclass(frozen=True)
+class _ScoresOfRange:
+    """The scores (users, R) float32 of a sample of users in a range of items, as `Work`."""
+
+    scores: ItemScores
+    sample: NDArray[np.integer]
+
+    def __call__(self, items: Range, worker: Worker) -> NDArray[np.float32]:
+        found = np.empty((len(self.sample), len(items)), np.float32)
+        self.scores.range(items, self.sample, found.__setitem__, worker)
+        return found
+
+
+def _scores(reader: BatchReader, users: ProfileUsers, sample: NDArray[np.integer], folder: Path,
+            workers: RangeWorkers) -> RangeFiles:
     """The scores of the sample's users, (users, R) float32 a range of items."""
-    found = ItemScores(reader, users.clicks, users.index)
-
-    def score(items: Range) -> NDArray[np.float32]:
-        scores = np.empty((len(sample), len(items)), np.float32)
-        found.range(items, sample, lambda place, _, own: scores.__setitem__(place, own))
-        return scores
-
-    files = RangeFiles(folder, _key(reader, users, sample), found.ranges)
-    files.make(score, "score profiles")
+    work = _ScoresOfRange(ItemScores(reader, users.clicks, users.index), sample)
+    files = RangeFiles(folder, _key(reader, users, sample), work.scores.ranges)
+    files.make(lambda missing: workers.results(work, missing), "score profiles")
     return files
 
 
@@ -146,7 +157,7 @@ def _ranked(scores: RangeFiles, users: int, n: int, folder: Path) -> RangeFiles:
         return values
 
     files = RangeFiles(folder, scores.key, ranges_of(users, USERS_A_FILE))
-    files.make(rank, "ranks", "user")
+    files.make(lambda missing: map(rank, missing), "ranks", "user")
     return files
 
 

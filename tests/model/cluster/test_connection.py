@@ -12,10 +12,11 @@ from model.config import ConfigError
 from tests.model.commands import model
 
 
-def test_more_workers_than_cores_are_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize("words", [("train", "--data"), ("export", "--run")])
+def test_more_workers_than_cores_are_refused(tmp_path, monkeypatch, words):
     monkeypatch.delenv(connection.ADDRESS, raising=False)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2})
-    said = model("train", "--data", tmp_path, "--out", tmp_path / "run", "--workers", 4, code=1)
+    said = model(*words, tmp_path, "--out", tmp_path / "out", "--workers", 4, code=1)
     assert "--workers is 4, but this machine has 3 cores; give at most 3, or add --oversubscribe" in said
 
 

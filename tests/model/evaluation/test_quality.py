@@ -11,6 +11,7 @@ from index_store.features.spec import TaskSpec
 from model.data.load import Events
 from model.evaluation.quality import defined, quality
 from model.export.seal import export
+from tests.model.range_workers import Recording
 from tests.model.runs import TINY, run_of, trained_run
 from tests.model.worlds import positives
 
@@ -48,6 +49,12 @@ def test_a_figure_that_the_test_events_do_not_define_is_null_with_a_reason(tmp_p
     assert all(found["ne"][task] > 0 for task in ne)
     assert (found["recall@20"] is None) == (found["users"] == 0)
     assert line in capsys.readouterr().err
+
+
+def test_recall_is_of_scores_by_whoever_is_given(tmp_path):
+    ranges, run = Recording(), run_of(tmp_path)
+    assert quality(run, 0, ranges) == quality(run, 0)
+    assert ranges.asked == ["_BestOfRange"]
 
 
 def test_a_sampled_log_whose_test_has_the_second_task_alone_is_evaluated_and_exported(tmp_path, capsys):

@@ -24,6 +24,7 @@ from model.export.seal import assemble, export
 from model.network.folding import FoldedNetwork
 from tests.index_store.kernel.plain_scorer import compiled
 from tests.model.commands import command, here, model
+from tests.model.range_workers import Recording
 from tests.model.runs import TINY, run_of, trained_run
 from tests.model.worlds import positives, with_similar_users
 from tests.paths import ROOT
@@ -71,6 +72,14 @@ def test_an_ad_log_becomes_a_bundle_that_the_service_accepts(tmp_path):
     check_bench(report, quality)
     assert "already exists" in model("export", "--run", run, "--out", out, code=1)
     assert "already holds a run" in model("train", "--data", data, "--out", run, code=1)
+
+
+def test_ranges_of_an_export_are_computed_by_whoever_is_given(tiny_run):
+    ranges = Recording()
+    content = assemble(tiny_run, workers=ranges)
+    assert ranges.asked == ["_Embed"]
+    expected = assemble(tiny_run).embeddings
+    assert [level.tobytes() for level in content.embeddings] == [level.tobytes() for level in expected]
 
 
 def test_bids_lie_where_their_ads_are(tiny_run):

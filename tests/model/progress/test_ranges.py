@@ -10,6 +10,10 @@ def numbers(items):
     return np.arange(items.first, items.end)
 
 
+def all_numbers(ranges):
+    return map(numbers, ranges)
+
+
 def test_ranges_cover_the_rows_in_order():
     assert ranges_of(10, 4) == [Range(0, 4), Range(4, 8), Range(8, 10)]
     assert [len(own) for own in ranges_of(10, 4)] == [4, 4, 2]
@@ -19,7 +23,10 @@ def test_ranges_cover_the_rows_in_order():
 def test_an_interrupted_work_is_continued_where_it_was(tmp_path, capsys):
     made = []
 
-    def make(items):
+    def make(ranges):
+        return map(of, ranges)
+
+    def of(items):
         if items.first == 8:
             raise KeyboardInterrupt
         made.append(items.first)
@@ -28,7 +35,7 @@ def test_an_interrupted_work_is_continued_where_it_was(tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt):
         RangeFiles(tmp_path / "files", "k", ranges_of(10, 4)).make(make, "test")
     files = RangeFiles(tmp_path / "files", "k", ranges_of(10, 4))
-    files.make(lambda items: made.append(items.first) or numbers(items), "test")
+    files.make(lambda ranges: (made.append(items.first) or numbers(items) for items in ranges), "test")
     assert made == [0, 4, 8]
     assert "test: 2 of 3 ranges are there already" in capsys.readouterr().err
     assert np.concatenate(list(files)).tolist() == list(range(10))
@@ -37,21 +44,21 @@ def test_an_interrupted_work_is_continued_where_it_was(tmp_path, capsys):
 @pytest.mark.parametrize("name", ["000001.npy", "000001.partial"])
 def test_a_range_that_is_half_written_is_made_anew_and_told(tmp_path, capsys, name):
     files = RangeFiles(tmp_path, "k", ranges_of(10, 4))
-    files.make(numbers, "test")
+    files.make(all_numbers, "test")
     whole = (tmp_path / "000001.npy").read_bytes()
     (tmp_path / "000001.npy").unlink()
     (tmp_path / name).write_bytes(whole[:-5])
     files = RangeFiles(tmp_path, "k", ranges_of(10, 4))
-    files.make(numbers, "test")
+    files.make(all_numbers, "test")
     assert f"{tmp_path / name}" in capsys.readouterr().err
     assert np.concatenate(list(files)).tolist() == list(range(10))
     assert not (tmp_path / "000001.partial").exists()
 
 
 def test_ranges_of_something_else_are_made_anew_and_told(tmp_path, capsys):
-    RangeFiles(tmp_path, "old", ranges_of(10, 4)).make(numbers, "test")
+    RangeFiles(tmp_path, "old", ranges_of(10, 4)).make(all_numbers, "test")
     for key, ranges in (("new", ranges_of(10, 4)), ("new", ranges_of(10, 5))):
         files = RangeFiles(tmp_path, key, ranges)
         assert "was made from something else" in capsys.readouterr().err
-        files.make(lambda items: 2 * numbers(items), "test")
+        files.make(lambda ranges: (2 * numbers(items) for items in ranges), "test")
         assert np.concatenate(list(files)).tolist() == list(range(0, 20, 2))

@@ -18,7 +18,7 @@ NODES = ("node_layers.", "level_offsets")
 def untaught(tmp_path_factory):
     """A run that is trained but for this stage."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model.training.trainer.teach_nodes", lambda run: None)
+        patch.setattr("model.training.trainer.teach_nodes", lambda *_: None)
         return trained_run(tmp_path_factory.mktemp("untaught"))
 
 
@@ -87,7 +87,7 @@ def test_the_stage_is_done_once_however_often_a_run_is_resumed(tmp_path):
 
 def test_an_interruption_of_the_stage_loses_the_stage_alone(tiny_run, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("model.training.trainer.teach_nodes", lambda run: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("model.training.trainer.teach_nodes", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         cut = trainer_of(tmp_path / "cut")
         with pytest.raises(KeyboardInterrupt):
             cut.fit()

@@ -9,7 +9,10 @@ from safetensors.torch import load_file
 
 from model.config import TrainConfig
 from model.training.checkpoint import Progress
+from model.training.trainer import Trainer
 from model.training.workers import ALONE, Workers
+from tests.model.range_workers import Recording
+from tests.model.runs import run_of, weights_of
 from tests.model.training.together import LOGS, together, train
 
 
@@ -81,3 +84,12 @@ def test_only_the_first_worker_writes_the_folder_of_the_run(tmp_path):
     assert not (tmp_path / "run").exists()
     Workers(0, 2).folder(tmp_path / "run").create(TrainConfig(), tmp_path)
     assert other.config() == (TrainConfig(), tmp_path)
+
+
+def test_ranges_of_a_training_are_computed_by_whoever_is_given(tmp_path, tiny_run):
+    ranges = Recording()
+    trainer = Trainer(run_of(tmp_path), workers=Workers(ranges=ranges))
+    trainer.fit()
+    assert ranges.asked == ["_ScoresOfRange", "_BestOfRange"]  # profiles, then answers that teach the nodes
+    expected = weights_of(tiny_run)
+    assert all(torch.equal(value, expected[name]) for name, value in weights_of(trainer.run).items())
