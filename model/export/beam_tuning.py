@@ -25,6 +25,7 @@ from index_store.value.live_bids import LiveBids
 from index_store.value.valuation import Valuation
 from model.export.golden import user_input
 from model.progress.bars import Bar
+from model.progress.ranges import ranges_of
 
 TOP_K = 100
 TARGET_OVERLAP = 0.95
@@ -151,7 +152,9 @@ def _scored(content: BundleContent, tower: UserTower, scorer: TowerScorer, row: 
     query = content.query(tower(user_input(content, features, history)), features, history)
     weights = first_task_weights(len(content.encoder.spec.tasks))
     eligible = Eligible.of(tree.n_items, None, tree.position_of_row[history])
-    logits = [scorer.score(query, level, np.arange(tree.size(level))) for level in range(1, tree.depth + 1)]
+    # Range by range, since a call for ten million ads needs gigabytes beside its result.
+    logits = [np.concatenate([scorer.score(query, level, np.arange(own.first, own.end))
+                              for own in ranges_of(tree.size(level))]) for level in range(1, tree.depth + 1)]
     items = logits[-1] @ weights
     if valuation is not None:
         worth = valuation.of_items(np.arange(tree.n_items), logits[-1], items)
