@@ -37,7 +37,8 @@ def main(words: Sequence[str] | None = None) -> int:
         command.add_argument("--port", type=int, help="port that roots listen on (default 8080)")
     up.add_argument("--address", help="of a running Ray, HOST:PORT or `auto`; without it one is started here")
     up.add_argument("--roots", type=int, default=1, help="replicas of the root, at most one on a node")
-    up.add_argument("--replicas", type=int, default=1, help="replicas of each shard")
+    up.add_argument("--replicas", default="1", help="replicas of each shard: a number, or a range like 1-4, within "
+                                                    "which they follow its load (default 1)")
     up.add_argument("--root-cpus", type=float, default=1.0, help="cores that Ray reserves for a root")
     up.add_argument("--shard-cpus", type=float, default=1.0, help="cores that Ray reserves for a replica of a shard")
     args = parser.parse_args(words)
@@ -86,6 +87,8 @@ def _end_with_input() -> None:
 
 
 def _up(args: argparse.Namespace) -> int:
+    from pydantic import ValidationError
+
     from service.cluster.ray_cluster import RayError, run_application
     from service.cluster.serve_app import ClusterArgs
 
@@ -96,8 +99,10 @@ def _up(args: argparse.Namespace) -> int:
             replicas=args.replicas, root_cpus=args.root_cpus, shard_cpus=args.shard_cpus), args.address)
     except RayError as error:
         raise OSError(str(error)) from error
-    except ValueError as error:  # of pydantic, which names the argument
-        print(f"error: {error}", file=sys.stderr)
+    except ValidationError as error:
+        for problem in error.errors():
+            option = "-".join(str(part) for part in problem["loc"]).replace("_", "-")
+            print(f"error: --{option}: {problem['msg'].removeprefix('Value error, ')}", file=sys.stderr)
         return 2
     return 0
 

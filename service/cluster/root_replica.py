@@ -11,8 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,33 +20,38 @@ from service.shards.address_book import write_addresses
 from service.telemetry.request_log import log
 
 _LOOK_SECONDS = 0.5
-"""Between two questions for the address of a shard. Serve passes each to one of its replicas."""
+"""Between two questions for the addresses of a shard, which Serve passes to each of its replicas."""
 
-_KNOWN_SECONDS = 10.0
-"""How long an address counts after a replica has told it."""
+_ANSWER_SECONDS = 10.0
+"""For their answers."""
 
 
 class ShardHandle(Protocol):
     """What Serve gives a root to call the replicas of a shard with."""
 
-    @property
-    def address(self) -> Any: ...
+    def broadcast(self, method: str) -> Any: ...
 
 
 class Addresses:
-    """The addresses that the replicas of each shard have told lately."""
+    """The addresses that the replicas of each shard have told."""
 
     def __init__(self, shards: int) -> None:
-        self._told: list[dict[str, float]] = [{} for _ in range(shards)]
+        self._told: list[set[str]] = [set() for _ in range(shards)]
         self._written: list[list[str]] | None = None
 
-    def tell(self, shard: int, address: str, now: float) -> None:
-        self._told[shard][address] = now
+    def tell(self, shard: int, addresses: Iterable[str], everybody: bool) -> None:
+        """Takes down what replicas of a shard have told.
 
-    def changed(self, now: float) -> list[list[str]] | None:
+        Args:
+            shard: its number.
+            addresses: of those that have answered.
+            everybody: whether all have; else those known before, whoever of them is silent, count on.
+        """
+        self._told[shard] = set(addresses) if everybody else self._told[shard] | set(addresses)
+
+    def changed(self) -> list[list[str]] | None:
         """All addresses that count, if they are not those of the last call; else None."""
-        current = [sorted(address for address, told in of_shard.items() if now - told < _KNOWN_SECONDS)
-                   for of_shard in self._told]
+        current = [sorted(of_shard) for of_shard in self._told]
         if current == self._written:
             return None
         self._written = current
@@ -94,20 +98,22 @@ class RootReplica:
         self._service.wait()
 
     def _watch(self, number: int) -> None:
-        """Asks for the address of a shard for ever; one that does not answer keeps no other waiting."""
+        """Asks for the addresses of a shard for ever; one that does not answer keeps no other waiting."""
         problem = ""
         while not self._ended.wait(_LOOK_SECONDS):
-            address, former = "", problem
+            former = problem
             try:
-                address, problem = self._shards[number].address.remote().result(timeout_s=_KNOWN_SECONDS), ""
-            except Exception as error:  # of Ray, of many kinds: the replica is gone, or there is none yet
-                problem = type(error).__name__
+                answers = self._shards[number].broadcast("address").results(timeout_s=_ANSWER_SECONDS,
+                                                                            return_exceptions=True)
+            except Exception as error:  # of Ray, of many kinds: the replicas are gone, or there are none yet
+                answers = [error]
+            addresses = [answer for answer in answers if isinstance(answer, str)]
+            problem = next((type(answer).__name__ for answer in answers if not isinstance(answer, str)), "")
             if problem and problem != former:
                 log("shard_address_unknown", shard=number, reason=problem)
             with self._writing:
-                if address:
-                    self._addresses.tell(number, address, time.monotonic())
-                if (current := self._addresses.changed(time.monotonic())) is not None:
+                self._addresses.tell(number, addresses, everybody=not problem)
+                if (current := self._addresses.changed()) is not None:
                     write_addresses(self._book, current)
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from pathlib import Path
 
 from service.cluster.opened_shards import OpenedShards
+from service.cluster.shard_scaling import BUSY
 from service.cluster.shard_server import ShardServer
 from service.retrieval.onnx_towers import DenseRun
 from service.settings import read_settings
+from service.telemetry.request_log import log
 
 _START_SECONDS = 30.0
+
+_DRAIN_LOOK_SECONDS = 0.05
 
 
 class ShardReplica:
@@ -31,9 +36,10 @@ class ShardReplica:
         settings = read_settings({})
         if not Path(bundles).is_dir():
             raise OSError(f"{bundles} is not a folder on this machine; mount the folder of roots there")
-        self._host, self._problem = host, ""
+        self._host, self._number, self._problem = host, number, ""
         self._server = ShardServer(OpenedShards(Path(bundles), number, DenseRun(settings.kernel,
                                                                                 settings.onnx_threads)))
+        self._recorded = (time.monotonic(), 0.0)
         self._listening = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shard", daemon=True)
         self._thread.start()
@@ -49,6 +55,24 @@ class ShardReplica:
         """Raises RuntimeError once it has stopped serving; Serve then replaces it."""
         if not self._thread.is_alive():
             raise RuntimeError(f"the shard server has ended: {self._problem}")
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """The share of the time since the last call in which the shard worked on frames, for Serve's autoscaler."""
+        now, busy = time.monotonic(), self._server.busy_seconds
+        former, former_busy = self._recorded
+        self._recorded = (now, busy)
+        return {BUSY: min(1.0, (busy - former_busy) / max(now - former, 1e-6))}
+
+    def drain(self, seconds: float) -> None:
+        """Waits until no root is connected any longer, for so long at most.
+
+        Serve has stopped to tell of this replica before; roots then close its connections, each when no search has it.
+        """
+        began = time.monotonic()
+        while self._thread.is_alive() and self._server.connections and time.monotonic() < began + seconds:
+            time.sleep(_DRAIN_LOOK_SECONDS)
+        log("shard_drained", shard=self._number, port=self._server.port, seconds=round(time.monotonic() - began, 3),
+            connections=self._server.connections)
 
     def _run(self) -> None:
         import uvloop

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from contextlib import suppress
 
 from index_store.bundle.manifest import BundleError
@@ -35,12 +36,18 @@ class ShardServer:
 
     Attributes:
         port: that it listens on, once it does.
+        busy_seconds: in which it has worked on frames so far.
     """
 
     def __init__(self, shards: OpenedShards) -> None:
-        self._shards, self.port = shards, 0
+        self._shards, self.port, self.busy_seconds = shards, 0, 0.0
         self._server: asyncio.Server | None = None
         self._conversations: set[asyncio.Task[None]] = set()
+
+    @property
+    def connections(self) -> int:
+        """How many there are now."""
+        return len(self._conversations)
 
     async def listen(self, host: str, port: int) -> None:
         """Listens from now on; port 0 lets the system choose.
@@ -74,14 +81,18 @@ class ShardServer:
         opened: OpenShard | None = None
         try:
             while True:
-                frame = Frame.unpacked(await reader.readexactly(length_of(await reader.readexactly(HEAD.size))))
+                body = await reader.readexactly(length_of(await reader.readexactly(HEAD.size)))
+                began = time.perf_counter()
+                frame = Frame.unpacked(body)
                 if frame.kind is Kind.OPEN and opened is None:
                     opened, answer = await self._open(frame)
+                    began = time.perf_counter()  # others were answered meanwhile
                 elif frame.kind is Kind.SCORE and opened is not None:
                     answer = _scored(frame, opened)
                 else:
                     answer = Frame.of_text(Kind.REFUSED, f"{frame.kind.name} is not expected here")
                 writer.write(answer.packed())
+                self.busy_seconds += time.perf_counter() - began
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the root has closed the connection

@@ -20,7 +20,7 @@ from tests.paths import ROOT
 PASSWORDS = ROOT / "docker" / ".env"
 NAME = "retrieval-lab"
 SERVICES = yaml.safe_load((ROOT / "docker" / "services.yaml").read_text())["services"]
-GRAFANA, CHANGE_LOG = SERVICES["grafana"]["image"], SERVICES["change-log"]
+GRAFANA = SERVICES["grafana"]["image"]
 PUBLIC, OPERATORS, PROMETHEUS = (f"http://127.0.0.1:{port}" for port in (8080, 8079, 9090))
 WHEELS_PORT = 28765  # always the same, for another address would build torch's layer again
 START_SECONDS, WAIT_SECONDS = 1800, 120
@@ -30,25 +30,32 @@ class Stack:
     """All containers that the engine of DOCKER_HOST can run, in a project of their own; ended with their volumes.
 
     Where the engine has no bridge network the host's is used. Grafana takes part where its image is there already.
+
+    Args:
+        files: of compose, in place of those.
+        environment: variables that the files read.
     """
 
-    def __init__(self) -> None:
-        bridge = "bridge" in docker("network", "ls", "--format", "{{.Driver}}").split()
-        self.file = "docker/compose.yaml" if bridge else "docker/compose.host.yaml"
+    def __init__(self, *files: str, **environment: str) -> None:
+        self.files = files or ("docker/compose.yaml" if bridged() else "docker/compose.host.yaml",)
         plugin = subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0
-        self._compose = f"{'docker compose' if plugin else 'docker-compose'} -p {NAME} -f {self.file}"
-        self._environment = {**os.environ, "COMPOSE": self._compose}
+        named = " ".join(f"-f {file}" for file in self.files)
+        self._compose = f"{'docker compose' if plugin else 'docker-compose'} -p {NAME} {named}"
+        self._environment = {**os.environ, **environment, "COMPOSE": self._compose}
         self.http = httpx.Client(timeout=30, trust_env=False)
 
     def start(self) -> str:
         """Starts it as `make up` does, and returns what that prints."""
-        names = yaml.safe_load((ROOT / self.file).read_text())["services"]
-        no_grafana = subprocess.run(["docker", "image", "inspect", GRAFANA], capture_output=True).returncode
-        wanted = sorted(set(names) - {"locust", "train"} - ({"grafana"} if no_grafana else set()))
-        _give_away_data()
+        give_away("change-log", "/data")
         with _local_wheels() as address:
             environment = {**self._environment, **({"PIP_FIND_LINKS": address} if address else {})}
-            return _run(["docker/up", *wanted], environment, START_SECONDS)
+            return _run(["docker/up", *self.wanted()], environment, START_SECONDS)
+
+    def wanted(self) -> list[str]:
+        """The services that are started."""
+        names = yaml.safe_load((ROOT / self.files[0]).read_text())["services"]
+        no_grafana = subprocess.run(["docker", "image", "inspect", GRAFANA], capture_output=True).returncode
+        return sorted(set(names) - {"locust", "train"} - ({"grafana"} if no_grafana else set()))
 
     def compose(self, *arguments: str) -> str:
         """Runs the compose client to its end and returns what it prints."""
@@ -119,12 +126,20 @@ def _run(command: list[str], environment: dict[str, str], seconds: float) -> str
     return done.stdout
 
 
-def _give_away_data() -> None:
-    """Gives /data of a stand-in for the image of Redis to the user whom it belongs to in that: volumes copy it."""
-    image, user = CHANGE_LOG["image"], CHANGE_LOG["user"]
-    if docker("run", "--rm", "--network", "none", image, "stat", "-c", "%u:%g", "/data").strip() != user:
-        subprocess.run(["docker", "build", "--tag", image, "-"], input=f"FROM {image}\nRUN chown {user} /data\n",
-                       text=True, check=True, capture_output=True, timeout=WAIT_SECONDS)
+def bridged() -> bool:
+    """Whether the engine has a bridge network."""
+    return "bridge" in docker("network", "ls", "--format", "{{.Driver}}").split()
+
+
+def give_away(service: str, folder: str) -> None:
+    """Gives a folder in a stand-in for an image to the user whom it belongs to in that: volumes copy it."""
+    image, user = SERVICES[service]["image"], SERVICES[service]["user"]
+    owner = subprocess.run(["docker", "run", "--rm", "--network", "none", "--entrypoint", "stat", image, "-c", "%u:%g",
+                            folder], capture_output=True, text=True, timeout=WAIT_SECONDS)
+    if owner.stdout.strip() != user:
+        subprocess.run(["docker", "build", "--tag", image, "-"], text=True, check=True, capture_output=True,
+                       input=f"FROM {image}\nUSER root\nRUN mkdir -p {folder} && chown {user} {folder}\n",
+                       timeout=WAIT_SECONDS)
 
 
 @contextmanager

@@ -25,6 +25,8 @@ RAY_SERVICE, *OTHERS = yaml.safe_load_all(FILE.read_text())
 CLUSTER = RAY_SERVICE["spec"]["rayClusterConfig"]
 GROUPS = {"head": CLUSTER["headGroupSpec"], **{group["groupName"]: group for group in CLUSTER["workerGroupSpecs"]}}
 SCHEMA = json.loads((ROOT / "tests" / "docker" / "rayservice_schema.json").read_text())
+SHARDS = 2
+"""That the comment at the head of the file reckons with."""
 VERSION = kubernetes_validate.latest_version()
 
 
@@ -102,6 +104,27 @@ def test_the_application_fits_the_schema_of_ray_serve_and_the_arguments_of_its_b
     (container,) = containers("roots")
     assert {"name": "http", "containerPort": args.port} in container["ports"]
     assert {"name": "bundles", "mountPath": args.bundles} in container["volumeMounts"]
+
+
+def test_nodes_follow_the_replicas_of_shards_and_have_cores_for_the_most():
+    assert CLUSTER["enableInTreeAutoscaling"]
+    assert "automountServiceAccountToken" not in GROUPS["head"]["template"]["spec"], "the autoscaler beside it needs it"
+    assert GROUPS["roots"]["minReplicas"] == GROUPS["roots"]["maxReplicas"] == GROUPS["roots"]["replicas"]
+    (application,) = yaml.safe_load(RAY_SERVICE["spec"]["serveConfigV2"])["applications"]
+    args, group = ClusterArgs(**application["args"]), GROUPS["shards"]
+    assert args.replicas.least < args.replicas.most
+    cores = int(group["rayStartParams"]["num-cpus"]) * group["maxReplicas"]
+    assert cores >= SHARDS * args.replicas.most * args.shard_cpus
+    assert group["minReplicas"] * int(group["rayStartParams"]["num-cpus"]) >= SHARDS * args.replicas.least
+
+
+def test_the_autoscaler_of_nodes_is_a_container_that_can_do_no_more_than_others():
+    options = CLUSTER["autoscalerOptions"]
+    container = {"name": "autoscaler", "image": "x", "resources": options["resources"],
+                 "securityContext": options["securityContext"]}
+    kubernetes_validate.validate({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "head"},
+                                  "spec": {"containers": [container]}}, VERSION, strict=True)
+    assert options["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
 def test_versions_of_ray_agree():

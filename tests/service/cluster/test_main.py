@@ -29,3 +29,13 @@ def test_settings_that_cannot_be_used_are_told(roots):
     done = run(main, "shard", roots, "--number", 0, "--port", 70000)
     assert done.returncode == 2
     assert "RETRIEVAL_PORT 70000 cannot be used" in done.stderr
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (("--replicas", "4-1"), "error: --replicas: replicas '4-1' end at 1, before they begin at 4; write 1-4\n"),
+    (("--replicas", "few", "--shard-cpus", "0"), "error: --replicas: replicas 'few' are neither a number nor a range; "
+                                                 "write 2, or 1-4\nerror: --shard-cpus: Input should be greater than "
+                                                 "0\n")])
+def test_arguments_that_make_no_sense_are_told_by_their_option(roots, words, said):
+    done = run(main, "up", roots / "two", *words)
+    assert (done.returncode, done.stderr) == (2, said)

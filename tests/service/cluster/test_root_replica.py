@@ -13,18 +13,20 @@ from tests.service.cluster.running_shards import until
 
 
 class Handle:
-    """A handle as Serve gives it, to a shard that the test plants."""
+    """A handle as Serve gives it, to a shard whose replicas the test plants; one that is None does not answer."""
 
-    def __init__(self, server):
-        self.server, self.address = server, self
+    def __init__(self, *servers):
+        self.servers = servers
 
-    def remote(self):
+    def broadcast(self, method):
+        assert method == "address"
         return self
 
-    def result(self, timeout_s):
-        if self.server is None:
+    def results(self, timeout_s, return_exceptions):
+        assert return_exceptions
+        if not self.servers:
             raise TimeoutError
-        return self.server.address
+        return [TimeoutError() if server is None else server.address for server in self.servers]
 
 
 @pytest.fixture
@@ -33,15 +35,27 @@ def port():
         return free.getsockname()[1]
 
 
-def test_addresses_count_for_a_while_and_are_written_when_they_change():
+def test_addresses_are_written_when_they_change():
     addresses = Addresses(2)
-    addresses.tell(0, "a:1", now=100.0)
-    assert addresses.changed(100.0) == [["a:1"], []]
-    assert addresses.changed(100.0) is None
-    addresses.tell(0, "b:1", now=105.0)
-    addresses.tell(1, "c:1", now=105.0)
-    assert addresses.changed(105.0) == [["a:1", "b:1"], ["c:1"]]
-    assert addresses.changed(111.0) == [["b:1"], ["c:1"]]
+    assert addresses.changed() == [[], []]
+    addresses.tell(0, ["b:1", "a:1"], everybody=True)
+    assert addresses.changed() == [["a:1", "b:1"], []]
+    addresses.tell(0, ["a:1", "b:1"], everybody=True)
+    assert addresses.changed() is None
+    addresses.tell(0, ["b:1"], everybody=True)
+    addresses.tell(1, ["c:1"], everybody=True)
+    assert addresses.changed() == [["b:1"], ["c:1"]]
+
+
+def test_addresses_count_on_while_a_replica_is_silent():
+    addresses = Addresses(1)
+    addresses.tell(0, ["a:1", "b:1"], everybody=True)
+    addresses.tell(0, ["b:1", "c:1"], everybody=False)
+    assert addresses.changed() == [["a:1", "b:1", "c:1"]]
+    addresses.tell(0, [], everybody=False)
+    assert addresses.changed() is None
+    addresses.tell(0, ["b:1", "c:1"], everybody=True)
+    assert addresses.changed() == [["b:1", "c:1"]]
 
 
 def test_environment_is_that_of_the_node_and_says_where_the_shards_are(tmp_path):
@@ -51,12 +65,12 @@ def test_environment_is_that_of_the_node_and_says_where_the_shards_are(tmp_path)
 def test_the_service_answers_with_the_shards_that_serve_knows_and_ends_with_its_replica(roots, listening, port,
                                                                                       monkeypatch):
     monkeypatch.setenv("RETRIEVAL_SHARD_TIMEOUT_MS", "30000")
-    handles = [Handle(listening(roots, 0)), Handle(None)]
+    handles = [Handle(listening(roots, 0)), Handle()]
     replica = RootReplica(str(roots / "two"), ("127.0.0.1", port), handles)
     url = f"http://127.0.0.1:{port}"
     until(lambda: replica._book.exists()
-          and json.loads(replica._book.read_text())["shards"] == [[handles[0].server.address], []])
-    handles[1].server = listening(roots, 1)
+          and json.loads(replica._book.read_text())["shards"] == [[handles[0].servers[0].address], []])
+    handles[1].servers = (listening(roots, 1), None)
 
     def ready():
         try:
