@@ -74,6 +74,11 @@ def _init(address: str, **options: Any) -> None:
     except (ConnectionError, ValueError) as error:
         raise ConfigError(f"the Ray at {address}, which {ADDRESS} names, cannot be reached ({_line(error)}); start it, "
                           f"or unset {ADDRESS} to work on this machine alone") from error
+    except Exception as error:  # a bare one, where a process of Ray gets no processor time
+        if "timed out during startup" not in str(error):
+            raise
+        raise ConfigError(f"Ray has not come up on this machine ({_line(error)}); it gives its processes 15 s to "
+                          "begin: try again when the machine is less busy") from error
 
 
 def _probe(address: str) -> None:

@@ -18,6 +18,10 @@ _NAME = "retrieval"
 _CONNECT_SECONDS = 3.0
 
 
+STARVED = "timed out during startup"
+"""Of the message of a bare Exception, which Ray raises where one of its processes gets no processor time."""
+
+
 class RayError(Exception):
     """Ray cannot be used; the message says which one and what to do."""
 
@@ -72,6 +76,11 @@ def _connect(address: str | None) -> None:
     except RuntimeError as error:  # another version of Ray or Python: the message has both
         raise RayError(f"Ray at {address} cannot be used ({first_line(error)}); install the version of the cluster, "
                        "or restart it with this one") from error
+    except Exception as error:
+        if STARVED not in str(error):
+            raise
+        raise RayError(f"Ray has not come up on this machine ({first_line(error)}); it gives its processes 15 s to "
+                       "begin: try again when the machine is less busy") from error
 
 
 def first_line(error: Exception) -> str:

@@ -46,6 +46,16 @@ def test_a_ray_of_another_version_is_told_with_both(on_ray, monkeypatch):
     assert f"the Ray at {address} has version {ours}, this program 2.0.1" in done.stdout, done.stderr[-2000:]
 
 
+def test_a_ray_that_gets_no_processor_time_is_told(monkeypatch):
+    def init(**_):
+        raise Exception("The current node timed out during startup. This\n  could happen")  # as Ray does
+
+    monkeypatch.setattr("ray.init", init)  # it does so on a starved machine alone
+    with pytest.raises(ConfigError, match=r"Ray has not come up on this machine \(The current node timed out during "
+                                          r"startup. This could happen\); .* try again when the machine is less busy"):
+        connection._init("local")
+
+
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(connection, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'monn-hill\[cluster\]'"):

@@ -33,6 +33,16 @@ def test_a_ray_of_another_version_is_told_with_both(roots, monkeypatch):
         run_application(ClusterArgs(bundles=str(roots / "two")), "auto")
 
 
+def test_a_ray_that_gets_no_processor_time_is_told(roots, monkeypatch):
+    def init(**_):
+        raise Exception("The current node timed out during startup. This\n  could happen")  # as Ray does
+
+    monkeypatch.setattr(ray, "init", init)  # it does so on a starved machine alone
+    with pytest.raises(RayError, match=r"Ray has not come up on this machine \(The current node timed out during "
+                                       r"startup. This could happen\); .* try again when the machine is less busy"):
+        run_application(ClusterArgs(bundles=str(roots / "two")), None)
+
+
 def test_what_cannot_be_served_is_refused_before_ray_is_asked(tiny_bundle):
     done = run(main, "up", tiny_bundle, "--address", "127.0.0.1:1")
     assert (done.returncode, done.stdout) == (1, "")
