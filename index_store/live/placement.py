@@ -19,6 +19,7 @@ from index_store.features.ragged import Ragged
 from index_store.features.signature import directions, signatures
 from index_store.features.spec import ITEM_ID
 from index_store.live.nearest_leaves import NearestLeaves
+from index_store.search.ranking import BLOCK
 from index_store.search.scoring import AddedItems, TowerScorer, UserQuery
 
 LEAVES = 16
@@ -73,11 +74,18 @@ class Placement:
         return np.stack([self._nearest.find(vector, LEAVES) for vector in vectors])
 
     def _scores(self, positions: NDArray[np.int64], items: AddedItems | None = None) -> NDArray[np.float32]:
-        """First-task logits of items for the sample of users: (C, users) float32."""
+        """First-task logits of items for the sample of users: (C, users) float32.
+
+        Block by block, since whoever scores them in another process has to answer each call within a search's time.
+        """
         depth = self._scorer.tree.depth
-        columns = [self._scorer.score_alone(replace(query, added=items), depth, positions)[:, 0]
-                   for query in self._queries]
-        return np.stack(columns, axis=1)
+        scores = np.empty((len(positions), len(self._queries)), np.float32)
+        for column, query in enumerate(self._queries):
+            query = replace(query, added=items)
+            for start in range(0, len(positions), BLOCK):
+                own = slice(start, start + BLOCK)
+                scores[own, column] = self._scorer.score_alone(query, depth, positions[own])[:, 0]
+        return scores
 
     def _values(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """-log(rank / N) of scores (C, users) among those of the leaves' N members, which stresses the top."""

@@ -1,9 +1,11 @@
 """Placement: an ad of the bundle is placed where the tree has it."""
 
+import dataclasses
+
 import numpy as np
 
 from index_store.live.placement import LEAVES, Placement
-from index_store.search.scoring import AddedItems
+from index_store.search.scoring import AddedItems, TowerScorer
 from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
 from tests.index_store.live.arrived import PlantedWorld
@@ -25,6 +27,24 @@ def test_ads_of_the_tree_are_listed_under_distinct_leaves_of_their_category():
     assert (leaves[:, 0] != leaves[:, 1]).all()
     known = np.isin(category[tree.rows], category[world.content.users.history.values])
     assert (category[tree.rows[tree.representatives[-1][leaves[:, 0]]]] == category[tree.rows])[known].mean() > 0.9
+
+
+def test_no_call_of_the_scorer_has_more_items_than_a_block_and_leaves_are_the_same(monkeypatch):
+    world, asked = PlantedWorld(), []
+    items = items_of(world, np.arange(40))
+    whole = Placement(world.scorer, world.content.index, world.queries).leaves(items)
+
+    class Recorded(TowerScorer):
+        def score_alone(self, query, level, nodes):
+            asked.append(len(nodes))
+            return super().score_alone(query, level, nodes)
+
+    monkeypatch.setattr("index_store.live.placement.BLOCK", 16)
+    fields = {field.name: getattr(world.scorer, field.name)
+              for field in dataclasses.fields(world.scorer) if field.init}
+    again = Placement(Recorded(**fields), world.content.index, world.queries).leaves(items)
+    assert max(asked) == 16
+    np.testing.assert_array_equal(again, whole)
 
 
 def test_ads_have_no_leaves_when_the_tree_has_none():
