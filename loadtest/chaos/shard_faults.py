@@ -48,7 +48,7 @@ def shard_faults(testbed: Testbed) -> list[Result]:
         traffic.phase("before")
         traffic.spend(scale.seconds)
         traffic.phase("during")
-        done = [(0.0, 0.0, ids[FIRST]), *_swapped(cluster, ids, scale.swaps // scale.rollbacks, scale.rollbacks)]
+        done = [(0.0, 0.0, ids[FIRST]), *_swapped(cluster, ids, scale.restarts)]
         traffic.phase("after")
         traffic.spend(scale.seconds)
     cluster.stop()
@@ -73,12 +73,9 @@ def _killed(cluster: ClusterProcess, number: int) -> float:
     return round(time.monotonic() - began, 3)
 
 
-def _swapped(cluster: ClusterProcess, ids: dict[str, str], every: int,
-             rollbacks: int) -> Iterator[tuple[float, float, str]]:
-    """Loads the roots in turn, with regular rollbacks: begin and end of each change, and the root after it."""
-    serving = FIRST
-    for step in (("load",) * every + ("rollback",)) * rollbacks:
-        serving = SECOND if serving == FIRST else FIRST
+def _swapped(cluster: ClusterProcess, ids: dict[str, str], times: int) -> Iterator[tuple[float, float, str]]:
+    """Loads the second root and rolls back, so many times: begin and end of each change, and the root after it."""
+    for serving in (SECOND, FIRST) * times:
         began = time.perf_counter()
-        swap(cluster, serving if step == "load" else None)
+        swap(cluster, SECOND if serving == SECOND else None)
         yield began, time.perf_counter(), ids[serving]

@@ -29,7 +29,7 @@ class Scale:
         kills: number of workers killed, one at a time.
         write_kills: number of processes killed during writes, one at a time: a worker, a replica, the log's Redis, and
             so on.
-        restarts: restarts of each of two replicas.
+        restarts: restarts of each of two replicas, and swaps of a sharded bundle.
         drain_seconds: how long a replica refuses requests before it stops; long enough for the load to use each idle
             connection once, and so to hear that it is closed.
         swaps, rollbacks: numbers of bundle swaps and rollbacks.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import psutil
 
 from loadtest.processes.logged_process import Spawn
 from loadtest.processes.service_process import HOST, ListeningProcess
+
+_LOOK_SECONDS = 0.2
 
 
 class ClusterProcess(ListeningProcess):
@@ -40,13 +43,14 @@ class ClusterProcess(ListeningProcess):
         Raises:
             ProcessEndedError, TimeoutError: it does not.
         """
-        self.wait_until(lambda: self._status("/readyz") == 200, "the root is ready")
+        self.wait_until(self._ready, "the root is ready")
 
-    def _status(self, path: str) -> int | None:
+    def _ready(self) -> bool:
+        time.sleep(_LOOK_SECONDS)
         try:
-            return self.call(path)[0]
+            return self.call("/readyz")[0] == 200
         except OSError:
-            return None
+            return False
 
     def shard_process(self, number: int) -> psutil.Process | None:
         """The process of a shard's replica; None while there is none."""
