@@ -6,6 +6,7 @@ targeting, bids and caps read. Its folder holds the shards, each sealed on its o
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from pathlib import Path
@@ -90,11 +91,19 @@ def _write_root(opened: Bundle, shard_map: ShardMap, target: Path) -> str:
     writer = BundleWriter(target)
     for name in manifest.files:
         if name != of_items:
-            shutil.copyfile(opened.files.path(name), writer.path(name))
+            _linked(opened.files.path(name), writer.path(name))
     writer.array(of_items, embeddings[:0])  # says width and type
     writer.json(layout.SHARDS, shard_map.to_json())
     kept = ("dims", "tasks", "calibrated", "levels", "counts", "search", "changes_included", "change_log_id")
     return writer.seal(**{name: getattr(manifest, name) for name in kept}).bundle_id
+
+
+def _linked(source: Path, target: Path) -> None:
+    """Makes a file of a bundle one of another too: sealed files never change, so both may share disk and page cache."""
+    try:
+        os.link(source, target)
+    except OSError:  # on another disk, or one that has no hard links
+        shutil.copyfile(source, target)
 
 
 def _write_shard(opened: Bundle, shard_map: ShardMap, number: int, root_id: str, target: Path) -> None:

@@ -77,6 +77,22 @@ def test_root_keeps_what_is_said_of_all_ads_and_is_promoted_as_any_bundle(tiny_b
     assert not list(tmp_path.glob(".*.partial"))
 
 
+def test_root_shares_the_files_that_it_has_from_the_bundle(tiny_bundle, tmp_path, monkeypatch):
+    copied = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    shard_bundle(copied, 2, tmp_path / "root")
+    own = set(Bundle.open(tmp_path / "root").manifest.files)
+    shared = {name for name in own if (copied / name).exists() and (copied / name).samefile(tmp_path / "root" / name)}
+    assert own - shared == {layout.SHARDS, layout.level_array("embeddings", 3)}
+
+    def no_links(*_):
+        raise OSError("this disk has no hard links")
+
+    monkeypatch.setattr("os.link", no_links)
+    shard_bundle(copied, 2, tmp_path / "copy")
+    assert Bundle.open(tmp_path / "copy").bundle_id == Bundle.open(tmp_path / "root").bundle_id
+    assert not any((copied / name).samefile(tmp_path / "copy" / name) for name in shared)
+
+
 def test_root_says_that_it_needs_its_shards_when_it_is_searched_without(tiny_bundle, tmp_path):
     shard_bundle(tiny_bundle, 2, tmp_path / "root")
     content = Bundle.open(tmp_path / "root").content
