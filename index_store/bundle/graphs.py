@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 USER_INPUT, USER_EMBEDDING = "user_input", "user_embedding"
 """Input and output of the user tower: (N, D_in) -> (N, Du) float32."""
@@ -20,7 +20,7 @@ SCORER_INPUTS = (USER_EMBEDDING, ITEM_EMBEDDINGS, INTERACTION)
 
 SCORE_TOLERANCE = 1e-4
 HALF_SCORE_TOLERANCE = 1e-2
-"""Largest difference of a logit or score from the torch model's, with embeddings stored as float32 or float16."""
+"""Largest `score_gaps` of logits or scores to the torch model's, with embeddings stored as float32 or float16."""
 
 
 def scorer_inputs(user: NDArray[Any], items: NDArray[Any], interaction: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -28,6 +28,18 @@ def scorer_inputs(user: NDArray[Any], items: NDArray[Any], interaction: NDArray[
     return dict(zip(SCORER_INPUTS, (user, items, interaction), strict=True))
 
 
+def score_gaps(scores: ArrayLike, expected: ArrayLike) -> NDArray[np.float64]:
+    """Differences of scores from what is expected of them; beyond 1 as a share of that, since floats round to a share.
+
+    Logits of MoNN are of a few units; inner products of two towers have no such bound.
+
+    Args:
+        scores, expected: of the same shape.
+    """
+    wanted = np.asarray(expected, np.float64)
+    return np.abs(np.asarray(scores, np.float64) - wanted) / np.maximum(1.0, np.abs(wanted))
+
+
 def score_tolerance(embeddings: NDArray[Any]) -> float:
-    """Largest difference of a score, by the type that embeddings are stored as."""
+    """Largest `score_gaps`, by the type that embeddings are stored as."""
     return SCORE_TOLERANCE if embeddings.dtype == np.float32 else HALF_SCORE_TOLERANCE

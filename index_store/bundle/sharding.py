@@ -91,14 +91,14 @@ def _write_root(opened: Bundle, shard_map: ShardMap, target: Path) -> str:
     writer = BundleWriter(target)
     for name in manifest.files:
         if name != of_items:
-            _linked(opened.files.path(name), writer.path(name))
+            _link(opened.files.path(name), writer.path(name))
     writer.array(of_items, embeddings[:0])  # says width and type
     writer.json(layout.SHARDS, shard_map.to_json())
     kept = ("dims", "tasks", "calibrated", "levels", "counts", "search", "changes_included", "change_log_id")
     return writer.seal(**{name: getattr(manifest, name) for name in kept}).bundle_id
 
 
-def _linked(source: Path, target: Path) -> None:
+def _link(source: Path, target: Path) -> None:
     """Makes a file of a bundle one of another too: sealed files never change, so both may share disk and page cache."""
     try:
         os.link(source, target)

@@ -76,14 +76,16 @@ class Placement:
     def _scores(self, positions: NDArray[np.int64], items: AddedItems | None = None) -> NDArray[np.float32]:
         """First-task logits of items for the sample of users: (C, users) float32.
 
-        Block by block, since whoever scores them in another process has to answer each call within a search's time.
+        In blocks, since whoever scores them in another process has to answer each call within a search's time; each has
+        items from everywhere, so that all shards of an index work at the same time.
         """
         depth = self._scorer.tree.depth
         scores = np.empty((len(positions), len(self._queries)), np.float32)
+        blocks = -(-len(positions) // BLOCK)
         for column, query in enumerate(self._queries):
             query = replace(query, added=items)
-            for start in range(0, len(positions), BLOCK):
-                own = slice(start, start + BLOCK)
+            for first in range(blocks):
+                own = slice(first, None, blocks)
                 scores[own, column] = self._scorer.score_alone(query, depth, positions[own])[:, 0]
         return scores
 

@@ -45,6 +45,17 @@ class Expected:
             return f"has the scores {scores[:3]}…, {self.scores[:3]}… were expected"
         return None
 
+    def problem_without_a_shard(self, reply: Mapping[str, Any]) -> str | None:
+        """As `problem`, of a reply without a shard's ads: those that it shares with the answer have its scores."""
+        scores, found = dict(zip(self.ads, self.scores, strict=True)), reply["ads"]
+        shared = [ad for ad in found if ad["ad_id"] in scores]
+        if not found:
+            return "has no ads, though one shard alone is missing"
+        if not np.allclose([ad["score"] for ad in shared], [scores[ad["ad_id"]] for ad in shared],
+                           rtol=SCORE_TOLERANCE, atol=SCORE_TOLERANCE):
+            return f"has other scores than were expected of the ads {[ad['ad_id'] for ad in shared][:3]}…"
+        return None
+
 
 class Answers:
     """Requests, and each bundle's answers.
@@ -85,12 +96,13 @@ class Answers:
 
     def problem(self, request: bytes, reply: Mapping[str, Any]) -> str | None:
         """What is wrong with a reply; it must be the answer of the bundle that it names."""
-        if {"deadline", "shard"} & set(reply["degraded"]):
-            return None  # cut short, as the request allowed, or without the ads of a shard, as the reply says
+        if "deadline" in reply["degraded"]:
+            return None  # cut short, as the request allowed
         of_bundle = self._expected.get(reply["bundle_id"])
         if of_bundle is None:
             return f"names the bundle {reply['bundle_id']}, {' or '.join(self._expected)} was expected"
-        problem = of_bundle[request].problem(reply)
+        expected = of_bundle[request]
+        problem = expected.problem_without_a_shard(reply) if "shard" in reply["degraded"] else expected.problem(reply)
         return problem and f"of bundle {reply['bundle_id']} {problem}"
 
 

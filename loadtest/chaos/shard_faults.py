@@ -11,13 +11,14 @@ from index_store.bundle import pointer
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.pointer import Pointer
 from index_store.bundle.sharding import shard_bundle
+from loadtest.chaos.answers import Answers
 from loadtest.chaos.result import Result, judged
 from loadtest.chaos.swaps import of_another_bundle, swap
-from loadtest.chaos.testbed import FIRST, SECOND, Testbed
+from loadtest.chaos.testbed import FIRST, SECOND, Scale, Testbed
 from loadtest.chaos.traffic import Traffic
 from loadtest.processes.cluster_process import ClusterProcess
 
-_MISSING = "retrieval_shards_missing"
+_LOOK_SECONDS = 0.2
 
 
 def shard_faults(testbed: Testbed) -> list[Result]:
@@ -31,7 +32,11 @@ def shard_faults(testbed: Testbed) -> list[Result]:
     pointer.replace(roots, Pointer(FIRST), None)
     ids = {name: Bundle.open(roots / name, verify=False).bundle_id for name in (FIRST, SECOND)}
     answers = testbed.answers.served_as(list(ids.values()))
-    cluster = testbed.cluster(roots)
+    with testbed.cluster(roots) as cluster:
+        return [_shards_killed(cluster, answers, scale), _roots_swapped(cluster, answers, scale, ids)]
+
+
+def _shards_killed(cluster: ClusterProcess, answers: Answers, scale: Scale) -> Result:
     recoveries: list[float] = []
     with Traffic([cluster.address], answers, scale.rate) as traffic:
         traffic.phase("before")
@@ -41,9 +46,12 @@ def shard_faults(testbed: Testbed) -> list[Result]:
             recoveries.append(_killed(cluster, kill % scale.shards))
             traffic.phase("after")
             traffic.spend(scale.seconds / scale.kills)
-    killed = judged("shard killed", traffic.phases(), {
+    return judged("shard killed", traffic.phases(), {
         "shards": scale.shards, "kills": len(recoveries), "whole_again_s": median(recoveries),
         "longest_s": max(recoveries)})
+
+
+def _roots_swapped(cluster: ClusterProcess, answers: Answers, scale: Scale, ids: dict[str, str]) -> Result:
     with Traffic([cluster.address], answers, scale.rate) as traffic:
         traffic.phase("before")
         traffic.spend(scale.seconds)
@@ -51,15 +59,14 @@ def shard_faults(testbed: Testbed) -> list[Result]:
         done = [(0.0, 0.0, ids[FIRST]), *_swapped(cluster, ids, scale.restarts)]
         traffic.phase("after")
         traffic.spend(scale.seconds)
-    cluster.stop()
     old = of_another_bundle(traffic.outcomes, done)
     problems = [f"{old} replies to requests sent after a swap are of the previous root"] if old else []
     degraded = sum(bool(one.degraded) for one in traffic.outcomes)
     if degraded:
         problems.append(f"{degraded} replies were degraded while roots were swapped")
-    return [killed, judged("roots swapped", traffic.phases(), {
+    return judged("roots swapped", traffic.phases(), {
         "swaps and rollbacks": len(done) - 1, "mixed": sum(one.problem is not None for one in traffic.outcomes),
-        "of_the_root_before": old, "swap_s": round(median(end - begin for begin, end, _ in done[1:]), 3)}, problems)]
+        "of_the_root_before": old, "swap_s": round(median(end - begin for begin, end, _ in done[1:]), 3)}, problems)
 
 
 def _killed(cluster: ClusterProcess, number: int) -> float:
@@ -68,9 +75,15 @@ def _killed(cluster: ClusterProcess, number: int) -> float:
     assert shard is not None, "it was waited for"
     shard.send_signal(signal.SIGKILL)
     began = time.monotonic()
-    cluster.wait_until(lambda: cluster.metric(_MISSING) > 0, f"shard {number} is missed")
-    cluster.wait_until(lambda: cluster.metric(_MISSING) == 0, f"shard {number} is back")
+    cluster.wait_until(lambda: _missing(cluster) > 0, f"shard {number} is missed")
+    cluster.wait_until(lambda: _missing(cluster) == 0, f"shard {number} is back")
     return round(time.monotonic() - began, 3)
+
+
+def _missing(cluster: ClusterProcess) -> float:
+    """Shards that the root has no connection to, looked at five times a second: more would be a load of its own."""
+    time.sleep(_LOOK_SECONDS)
+    return cluster.metric("retrieval_shards_missing")
 
 
 def _swapped(cluster: ClusterProcess, ids: dict[str, str], times: int) -> Iterator[tuple[float, float, str]]:

@@ -1,4 +1,4 @@
-"""`python -m loadtest capacity`: memory, shards, latency and cores for more ads than were measured.
+"""`python -m loadtest capacity`: memory, shards and latency of a search for more ads than were measured.
 
     python -m loadtest grow --out growth --sizes 1000000,10000000
     python -m index_store shard growth/10000000_ads/bundle --shards 4 --out roots/10m          (and of 1000000_ads)
@@ -59,7 +59,6 @@ class Slopes:
         pairs_exponent: pairs grow as ads to this power, from the second largest number to the largest.
         p50_ms: of a search in one process, by its pairs.
         added_ms: by root and shards, to the p50 of a search.
-        private_bytes: of a shard's process.
         sources: a sentence for each.
     """
 
@@ -70,7 +69,6 @@ class Slopes:
     pairs_exponent: float
     p50_ms: Line
     added_ms: float
-    private_bytes: float
     sources: tuple[str, ...]
 
     def pairs_at(self, ads: int) -> float:
@@ -84,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="sharded.json of two sizes or more, as `loadtest sharded` writes them")
     parser.add_argument("--ads", type=_numbers, default=ADS, metavar="ADS,ADS",
                         help=f"numbers of ads (default: {','.join(map(str, ADS))})")
-    parser.add_argument("--memory", type=float, default=16.0, metavar="GIB",
+    parser.add_argument("--memory", type=_gib, default=16.0, metavar="GIB",
                         help="memory that a machine has for a shard's files (default %(default)g GiB)")
     parser.add_argument("--out", type=Path, help="folder for capacity.json and capacity.md (default: not written)")
 
@@ -99,11 +97,18 @@ def _numbers(text: str) -> tuple[int, ...]:
     return numbers
 
 
+def _gib(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} GiB hold nothing; give more than 0")
+    return value
+
+
 def run(args: argparse.Namespace) -> int:
     """Prints a table and its sources, then one JSON object. Exit status: 0 fine, 1 a report is missing or too small."""
     try:
-        growth = _read(args.growth)
-        slopes = measured(growth, [_read(path) for path in args.sharded])
+        growth, sharded = _read(args.growth, "sizes"), [_read(path, "shard_bytes") for path in args.sharded]
+        slopes = measured(growth, sharded)
         rows = [plan(slopes, ads, args.memory) for ads in args.ads]
     except CapacityError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -118,11 +123,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, key: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise CapacityError(f"{path} cannot be read ({error}); give the file that the command wrote") from error
+    if not isinstance(found, dict) or key not in found:
+        raise CapacityError(f"{path} has no `{key}`, so another command wrote it; --growth takes grow.json, --sharded "
+                            "takes sharded.json")
     return found
 
 
@@ -154,8 +162,7 @@ def measured(growth: Mapping[str, Any], sharded: Sequence[Mapping[str, Any]]) ->
     shards = Line.through([(one["ads"], sum(one["shard_bytes"])) for one in sharded])
     last = sharded[-1]
     between = f"{sharded[0]['ads']:,} and {last['ads']:,} ads"
-    return Slopes(root, shards, high, many["ads"], exponent, p50, last["added_p50_ms"],
-                  max(last["shard_private_bytes"]), (
+    return Slopes(root, shards, high, many["ads"], exponent, p50, last["added_p50_ms"], (
         f"root: {root.slope:.0f} bytes an ad, and {root.at_none / 1e6:,.0f} MB, between {between}",
         f"shards: {shards.slope:.0f} bytes an ad between {between}; a process has "
         f"{max(last['shard_private_bytes']) / 2**20:.0f} MiB of its own",
@@ -176,8 +183,8 @@ def plan(slopes: Slopes, ads: int, memory: float) -> dict[str, Any]:
         memory: GiB that a machine has for a shard's files.
 
     Returns:
-        `ads`, `shards`, `root_gib`, `shard_gib` (of each), `pairs`, `p50_ms`: as if root and shards worked one after
-        the other, so that it is also the core milliseconds that a request costs at most.
+        `ads`, `shards`, `root_gib`, `shard_gib` (of each), `pairs`, `p50_ms`: of a search by root and shards on one
+        machine, from an encoded user to the ads.
     """
     pairs, shards_gib = slopes.pairs_at(ads), slopes.shard_bytes.at(ads) / GIB
     shards = math.ceil(shards_gib / memory)
@@ -191,7 +198,7 @@ def markdown(rows: Sequence[Mapping[str, Any]], slopes: Slopes, memory: float) -
               f"{row['pairs']:,.0f}", f"{row['p50_ms']:.1f}") for row in rows]
     header = ("ads", f"shards of {memory:g} GiB", "root, GiB", "a shard, GiB", "pairs", "p50, ms")
     return "\n".join([table(header, cells), "",
-                      "Root and shards are added up, so a request costs p50 milliseconds of a core at most, and 1,000 "
-                      "a second keep as many cores busy.", "",
+                      "p50 is that of a search by root and shards on one machine, without HTTP and the user tower.",
+                      "",
                       "Each line is drawn through what was measured:", "",
                       *(f"- {source}" for source in slopes.sources)])

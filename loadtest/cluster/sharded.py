@@ -36,6 +36,7 @@ from index_store.search.ranking import NodeScorer, SearchResult, first_task_weig
 from index_store.search.scoring import UserQuery
 from index_store.search.sharded_scorer import Logits, ShardedScorer, ShardItems, Shards
 from loadtest.bench.report import table
+from loadtest.processes.children import Children
 from loadtest.processes.logged_process import ProcessEndedError
 from loadtest.processes.shard_processes import ShardProcess, running_shards
 from loadtest.rivals.queries import encoded
@@ -53,12 +54,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command on its parser."""
     parser.add_argument("--bundle", type=Path, required=True, help="the whole bundle")
     parser.add_argument("--root", type=Path, required=True, help="root that `index_store shard` made of it")
-    parser.add_argument("--queries", type=int, default=200, help="users to time (default %(default)s)")
+    parser.add_argument("--queries", type=_positive, default=200, help="users to time (default %(default)s)")
     parser.add_argument("--users", type=int, default=50,
                         help="of these, users whose answers are compared with an exhaustive search "
                              "(default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the users (default %(default)s)")
     parser.add_argument("--out", type=Path, help="folder for sharded.json and sharded.md (default: not written)")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} users leave nothing to time; give at least 1")
+    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -105,8 +113,8 @@ def sharded(bundle: Path, root: Path, *, queries: int, users: int, seed: int = 0
                           "give the root that `python -m index_store shard` made of this bundle")
     rows = np.random.default_rng([seed, 3]).permutation(len(whole.content.users.ids))[:queries]
     files = [BundleFiles(root / layout.shard_folder(number), verify=False) for number in range(len(shards))]
-    with (tempfile.TemporaryDirectory() as folder,
-          running_shards(root, len(shards), Path(folder), os.environ) as (book, running),
+    with (tempfile.TemporaryDirectory() as folder, Children() as children,
+          running_shards(root, len(shards), Path(folder), os.environ, children.start) as (book, running),
           closing(Retriever(whole)) as by_bundle,
           closing(Retriever(own, shards=ShardAccess(book, _PATIENCE_SECONDS, _PATIENCE_SECONDS, connections=1))
                   ) as by_root):

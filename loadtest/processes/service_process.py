@@ -61,8 +61,9 @@ class ListeningProcess(LoggedProcess):
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def events_named(self, name: str) -> list[dict[str, Any]]:
-        """The lines of the log with this event, without what others wrote in front of them."""
-        return [json.loads(line[line.index("{"):]) for line in self.lines if f'"event":"{name}"' in line]
+        """The lines of the log with this event, without what others wrote around them."""
+        return [json.JSONDecoder().raw_decode(line, line.index("{"))[0]
+                for line in self.lines if f'"event":"{name}"' in line]
 
     def wait_for_event(self, name: str, count: int = 1) -> dict[str, Any]:
         """Waits for the count-th line with this event, and returns it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -81,8 +82,8 @@ class _RangeWorker:
 
     def __init__(self, threads: int) -> None:
         Bar.shown = False
-        torch.set_num_threads(threads)
-        self._threads = threads
+        self._threads = min(threads, os.cpu_count() or 1)  # of this machine, which may have fewer than another
+        torch.set_num_threads(self._threads)
         self._work: Work[Any] | None = None
 
     def result(self, own: Range, shared: list[Any]) -> tuple[Any, int]:

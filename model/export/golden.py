@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from index_store.bundle.bundle import BundleContent
-from index_store.bundle.graphs import score_tolerance
+from index_store.bundle.graphs import score_gaps, score_tolerance
 from index_store.features.encoder import Features
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import dense_inputs, pool, user_bags
@@ -96,7 +96,7 @@ def check_parity(content: BundleContent, original: BundleContent, model: MoNN,
     levels, as graphs or as compiled kernels.
 
     Returns:
-        The largest difference between two logits.
+        The largest of the `score_gaps` between two logits.
 
     Raises:
         ParityError: it exceeds `score_tolerance`.
@@ -115,10 +115,13 @@ def check_parity(content: BundleContent, original: BundleContent, model: MoNN,
             expected = trained.score(reference, level, nodes)
             for scorer, query in zip(exported, queries, strict=True):
                 found = scorer.score(query, level, nodes)
-                gap = float(np.maximum(gap, np.abs(found - expected).max()))  # NaN stays NaN
+                gap = float(np.maximum(gap, score_gaps(found, expected).max()))  # NaN stays NaN
         if not gap <= allowed:
+            remedy = "" if content.embeddings[-1].dtype == np.float32 else (
+                "; half precision may be too coarse for this model: try --float32")
             raise ParityError(f"the exported scorer and torch differ by {gap:.2e} on golden request "
-                              f"{json.dumps(user.request)}; at most {allowed} is allowed, so nothing was written")
+                              f"{json.dumps(user.request)}; at most {allowed} is allowed, so nothing was "
+                              f"written{remedy}")
         worst = max(worst, gap)
     return worst
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from index_store.bundle.graphs import score_tolerance
+from index_store.bundle.graphs import score_gaps, score_tolerance
 from service.contract.answer import Answer
 from service.contract.parsing import UNLIMITED, parse_request, to_query
 from service.contract.query import Query
@@ -15,7 +15,7 @@ from service.retrieval.retriever import Retriever
 
 @dataclass(frozen=True)
 class Replay:
-    """One golden request: its number from 1, the number of ads returned, the largest score difference, any problem."""
+    """One golden request: its number from 1, the number of ads returned, the largest of the score gaps, any problem."""
 
     number: int
     ads: int
@@ -56,7 +56,7 @@ def _query(retriever: Retriever, golden: dict[str, Any]) -> Query:
 
 
 def _differences(number: int, expected: list[dict[str, Any]], scores: list[float], allowed: float) -> Replay:
-    differences = [abs(score - ad["score"]) for score, ad in zip(scores, expected, strict=True)]
+    differences = score_gaps(scores, [ad["score"] for ad in expected]).tolist()
     largest = max(differences, default=0.0)
     if all(difference <= allowed for difference in differences):  # false where one is NaN
         return Replay(number, len(scores), largest, None)
@@ -75,7 +75,7 @@ def _compare(number: int, expected: list[dict[str, Any]], answer: Answer, allowe
     names = {ad["ad_id"] for ad in expected}
     for ad_id, score in zip(answer.ad_ids, scores, strict=True):
         # Two ads of one score may change places with the first ad that golden.json left out.
-        if ad_id not in names and abs(score - expected[-1]["score"]) > allowed:
+        if ad_id not in names and score_gaps(score, expected[-1]["score"]) > allowed:
             return Replay(number, len(scores), found.difference, f"returns ad {ad_id} with score {score:.6f}, which "
                                                                  "golden.json does not list")
     return found

@@ -22,8 +22,8 @@ from service.telemetry.request_log import log
 _LOOK_SECONDS = 0.5
 """Between two questions for the addresses of a shard, which Serve passes to each of its replicas."""
 
-_ANSWER_SECONDS = 10.0
-"""For their answers."""
+_ANSWER_SECONDS = 1.0
+"""For their answers; one that is silent for longer counts on, and keeps those of its shard waiting no longer."""
 
 
 class ShardHandle(Protocol):

@@ -104,4 +104,5 @@ class _ShardOfNode(ShardReplica):
     def __del__(self) -> None:
         """Serve calls this when it stops the replica."""
         if self._begun:
+            self._begun = False  # Python calls it again, when the object goes
             self.drain(_DRAIN_SECONDS)

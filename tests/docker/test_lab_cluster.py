@@ -126,10 +126,12 @@ def test_no_request_fails_and_ads_come_back_when_a_shard_is_killed_and_ray_start
 
     with ThreadPoolExecutor(2) as pool:
         asking = [pool.submit(ask) for _ in range(2)]
-        killed = [stack.compose("exec", "-T", node, "python", "-c", KILL) for node in NODES]
-        wait_until(lambda: degraded)
-        again = stack.whole()
-        over.set()
+        try:
+            killed = [stack.compose("exec", "-T", node, "python", "-c", KILL) for node in NODES]
+            wait_until(lambda: degraded)
+            again = stack.whole()
+        finally:
+            over.set()
         for future in asking:
             future.result()
     assert "".join(killed).split() == ["killed"]

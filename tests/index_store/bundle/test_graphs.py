@@ -32,3 +32,10 @@ def test_inputs_of_a_scorer_are_named_in_their_order():
 @pytest.mark.parametrize(("dtype", "allowed"), [(np.float32, 1e-4), (np.float16, 1e-2)])
 def test_tolerance_is_wider_when_embeddings_are_halves(dtype, allowed):
     assert graphs.score_tolerance(np.zeros(1, dtype)) == allowed
+
+
+def test_gaps_of_scores_are_differences_up_to_one_and_shares_beyond():
+    gaps = graphs.score_gaps([0.5, -0.5, 101.0, -50.0, np.nan], [0.25, 0.5, 100.0, -100.0, 1.0])
+    np.testing.assert_allclose(gaps[:4], [0.25, 1.0, 0.01, 0.5])
+    assert np.isnan(gaps[4])
+    assert graphs.score_gaps([], []).shape == (0,)

@@ -36,7 +36,11 @@ def test_right_reply_has_no_problem_and_wrong_ones_have_theirs(testbed):
     assert "has the scores" in answers.problem(request, {**right, "ads": swapped})
     assert "names the bundle nowhere" in answers.problem(request, {**right, "bundle_id": "nowhere"})
     assert answers.problem(request, {**right, "ads": [], "degraded": ["deadline"]}) is None
-    assert answers.problem(request, {**right, "ads": [], "degraded": ["shard"]}) is None
+    without = {**right, "ads": right["ads"][::2], "degraded": ["shard"]}
+    assert answers.problem(request, without) is None
+    assert "has no ads" in answers.problem(request, {**without, "ads": []})
+    assert "has other scores" in answers.problem(request, {**without, "ads": swapped})
+    assert "names the bundle nowhere" in answers.problem(request, {**without, "bundle_id": "nowhere"})
 
 
 def test_answers_of_a_root_are_those_of_its_bundle(testbed):

@@ -12,7 +12,7 @@ def test_every_reply_is_of_one_bundle_and_of_the_new_one_after_a_swap(testbed):
     assert (facts["swaps"], facts["rollbacks"], facts["mixed"], facts["of_the_bundle_before"]) == (2, 1, 0, 0)
 
 
-def test_replies_count_asof_another_bundle_only_between_swaps():
+def test_replies_count_as_of_another_bundle_only_between_swaps():
     done = [(0.0, 0.0, "a"), (10.0, 11.0, "b")]
     planted = [outcome(at=5.0, bundle_id="b"), outcome(at=5.0, bundle_id="a"),
                outcome(at=10.5, bundle_id="a"), outcome(at=10.5, bundle_id="b"),  # while it swaps: both will do

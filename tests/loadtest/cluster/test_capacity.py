@@ -62,9 +62,17 @@ def test_the_command_prints_and_writes_its_plans_with_their_sources(tmp_path):
 
 @pytest.mark.parametrize(("words", "problem"), [
     (["--growth", "nowhere.json", "--sharded", "nowhere.json"], "nowhere.json cannot be read"),
+    (["--growth", "x", "--sharded", "x", "--memory", "0"], "0 GiB hold nothing"),
     (["--growth", "x", "--sharded", "x", "--ads", "ten"], "'ten' is not a list of numbers"),
     (["--growth", "x", "--sharded", "x", "--ads", "0"], "0 is no number of ads")])
 def test_what_cannot_be_read_is_told(words, problem):
     done = run(main, "capacity", *words)
     assert done.returncode in (1, 2)
     assert problem in done.stderr
+
+
+def test_reports_of_another_command_are_told(tmp_path):
+    (tmp_path / "grow.json").write_text(json.dumps(grown(1, 10)))
+    done = run(main, "capacity", "--growth", tmp_path / "grow.json", "--sharded", tmp_path / "grow.json")
+    assert done.returncode == 1
+    assert "grow.json has no `shard_bytes`, so another command wrote it" in done.stderr

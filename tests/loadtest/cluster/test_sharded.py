@@ -50,6 +50,12 @@ def test_a_root_of_another_bundle_is_refused(root, tmp_path):
     assert "give the root that `python -m index_store shard` made of this bundle" in done.stderr
 
 
+def test_no_query_is_refused(tiny_bundle, root):
+    done = run(main, "sharded", "--bundle", tiny_bundle, "--root", root, "--queries", "0")
+    assert done.returncode == 2
+    assert "0 users leave nothing to time; give at least 1" in done.stderr
+
+
 def test_a_bundle_is_no_root(tiny_bundle):
     done = run(main, "sharded", "--bundle", tiny_bundle, "--root", tiny_bundle)
     assert done.returncode == 1

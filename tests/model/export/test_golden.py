@@ -77,6 +77,16 @@ def test_parity_gap_is_zero_for_the_model_itself_and_fails_for_another_tower(exp
         check_parity(content, content, model, lambda inputs: tower_of(model)(inputs) + 1, [scorers], users)
 
 
+def test_halves_that_are_too_coarse_are_told_with_the_remedy(exported):
+    model, content = exported
+    halves = replace(content, embeddings=[level.astype(np.float16) for level in content.embeddings])
+    scorers = [lambda user, items, features, one=one: one(user, items.astype(np.float32), features)
+               for one in torch_scorers(model)]
+    with pytest.raises(ParityError, match=r"at most 0.01 is allowed, so nothing was written; .*: try --float32"):
+        check_parity(halves, content, model, lambda inputs: tower_of(model)(inputs) + 1, [scorers],
+                     golden_users(content))
+
+
 def test_parity_of_a_sample_of_the_nodes_finds_another_tower_too(exported, monkeypatch, tolerance=1e-5):
     model, content = exported
     users, scorers, asked = golden_users(content), torch_scorers(model), []

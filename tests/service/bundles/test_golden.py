@@ -41,13 +41,16 @@ def test_all_pass_when_the_bundle_is_right(tiny_bundle, how):
 
 
 def test_rank_and_both_scores_are_named_when_a_score_differs(tiny_bundle, tmp_path):
+    planted = []
+
     def change(golden):
         golden["ads"][2]["score"] += 1
+        planted.append(golden["ads"][2]["score"])
 
     for how in (replay, warm_up):
         first, *others = replayed(with_golden(tiny_bundle, tmp_path / how.__name__, change), how)
         assert "at rank 3, golden.json says" in first.problem
-        assert first.difference == pytest.approx(1, abs=1e-3)
+        assert first.difference == pytest.approx(1 / abs(planted[-1]), rel=1e-3)  # a share, beyond 1
         assert not any(one.problem for one in others)
 
 

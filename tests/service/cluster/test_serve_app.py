@@ -35,7 +35,8 @@ class UpProcess:
         code = f"{before}; import sys; from service.cluster.__main__ import main; sys.exit(main(sys.argv[1:]))"
         self.process = subprocess.Popen([sys.executable, "-c", code, "up", str(roots / "two"), *words], cwd=ROOT,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                        env={**os.environ, "RETRIEVAL_SHARD_TIMEOUT_MS": "10000"})
+                                        env={**os.environ, "RETRIEVAL_SHARD_TIMEOUT_MS": "10000",
+                                             "RAY_DEDUP_LOGS": "0"})
         self.lines, self.client = [], httpx.Client(trust_env=False, timeout=60)
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -45,7 +46,8 @@ class UpProcess:
 
     def events(self, event):
         """What the log says of an event, each as it was written by whichever process."""
-        return [json.loads(line[line.index("{"):]) for line in list(self.lines) if f'"event":"{event}"' in line]
+        return [json.JSONDecoder().raw_decode(line, line.index("{"))[0]
+                for line in list(self.lines) if f'"event":"{event}"' in line]
 
     def ready(self):
         """Whether it serves; False where Ray itself has not come up in time, as on a machine that halts."""
