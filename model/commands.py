@@ -288,8 +288,8 @@ def export(args: argparse.Namespace) -> None:
     from model.report.page import write_page
     from model.training.run import Run
 
-    run = Run.open(args.run)
     workers = HERE if args.workers == 1 else _ranges_on_ray(args)
+    run = Run.open(args.run)
     found = beside_baselines(run, quality(run, args.users, workers), args.users, args.baselines)
     manifest = write_bundle(run, args.out, found, half=not args.float32, changes_included=args.changes_included,
                             change_log_id=args.change_log_id, workers=workers)
