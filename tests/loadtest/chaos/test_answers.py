@@ -38,7 +38,7 @@ def test_right_reply_has_no_problem_and_wrong_ones_have_theirs(testbed):
     assert answers.problem(request, {**right, "ads": [], "degraded": ["deadline"]}) is None
     without = {**right, "ads": right["ads"][::2], "degraded": ["shard"]}
     assert answers.problem(request, without) is None
-    assert "has no ads" in answers.problem(request, {**without, "ads": []})
+    assert answers.problem(request, {**without, "ads": []}) is None  # a beam may lie in one shard
     assert "has other scores" in answers.problem(request, {**without, "ads": swapped})
     assert "names the bundle nowhere" in answers.problem(request, {**without, "bundle_id": "nowhere"})
 
