@@ -93,7 +93,7 @@ def _numbers(text: str) -> tuple[int, ...]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers, such as 10000000,100000000") from None
     if min(numbers) < 1:
-        raise argparse.ArgumentTypeError(f"{min(numbers)} is no number of ads; give numbers from 1")
+        raise argparse.ArgumentTypeError(f"{min(numbers)} is not a number of ads; give numbers of at least 1")
     return numbers
 
 
@@ -151,12 +151,13 @@ def measured(growth: Mapping[str, Any], sharded: Sequence[Mapping[str, Any]]) ->
     few, many = sizes[-2:]
     low, high = (cost_at(size["bench"]["beam"], TARGET, PAIRS) for size in (few, many))
     if low is None or high is None:
-        raise CapacityError(f"no beam of {few['ads']:,} or {many['ads']:,} ads reached overlap {TARGET}; there is no "
-                            "growth of pairs to go by")
+        raise CapacityError(f"no beam of {few['ads']:,} or {many['ads']:,} ads reached overlap {TARGET}, so the "
+                            "growth of pairs is unknown; measure wider beams")
     exponent = math.log(high / low) / math.log(many["ads"] / few["ads"])
     beams = [row for row in many["bench"]["beam"] if row[OVERLAP] >= 0.9]
     if len({row[PAIRS] for row in beams}) < 2:
-        raise CapacityError(f"fewer than two beams of {many['ads']:,} ads reached overlap 0.9; there is no time a pair")
+        raise CapacityError(f"fewer than two beams of {many['ads']:,} ads reached overlap 0.9, so the time per pair is "
+                            "unknown; measure wider beams")
     p50 = Line.through([(row[PAIRS], row[P50]) for row in beams])
     root = Line.through([(one["ads"], one["root_bytes"]) for one in sharded])
     shards = Line.through([(one["ads"], sum(one["shard_bytes"])) for one in sharded])

@@ -53,7 +53,7 @@ class ClusterProcess(ListeningProcess):
             return False
 
     def shard_process(self, number: int) -> psutil.Process | None:
-        """The process of a shard's replica; None while there is none."""
+        """The process that runs a replica of a shard, or None if none is running."""
         for child in psutil.Process(self.process.pid).children(recursive=True):
             try:
                 if f"retrieval:shard-{number}" in " ".join(child.cmdline()):

@@ -79,7 +79,7 @@ class ListeningProcess(LoggedProcess):
         """Status and decoded body of a GET, or of a POST if there is a body to send.
 
         Raises:
-            OSError: there is no reply.
+            OSError: the service did not reply.
         """
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json",
@@ -94,7 +94,7 @@ class ListeningProcess(LoggedProcess):
         """The sum of a metric's samples.
 
         Raises:
-            OSError: there is no reply.
+            OSError: the service did not reply.
         """
         with _http.open(f"{self.url}/metrics", timeout=self.patience) as response:
             families = text_string_to_metric_families(response.read().decode())

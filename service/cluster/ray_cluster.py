@@ -18,7 +18,7 @@ _NAME = "retrieval"
 _CONNECT_SECONDS = 3.0
 
 
-STARVED = "timed out during startup"
+_STARVED = "timed out during startup"
 """Of the message of a bare Exception, which Ray raises where one of its processes gets no processor time."""
 
 
@@ -77,7 +77,7 @@ def _connect(address: str | None) -> None:
         raise RayError(f"Ray at {address} cannot be used ({first_line(error)}); install the version of the cluster, "
                        "or restart it with this one") from error
     except Exception as error:
-        if STARVED not in str(error):
+        if _STARVED not in str(error):
             raise
         raise RayError(f"Ray has not come up on this machine ({first_line(error)}); it gives its processes 15 s to "
                        "begin: try again when the machine is less busy") from error

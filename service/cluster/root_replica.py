@@ -105,7 +105,7 @@ class RootReplica:
             try:
                 answers = self._shards[number].broadcast("address").results(timeout_s=_ANSWER_SECONDS,
                                                                             return_exceptions=True)
-            except Exception as error:  # of Ray, of many kinds: the replicas are gone, or there are none yet
+            except Exception as error:  # Ray raises many types; the replicas are gone or have not started
                 answers = [error]
             addresses = [answer for answer in answers if isinstance(answer, str)]
             problem = next((type(answer).__name__ for answer in answers if not isinstance(answer, str)), "")

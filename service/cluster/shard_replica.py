@@ -66,7 +66,7 @@ class ShardReplica:
     def drain(self, seconds: float) -> None:
         """Waits until no root is connected any longer, for so long at most.
 
-        Serve has stopped to tell of this replica before; roots then close its connections, each when no search has it.
+        Serve stops advertising the replica first; each root then closes its connections as soon as no search uses them.
         """
         began = time.monotonic()
         while self._thread.is_alive() and self._server.connections and time.monotonic() < began + seconds:

@@ -64,7 +64,7 @@ def test_the_command_prints_and_writes_its_plans_with_their_sources(tmp_path):
     (["--growth", "nowhere.json", "--sharded", "nowhere.json"], "nowhere.json cannot be read"),
     (["--growth", "x", "--sharded", "x", "--memory", "0"], "0 GiB hold nothing"),
     (["--growth", "x", "--sharded", "x", "--ads", "ten"], "'ten' is not a list of numbers"),
-    (["--growth", "x", "--sharded", "x", "--ads", "0"], "0 is no number of ads")])
+    (["--growth", "x", "--sharded", "x", "--ads", "0"], "0 is not a number of ads")])
 def test_what_cannot_be_read_is_told(words, problem):
     done = run(main, "capacity", *words)
     assert done.returncode in (1, 2)
