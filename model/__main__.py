@@ -61,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> int:
     args = _arguments(sys.argv[1:] if words is None else words)
     from index_store.bundle.manifest import BundleError
     from index_store.features.values import FeatureError
-    from model.config import ConfigError
+    from model.config.errors import ConfigError
     from model.data.tables import DataError
     from model.export.errors import ParityError
     from model.training.memory import keep_freed_memory

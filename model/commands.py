@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.config import ConfigError, PairsConfig, TrainConfig
+from model.config.errors import ConfigError
+from model.config.pairs import PairsConfig
+from model.config.train import TrainConfig
 from model.training.flags import add_flags, given, names_given, train_config
 
 if TYPE_CHECKING:

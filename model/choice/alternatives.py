@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from model.config import SIZES, MoNNConfig, TrainConfig
+from model.config.monn import SIZES, MoNNConfig
+from model.config.train import TrainConfig
 from model.data.load import Dataset
 
 FEW_CLICKS = 50

@@ -19,7 +19,7 @@ from model.choice.held_out import HeldOut
 from model.choice.measure import WeightedEntropy, measure_of
 from model.choice.search import Search
 from model.choice.trial import Trial, Trials
-from model.config import TrainConfig
+from model.config.train import TrainConfig
 from model.data.hold_out import hold_out
 from model.data.load import Dataset
 from model.evaluation.epoch_figures import EpochFigures

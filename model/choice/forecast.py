@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from model.choice.trial import Pace
-from model.config import TrainConfig
+from model.config.train import TrainConfig
 
 TREE_SLOWDOWN = 1.5
 """Seconds of a batch with a tree over those of one without."""

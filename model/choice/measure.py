@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.choice.held_out import HeldOut
-from model.config import TrainConfig
+from model.config.train import TrainConfig
 from model.data.load import joined
 from model.data.recall_queries import RecallQueries, mean_shares
 from model.evaluation.quality import CUTOFFS

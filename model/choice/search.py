@@ -12,7 +12,8 @@ from model.choice.alternatives import ALTERNATIVES, chosen_of, with_epochs
 from model.choice.forecast import Forecast
 from model.choice.measure import Measure, Reached
 from model.choice.trial import OutOfTimeError, Pace, Trial, Trials
-from model.config import ConfigError, TrainConfig
+from model.config.errors import ConfigError
+from model.config.train import TrainConfig
 from model.data.load import Dataset
 from model.progress.bars import Bar
 from model.progress.lines import tell

@@ -11,7 +11,7 @@ from pathlib import Path
 from index_store.features.postings import KeyIndex
 from model.choice.held_out import HeldOut
 from model.choice.measure import Measure, Reached
-from model.config import TrainConfig
+from model.config.train import TrainConfig
 from model.evaluation.epoch_figures import EpochFigures
 from model.examples.folds import Fold
 from model.training.checkpoint import RunFolder

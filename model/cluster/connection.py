@@ -9,7 +9,7 @@ import socket
 from importlib.util import find_spec
 from typing import Any
 
-from model.config import ConfigError
+from model.config.errors import ConfigError
 
 ADDRESS = "RAY_ADDRESS"
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.progress.bars import Bar
 from model.progress.range_workers import Done, RangeWorkers, T, Work, Worker, unheard
 from model.progress.ranges import Range

@@ -13,7 +13,8 @@ import torch.distributed as dist
 from index_store.features.postings import KeyIndex
 from model.cluster.connection import connect
 from model.cluster.ranges import RayRanges
-from model.config import ConfigError, TrainConfig
+from model.config.errors import ConfigError
+from model.config.train import TrainConfig
 from model.data.hold_out import hold_out
 from model.data.load import Dataset, load_dataset
 from model.data.tables import DataError

@@ -22,7 +22,7 @@ from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.search.scoring import UserQuery
 from index_store.targeting.eligibility import Eligible
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.data.recall_queries import RecallQueries
 from model.export.flops import count
 from model.export.golden import user_input

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from model.baselines.cache import Cache, data_hash
 from model.baselines.table import Row
-from model.config import TrainConfig
+from model.config.train import TrainConfig
 from model.data.load import Dataset
 from model.data.recall_queries import RecallQueries
 from model.evaluation.quality import quality

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from index_store.features.interaction import feature_names
 from index_store.features.ragged import Ragged
-from model.config import TrainConfig
+from model.config.train import TrainConfig
 from model.examples.batches import BatchReader, TreeReader, spectral_towers_of
 from model.examples.hard_negatives import HardDraws, HardSampler
 from model.examples.near_negatives import NearDraws, NearSampler

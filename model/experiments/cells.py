@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.data.parquet_files import open_parquet, part_files
 
 CELLS = "cells"

@@ -7,7 +7,7 @@ import shutil
 import time
 from pathlib import Path
 
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.experiments import ablation, context, node_pair_runs, overlap, table1, table3, table4, table5, variants
 from model.experiments.cells import Cell, Experiment, Results
 from model.progress.bars import Bar

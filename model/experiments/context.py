@@ -22,7 +22,7 @@ from index_store.search.beam_search import BeamSearch
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.search.scoring import UserQuery
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.data.load import Dataset, Events, joined, load_dataset
 from model.examples.clicks import Clicks
 from model.experiments import monn_runs

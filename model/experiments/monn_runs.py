@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from model.config import ConfigError, TrainConfig
+from model.config.errors import ConfigError
+from model.config.train import TrainConfig
 from model.data.load import load_dataset
 from model.data.parquet_table import ParquetTable
 from model.data.tables import ADS, ID_COLUMN, TEST_EVENTS, read_spec

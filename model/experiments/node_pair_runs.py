@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from model.config import PairsConfig, TrainConfig
+from model.config.pairs import PairsConfig
+from model.config.train import TrainConfig
 from model.data.load import load_dataset
 from model.evaluation.quality import quality
 from model.experiments import monn_runs

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.baselines.positives import positives
-from model.config import ConfigError, PairsConfig
+from model.config.errors import ConfigError
+from model.config.pairs import PairsConfig
 from model.data.load import Dataset, load_dataset
 from model.data.recall_queries import RecallQueries
 from model.evaluation.recall import answers

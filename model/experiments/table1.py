@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from model.config import SIZES, MoNNConfig
+from model.config.monn import SIZES, MoNNConfig
 from model.data.load import load_dataset
 from model.data.recall_queries import RecallQueries
 from model.evaluation.quality import quality

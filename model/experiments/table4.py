@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from model.config import HillConfig
+from model.config.hill import HillConfig
 from model.experiments import monn_runs
 from model.experiments.cells import Done, Experiment, Report
 from model.experiments.figures import by_slug, change_percent, summary, table, text, to_json

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from model.config import SIZES
+from model.config.monn import SIZES
 from model.data.load import load_dataset
 from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report

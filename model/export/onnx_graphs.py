@@ -26,7 +26,7 @@ from index_store.features.spec import FeatureSpec
 from index_store.features.tower_inputs import dense_width
 from index_store.kernel.library import library
 from index_store.search.scoring import DenseLayers, Storage
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.network.folding import FoldedNetwork
 from model.network.monn import MoNN
 

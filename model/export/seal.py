@@ -25,7 +25,7 @@ from index_store.tree.node_content import level_postings, level_vectors, node_me
 from index_store.tree.tree import build_tree
 from index_store.value.bids import AdBids
 from index_store.value.track_records import CLICKS, IMPRESSIONS, MOST
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.export.beam_tuning import default_of, tune_beam
 from model.export.calibrate import calibrate, calibrations_of
 from model.export.embedded import embedded

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.progress.lines import tell
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 import pyarrow.parquet as pq
 
 from index_store.bundle import pointer
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.data.load import joined, load_dataset
 from model.data.tables import EVENTS, SPEC, TEST_EVENTS, read_spec
 from model.data.windows import Window

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from index_store.value.calibration import Calibrations
-from model.config import TrainConfig
+from model.config.train import TrainConfig
 from model.data.load import joined, load_dataset
 from model.evaluation.quality import quality
 from model.examples.clicks import Clicks

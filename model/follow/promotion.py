@@ -12,7 +12,7 @@ from typing import Protocol
 from index_store.bundle import pointer
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.pointer import Pointer
-from model.config import ConfigError
+from model.config.errors import ConfigError
 
 _http = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the service is near, behind no proxy
 

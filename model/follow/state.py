@@ -11,7 +11,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from model.config import ConfigError
+from model.config.errors import ConfigError
 
 STATE = "state.json"
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from index_store.features.values import look_up
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.data.load import as_bytes
 from model.data.tables import ADS
 from model.training.checkpoint import RunFolder

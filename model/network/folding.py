@@ -21,7 +21,7 @@ from index_store.features.context import ContextTables
 from index_store.features.encoder import UNKNOWN
 from index_store.kernel.folded_weights import FoldedWeights
 from index_store.search.scoring import DenseLayers, Storage
-from model.config import MoNNConfig
+from model.config.monn import MoNNConfig
 from model.network.monn import MoNN, PairLayers
 from model.network.over_arch import OverArch, Terms
 from model.network.towers import InteractionTower, ProductTower

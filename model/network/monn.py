@@ -13,7 +13,8 @@ from index_store.features.interaction import feature_names
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import dense_width, table_sizes
 from index_store.search.scoring import layer_of_level
-from model.config import ConfigError, MoNNConfig, StackedLayer
+from model.config.errors import ConfigError
+from model.config.monn import MoNNConfig, StackedLayer
 from model.network.context import ContextRows
 from model.network.deepfm import DeepFM
 from model.network.dhen import DHEN

@@ -19,7 +19,8 @@ from torch import Tensor
 from index_store.features.encoder import Features
 from index_store.features.postings import KeyIndex
 from index_store.features.ragged import Ragged
-from model.config import ConfigError, TrainConfig
+from model.config.errors import ConfigError
+from model.config.train import TrainConfig
 from model.data.checks import rows_of
 from model.data.load import Dataset
 from model.data.parquet_table import ParquetTable

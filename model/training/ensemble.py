@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from index_store.features.postings import KeyIndex
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.data.load import Dataset, Events
 from model.examples.batches import TreeReader
 from model.examples.clicks import Clicks

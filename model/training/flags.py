@@ -7,7 +7,12 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from model.config import SIZES, ConfigError, Flag, HillConfig, MoNNConfig, PairsConfig, TrainConfig
+from model.config.errors import ConfigError
+from model.config.flag import Flag
+from model.config.hill import HillConfig
+from model.config.monn import SIZES, MoNNConfig
+from model.config.pairs import PairsConfig
+from model.config.train import TrainConfig
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from model.config import ConfigError, TrainConfig
+from model.config.errors import ConfigError
+from model.config.train import TrainConfig
 from model.data.load import Dataset
 from model.network.monn import MoNN
 from model.training.objective import task_weights

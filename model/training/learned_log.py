@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.features.postings import KeyIndex
-from model.config import TrainConfig
+from model.config.train import TrainConfig
 from model.data.load import Dataset, Events
 from model.examples.folds import Fold, fold_of_pairs
 from model.training.ensemble import withhold

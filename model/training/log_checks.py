@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.config import ConfigError, TrainConfig
+from model.config.errors import ConfigError
+from model.config.train import TrainConfig
 from model.data.load import Dataset
 from model.progress.lines import tell
 from model.training.objective import task_weights

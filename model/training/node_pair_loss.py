@@ -21,7 +21,8 @@ from index_store.features.encoder import Features
 from index_store.features.postings import KeyIndex
 from index_store.features.ragged import Ragged
 from index_store.tree.tree import Tree
-from model.config import ConfigError, PairsConfig
+from model.config.errors import ConfigError
+from model.config.pairs import PairsConfig
 from model.examples.batches import IdDropout, TreeReader
 from model.examples.clicks import Clicks
 from model.examples.folds import FOLDS, fold_of_users

@@ -17,7 +17,8 @@ from torch import Tensor
 from index_store.features.interaction import columns_of
 from index_store.features.ragged import Ragged
 from index_store.features.spec import FeatureSpec
-from model.config import ConfigError, TrainConfig
+from model.config.errors import ConfigError
+from model.config.train import TrainConfig
 from model.data.load import Events
 from model.examples.batches import BatchReader, IdDropout, TreeReader
 from model.examples.clicks import Clicks

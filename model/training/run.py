@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from index_store.features.postings import KeyIndex
-from model.config import TrainConfig
+from model.config.train import TrainConfig
 from model.data.hold_out import hold_out
 from model.data.load import Dataset, load_dataset
 from model.examples.batches import BatchReader, HardTreeReader, TreeReader

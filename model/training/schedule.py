@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model.config import TrainConfig
+from model.config.train import TrainConfig
 from model.training.checkpoint import Progress
 
 WARM_UP_BATCHES = 50

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.config import ConfigError, TrainConfig
+from model.config.errors import ConfigError
+from model.config.train import TrainConfig
 from model.data.load import Dataset, Events
 from model.examples.batches import TreeReader
 from model.examples.clicks import Clicks

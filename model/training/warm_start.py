@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from index_store.features.encoder import UNKNOWN, FeatureEncoder
 from index_store.features.spec import ITEM_ID
 from index_store.features.values import look_up
-from model.config import ConfigError, TrainConfig
+from model.config.errors import ConfigError
+from model.config.train import TrainConfig
 from model.data.load import Dataset
 from model.network.monn import MoNN
 from model.training.checkpoint import RunFolder

@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.config import ConfigError, HillConfig
+from model.config.errors import ConfigError
+from model.config.hill import HillConfig
 from model.tree.health import LevelHealth
 
 COMMITMENT = 0.25

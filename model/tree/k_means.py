@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.tree.tree import segment_means
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.progress.bars import Bar
 from model.progress.ranges import ranges_of
 

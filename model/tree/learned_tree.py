@@ -12,7 +12,8 @@ from torch import nn
 from index_store.features.postings import KeyIndex
 from index_store.tree.node_content import node_means
 from index_store.tree.tree import Tree, Vectors, build_tree
-from model.config import ConfigError, TrainConfig
+from model.config.errors import ConfigError
+from model.config.train import TrainConfig
 from model.examples.batches import BatchReader, HardTreeReader
 from model.tree.codebooks import Codebooks
 from model.tree.profiles import profile_width

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.tree.tree import Tree, build_tree
-from model.config import TrainConfig
+from model.config.train import TrainConfig
 from model.examples.batches import BatchReader, HardTreeReader, TreeReader
 from model.progress.lines import tell
 from model.progress.range_workers import HERE, RangeWorkers

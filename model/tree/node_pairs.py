@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from index_store.features.ragged import Ragged
 from index_store.tree.tree import Tree
-from model.config import ConfigError
+from model.config.errors import ConfigError
 
 FEWEST_CHILDREN = 2
 """A node with one child has phi 1 if the child is interesting, and would only copy the child's pair."""

@@ -10,17 +10,18 @@ WINGS = {
     "index_store": ["live", "bundle", "search", "budgets", "value", "targeting", "changes", "tree", "kernel",
                     "features"],
     "model": ["report", "experiments", "follow", "cluster", "choice", "evaluation", "export", "training", "tree",
-              "examples", "network", "baselines", "sources", "data", "infer", "progress"],
+              "examples", "network", "baselines", "sources", "data", "infer", "progress",
+              "config"],
     "service": ["cluster", "supervisor", "http", "console", "bundles", "sampling", "cache", "live", "retrieval",
                 "shards", "telemetry", "contract"],
     "loadtest": ["chaos", "churn", "cluster", "growth", "pacing", "demo", "http", "bench", "rivals", "processes"],
 }
 """Top to bottom; `docs/decisions/0014-wings.md` says why."""
 
-FLAT = {"__init__", "__main__", "commands", "config", "settings"}
+FLAT = {"__init__", "__main__", "commands", "settings"}
 """Modules that stand beside the wings: entry points, which import any wing, and settings, which import none."""
 
-SETTINGS = {"config", "settings"}
+SETTINGS = {"settings"}
 PACKAGES = {"index_store": set(), "model": {"index_store"}, "service": {"index_store"}, "monn_hill": set(),
             "loadtest": {"index_store", "model", "service", "monn_hill"}}
 """Which packages a package may import."""

@@ -8,7 +8,8 @@ import pytest
 
 from index_store.bundle.bundle import Bundle
 from index_store.features.ragged import Ragged
-from model.config import MoNNConfig, StackedLayer, TrainConfig
+from model.config.monn import MoNNConfig, StackedLayer
+from model.config.train import TrainConfig
 from model.evaluation.recall import recall
 from model.training.checkpoint import RunFolder
 from model.training.run import Run

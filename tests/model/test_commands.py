@@ -10,7 +10,8 @@ import pytest
 
 from model.__main__ import main
 from model.commands import _chooses, _settings, add_evaluate_arguments, add_train_arguments
-from model.config import SIZES, ConfigError
+from model.config.errors import ConfigError
+from model.config.monn import SIZES
 from tests.model.commands import model
 
 

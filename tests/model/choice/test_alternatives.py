@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from model.choice.alternatives import ALTERNATIVES, Alternative, chosen_of, with_epochs
-from model.config import SIZES, TrainConfig
+from model.config.monn import SIZES
+from model.config.train import TrainConfig
 from tests.model.runs import TINY
 from tests.model.worlds import impressions, positives
 

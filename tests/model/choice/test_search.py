@@ -9,7 +9,8 @@ from model.choice.forecast import Forecast
 from model.choice.measure import Measure, Reached
 from model.choice.search import Search
 from model.choice.trial import Pace, Trial
-from model.config import ConfigError, TrainConfig
+from model.config.errors import ConfigError
+from model.config.train import TrainConfig
 from tests.model.worlds import positives
 
 START = TrainConfig(epochs=1, rounds=2)

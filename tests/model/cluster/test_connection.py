@@ -8,7 +8,7 @@ import pytest
 
 from model.cluster import connection
 from model.cluster.connection import connect
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from tests.model.commands import model
 
 
@@ -39,7 +39,7 @@ def test_a_ray_of_another_version_is_told_with_both(on_ray, monkeypatch):
     ray = sys.modules["ray"]
     address, ours = ray.get_runtime_context().gcs_address, ray.__version__
     program = ("import ray; ray.__version__ = '2.0.1'; from model.cluster.connection import connect\n"
-               "from model.config import ConfigError\n"
+               "from model.config.errors import ConfigError\n"
                "try: connect(2, True)\nexcept ConfigError as error: print(error)")
     monkeypatch.setenv(connection.ADDRESS, address)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)

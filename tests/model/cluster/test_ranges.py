@@ -13,7 +13,7 @@ import torch
 
 from model.cluster import ranges as module
 from model.cluster.ranges import RayRanges
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.export import embedded as embedding
 from model.export.embedded import embedded
 from model.progress.range_workers import HERE, Worker

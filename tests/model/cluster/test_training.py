@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from model.cluster.training import Task, _cause, check_settings, count_part
-from model.config import ConfigError, PairsConfig, TrainConfig
+from model.config.errors import ConfigError
+from model.config.pairs import PairsConfig
+from model.config.train import TrainConfig
 from model.data.load import load_dataset
 from model.data.tables import DataError
 from model.training.trainer import train

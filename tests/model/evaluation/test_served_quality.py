@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from index_store.bundle.bundle import Bundle
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.data.recall_queries import RecallQueries
 from model.evaluation.recall import answers, recall
 from model.evaluation.served_quality import as_served, flops_per_pair, served_quality

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.evaluation.tree_quality import at_pairs, compare_trees
 from tests.model.runs import run_of
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from model.baselines.cache import Cache
-from model.config import PairsConfig
+from model.config.pairs import PairsConfig
 from model.evaluation import two_towers as module
 from model.evaluation.quality import quality
 from model.evaluation.two_towers import NAME, as_two_towers, two_towers

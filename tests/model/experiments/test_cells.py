@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.data.tables import DataError
 from model.experiments.cells import Cell, Results, fingerprint
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.data.load import load_dataset
 from model.experiments.cells import Cell
 from model.experiments.context import READ, check, reading, report

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.data.tables import write_folder
 from model.experiments import public
 from model.experiments.cells import Cell

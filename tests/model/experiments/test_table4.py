@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.config import HillConfig
+from model.config.hill import HillConfig
 from model.experiments.table4 import VARIANTS, report
 from tests.model.experiments.tables import done, trained
 

@@ -16,7 +16,7 @@ from index_store.bundle.bundle import Bundle
 from index_store.bundle.folded_files import read_kernels
 from index_store.bundle.manifest import BundleError
 from index_store.value.bids import AdBids
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.examples.clicks import Clicks
 from model.export.golden import ParityError
 from model.export.onnx_graphs import onnx_layers

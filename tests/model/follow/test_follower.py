@@ -18,7 +18,7 @@ from index_store.bundle import pointer
 from index_store.bundle.bundle import Bundle
 from index_store.changes.change_log import Kind
 from index_store.changes.sqlite_log import SqliteLog
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.data.load import load_dataset
 from model.data.tables import read_spec
 from model.follow import follower as module

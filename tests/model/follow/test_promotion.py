@@ -6,7 +6,7 @@ from index_store.bundle import pointer
 from index_store.bundle.manifest import BundleError
 from index_store.bundle.pointer import Pointer
 from loadtest.processes.service_process import TOKEN, ServiceProcess, service_environment
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.follow.promotion import ByPointer, ByService
 from tests.tiny_bundle import write_tiny_bundle
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.follow.state import STATE, FollowerState
 
 SOME = FollowerState(window=3, sequence=70, change_log_id="c0ffee", ended_at=5.5, run="/runs/a", log="/logs/a",

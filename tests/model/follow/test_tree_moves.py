@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from torch import nn
 
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.follow.tree_moves import tree_moves
 from model.training.checkpoint import Progress, RunFolder
 from tests.model.runs import TINY

@@ -9,7 +9,7 @@ import torch
 from index_store.features.encoder import FeatureEncoder
 from index_store.features.interaction import feature_names
 from index_store.features.spec import FieldSpec
-from model.config import MoNNConfig, StackedLayer
+from model.config.monn import MoNNConfig, StackedLayer
 from model.network.context import ContextRows
 from model.network.folding import FoldedNetwork
 from model.network.monn import MoNN

@@ -6,7 +6,7 @@ import torch
 
 from index_store.features.interaction import feature_names
 from index_store.kernel.pair_kernel import PairKernel
-from model.config import MoNNConfig, StackedLayer
+from model.config.monn import MoNNConfig, StackedLayer
 from model.network.folding import FoldedNetwork
 from model.network.monn import MoNN, Scorer
 from tests.index_store.kernel.plain_scorer import compiled

@@ -7,7 +7,7 @@ import torch
 
 from index_store.features.encoder import FeatureEncoder
 from index_store.features.interaction import feature_names
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.network.monn import MoNN, Scorer
 from tests.model.runs import STACK, TINY
 from tests.model.worlds import positives

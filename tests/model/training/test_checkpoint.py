@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.training.checkpoint import RunFolder
 from model.training.run import Run
 from tests.model.runs import TINY, run_of, trainer_of

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from index_store.features.interaction import feature_names
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.data.tables import DataError
 from model.network.folding import FoldedNetwork
 from model.training.checkpoint import RunFolder

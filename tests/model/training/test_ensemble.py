@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.examples.key_index import key_index
 from model.training.ensemble import LEAST, withhold
 from model.training.warm_start import continued

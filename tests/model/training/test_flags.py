@@ -5,7 +5,10 @@ from dataclasses import fields, replace
 
 import pytest
 
-from model.config import SIZES, HillConfig, PairsConfig, StackedLayer, TrainConfig
+from model.config.hill import HillConfig
+from model.config.monn import SIZES, StackedLayer
+from model.config.pairs import PairsConfig
+from model.config.train import TrainConfig
 from model.training.flags import add_flags, given, train_config
 
 WITHOUT = {"model": "--size and --over-arch", "hill": "--codebooks and --tree-gradient",

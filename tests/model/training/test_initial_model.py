@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.config import ConfigError, StackedLayer
+from model.config.errors import ConfigError
+from model.config.monn import StackedLayer
 from tests.model.runs import LARGER, TINY, run_of, trainer_of, weights_of
 from tests.model.worlds import impressions
 

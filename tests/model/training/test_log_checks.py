@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from index_store.features.spec import TaskSpec
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.training.log_checks import check_log
 from tests.model.runs import TINY
 from tests.model.worlds import events, impressions, positives

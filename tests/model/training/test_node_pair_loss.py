@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from index_store.tree.recorded_beams import RecordedBeams
-from model.config import ConfigError, PairsConfig
+from model.config.errors import ConfigError
+from model.config.pairs import PairsConfig
 from model.data.load import load_dataset
 from model.training.checkpoint import RunFolder
 from model.training.node_pair_loss import PairLoss, open_pairs

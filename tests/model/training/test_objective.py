@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.config import ConfigError, StackedLayer
+from model.config.errors import ConfigError
+from model.config.monn import StackedLayer
 from tests.model.runs import JOINT, LARGER, STACK, TINY, loss_of, trainer_of
 from tests.model.worlds import impressions
 

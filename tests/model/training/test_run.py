@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.training.run import Run
 from tests.model.runs import run_of, trainer_of
 from tests.model.worlds import positives

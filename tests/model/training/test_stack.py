@@ -9,7 +9,7 @@ import torch
 
 from index_store.bundle.bundle import Bundle
 from index_store.features.spectral import SPECTRAL_FEATURES
-from model.config import StackedLayer
+from model.config.monn import StackedLayer
 from model.evaluation.quality import quality
 from model.export.seal import export
 from model.training.checkpoint import RunFolder

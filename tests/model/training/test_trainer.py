@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from index_store.features.spectral import RELATIVE_FACTOR, SPECTRAL_FEATURES
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.examples.batches import spectral_towers_of
 from model.network.monn import START
 from tests.model.runs import TINY, interrupted_and_resumed, recall_of, trainer_of, weights_of

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from model.config import SIZES
+from model.config.monn import SIZES
 from model.export.seal import export
 from tests.model.runs import TINY, golden_answers_of, recall_of, trained_run
 

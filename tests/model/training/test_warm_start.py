@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from model.config import ConfigError, HillConfig, StackedLayer
+from model.config.errors import ConfigError
+from model.config.hill import HillConfig
+from model.config.monn import StackedLayer
 from model.data.load import load_dataset
 from model.training.checkpoint import RunFolder
 from model.training.run import Run

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from model.config import TrainConfig
+from model.config.train import TrainConfig
 from model.training.checkpoint import Progress
 from model.training.trainer import Trainer
 from model.training.workers import ALONE, Workers

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.config import ConfigError, HillConfig
+from model.config.errors import ConfigError
+from model.config.hill import HillConfig
 from model.tree.codebooks import Attended, Codebooks, check_collapse
 from model.tree.health import LevelHealth
 from model.tree.k_means import dense, learn_codes

@@ -9,7 +9,7 @@ from index_store.features.tower_inputs import all_item_keys
 from index_store.features.user_keys import user_keys
 from index_store.tree.node_content import level_postings, node_means
 from index_store.tree.tree import build_tree
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.examples.clicks import Clicks
 from model.examples.key_index import key_index
 from model.tree.k_means import check_branching, default_branching, learn_codes

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from index_store.tree.node_content import node_means
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.tree.learned_tree import CodebookTree, LearnedTree, new_tree
 from tests.model.runs import JOINT, TINY, run_of, trainer_of
 

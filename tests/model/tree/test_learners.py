@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from index_store.bundle.bundle import Bundle
-from model.config import ConfigError, HillConfig
+from model.config.errors import ConfigError
+from model.config.hill import HillConfig
 from model.export.seal import export
 from model.tree.learners import moves
 from tests.model.runs import (

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from index_store.features.ragged import Ragged
 from index_store.tree.tree import Tree, build_tree
-from model.config import ConfigError
+from model.config.errors import ConfigError
 from model.tree.node_pairs import Interest, check_phi, index_pairs, parents, random_pairs
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from index_store.features.interaction import feature_names
-from model.config import HillConfig
+from model.config.hill import HillConfig
 from tests.model.runs import JOINT, loss_of, trainer_of
 from tests.model.worlds import positives
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from model.config import ConfigError, HillConfig, MoNNConfig, PairsConfig, StackedLayer, TrainConfig
-from tests.model.runs import (
-    LARGER,
-    STACK,
-    TINY,
-)
+from model.config.errors import ConfigError
+from model.config.hill import HillConfig
+from model.config.monn import StackedLayer
+from model.config.pairs import PairsConfig
+from model.config.train import TrainConfig
+from tests.model.runs import LARGER, STACK, TINY
 
 
 @pytest.mark.parametrize(("change", "said"), [
@@ -30,12 +30,6 @@ from tests.model.runs import (
 def test_a_setting_that_cannot_work_is_refused(change, said):
     with pytest.raises(ConfigError, match=said):
         TrainConfig(**change)
-
-
-@pytest.mark.parametrize("share", [-0.2, 1.0, 1.5])
-def test_a_dropout_that_is_no_share_is_refused(share):
-    with pytest.raises(ConfigError, match=rf"dropout is {share}; give a share in \[0, 1\)"):
-        MoNNConfig(dropout=share)
 
 
 @pytest.mark.parametrize("config", [

@@ -1,202 +1,17 @@
-"""Settings of the offline job: frozen dataclasses, saved with the run and rebuilt from it.
-
-A field that can be set on the command line carries its `Flag`; `model.training.flags` turns these into arguments.
-"""
+"""Settings of a run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-OverArchName = Literal["wukong", "deepfm", "dhen", "dot"]
-Size = Literal["small", "medium", "large"]
-
-
-class ConfigError(ValueError):
-    """A setting that cannot work; the message has its name, its value and what to do."""
-
-
-@dataclass(frozen=True)
-class Flag:
-    """A command-line flag of a field.
-
-    Attributes:
-        help: what the setting does; the default is appended.
-        name: without the leading dashes; empty for the name of the field.
-        metavar: placeholder of the value in the help.
-        parse: from the text of the argument to the value, may raise ConfigError; None for numbers and choices, which
-            the type of the field describes.
-        many: whether the flag takes several values.
-    """
-
-    help: str
-    name: str = ""
-    metavar: str | None = None
-    parse: Callable[[str], Any] | None = None
-    many: bool = False
-
-
-def flag(help: str, **options: Any) -> dict[str, Flag]:
-    """Metadata of a field that has a flag; arguments as for `Flag`."""
-    return {"flag": Flag(help, **options)}
-
-
-def like(example: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A parser that shows an example when `read` cannot read the text."""
-    def parse(text: str) -> Any:
-        try:
-            return read(text)
-        except (ValueError, KeyError) as error:
-            raise ConfigError(f"{text!r} is not like {example}") from error
-
-    return parse
-
-
-def absolute(text: str) -> str:
-    """A path that does not depend on the working directory."""
-    return str(Path(text).resolve())
-
-
-@dataclass(frozen=True)
-class MoNNConfig:
-    """Shape of the network.
-
-    Attributes:
-        over_arch: `dot` is the two-tower baseline (TTSN), which ignores the interaction tower.
-        table_width: width of each embedding table.
-        user_hidden, item_hidden, pair_hidden: widths of the towers' hidden layers.
-        dim: width d of a token.
-        user_tokens, item_tokens: tokens that a tower emits; the interaction tower emits one.
-        fm_tokens, linear_tokens: tokens that a Wukong layer emits from its FMB and its LCB; a DHEN layer emits as
-            many together.
-        over_hidden: hidden width of the over-arch's MLPs.
-        layers: layers of Wukong or DHEN; of DeepFM, hidden layers of its MLP after the first.
-        dropout: on the inputs of the user and item tower, in training.
-    """
-
-    over_arch: OverArchName = field(default="wukong", metadata=flag("dot trains the two-tower baseline"))
-    table_width: int = 32
-    user_hidden: tuple[int, ...] = (256,)
-    item_hidden: tuple[int, ...] = (256,)
-    pair_hidden: tuple[int, ...] = (32,)
-    dim: int = 16
-    user_tokens: int = 4
-    item_tokens: int = 4
-    fm_tokens: int = 2
-    linear_tokens: int = 2
-    over_hidden: int = 64
-    layers: int = 1
-    dropout: float = 0.4
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout is {self.dropout}; give a share in [0, 1)")
-
-    @property
-    def user_embedding(self) -> int:
-        return self.user_tokens * self.dim
-
-    @property
-    def item_embedding(self) -> int:
-        return self.item_tokens * self.dim
-
-
-SIZES: dict[Size, MoNNConfig] = {
-    "small": MoNNConfig(),
-    "medium": MoNNConfig(user_hidden=(512,), item_hidden=(512,), pair_hidden=(64,), user_tokens=8, item_tokens=8,
-                         fm_tokens=4, linear_tokens=4, over_hidden=160, layers=2),
-    "large": MoNNConfig(table_width=64, user_hidden=(1024, 512), item_hidden=(512,), pair_hidden=(64,), user_tokens=8,
-                        item_tokens=8, fm_tokens=4, linear_tokens=4, over_hidden=192, layers=3),
-}
-"""MoNN Small, Medium and Large: a pair costs them 1 : 6.6 : 9.7 with Wukong, about as in the paper's Table 1."""
-
-
-@dataclass(frozen=True)
-class StackedLayer:
-    """A layer of a stacked MoNN above the items (Section 4.6).
-
-    Attributes:
-        level: of the tree whose nodes it scores, 1 the coarsest; the layer also ranks the nodes of the levels between
-            that one and the layer above.
-        model: shape.
-    """
-
-    level: int
-    model: MoNNConfig
-
-
-def _read_stack(text: str) -> tuple[StackedLayer, ...]:
-    parts = [part.split("@") for part in text.split(",")]
-    return tuple(StackedLayer(int(level), SIZES[cast(Size, size)]) for size, level in parts)
-
-
-@dataclass(frozen=True)
-class HillConfig:
-    """How the joint index learns (Section 3.4).
-
-    Attributes:
-        codebooks: `parent`, own codes for the children of each node, or `shared`, one codebook a level.
-        gradient: whether the index loss stops before the item tower (`stopped`) or trains it through the attention too
-            (`joint`).
-        sharpness: of the attention at the start and the end of the joint training: the logarithm of how much more
-            weight a typical item gives to its nearest code than to the next one.
-        sharpness_power: p of Equation 7; 1 rises evenly, a higher power stays soft for longer.
-        reconstruction_weight: of the loss between an item and its pseudo embedding.
-        balance_weight: of the FLOPs regulariser, which is 1 for a level that is used evenly.
-        pooled_batches: batches whose assignments the regulariser pools.
-        learning_rate: Adam's, for the codes, before the linear decay to zero.
-    """
-
-    codebooks: Literal["parent", "shared"] = field(default="parent", metadata=flag(
-        "of the joint tree: codes of their own for the children of each node, or one codebook a level"))
-    gradient: Literal["stopped", "joint"] = field(default="stopped", metadata=flag(
-        "whether the joint tree's loss trains the item tower too", name="tree-gradient"))
-    sharpness: tuple[float, float] = (1.0, 10.0)
-    sharpness_power: float = 1.0
-    reconstruction_weight: float = 1.0
-    balance_weight: float = 0.01
-    pooled_batches: int = 4
-    learning_rate: float = 5e-4
-
-    def __post_init__(self) -> None:
-        if not 0 < self.sharpness[0] <= self.sharpness[1]:
-            raise ConfigError(f"sharpness is {self.sharpness}; it must rise from a number above 0, since at 0 all "
-                              "codes get the same gradient")
-        if self.pooled_batches < 1:
-            raise ConfigError(f"pooled_batches is {self.pooled_batches}; at least 1 is needed")
-
-
-@dataclass(frozen=True)
-class PairsConfig:
-    """Settings of test-time training (Section 3.6): the node pairs that a run learns in addition to the log.
-
-    Attributes:
-        phi: least phi_IR of each level, from the leaf nodes upwards; their number is phi_DEP.
-        interest: where a user's interests are taken from: train positives, recorded beams, or both.
-        beams: files of recorded beams.
-        control: `real` trains on the log alone, `random` on as many pairs with random nodes; empty for the pairs.
-    """
-
-    phi: tuple[float, ...] = field(default=(), metadata=flag(
-        "test-time training of RUN: also learn node pairs in which the user is interested in at least this share of "
-        "the node's children, one share per level from the leaf nodes upwards; the tree and all settings but the "
-        "epochs are RUN's, the learning rates a tenth (default with --beams: 0.8,0.4)", metavar="0.8,0.4",
-        parse=like("0.8,0.4", lambda text: tuple(map(float, text.split(","))))))
-    interest: Literal["history", "beam", "union"] = field(default="history", metadata=flag(
-        "where --phi takes a user's interests from (default: beam with --beams, else history)"))
-    beams: tuple[str, ...] = field(default=(), metadata=flag(
-        "beams that the service recorded with a bundle of RUN", metavar="FILE", parse=absolute,
-        many=True))
-    control: Literal["", "real", "random"] = field(default="", metadata=flag(
-        "a control of --phi: the same epochs on the log alone, or on as many pairs with random nodes"))
-
-    def __post_init__(self) -> None:
-        if bool(self.beams) != (self.interest != "history"):
-            raise ConfigError(f"the interest is {self.interest} and {len(self.beams)} files of beams are given; give "
-                              "files with beam or union, and none with history")
+from model.config.errors import ConfigError
+from model.config.flag import absolute, flag, like
+from model.config.hill import HillConfig
+from model.config.monn import SIZES, MoNNConfig, StackedLayer, read_stack
+from model.config.pairs import PairsConfig
 
 
 @dataclass(frozen=True)
@@ -237,7 +52,7 @@ class TrainConfig:
     stack: tuple[StackedLayer, ...] = field(default=(), metadata=flag(
         "layers above that of the ads, coarse to fine, each a MoNN size at a level of the tree, 1 being the "
         "coarsest; --size and --over-arch then apply to the ads' layer", metavar="large@1[,medium@2]",
-        parse=like(f"large@1 or large@1,medium@2; sizes are {', '.join(SIZES)}", _read_stack)))
+        parse=like(f"large@1 or large@1,medium@2; sizes are {', '.join(SIZES)}", read_stack)))
     lower_share: float = field(default=0.98, metadata=flag(
         "share of the log that trains the layers of a stack; the rest fits their weights in the ensemble",
         metavar="SHARE"))

@@ -1,0 +1,1 @@
+"""Settings of the offline job: frozen dataclasses, saved with the run and rebuilt from it."""
