@@ -18,19 +18,26 @@ from tests.tiny_bundle import write_tiny_bundle
 settings.register_profile("busy machine", deadline=None)  # 200 ms an example is what Hypothesis gives it
 settings.load_profile("busy machine")
 
-ONE_WORLD = ("tests/loadtest/bench/", "tests/loadtest/demo/", "tests/loadtest/growth/")
-"""Folders whose tests read the world of the fixture `grown`, which takes half a minute to make."""
+TOGETHER = {
+    "one world": ("tests/loadtest/bench/", "tests/loadtest/demo/", "tests/loadtest/growth/",
+                  "tests/loadtest/rivals/test_queries.py"),
+    "one Ray": ("tests/model/cluster/",),
+}
+"""Tests that share what takes half a minute to make: the world of the fixture `grown`, and a Ray."""
 
 
-class _ByFileOrWorld(LoadFileScheduling):
-    """As `--dist loadfile`, but one process gets all of ONE_WORLD, so that the world is made once."""
+class _ByFileOrTogether(LoadFileScheduling):
+    """As `--dist loadfile`, but one process gets all tests that share something, so that it is made once."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "one world" if nodeid.startswith(ONE_WORLD) else super()._split_scope(nodeid)
+        for name, places in TOGETHER.items():
+            if nodeid.startswith(places):
+                return name
+        return super()._split_scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config, log):
-    return _ByFileOrWorld(config, log) if config.getoption("dist") == "loadfile" else None
+    return _ByFileOrTogether(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_finish():

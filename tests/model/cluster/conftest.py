@@ -8,5 +8,7 @@ from model.cluster.training import RayTraining
 @pytest.fixture(scope="session")
 def on_ray():
     ray = pytest.importorskip("ray", reason="the extra cluster is not installed here")
-    yield RayTraining(2, oversubscribe=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")  # else Ray's processes wait for all other tests on these cores
+        yield RayTraining(2, oversubscribe=True)
     ray.shutdown()
