@@ -46,15 +46,17 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
 
 
 def _closed(dataset: Dataset, windows: LabelWindows, share: float) -> Dataset:
-    """Holds out the latest events whose windows have closed; younger ones, which can be asked nothing, are left out."""
+    """Holds out the latest events whose windows have closed, half of these at most.
+
+    Younger ones, which can be asked nothing, are left out.
+    """
     events = dataset.train
     times, closed = events.timestamps, windows.closed(events.timestamps)
-    latest = np.sort(times[closed])[::-1][:max(1, round(share * len(events)))]
+    latest = np.sort(times[closed])[::-1][:min(round(share * len(events)), int(closed.sum()) // 2)]
     before = times < (latest.min() if len(latest) else times.min())
     if not before.any():
-        raise DataError(f"a share of {share:g} of the {len(events):,} train events is to be held out, but the longest "
-                        f"window has closed for {int(closed.sum()):,} of them only, and nothing would be left to train "
-                        "on; hold out less, or give shorter windows")
+        raise DataError(f"the longest window has closed for {int(closed.sum()):,} of the {len(events):,} train events, "
+                        "of which a part is to be held out; bring a longer log, or give shorter windows")
     then = replace(windows, now=int(times[before].max()))
     train, test = events.where(before), events.where(closed & ~before)
     train = replace(train, labels=then.known(train.labels, train.timestamps, train.delays))

@@ -89,6 +89,13 @@ def test_late_labels_are_held_out_where_they_are_known_and_learned_as_they_were_
     assert cut.train.labels[:, 1].sum() < log.labels[log.timestamps <= cut.windows.now, 1].sum()
 
 
+def test_half_of_the_events_whose_windows_have_closed_are_held_out_at_most():
+    data = late((10, 620))
+    cut = hold_out(data, 0.2, seed=0)
+    assert data.windows.closed(data.train.timestamps).sum() == 100
+    assert (len(cut.train), len(cut.test)) == (50, 50)
+
+
 def test_windows_that_leave_nothing_to_train_on_are_refused():
-    with pytest.raises(DataError, match="the longest window has closed for 20 of them only"):
-        hold_out(late((10, 700)), 0.2, seed=0)
+    with pytest.raises(DataError, match="the longest window has closed for 1 of the 720 train events, of which"):
+        hold_out(late((10, 719)), 0.2, seed=0)

@@ -1,15 +1,22 @@
 """Zipper in training: heads of windows, what they start from, and that one window alone is training as before."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from index_store.bundle.bundle import Bundle
 from model.config.errors import ConfigError
 from model.config.monn import StackedLayer
+from model.data.load import load_dataset
+from model.export.seal import export
 from model.network.folding import FoldedNetwork
+from model.sources import synthetic_days
 from model.training.label_heads import base_rates, window_targets
+from model.training.run import Run
+from model.training.trainer import train
 from tests.model.data.late_labels import late, targets_of
 from tests.model.runs import LARGER, TINY, run_of, trainer_of, weights_of
 from tests.model.worlds import impressions
@@ -62,6 +69,21 @@ def test_each_head_learns_the_rate_of_its_window_and_only_the_longest_is_served(
     torch.testing.assert_close(folded, main[0], atol=1e-4, rtol=1e-4)
     ten, forty = (torch.sigmoid(every[:, 0, column]).mean().item() for column in (2, 1))
     assert ten < 0.7 * forty
+
+
+def test_a_log_with_late_labels_is_trained_and_exported_as_any_other(tmp_path):
+    data = tmp_path / "data"
+    synthetic_days.write(data, 120, 80, 3_000, 5, 1, 0.05)
+    declared = json.loads((data / "features.json").read_text())
+    declared["tasks"][1] |= {"windows": [1, 24], "time": "conversion_at"}
+    (data / "features.json").write_text(json.dumps(declared))
+    run = train(data, load_dataset(data), replace(ONE_EPOCH, batch_users=64), tmp_path / "run", resume=False)
+    assert run.model.layer(-1).over_arch.bias.shape == (3,)
+    export(Run.open(tmp_path / "run"), tmp_path / "bundle", {})  # which compares its scores with those of the model
+    opened = Bundle.open(tmp_path / "bundle")
+    assert opened.manifest.tasks == ("click", "conversion")
+    assert opened.content.encoder.spec == run.dataset.spec.served
+    assert "windows" not in (tmp_path / "bundle" / "features.json").read_text()
 
 
 def test_a_window_longer_than_the_log_is_refused_before_training(tmp_path):
