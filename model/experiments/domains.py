@@ -7,6 +7,7 @@ and a model for each domain, trained on its events alone.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.bundle import layout
 from index_store.bundle.bundle import Bundle
+from index_store.search.exhaustive_search import ExhaustiveSearch
+from index_store.search.ranking import first_task_weights
 from model.config.errors import ConfigError
 from model.data.load import Dataset, Events, joined, load_dataset
 from model.examples.clicks import Clicks
@@ -26,6 +30,8 @@ from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
 from model.experiments.context import reading
 from model.experiments.figures import by_slug, summary, table, text, to_json
+from model.export.golden import user_input
+from model.export.onnx_graphs import bundle_layers, onnx_user_tower
 from model.export.seal import export
 from model.sources.domain_world import DOMAIN
 from model.sources.truth import TrueWorld, normalised_entropy
@@ -39,6 +45,9 @@ KIND = "domains"
 
 SIDES = {"none": "one model, no domain", "context": "one model, domain as context", "apart": "a model for each domain"}
 """Slug -> name."""
+
+ASKED = 50
+"""Users whom each bundle answers before its memory is measured."""
 
 SIZES = ("parameters", "bundle_bytes", "memory_bytes")
 
@@ -111,25 +120,42 @@ def _logits(trained: Run) -> NDArray[np.float32]:
 
 
 def _by_domain(probabilities: NDArray[np.float64], test: Events, domain: NDArray[np.int32],
-               names: Sequence[str]) -> dict[str, list[float]]:
-    """NE of click and conversion over all test events, and in each domain."""
+               names: Sequence[str]) -> dict[str, list[float | None]]:
+    """NE of click and conversion over all test events, and in each domain; None where all labels are the same."""
     chosen = {"all": np.ones(len(domain), bool),
               **{name: domain == number for number, name in enumerate(names, start=1)}}
-    return {name: [normalised_entropy(probabilities[rows, task], test.labels[rows, task]) for task in range(2)]
-            for name, rows in chosen.items()}
+    def of(rows: NDArray[np.bool_], task: int) -> float | None:
+        found = normalised_entropy(probabilities[rows, task], test.labels[rows, task])
+        return found if math.isfinite(found) else None
+
+    return {name: [of(rows, task) for task in range(2)] for name, rows in chosen.items()}
 
 
 def _memory(bundles: Sequence[Path]) -> int:
-    """Resident bytes of a process that has opened and verified bundles."""
+    """Resident bytes of a process that has opened bundles and answered ASKED users by each."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(_resident, list(bundles)).result()
 
 
 def _resident(bundles: Sequence[Path]) -> int:
-    opened = [Bundle.open(path) for path in bundles]
+    opened = [_opened(path) for path in bundles]
     status = Path("/proc/self/status").read_text()
     del opened
     return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
+
+
+def _opened(path: Path) -> tuple[object, ...]:
+    """What serves a bundle, after it has scored all ads for some users."""
+    bundle = Bundle.open(path)
+    content, users = bundle.content, bundle.content.users
+    tower = onnx_user_tower(bundle.files.path(layout.USER_TOWER))
+    search = ExhaustiveSearch(content.tree, content.scorer(bundle_layers(bundle.files)))
+    weights = first_task_weights(len(bundle.manifest.tasks))
+    for row in range(min(ASKED, len(users.ids))):
+        features, history = users.features.take(np.array([row])), users.history.row(row)
+        query = content.query(tower(user_input(content, features, history)), features, history, None)
+        search.search(query, top_k=100, task_weights=weights)
+    return bundle, tower, search
 
 
 def report(done: Sequence[Done]) -> Report:
@@ -152,7 +178,7 @@ def report(done: Sequence[Done]) -> Report:
               "memory"]
     note = (f"\nMean over {len(found['none'])} seed(s) ± sample standard deviation. {first['events']:,} train "
             f"impressions, {sum(first['test_events'].values()):,} of the day after as test. Memory: resident, of a "
-            "process that has opened the bundles, beyond one that has opened none.\n")
+            f"process that has answered {ASKED} users by each of its bundles, beyond one that has opened none.\n")
     return Report(table(header, lines) + note, {"seeds": len(found["none"]), "domains": domains, "rows": rows})
 
 
