@@ -163,7 +163,7 @@ class BundleContent:
 def write_content(writer: BundleWriter, content: BundleContent) -> None:
     """Writes all arrays of the content and `features.json`."""
     encoder = content.encoder
-    writer.json(layout.FEATURES, {"spec": encoder.spec.to_json(), "scales": dict(encoder.scales)})
+    writer.json(layout.FEATURES, {"spec": encoder.spec.served.to_json(), "scales": dict(encoder.scales)})
     for name, values in encoder.vocabularies.items():
         writer.array(layout.vocabulary(name), values)
     for name, rows in content.tables.items():

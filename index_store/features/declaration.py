@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from reprlib import repr as short
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -45,7 +45,9 @@ def _value(kind: Any, value: object, path: str) -> object:
     if get_origin(kind) is tuple:
         if not isinstance(value, list | tuple):
             raise FeatureError(path, f"{path} is {short(value)}", f"give {_wanted(kind)}")
-        return tuple(read_declaration(get_args(kind)[0], part, f"{path}[{at}]") for at, part in enumerate(value))
+        return tuple(_value(get_args(kind)[0], part, f"{path}[{at}]") for at, part in enumerate(value))
+    if isinstance(kind, type) and is_dataclass(kind):
+        return read_declaration(kind, value, path)
     if kind in _WANTED:
         fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
         if not fits or (isinstance(value, bool) and kind is not bool):
@@ -56,7 +58,8 @@ def _value(kind: Any, value: object, path: str) -> object:
 
 def _wanted(kind: Any) -> str:
     if get_origin(kind) is tuple:
-        return f"a list, each entry {_object(get_args(kind)[0])}"
+        entry = get_args(kind)[0]
+        return f"a list, each entry {_WANTED[entry] if entry in _WANTED else _object(entry)}"
     if get_origin(kind) is Literal:
         return " or ".join(map(repr, get_args(kind)))
     return _WANTED[kind]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from index_store.features.context_fields import check_context_fields
 from index_store.features.declaration import read_declaration
+from index_store.features.label_windows import check_label_windows
 from index_store.features.nearest import suggestion
 from index_store.features.values import MAX_LIST, FeatureError
 
@@ -68,11 +69,15 @@ class TaskSpec:
     """One label column of the log and its weight in the loss (w_t of Equation 2).
 
     `bid_type` says that bids of this type pay for the label; each type is given once. CPM bids pay for impressions.
+    `windows` are attribution windows in hours, ascending, of a label that comes late: the label is whether it came
+    within the longest one. `time` names the column of the events with the time at which it came.
     """
 
     name: str
     weight: float = 1.0
     bid_type: PaidLabel = ""
+    windows: tuple[float, ...] = ()
+    time: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,7 @@ class FeatureSpec:
                                    "give a finite number of at least 0")
         self._check_payment()
         check_context_fields(self)
+        check_label_windows(self)
         for entry in (*self.user_fields, *self.item_fields, *self.context_fields):
             if entry.optional and (entry.kind != "dense" or entry in self.context_fields):
                 raise FeatureError(entry.name, f"optional is given to {entry.name!r}, which is not a dense field of "
@@ -216,6 +222,16 @@ class FeatureSpec:
         return tuple(f for f in self.context_fields if f.model)
 
     @property
+    def window_heads(self) -> tuple[int, ...]:
+        """The task (its number) of each further logit that training has: one a window but the longest, task by task."""
+        return tuple(at for at, task in enumerate(self.tasks) for _ in task.windows[1:])
+
+    @property
+    def served(self) -> FeatureSpec:
+        """The declaration as a bundle holds it: without windows, which only training reads."""
+        return replace(self, tasks=tuple(replace(task, windows=(), time="") for task in self.tasks))
+
+    @property
     def audience_kinds(self) -> dict[str, Kind]:
         """Kinds of the fields that ads' predicates may read: user fields and context fields."""
         return {f.name: f.kind for f in (*self.user_fields, *self.context_fields)}
@@ -237,6 +253,10 @@ class FeatureSpec:
             for name in ("model", "serve_as", "optional"):
                 if not entry[name]:
                     del entry[name]
+        for task in declared["tasks"]:
+            for name in ("windows", "time"):
+                if not task[name]:
+                    del task[name]
         return declared
 
     @classmethod

@@ -17,6 +17,7 @@ from index_store.features.spec import FeatureSpec
 from model.data.checks import (
     check_dense,
     check_keys,
+    check_label_times,
     check_labels,
     check_lists,
     check_numbers,
@@ -146,6 +147,9 @@ class EventTable:
                            rows=np.arange(row, row + len(users)))
             labels = np.stack([columns[task.name].to_numpy() for task in self.spec.tasks], axis=1)
             check_labels(self.table, self.spec, labels, row)
+            for at, task in enumerate(self.spec.tasks):
+                if task.windows:
+                    check_label_times(self.table, task, labels[:, at], columns[task.time], columns["timestamp"], row)
             yield EventBatch(columns, users, items, labels)
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from index_store.features.spec import FeatureSpec
+from index_store.features.spec import FeatureSpec, TaskSpec
 from index_store.features.values import MAX_ID_BYTES
 from model.data.parquet_table import ParquetTable
 from model.data.tables import SPEC, DataError
@@ -104,6 +104,29 @@ def check_labels(table: ParquetTable, spec: FeatureSpec, labels: NDArray[Any], f
             raise DataError(f"{table.path}: {table.place(first_row + int(empty[0]))} has label 0 in all of {names}, "
                             'but features.json says negatives "sampled", a log of positives only; drop such rows, or '
                             'declare "impressions"')
+
+
+def check_label_times(table: ParquetTable, task: TaskSpec, labels: NDArray[Any], times: pa.Array,
+                      impressions: pa.Array, first_row: int) -> None:
+    """Times of a late label: there where it is 1, and only there, and not before the impression.
+
+    Args:
+        table: that they are from.
+        task: whose label it is.
+        labels: (N,) 0 or 1.
+        times: (N,) when the label came, null where it did not.
+        impressions: (N,) times of the events, on the same clock.
+        first_row: row of the first one.
+    """
+    missing = pc.is_null(times).to_numpy(zero_copy_only=False)
+    early = pc.fill_null(pc.less(times, impressions), False).to_numpy(zero_copy_only=False)
+    for bad, fact, remedy in (
+            (missing & (labels == 1), f"is null where {task.name} is 1", "give the time at which the label came"),
+            (~missing & (labels == 0), f"is given where {task.name} is 0", "leave it null there, or set the label"),
+            (early, "is before the impression", "give both times on one clock")):
+        if bad.any():
+            at = int(np.flatnonzero(bad)[0])
+            table.refuse(task.time, first_row + at, times[at].as_py(), fact, remedy)
 
 
 def rows_of(table: ParquetTable, column: str, keys: pa.Array, ids: pa.Array, owner: str,

@@ -5,7 +5,7 @@ Works by column, so that millions of users and ads fit in memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from index_store.value.bids import AdBids
 from model.data.bids import read_bids
 from model.data.checked_tables import EventTable, SideTable, open_events
 from model.data.event_context import ContextValues
+from model.data.label_windows import LabelWindows, delays_of
 from model.data.tables import BID, BID_TYPE, TARGETING, Side, read_spec
 from model.data.targeting import AdPredicates, read_predicates
 
@@ -38,6 +39,8 @@ class Events:
         timestamps: (N,) int64, in the log's own unit; train and test events share it.
         labels: (N, T) int8 of 0 and 1, one column a task.
         context: (N, C) int32 ids, one column a context field that the model reads; None if it reads none.
+        delays: (N, D) int64, after which time the label of each delayed task came, NEVER where none did; None if no
+            task has windows.
     """
 
     users: NDArray[np.int32]
@@ -45,6 +48,7 @@ class Events:
     timestamps: NDArray[np.int64]
     labels: NDArray[np.int8]
     context: NDArray[np.int32] | None = None
+    delays: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -52,7 +56,8 @@ class Events:
     def where(self, chosen: NDArray[np.bool_]) -> Events:
         """The chosen events (N,), in their order."""
         return Events(self.users[chosen], self.items[chosen], self.timestamps[chosen], self.labels[chosen],
-                      None if self.context is None else self.context[chosen])
+                      None if self.context is None else self.context[chosen],
+                      None if self.delays is None else self.delays[chosen])
 
 
 def joined(train_events: Events, test_events: Events) -> Events:
@@ -62,10 +67,12 @@ def joined(train_events: Events, test_events: Events) -> Events:
     order = np.lexsort((times, users))
     items, labels = (np.concatenate([getattr(e, name) for e in (train_events, test_events)])[order]
                      for name in ("items", "labels"))
-    context = None
+    context = delays = None
     if train_events.context is not None and test_events.context is not None:
         context = np.concatenate([train_events.context, test_events.context])[order]
-    return Events(users[order], items, times[order], labels, context)
+    if train_events.delays is not None and test_events.delays is not None:
+        delays = np.concatenate([train_events.delays, test_events.delays])[order]
+    return Events(users[order], items, times[order], labels, context, delays)
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,8 @@ class Dataset:
         test: held-out events, if the folder has them.
         targeting: predicates of the ads, if any has one.
         bids: of the ads, in row order, if any has one.
+        windows: of the tasks whose labels come late, if there are such. Labels of train events are then those that were
+            known at the time of the last one, those of test events whether they came within the longest window.
     """
 
     spec: FeatureSpec
@@ -92,6 +101,7 @@ class Dataset:
     test: Events | None
     targeting: AdPredicates | None = None
     bids: AdBids | None = None
+    windows: LabelWindows | None = None
 
 
 def load_dataset(folder: Path) -> Dataset:
@@ -108,12 +118,17 @@ def load_dataset(folder: Path) -> Dataset:
     train = _load_events(train_table, users.ids, items.ids, values, learn=True)
     values.check(folder)
     test = None if test_table is None else _load_events(test_table, users.ids, items.ids, values, learn=False)
+    windows = LabelWindows.of(spec, train_table.schema.field("timestamp").type, int(train.timestamps.max()))
+    if windows is not None:
+        train = replace(train, labels=windows.known(train.labels, train.timestamps, train.delays))
+        if test is not None:
+            test = replace(test, labels=windows.final(test.labels, test.delays))
     of_context = {f"context.{field.name}": as_bytes(found)
                   for field, found in zip(spec.model_context, values.values, strict=True)}
     encoder = FeatureEncoder(spec, users.vocabularies | items.vocabularies | of_context, users.scales | items.scales,
                              as_bytes(items.ids))
     return Dataset(spec, encoder, as_bytes(users.ids), users.features, items.features, train, test, items.targeting,
-                   items.bids)
+                   items.bids, windows)
 
 
 def _load_events(events: EventTable, user_ids: pa.Array, item_ids: pa.Array, values: ContextValues, *,
@@ -130,19 +145,23 @@ def _load_events(events: EventTable, user_ids: pa.Array, item_ids: pa.Array, val
     users, items = np.empty(n, np.int32), np.empty(n, np.int32)
     timestamps, labels = np.empty(n, np.int64), np.empty((n, len(events.spec.tasks)), np.int8)
     context = np.empty((n, len(events.spec.model_context)), np.int32)
+    late = [task.time for task in events.spec.tasks if task.windows]
+    delays = np.empty((n, len(late)), np.int64)
     for batch in events.batches(user_ids, item_ids, EVENT_BATCH):
         stop = start + len(batch)
         users[start:stop], items[start:stop], labels[start:stop] = batch.users, batch.items, batch.labels
         timestamps[start:stop] = batch.columns["timestamp"].cast(pa.int64()).to_numpy()
         context[start:stop] = values.learn(batch.columns) if learn else values.ids(batch.columns)
+        for at, name in enumerate(late):
+            delays[start:stop, at] = delays_of(batch.columns[name], timestamps[start:stop])
         start = stop
     if learn:
         context = values.sort(context)
     if np.any((np.diff(users) < 0) | ((np.diff(users) == 0) & (np.diff(timestamps) < 0))):
         order = np.lexsort((timestamps, users))
         users, items, timestamps, labels = users[order], items[order], timestamps[order], labels[order]
-        context = context[order]
-    return Events(users, items, timestamps, labels, context if context.shape[1] else None)
+        context, delays = context[order], delays[order]
+    return Events(users, items, timestamps, labels, context if context.shape[1] else None, delays if late else None)
 
 
 def as_bytes(keys: pa.Array) -> NDArray[np.bytes_]:

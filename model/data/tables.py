@@ -65,7 +65,8 @@ def event_schema(spec: FeatureSpec, clock: pa.DataType | None = None) -> pa.Sche
     """Columns of `events.parquet` and `test_events.parquet`; `clock` is the type of their timestamps, else int64."""
     return pa.schema([("user_id", pa.string()), ("ad_id", pa.string()), ("timestamp", clock or pa.int64()),
                       *((task.name, pa.int8()) for task in spec.tasks),
-                      *((field.name, pa.string()) for field in spec.model_context)])
+                      *((field.name, pa.string()) for field in spec.model_context),
+                      *((task.time, clock or pa.int64()) for task in spec.tasks if task.windows)])
 
 
 def read_spec(folder: Path) -> FeatureSpec:

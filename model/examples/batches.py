@@ -310,14 +310,14 @@ class TreeReader(ABC):
         return self.reader.model.score(users.embeddings, self.embeddings_holding(level, rows, items), features,
                                        level=level)
 
-    def score_pairs(self, pairs: Pairs, level: int) -> Tensor:
-        """Task logits (S, tasks) of the nodes of a level that hold the items of pairs."""
+    def score_pairs(self, pairs: Pairs, level: int, *, windows: bool = False) -> Tensor:
+        """Task logits (S, tasks) of the nodes of a level that hold the items of pairs; `windows` as in `MoNN.score`."""
         nodes, families = self.node_of_row[level - 1][pairs.rows], self.reader.keys_of_row.families
         of_keys = node_pair_features(pairs.users.hits, families, self.postings[level - 1], self.tree.size(level),
                                      pairs.owners, nodes)
         spectral = pairs.users.spectral.pair_features(self.vectors(pairs.users.index, level), pairs.owners, nodes)
         return pairs.score(self.reader.model, self.embeddings_holding(level, pairs.rows, pairs.items),
-                           self.reader.tensor(np.concatenate([of_keys, spectral], axis=1)), level)
+                           self.reader.tensor(np.concatenate([of_keys, spectral], axis=1)), level, windows=windows)
 
 
 class HardTreeReader(TreeReader):

@@ -68,12 +68,13 @@ class Pairs:
     rows: NDArray[np.integer]
     items: Tensor
 
-    def score(self, model: MoNN, candidates: Tensor, features: Tensor, level: int | None) -> Tensor:
+    def score(self, model: MoNN, candidates: Tensor, features: Tensor, level: int | None, *,
+              windows: bool = False) -> Tensor:
         """Task logits (S, tasks) of the users with candidates (S, Di), given interaction features (S, F).
 
-        The level is that of the scorer, None for the one of items.
+        The level is that of the scorer, None for the one of items; `windows` as in `MoNN.score`.
         """
-        return model.score(self.embeddings, candidates[:, None], features[:, None], level=level)[:, 0]
+        return model.score(self.embeddings, candidates[:, None], features[:, None], level=level, windows=windows)[:, 0]
 
 
 def as_unknown(features: Features, history: Ragged, chosen: NDArray[np.bool_],

@@ -81,7 +81,8 @@ class ModelFollower:
             run: that serves at the beginning, with its data folder; None to go on.
 
         Raises:
-            ConfigError: there is no run to begin with, or another one than this follower began with.
+            ConfigError: there is no run to begin with, or another one than this follower began with, or its log has
+                attribution windows.
             DataError: the log of the run cannot be read.
         """
         state = FollowerState.read(self.folder)
@@ -89,8 +90,13 @@ class ModelFollower:
             if run is None:
                 raise ConfigError(f"{self.folder} holds no follower yet; name the run that serves with --run")
             RunFolder(run).load_modules({})
-            log = self.folder / "log"
-            parquet.write(RunFolder(run).config()[1], log)
+            log, data = self.folder / "log", RunFolder(run).config()[1]
+            late = [task.name for task in read_spec(data).tasks if task.windows]
+            if late:
+                raise ConfigError(f"{data} gives windows to {', '.join(late)}, but a follower calibrates on events of "
+                                  "its last window, whose late labels are not known yet; follow with a run of a log "
+                                  "without windows in features.json")
+            parquet.write(data, log)
             events = sum(pq.read_metadata(log / name).num_rows for name in (EVENTS, TEST_EVENTS)
                          if (log / name).exists())
             state = FollowerState(window=0, sequence=0, change_log_id="", ended_at=0.0, run=str(run.resolve()),

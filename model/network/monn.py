@@ -35,29 +35,32 @@ class PairLayers(nn.Module):
         pair: width of the interaction features.
         config: shape.
         tasks: logits of the main head.
+        windows: logits of shorter attribution windows (`data/label_windows.py`). They share all but their own weights
+            with the main ones, and are never served.
         auxiliary: whether the over-arch has a second head for each task, which learns a teacher's labels of unlabelled
             pairs and shares all but its own weights with the main one. It is never served.
         linked: whether scores of two towers become logits by a link, so that they may start at the spectral product.
     """
 
-    def __init__(self, pair: int, config: MoNNConfig, tasks: int, *, auxiliary: bool = False,
+    def __init__(self, pair: int, config: MoNNConfig, tasks: int, *, windows: int = 0, auxiliary: bool = False,
                  linked: bool = False) -> None:
         super().__init__()
-        self.config, self.tasks = config, tasks
-        outputs = tasks * (1 + auxiliary)
+        self.config, self.tasks, self.windows = config, tasks, windows
+        outputs = tasks * (1 + auxiliary) + windows
         self.interaction_tower: InteractionTower | ProductTower = (
             ProductTower(outputs, START if linked else 0.0) if config.over_arch == "dot"
             else InteractionTower(pair, config.pair_hidden, config.dim, outputs))
         self.over_arch = _over_arch(config, outputs)
 
-    def score(self, users: Tensor, items: Tensor, interaction: Tensor, *, auxiliary: bool = False) -> Tensor:
+    def score(self, users: Tensor, items: Tensor, interaction: Tensor, *, windows: bool = False,
+              auxiliary: bool = False) -> Tensor:
         """Task logits (B, N, tasks); arguments as those of `MoNN.score`, embeddings of this layer alone."""
         config = self.config
         user = users.reshape(*users.shape[:-1], config.user_tokens, config.dim)
         item = items.reshape(*items.shape[:-1], config.item_tokens, config.dim)
         pair, direct = self.interaction_tower(interaction)
         found: Tensor = self.over_arch(user, item, pair) + direct
-        return found[..., self.tasks :] if auxiliary else found[..., : self.tasks]
+        return found[..., -self.tasks :] if auxiliary else found[..., : self.tasks + windows * self.windows]
 
     def heads(self) -> Iterator[Tensor]:
         """The parameters that belong to one logit each: their first axis is that of the logits."""
@@ -70,15 +73,15 @@ class Layer(PairLayers):
 
     Args:
         user, item: columns of the network's inputs that the towers read, int64.
-        pair, config, tasks, auxiliary, linked: as for `PairLayers`.
+        pair, config, tasks, windows, auxiliary, linked: as for `PairLayers`.
     """
 
     user_columns: Tensor
     item_columns: Tensor
 
     def __init__(self, user: Tensor, item: Tensor, pair: int, config: MoNNConfig, tasks: int, *,
-                 auxiliary: bool, linked: bool = False) -> None:
-        super().__init__(pair, config, tasks, auxiliary=auxiliary, linked=linked)
+                 windows: int, auxiliary: bool, linked: bool = False) -> None:
+        super().__init__(pair, config, tasks, windows=windows, auxiliary=auxiliary, linked=linked)
         self.register_buffer("user_columns", user, persistent=False)
         self.register_buffer("item_columns", item, persistent=False)
         self.user_tower = Tower(len(user), config.user_hidden, config.user_embedding, config.dropout)
@@ -123,15 +126,17 @@ class MoNN(nn.Module):
         self.config, self.tasks = config, len(spec.tasks)
         self.ensemble = tuple(layer.level for layer in stack)
         user_sizes, item_sizes = table_sizes(encoder)
+        windows = len(spec.window_heads)
         linked = config.over_arch == "dot" and spec.negatives == "sampled" and not stack
         shapes = [*(layer.model for layer in stack), config]
         widths, dense = [shape.table_width for shape in shapes], [dense_width(spec, side) for side in SIDES]
         self.user_tables, self.item_tables = Tables(user_sizes, sum(widths)), Tables(item_sizes, sum(widths))
         self.layers = nn.ModuleList(
             Layer(_columns(dense[0], len(user_sizes), widths, at), _columns(dense[1], len(item_sizes), widths, at),
-                  len(feature_names(spec)), shape, self.tasks, auxiliary=auxiliary and at == len(stack), linked=linked)
+                  len(feature_names(spec)), shape, self.tasks, windows=windows,
+                  auxiliary=auxiliary and at == len(stack), linked=linked)
             for at, shape in enumerate(shapes))
-        self.node_layers = (PairLayers(len(feature_names(spec)), config, self.tasks)
+        self.node_layers = (PairLayers(len(feature_names(spec)), config, self.tasks, windows=windows)
                             if not stack and config.over_arch != "dot" else None)
         self._link = InnerProductLink(self.tasks) if linked else nn.Identity()
         self.level_offsets = nn.Parameter(torch.zeros(inner_levels, self.item_width))
@@ -180,7 +185,7 @@ class MoNN(nn.Module):
         return items.split_with_sizes(self.item_widths, dim=-1)[layer]
 
     def score(self, users: Tensor, items: Tensor, interaction: Tensor, *, level: int | None = None,
-              auxiliary: bool = False) -> Tensor:
+              windows: bool = False, auxiliary: bool = False) -> Tensor:
         """Task logits of pairs, by one layer alone.
 
         Args:
@@ -188,13 +193,15 @@ class MoNN(nn.Module):
             items: (N, Di) the same candidates for all users, or (B, N, Di) each user's own.
             interaction: (B, N, F).
             level: of the candidates; None for items.
+            windows: whether those of shorter attribution windows follow.
             auxiliary: those of the auxiliary head.
 
         Returns:
-            (B, N, tasks).
+            (B, N, tasks), with `windows` (B, N, tasks + windows).
         """
         at = self.scorer_of(level)
-        return self.scorers[at].score(*self.scorer_inputs(at, users, items), interaction, auxiliary=auxiliary)
+        return self.scorers[at].score(*self.scorer_inputs(at, users, items), interaction, windows=windows,
+                                      auxiliary=auxiliary)
 
     @property
     def scorers(self) -> list[PairLayers]:

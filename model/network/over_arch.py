@@ -40,13 +40,15 @@ class OverArch(nn.Module):
     def heads(self) -> Iterator[Tensor]:
         """The parameters that belong to one output each: their first axis is that of the outputs."""
 
-    def start_at(self, logits: Tensor) -> None:
-        """Sets the bias of each task (tasks,), so that training starts at the log's base rates.
+    def start_at(self, logits: Tensor, tasks: int | None = None) -> None:
+        """Sets the biases, so that training starts at the log's base rates.
 
-        Where there are several heads, each has all tasks.
+        Args:
+            logits: (tasks + windows,), those of shorter windows last. An auxiliary head starts as the tasks do.
+            tasks: how many there are; None if there are no windows.
         """
         with torch.no_grad():
-            self.bias.copy_(logits.repeat(len(self.bias) // len(logits)))
+            self.bias.copy_(torch.cat([logits, logits[:tasks]])[:len(self.bias)])
 
 
 class DotProduct(OverArch):

@@ -46,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     world.add_argument("--turnover", type=float, metavar="SHARE",
                        help="share of the ads that end every day, and of those that are born; needs --days (default "
                             f"{TURNOVER})")
+    world.add_argument("--domains", type=int, metavar="K",
+                       help="domains, such as surfaces or countries, that differ in what people like; each impression "
+                            "is in one; needs --days")
     world.add_argument("--context", action="store_true",
                        help="a world in which hour and position of an impression matter; its log tells both")
     world.add_argument("--seed", type=int, default=0, help="seed of the world (default %(default)s)")
@@ -82,7 +85,10 @@ def _write_world(args: argparse.Namespace) -> None:
     if args.days is not None and args.context:
         raise DataError("--context and --days are given, but a world that moves has no context; leave one out")
     if args.days is not None:
-        synthetic_days.write(args.out, *sizes, args.days, TURNOVER if args.turnover is None else args.turnover)
+        synthetic_days.write(args.out, *sizes, args.days, TURNOVER if args.turnover is None else args.turnover,
+                             0 if args.domains is None else args.domains)
+    elif args.domains is not None:
+        raise DataError(f"--domains is {args.domains}, but only a world with days has domains; give --days too")
     elif args.turnover is not None:
         raise DataError(f"--turnover is {args.turnover:g}, but nothing ends in a world without days; give --days too")
     else:

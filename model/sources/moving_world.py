@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from model.sources.domain_world import TrueDomains
 from model.sources.draws import Draws, zipf
 from model.sources.synthetic import EVENT_SKEW, FIRST_SECOND, Catalogue, shown
 from model.sources.world import (
@@ -82,16 +83,19 @@ class MovingWorld:
         ads: of the catalogue, which stays of this size.
         users: all of them.
         turnover: share of the ads that end every day.
+        domains: how many domains differ in what people like; 0 for a world without.
 
     Attributes:
+        domains: what they do; None without.
         shape: of the catalogue.
         people: the users as they are this morning.
         ads: all ads up to now, ended ones too.
         active: rows of the ads that are shown, ascending.
     """
 
-    def __init__(self, draws: Draws, ads: int, users: int, turnover: float) -> None:
+    def __init__(self, draws: Draws, ads: int, users: int, turnover: float, domains: int = 0) -> None:
         self._draws, self.shape = draws, Shape.of(ads)
+        self.domains = TrueDomains.of(draws, domains, self.shape) if domains else None
         self._rows = np.arange(users)
         self.people = draw_users(draws, self._rows, self.shape)
         self.active = np.arange(ads)
@@ -131,7 +135,8 @@ class MovingWorld:
 
         Returns:
             Columns (events,): request (its number), user and ad (rows), timestamp, placement (index into SURFACES),
-            position (from 1), click, conversion, and conversion_at, 0 where there is none.
+            position (from 1), click, conversion, conversion_at, 0 where there is none, and domain (its number, 0
+            in a world without).
         """
         draws, since = self._draws, day + DAYS_BEFORE - 1
         number = since * events + np.arange(events)
@@ -143,6 +148,11 @@ class MovingWorld:
         ad = self.active[shown(draws, number, self.people, user, catalogue)]
         viewers, ads = self.people.take(user), self.ads.take(ad)
         rested, conversion_logit = rested_logits(viewers, ads)
+        domain = np.zeros(events, np.int64)
+        if self.domains is not None:
+            domain = self.domains.drawn(draws, number, user)
+            effect = self.domains.effect(domain, viewers, ads)
+            rested, conversion_logit = rested + effect.click, conversion_logit + effect.conversion
         placement, position = self._places(number)
         fall = np.array([surface.fall for surface in SURFACES.values()])[placement]
         seen = draws.uniform("looked at", number) < position ** -fall
@@ -154,7 +164,7 @@ class MovingWorld:
         timestamp = FIRST_SECOND + second
         return {"request": number, "user": user, "ad": ad, "timestamp": timestamp, "placement": placement,
                 "position": position, "click": click, "conversion": conversion,
-                "conversion_at": np.where(conversion, timestamp + after, 0)}
+                "conversion_at": np.where(conversion, timestamp + after, 0), "domain": domain}
 
     def _places(self, number: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
         """Surface and position, from 1, of each impression."""

@@ -22,6 +22,7 @@ from model.data.tables import ADS, EVENTS, TEST_EVENTS, USERS, DataError, prepar
 from model.data.windows import ENDED, day_folder, window_schema
 from model.progress.bars import Bar
 from model.sources.day_truth import write_day
+from model.sources.domain_world import DOMAIN, MOST_DOMAINS, domain_text, with_domain
 from model.sources.draws import Draws
 from model.sources.moving_world import DAYS_BEFORE, SURFACES, MovingWorld, looked_at
 from model.sources.synthetic import SPEC, ad_table, check_sizes, numbered, user_table
@@ -29,14 +30,14 @@ from model.sources.truth import TruthWriter
 
 MOVING_SPEC = replace(SPEC, context_fields=(*SPEC.context_fields, FieldSpec("placement", "categorical")))
 
-SCHEMA = pa.schema([*window_schema(MOVING_SPEC), ("placement", pa.string()), ("position", pa.int8()),
-                    ("conversion_at", pa.int64())])
-"""Of all event tables: the columns of the format, and those that it ignores."""
+IGNORED = [("placement", pa.string()), ("position", pa.int8()), ("conversion_at", pa.int64())]
+"""Columns of all event tables beside those of the format."""
 
 MOST_DAYS = 999
 
 
-def write(out: Path, ads: int, users: int, events: int, seed: int, days: int, turnover: float) -> None:
+def write(out: Path, ads: int, users: int, events: int, seed: int, days: int, turnover: float,
+          domains: int = 0) -> None:
     """Writes a moving world.
 
     Args:
@@ -47,6 +48,7 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, days: int, tu
         seed: of all random numbers.
         days: from day 1.
         turnover: share of the ads that ends every day.
+        domains: how many domains differ in what people like; 0 for a world without.
 
     Raises:
         DataError: a size cannot be used.
@@ -57,18 +59,20 @@ def write(out: Path, ads: int, users: int, events: int, seed: int, days: int, tu
     if not 0 <= turnover < 1:
         raise DataError(f"--turnover is {turnover:g}; give the share of ads that ends every day, at least 0 and below "
                         "1")
+    if domains == 1 or not 0 <= domains <= MOST_DOMAINS:
+        raise DataError(f"--domains is {domains}; give a number from 2 to {MOST_DOMAINS}")
     if events < DAYS_BEFORE:
         raise DataError(f"--events is {events}; a world that moves needs at least {DAYS_BEFORE}, one for each day "
                         "before the first")
     prepare(out)
-    writer = _Writer(out, Draws(seed), MovingWorld(Draws(seed), ads, users, turnover), days,
+    writer = _Writer(out, Draws(seed), MovingWorld(Draws(seed), ads, users, turnover, domains), days,
                      events // DAYS_BEFORE)
     with Bar(total=DAYS_BEFORE + days, desc="synthetic", unit="day") as bar:
         writer.before(bar)
         for day in range(1, days + 1):
             writer.day(day)
             bar.update()
-    seal(out, MOVING_SPEC)
+    seal(out, writer.spec)
 
 
 class _Writer:
@@ -80,10 +84,15 @@ class _Writer:
         world: to write.
         days: that will be written.
         events: of each day.
+
+    Attributes:
+        spec: declares the tables.
     """
 
     def __init__(self, out: Path, draws: Draws, world: MovingWorld, days: int, events: int) -> None:
         self._out, self._draws, self._world, self._events_daily = out, draws, world, events
+        self.spec = MOVING_SPEC if world.domains is None else with_domain(MOVING_SPEC)
+        self._schema = pa.schema([*window_schema(self.spec), *IGNORED])
         self._most_requests = (DAYS_BEFORE + days) * events
         self._most_ads = len(world.active) + days * world.ends_daily
         self._user_ids = numbered("u", np.arange(len(world.people.age)), len(world.people.age))
@@ -95,11 +104,11 @@ class _Writer:
         users = np.arange(len(self._user_ids))
         pq.write_table(user_table(self._draws, users, world.people, world.shape, self._user_ids), out / USERS,
                        write_page_checksum=True)
-        with pq.ParquetWriter(out / EVENTS, SCHEMA, write_page_checksum=True) as log:
+        with pq.ParquetWriter(out / EVENTS, self._schema, write_page_checksum=True) as log:
             for day in range(1 - DAYS_BEFORE, 0):
                 log.write_table(self._events(day))
                 bar.update()
-        TruthWriter(out, world.ads, len(users), looked_at()).write(0, world.people)
+        TruthWriter(out, world.ads, len(users), looked_at(), domains=world.domains).write(0, world.people)
         self._write_events(out / TEST_EVENTS, 0)
         bar.update()
 
@@ -134,4 +143,5 @@ class _Writer:
             "request_id": numbered("r", log["request"], self._most_requests),
             "placement": pa.array(list(SURFACES)).take(pa.array(log["placement"])),
             "position": log["position"],
-            "conversion_at": pa.array(log["conversion_at"], mask=~log["conversion"])}, schema=SCHEMA)
+            "conversion_at": pa.array(log["conversion_at"], mask=~log["conversion"]),
+            **({} if self._world.domains is None else {DOMAIN: domain_text(log["domain"])})}, schema=self._schema)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -18,11 +19,14 @@ from index_store.features.encoder import FeatureEncoder
 from model.data.load import Events
 from model.data.tables import TRUTH, DataError
 from model.sources.context_world import TrueContext
+from model.sources.domain_world import Effect, TrueDomains
 from model.sources.world import Ads, Users, click_logits, rested_logits, sigmoid
 
 TASKS = ("click", "conversion")
 
 LOOKED_AT = "looked_at.npy"
+
+_Planted = TypeVar("_Planted", TrueContext, TrueDomains)
 
 _PAIRS = 1 << 22
 """Pairs whose logits are computed at a time."""
@@ -37,10 +41,11 @@ class TruthWriter:
         users: how many.
         looked_at: share of the impressions that are looked at.
         context: what context does; None where the log has none.
+        domains: what domains do; None where the log has none.
     """
 
     def __init__(self, folder: Path, ads: Ads, users: int, looked_at: float = 1.0,
-                 context: TrueContext | None = None) -> None:
+                 context: TrueContext | None = None, domains: TrueDomains | None = None) -> None:
         self._folder = folder / TRUTH
         self._folder.mkdir()
         self._users = users
@@ -49,9 +54,9 @@ class TruthWriter:
             np.save(self._folder / f"ads.{field.name}.npy", getattr(ads, field.name))
         if looked_at < 1:
             np.save(self._folder / LOOKED_AT, looked_at)
-        if context is not None:
-            for field in fields(context):
-                np.save(self._folder / f"context.{field.name}.npy", getattr(context, field.name))
+        for name, effects in (("context", context), ("domains", domains)):
+            for field in () if effects is None else fields(effects):
+                np.save(self._folder / f"{name}.{field.name}.npy", getattr(effects, field.name))
 
     def write(self, start: int, users: Users) -> None:
         """Writes users to the rows from `start` on."""
@@ -72,12 +77,15 @@ class TrueWorld:
             of an impression at an unknown position.
         context: what context does; None where the log has none. Otherwise the logits are those of the first position,
             at an average hour, unless those of events are asked for.
+        domains: what domains do; None where the log has none. Otherwise the logits are those of a domain with rates and
+            tastes of 0 and weights of 1, unless those of events are asked for.
     """
 
     users: Users
     ads: Ads
     looked_at: float = 1.0
     context: TrueContext | None = None
+    domains: TrueDomains | None = None
 
     @classmethod
     def open(cls, folder: Path) -> TrueWorld:
@@ -91,11 +99,9 @@ class TrueWorld:
                             "synthetic` has a truth")
         users, ads = ({f.name: np.load(folder / TRUTH / f"{side}.{f.name}.npy", mmap_mode="r") for f in fields(rows)}
                       for side, rows in (("users", Users), ("ads", Ads)))
-        seen, names = folder / TRUTH / LOOKED_AT, [f.name for f in fields(TrueContext)]
-        context = None
-        if (folder / TRUTH / f"context.{names[0]}.npy").exists():
-            context = TrueContext(**{name: np.load(folder / TRUTH / f"context.{name}.npy") for name in names})
-        return cls(Users(**users), Ads(**ads), float(np.load(seen)) if seen.exists() else 1.0, context)
+        seen = folder / TRUTH / LOOKED_AT
+        return cls(Users(**users), Ads(**ads), float(np.load(seen)) if seen.exists() else 1.0,
+                   _planted(folder, "context", TrueContext), _planted(folder, "domains", TrueDomains))
 
     def logits(self, user_rows: NDArray[np.integer], item_rows: NDArray[np.integer] | None) -> NDArray[np.float32]:
         """Logits of every user with every item.
@@ -126,11 +132,22 @@ class TrueWorld:
         if self.context is not None:
             category = np.asarray(self.ads.category[events.items])
             effect = None if encoder is None else self.context.effect_of(events, encoder, category)
+        domain: NDArray[np.int64] | None = None
+        if self.domains is not None:
+            domain = None if encoder is None else self.domains.of_events(events, encoder)
+            effect = None if domain is None else effect
         if effect is None:
             return None
-        parts = [slice(at, at + _PAIRS) for at in range(0, len(events), _PAIRS)]
-        return np.concatenate([_task_logits(self.users.take(events.users[part]), self.ads.take(events.items[part]),
-                                            self.looked_at, effect[part]) for part in parts])
+        found = []
+        for at in range(0, len(events), _PAIRS):
+            part = slice(at, at + _PAIRS)
+            users, ads = self.users.take(events.users[part]), self.ads.take(events.items[part])
+            added = Effect(effect[part], np.zeros_like(effect[part]))
+            if self.domains is not None and domain is not None:
+                own = self.domains.effect(domain[part], users, ads)
+                added = Effect(added.click + own.click, own.conversion)
+            found.append(_task_logits(users, ads, self.looked_at, added))
+        return np.concatenate(found)
 
     def bayes_ne(self, events: Events, encoder: FeatureEncoder | None = None) -> dict[str, float | None]:
         """Normalized entropy of the true probabilities on test impressions, by task: no model can expect less.
@@ -150,6 +167,14 @@ class TrueWorld:
         return order
 
 
+def _planted(folder: Path, name: str, kind: type[_Planted]) -> _Planted | None:
+    """What a context does in the world of a folder, None where there is no such context."""
+    names = [field.name for field in fields(kind)]
+    if not (folder / TRUTH / f"{name}.{names[0]}.npy").exists():
+        return None
+    return kind(**{each: np.load(folder / TRUTH / f"{name}.{each}.npy") for each in names})
+
+
 def normalised_entropy(probabilities: NDArray[np.float64], labels: NDArray[np.integer]) -> float:
     """NE (Equation 9): mean log loss over the entropy of the labels' mean; NaN if all labels are the same."""
     p = np.clip(probabilities, 1e-7, 1 - 1e-7)
@@ -161,15 +186,15 @@ def normalised_entropy(probabilities: NDArray[np.float64], labels: NDArray[np.in
 
 
 def _task_logits(users: Users, ads: Ads, looked_at: float,
-                 effect: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+                 effect: Effect | None = None) -> NDArray[np.float32]:
     """(..., T) logits of broadcast rows; P(click) = P(looked at) P(appeals), P(conversion) = P(click) P(.. | click).
 
-    The effect of the context is added to the click logits.
+    The effect of the context is added to the logits of both.
     """
     rested, given_click = rested_logits(users, ads)
     click = click_logits(rested, users.recent, ads.category)
     if effect is not None:
-        click = click + effect
+        click, given_click = click + effect.click, given_click + effect.conversion
     conversion = -np.logaddexp(-click, np.logaddexp(-given_click, -(click + given_click)))
     logits = np.stack([click, conversion], axis=-1)
     if looked_at < 1:  # 1 / (e p) - 1 = (1 / p - 1) / e + (1 - e) / e

@@ -178,27 +178,53 @@ def fatigue(recent: NDArray[np.int32], category: NDArray[np.int32]) -> NDArray[n
     return result
 
 
+def crossings(users: Users, ads: Ads) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Terms of the click logit: interest, loyalty, price and the ad's quality; arguments as for `rested_logits`."""
+    interest, loyal = _interest(users, ads), _loyal(users, ads)
+    related = (users.departments[..., 0] == ads.department)
+    for slot in range(1, SLOTS):
+        related = related | (users.departments[..., slot] == ads.department)
+    taste = np.where(interest, np.float32(INTEREST), np.float32(RELATED) * related)
+    return taste, LOYALTY * loyal, -PRICE * _off_price(users, ads), QUALITY * ads.quality
+
+
+def conversion_terms(users: Users, ads: Ads) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Terms of the conversion logit: rating, interest, loyalty and price; arguments as for `rested_logits`."""
+    return (CONVERSION_RATING * ads.rating, CONVERSION_INTEREST * _interest(users, ads),
+            CONVERSION_LOYALTY * _loyal(users, ads), -CONVERSION_PRICE * _off_price(users, ads))
+
+
+def _interest(users: Users, ads: Ads) -> NDArray[np.bool_]:
+    interest: NDArray[np.bool_] = (users.interests[..., 0] == ads.category)
+    for slot in range(1, SLOTS):
+        interest = interest | (users.interests[..., slot] == ads.category)
+    return interest
+
+
+def _loyal(users: Users, ads: Ads) -> NDArray[np.bool_]:
+    loyal: NDArray[np.bool_] = (users.brands[..., 0] == ads.brand)
+    for slot in range(1, SLOTS):
+        loyal = loyal | (users.brands[..., slot] == ads.brand)
+    return loyal
+
+
+def _off_price(users: Users, ads: Ads) -> NDArray[np.float32]:
+    off: NDArray[np.float32] = np.abs(ads.price - PREFERRED_PRICE[users.age, users.gender])
+    return off
+
+
 def rested_logits(users: Users, ads: Ads) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Logits of click, as if the user had never clicked, and of conversion given the click.
 
     Args:
         users, ads: aligned rows for pairs, or `users.column()` for every user with every ad.
     """
-    interest = (users.interests[..., 0] == ads.category)
-    related = (users.departments[..., 0] == ads.department)
-    for slot in range(1, SLOTS):
-        interest = interest | (users.interests[..., slot] == ads.category)
-        related = related | (users.departments[..., slot] == ads.department)
-    loyal = (users.brands[..., 0] == ads.brand)
-    for slot in range(1, SLOTS):
-        loyal = loyal | (users.brands[..., slot] == ads.brand)
-    taste = np.where(interest, np.float32(INTEREST), np.float32(RELATED) * related)
-    off_price = np.abs(ads.price - PREFERRED_PRICE[users.age, users.gender])
+    taste, loyalty, price, quality = crossings(users, ads)
     of_user = BIAS + ACTIVITY * users.activity + REGION_EFFECT[users.region]
-    of_ad = QUALITY * ads.quality + FORMAT_EFFECT[ads.format] + SALE * ads.sale + NEW * ads.new
-    click = of_user + of_ad + taste + LOYALTY * loyal - PRICE * off_price + DEVICE_FORMAT[users.device, ads.format]
-    conversion = (CONVERSION_BIAS + CONVERSION_ACTIVITY * users.activity + CONVERSION_RATING * ads.rating
-                  + CONVERSION_INTEREST * interest + CONVERSION_LOYALTY * loyal - CONVERSION_PRICE * off_price)
+    of_ad = quality + FORMAT_EFFECT[ads.format] + SALE * ads.sale + NEW * ads.new
+    click = of_user + of_ad + taste + loyalty + price + DEVICE_FORMAT[users.device, ads.format]
+    rating, interest, loyal, off_price = conversion_terms(users, ads)
+    conversion = CONVERSION_BIAS + CONVERSION_ACTIVITY * users.activity + rating + interest + loyal + off_price
     return click.astype(np.float32), conversion.astype(np.float32)
 
 

@@ -9,6 +9,7 @@ from model.config.errors import ConfigError
 from model.config.train import TrainConfig
 from model.data.load import Dataset
 from model.network.monn import MoNN
+from model.training.label_heads import base_rates
 from model.training.objective import task_weights
 from model.tree.k_means import check_branching
 
@@ -22,7 +23,7 @@ def initial_model(dataset: Dataset, config: TrainConfig) -> MoNN:
 
     Raises:
         ConfigError: the tree has more leaves than the log has items, a layer of the stack names a level that the tree
-            lacks, or the task weights do not fit the log.
+            lacks, the task weights do not fit the log, or no label of a delayed task is known yet.
     """
     task_weights(dataset.spec, config)
     branching = config.branching
@@ -31,10 +32,13 @@ def initial_model(dataset: Dataset, config: TrainConfig) -> MoNN:
         raise ConfigError(f"the stack has a layer for level {config.stack[-1].level}, but the tree of branching "
                           f"{'x'.join(map(str, branching))} has {len(branching)} above the items; name one of those, "
                           "or give the tree more levels with --branching")
+    if config.stack and dataset.windows is not None:
+        raise ConfigError("a stack cannot learn labels of several attribution windows; leave out --stack, or the "
+                          "windows in features.json")
     torch.manual_seed(config.seed)
     model = MoNN(dataset.encoder, config.model, len(branching), stack=config.stack, auxiliary=config.distilled)
     if dataset.spec.negatives == "impressions":
-        rates = np.clip(dataset.train.labels.mean(axis=0), 1e-4, 1 - 1e-4)
+        rates = np.clip(base_rates(dataset), 1e-4, 1 - 1e-4)
         for scorer in model.scorers:
-            scorer.over_arch.start_at(torch.from_numpy(np.log(rates / (1 - rates)).astype(np.float32)))
+            scorer.over_arch.start_at(torch.from_numpy(np.log(rates / (1 - rates)).astype(np.float32)), model.tasks)
     return model.to("cuda" if torch.cuda.is_available() else "cpu")

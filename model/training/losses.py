@@ -13,15 +13,19 @@ NEVER = -1e9
 """Logit of a candidate that is excluded; not minus infinity, whose gradient is undefined where all are excluded."""
 
 
-def impression_loss(logits: Tensor, labels: Tensor, task_weights: Tensor) -> Tensor:
+def impression_loss(logits: Tensor, labels: Tensor, task_weights: Tensor, waiting: Tensor | None = None) -> Tensor:
     """Mean over samples of the task-weighted binary cross-entropy (Equation 2).
 
     Args:
         logits: (S, tasks).
         labels: (S, tasks) in [0, 1].
-        task_weights: (tasks,).
+        task_weights: (tasks,), or (S, tasks) where a sample counts for some of the tasks.
+        waiting: (S, tasks) logarithm of the share 1 - F of the labels that are still to come; None if none is. A sample
+            without a label then has the likelihood 1 - F p in the place of 1 - p.
     """
     per_task = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    if waiting is not None:
+        per_task = per_task - (1 - labels) * F.softplus(logits + waiting)
     return (per_task * task_weights).sum(1).mean()
 
 

@@ -19,6 +19,7 @@ from index_store.features.ragged import Ragged
 from index_store.features.spec import FeatureSpec
 from model.config.errors import ConfigError
 from model.config.train import TrainConfig
+from model.data.label_windows import Targets
 from model.data.load import Events
 from model.examples.batches import BatchReader, IdDropout, TreeReader
 from model.examples.clicks import Clicks
@@ -28,6 +29,7 @@ from model.examples.mixed_negatives import Drawn, MixedSampler
 from model.examples.negatives import Candidates, NegativeSampler, known_positives
 from model.examples.user_batch import UserBatch, as_unknown
 from model.training.distill import SoftLabels, Teacher, UserInputs
+from model.training.label_heads import window_targets
 from model.training.losses import impression_loss, sampled_loss
 from model.training.prepared import OwnPart, Prepared
 from model.training.workers import ALONE, Workers
@@ -88,6 +90,7 @@ class Objective:
         self.task_weights = torch.tensor(task_weights(reader.spec, config), device=reader.device)
         self.workers = workers
         self.teacher: Teacher | None = None
+        self._windows = window_targets(reader.dataset, events)
         popularity = np.bincount(clicks.rows, minlength=len(reader.dataset.items))
         self.sampler = NegativeSampler(popularity, config.uniform_share)
         self._mixed = MixedSampler(reader, self.sampler, config)
@@ -240,16 +243,28 @@ class Objective:
         pairs = self.reader.pairs(own.users, batch.owners, batch.rows, items, batch.context)
         labels = self.reader.tensor(self.events.labels[batch.events].astype(np.float32))
         shift, features = self.reader.shift(batch.context), self.reader.tensor(batch.features)
-        layers = [pairs.score(model, items, features, layer) + shift for layer in (*model.ensemble, None)]
+        learned, weights, waiting = labels, own.weights, None
+        if self._windows is not None:
+            learned, weights, waiting = self._window_labels(self._windows, batch, own.weights)
+            shift = shift if shift.ndim == 0 else shift[:, torch.from_numpy(self._windows.heads).to(shift.device)]
+        layers = [pairs.score(model, items, features, layer, windows=True) + shift
+                  for layer in (*model.ensemble, None)]
         loss = torch.zeros((), device=items.device)
         for logits in layers:
-            loss = loss + impression_loss(logits, labels, own.weights)
+            loss = loss + impression_loss(logits, learned, weights, waiting)
         parts = {"items": loss}
         if tree is not None:
             if tree.soft:
                 parts["tree"] = tree.penalty(level, batch.rows, items)
-            parts["nodes"] = impression_loss(tree.score_pairs(pairs, level) + shift, labels, own.weights)
-        return parts, torch.stack([layers[-1].detach(), labels])
+            of_nodes = tree.score_pairs(pairs, level, windows=True) + shift
+            parts["nodes"] = impression_loss(of_nodes, learned, weights, waiting)
+        return parts, torch.stack([layers[-1].detach()[:, :labels.shape[1]], labels])
+
+    def _window_labels(self, targets: Targets, batch: Prepared, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Labels (S, logits) of the events of a batch, the weight of each, given those of the tasks, and `waiting`."""
+        labels, counted, waiting = (self.reader.tensor(values[batch.events].astype(np.float32))
+                                    for values in (targets.labels, targets.counted, targets.waiting))
+        return labels, counted * weights[torch.from_numpy(targets.heads).to(weights.device)], waiting
 
     def _unsupervised(self, users: UserBatch, soft: SoftLabels, rng: np.random.Generator) -> Tensor:
         """The loss of the auxiliary head on unlabelled pairs (Equation 3)."""

@@ -115,6 +115,7 @@ class Answer:
         paths, explanation: there if the query asked for them.
         empty: why there is no ad, if there is none.
         exploration: what is returned instead of `found`; None if nothing is explored.
+        unknown_context: the context fields that the model took for unknown.
     """
 
     ad_ids: list[str]
@@ -133,6 +134,7 @@ class Answer:
     explanation: AdExplanation | None = None
     empty: Emptiness | None = None
     exploration: Exploration | None = None
+    unknown_context: tuple[str, ...] = ()
 
     @property
     def shown(self) -> SearchResult:

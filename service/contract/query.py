@@ -116,7 +116,8 @@ class EncodedUser:
     """A user as towers and targeting read it: one row of features, and a history (M,) of item rows, most recent first.
 
     `history_count` is there where the request gave the history, `gate` where campaigns may hold ads back. `context`
-    holds the ids of the context fields that the model reads; None if they are unknown.
+    holds the ids of the context fields that the model reads; None if they are unknown. `unknown_context` names those of
+    them that count as unknown.
     """
 
     features: Features
@@ -126,6 +127,7 @@ class EncodedUser:
     history_count: HistoryCount | None = None
     gate: Gate | None = None
     context: NDArray[np.int32] | None = None
+    unknown_context: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

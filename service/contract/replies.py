@@ -57,7 +57,8 @@ def reply_body(answer: Answer, manifest: Manifest, request_id: str, stages: Mapp
     return orjson.dumps(
         {"request_id": request_id, "bundle_id": manifest.bundle_id, "as_of": answer.snapshot.as_of, "ads": ads,
          "user": answer.user,
-         "history": answer.history, "user_cache": answer.user_cache, "coverage": answer.found.coverage,
+         "history": answer.history, "unknown_context": answer.unknown_context, "user_cache": answer.user_cache,
+         "coverage": answer.found.coverage,
          "estimated_overlap": answer.estimated_overlap, "degraded": answer.degraded,
          "eligible": answer.found.eligible, "empty": _empty(answer.empty),
          "pairs_scored": answer.found.pairs_scored, "latency_ms": stages}, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -201,6 +201,8 @@ class RetrieveReply(BaseModel):
                                       "floor leave of them")
     user: Literal["known", "inline", "unknown"]
     history: HistoryCount | None = Field(description="of the history in user_features; null if the request has none")
+    unknown_context: list[str] = Field(description="the fields of model_context that count as unknown: the request "
+                                                   "leaves them out, or no event of the log had their value")
     user_cache: Literal["local", "redis", "miss", "bypass"]
     coverage: float = Field(description="share of the planned pairs that was scored; below 1 only under a deadline, or "
                                         "if a shard is gone or late")

@@ -398,7 +398,8 @@ def _answer(user: EncodedUser, snapshot: Snapshot, lookup: CacheLookup, found: _
     return Answer(ad_ids=found.ad_ids, found=found.result, snapshot=snapshot, user=user.kind,
                   history=user.history_count, user_cache=lookup.use, degraded=degraded, times=times, ended=found.ended,
                   estimated_overlap=found.estimated_overlap, bids=found.bids, probabilities=found.probabilities,
-                  paths=found.paths, explanation=found.explanation, empty=found.empty, exploration=found.exploration)
+                  paths=found.paths, explanation=found.explanation, empty=found.empty, exploration=found.exploration,
+                  unknown_context=user.unknown_context)
 
 
 def _placement(scorer: TowerScorer, content: BundleContent, towers: OnnxTowers) -> Placement:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from index_store.budgets.gates import Gate
 from index_store.bundle.bundle import BundleContent
-from index_store.features.encoder import FeatureEncoder, Features
+from index_store.features.encoder import UNKNOWN, FeatureEncoder, Features
 from index_store.features.spec import FeatureSpec
 from index_store.features.values import as_keys
 from index_store.live.snapshot import Snapshot
@@ -62,8 +62,10 @@ class UserEncoder:
             features = _replaced(self._encoder, features, given)
         gate = None if snapshot.gates is None else snapshot.gates.of(query.user_id, query.at, live.capped(query.at))
         targeting = self._request_targeting(query, snapshot, stored, given, gate)
-        return EncodedUser(features, history, kind, targeting, count, gate,
-                           self._encoder.encode_context(query.context or {}))
+        context = self._encoder.encode_context(query.context or {})
+        unknown = tuple(field.name for field, value in zip(self._encoder.spec.model_context, context, strict=True)
+                        if value == UNKNOWN and not field.serve_as)
+        return EncodedUser(features, history, kind, targeting, count, gate, context, unknown)
 
     def _request_targeting(self, query: Query, snapshot: Snapshot, stored: Features | None,
                            given: Mapping[str, Any], gate: Gate | None) -> RequestTargeting:

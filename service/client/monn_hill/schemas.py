@@ -519,6 +519,8 @@ class RetrieveReply(TypedDict):
     user: Literal["known", "inline", "unknown"]
     history: HistoryCount | None
     """of the history in user_features; null if the request has none"""
+    unknown_context: list[str]
+    """the fields of model_context that count as unknown: the request leaves them out, or no event of the log had their value"""
     user_cache: Literal["local", "redis", "miss", "bypass"]
     coverage: float
     """share of the planned pairs that was scored; below 1 only under a deadline, or if a shard is gone or late"""

@@ -64,7 +64,7 @@ def test_a_key_missing_in_an_entry_is_named_with_its_choices(group, key):
 @pytest.mark.parametrize(("group", "known"), [
     (None, "user_fields, item_fields, tasks, negatives, key_families, history_length, history_ordered, context_fields, "
            "exclude_history, user_ids"),
-    ("user_fields", "name, kind, role, model, serve_as, optional"), ("tasks", "name, weight, bid_type"),
+    ("user_fields", "name, kind, role, model, serve_as, optional"), ("tasks", "name, weight, bid_type, windows, time"),
     ("key_families", "name, item_field, via, neighbours, user_field")])
 def test_an_unknown_key_is_named_with_the_known_ones(group, known):
     raw = declared()

@@ -7,6 +7,8 @@ import pytest
 
 from model.data.hold_out import hold_out
 from model.data.load import Events
+from model.data.tables import DataError
+from tests.model.data.late_labels import late
 from tests.model.worlds import impressions, positives
 
 
@@ -72,3 +74,28 @@ def test_events_of_one_time_are_held_out_at_random():
     cut = hold_out(replace(data, train=replace(data.train, timestamps=np.zeros(720, np.int64))), 0.1, seed=0)
     assert len(cut.test) == 72
     assert len(np.unique(cut.test.users)) > 30
+
+
+def test_late_labels_are_held_out_where_they_are_known_and_learned_as_they_were_then():
+    data = late((10, 50), delay=lambda rows: 45 + rows % 10)
+    cut = hold_out(data, 0.2, seed=0)
+    log, now = data.train, data.windows.now
+    assert len(cut.test) == pytest.approx(0.2 * len(log), abs=1)
+    assert cut.test.timestamps.max() == now - 50
+    assert cut.train.timestamps.max() == cut.windows.now < cut.test.timestamps.min()
+    assert np.array_equal(cut.test.labels[:, 1], (cut.test.delays[:, 0] >= 0) & (cut.test.delays[:, 0] <= 50))
+    came = cut.train.timestamps + cut.train.delays[:, 0]
+    assert (came[cut.train.labels[:, 1] == 1] <= cut.windows.now).all()
+    assert cut.train.labels[:, 1].sum() < log.labels[log.timestamps <= cut.windows.now, 1].sum()
+
+
+def test_half_of_the_events_whose_windows_have_closed_are_held_out_at_most():
+    data = late((10, 620))
+    cut = hold_out(data, 0.2, seed=0)
+    assert data.windows.closed(data.train.timestamps).sum() == 100
+    assert (len(cut.train), len(cut.test)) == (50, 50)
+
+
+def test_windows_that_leave_nothing_to_train_on_are_refused():
+    with pytest.raises(DataError, match="the longest window has closed for 1 of the 720 train events, of which"):
+        hold_out(late((10, 719)), 0.2, seed=0)

@@ -1,4 +1,5 @@
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
-from model.data.load import as_bytes, load_dataset
+from model.data.label_windows import NEVER
+from model.data.load import as_bytes, joined, load_dataset
 from model.data.tables import DataError, write_folder
 
 
@@ -181,3 +183,54 @@ def test_loading_holds_the_features_of_a_side_once(tmp_path):
     held = data.users.dense.nbytes + data.users.categorical.nbytes
     assert held == 4 * rows * columns
     assert peak < 1.4 * held  # with the columns kept beside the matrices: twice
+
+
+def late(tiny, times, windows=(1 / 3600, 4 / 3600)):
+    """The tiny log, whose purchases come late, those of the train events at these times."""
+    tiny.spec = replace(tiny.spec, tasks=(tiny.spec.tasks[0], TaskSpec("buy", windows=windows, time="bought_at")))
+    tiny.change("events", "buy", pa.array([int(time is not None) for time in times], pa.int8()))
+    tiny.tables["events"] = tiny.tables["events"].append_column("bought_at", pa.array(times, pa.int64()))
+    return tiny
+
+
+def test_late_labels_of_train_events_are_those_known_at_the_last_one_and_of_test_events_all(tiny, tmp_path):
+    late(tiny, [None, 12, 8, 5, None])  # of users ü1, u10, u10, u2, u10 at 5, 9, 3, 1, 3
+    tiny.tables["test_events"] = tiny.tables["events"]
+    data = load_dataset(tiny.save(tmp_path))
+    assert data.windows.now == 9
+    assert data.windows.spans == ((1, 4),)
+    assert data.train.timestamps.tolist() == [3, 3, 9, 1, 5]
+    assert data.train.delays[:, 0].tolist() == data.test.delays[:, 0].tolist() == [5, NEVER, 3, 4, NEVER]
+    assert data.train.labels[:, 1].tolist() == [0, 0, 0, 1, 0]  # 5 is too late, 9 + 3 is to come
+    assert data.test.labels[:, 1].tolist() == [0, 0, 1, 1, 0]
+    both = joined(data.train, data.test)
+    assert both.delays[:, 0].tolist() == [5, NEVER, 5, NEVER, 3, 3, 4, 4, NEVER, NEVER]
+    assert data.train.where(data.train.users == 1).delays.tolist() == [[4]]
+
+
+def test_late_labels_may_come_with_arrow_times(tiny, tmp_path):
+    late(tiny, [None, 12, None, 3, None])
+    for name in ("timestamp", "bought_at"):
+        tiny.change("events", name, tiny.tables["events"][name].cast(pa.timestamp("s")).cast(pa.timestamp("ms")))
+    data = load_dataset(tiny.save(tmp_path))
+    assert data.windows.spans == ((1000, 4000),)
+    assert sorted(data.train.delays[:, 0].tolist()) == [NEVER, NEVER, NEVER, 2000, 3000]
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (("buy", pa.array([1, 1, 0, 0, 0], pa.int8())), "column 'bought_at', row 0: value None is null where buy is 1"),
+    (("buy", pa.array([0, 0, 0, 0, 0], pa.int8())), "column 'bought_at', row 1: value 12 is given where buy is 0"),
+    (("bought_at", pa.array([None, 8, None, None, None], pa.int64())), "row 1: value 8 is before the impression"),
+    (("bought_at", pa.array(["", "8", "", "", ""])), "column 'bought_at' has type string, which cannot be read as")])
+def test_times_of_late_labels_that_cannot_be_right_are_named(tiny, tmp_path, change, said):
+    late(tiny, [None, 12, None, None, None])
+    tiny.change("events", *change)
+    with pytest.raises(DataError, match=said):
+        load_dataset(tiny.save(tmp_path))
+
+
+def test_a_log_without_the_times_of_its_late_labels_is_refused(tiny, tmp_path):
+    late(tiny, [None, 12, None, None, None])
+    tiny.tables["events"] = tiny.tables["events"].drop_columns("bought_at")
+    with pytest.raises(DataError, match="column 'bought_at' is missing"):
+        load_dataset(tiny.save(tmp_path))

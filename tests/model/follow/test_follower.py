@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 from contextlib import closing
 from dataclasses import replace
@@ -260,3 +261,17 @@ def test_a_follower_needs_a_run_to_begin_with_and_keeps_it(tmp_path, followed_ru
     assert one.begin(None) == one.begin(followed_run) == state
     with pytest.raises(ConfigError, match="began with the run"):
         one.begin(tmp_path)
+
+
+def test_a_log_with_late_labels_is_not_followed(tmp_path, followed_run, changes):
+    shutil.copytree(followed_run.parent, tmp_path / "late")
+    declared = tmp_path / "late" / "data" / "features.json"
+    content = json.loads(declared.read_text())
+    content["tasks"][1] |= {"windows": [1, 24], "time": "conversion_at"}
+    declared.write_text(json.dumps(content))
+    settings = tmp_path / "late" / "run" / "config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"data": str(declared.parent)}))
+    one = follower(tmp_path, changes)
+    one.folder.mkdir()
+    with pytest.raises(ConfigError, match="gives windows to conversion, but a follower calibrates on events"):
+        one.begin(tmp_path / "late" / "run")

@@ -38,6 +38,7 @@ def test_the_command_writes_a_world_and_a_log_of_ones_own(tmp_path, tiny, capsys
     (["beibei", "--source", "nowhere", "--out", "x"], "cart_train.txt does not exist; --source must name"),
     (["parquet", "--source", "x", "--out", "./x"], "--source and --out are both x; name another folder"),
     (["synthetic", "--events", "-3", "--out", "x"], "--events is -3; give a number from 1"),
+    (["synthetic", "--domains", "4", "--out", "x"], "--domains is 4, but only a world with days has domains"),
     (["synthetic", "--turnover", "0.1", "--out", "x"], "--turnover is 0.1, but nothing ends in a world without days"),
     (["synthetic", "--days", "2", "--context", "--out", "x"], "--context and --days are given, but a world that moves"),
     (["synthetic", "--days", "0", "--out", "x"], "--days is 0; give a number from 1 to 999"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from model.data.label_windows import SETTLED
 from model.training.losses import impression_loss, sampled_loss
 
 
@@ -13,6 +14,22 @@ def test_impression_loss_equals_equation_2(tolerance=1e-6):
     p = torch.sigmoid(logits)
     expected = -(weights * (labels * p.log() + (1 - labels) * (1 - p).log())).sum(1).mean()
     assert float(impression_loss(logits, labels, weights)) == pytest.approx(float(expected), abs=tolerance)
+
+
+def test_a_label_that_may_still_come_has_the_likelihood_of_its_age(tolerance=1e-6):
+    logits = torch.tensor([[0.5], [-1.0], [2.0], [2.0]], requires_grad=True)
+    labels, came = torch.tensor([[0.0], [0.0], [1.0], [0.0]]), torch.tensor([[0.25], [0.0], [0.25], [1.0]])
+    waiting = (1 - came).log().clamp(min=SETTLED)
+    p = torch.sigmoid(logits)
+    expected = -(labels * p.log() + (1 - labels) * (1 - came * p).log()).mean()
+    found = impression_loss(logits, labels, torch.ones(1), waiting)
+    assert found.item() == pytest.approx(expected.item(), abs=tolerance)
+    found.backward()
+    assert logits.grad[1].item() == pytest.approx(0.0, abs=tolerance)  # nothing is known of it yet
+    assert torch.isfinite(logits.grad).all()
+    settled = torch.full((4, 1), SETTLED)
+    assert torch.equal(impression_loss(logits, labels, torch.ones(1), settled),
+                       impression_loss(logits, labels, torch.ones(1)))
 
 
 def test_sampled_loss_over_all_other_items_is_the_softmax(tolerance=1e-6):

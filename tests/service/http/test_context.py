@@ -144,3 +144,16 @@ def test_live_calibration_predicts_an_impression_at_its_own_position(context_bun
         logits = logits + content.context.shifts[1][position] - content.context.shifts[1][1]
         np.testing.assert_allclose(found, content.calibrations.probabilities(logits)[0], rtol=1e-5)
     retriever.close()
+
+
+def test_the_answer_names_context_that_counts_as_unknown(context_bundle, tiny_bundle):
+    async def check(app):
+        for context in (None, {"hour": "noon"}, {"hour": None}, {"position": "3"}):
+            assert (await retrieve(app, "user-01", context=context))["unknown_context"] == ["hour"]
+        assert (await retrieve(app, "user-01", context={"hour": "night"}))["unknown_context"] == []  # position is fixed
+
+    async def reads_none(app):
+        assert (await retrieve(app, "user-01"))["unknown_context"] == []
+
+    in_app(context_bundle, check)
+    in_app(tiny_bundle, reads_none)
