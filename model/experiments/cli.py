@@ -8,13 +8,14 @@ import time
 from pathlib import Path
 
 from model.config.errors import ConfigError
-from model.experiments import ablation, context, node_pair_runs, overlap, table1, table3, table4, table5, variants
+from model.experiments import ablation, context, exfm, node_pair_runs, overlap, table1, table3, table4, table5, variants
 from model.experiments.cells import Cell, Experiment, Results
 from model.progress.bars import Bar
 
 EXPERIMENTS: dict[str, Experiment] = {e.name: e for e in (
     table1.TABLE, table3.TABLE3, table4.TABLE, table5.TABLE, table3.TABLE6, table3.TABLE7, overlap.TABLE,
-    node_pair_runs.TABLE, variants.TABLE, ablation.TABLE, context.TABLE)}
+    node_pair_runs.TABLE, variants.TABLE, ablation.TABLE, context.TABLE,
+    exfm.TABLE)}
 
 RESULTS = Path("docs/results")
 WORK = Path("build/experiments")

@@ -28,6 +28,7 @@ from model.examples.mixed_negatives import Drawn, MixedSampler
 from model.examples.negatives import Candidates, NegativeSampler, known_positives
 from model.examples.user_batch import UserBatch, as_unknown
 from model.training.distill import SoftLabels, Teacher, UserInputs
+from model.training.event_labels import EventLabels
 from model.training.losses import impression_loss, sampled_loss
 from model.training.prepared import OwnPart, Prepared
 from model.training.workers import ALONE, Workers
@@ -87,7 +88,7 @@ class Objective:
         self.reader, self.events, self.clicks, self.groups, self.config = reader, events, clicks, groups, config
         self.task_weights = torch.tensor(task_weights(reader.spec, config), device=reader.device)
         self.workers = workers
-        self.teacher: Teacher | None = None
+        self.teacher: Teacher | EventLabels | None = None
         popularity = np.bincount(clicks.rows, minlength=len(reader.dataset.items))
         self.sampler = NegativeSampler(popularity, config.uniform_share)
         self._mixed = MixedSampler(reader, self.sampler, config)
@@ -148,11 +149,12 @@ class Objective:
         else:
             parts, scored_here = self._impressions(own, tree, level)
             scored = self._whole(scored_here, own, batch)
-        if self.teacher is not None:
+        if isinstance(self.teacher, Teacher):
             parts["teacher"] = self._unsupervised(users, self.teacher.label(batch.inputs, rng), rng)
+        weights = {"nodes": index_weight * levels, "teacher": self.config.teacher_weight}
         total = torch.zeros((), device=self.reader.device)
         for name, part in parts.items():
-            total = total + (index_weight * levels * part if name == "nodes" else part)
+            total = total + weights.get(name, 1.0) * part
         return BatchLoss(total, parts, scored)
 
     def _own(self, batch: Prepared, users: UserBatch, items: Tensor) -> OwnPart:
@@ -240,15 +242,24 @@ class Objective:
         pairs = self.reader.pairs(own.users, batch.owners, batch.rows, items, batch.context)
         labels = self.reader.tensor(self.events.labels[batch.events].astype(np.float32))
         shift, features = self.reader.shift(batch.context), self.reader.tensor(batch.features)
-        layers = [pairs.score(model, items, features, layer) + shift for layer in (*model.ensemble, None)]
+        taught = self.teacher if isinstance(self.teacher, EventLabels) else None
+        layers = [pairs.score(model, items, features, layer) + shift for layer in model.ensemble]
+        main, auxiliary = pairs.score_both(model, features)
+        layers.append(main + shift)
+        targets = labels
+        if taught is not None and self.config.teacher_head == "main":
+            targets = taught.mixed(labels, batch.events)
         loss = torch.zeros((), device=items.device)
         for logits in layers:
-            loss = loss + impression_loss(logits, labels, own.weights)
+            loss = loss + impression_loss(logits, targets, own.weights)
         parts = {"items": loss}
         if tree is not None:
             if tree.soft:
                 parts["tree"] = tree.penalty(level, batch.rows, items)
-            parts["nodes"] = impression_loss(tree.score_pairs(pairs, level) + shift, labels, own.weights)
+            parts["nodes"] = impression_loss(tree.score_pairs(pairs, level) + shift, targets, own.weights)
+        if taught is not None and self.config.auxiliary_heads:
+            heads = auxiliary.view(len(labels), -1, labels.shape[1]) + (shift[:, None] if shift.ndim else shift)
+            parts |= taught.losses(heads, batch.events, labels, own.weights, model.adapter)
         return parts, torch.stack([layers[-1].detach(), labels])
 
     def _unsupervised(self, users: UserBatch, soft: SoftLabels, rng: np.random.Generator) -> Tensor:

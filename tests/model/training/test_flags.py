@@ -21,6 +21,7 @@ WITHOUT = {"model": "--size and --over-arch", "hill": "--codebooks and --tree-gr
 
 FLAGS = {"--size", "--over-arch", "--stack", "--lower-share", "--branching", "--tree", "--epochs", "--rounds",
          "--round-epochs", "--from", "--node-features", "--task-weights", "--teacher", "--teacher-file",
+         "--teacher-weight", "--teacher-head",
          "--batch-users", "--negatives", "--forget-share", "--holdout", "--seed", "--codebooks", "--tree-gradient",
          "--phi", "--interest", "--beams", "--control"}
 """A name that users have in their scripts stays."""
