@@ -38,6 +38,8 @@ class TrainConfig:
         teacher: a run whose predictions on unlabelled pairs are learned (Equation 3).
         teacher_weight: of the teacher's loss, hence of its gradient into what the heads share; Adam's steps of the
             auxiliary head itself do not depend on it.
+        teacher_head: what learns a teacher's labels of the log's own impressions: an auxiliary head, or the main one as
+            a control, from the mean of both labels.
         negative_pool: items drawn for a batch, from which each group of examples draws negatives.
         near_share: share of the negatives that are drawn from the items that the user's clicks reach.
         hard_share: share of the negatives that the user's spectral tower ranks highest.
@@ -89,9 +91,7 @@ class TrainConfig:
         "those of the log's own impressions, as `label` writes them", metavar="FILE", parse=absolute))
     teacher_weight: float = field(default=1.0, metadata=flag(
         "weight of the teacher's loss, beside 1 of the log's", metavar="W"))
-    teacher_head: Literal["auxiliary", "adapted", "main"] = field(default="auxiliary", metadata=flag(
-        "what learns the labels of --teacher-file: a head of their own, that and another one which learns them as an "
-        "adapter has corrected them by the log's labels, or the main head, from the mean of both labels"))
+    teacher_head: Literal["auxiliary", "main"] = "auxiliary"
     batch_users: int = field(default=256, metadata=flag(
         "groups of examples in a batch, each of one user and one history; logs of impressions can use more"))
     negatives: int = field(default=96, metadata=flag("sampled negatives per group of examples, for logs of positives"))
@@ -164,6 +164,9 @@ class TrainConfig:
                 raise ConfigError(f"task_weights gives {task} the weight {weight}; give a number >= 0")
         if not 0 < self.teacher_weight < math.inf:
             raise ConfigError(f"teacher_weight is {self.teacher_weight}; give a number above 0, or name no teacher")
+        if self.teacher and self.teacher_head == "main":
+            raise ConfigError(f"teacher_head is main, which learns labels of the log's own impressions alone, but the "
+                              f"run {self.teacher} labels others; name a teacher_file")
         if self.teacher and self.teacher_file:
             raise ConfigError(f"both the run {self.teacher} and the file {self.teacher_file} are named as the teacher; "
                               "name one")
@@ -179,14 +182,9 @@ class TrainConfig:
         return bool(self.teacher or self.teacher_file)
 
     @property
-    def adapted(self) -> bool:
-        """Whether an adapter corrects the teacher."""
-        return self.distilled and self.teacher_head == "adapted"
-
-    @property
-    def auxiliary_heads(self) -> int:
-        """Heads that learn from the teacher alone."""
-        return {"auxiliary": 1, "adapted": 2, "main": 0}[self.teacher_head] if self.distilled else 0
+    def auxiliary(self) -> bool:
+        """Whether a head of its own learns from the teacher."""
+        return self.distilled and self.teacher_head == "auxiliary"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -72,7 +72,7 @@ class Arm:
 
     name: str
     delay: int | None = None
-    head: Literal["auxiliary", "adapted", "main"] = "auxiliary"
+    head: Literal["auxiliary", "main"] = "auxiliary"
     epochs: int = 0
 
     @property
@@ -82,8 +82,7 @@ class Arm:
 
 
 ALONE = Arm("no teacher")
-HEADS: dict[Literal["auxiliary", "adapted", "main"], str] = {
-    "main": "main head", "auxiliary": "auxiliary head", "adapted": "auxiliary head and adapter"}
+HEADS: dict[Literal["auxiliary", "main"], str] = {"main": "main head", "auxiliary": "auxiliary head"}
 ARMS = (ALONE, Arm("one more epoch", epochs=1),
         *(Arm(f"{name}, delay {k}", k, head) for k in DELAYS for head, name in HEADS.items()))
 

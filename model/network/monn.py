@@ -15,7 +15,6 @@ from index_store.features.tower_inputs import dense_width, table_sizes
 from index_store.search.scoring import layer_of_level
 from model.config.errors import ConfigError
 from model.config.monn import MoNNConfig, StackedLayer
-from model.network.adapter import Adapter
 from model.network.context import ContextRows
 from model.network.deepfm import DeepFM
 from model.network.dhen import DHEN
@@ -36,12 +35,13 @@ class PairLayers(nn.Module):
         pair: width of the interaction features.
         config: shape.
         tasks: logits of the main head.
-        auxiliary: further heads with a logit for each task, which learn a teacher's labels and share all but their own
-            weights with the main one. They are never served.
+        auxiliary: whether the over-arch has a second head for each task, which learns a teacher's labels and
+            shares all but its own weights with the main one. It is never served.
         linked: whether scores of two towers become logits by a link, so that they may start at the spectral product.
     """
 
-    def __init__(self, pair: int, config: MoNNConfig, tasks: int, *, auxiliary: int = 0, linked: bool = False) -> None:
+    def __init__(self, pair: int, config: MoNNConfig, tasks: int, *, auxiliary: bool = False,
+                 linked: bool = False) -> None:
         super().__init__()
         self.config, self.tasks = config, tasks
         outputs = tasks * (1 + auxiliary)
@@ -53,10 +53,10 @@ class PairLayers(nn.Module):
     def score(self, users: Tensor, items: Tensor, interaction: Tensor, *, auxiliary: bool = False) -> Tensor:
         """Task logits (B, N, tasks); arguments as those of `MoNN.score`, embeddings of this layer alone."""
         main, other = self.score_both(users, items, interaction)
-        return other[..., : self.tasks] if auxiliary else main
+        return other if auxiliary else main
 
     def score_both(self, users: Tensor, items: Tensor, interaction: Tensor) -> tuple[Tensor, Tensor]:
-        """As `score`: the logits of the main head, and those of the auxiliary ones, head by head."""
+        """As `score`: the logits of the main head, and those of the auxiliary one, of width 0 if there is none."""
         config = self.config
         user = users.reshape(*users.shape[:-1], config.user_tokens, config.dim)
         item = items.reshape(*items.shape[:-1], config.item_tokens, config.dim)
@@ -82,7 +82,7 @@ class Layer(PairLayers):
     item_columns: Tensor
 
     def __init__(self, user: Tensor, item: Tensor, pair: int, config: MoNNConfig, tasks: int, *,
-                 auxiliary: int, linked: bool = False) -> None:
+                 auxiliary: bool, linked: bool = False) -> None:
         super().__init__(pair, config, tasks, auxiliary=auxiliary, linked=linked)
         self.register_buffer("user_columns", user, persistent=False)
         self.register_buffer("item_columns", item, persistent=False)
@@ -122,7 +122,7 @@ class MoNN(nn.Module):
     intercept: Tensor
 
     def __init__(self, encoder: FeatureEncoder, config: MoNNConfig, inner_levels: int, *,
-                 stack: Sequence[StackedLayer] = (), auxiliary: int = 0, adapted: bool = False) -> None:
+                 stack: Sequence[StackedLayer] = (), auxiliary: bool = False) -> None:
         super().__init__()
         spec = encoder.spec
         self.config, self.tasks = config, len(spec.tasks)
@@ -134,7 +134,7 @@ class MoNN(nn.Module):
         self.user_tables, self.item_tables = Tables(user_sizes, sum(widths)), Tables(item_sizes, sum(widths))
         self.layers = nn.ModuleList(
             Layer(_columns(dense[0], len(user_sizes), widths, at), _columns(dense[1], len(item_sizes), widths, at),
-                  len(feature_names(spec)), shape, self.tasks, auxiliary=auxiliary * (at == len(stack)), linked=linked)
+                  len(feature_names(spec)), shape, self.tasks, auxiliary=auxiliary and at == len(stack), linked=linked)
             for at, shape in enumerate(shapes))
         self.node_layers = (PairLayers(len(feature_names(spec)), config, self.tasks)
                             if not stack and config.over_arch != "dot" else None)
@@ -143,7 +143,6 @@ class MoNN(nn.Module):
         if stack:
             self.register_buffer("weights", torch.full((len(self.layers), self.tasks), 1 / len(self.layers)))
             self.register_buffer("intercept", torch.zeros(self.tasks))
-        self.adapter = Adapter(self.tasks) if adapted else None
         self.context = (ContextRows(encoder, sum(self.user_widths), self.tasks) if spec.model_context else None)
 
     @property
@@ -194,7 +193,7 @@ class MoNN(nn.Module):
             items: (N, Di) the same candidates for all users, or (B, N, Di) each user's own.
             interaction: (B, N, F).
             level: of the candidates; None for items.
-            auxiliary: those of the first auxiliary head.
+            auxiliary: those of the auxiliary head.
 
         Returns:
             (B, N, tasks).

@@ -156,9 +156,9 @@ def open_teacher(config: TrainConfig, data: Path, student: BatchReader,
         file = Path(config.teacher_file)
         if has_column(file, "timestamp"):
             return read_event_labels(file, student.dataset, data)
-        if config.teacher_head != "auxiliary":
-            raise ConfigError(f"teacher_head is {config.teacher_head}, which needs a teacher's labels of the log's own "
-                              f"impressions, but {file} has no timestamps; write it with `python -m model label`")
+        if not config.auxiliary:
+            raise ConfigError(f"teacher_head is {config.teacher_head}, which learns labels of the log's own "
+                              f"impressions alone, but {file} has no timestamps; write it with `python -m model label`")
         return read_soft_labels(file, student.dataset, student.device)
     if not config.teacher:
         return None
@@ -175,8 +175,7 @@ def open_teacher(config: TrainConfig, data: Path, student: BatchReader,
         raise ConfigError(f"the teacher {config.teacher} is a stack, whose logits of an item need its tree; name a run "
                           "of one layer, such as its largest one trained alone")
     levels = len(settings.branching or default_branching(len(student.dataset.items)))
-    model = MoNN(student.dataset.encoder, settings.model, levels, auxiliary=settings.auxiliary_heads,
-                 adapted=settings.adapted)
+    model = MoNN(student.dataset.encoder, settings.model, levels, auxiliary=settings.auxiliary)
     run.load_modules({"model": model})
     return RunTeacher(BatchReader(student.dataset, model.to(student.device).eval()), sampler)
 

@@ -21,7 +21,6 @@ from model.data.checked_tables import open_events
 from model.data.load import Dataset, Events, as_bytes
 from model.data.parquet_table import ParquetTable, common_clock
 from model.data.tables import DataError
-from model.network.adapter import Adapter
 from model.progress.lines import tell
 from model.training.losses import impression_loss
 from model.training.soft_labels import probabilities, soft_label_schema
@@ -44,34 +43,21 @@ class EventLabels:
         taught = torch.from_numpy(self.values[events]).to(labels.device)
         return torch.where(taught.isnan(), labels, (labels + taught) / 2)
 
-    def losses(self, logits: Tensor, events: NDArray[np.integer], labels: Tensor, task_weights: Tensor,
-               adapter: Adapter | None) -> dict[str, Tensor]:
-        """Cross-entropies of a batch, each the sum over labelled events by the number of all.
+    def loss(self, logits: Tensor, events: NDArray[np.integer], task_weights: Tensor) -> Tensor:
+        """Cross-entropy of the auxiliary head on a batch: the sum over labelled events by the number of all.
 
         Args:
-            logits: (S, heads, tasks) of the auxiliary head, and with an adapter of the one that learns from it.
+            logits: (S, tasks).
             events: (S,) which ones.
-            labels: (S, tasks) the true ones.
             task_weights: (tasks,).
-            adapter: corrects the teacher.
-
-        Returns:
-            `teacher` of the heads; with an adapter `adapter`, its own.
         """
         found = self.values[events]
         labeled = ~np.isnan(found[:, 0])
+        if not labeled.any():
+            return logits.sum() * 0
         chosen = torch.from_numpy(np.flatnonzero(labeled)).to(logits.device)
-        share = float(labeled.mean())
-        if not share:
-            return {"teacher": logits.sum() * 0}
-        own, taught = logits[chosen], torch.from_numpy(found[labeled]).to(logits.device)
-        loss = impression_loss(own[:, 0], taught, task_weights) * share
-        if adapter is None:
-            return {"teacher": loss}
-        corrected = adapter(taught)
-        fit = impression_loss(corrected, labels[chosen], task_weights) * share
-        soft = torch.sigmoid(corrected.detach())
-        return {"teacher": loss + impression_loss(own[:, 1], soft, task_weights) * share, "adapter": fit}
+        own = torch.from_numpy(found[labeled]).to(logits.device)
+        return impression_loss(logits[chosen], own, task_weights) * float(labeled.mean())
 
 
 def read_event_labels(path: Path, dataset: Dataset, data: Path) -> EventLabels:

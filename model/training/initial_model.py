@@ -32,8 +32,7 @@ def initial_model(dataset: Dataset, config: TrainConfig) -> MoNN:
                           f"{'x'.join(map(str, branching))} has {len(branching)} above the items; name one of those, "
                           "or give the tree more levels with --branching")
     torch.manual_seed(config.seed)
-    model = MoNN(dataset.encoder, config.model, len(branching), stack=config.stack, auxiliary=config.auxiliary_heads,
-                 adapted=config.adapted)
+    model = MoNN(dataset.encoder, config.model, len(branching), stack=config.stack, auxiliary=config.auxiliary)
     if dataset.spec.negatives == "impressions":
         rates = np.clip(dataset.train.labels.mean(axis=0), 1e-4, 1 - 1e-4)
         for scorer in model.scorers:

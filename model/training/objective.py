@@ -247,7 +247,7 @@ class Objective:
         main, auxiliary = pairs.score_both(model, features)
         layers.append(main + shift)
         targets = labels
-        if taught is not None and self.config.teacher_head == "main":
+        if taught is not None and not self.config.auxiliary:
             targets = taught.mixed(labels, batch.events)
         loss = torch.zeros((), device=items.device)
         for logits in layers:
@@ -257,9 +257,8 @@ class Objective:
             if tree.soft:
                 parts["tree"] = tree.penalty(level, batch.rows, items)
             parts["nodes"] = impression_loss(tree.score_pairs(pairs, level) + shift, targets, own.weights)
-        if taught is not None and self.config.auxiliary_heads:
-            heads = auxiliary.view(len(labels), -1, labels.shape[1]) + (shift[:, None] if shift.ndim else shift)
-            parts |= taught.losses(heads, batch.events, labels, own.weights, model.adapter)
+        if taught is not None and self.config.auxiliary:
+            parts["teacher"] = taught.loss(auxiliary + shift, batch.events, own.weights)
         return parts, torch.stack([layers[-1].detach(), labels])
 
     def _unsupervised(self, users: UserBatch, soft: SoftLabels, rng: np.random.Generator) -> Tensor:

@@ -108,7 +108,7 @@ def _take_dense(model: MoNN, old: MoNN) -> None:
         if id(value) in heads:
             shared = min(len(value), len(own[name]))
             own[name][:shared] = value[:shared]
-        elif id(value) not in sparse and name in own:
+        elif id(value) not in sparse:
             own[name].copy_(value)
     for scorer, before in zip(model.scorers, old.scorers, strict=True):
         scales = dict(scorer.interaction_tower.named_buffers())
