@@ -41,6 +41,8 @@ COMMANDS = {
     "evaluate": Command("model.commands", "add_evaluate_arguments", "evaluate",
                         "quality of a run on the events that it did not train on"),
     "export": Command("model.commands", "add_export_arguments", "export", "seal model and tree into a bundle"),
+    "label": Command("model.follow.labelling", "add_arguments", "run",
+                     "what a run predicts of the impressions that came after it, for a student to learn"),
     "follow": Command("model.follow.cli", "add_arguments", "run", "learn from the change log, window by window"),
 }
 

@@ -36,6 +36,10 @@ class TrainConfig:
         index_weight: weight of the loss on index nodes after its warm-up.
         index_warm_up: epochs with a tree until that weight is reached, on a straight line from 0; 0 = no warm-up.
         teacher: a run whose predictions on unlabelled pairs are learned (Equation 3).
+        teacher_weight: of the teacher's loss, hence of its gradient into what the heads share; Adam's steps of the
+            auxiliary head itself do not depend on it.
+        teacher_head: what learns a teacher's labels of the log's own impressions: an auxiliary head, or the main one as
+            a control, from the mean of both labels.
         negative_pool: items drawn for a batch, from which each group of examples draws negatives.
         near_share: share of the negatives that are drawn from the items that the user's clicks reach.
         hard_share: share of the negatives that the user's spectral tower ranks highest.
@@ -83,8 +87,11 @@ class TrainConfig:
         "also learn this run's predictions for unlabelled pairs; it must be trained on the same data", metavar="RUN",
         parse=absolute))
     teacher_file: str = field(default="", metadata=flag(
-        "also learn these soft labels: Parquet with user_id, ad_id and a column for each task", metavar="FILE",
-        parse=absolute))
+        "also learn these soft labels: Parquet with user_id, ad_id and a column for each task; with timestamp they are "
+        "those of the log's own impressions, as `label` writes them", metavar="FILE", parse=absolute))
+    teacher_weight: float = field(default=1.0, metadata=flag(
+        "weight of the teacher's loss, beside 1 of the log's", metavar="W"))
+    teacher_head: Literal["auxiliary", "main"] = "auxiliary"
     batch_users: int = field(default=256, metadata=flag(
         "groups of examples in a batch, each of one user and one history; logs of impressions can use more"))
     negatives: int = field(default=96, metadata=flag("sampled negatives per group of examples, for logs of positives"))
@@ -155,6 +162,11 @@ class TrainConfig:
         for task, weight in self.task_weights.items():
             if not (math.isfinite(weight) and weight >= 0):
                 raise ConfigError(f"task_weights gives {task} the weight {weight}; give a number >= 0")
+        if not 0 < self.teacher_weight < math.inf:
+            raise ConfigError(f"teacher_weight is {self.teacher_weight}; give a number above 0, or name no teacher")
+        if self.teacher and self.teacher_head == "main":
+            raise ConfigError(f"teacher_head is main, which learns labels of the log's own impressions alone, but the "
+                              f"run {self.teacher} labels others; name a teacher_file")
         if self.teacher and self.teacher_file:
             raise ConfigError(f"both the run {self.teacher} and the file {self.teacher_file} are named as the teacher; "
                               "name one")
@@ -166,8 +178,13 @@ class TrainConfig:
 
     @property
     def distilled(self) -> bool:
-        """Whether there is a teacher, hence an auxiliary head."""
+        """Whether there is a teacher."""
         return bool(self.teacher or self.teacher_file)
+
+    @property
+    def auxiliary(self) -> bool:
+        """Whether a head of its own learns from the teacher."""
+        return self.distilled and self.teacher_head == "auxiliary"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -76,6 +76,12 @@ class Pairs:
         """
         return model.score(self.embeddings, candidates[:, None], features[:, None], level=level, windows=windows)[:, 0]
 
+    def score_both(self, model: MoNN, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (S, tasks) of the pairs by the items' layer, given interaction features (S, F): main and auxiliary."""
+        main, other = model.layer(-1).score_both(*model.scorer_inputs(model.scorer_of(None), self.embeddings,
+                                                                      self.items[:, None]), features[:, None])
+        return main[:, 0], other[:, 0]
+
 
 def as_unknown(features: Features, history: Ragged, chosen: NDArray[np.bool_],
                unknown: NDArray[np.float32]) -> tuple[Features, Ragged]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from index_store.value.calibration import Calibrations
 from model.config.train import TrainConfig
-from model.data.load import joined, load_dataset
+from model.data.load import Dataset, joined, load_dataset
 from model.evaluation.quality import quality
 from model.examples.clicks import Clicks
 from model.export.calibrate import ece, reliability
@@ -41,13 +41,13 @@ def progressive(run: Path, log: Path, folder: Path, users: int) -> dict[str, Any
     Returns:
         As `quality`: recall of the exhaustive search, and NE by task.
     """
-    with _as_served(run, log, folder) as measured:
+    with as_served(run, log, folder) as measured:
         return quality(measured, users)
 
 
 def calibration_errors(run: Path, log: Path, folder: Path, calibrations: Calibrations) -> dict[str, float]:
     """ECE of each task on the test events of a newer log, by the calibration that serves; arguments as above."""
-    with _as_served(run, log, folder) as measured:
+    with as_served(run, log, folder) as measured:
         dataset = measured.dataset
         assert dataset.test is not None
         clicks = Clicks.of(joined(dataset.train, dataset.test), len(dataset.user_ids))
@@ -57,10 +57,10 @@ def calibration_errors(run: Path, log: Path, folder: Path, calibrations: Calibra
 
 
 @contextmanager
-def _as_served(run: Path, log: Path, folder: Path) -> Iterator[Run]:
-    """A run on a newer log, in eval mode, before it has learned anything from it."""
+def as_served(run: Path, log: Path, folder: Path, dataset: Dataset | None = None) -> Iterator[Run]:
+    """A run on a newer log, in eval mode, before it has learned anything from it; `dataset` if not all of the log."""
     shutil.rmtree(folder, ignore_errors=True)
-    measured = Run(RunFolder(folder), load_dataset(log), following(RunFolder(run).config()[0], run))
+    measured = Run(RunFolder(folder), dataset or load_dataset(log), following(RunFolder(run).config()[0], run))
     measured.folder.create(measured.config, log)
     start_from(measured, run)
     measured.model.eval()

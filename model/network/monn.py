@@ -37,8 +37,8 @@ class PairLayers(nn.Module):
         tasks: logits of the main head.
         windows: logits of shorter attribution windows (`data/label_windows.py`). They share all but their own weights
             with the main ones, and are never served.
-        auxiliary: whether the over-arch has a second head for each task, which learns a teacher's labels of unlabelled
-            pairs and shares all but its own weights with the main one. It is never served.
+        auxiliary: whether the over-arch has a second head for each task, which learns a teacher's labels and
+            shares all but its own weights with the main one. It is never served.
         linked: whether scores of two towers become logits by a link, so that they may start at the spectral product.
     """
 
@@ -55,12 +55,18 @@ class PairLayers(nn.Module):
     def score(self, users: Tensor, items: Tensor, interaction: Tensor, *, windows: bool = False,
               auxiliary: bool = False) -> Tensor:
         """Task logits (B, N, tasks); arguments as those of `MoNN.score`, embeddings of this layer alone."""
+        main, other = self.score_both(users, items, interaction)
+        return other if auxiliary else main[..., : self.tasks + windows * self.windows]
+
+    def score_both(self, users: Tensor, items: Tensor, interaction: Tensor) -> tuple[Tensor, Tensor]:
+        """As `score`: logits of the main head with its windows, and those of the auxiliary one, of width 0 if none."""
         config = self.config
         user = users.reshape(*users.shape[:-1], config.user_tokens, config.dim)
         item = items.reshape(*items.shape[:-1], config.item_tokens, config.dim)
         pair, direct = self.interaction_tower(interaction)
         found: Tensor = self.over_arch(user, item, pair) + direct
-        return found[..., -self.tasks :] if auxiliary else found[..., : self.tasks + windows * self.windows]
+        served = self.tasks + self.windows
+        return found[..., :served], found[..., served:]
 
     def heads(self) -> Iterator[Tensor]:
         """The parameters that belong to one logit each: their first axis is that of the logits."""

@@ -1,6 +1,7 @@
-"""Distillation: soft labels of unlabelled pairs, which the auxiliary head learns (Equation 3; ExFM's auxiliary head).
+"""Distillation: a teacher's soft labels, which the auxiliary head learns (Equation 3; ExFM's auxiliary head).
 
-A teacher is another run on the same data, usually of a larger MoNN, or a file of soft labels from any source.
+A teacher is another run on the same data, usually of a larger MoNN, or a file of soft labels from any source. Both
+label pairs that were not shown; a file with timestamps labels the log's own impressions (`event_labels`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -23,13 +23,15 @@ from model.config.errors import ConfigError
 from model.config.train import TrainConfig
 from model.data.checks import rows_of
 from model.data.load import Dataset
-from model.data.parquet_table import ParquetTable
-from model.data.tables import ADS, USERS, DataError
+from model.data.parquet_table import ParquetTable, has_column
+from model.data.tables import ADS, USERS
 from model.examples.batches import BatchReader
 from model.examples.negatives import NegativeSampler
 from model.network.monn import MoNN
 from model.training.checkpoint import RunFolder
+from model.training.event_labels import EventLabels, read_event_labels
 from model.training.losses import impression_loss, listwise_loss
+from model.training.soft_labels import probabilities, soft_label_schema
 from model.tree.k_means import default_branching
 
 UNLABELED_PAIRS = 16
@@ -135,7 +137,8 @@ class FileTeacher(Teacher):
                           torch.from_numpy(self._values[at]).to(self._device), listwise=False)
 
 
-def open_teacher(config: TrainConfig, data: Path, student: BatchReader, sampler: NegativeSampler) -> Teacher | None:
+def open_teacher(config: TrainConfig, data: Path, student: BatchReader,
+                 sampler: NegativeSampler) -> Teacher | EventLabels | None:
     """The teacher that a run names, if any.
 
     Args:
@@ -145,11 +148,21 @@ def open_teacher(config: TrainConfig, data: Path, student: BatchReader, sampler:
         sampler: draws unlabelled items.
 
     Raises:
-        ConfigError: the folder holds no run, or one without a checkpoint, of a stack, or of other data.
+        ConfigError: the folder holds no run, or one without a checkpoint, of a stack, or of other data; the file labels
+            impressions of a log of positives, or is for the main head and labels come late.
         DataError: the file does not hold soft labels of this data.
     """
     if config.teacher_file:
-        return read_soft_labels(Path(config.teacher_file), student.dataset, student.device)
+        file = Path(config.teacher_file)
+        if has_column(file, "timestamp"):
+            if not config.auxiliary and student.dataset.windows is not None:
+                raise ConfigError(f"teacher_head is main, but labels of the log {data} come late (windows), and the "
+                                  "main head cannot learn the mean of a label that is not known yet; choose auxiliary")
+            return read_event_labels(file, student.dataset, data)
+        if not config.auxiliary:
+            raise ConfigError(f"teacher_head is {config.teacher_head}, which learns labels of the log's own "
+                              f"impressions alone, but {file} has no timestamps; write it with `python -m model label`")
+        return read_soft_labels(file, student.dataset, student.device)
     if not config.teacher:
         return None
     run = RunFolder(Path(config.teacher))
@@ -165,7 +178,7 @@ def open_teacher(config: TrainConfig, data: Path, student: BatchReader, sampler:
         raise ConfigError(f"the teacher {config.teacher} is a stack, whose logits of an item need its tree; name a run "
                           "of one layer, such as its largest one trained alone")
     levels = len(settings.branching or default_branching(len(student.dataset.items)))
-    model = MoNN(student.dataset.encoder, settings.model, levels, auxiliary=settings.distilled)
+    model = MoNN(student.dataset.encoder, settings.model, levels, auxiliary=settings.auxiliary)
     run.load_modules({"model": model})
     return RunTeacher(BatchReader(student.dataset, model.to(student.device).eval()), sampler)
 
@@ -176,22 +189,12 @@ def read_soft_labels(path: Path, dataset: Dataset, device: torch.device) -> File
     Raises:
         DataError: the file or a column is missing, an id is not in the data, or a value is not a probability.
     """
-    tasks = [task.name for task in dataset.spec.tasks]
-    schema = pa.schema([("user_id", pa.string()), ("ad_id", pa.string()), *((name, pa.float32()) for name in tasks)])
+    schema = soft_label_schema(dataset.spec)
     table = ParquetTable(path, schema.names)
-    if not table.rows:
-        raise DataError(f"{path} holds no pair; a teacher needs at least one")
+    values = probabilities(table, dataset.spec)
     users, items = (rows_of(table, column, table.column(schema.field(column)), pa.array(ids).cast(pa.string()), owner)
                     for column, ids, owner in (("user_id", dataset.user_ids, USERS),
                                                ("ad_id", dataset.encoder.item_ids, ADS)))
-    values = np.empty((table.rows, len(tasks)), np.float32)
-    for at, name in enumerate(tasks):
-        column = table.column(schema.field(name))
-        bad = pc.or_kleene(pc.is_null(column, nan_is_null=True), pc.or_(pc.less(column, 0), pc.greater(column, 1)))
-        row = pc.index(bad, True).as_py()
-        if row >= 0:
-            table.refuse(name, row, column[row].as_py(), "is not a probability", "give a number from 0 to 1")
-        values[:, at] = column.to_numpy()
     order = np.argsort(users, kind="stable")
     starts = np.searchsorted(users[order], np.arange(len(dataset.user_ids) + 1)).astype(np.int64)
     return FileTeacher(items[order], values[order], starts, device)

@@ -36,7 +36,7 @@ def initial_model(dataset: Dataset, config: TrainConfig) -> MoNN:
         raise ConfigError("a stack cannot learn labels of several attribution windows; leave out --stack, or the "
                           "windows in features.json")
     torch.manual_seed(config.seed)
-    model = MoNN(dataset.encoder, config.model, len(branching), stack=config.stack, auxiliary=config.distilled)
+    model = MoNN(dataset.encoder, config.model, len(branching), stack=config.stack, auxiliary=config.auxiliary)
     if dataset.spec.negatives == "impressions":
         rates = np.clip(base_rates(dataset), 1e-4, 1 - 1e-4)
         for scorer in model.scorers:

@@ -29,6 +29,7 @@ from model.examples.mixed_negatives import Drawn, MixedSampler
 from model.examples.negatives import Candidates, NegativeSampler, known_positives
 from model.examples.user_batch import UserBatch, as_unknown
 from model.training.distill import SoftLabels, Teacher, UserInputs
+from model.training.event_labels import EventLabels
 from model.training.label_heads import window_targets
 from model.training.losses import impression_loss, sampled_loss
 from model.training.prepared import OwnPart, Prepared
@@ -89,7 +90,7 @@ class Objective:
         self.reader, self.events, self.clicks, self.groups, self.config = reader, events, clicks, groups, config
         self.task_weights = torch.tensor(task_weights(reader.spec, config), device=reader.device)
         self.workers = workers
-        self.teacher: Teacher | None = None
+        self.teacher: Teacher | EventLabels | None = None
         self._windows = window_targets(reader.dataset, events)
         popularity = np.bincount(clicks.rows, minlength=len(reader.dataset.items))
         self.sampler = NegativeSampler(popularity, config.uniform_share)
@@ -151,11 +152,12 @@ class Objective:
         else:
             parts, scored_here = self._impressions(own, tree, level)
             scored = self._whole(scored_here, own, batch)
-        if self.teacher is not None:
+        if isinstance(self.teacher, Teacher):
             parts["teacher"] = self._unsupervised(users, self.teacher.label(batch.inputs, rng), rng)
+        weights = {"nodes": index_weight * levels, "teacher": self.config.teacher_weight}
         total = torch.zeros((), device=self.reader.device)
         for name, part in parts.items():
-            total = total + (index_weight * levels * part if name == "nodes" else part)
+            total = total + weights.get(name, 1.0) * part
         return BatchLoss(total, parts, scored)
 
     def _own(self, batch: Prepared, users: UserBatch, items: Tensor) -> OwnPart:
@@ -243,12 +245,16 @@ class Objective:
         pairs = self.reader.pairs(own.users, batch.owners, batch.rows, items, batch.context)
         labels = self.reader.tensor(self.events.labels[batch.events].astype(np.float32))
         shift, features = self.reader.shift(batch.context), self.reader.tensor(batch.features)
-        learned, weights, waiting = labels, own.weights, None
+        learned, weights, waiting, of_tasks = labels, own.weights, None, shift
         if self._windows is not None:
             learned, weights, waiting = self._window_labels(self._windows, batch, own.weights)
             shift = shift if shift.ndim == 0 else shift[:, torch.from_numpy(self._windows.heads).to(shift.device)]
-        layers = [pairs.score(model, items, features, layer, windows=True) + shift
-                  for layer in (*model.ensemble, None)]
+        taught = self.teacher if isinstance(self.teacher, EventLabels) else None
+        if taught is not None and not self.config.auxiliary:
+            learned = taught.mixed(labels, batch.events)
+        layers = [pairs.score(model, items, features, layer, windows=True) + shift for layer in model.ensemble]
+        main, auxiliary = pairs.score_both(model, features)
+        layers.append(main + shift)
         loss = torch.zeros((), device=items.device)
         for logits in layers:
             loss = loss + impression_loss(logits, learned, weights, waiting)
@@ -258,6 +264,8 @@ class Objective:
                 parts["tree"] = tree.penalty(level, batch.rows, items)
             of_nodes = tree.score_pairs(pairs, level, windows=True) + shift
             parts["nodes"] = impression_loss(of_nodes, learned, weights, waiting)
+        if taught is not None and self.config.auxiliary:
+            parts["teacher"] = taught.loss(auxiliary + of_tasks, batch.events, own.weights)
         return parts, torch.stack([layers[-1].detach()[:, :labels.shape[1]], labels])
 
     def _window_labels(self, targets: Targets, batch: Prepared, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -27,11 +27,11 @@ def test_help_imports_nothing_heavy(words):
 
 def test_help_lists_every_command():
     said = model("--help")
-    for name in ("data", "train", "experiment", "evaluate", "export"):
+    for name in ("data", "train", "experiment", "evaluate", "export", "label"):
         assert f"\n    {name} " in said
 
 
-@pytest.mark.parametrize("name", ["data", "train", "experiment", "evaluate", "export"])
+@pytest.mark.parametrize("name", ["data", "train", "experiment", "evaluate", "export", "label"])
 def test_every_command_has_help(name):
     assert f"usage: python -m model {name}" in model(name, "--help")
 

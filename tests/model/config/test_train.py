@@ -25,6 +25,9 @@ from tests.model.runs import LARGER, STACK, TINY
     ({"branching": (4, 1)}, r"branching \(4, 1\) has a level of 1"),
     ({"start_from": "run"}, "epochs is 1, but a run that starts from another has a tree from the first epoch on"),
     ({"task_weights": {"click": -1.0}}, "task_weights gives click the weight -1.0"),
+    ({"teacher_weight": 0.0}, "teacher_weight is 0.0; give a number above 0"),
+    ({"teacher_weight": float("inf")}, "teacher_weight is inf"),
+    ({"teacher": "a", "teacher_head": "main"}, "teacher_head is main, .* but the run a labels others"),
     ({"teacher": "a", "teacher_file": "b"}, "both the run a and the file b are named as the teacher"),
 ])
 def test_a_setting_that_cannot_work_is_refused(change, said):

@@ -171,3 +171,9 @@ def test_a_stack_is_no_teacher(tmp_path):
     data = RunFolder(tmp_path / "teacher").config()[1]
     with pytest.raises(ConfigError, match="is a stack, whose logits of an item need its tree"):
         open_teacher(student.config, data, student.run.reader, student.objective.sampler)
+
+
+def test_the_main_head_learns_no_labels_of_pairs_that_were_not_shown(tmp_path):
+    path = labels_file(tmp_path / "soft.parquet")
+    refused(tmp_path, ConfigError, "learns labels of the log's own impressions alone, but .* has no timestamps",
+            teacher_file=str(path), teacher_head="main")

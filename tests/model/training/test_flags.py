@@ -14,13 +14,14 @@ from model.training.flags import add_flags, given, train_config
 WITHOUT = {"model": "--size and --over-arch", "hill": "--codebooks and --tree-gradient",
            "pairs": "--phi, --interest, --beams and --control", "index_weight": "chosen once",
            "index_warm_up": "chosen once", "negative_pool": "chosen once", "near_share": "chosen once",
-           "hard_share": "chosen once",
+           "hard_share": "chosen once", "teacher_head": "for a control",
            "uniform_share": "chosen once", "unknown_share": "chosen once", "learning_rate": "chosen once",
            "table_learning_rate": "chosen once", "weight_decay": "chosen once", "ignored": "of ablations"}
 """Settings without a flag of their own, and why."""
 
 FLAGS = {"--size", "--over-arch", "--stack", "--lower-share", "--branching", "--tree", "--epochs", "--rounds",
          "--round-epochs", "--from", "--node-features", "--task-weights", "--teacher", "--teacher-file",
+         "--teacher-weight",
          "--batch-users", "--negatives", "--forget-share", "--holdout", "--seed", "--codebooks", "--tree-gradient",
          "--phi", "--interest", "--beams", "--control"}
 """A name that users have in their scripts stays."""
