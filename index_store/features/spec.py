@@ -52,7 +52,8 @@ class KeyFamily:
 
     `match` looks up the value of `item_field` of each history item; with `user_field` it looks up the values of that
     field of the user instead, which are compared as text. `co_click` replaces the value of each history item by the
-    `neighbours` values that other users clicked together with it, weighted by c_ab / sqrt(c_a c_b). `similar_users`
+    `neighbours` values that other users clicked together with it, weighted by c_ab / sqrt(c_a c_b), or with `ad_id`
+    by up to twice as many items that it speaks for, weighted by a regression (docs/decisions/0055). `similar_users`
     looks up the items of the `neighbours` users whose clicks are most like the history, weighted by their similarity.
     `item_field` may be `ad_id`, and is with `similar_users`.
     """

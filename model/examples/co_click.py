@@ -15,6 +15,7 @@ from scipy import sparse
 
 from index_store.features.encoder import UNKNOWN
 from index_store.features.ragged import Ragged
+from model.examples.regression import regressed
 
 SHRINKAGE = 2.0
 """Added to the denominator, so that one chance co-click of two rare ads does not count as a certainty."""
@@ -25,8 +26,8 @@ _Matrix = Any
 """A `scipy.sparse.csr_matrix`; scipy has no types."""
 
 
-def co_click(histories: Ragged, item_keys: Ragged, n_keys: int,
-             neighbours: int) -> tuple[Ragged, NDArray[np.float32]]:
+def co_click(histories: Ragged, item_keys: Ragged, n_keys: int, neighbours: int, *,
+             by_regression: bool = False) -> tuple[Ragged, NDArray[np.float32]]:
     """The strongest neighbours of every key.
 
     The weight of keys a != b is c_ab / (sqrt(c_a c_b) + SHRINKAGE), where c counts users who clicked the key, or both.
@@ -37,6 +38,8 @@ def co_click(histories: Ragged, item_keys: Ragged, n_keys: int,
         item_keys: item row -> keys of the family's field.
         n_keys: number of keys.
         neighbours: most neighbours to keep a key.
+        by_regression: whether each key is regressed on these neighbours; the lists are those of `regressed` then, with
+            up to twice as many keys.
 
     Returns:
         Key -> neighbour keys, and the (M,) float32 weights aligned with their values.
@@ -45,18 +48,23 @@ def co_click(histories: Ragged, item_keys: Ragged, n_keys: int,
     popularity = np.asarray(clicks.sum(axis=0)).ravel()
     lists: list[NDArray[np.int32]] = []
     weights: list[NDArray[np.float32]] = []
+    counts: list[NDArray[np.float32]] = []
     lengths = np.zeros(n_keys, np.int64)
     for a, b, count in _co_counts(clicks, repeated):
         weight = (count / (np.sqrt(popularity[a] * popularity[b]) + SHRINKAGE)).astype(np.float32)
         strong = _strongest(a, weight, neighbours)
-        a, b, weight = a[strong], b[strong], weight[strong]
+        a, b, weight, count = a[strong], b[strong], weight[strong], count[strong]
         order = np.lexsort((b, -weight, a))
-        starts, counts = _groups(a)
-        kept = order[np.arange(len(a)) - np.repeat(starts, counts) < neighbours]
+        starts, sizes = _groups(a)
+        kept = order[np.arange(len(a)) - np.repeat(starts, sizes) < neighbours]
         lengths += np.bincount(a[kept], minlength=n_keys)
         lists.append(b[kept].astype(np.int32))
         weights.append(weight[kept])
-    return Ragged.of_lengths(lengths, np.concatenate(lists)), np.concatenate(weights)
+        counts.append(count[kept].astype(np.float32))
+    found = Ragged.of_lengths(lengths, np.concatenate(lists))
+    if by_regression:
+        return regressed(clicks, found, np.concatenate(counts), 2 * neighbours)
+    return found, np.concatenate(weights)
 
 
 def _strongest(a: NDArray[np.integer], weight: NDArray[np.float32], neighbours: int) -> NDArray[np.bool_]:

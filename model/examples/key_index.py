@@ -25,7 +25,8 @@ def key_index(dataset: Dataset, clicks: Clicks) -> KeyIndex:
             reaches.append(FamilyReach.nothing(n_keys))
             similar = SimilarUsers.of(histories.with_values(fields[ITEM_ID].values[histories.values]), n_keys)
         elif family.via == "co_click":
-            reaches.append(FamilyReach(n_keys, *co_click(histories, of_items, n_keys, family.neighbours)))
+            reaches.append(FamilyReach(n_keys, *co_click(histories, of_items, n_keys, family.neighbours,
+                                                         by_regression=family.item_field == ITEM_ID)))
         else:
             reaches.append(FamilyReach.matching(dataset.encoder.matched_keys(family), idf(of_items, n_keys)))
     return KeyIndex.of(dataset.spec.key_families, reaches, spectral_towers(histories, len(dataset.items), seed=0),
