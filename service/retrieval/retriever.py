@@ -30,6 +30,7 @@ from index_store.search.exploration import Exploration
 from index_store.search.newcomers import Newcomers
 from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.search.scoring import TowerScorer, UserQuery
+from index_store.speculation.corrections import Corrections
 from index_store.targeting.eligibility import Eligible
 from index_store.targeting.targeting import Targeting
 from index_store.value.bids import Bid
@@ -45,6 +46,7 @@ from service.retrieval.onnx_towers import COMPILED, DenseRun, OnnxTowers
 from service.retrieval.reference_users import reference_queries
 from service.retrieval.search_queue import DeadlinePassedError, NoQueue, SearchQueue
 from service.retrieval.single_flight import Flight, SingleFlight
+from service.retrieval.speculated_pairs import PairsAsked, SpeculatedPairs, rungs
 from service.retrieval.user_encoder import UserEncoder
 from service.shards.remote_shards import reached_shards
 from service.shards.shard_access import ShardAccess
@@ -53,7 +55,8 @@ from service.shards.shard_access import ShardAccess
 class EmbeddingCache(Protocol):
     """Embeddings of the user tower by the digest of its input."""
 
-    async def get(self, key: bytes, answer_by: float | None = None) -> CacheLookup: ...
+    async def get(self, key: bytes, answer_by: float | None = None,
+                  asked: PairsAsked | None = None) -> CacheLookup: ...
 
     def put(self, key: bytes, embedding: NDArray[np.float32]) -> None: ...
 
@@ -67,6 +70,7 @@ class _PreparedQuery:
         cached: the embedding (1, Du) float32 that the cache had, if any.
         snapshot: which ads may be returned.
         answer_by: deadline of the request, in seconds of `time.perf_counter()`; None for none.
+        corrections: what the pairs of a foundation model add; None where none are known.
     """
 
     query: Query
@@ -76,6 +80,7 @@ class _PreparedQuery:
     cached: NDArray[np.float32] | None
     snapshot: Snapshot
     answer_by: float | None
+    corrections: Corrections | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +112,7 @@ class _Found:
     explanation: AdExplanation | None
     empty: Emptiness | None
     exploration: Exploration | None
+    rungs: Mapping[str, int] | None
 
 
 class Retriever:
@@ -149,6 +155,7 @@ class Retriever:
         self._beam = BeamSearch(content.tree, self.scorer)
         self._exhaustive = ExhaustiveSearch(content.tree, self.scorer)
         self._threads = ThreadPoolExecutor(search_threads, "search")
+        self._pairs = None if cache is None else SpeculatedPairs.of(opened)
         self._flights: SingleFlight[NDArray[np.float32]] = SingleFlight()
         self._beam_cost, self._exact_cost = SearchCost(), SearchCost()
 
@@ -321,11 +328,11 @@ class Retriever:
         else:
             key = tower_input.digest()
             with self._flights.join(key) as flight:  # before the cache is asked, so that no two can miss each other
-                lookup = await cache.get(key, answer_by)
+                lookup = await cache.get(key, answer_by, self._asked(query, snapshot))
                 looked_up = time.perf_counter()
                 found = await self._queued(queue, _PreparedQuery(
                     query=query, user=user, tower_input=tower_input, flight=flight, cached=lookup.embedding,
-                    snapshot=snapshot, answer_by=answer_by))
+                    snapshot=snapshot, answer_by=answer_by, corrections=lookup.corrections))
                 if found.computed:
                     cache.put(key, found.embedding)
         times = StageTimes(began=start, features=encoded - start, cache=looked_up - encoded,
@@ -333,6 +340,14 @@ class Retriever:
                            search=found.searched - found.embedded, eligibility=found.allowed - found.embedded,
                            scorer=found.scorer_seconds)
         return _answer(user, snapshot, lookup, found, times)
+
+    def _asked(self, query: Query, snapshot: Snapshot) -> PairsAsked | None:
+        """The user of a query, if there may be pairs of the user as the query describes the user."""
+        if self._pairs is None or not query.user_id or query.user_features:
+            return None
+        if snapshot.users.of(query.user_id).forgotten:
+            return None
+        return PairsAsked(self._pairs, query.user_id)
 
     async def _queued(self, queue: SearchQueue, prepared: _PreparedQuery) -> _Found:
         def search(search_by: float | None) -> asyncio.Future[_Found]:
@@ -357,6 +372,7 @@ class Retriever:
                                 task_weights=query.task_weights, excluded=excluded, by_ecpm=query.by_ecpm,
                                 floor=query.floor, max_per=query.max_per, exploring=query.exploring)
         user_query = self.query(user, embedding, snapshot)
+        user_query.corrections = prepared.corrections
         trace = query.explain or query.explain_ad is not None
         result = self._search(user_query, options, eligible, snapshot, search_by, trace)
         caps = self.caps(query.max_per, snapshot) if trace or query.exploring is not None else None
@@ -369,7 +385,8 @@ class Retriever:
             self.beams.observe_search(result.pairs_scored, searched - embedded)
         explainer = Explainer(self._content.tree, result, snapshot.placed, caps, query.top_k) if trace else None
         paths = explainer.paths(shown.rows) if explainer is not None and query.explain else None
-        explanation = (explain_ad(self, explainer, Searched(query, user, snapshot, embedding, exploration),
+        explanation = (explain_ad(self, explainer, Searched(query, user, snapshot, embedding, exploration,
+                                                       prepared.corrections),
                                   query.explain_ad)
                        if explainer is not None and query.explain_ad is not None else None)
         # Withdrawn ads alone leave the estimate as it is: the beam widens to hold as many ads as it did.
@@ -383,7 +400,8 @@ class Retriever:
             coverage=1.0 if query.exact or "shard" in result.cut_by else result.coverage,
             estimated_overlap=None if targeted or (query.max_per and not query.exact) else beam.overlap, bids=bids,
             probabilities=self.probabilities(shown.logits), paths=paths, explanation=explanation,
-            empty=emptiness(self.targeting, user.targeting, snapshot, result), exploration=exploration)
+            empty=emptiness(self.targeting, user.targeting, snapshot, result), exploration=exploration,
+            rungs=None if self._pairs is None else rungs(prepared.corrections, snapshot.positions(shown.rows)))
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Of the labels, (K, tasks); None where the tasks were not trained on impressions."""
@@ -398,7 +416,8 @@ def _answer(user: EncodedUser, snapshot: Snapshot, lookup: CacheLookup, found: _
     return Answer(ad_ids=found.ad_ids, found=found.result, snapshot=snapshot, user=user.kind,
                   history=user.history_count, user_cache=lookup.use, degraded=degraded, times=times, ended=found.ended,
                   estimated_overlap=found.estimated_overlap, bids=found.bids, probabilities=found.probabilities,
-                  paths=found.paths, explanation=found.explanation, empty=found.empty, exploration=found.exploration)
+                  paths=found.paths, explanation=found.explanation, empty=found.empty, exploration=found.exploration,
+                  corrections=lookup.corrections, rungs=found.rungs)
 
 
 def _placement(scorer: TowerScorer, content: BundleContent, towers: OnnxTowers) -> Placement:

@@ -1,0 +1,44 @@
+"""The adapter finds what is planted in the codes, and adds nothing where there is nothing."""
+
+import numpy as np
+import pytest
+
+from index_store.value.calibration import sigmoid
+from model.speculation.fitting import fit_adapter, fit_speculation
+from model.speculation.foundation import model_hash
+from model.speculation.ladder import Ladder
+
+
+def planted(n=40_000):
+    """A served model whose logits lack 0.8 of the first value; of the rung of the user only a constant is missing."""
+    random = np.random.default_rng(0)
+    served = random.normal(-1, 1, (n, 1)).astype(np.float32)
+    pair, user = random.normal(size=(2, n, 3)).astype(np.float32)
+    truth = served[:, 0] + 0.8 * pair[:, 0] + 0.3
+    labels = (random.random(n) < sigmoid(truth)).astype(np.int8)[:, None]
+    return Ladder(labels, served, served, pair, user), truth
+
+
+def test_planted_weights_are_found_on_each_rung():
+    ladder, _ = planted()
+    adapter = fit_adapter(ladder)
+    assert adapter.weights[0, :, 0] == pytest.approx([0.8, 0, 0], abs=0.05)
+    assert adapter.bias[0, 0] == pytest.approx(0.3, abs=0.05)
+    assert adapter.weights[1, :, 0] == pytest.approx([0, 0, 0], abs=0.05)
+    assert adapter.weights.shape == (2, 3, 1)
+    assert adapter.weights.dtype == np.float32
+
+
+def test_nothing_is_added_where_all_labels_are_the_same():
+    ladder, _ = planted(100)
+    ladder.labels[:] = 0
+    adapter = fit_adapter(ladder)
+    assert not adapter.weights.any()
+    assert not adapter.bias.any()
+
+
+def test_a_fit_names_its_foundation_model_and_has_eight_components(served, foundation):
+    fitted = fit_speculation(served, [foundation])
+    assert fitted.foundation == model_hash(foundation.model)
+    assert fitted.codes.width == 2 + 8
+    assert fitted.adapter.weights.shape == (2, 10, 2)
