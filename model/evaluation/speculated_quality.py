@@ -26,7 +26,7 @@ COVERAGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 CANDIDATES, STORED, TOP_K = 400, 256, 100
 """Ads of a search's last level, those of them with a stored pair, and those that it returns."""
 
-RECALL_USERS = 500
+RECALL_USERS = 2_000
 
 Logits = NDArray[np.float32]
 
@@ -43,8 +43,8 @@ def speculated_quality(run: Run, foundation: Sequence[Run]) -> dict[str, Any]:
         `ne_foundation_scaled` after Platt's scaling on the hold-out; `ne_pair` and `ne_user`, with all pairs on one
         rung; `ne_by_coverage`, with so many on the rung `pair` and the others on `user`, and
         `ne_by_coverage_else_nothing`. `transfer`: the gain on the rung `pair` / that of the foundation model, over the
-        scaled served model; None where the foundation model gains nothing. `recall@100_by_coverage`: of so many users
-        with pairs.
+        scaled served model; None where the foundation model gains nothing. `recall@100`: among the candidates of the
+        served model, of the foundation model, and by the share of users with pairs, with its own `transfer`.
 
     Raises:
         ConfigError: there is no hold-out, or no test events besides.
@@ -60,7 +60,7 @@ def speculated_quality(run: Run, foundation: Sequence[Run]) -> dict[str, Any]:
     before, _ = climb(run, foundation, held_out, run.dataset.train, fitted.codes)
     figures = _ne(ladder, before, fitted, run.config.seed, tasks)
     return {"held_out": len(before.labels), "test": len(ladder.labels), **figures,
-            "recall@100_by_coverage": _recall(run, foundation, fitted, RECALL_USERS)}
+            "recall@100": _recall(run, foundation, fitted, RECALL_USERS)}
 
 
 def _ne(ladder: Ladder, before: Ladder, fitted: Speculation, seed: int, tasks: list[str]) -> dict[str, Any]:
@@ -101,7 +101,10 @@ def _recall(run: Run, foundation: Sequence[Run], fitted: Speculation, most: int)
     assert full.test is not None
     queries = RecallQueries.draw(full.train, full.test, len(full.user_ids), most, run.config.seed)
     clicks, users = Clicks.of(full.train, len(full.user_ids)), queries.users
-    rows = np.stack(best_items(ItemScores(run.reader, clicks, run.key_index), users, queries.masked, CANDIDATES,
+    if not len(users):
+        return {"users": 0, "foundation": None, "by_coverage": {}, "transfer": None}
+    candidates = min(CANDIDATES, len(full.items) - int(queries.masked.lengths.max(initial=0)))
+    rows = np.stack(best_items(ItemScores(run.reader, clicks, run.key_index), users, queries.masked, candidates,
                                "candidates"))
     served = outputs_of_candidates(run, clicks, users, rows, embed=False).logits
     asked = mean_of([outputs_of_candidates(one, clicks, users, rows, embed=True) for one in foundation])
@@ -117,5 +120,9 @@ def _recall(run: Run, foundation: Sequence[Run], fitted: Speculation, most: int)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :TOP_K]
         return queries.recall_of([own[best] for own, best in zip(rows, order, strict=True)])
 
-    return {"users": len(users), "foundation": recall(asked.logits[:, 0].reshape(shape)),
-            **{str(coverage): recall(np.where(drawn < coverage, after, before)) for coverage in COVERAGES}}
+    by_coverage = {str(coverage): recall(np.where(drawn < coverage, after, before)) for coverage in COVERAGES}
+    best, least, most_found = recall(asked.logits[:, 0].reshape(shape)), by_coverage["0.0"], by_coverage["1.0"]
+    transfer = None
+    if best is not None and least is not None and most_found is not None and best > least:
+        transfer = (most_found - least) / (best - least)
+    return {"users": len(users), "foundation": best, "by_coverage": by_coverage, "transfer": transfer}

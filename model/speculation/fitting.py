@@ -14,7 +14,11 @@ from model.speculation.ladder import Ladder, climb, some_events
 from model.training.run import Run
 
 RIDGE = 20.0
-"""Prior of the weights of standardised values, in squared units of one event's loss: none matters with a few events."""
+"""Prior of the weight of a task's own residual, which all pairs have in common."""
+
+RIDGES = (20.0, 200.0, 2_000.0, 20_000.0, 1e9)
+"""Priors of all other weights to choose from, of standardised values, in units of one event's loss; the last one leaves
+them at nothing."""
 
 
 def fit_speculation(run: Run, foundation: Sequence[Run]) -> Speculation:
@@ -36,29 +40,45 @@ def fit_speculation(run: Run, foundation: Sequence[Run]) -> Speculation:
 def fit_adapter(ladder: Ladder) -> Adapter:
     """Weights of least log loss on each rung."""
     tasks = range(ladder.labels.shape[1])
-    fitted = [[_fit(values, ladder.served[:, task], ladder.labels[:, task]) for task in tasks]
+    fitted = [[_chosen(values, ladder.served[:, task], ladder.labels[:, task], task) for task in tasks]
               for values in (getattr(ladder, rung) for rung in RUNGS)]
     weights = np.array([[found for found, _ in of_rung] for of_rung in fitted], np.float32)
     bias = np.array([[found for _, found in of_rung] for of_rung in fitted], np.float32)
     return Adapter(np.ascontiguousarray(weights.transpose(0, 2, 1)), bias)
 
 
-def _fit(values: NDArray[np.float32], logits: NDArray[np.float32],
-         labels: NDArray[np.integer]) -> tuple[NDArray[np.float64], float]:
-    """Weights (T + D,) and bias that are added to logits (N,) by values (N, T + D): a logistic regression.
+def _chosen(values: NDArray[np.float32], logits: NDArray[np.float32], labels: NDArray[np.integer],
+            task: int) -> tuple[NDArray[np.float64], float]:
+    """Weights (T + D,) and bias by the prior whose fit to one half of the users' events says most of the other half.
 
-    Where labels (N,) are all the same there is nothing to learn, and nothing is added.
+    Where the labels (N,) of a half are all the same there is nothing to learn, and nothing is added.
     """
-    if labels.min() == labels.max():
+    halves = np.arange(len(labels)) < len(labels) // 2
+    if any(labels[half].min() == labels[half].max() for half in (halves, ~halves)):
         return np.zeros(values.shape[1]), 0.0
+    losses = []
+    for ridge in RIDGES:
+        loss = 0.0
+        for half in (halves, ~halves):
+            weights, bias = _fit(values[half], logits[half], labels[half], task, ridge)
+            z = logits[~half] + values[~half] @ weights + bias
+            loss += float((np.logaddexp(0.0, z) - labels[~half] * z).sum())
+        losses.append(loss)
+    return _fit(values, logits, labels, task, RIDGES[int(np.argmin(losses))])
+
+
+def _fit(values: NDArray[np.float32], logits: NDArray[np.float32], labels: NDArray[np.integer], task: int,
+         ridge: float) -> tuple[NDArray[np.float64], float]:
+    """Weights (T + D,) and bias that are added to logits (N,) by values (N, T + D): a logistic regression."""
     mean, deviation = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64) + 1e-9
     x, offset, y = (values - mean) / deviation, logits.astype(np.float64), labels.astype(np.float64)
+    priors = np.where(np.arange(values.shape[1]) == task, RIDGE, ridge)
 
     def loss(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         z = offset + x @ at[:-1] + at[-1]
         off = 0.5 * (1 + np.tanh(z / 2)) - y
-        return (float((np.logaddexp(0.0, z) - y * z).sum() + RIDGE * (at[:-1] ** 2).sum() / 2),
-                np.append(x.T @ off + RIDGE * at[:-1], off.sum()))
+        return (float((np.logaddexp(0.0, z) - y * z).sum() + (priors * at[:-1] ** 2).sum() / 2),
+                np.append(x.T @ off + priors * at[:-1], off.sum()))
 
     found = minimize(loss, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B").x
     weights = found[:-1] / deviation

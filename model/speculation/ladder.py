@@ -93,7 +93,7 @@ def climb(run: Run, foundation: Sequence[Run], events: Events, earlier: Events, 
     rows, values = _proposed(run, foundation, before, users, codes)
     is_own = rows[owner] == events.items[:, None]
     sums = values.sum(axis=1)[owner] - (values[owner] * is_own[:, :, None]).sum(axis=1)
-    user = sums / (PROPOSED - is_own.sum(axis=1, keepdims=True))
+    user = sums / (rows.shape[1] - is_own.sum(axis=1, keepdims=True))
     return Ladder(events.labels, served.logits, asked.logits, pair, user.astype(np.float32)), codes
 
 
