@@ -49,9 +49,9 @@ def fit_adapter(ladder: Ladder) -> Adapter:
 
 def _chosen(values: NDArray[np.float32], logits: NDArray[np.float32], labels: NDArray[np.integer],
             task: int) -> tuple[NDArray[np.float64], float]:
-    """Weights (T + D,) and bias by the prior whose fit to one half of the users' events says most of the other half.
+    """Weights (T + D,) and bias by the prior whose fit to one half of the events says most of the other half.
 
-    Where the labels (N,) of a half are all the same there is nothing to learn, and nothing is added.
+    Nothing is added where no fit says more than the logits alone do, or the labels (N,) of a half are all the same.
     """
     halves = np.arange(len(labels)) < len(labels) // 2
     if any(labels[half].min() == labels[half].max() for half in (halves, ~halves)):
@@ -64,6 +64,8 @@ def _chosen(values: NDArray[np.float32], logits: NDArray[np.float32], labels: ND
             z = logits[~half] + values[~half] @ weights + bias
             loss += float((np.logaddexp(0.0, z) - labels[~half] * z).sum())
         losses.append(loss)
+    if min(losses) >= float((np.logaddexp(0.0, logits) - labels * logits).sum(dtype=np.float64)):
+        return np.zeros(values.shape[1]), 0.0
     return _fit(values, logits, labels, task, RIDGES[int(np.argmin(losses))])
 
 

@@ -80,8 +80,9 @@ async def _run(args: argparse.Namespace, settings: Settings) -> None:
             follower = None if changes is None else Follower(changes)
             try:
                 if follower is not None:
-                    for followed in (maker, *maker.foundation.members):
-                        await asyncio.to_thread(follower.add, followed, followed.log_id)
+                    await asyncio.to_thread(follower.add, maker, maker.log_id)
+                    for member in maker.foundation.members:
+                        await asyncio.to_thread(follower.add, member, member.log_id)
                 log("speculating", bundle_id=maker.bundle_id, foundation=maker.model)
                 worker = Worker(redis, maker, args.ttl)
                 while not ended.is_set() and served_bundle(args.bundle) == folder:

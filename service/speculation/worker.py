@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from typing import cast
 
 from redis.asyncio import Redis
 
@@ -41,7 +42,7 @@ class Worker:
         try:
             taken = await self._redis.zpopmax(self._maker.keys.wanted, 1)
             if taken:
-                await self._make(taken[0][0])
+                await self._make(cast(bytes, taken[0][0]))
             if self._failed:
                 log("speculation_recovered")
             self._failed = False

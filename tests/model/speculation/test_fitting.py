@@ -25,6 +25,7 @@ def test_planted_weights_are_found_on_each_rung():
     assert adapter.weights[0, :, 0] == pytest.approx([0.8, 0, 0], abs=0.05)
     assert adapter.bias[0, 0] == pytest.approx(0.3, abs=0.05)
     assert adapter.weights[1, :, 0] == pytest.approx([0, 0, 0], abs=0.05)
+    assert adapter.bias[1, 0] == pytest.approx(0.3, abs=0.1)
     assert adapter.weights.shape == (2, 3, 1)
     assert adapter.weights.dtype == np.float32
 
@@ -35,6 +36,15 @@ def test_nothing_is_added_where_all_labels_are_the_same():
     adapter = fit_adapter(ladder)
     assert not adapter.weights.any()
     assert not adapter.bias.any()
+
+
+def test_nothing_is_added_where_values_say_nothing_of_events_that_they_were_not_fitted_to():
+    random = np.random.default_rng(2)
+    served = random.normal(-1, 1, (2_000, 1)).astype(np.float32)
+    labels = (random.random((2_000, 1)) < sigmoid(served)).astype(np.int8)
+    noise = random.normal(size=(2_000, 40)).astype(np.float32)
+    adapter = fit_adapter(Ladder(labels, served, served, noise, noise))
+    assert not adapter.weights.any()
 
 
 def test_a_fit_names_its_foundation_model_and_has_eight_components(served, foundation):
