@@ -44,7 +44,8 @@ def speculated_quality(run: Run, foundation: Sequence[Run]) -> dict[str, Any]:
         rung; `ne_by_coverage`, with so many on the rung `pair` and the others on `user`, and
         `ne_by_coverage_else_nothing`. `transfer`: the gain on the rung `pair` / that of the foundation model, over the
         scaled served model; None where the foundation model gains nothing. `recall@100`: among the candidates of the
-        served model, of the foundation model, and by the share of users with pairs, with its own `transfer`.
+        served model, of the foundation model, and by the share of users with pairs, with its own `transfer` and the
+        standard error of the gain of all users having some.
 
     Raises:
         ConfigError: there is no hold-out, or no test events besides.
@@ -102,7 +103,7 @@ def _recall(run: Run, foundation: Sequence[Run], fitted: Speculation, most: int)
     queries = RecallQueries.draw(full.train, full.test, len(full.user_ids), most, run.config.seed)
     clicks, users = Clicks.of(full.train, len(full.user_ids)), queries.users
     if not len(users):
-        return {"users": 0, "foundation": None, "by_coverage": {}, "transfer": None}
+        return {"users": 0, "foundation": None, "by_coverage": {}, "se_gain": None, "transfer": None}
     candidates = min(CANDIDATES, len(full.items) - int(queries.masked.lengths.max(initial=0)))
     rows = np.stack(best_items(ItemScores(run.reader, clicks, run.key_index), users, queries.masked, candidates,
                                "candidates"))
@@ -116,13 +117,15 @@ def _recall(run: Run, foundation: Sequence[Run], fitted: Speculation, most: int)
     before, after = served[:, 0].reshape(shape), served[:, 0].reshape(shape) + added
     drawn = np.random.default_rng([run.config.seed, 19]).random(len(users))[:, None]
 
-    def recall(scores: NDArray[np.floating]) -> float | None:
+    def shares(scores: NDArray[np.floating]) -> NDArray[np.float64]:
         order = np.argsort(-scores, axis=1, kind="stable")[:, :TOP_K]
-        return queries.recall_of([own[best] for own, best in zip(rows, order, strict=True)])
+        found = [own[best] for own, best in zip(rows, order, strict=True)]
+        return queries.shares_of(found, (TOP_K,))[:, 0]
 
-    by_coverage = {str(coverage): recall(np.where(drawn < coverage, after, before)) for coverage in COVERAGES}
-    best, least, most_found = recall(asked.logits[:, 0].reshape(shape)), by_coverage["0.0"], by_coverage["1.0"]
-    transfer = None
-    if best is not None and least is not None and most_found is not None and best > least:
-        transfer = (most_found - least) / (best - least)
-    return {"users": len(users), "foundation": best, "by_coverage": by_coverage, "transfer": transfer}
+    plain, most_found, best = shares(before), shares(after), shares(asked.logits[:, 0].reshape(shape))
+    by_coverage = {str(coverage): float(shares(np.where(drawn < coverage, after, before)).mean())
+                   for coverage in COVERAGES}
+    gain, gain_of_best = (most_found - plain).mean(), (best - plain).mean()
+    return {"users": len(users), "foundation": float(best.mean()), "by_coverage": by_coverage,
+            "se_gain": float((most_found - plain).std() / len(users) ** 0.5),
+            "transfer": float(gain / gain_of_best) if gain_of_best > 0 else None}
