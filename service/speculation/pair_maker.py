@@ -75,9 +75,8 @@ class PairMaker:
 
     @classmethod
     def open(cls, served: Path, foundation: Sequence[Path], settings: Settings, pairs: int, lives: int) -> Self:
-        """Opens all bundles; raises as the constructor."""
-        return cls(Bundle.open(served, verify=False), [Bundle.open(one, verify=False) for one in foundation], settings,
-                   pairs, lives)
+        """Opens all bundles, and verifies those that no service has; raises as the constructor."""
+        return cls(Bundle.open(served, verify=False), [Bundle.open(one) for one in foundation], settings, pairs, lives)
 
     def close(self) -> None:
         """Ends all threads."""
