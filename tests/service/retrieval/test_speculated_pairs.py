@@ -1,13 +1,13 @@
 """Stored pairs in this process: what they add, how long they are held, and who is asked for."""
 
 import asyncio
-import dataclasses
 import time
 
 import numpy as np
 import pytest
 
 from index_store.bundle.bundle import Bundle
+from index_store.changes.change_log import Change, Kind
 from index_store.speculation.user_pairs import UserPairs
 from service.contract.answer import CacheLookup
 from service.contract.query import Query
@@ -93,7 +93,11 @@ def test_only_known_users_as_they_are_have_pairs(opened):
     for asked in (query(b""), query(user_features={"age": 30})):
         asyncio.run(retriever.retrieve(asked))
     assert cache.asked == []
-    asyncio.run(retriever.retrieve(dataclasses.replace(query(), user_features=None)))
+    change = Change(sequence=1, at=0.0, kind=Kind.FORGOTTEN, id="user-05", fields={})
+    forgotten = retriever.sealed.with_changes([change])
+    asyncio.run(retriever.retrieve(query(), snapshot=forgotten))
+    assert cache.asked == []
+    asyncio.run(retriever.retrieve(query()))
     assert cache.asked == [b"user-05"]
     retriever.close()
 
