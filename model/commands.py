@@ -280,6 +280,9 @@ def evaluate(args: argparse.Namespace) -> None:
 
     if args.trees and args.bundle is not None:
         raise ConfigError(f"--trees compares trees of the run, and --bundle asks {args.bundle}; give one of the two")
+    if args.foundation and (args.trees or args.bundle is not None):
+        raise ConfigError("--foundation tells what its stored pairs are worth to the run, instead of what --trees or "
+                          "--bundle tell; give one of them")
     run = Run.open(args.run)
     if args.foundation:
         found = speculated_quality(run, open_foundation(args.foundation, run))

@@ -38,6 +38,9 @@ def read_speculation(files: BundleFiles) -> Speculation | None:
     steps = files.array(layout.speculation("steps"), np.float32, (width,))
     if not (steps > 0).all():
         raise files.error(layout.speculation("steps"), f"has a step of {steps.min()}, all must be above 0")
-    return Speculation(model, PairCodes(mean, axes, steps), Adapter(
-        files.array(layout.speculation("weights"), np.float32, (len(RUNGS), width, tasks)),
-        files.array(layout.speculation("bias"), np.float32, (len(RUNGS), tasks))))
+    weights = files.array(layout.speculation("weights"), np.float32, (len(RUNGS), width, tasks))
+    bias = files.array(layout.speculation("bias"), np.float32, (len(RUNGS), tasks))
+    for name, values in (("mean", mean), ("axes", axes), ("steps", steps), ("weights", weights), ("bias", bias)):
+        if not np.isfinite(values).all():
+            raise files.error(layout.speculation(name), "has numbers that are not finite")
+    return Speculation(model, PairCodes(mean, axes, steps), Adapter(weights, bias))

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.speculation.adapter import Speculation
+from index_store.speculation.adapter import RUNGS, Speculation
+from index_store.value.calibration import Calibrations
 from model.config.errors import ConfigError
 from model.data.load import load_dataset
 from model.data.recall_queries import RecallQueries
 from model.examples.clicks import Clicks
-from model.export.calibrate import platt
+from model.export.calibrate import calibrate, calibrations_of, platt
 from model.speculation.event_pairs import mean_of, outputs_of_candidates
 from model.speculation.fitting import fit_speculation
 from model.speculation.ladder import Ladder, climb, some_events
@@ -40,12 +41,12 @@ def speculated_quality(run: Run, foundation: Sequence[Run]) -> dict[str, Any]:
 
     Returns:
         NE by task, in the order of `tasks`: `ne_served` and `ne_foundation` as they are, `ne_served_scaled` and
-        `ne_foundation_scaled` after Platt's scaling on the hold-out; `ne_pair` and `ne_user`, with all pairs on one
-        rung; `ne_by_coverage`, with so many on the rung `pair` and the others on `user`, and
-        `ne_by_coverage_else_nothing`. `transfer`: the gain on the rung `pair` / that of the foundation model, over the
-        scaled served model; None where the foundation model gains nothing. `recall@100`: among the candidates of the
-        served model, of the foundation model, and by the share of users with pairs, with its own `transfer` and the
-        standard error of the gain of all users having some.
+        `ne_foundation_scaled` after Platt's scaling on the hold-out; as a bundle answers, calibrated, `ne_nothing`,
+        `ne_pair` and `ne_user`, with all pairs on one rung; `ne_by_coverage`, with so many on the rung `pair` and the
+        others on `user`, and `ne_by_coverage_else_nothing`. `transfer`: the gain on the rung `pair` / that of the
+        foundation model, over the scaled served model; None where the foundation model gains nothing.
+        `recall@100`: among the candidates of the served model, of the foundation model, and by the share of users with
+        pairs, with its own `transfer` and the standard error of the gain of all users having some.
 
     Raises:
         ConfigError: there is no hold-out, or no test events besides.
@@ -55,16 +56,20 @@ def speculated_quality(run: Run, foundation: Sequence[Run]) -> dict[str, Any]:
         raise ConfigError(f"{run.folder.path} has no hold-out besides test events, so what is fitted could only be "
                           "measured on itself; train both runs with --holdout, on a log with test events")
     held_out = some_events(run, run.dataset.test, run.config.seed)
-    fitted = fit_speculation(run, foundation)
+    calibrated = calibrate(run)
+    assert calibrated is not None, "`open_foundation` has refused a log of positives"
+    calibrations = calibrations_of(calibrated)
+    fitted = fit_speculation(run, foundation, calibrations)
     tasks = [task.name for task in run.dataset.spec.tasks]
     ladder, _ = climb(run, foundation, some_events(run, full.test, run.config.seed), full.train, fitted.codes)
     before, _ = climb(run, foundation, held_out, run.dataset.train, fitted.codes)
-    figures = _ne(ladder, before, fitted, run.config.seed, tasks)
+    figures = _ne(ladder, before, fitted, calibrations, run.config.seed, tasks)
     return {"held_out": len(before.labels), "test": len(ladder.labels), **figures,
             "recall@100": _recall(run, foundation, fitted, RECALL_USERS)}
 
 
-def _ne(ladder: Ladder, before: Ladder, fitted: Speculation, seed: int, tasks: list[str]) -> dict[str, Any]:
+def _ne(ladder: Ladder, before: Ladder, fitted: Speculation, calibrations: Calibrations, seed: int,
+        tasks: list[str]) -> dict[str, Any]:
     """NE on the test events (see `speculated_quality`)."""
     labels = ladder.labels
 
@@ -78,12 +83,17 @@ def _ne(ladder: Ladder, before: Ladder, fitted: Speculation, seed: int, tasks: l
         return np.stack([late[:, task] if one is None else one(late[:, task])
                          for task, one in enumerate(found)], axis=1)
 
-    pair, user = (ladder.served + fitted.adapter.added(rung, getattr(ladder, rung)) for rung in ("pair", "user"))
+    def answered(added: Logits | float) -> NDArray[np.float64]:
+        logits = ladder.served + added
+        return np.stack([one(logits[:, task]) for task, one in enumerate(calibrations.of_task)], axis=1)
+
+    pair, user = (answered(fitted.adapter.added(rung, getattr(ladder, rung))) for rung in RUNGS)
+    nothing = answered(0.0)
     drawn = np.random.default_rng([seed, 18]).random(len(labels))[:, None]
     plain, platt_served = ne(ladder.served), ne(scaled(before.served, ladder.served))
     platt_foundation, with_pairs = ne(scaled(before.foundation, ladder.foundation)), ne(pair)
     by_coverage = {str(coverage): ne(np.where(drawn < coverage, pair, user)) for coverage in COVERAGES}
-    to_nothing = {str(coverage): ne(np.where(drawn < coverage, pair, ladder.served)) for coverage in COVERAGES}
+    to_nothing = {str(coverage): ne(np.where(drawn < coverage, pair, nothing)) for coverage in COVERAGES}
     transfer: dict[str, float | None] = {}
     for at, task in enumerate(tasks):
         base, best, found = platt_served[at], platt_foundation[at], with_pairs[at]
@@ -92,7 +102,7 @@ def _ne(ladder: Ladder, before: Ladder, fitted: Speculation, seed: int, tasks: l
             transfer[task] = (base - found) / (base - best)
     return {"tasks": tasks, "ne_served": plain, "ne_foundation": ne(ladder.foundation),
             "ne_served_scaled": platt_served, "ne_foundation_scaled": platt_foundation, "ne_pair": with_pairs,
-            "ne_user": ne(user),
+            "ne_user": ne(user), "ne_nothing": ne(nothing),
             "ne_by_coverage": by_coverage, "ne_by_coverage_else_nothing": to_nothing, "transfer": transfer}
 
 

@@ -127,7 +127,7 @@ def write_pair_embedding(writer: BundleWriter, model: MoNN, folded: FoldedNetwor
     Raises:
         ConfigError: its over-arch is no Wukong.
     """
-    graph = PairEmbedding(folded).eval()
+    graph = PairEmbedding(model).eval()
     with torch.no_grad():
         user = folded.user_part(torch.zeros(1, sum(model.user_widths)))
         item = folded.item_part(torch.zeros(3, model.item_width))

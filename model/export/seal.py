@@ -20,10 +20,12 @@ from index_store.features.interaction import feature_names
 from index_store.kernel.library import library
 from index_store.kernel.pair_kernel import PairKernel
 from index_store.search.scoring import Storage
+from index_store.speculation.adapter import Speculation
 from index_store.targeting.targeting import AdTargeting
 from index_store.tree.node_content import level_postings, level_vectors, node_means
 from index_store.tree.tree import build_tree
 from index_store.value.bids import AdBids
+from index_store.value.calibration import Calibrations
 from index_store.value.track_records import CLICKS, IMPRESSIONS, MOST
 from model.config.errors import ConfigError
 from model.export.beam_tuning import default_of, tune_beam
@@ -79,10 +81,10 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = T
     original = assemble(run, workers=workers)
     folded = FoldedNetwork(model)
     fitted = calibrate(calibrated_on or run)
-    content = replace(original, embeddings=item_parts(folded, original.embeddings, half),
-                      calibrations=None if fitted is None else calibrations_of(fitted),
+    calibrations = None if fitted is None else calibrations_of(fitted)
+    content = replace(original, embeddings=item_parts(folded, original.embeddings, half), calibrations=calibrations,
                       context=None if original.context is None else folded.context_parts(original.context),
-                      speculation=fit_speculation(run, foundation) if foundation else None)
+                      speculation=_speculation(run, foundation, calibrations))
     writer = BundleWriter(out)
     try:
         write_content(writer, content)
@@ -113,6 +115,14 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = T
                      {"changes_included": changes_included, "change_log_id": change_log_id})
     finally:
         writer.discard()
+
+
+def _speculation(run: Run, foundation: Sequence[Run], calibrations: Calibrations | None) -> Speculation | None:
+    """What a foundation model adds; None without one."""
+    if not foundation:
+        return None
+    assert calibrations is not None, "a run that may use a foundation model has impressions and test events"
+    return fit_speculation(run, foundation, calibrations)
 
 
 def _write_kernels(writer: BundleWriter, folded: FoldedNetwork) -> list[PairKernel | None]:

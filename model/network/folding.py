@@ -77,10 +77,6 @@ class FoldedNetwork(nn.Module):
 
         return [of(at) for at in range(len(self.scorers))]
 
-    def items_scorer(self) -> tuple[FoldedScorer, slice]:
-        """What scores items, and the columns of the user parts (N, Wu) that it reads."""
-        return self._part(-1), slice(sum(self._widths[:-1]), None)
-
     def _part(self, at: int) -> FoldedScorer:
         part = self._parts[at]
         assert isinstance(part, FoldedScorer)
@@ -306,29 +302,12 @@ class FoldedWukong(FoldedScorer):
         tokens = items.reshape(-1, self.item_tokens, self.dim)
         return torch.cat([items, (self.mix_item @ tokens @ self.centre).flatten(1)], dim=1)
 
-    def last_tokens(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
-        """The interaction embedding (C, tokens x d), as of `Wukong.last_tokens`; arguments as for `forward`."""
-        return self._tokens(self._mixed(user, items, self.pair_hidden(interaction))).flatten(1)
-
     def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
-        hidden = self.pair_hidden(interaction)
-        x = self._mixed(user, items, hidden)
-        if len(self.further):
-            logits: Tensor = self._tokens(x).flatten(1) @ self.whole_head + self.bias + self.direct(hidden)
-            return logits
-        deviation, logits = self._deviation(x), x @ self.head
-        tasks = self.bias.shape[0]
-        if tasks > 1:
-            deviation = deviation[:, :, None].expand(-1, -1, tasks).reshape(-1, self.tokens * tasks)
-        logits = torch.addmm(self.bias, logits * deviation, self.logit_sums) + self.direct(hidden)
-        return logits
-
-    def _mixed(self, user: Tensor, items: Tensor, hidden: Tensor) -> Tensor:
-        """Tokens (C, tokens x d) before their layer norm, given the interaction tower's hidden layer (C, h)."""
         d, width = self.dim, self.item_tokens * self.dim
         items = items.to(torch.float32)
         item, item_linear = torch.split_with_sizes(items, [width, items.shape[1] - width], dim=1)
         user_tokens = user[:, :self.user_tokens * d].reshape(self.user_tokens, d)
+        hidden = self.pair_hidden(interaction)
         pair = hidden @ self.pair + self.pair_bias
         pairs = hidden @ self.pairs + self.pairs_bias
         products = torch.cat([(item.reshape(-1, d) @ user_tokens.t()).reshape(-1, self.item_tokens * self.user_tokens),
@@ -337,18 +316,20 @@ class FoldedWukong(FoldedScorer):
         deviation = torch.rsqrt(torch.addmm(self.products_epsilon, products * products, self.mean_products))
         fm = torch.relu((products @ self.fm_in) * deviation + self.fm_in_bias)
         x = torch.addmm(torch.addmm(item_linear, pair, self.pair_map), fm, self.fm_out)
-        return x + user[:, self.user_tokens * d:]
-
-    def _deviation(self, x: Tensor) -> Tensor:
-        """Reciprocal standard deviation (C, tokens) of each token."""
-        return torch.rsqrt(torch.addmm(self.epsilon, x * x, self.mean_squares))
-
-    def _tokens(self, x: Tensor) -> Tensor:
-        """Tokens (C, tokens, d) after their layer norm and all further layers."""
-        tokens = x.reshape(-1, self.tokens, self.dim) * self._deviation(x)[:, :, None] * self.scale + self.shift
-        for layer in self.further:
-            tokens = layer(tokens)
-        return tokens
+        x = x + user[:, self.user_tokens * d:]
+        deviation = torch.rsqrt(torch.addmm(self.epsilon, x * x, self.mean_squares))
+        if len(self.further):
+            tokens = x.reshape(-1, self.tokens, d) * deviation[:, :, None] * self.scale + self.shift
+            for layer in self.further:
+                tokens = layer(tokens)
+            logits: Tensor = tokens.flatten(1) @ self.whole_head + self.bias + self.direct(hidden)
+            return logits
+        logits = x @ self.head
+        tasks = self.bias.shape[0]
+        if tasks > 1:
+            deviation = deviation[:, :, None].expand(-1, -1, tasks).reshape(-1, self.tokens * tasks)
+        logits = torch.addmm(self.bias, logits * deviation, self.logit_sums) + self.direct(hidden)
+        return logits
 
 
 def _linear(layer: nn.Module) -> nn.Linear:

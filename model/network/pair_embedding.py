@@ -6,29 +6,32 @@ import torch
 from torch import Tensor, nn
 
 from model.config.errors import ConfigError
-from model.network.folding import FoldedNetwork, FoldedWukong
+from model.network.monn import MoNN
+from model.network.wukong import Wukong
 
 
 class PairEmbedding(nn.Module):
-    """Logits and interaction embeddings of one user's pairs with C items, from precomputed parts.
+    """Logits and interaction embeddings of one user's pairs with C items, from the parts that a bundle stores.
+
+    The folded parts of users and items begin with their embeddings, which is all that is read of them.
 
     Args:
-        folded: the network.
+        model: not a stack.
 
     Raises:
         ConfigError: its over-arch is no Wukong.
     """
 
-    def __init__(self, folded: FoldedNetwork) -> None:
+    def __init__(self, model: MoNN) -> None:
         super().__init__()
-        scorer, self._columns = folded.items_scorer()
-        if not isinstance(scorer, FoldedWukong):
+        self.layers, self.config = model.scorers[-1], model.config
+        if not isinstance(self.layers.over_arch, Wukong):
             raise ConfigError("a foundation model needs the over-arch wukong, whose last tokens are its interaction "
                               "embedding; train it with --over-arch wukong")
-        self.scorer = scorer
 
     def forward(self, user: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
-        """As `FoldedScorer.forward`, but (C, tasks + H)."""
-        user = user[:, self._columns]
-        return torch.cat([self.scorer(user, items, interaction),
-                          self.scorer.last_tokens(user, items, interaction)], dim=1)
+        """Parts (1, Wu) and (C, Wi), the latter also as float16, and interaction (C, F) -> (C, tasks + H)."""
+        users = user[:, :self.config.user_embedding]
+        candidates = items[None, :, :self.config.item_embedding].to(torch.float32)
+        return torch.cat([self.layers.score(users, candidates, interaction[None]),
+                          self.layers.interaction_embedding(users, candidates, interaction[None])], dim=2)[0]

@@ -50,13 +50,17 @@ def open_foundation(paths: Sequence[Path], run: Run) -> list[Run]:
     """The foundation model of a run that is to be served: one run or several.
 
     Raises:
-        ConfigError: there is no run, it cannot be a foundation model, or it has learned what the other one holds out.
+        ConfigError: there is no run, it cannot be a foundation model, it has learned what the other one holds out, or
+            that one is a stack or has nothing to learn from.
         DataError: its data folder cannot be read.
     """
     served, named = run.folder.path, ", ".join(map(str, paths))
     if run.dataset.spec.negatives != "impressions":
         raise ConfigError(f"{run.data} is a log of positives; what a foundation model adds is learned from the labels "
                           "of shown pairs, so leave out --foundation")
+    if run.config.stack:
+        raise ConfigError(f"the run {served} is a stack, whose logits of an ad need its tree, so what {named} adds "
+                          "to them cannot be fitted; name a run of one layer, or leave out --foundation")
     if run.dataset.test is None or len(run.dataset.test) < 2:
         raise ConfigError(f"the run {served} has no held-out or test events to learn from what {named} adds; train all "
                           "of them with --holdout")
@@ -74,5 +78,9 @@ def _opened(path: Path, run: Run) -> Run:
         raise ConfigError(f"the foundation model {path} held out {foundation.config.holdout} of the events, the run "
                           f"{served} {run.config.holdout}, so one has learned events that the adapter is fitted on; "
                           "train both with the same --holdout")
+    if run.config.holdout and not run.dataset.spec.history_ordered and foundation.config.seed != run.config.seed:
+        raise ConfigError(f"the foundation model {path} held out pairs drawn by seed {foundation.config.seed}, the run "
+                          f"{served} by seed {run.config.seed}, so one has learned events that the adapter is fitted "
+                          "on; train both with the same --seed, as the log has no order")
     foundation.model.eval()
     return foundation

@@ -43,7 +43,9 @@ class UserCache:
         is_local = embedding is not None
         if is_local:
             self._local.move_to_end(key)
-        unheld = None if asked is None or asked.is_held else asked
+        # Once, since what is held may end while Redis is asked for the embedding.
+        held = None if asked is None else asked.held
+        unheld = asked if held is None else None
         degraded: tuple[DegradedReason, ...] = ()
         if self._redis is not None and (unheld is not None or not is_local):
             try:
@@ -55,10 +57,12 @@ class UserCache:
                 if stored.embedding is not None:
                     embedding = stored.embedding
                     self._keep(key, embedding)
-                if unheld is not None and unheld.keep(stored.record):
-                    self._redis.want(unheld.wanted, unheld.user_id)
+                if unheld is not None:
+                    if unheld.keep(stored.record):
+                        self._redis.want(unheld.wanted, unheld.user_id)
+                    held = unheld.held
         use: CacheUse = "local" if is_local else "miss" if embedding is None else "redis"
-        return CacheLookup(embedding, use, degraded, None if asked is None else asked.corrections)
+        return CacheLookup(embedding, use, degraded, None if held is None else held.corrections)
 
     def put(self, key: bytes, embedding: NDArray[np.float32]) -> None:
         """Stores an embedding (1, Du) in both levels; the write to Redis happens in the background."""

@@ -75,8 +75,7 @@ def _in_context(retriever: Retriever, searched: Searched, row: int) -> ContextEf
         return None
     scores = []
     for one in (searched.user, replace(searched.user, context=None)):
-        query = retriever.query(one, searched.embedding, snapshot)
-        query.corrections = searched.corrections
+        query = retriever.query(one, searched.embedding, snapshot, searched.corrections)
         scores.append(retriever.scorer.score(query, content.tree.depth,
                                              snapshot.positions(np.array([row])))[0] @ searched.query.task_weights)
     if np.isnan(scores).any():  # the shard that holds it is away

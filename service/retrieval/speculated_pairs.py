@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.bundle.bundle import Bundle
+from index_store.live.snapshot import Snapshot
 from index_store.speculation.adapter import Speculation
 from index_store.speculation.corrections import Corrections
 from index_store.speculation.user_pairs import LAYOUT_VERSION, UserPairs
+from service.contract.query import EncodedUser, Query
 from service.telemetry import metrics
 
 HELD_SECONDS = 5.0
@@ -63,8 +65,8 @@ class PairKeys:
 
 
 @dataclass(frozen=True)
-class _Held:
-    """Until when, in seconds of `time.monotonic()`, and what."""
+class Held:
+    """What Redis had of a user, and until when it need not be asked again, in seconds of `time.monotonic()`."""
 
     until: float
     corrections: Corrections | None
@@ -81,7 +83,7 @@ class SpeculatedPairs:
 
     def __init__(self, keys: PairKeys, speculation: Speculation, n_items: int) -> None:
         self.keys, self._speculation, self._n_items = keys, speculation, n_items
-        self._held: OrderedDict[bytes, _Held] = OrderedDict()
+        self._held: OrderedDict[bytes, Held] = OrderedDict()
 
     @classmethod
     def of(cls, opened: Bundle) -> SpeculatedPairs | None:
@@ -91,14 +93,10 @@ class SpeculatedPairs:
             return None
         return cls(PairKeys.of(opened.bundle_id), content.speculation, content.tree.n_items)
 
-    def is_held(self, user_id: bytes) -> bool:
-        """Whether Redis need not be asked about a user."""
+    def held(self, user_id: bytes) -> Held | None:
+        """What is held of a user; None if Redis has to be asked."""
         held = self._held.get(user_id)
-        return held is not None and time.monotonic() < held.until
-
-    def held(self, user_id: bytes) -> Corrections | None:
-        """What is held of a user, if anything."""
-        return self._held[user_id].corrections if self.is_held(user_id) else None
+        return held if held is not None and time.monotonic() < held.until else None
 
     def keep(self, user_id: bytes, record: bytes | None) -> bool:
         """Holds what Redis has of a user, None for nothing; returns whether newer pairs are wanted."""
@@ -108,7 +106,7 @@ class SpeculatedPairs:
             if pairs is None:
                 metrics.SPECULATED_BAD_VALUES.inc()
         found = None if pairs is None else Corrections.of(self._speculation, pairs)
-        self._held[user_id] = _Held(time.monotonic() + HELD_SECONDS, found)
+        self._held[user_id] = Held(time.monotonic() + HELD_SECONDS, found)
         self._held.move_to_end(user_id)
         if len(self._held) > HELD_USERS:
             self._held.popitem(last=False)
@@ -138,15 +136,25 @@ class PairsAsked:
         return self.pairs.keys.wanted
 
     @property
-    def is_held(self) -> bool:
-        """Whether Redis need not be asked."""
-        return self.pairs.is_held(self.user_id)
-
-    @property
-    def corrections(self) -> Corrections | None:
-        """What is held."""
+    def held(self) -> Held | None:
+        """What is held; None if Redis has to be asked."""
         return self.pairs.held(self.user_id)
 
     def keep(self, record: bytes | None) -> bool:
         """Holds what Redis has, None for nothing; returns whether newer pairs are wanted."""
         return self.pairs.keep(self.user_id, record)
+
+
+def asked_pairs(pairs: SpeculatedPairs | None, query: Query, user: EncodedUser,
+                snapshot: Snapshot) -> PairsAsked | None:
+    """The user of a query, if there may be pairs: one who is known, as the query says nothing else, and not forgotten.
+
+    Args:
+        pairs: of the bundle; None if it uses none.
+        query: names the user.
+        user: encoded from both.
+        snapshot: what is known of users.
+    """
+    if pairs is None or user.kind != "known" or snapshot.users.of(query.user_id).forgotten:
+        return None
+    return PairsAsked(pairs, query.user_id)

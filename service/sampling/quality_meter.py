@@ -47,10 +47,9 @@ class QualityMeter(BackgroundSampler[_Sample]):
         retriever, query, found = sample.retriever, sample.query, sample.answer.found
         snapshot = sample.answer.snapshot
         user = retriever.encode(query, snapshot)
-        asked = retriever.query(user, snapshot=snapshot)
-        asked.corrections = sample.answer.corrections
         truth = ExhaustiveSearch(retriever.bundle.content.tree, self._pausing(retriever.scorer)).search(
-            asked, top_k=query.top_k, task_weights=query.task_weights,
+            retriever.query(user, snapshot=snapshot, corrections=sample.answer.corrections),
+            top_k=query.top_k, task_weights=query.task_weights,
             eligible=retriever.eligible(user, retriever.excluded(query, user, snapshot), snapshot),
             valuation=retriever.valuation(query.by_ecpm, snapshot), caps=retriever.caps(query.max_per, snapshot))
         if truth.narrowed:  # a shard is away: it is no truth

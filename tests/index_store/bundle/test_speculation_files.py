@@ -31,6 +31,7 @@ def test_speculation_is_read_as_it_was_written(speculated, tiny_bundle):
     (lambda writer: writer.json(layout.SPECULATION, {"foundation": 7}), "should have the hash of a foundation model"),
     (lambda writer: writer.array(layout.speculation("axes"), np.zeros((5, 3), np.float32)), "axes.npy: has shape"),
     (lambda writer: writer.array(layout.speculation("steps"), np.zeros(5, np.float32)), "has a step of 0.0"),
+    (lambda writer: writer.array(layout.speculation("axes"), np.full((8, 3), np.nan, np.float32)), "are not finite"),
     (lambda writer: writer.array(layout.speculation("weights"), np.zeros((1, 5, 2), np.float32)), "weights.npy: has"),
     (lambda writer: writer.path(layout.speculation("bias")).unlink(), "bias.npy")])
 def test_bundle_is_refused_when_speculation_does_not_fit(speculated, tmp_path, change, said):

@@ -32,7 +32,7 @@ def test_what_pairs_are_worth_is_told_by_coverage(made):
     assert list(found["ne_by_coverage"]) == [str(coverage) for coverage in COVERAGES]
     assert found["ne_by_coverage"]["0.0"] == found["ne_user"]
     assert found["ne_by_coverage"]["1.0"] == found["ne_by_coverage_else_nothing"]["1.0"] == found["ne_pair"]
-    assert found["ne_by_coverage_else_nothing"]["0.0"] == found["ne_served"]
+    assert found["ne_by_coverage_else_nothing"]["0.0"] == found["ne_nothing"]
     assert len(found["recall@100"]["by_coverage"]) == len(COVERAGES)
     assert found["test"] > 0
 

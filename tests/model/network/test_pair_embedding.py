@@ -23,7 +23,7 @@ def test_it_gives_the_logits_and_what_they_are_made_of(shape, tolerance=1e-5):
         folded = FoldedNetwork(network)
         user, items = torch.randn(1, config.user_embedding), torch.randn(9, config.item_embedding)
         interaction = torch.rand(9, len(feature_names(data.spec)))
-        found = PairEmbedding(folded)(folded.user_part(user), folded.item_part(items), interaction)
+        found = PairEmbedding(network)(folded.user_part(user), folded.item_part(items), interaction)
         layers = network.scorers[-1]
         embedding = layers.interaction_embedding(user, items[None], interaction[None])[0]
         torch.testing.assert_close(found[:, :1], layers.score(user, items[None], interaction[None])[0], rtol=0,
@@ -35,4 +35,4 @@ def test_it_gives_the_logits_and_what_they_are_made_of(shape, tolerance=1e-5):
 def test_other_over_archs_have_no_last_tokens():
     network = MoNN(positives().encoder, MoNNConfig(over_arch="deepfm"), 2).eval()
     with pytest.raises(ConfigError, match="needs the over-arch wukong"):
-        PairEmbedding(FoldedNetwork(network))
+        PairEmbedding(network)

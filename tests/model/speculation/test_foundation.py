@@ -56,3 +56,21 @@ def test_it_needs_impressions_and_events_that_both_hold_out(tmp_path, served, fo
     other = run_of(tmp_path / "other", replace(HELD_OUT, holdout=0.3), impressions())
     with pytest.raises(ConfigError, match=r"held out 0.2 of the events, the run .* 0.3"):
         open_foundation([foundation.folder.path], other)
+
+
+def test_a_stack_is_refused_as_the_served_run(tmp_path, foundation):
+    stack = run_of(tmp_path / "stack", replace(STACK, holdout=0.2), impressions())
+    with pytest.raises(ConfigError, match="is a stack, whose logits of an ad need its tree, so what"):
+        open_foundation([foundation.folder.path], stack)
+
+
+def test_pairs_that_were_held_out_by_another_seed_are_refused(tmp_path, monkeypatch):
+    data = impressions()
+    unordered = replace(data, spec=replace(data.spec, history_ordered=False))
+    one, same, other = (run_of(tmp_path / name, replace(HELD_OUT, seed=seed), unordered)
+                        for name, seed in (("one", 0), ("same", 0), ("other", 1)))
+    monkeypatch.setattr(type(one), "data", one.data)
+    monkeypatch.setattr(module.Run, "open", lambda path: {"same": same, "other": other}[path.name])
+    assert open_foundation([tmp_path / "same"], one) == [same]
+    with pytest.raises(ConfigError, match=r"held out pairs drawn by seed 1, the run .* by seed 0"):
+        open_foundation([tmp_path / "other"], one)

@@ -30,7 +30,7 @@ class Memory:
             return CacheLookup(None, "miss")
         self.asked.append(asked.user_id)
         asked.keep(self.records.get(asked.key))
-        return CacheLookup(None, "miss", (), asked.corrections)
+        return CacheLookup(None, "miss", (), asked.held.corrections)
 
     def put(self, key, embedding):
         pass
@@ -90,7 +90,7 @@ def test_answers_are_those_without_pairs_bit_for_bit_when_there_are_none(opened,
 def test_only_known_users_as_they_are_have_pairs(opened):
     cache = Memory({})
     retriever = Retriever(opened, cache=cache)
-    for asked in (query(b""), query(user_features={"age": 30})):
+    for asked in (query(b""), query(b"nobody"), query(user_features={"age": 30})):
         asyncio.run(retriever.retrieve(asked))
     assert cache.asked == []
     change = Change(sequence=1, at=0.0, kind=Kind.FORGOTTEN, id="user-05", fields={})
@@ -107,11 +107,10 @@ def test_what_redis_has_is_held_and_newer_pairs_are_wanted_in_the_second_half_of
     for age, wanted in ((10, False), (60, True)):
         _, record = record_of(opened, b"u", [1], [1], now - age)
         assert pairs.keep(b"u", record) is wanted
-        assert pairs.held(b"u").made_at == pytest.approx(now - age)
+        assert pairs.held(b"u").corrections.made_at == pytest.approx(now - age)
     assert pairs.keep(b"v", None)
-    assert pairs.is_held(b"v")
-    assert pairs.held(b"v") is None
-    assert not pairs.is_held(b"w")
+    assert pairs.held(b"v").corrections is None
+    assert pairs.held(b"w") is None
 
 
 def test_users_are_held_for_seconds_and_the_oldest_is_dropped_when_there_are_too_many(opened, monkeypatch):
@@ -119,17 +118,17 @@ def test_users_are_held_for_seconds_and_the_oldest_is_dropped_when_there_are_too
     monkeypatch.setattr(speculated_pairs, "HELD_USERS", 2)
     for user in (b"a", b"b", b"c"):
         pairs.keep(user, None)
-    assert [pairs.is_held(user) for user in (b"a", b"b", b"c")] == [False, True, True]
+    assert [pairs.held(user) is not None for user in (b"a", b"b", b"c")] == [False, True, True]
     monkeypatch.setattr(speculated_pairs, "HELD_SECONDS", 0.0)
     pairs.keep(b"c", None)
-    assert not pairs.is_held(b"c")
+    assert pairs.held(b"c") is None
 
 
 def test_a_broken_record_counts_as_none(opened):
     pairs = SpeculatedPairs.of(opened)
     _, record = record_of(opened, b"u", [1], [1])
     assert pairs.keep(b"u", record[:-1] + b"x")
-    assert pairs.held(b"u") is None
+    assert pairs.held(b"u").corrections is None
 
 
 def test_keys_name_the_bundle_and_not_the_user():
