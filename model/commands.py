@@ -52,6 +52,9 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trees", action="store_true",
                         help="compare the run's tree with k-means trees over the same model instead: overlap with the "
                              "exhaustive answer at 1, 2 and 5 %% of its pairs")
+    parser.add_argument("--foundation", type=Path, nargs="+", default=[], metavar="RUN",
+                        help="with --run: what the stored pairs of this foundation model would be worth instead, by "
+                             "coverage; both runs need the same --holdout, and the log test events besides")
     parser.add_argument("--off-policy", metavar="LOG",
                         help="instead of a run, estimate from a log of answers that explored (a change log, by path or "
                              "URL, or a Parquet table) what they earned, what they would have without exploration, and "
@@ -77,6 +80,14 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--change-log-id", default="", metavar="ID",
                         help="id of that log, as `python -m index_store changes show` prints it; the bundle will then "
                              "serve with no other log")
+    of_foundation = parser.add_mutually_exclusive_group()
+    of_foundation.add_argument("--foundation", type=Path, nargs="+", default=[], metavar="RUN",
+                               help="use the stored pairs of this foundation model, one or more runs on the same data "
+                                    "and with the same --holdout: fits to it, on the events that all hold out, what "
+                                    "its pairs add to the ads' logits (docs/operations.md, Speculation)")
+    of_foundation.add_argument("--as-foundation", action="store_true",
+                               help="also write the graph by which `python -m service.speculation` asks this run about "
+                                    "pairs")
     _add_workers(parser, "processes that share the scoring and embedding of all ads, range by range")
     _add_json(parser)
 
@@ -260,15 +271,22 @@ def evaluate(args: argparse.Namespace) -> None:
     from model.evaluation.beside_baselines import beside_baselines
     from model.evaluation.quality import quality
     from model.evaluation.served_quality import as_served
+    from model.evaluation.speculated_quality import speculated_quality
     from model.evaluation.tree_quality import compare_trees
     from model.progress.lines import tell
     from model.report.page import write_page
+    from model.speculation.foundation import open_foundation
     from model.training.run import Run
 
     if args.trees and args.bundle is not None:
         raise ConfigError(f"--trees compares trees of the run, and --bundle asks {args.bundle}; give one of the two")
+    if args.foundation and (args.trees or args.bundle is not None):
+        raise ConfigError("--foundation tells what its stored pairs are worth to the run, instead of what --trees or "
+                          "--bundle tell; give one of them")
     run = Run.open(args.run)
-    if args.trees:
+    if args.foundation:
+        found = speculated_quality(run, open_foundation(args.foundation, run))
+    elif args.trees:
         found = compare_trees(run)
     else:
         served = {"served": as_served(run, args.bundle, args.users)} if args.bundle is not None else {}
@@ -288,13 +306,16 @@ def export(args: argparse.Namespace) -> None:
     from model.export.seal import export as write_bundle
     from model.progress.range_workers import HERE
     from model.report.page import write_page
+    from model.speculation.foundation import open_foundation
     from model.training.run import Run
 
     workers = HERE if args.workers == 1 else _ranges_on_ray(args)
     run = Run.open(args.run)
+    foundation = open_foundation(args.foundation, run) if args.foundation else []
     found = beside_baselines(run, quality(run, args.users, workers), args.users, args.baselines)
     manifest = write_bundle(run, args.out, found, half=not args.float32, changes_included=args.changes_included,
-                            change_log_id=args.change_log_id, workers=workers)
+                            change_log_id=args.change_log_id, workers=workers, foundation=foundation,
+                            as_foundation=args.as_foundation)
     page = write_page(run, found)
     if args.json:
         print(json.dumps({"bundle": str(args.out), "bundle_id": manifest.bundle_id, "page": str(page),

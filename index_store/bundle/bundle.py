@@ -21,6 +21,7 @@ from index_store.bundle.manifest import BundleError, Manifest
 from index_store.bundle.shard_map import ShardMap
 from index_store.bundle.similar_files import read_similar, write_similar
 from index_store.bundle.spectral_files import read_spectral, write_spectral
+from index_store.bundle.speculation_files import read_speculation, write_speculation
 from index_store.bundle.targeting_files import read_targeting, write_targeting
 from index_store.bundle.value_files import (
     read_bids,
@@ -42,6 +43,7 @@ from index_store.features.user_keys import user_keys
 from index_store.features.values import FeatureError, look_up
 from index_store.search.scoring import DenseLayers, Storage, TowerScorer, UserQuery
 from index_store.search.sharded_scorer import ShardedScorer, Shards
+from index_store.speculation.adapter import Speculation
 from index_store.targeting.targeting import AdTargeting
 from index_store.tree.tree import Tree, TreeError
 from index_store.value.bids import AdBids
@@ -88,6 +90,7 @@ class BundleContent:
         context: what context adds; None if the model reads none.
         shards: what holds the embeddings of the items, of which the root of a sharded bundle has none; None for a
             bundle that is whole.
+        speculation: what the pairs of a foundation model add; None if the bundle uses none.
     """
 
     encoder: FeatureEncoder
@@ -107,6 +110,7 @@ class BundleContent:
     records: NDArray[np.integer] | None = None
     context: ContextTables | None = None
     shards: ShardMap | None = None
+    speculation: Speculation | None = None
 
     @cached_property
     def item_keys(self) -> dict[str, Ragged]:
@@ -199,6 +203,8 @@ def write_content(writer: BundleWriter, content: BundleContent) -> None:
         writer.array(layout.RECORDS, content.records.astype(np.uint16))
     if content.context is not None:
         write_context(writer, encoder.spec, content.context)
+    if content.speculation is not None:
+        write_speculation(writer, content.speculation)
 
 
 @dataclass(frozen=True)
@@ -288,7 +294,8 @@ def _read_content(files: BundleFiles) -> BundleContent:
         index = replace(index, spectral=towers, similar=read_similar(files, encoder, n_users))
     return BundleContent(encoder, users, items, tables, tree, embeddings, index, keys, postings, nodes,
                          read_targeting(files, spec), manifest.ensemble, read_bids(files, spec),
-                         read_calibrations(files, spec), read_records(files), read_context(files, encoder), shards)
+                         read_calibrations(files, spec), read_records(files), read_context(files, encoder), shards,
+                         read_speculation(files))
 
 
 def _read_index(files: BundleFiles, encoder: FeatureEncoder, tree: Tree,

@@ -18,6 +18,9 @@ ITEM_EMBEDDINGS, INTERACTION, LOGITS = "item_embeddings", "interaction", "logits
 
 SCORER_INPUTS = (USER_EMBEDDING, ITEM_EMBEDDINGS, INTERACTION)
 
+PAIR_OUTPUTS = "pair_outputs"
+"""Output of the graph of a foundation model, with the inputs of a scorer: (C, tasks + H), logits and embedding."""
+
 SCORE_TOLERANCE = 1e-4
 HALF_SCORE_TOLERANCE = 1e-2
 """Largest `score_gaps` of logits or scores to the torch model's, with embeddings stored as float32 or float16."""

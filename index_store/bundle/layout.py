@@ -29,6 +29,9 @@ BID_MICROS = "bids/micros.npy"
 BID_TYPES = "bids/types.npy"
 CALIBRATION = "calibration.json"
 RECORDS = "items/records.npy"
+SPECULATION = "speculation.json"  # of a bundle that uses the pairs of a foundation model
+FOUNDATION = "foundation.json"  # of the bundle of a foundation model, as is the next
+PAIR_EMBEDDING = "pair_embedding.onnx"
 SHARDS = "shards.json"  # in the root of a sharded bundle
 SHARD = "shard.json"  # in each of its shards
 
@@ -76,6 +79,11 @@ def shard_folder(number: int) -> str:
 def context_array(kind: str, field: str) -> str:
     """Rows of a context field that the model reads: `embeddings` or `shifts`."""
     return f"context/{kind}.{field}.npy"
+
+
+def speculation(name: str) -> str:
+    """One array of autoencoder and adapter: `mean`, `axes`, `steps`, `weights` or `bias`."""
+    return f"speculation/{name}.npy"
 
 
 def targeting_array(kind: str) -> str:

@@ -28,6 +28,7 @@ from index_store.features.spectral import SpectralQueries
 from index_store.features.spectral_vectors import SpectralVectors
 from index_store.features.user_keys import KeyHits
 from index_store.kernel.pair_kernel import PairKernel
+from index_store.speculation.corrections import Corrections
 from index_store.tree.placed_items import PlacedItems
 from index_store.tree.tree import Tree
 
@@ -72,6 +73,7 @@ class UserQuery:
         shift: (tasks,) float32 that the context adds to all logits; None for nothing.
         search_by: when the search should end, in seconds of `time.perf_counter()`, for a scorer that waits for others;
             None for no deadline.
+        corrections: what the pairs of a foundation model add to the logits of items; None where none are known.
     """
 
     embedding: NDArray[np.float32]
@@ -82,6 +84,7 @@ class UserQuery:
     carried: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     shift: NDArray[np.float32] | None = None
     search_by: float | None = None
+    corrections: Corrections | None = None
 
 
 def layer_of_level(ensemble: Sequence[int], level: int) -> int:
@@ -129,6 +132,8 @@ class TowerScorer:
             logits = self._carried(query, layer, nodes)
         else:
             logits = self._summed(query, layer, level, nodes)
+        if query.corrections is not None and level == self.tree.depth:
+            logits = logits + query.corrections.added(nodes)
         return logits if query.shift is None else logits + query.shift
 
     def _summed(self, query: UserQuery, layer: int, level: int, nodes: NDArray[np.int64]) -> NDArray[np.float32]:

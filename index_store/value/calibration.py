@@ -50,6 +50,12 @@ class Calibration:
             found += outside * ((y[next_to] - y[end]) / (x[next_to] - x[end]))
         return found
 
+    def slope(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Derivative of the log odds, of the same shape."""
+        at = np.searchsorted(self.logits, logits) - 1
+        slopes: NDArray[np.float64] = np.diff(self.log_odds) / np.diff(self.logits)
+        return slopes[np.clip(at, 0, len(slopes) - 1)]
+
     def to_json(self) -> dict[str, Any]:
         return {"logits": self.logits.tolist(), "log_odds": self.log_odds.tolist()}
 

@@ -29,6 +29,7 @@ from index_store.search.scoring import DenseLayers, Storage
 from model.config.errors import ConfigError
 from model.network.folding import FoldedNetwork
 from model.network.monn import MoNN
+from model.network.pair_embedding import PairEmbedding
 
 
 def onnx_layers(path: Path) -> DenseLayers:
@@ -116,6 +117,23 @@ def write_graphs(writer: BundleWriter, model: MoNN, folded: FoldedNetwork, spec:
         pairs = (user, item.half() if half else item, torch.zeros(3, len(feature_names(spec))))
         _to_onnx(scorer, pairs, list(graphs.SCORER_INPUTS), graphs.LOGITS, writer.path(layout.scorer(at + 1)),
                  fixed=(graphs.USER_EMBEDDING,))
+
+
+@_one_operator_library()
+def write_pair_embedding(writer: BundleWriter, model: MoNN, folded: FoldedNetwork, spec: FeatureSpec,
+                         half: bool) -> None:
+    """Exports the graph of a foundation model beside its scorers; arguments as for `write_graphs`.
+
+    Raises:
+        ConfigError: its over-arch is no Wukong.
+    """
+    graph = PairEmbedding(model).eval()
+    with torch.no_grad():
+        user = folded.user_part(torch.zeros(1, sum(model.user_widths)))
+        item = folded.item_part(torch.zeros(3, model.item_width))
+    pairs = (user, item.half() if half else item, torch.zeros(3, len(feature_names(spec))))
+    _to_onnx(graph, pairs, list(graphs.SCORER_INPUTS), graphs.PAIR_OUTPUTS, writer.path(layout.PAIR_EMBEDDING),
+             fixed=(graphs.USER_EMBEDDING,))
 
 
 def _cast(tensor: Any, dtype: int) -> Any:

@@ -20,20 +20,24 @@ from index_store.features.interaction import feature_names
 from index_store.kernel.library import library
 from index_store.kernel.pair_kernel import PairKernel
 from index_store.search.scoring import Storage
+from index_store.speculation.adapter import Speculation
 from index_store.targeting.targeting import AdTargeting
 from index_store.tree.node_content import level_postings, level_vectors, node_means
 from index_store.tree.tree import build_tree
 from index_store.value.bids import AdBids
+from index_store.value.calibration import Calibrations
 from index_store.value.track_records import CLICKS, IMPRESSIONS, MOST
 from model.config.errors import ConfigError
 from model.export.beam_tuning import default_of, tune_beam
 from model.export.calibrate import calibrate, calibrations_of
 from model.export.embedded import embedded
 from model.export.golden import check_parity, golden_answers, golden_users, user_input
-from model.export.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
+from model.export.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs, write_pair_embedding
 from model.network.folding import FoldedNetwork
 from model.progress.range_workers import HERE, RangeWorkers
 from model.progress.ranges import ranges_of
+from model.speculation.fitting import fit_speculation
+from model.speculation.foundation import check_foundation, interaction_width, model_hash
 from model.training.run import Run
 from model.tree.health import health
 
@@ -43,7 +47,7 @@ _BLOCK = 1 << 16
 
 def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = True,
            changes_included: int = 0, change_log_id: str = "", calibrated_on: Run | None = None,
-           workers: RangeWorkers = HERE) -> Manifest:
+           workers: RangeWorkers = HERE, foundation: Sequence[Run] = (), as_foundation: bool = False) -> Manifest:
     """Writes the bundle of a run.
 
     Args:
@@ -56,9 +60,12 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = T
         change_log_id: of that log; empty if it is not known.
         calibrated_on: the run with the test events that its probabilities are calibrated on; None for the run itself.
         workers: who embeds ranges of items.
+        foundation: the runs of the foundation model whose stored pairs the bundle uses; none for none.
+        as_foundation: whether to write the graph of a foundation model as well.
 
     Raises:
-        ConfigError: the run has no tree yet, that number is negative, or a log is named and no change of it.
+        ConfigError: the run has no tree yet, that number is negative, a log is named and no change of it, or the run
+            cannot be a foundation model.
         ParityError: graphs or kernel differ from torch by more than `score_tolerance` on a golden request.
         BundleError: `out` exists.
     """
@@ -68,17 +75,23 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = T
     if change_log_id and not changes_included:
         raise ConfigError(f"the data include no change of change log {change_log_id}; give the number of the last one "
                           "that they include, or leave the log out")
+    if as_foundation:
+        check_foundation(run)
     model = run.model.cpu().eval()
     original = assemble(run, workers=workers)
     folded = FoldedNetwork(model)
     fitted = calibrate(calibrated_on or run)
-    content = replace(original, embeddings=item_parts(folded, original.embeddings, half),
-                      calibrations=None if fitted is None else calibrations_of(fitted),
-                      context=None if original.context is None else folded.context_parts(original.context))
+    calibrations = None if fitted is None else calibrations_of(fitted)
+    content = replace(original, embeddings=item_parts(folded, original.embeddings, half), calibrations=calibrations,
+                      context=None if original.context is None else folded.context_parts(original.context),
+                      speculation=_speculation(run, foundation, calibrations))
     writer = BundleWriter(out)
     try:
         write_content(writer, content)
         write_graphs(writer, model, folded, content.encoder.spec, half)
+        if as_foundation:
+            writer.json(layout.FOUNDATION, {"model": model_hash(model), "width": interaction_width(model)})
+            write_pair_embedding(writer, model, folded, content.encoder.spec, half)
         kernels = _write_kernels(writer, folded)
         scorers = [layout.scorer(at + 1) for at in range(len(folded.scorers))]
         graphs = [onnx_layers(writer.path(name)) for name in scorers]
@@ -102,6 +115,14 @@ def export(run: Run, out: Path, evaluation: Mapping[str, Any], *, half: bool = T
                      {"changes_included": changes_included, "change_log_id": change_log_id})
     finally:
         writer.discard()
+
+
+def _speculation(run: Run, foundation: Sequence[Run], calibrations: Calibrations | None) -> Speculation | None:
+    """What a foundation model adds; None without one."""
+    if not foundation:
+        return None
+    assert calibrations is not None, "a run that may use a foundation model has impressions and test events"
+    return fit_speculation(run, foundation, calibrations)
 
 
 def _write_kernels(writer: BundleWriter, folded: FoldedNetwork) -> list[PairKernel | None]:

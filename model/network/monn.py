@@ -60,13 +60,24 @@ class PairLayers(nn.Module):
 
     def score_both(self, users: Tensor, items: Tensor, interaction: Tensor) -> tuple[Tensor, Tensor]:
         """As `score`: logits of the main head with its windows, and those of the auxiliary one, of width 0 if none."""
-        config = self.config
-        user = users.reshape(*users.shape[:-1], config.user_tokens, config.dim)
-        item = items.reshape(*items.shape[:-1], config.item_tokens, config.dim)
+        user, item = self._tokens(users, items)
         pair, direct = self.interaction_tower(interaction)
         found: Tensor = self.over_arch(user, item, pair) + direct
         served = self.tasks + self.windows
         return found[..., :served], found[..., served:]
+
+    def interaction_embedding(self, users: Tensor, items: Tensor, interaction: Tensor) -> Tensor:
+        """What the over-arch's head reads of pairs, (B, N, H); arguments as for `score`, the over-arch a Wukong."""
+        assert isinstance(self.over_arch, Wukong)
+        user, item = self._tokens(users, items)
+        pair, _ = self.interaction_tower(interaction)
+        return self.over_arch.last_tokens(self.over_arch.user_terms(user), self.over_arch.item_terms(item), pair)
+
+    def _tokens(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings of both sides as tokens (…, n, d)."""
+        config = self.config
+        return (users.reshape(*users.shape[:-1], config.user_tokens, config.dim),
+                items.reshape(*items.shape[:-1], config.item_tokens, config.dim))
 
     def heads(self) -> Iterator[Tensor]:
         """The parameters that belong to one logit each: their first axis is that of the logits."""

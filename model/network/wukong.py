@@ -47,14 +47,19 @@ class Wukong(OverArch):
         return item, (item.transpose(-1, -2) @ self.mix_item.t()).transpose(-1, -2)
 
     def join(self, user: Terms, item: Terms, pair: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.last_tokens(user, item, pair)) + self.bias
+        return logits
+
+    def last_tokens(self, user: Terms, item: Terms, pair: Tensor) -> Tensor:
+        """What the head reads: the interaction embedding (B, N, tokens x d) of pairs; arguments as for `join`."""
         products = cross_products(user[0], item[0], pair)
         fm = self.fm(self.norm_products(products)).unflatten(2, (self.fm_tokens, self.dim))
         linear = user[1][:, None] + item[1] + pair[:, :, None] * self.mix_pair[:, None]
         tokens = self.norm(linear + nn.functional.pad(fm, (0, 0, 0, len(self.mix_pair) - self.fm_tokens)))
         for layer in self.layers:
             tokens = layer(tokens)
-        logits: Tensor = self.head(tokens.flatten(2)) + self.bias
-        return logits
+        found: Tensor = tokens.flatten(2)
+        return found
 
 
 class WukongLayer(nn.Module):

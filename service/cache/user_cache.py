@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.cache.circuit_breaker import UnavailableError
-from service.contract.answer import CacheLookup
+from service.contract.answer import CacheLookup, CacheUse, DegradedReason
+from service.retrieval.speculated_pairs import PairsAsked
 
 if TYPE_CHECKING:
     from service.cache.redis_level import RedisLevel
@@ -28,27 +29,40 @@ class UserCache:
         self._local: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
         self._redis = redis
 
-    async def get(self, key: bytes, answer_by: float | None = None) -> CacheLookup:
+    async def get(self, key: bytes, answer_by: float | None = None, asked: PairsAsked | None = None) -> CacheLookup:
         """Looks in memory, then in Redis; an embedding found in Redis is kept in memory.
+
+        Pairs are asked for in the same round trip, unless this process holds what Redis has of them.
 
         Args:
             key: digest of the user tower's input.
             answer_by: deadline of the request, in seconds of `time.perf_counter()`; None for no deadline.
+            asked: the user whose pairs are wanted too; None for nobody.
         """
         embedding = self._local.get(key)
-        if embedding is not None:
+        is_local = embedding is not None
+        if is_local:
             self._local.move_to_end(key)
-            return CacheLookup(embedding, "local")
-        if self._redis is None:
-            return CacheLookup(None, "miss")
-        try:
-            embedding = await self._redis.get(key, answer_by)
-        except UnavailableError:
-            return CacheLookup(None, "miss", ("redis",))
-        if embedding is None:
-            return CacheLookup(None, "miss")
-        self._keep(key, embedding)
-        return CacheLookup(embedding, "redis")
+        # Once, since what is held may end while Redis is asked for the embedding.
+        held = None if asked is None else asked.held
+        unheld = asked if held is None else None
+        degraded: tuple[DegradedReason, ...] = ()
+        if self._redis is not None and (unheld is not None or not is_local):
+            try:
+                stored = await self._redis.get(None if is_local else key, answer_by,
+                                               None if unheld is None else unheld.key)
+            except UnavailableError:
+                degraded = ("redis",)
+            else:
+                if stored.embedding is not None:
+                    embedding = stored.embedding
+                    self._keep(key, embedding)
+                if unheld is not None:
+                    if unheld.keep(stored.record):
+                        self._redis.want(unheld.wanted, unheld.user_id)
+                    held = unheld.held
+        use: CacheUse = "local" if is_local else "miss" if embedding is None else "redis"
+        return CacheLookup(embedding, use, degraded, None if held is None else held.corrections)
 
     def put(self, key: bytes, embedding: NDArray[np.float32]) -> None:
         """Stores an embedding (1, Du) in both levels; the write to Redis happens in the background."""

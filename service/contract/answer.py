@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,7 @@ from index_store.live.withdrawals import Withdrawal
 from index_store.search.explain import Explanation, PathStep
 from index_store.search.exploration import Exploration
 from index_store.search.ranking import SearchResult
+from index_store.speculation.corrections import Corrections
 from index_store.targeting.targeting import Refusal
 from index_store.value.bids import Bid
 from service.contract.query import HistoryCount, UserKind
@@ -25,11 +27,15 @@ Exclusion = Literal["exclude_ad_ids", "exclude_history"]
 
 @dataclass(frozen=True)
 class CacheLookup:
-    """Result of a cache lookup: the embedding (1, Du) float32 or None, where it was found, and which levels failed."""
+    """Result of a cache lookup: the embedding (1, Du) float32 or None, where it was found, and which levels failed.
+
+    `corrections` is what the pairs of a foundation model add, where there are some of the user.
+    """
 
     embedding: NDArray[np.float32] | None
     use: CacheUse
     degraded: tuple[DegradedReason, ...] = ()
+    corrections: Corrections | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +122,8 @@ class Answer:
         empty: why there is no ad, if there is none.
         exploration: what is returned instead of `found`; None if nothing is explored.
         unknown_context: the context fields that the model took for unknown.
+        corrections: what the pairs of a foundation model added; None where none were known.
+        rungs: ads that are returned by the rung of the ladder they were scored on; None if the bundle uses no pairs.
     """
 
     ad_ids: list[str]
@@ -135,6 +143,8 @@ class Answer:
     empty: Emptiness | None = None
     exploration: Exploration | None = None
     unknown_context: tuple[str, ...] = ()
+    corrections: Corrections | None = None
+    rungs: Mapping[str, int] | None = None
 
     @property
     def shown(self) -> SearchResult:

@@ -12,6 +12,7 @@ from index_store.features.values import as_key
 from index_store.live.snapshot import Snapshot
 from index_store.search.explain import Explainer
 from index_store.search.exploration import Exploration
+from index_store.speculation.corrections import Corrections
 from service.contract.answer import AdExplanation, ContextEffect, Exclusion
 from service.contract.query import EncodedUser, Query
 
@@ -28,6 +29,7 @@ class Searched:
         snapshot: that it was answered from.
         embedding: (1, Du) float32 of the user.
         exploration: what it explored; None for nothing.
+        corrections: what the pairs of a foundation model add; None where none are known.
     """
 
     query: Query
@@ -35,6 +37,7 @@ class Searched:
     snapshot: Snapshot
     embedding: NDArray[np.float32]
     exploration: Exploration | None
+    corrections: Corrections | None = None
 
 
 def explain_ad(retriever: Retriever, explainer: Explainer, searched: Searched, ad_id: str | int) -> AdExplanation:
@@ -70,9 +73,11 @@ def _in_context(retriever: Retriever, searched: Searched, row: int) -> ContextEf
     content, snapshot = retriever.bundle.content, searched.snapshot
     if content.context is None:
         return None
-    scores = [retriever.scorer.score(retriever.query(one, searched.embedding, snapshot), content.tree.depth,
-                                     snapshot.positions(np.array([row])))[0] @ searched.query.task_weights
-              for one in (searched.user, replace(searched.user, context=None))]
+    scores = []
+    for one in (searched.user, replace(searched.user, context=None)):
+        query = retriever.query(one, searched.embedding, snapshot, searched.corrections)
+        scores.append(retriever.scorer.score(query, content.tree.depth,
+                                             snapshot.positions(np.array([row])))[0] @ searched.query.task_weights)
     if np.isnan(scores).any():  # the shard that holds it is away
         return None
     return ContextEffect(*map(float, scores))

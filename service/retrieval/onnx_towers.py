@@ -54,8 +54,8 @@ class OnnxTowers:
         tables = table_sizes(content.encoder)[0]
         tower_input = (dense_width(content.encoder.spec, "user")
                        + sum(content.tables[name].shape[1] for name in tables))
-        self._user_tower = _session(files, layout.USER_TOWER, threads, {graphs.USER_INPUT: tower_input},
-                                    {graphs.USER_EMBEDDING: dims["user_embedding"]})
+        self._user_tower = open_session(files, layout.USER_TOWER, threads, {graphs.USER_INPUT: tower_input},
+                                        {graphs.USER_EMBEDDING: dims["user_embedding"]})
         kernels: Sequence[PairKernel | None] = [None] * len(opened.manifest.scorers)
         if run.kernel == "compiled":
             kernels = read_kernels(files, library())
@@ -67,8 +67,8 @@ class OnnxTowers:
         """One line for people: what computes the scorers and, where that is not the kernel, why."""
         tower_input = (dense_width(content.encoder.spec, "item")
                        + sum(content.tables[name].shape[1] for name in table_sizes(content.encoder)[1]))
-        self._item_tower = _session(files, layout.ITEM_TOWER, threads, {graphs.ITEM_INPUT: tower_input},
-                                    {graphs.ITEM_EMBEDDING: content.embeddings[-1].shape[1]})
+        self._item_tower = open_session(files, layout.ITEM_TOWER, threads, {graphs.ITEM_INPUT: tower_input},
+                                        {graphs.ITEM_EMBEDDING: content.embeddings[-1].shape[1]})
 
     def user_tower(self, user_input: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, D_in) float32 -> user embeddings (N, Du) float32."""
@@ -107,10 +107,9 @@ def _scorer(files: BundleFiles, name: str, stored: np.dtype[Any], threads: int) 
     manifest, dims = files.manifest, files.manifest.dims
     half = (graphs.ITEM_EMBEDDINGS,) if stored == np.float16 else ()
     width = {level.scorer: level.width for level in manifest.levels}[name]
-    return _dense_layers(_session(files, name, threads,
-                                  {graphs.USER_EMBEDDING: dims["user_embedding"], graphs.ITEM_EMBEDDINGS: width,
-                                   graphs.INTERACTION: dims["interaction"]},
-                                  {graphs.LOGITS: len(manifest.tasks)}, half))
+    inputs = {graphs.USER_EMBEDDING: dims["user_embedding"], graphs.ITEM_EMBEDDINGS: width,
+              graphs.INTERACTION: dims["interaction"]}
+    return _dense_layers(open_session(files, name, threads, inputs, {graphs.LOGITS: len(manifest.tasks)}, half))
 
 
 def _dense_layers(session: onnxruntime.InferenceSession) -> DenseLayers:
@@ -121,8 +120,20 @@ def _dense_layers(session: onnxruntime.InferenceSession) -> DenseLayers:
     return run
 
 
-def _session(files: BundleFiles, name: str, threads: int, inputs: Mapping[str, int],
-             outputs: Mapping[str, int], half: Sequence[str] = ()) -> onnxruntime.InferenceSession:
+def open_session(files: BundleFiles, name: str, threads: int, inputs: Mapping[str, int],
+                 outputs: Mapping[str, int], half: Sequence[str] = ()) -> onnxruntime.InferenceSession:
+    """A graph of a bundle, checked.
+
+    Args:
+        files: of the bundle.
+        name: of the graph.
+        threads: of one call.
+        inputs, outputs: width of each, all of them matrices.
+        half: inputs of float16, all others being float32.
+
+    Raises:
+        BundleError: the graph cannot be loaded, or has other inputs or outputs.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

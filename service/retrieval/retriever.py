@@ -30,6 +30,7 @@ from index_store.search.exploration import Exploration
 from index_store.search.newcomers import Newcomers
 from index_store.search.ranking import SearchResult, first_task_weights
 from index_store.search.scoring import TowerScorer, UserQuery
+from index_store.speculation.corrections import Corrections
 from index_store.targeting.eligibility import Eligible
 from index_store.targeting.targeting import Targeting
 from index_store.value.bids import Bid
@@ -45,6 +46,7 @@ from service.retrieval.onnx_towers import COMPILED, DenseRun, OnnxTowers
 from service.retrieval.reference_users import reference_queries
 from service.retrieval.search_queue import DeadlinePassedError, NoQueue, SearchQueue
 from service.retrieval.single_flight import Flight, SingleFlight
+from service.retrieval.speculated_pairs import PairsAsked, SpeculatedPairs, asked_pairs, rungs
 from service.retrieval.user_encoder import UserEncoder
 from service.shards.remote_shards import reached_shards
 from service.shards.shard_access import ShardAccess
@@ -53,7 +55,7 @@ from service.shards.shard_access import ShardAccess
 class EmbeddingCache(Protocol):
     """Embeddings of the user tower by the digest of its input."""
 
-    async def get(self, key: bytes, answer_by: float | None = None) -> CacheLookup: ...
+    async def get(self, key: bytes, answer_by: float | None = None, asked: PairsAsked | None = None) -> CacheLookup: ...
 
     def put(self, key: bytes, embedding: NDArray[np.float32]) -> None: ...
 
@@ -64,7 +66,7 @@ class _PreparedQuery:
 
     Attributes:
         flight: computes the embedding once for all concurrent requests with the same tower input.
-        cached: the embedding (1, Du) float32 that the cache had, if any.
+        lookup: what the cache had.
         snapshot: which ads may be returned.
         answer_by: deadline of the request, in seconds of `time.perf_counter()`; None for none.
     """
@@ -73,7 +75,7 @@ class _PreparedQuery:
     user: EncodedUser
     tower_input: TowerInput
     flight: Flight[NDArray[np.float32]]
-    cached: NDArray[np.float32] | None
+    lookup: CacheLookup
     snapshot: Snapshot
     answer_by: float | None
 
@@ -107,6 +109,7 @@ class _Found:
     explanation: AdExplanation | None
     empty: Emptiness | None
     exploration: Exploration | None
+    rungs: Mapping[str, int] | None
 
 
 class Retriever:
@@ -149,6 +152,7 @@ class Retriever:
         self._beam = BeamSearch(content.tree, self.scorer)
         self._exhaustive = ExhaustiveSearch(content.tree, self.scorer)
         self._threads = ThreadPoolExecutor(search_threads, "search")
+        self._pairs = None if cache is None else SpeculatedPairs.of(opened)
         self._flights: SingleFlight[NDArray[np.float32]] = SingleFlight()
         self._beam_cost, self._exact_cost = SearchCost(), SearchCost()
 
@@ -172,12 +176,9 @@ class Retriever:
         rows = np.empty(0, np.int64)
         if query.exclude_ad_ids:
             rows = snapshot.rows(np.array([as_key(ad, "exclude_ad_ids") for ad in query.exclude_ad_ids]))
-        if self._excludes_history(query):
+        if self._spec.exclude_history if query.exclude_history is None else query.exclude_history:
             rows = np.concatenate([rows, snapshot.newest(user.history)])
         return np.unique(rows[rows >= 0])
-
-    def _excludes_history(self, query: Query) -> bool:
-        return self._spec.exclude_history if query.exclude_history is None else query.exclude_history
 
     def tower_input(self, user: EncodedUser, snapshot: Snapshot | None = None) -> TowerInput:
         history = self._history(user, snapshot)
@@ -189,12 +190,12 @@ class Retriever:
         return self._towers.user_tower(pool(self._content.tables, tower_input.dense, tower_input.bags))
 
     def query(self, user: EncodedUser, embedding: NDArray[np.float32] | None = None,
-              snapshot: Snapshot | None = None) -> UserQuery:
+              snapshot: Snapshot | None = None, corrections: Corrections | None = None) -> UserQuery:
         """The scorer's input for an encoded user; without an embedding the user tower runs."""
         if embedding is None:
             embedding = self.embed(self.tower_input(user, snapshot))
         query = self._content.query_of(embedding, user.features, self._history(user, snapshot), user.context)
-        query.added = (snapshot or self.sealed).scored
+        query.added, query.corrections = (snapshot or self.sealed).scored, corrections
         return query
 
     def _history(self, user: EncodedUser, snapshot: Snapshot | None) -> History:
@@ -312,20 +313,17 @@ class Retriever:
         tower_input = self.tower_input(user, snapshot)
         encoded = time.perf_counter()
         cache = self._cache if use_cache else None
-        queue = queue or NoQueue()
+        prepared = partial(_PreparedQuery, query=query, user=user, tower_input=tower_input, snapshot=snapshot,
+                           answer_by=answer_by)
         if cache is None:
             lookup, looked_up = CacheLookup(None, "bypass"), encoded
-            found = await self._queued(queue, _PreparedQuery(query=query, user=user, tower_input=tower_input,
-                                                             flight=Flight(), cached=None, snapshot=snapshot,
-                                                             answer_by=answer_by))
+            found = await self._queued(queue, prepared(flight=Flight(), lookup=lookup))
         else:
             key = tower_input.digest()
             with self._flights.join(key) as flight:  # before the cache is asked, so that no two can miss each other
-                lookup = await cache.get(key, answer_by)
+                lookup = await cache.get(key, answer_by, asked_pairs(self._pairs, query, user, snapshot))
                 looked_up = time.perf_counter()
-                found = await self._queued(queue, _PreparedQuery(
-                    query=query, user=user, tower_input=tower_input, flight=flight, cached=lookup.embedding,
-                    snapshot=snapshot, answer_by=answer_by))
+                found = await self._queued(queue, prepared(flight=flight, lookup=lookup))
                 if found.computed:
                     cache.put(key, found.embedding)
         times = StageTimes(began=start, features=encoded - start, cache=looked_up - encoded,
@@ -334,19 +332,19 @@ class Retriever:
                            scorer=found.scorer_seconds)
         return _answer(user, snapshot, lookup, found, times)
 
-    async def _queued(self, queue: SearchQueue, prepared: _PreparedQuery) -> _Found:
+    async def _queued(self, queue: SearchQueue | None, prepared: _PreparedQuery) -> _Found:
         def search(search_by: float | None) -> asyncio.Future[_Found]:
             return asyncio.get_running_loop().run_in_executor(self._threads, self._find, prepared, search_by)
 
-        return await queue.run(search)
+        return await (queue or NoQueue()).run(search)
 
     def _find(self, prepared: _PreparedQuery, search_by: float | None) -> _Found:
         """The work of a search thread on one query."""
         began = time.perf_counter()
         if prepared.answer_by is not None and began >= prepared.answer_by:
             raise DeadlinePassedError
-        query, user, snapshot = prepared.query, prepared.user, prepared.snapshot
-        embedding, computed = ((prepared.cached, False) if prepared.cached is not None
+        query, user, snapshot, lookup = prepared.query, prepared.user, prepared.snapshot, prepared.lookup
+        embedding, computed = ((lookup.embedding, False) if lookup.embedding is not None
                                else prepared.flight.value(lambda: self.embed(prepared.tower_input)))
         embedded = time.perf_counter()
         excluded = self.excluded(query, user, snapshot)
@@ -356,7 +354,7 @@ class Retriever:
         options = SearchOptions(top_k=query.top_k, beam_width=beam.beam_width, exact=query.exact,
                                 task_weights=query.task_weights, excluded=excluded, by_ecpm=query.by_ecpm,
                                 floor=query.floor, max_per=query.max_per, exploring=query.exploring)
-        user_query = self.query(user, embedding, snapshot)
+        user_query = self.query(user, embedding, snapshot, lookup.corrections)
         trace = query.explain or query.explain_ad is not None
         result = self._search(user_query, options, eligible, snapshot, search_by, trace)
         caps = self.caps(query.max_per, snapshot) if trace or query.exploring is not None else None
@@ -369,8 +367,8 @@ class Retriever:
             self.beams.observe_search(result.pairs_scored, searched - embedded)
         explainer = Explainer(self._content.tree, result, snapshot.placed, caps, query.top_k) if trace else None
         paths = explainer.paths(shown.rows) if explainer is not None and query.explain else None
-        explanation = (explain_ad(self, explainer, Searched(query, user, snapshot, embedding, exploration),
-                                  query.explain_ad)
+        done = Searched(query, user, snapshot, embedding, exploration, lookup.corrections)
+        explanation = (explain_ad(self, explainer, done, query.explain_ad)
                        if explainer is not None and query.explain_ad is not None else None)
         # Withdrawn ads alone leave the estimate as it is: the beam widens to hold as many ads as it did.
         targeted = eligible is not None and eligible.bitmap is not snapshot.changed.live and not query.exact
@@ -383,7 +381,8 @@ class Retriever:
             coverage=1.0 if query.exact or "shard" in result.cut_by else result.coverage,
             estimated_overlap=None if targeted or (query.max_per and not query.exact) else beam.overlap, bids=bids,
             probabilities=self.probabilities(shown.logits), paths=paths, explanation=explanation,
-            empty=emptiness(self.targeting, user.targeting, snapshot, result), exploration=exploration)
+            empty=emptiness(self.targeting, user.targeting, snapshot, result), exploration=exploration,
+            rungs=None if self._pairs is None else rungs(lookup.corrections, snapshot.positions(shown.rows)))
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """Of the labels, (K, tasks); None where the tasks were not trained on impressions."""
@@ -394,12 +393,12 @@ class Retriever:
 
 
 def _answer(user: EncodedUser, snapshot: Snapshot, lookup: CacheLookup, found: _Found, times: StageTimes) -> Answer:
-    degraded = (*lookup.degraded, *found.result.cut_by)
-    return Answer(ad_ids=found.ad_ids, found=found.result, snapshot=snapshot, user=user.kind,
-                  history=user.history_count, user_cache=lookup.use, degraded=degraded, times=times, ended=found.ended,
-                  estimated_overlap=found.estimated_overlap, bids=found.bids, probabilities=found.probabilities,
-                  paths=found.paths, explanation=found.explanation, empty=found.empty, exploration=found.exploration,
-                  unknown_context=user.unknown_context)
+    return Answer(
+        ad_ids=found.ad_ids, found=found.result, snapshot=snapshot, user=user.kind, history=user.history_count,
+        user_cache=lookup.use, degraded=(*lookup.degraded, *found.result.cut_by), times=times, ended=found.ended,
+        estimated_overlap=found.estimated_overlap, bids=found.bids, probabilities=found.probabilities,
+        paths=found.paths, explanation=found.explanation, empty=found.empty, exploration=found.exploration,
+        unknown_context=user.unknown_context, corrections=lookup.corrections, rungs=found.rungs)
 
 
 def _placement(scorer: TowerScorer, content: BundleContent, towers: OnnxTowers) -> Placement:

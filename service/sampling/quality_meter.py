@@ -48,7 +48,8 @@ class QualityMeter(BackgroundSampler[_Sample]):
         snapshot = sample.answer.snapshot
         user = retriever.encode(query, snapshot)
         truth = ExhaustiveSearch(retriever.bundle.content.tree, self._pausing(retriever.scorer)).search(
-            retriever.query(user, snapshot=snapshot), top_k=query.top_k, task_weights=query.task_weights,
+            retriever.query(user, snapshot=snapshot, corrections=sample.answer.corrections),
+            top_k=query.top_k, task_weights=query.task_weights,
             eligible=retriever.eligible(user, retriever.excluded(query, user, snapshot), snapshot),
             valuation=retriever.valuation(query.by_ecpm, snapshot), caps=retriever.caps(query.max_per, snapshot))
         if truth.narrowed:  # a shard is away: it is no truth

@@ -5,6 +5,7 @@ Every process counts in its own part of shared memory; the worker that is scrape
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import get_args
@@ -33,6 +34,12 @@ LEVEL_SECONDS = Histogram("retrieval_level_seconds", "Time of the search by leve
 PAIRS_SCORED = Counter("retrieval_pairs_scored", "Pairs of user and node or ad that were scored, by level", ["level"])
 USER_CACHE = Counter("retrieval_user_cache", "Answered requests by where the user embedding came from", ["result"])
 BAD_VALUES = Counter("retrieval_user_cache_bad_values", "Values in Redis that failed the layout or checksum test")
+SPECULATED_ADS = Counter("retrieval_speculated_ads", "Returned ads by what the foundation model had said: `pair`, of "
+                         "the ad; `user`, of others of the user; `nothing`; of bundles that use pairs", ["rung"])
+SPECULATED_AGE = Histogram("retrieval_speculated_age_seconds", "Age of the pairs that an answer used",
+                           buckets=(10, 60, 300, 900, 3_600, 14_400, 86_400))
+SPECULATED_BAD_VALUES = Counter("retrieval_speculated_bad_values", "Pairs in Redis that failed the layout or checksum "
+                                                                   "test")
 DEGRADED = Counter("retrieval_degraded", "Answered requests that were degraded, by reason", ["reason"])
 REDIS_FAILURES = Counter("retrieval_redis_failures", "Failed round trips to Redis, timeouts included",
                          ["operation", "reason"])
@@ -120,6 +127,8 @@ LOG_LINES_DROPPED = Counter("retrieval_log_lines_dropped", "Lines of the log tha
 # Values that are known beforehand start at 0, so that the first event is a rise that an alert can see.
 for _result in get_args(CacheUse):
     USER_CACHE.labels(_result)
+for _rung in ("pair", "user", "nothing"):
+    SPECULATED_ADS.labels(_rung)
 for _operation in ("get", "set"):
     for _reason in ("authentication", "cluster", "other"):
         REDIS_FAILURES.labels(_operation, _reason)
@@ -162,6 +171,10 @@ def observe(answer: Answer, total: float) -> None:
         pairs.inc(trace.scored)
     COVERAGE.observe(answer.found.coverage)
     USER_CACHE.labels(answer.user_cache).inc()
+    for rung, ads in (answer.rungs or {}).items():
+        SPECULATED_ADS.labels(rung).inc(ads)
+    if answer.corrections is not None:
+        SPECULATED_AGE.observe(max(0.0, time.time() - answer.corrections.made_at))
     if answer.exploration is not None:
         EXPLORED.inc(int(answer.exploration.explored.sum()))
     for reason in answer.degraded:

@@ -7,13 +7,13 @@ import pytest
 from tests.paths import ROOT
 
 WINGS = {
-    "index_store": ["live", "bundle", "search", "budgets", "value", "targeting", "changes", "tree", "kernel",
-                    "features"],
-    "model": ["report", "experiments", "follow", "cluster", "choice", "evaluation", "export", "training", "tree",
-              "examples", "network", "baselines", "sources", "data", "infer", "progress",
+    "index_store": ["live", "bundle", "search", "speculation", "budgets", "value", "targeting", "changes", "tree",
+                    "kernel", "features"],
+    "model": ["report", "experiments", "follow", "cluster", "choice", "evaluation", "export", "speculation", "training",
+              "tree", "examples", "network", "baselines", "sources", "data", "infer", "progress",
               "config"],
-    "service": ["cluster", "supervisor", "http", "console", "bundles", "sampling", "cache", "live", "retrieval",
-                "shards", "telemetry", "contract"],
+    "service": ["speculation", "cluster", "supervisor", "http", "console", "bundles", "sampling", "cache", "live",
+                "retrieval", "shards", "telemetry", "contract"],
     "loadtest": ["chaos", "churn", "cluster", "growth", "pacing", "demo", "http", "bench", "rivals", "processes"],
 }
 """Top to bottom; `docs/decisions/0014-wings.md` says why."""

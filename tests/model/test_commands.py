@@ -60,6 +60,12 @@ def test_a_bundle_is_not_asked_while_trees_are_compared(capsys):
     assert "--trees compares trees of the run, and --bundle asks b" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["--trees"], ["--bundle", "b"]])
+def test_stored_pairs_are_measured_instead_of_trees_or_a_bundle(words, capsys):
+    assert main(["evaluate", "--run", "r", "--foundation", "f", *words]) == 1
+    assert "--foundation tells what its stored pairs are worth to the run, instead of" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["-1", "some"])
 def test_another_number_of_users_is_a_usage_error(text, capsys):
     parser = argparse.ArgumentParser()

@@ -34,6 +34,14 @@ def test_knots_that_do_not_rise_are_refused(logits, log_odds):
         Calibration(np.array(logits), np.array(log_odds))
 
 
+def test_the_slope_is_the_derivative_between_knots_and_beyond_them():
+    calibration = Calibration(np.array([-1.0, 0.0, 2.0]), np.array([-3.0, -1.0, 0.0]))
+    at = np.array([[-9.0, -0.5], [1.0, 7.0]])
+    numeric = (calibration(at + 1e-6) - calibration(at - 1e-6)) / 2e-6
+    np.testing.assert_allclose(calibration.slope(at), numeric, atol=1e-6)
+    assert Calibration.line(3.0, 1.0).slope(at).tolist() == [[3.0, 3.0], [3.0, 3.0]]
+
+
 def test_each_task_has_its_own_and_rare_events_stay_exact():
     both = Calibrations((Calibration.line(1.0, 0.0), Calibration.line(2.0, -1.0)))
     logits = np.array([[-50.0, 1.0], [0.0, 0.0]], np.float32)

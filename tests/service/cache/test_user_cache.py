@@ -1,13 +1,22 @@
 """The user cache over real HTTP and a real Redis: which level answers, what survives, what is refused."""
 
+import asyncio
 import struct
+import time
 
+import numpy as np
 import pytest
 import redis
 
 from index_store.bundle.bundle import Bundle
+from index_store.speculation.user_pairs import UserPairs
+from service.cache.redis_level import Stored
+from service.cache.user_cache import UserCache
+from service.retrieval import speculated_pairs
+from service.retrieval.speculated_pairs import PairKeys, PairsAsked, SpeculatedPairs
 from tests.resealed import reseal
 from tests.service.service_process import ServiceProcess
+from tests.speculated_bundles import planted_speculation
 
 
 @pytest.fixture
@@ -114,3 +123,23 @@ def test_cache_is_bypassed_when_it_is_switched_off(fresh_bundle, redis_url, shar
         assert [cache_use(process, user_id="user-01") for _ in range(2)] == ["bypass", "bypass"]
         assert process.metrics()['retrieval_user_cache_total{result="bypass"}'] == 2
     assert not keys_of(shared, fresh_bundle)
+
+
+class SlowRedis:
+    """A Redis level without embeddings, whose answer comes after what is held of pairs has ended."""
+
+    async def get(self, digest, answer_by=None, beside=None):
+        assert beside is None, "pairs are held"
+        await asyncio.sleep(0.3)
+        return Stored(None, None)
+
+
+def test_pairs_that_were_held_at_the_start_are_used_however_long_the_embedding_takes(monkeypatch):
+    keys = PairKeys.of("bundle")
+    pairs = SpeculatedPairs(keys, planted_speculation(), 10)
+    record = UserPairs(np.array([3], np.uint32), np.ones((1, 5), np.int8), time.time(), 60)
+    monkeypatch.setattr(speculated_pairs, "HELD_SECONDS", 0.2)
+    pairs.keep(b"u", record.packed(keys.of_user(b"u")))
+    found = asyncio.run(UserCache(10, SlowRedis()).get(b"digest", None, PairsAsked(pairs, b"u")))
+    assert found.corrections.positions.tolist() == [3]
+    assert pairs.held(b"u") is None

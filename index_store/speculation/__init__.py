@@ -1,0 +1,1 @@
+"""Speculative precomputation: what a foundation model said of pairs before they were asked for, and what it adds."""
