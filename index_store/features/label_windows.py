@@ -11,12 +11,16 @@ from index_store.features.values import FeatureError
 if TYPE_CHECKING:
     from index_store.features.spec import FeatureSpec
 
+MOST_HOURS = 87_600
+"""Longest window; with times in nanoseconds, much longer ones would not fit 64 bits."""
+
 
 def check_label_windows(spec: FeatureSpec) -> None:
     """Checks `windows` and `time` of all tasks of a declaration.
 
     Raises:
-        FeatureError: one of the two is missing, windows are not positive numbers that ascend, the log has no times or
+        FeatureError: one of the two is missing, windows are not positive numbers up to MOST_HOURS that
+            ascend, the log has no times or
             no negatives, or the column of the times has the name of another one.
     """
     taken = ["user_id", "ad_id", "timestamp", REQUEST_ID, *(task.name for task in spec.tasks),
@@ -32,6 +36,9 @@ def check_label_windows(spec: FeatureSpec) -> None:
             continue
         if not all(math.isfinite(hour) and hour > 0 for hour in hours):
             raise FeatureError(name, f"the windows {hours} of task {name!r} are not all numbers above 0", "give hours")
+        if hours[-1] > MOST_HOURS:
+            raise FeatureError(name, f"the longest window of task {name!r} has {hours[-1]:g} hours",
+                               f"give at most {MOST_HOURS:,} hours, ten years")
         if sorted(set(hours)) != hours:
             raise FeatureError(name, f"the windows {hours} of task {name!r} are not ascending",
                                f"give hours from the shortest to the longest, each once: {sorted(set(hours))}")

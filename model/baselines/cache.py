@@ -31,7 +31,7 @@ def data_hash(dataset: Dataset, train: Events, test: Events, users: NDArray[np.i
         users: (N,) rows.
     """
     digest = hashlib.sha256(json.dumps([VERSION, dataset.spec.to_json()], sort_keys=True).encode())
-    columns = [column for events in (train, test) for column in vars(events).values() if column is not None]
+    columns = [column for events in (train, test) for column in vars(events).values() if isinstance(column, np.ndarray)]
     for array in (*_arrays(dataset.users), *_arrays(dataset.items), *columns, np.asarray(users, np.int64)):
         digest.update(f"{array.dtype.str} {array.shape} ".encode())
         digest.update(np.ascontiguousarray(array).data)

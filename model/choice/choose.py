@@ -104,7 +104,7 @@ def _check(data: Path, dataset: Dataset, config: TrainConfig, out: Path) -> None
     """Raises what the final training would raise, before all the work; arguments and errors as above."""
     run = Run(RunFolder(out), dataset, config)
     every_item = NegativeSampler(np.ones(len(dataset.items), np.int64), config.uniform_share)
-    open_teacher(config, data.resolve(), run.reader, every_item)
+    open_teacher(config, data.resolve(), run.reader, every_item, run.dataset.train)
 
 
 def choose(data: Path, dataset: Dataset, config: TrainConfig, fixed: frozenset[str], budget: Budget) -> Choice:

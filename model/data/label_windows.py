@@ -18,9 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from index_store.features.spec import FeatureSpec
-
-PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-"""Units of a timestamp in a second; integers are taken for seconds."""
+from model.data.clocks import per_second
 
 NEVER = -1
 """Delay of a label that has not come."""
@@ -83,7 +81,7 @@ class LabelWindows:
     @classmethod
     def of(cls, spec: FeatureSpec, clock: pa.DataType, now: int) -> LabelWindows | None:
         """The windows of a declaration, given the type of the timestamps; None if no task has any."""
-        hour = 3600 * (PER_SECOND[clock.unit] if pa.types.is_timestamp(clock) else 1)
+        hour = 3600 * per_second(clock)
         late = [(at, tuple(round(hours * hour) for hours in task.windows))
                 for at, task in enumerate(spec.tasks) if task.windows]
         return cls(tuple(at for at, _ in late), tuple(spans for _, spans in late), now) if late else None

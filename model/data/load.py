@@ -41,6 +41,7 @@ class Events:
         context: (N, C) int32 ids, one column a context field that the model reads; None if it reads none.
         delays: (N, D) int64, after which time the label of each delayed task came, NEVER where none did; None if no
             task has windows.
+        late: (D,) numbers of the delayed tasks.
     """
 
     users: NDArray[np.int32]
@@ -49,6 +50,7 @@ class Events:
     labels: NDArray[np.int8]
     context: NDArray[np.int32] | None = None
     delays: NDArray[np.int64] | None = None
+    late: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.users)
@@ -57,7 +59,7 @@ class Events:
         """The chosen events (N,), in their order."""
         return Events(self.users[chosen], self.items[chosen], self.timestamps[chosen], self.labels[chosen],
                       None if self.context is None else self.context[chosen],
-                      None if self.delays is None else self.delays[chosen])
+                      None if self.delays is None else self.delays[chosen], self.late)
 
 
 def joined(train_events: Events, test_events: Events) -> Events:
@@ -72,7 +74,7 @@ def joined(train_events: Events, test_events: Events) -> Events:
         context = np.concatenate([train_events.context, test_events.context])[order]
     if train_events.delays is not None and test_events.delays is not None:
         delays = np.concatenate([train_events.delays, test_events.delays])[order]
-    return Events(users[order], items, times[order], labels, context, delays)
+    return Events(users[order], items, times[order], labels, context, delays, train_events.late)
 
 
 @dataclass(frozen=True)
@@ -145,14 +147,14 @@ def _load_events(events: EventTable, user_ids: pa.Array, item_ids: pa.Array, val
     users, items = np.empty(n, np.int32), np.empty(n, np.int32)
     timestamps, labels = np.empty(n, np.int64), np.empty((n, len(events.spec.tasks)), np.int8)
     context = np.empty((n, len(events.spec.model_context)), np.int32)
-    late = [task.time for task in events.spec.tasks if task.windows]
+    late = {at: task.time for at, task in enumerate(events.spec.tasks) if task.windows}
     delays = np.empty((n, len(late)), np.int64)
     for batch in events.batches(user_ids, item_ids, EVENT_BATCH):
         stop = start + len(batch)
         users[start:stop], items[start:stop], labels[start:stop] = batch.users, batch.items, batch.labels
         timestamps[start:stop] = batch.columns["timestamp"].cast(pa.int64()).to_numpy()
         context[start:stop] = values.learn(batch.columns) if learn else values.ids(batch.columns)
-        for at, name in enumerate(late):
+        for at, name in enumerate(late.values()):
             delays[start:stop, at] = delays_of(batch.columns[name], timestamps[start:stop])
         start = stop
     if learn:
@@ -161,7 +163,8 @@ def _load_events(events: EventTable, user_ids: pa.Array, item_ids: pa.Array, val
         order = np.lexsort((timestamps, users))
         users, items, timestamps, labels = users[order], items[order], timestamps[order], labels[order]
         context, delays = context[order], delays[order]
-    return Events(users, items, timestamps, labels, context if context.shape[1] else None, delays if late else None)
+    return Events(users, items, timestamps, labels, context if context.shape[1] else None, delays if late else None,
+                  tuple(late))
 
 
 def as_bytes(keys: pa.Array) -> NDArray[np.bytes_]:

@@ -1,8 +1,8 @@
 """The clicks of every user, and the histories that a training example may see.
 
-A history never shows the label. In a log of impressions, an example sees the clicks before its own timestamp. A log of
-positives has no such point in time, so its examples, and the negatives drawn for them, see the clicks of the other
-folds.
+A history never shows the label. In a log of impressions, an example sees the clicks before its own timestamp; a label
+that comes late counts from when it came. A log of positives has no such point in time, so its examples, and the
+negatives drawn for them, see the clicks of the other folds.
 """
 
 from __future__ import annotations
@@ -34,10 +34,18 @@ class Clicks:
 
     @classmethod
     def of(cls, events: Events, users: int) -> Clicks:
-        """The events that have any label, from a log sorted by user and time."""
+        """The events that have any label, from a log sorted by user and time.
+
+        Each is at the time of its first label, that of the event itself unless all of its labels come late.
+        """
         clicked = events.labels.any(axis=1)
-        indptr = np.searchsorted(events.users[clicked], np.arange(users + 1))
-        return cls(indptr.astype(np.int64), events.items[clicked], events.timestamps[clicked])
+        owners, rows, times = events.users[clicked], events.items[clicked], events.timestamps[clicked]
+        if events.delays is not None:
+            times = times + _waited(events.labels[clicked], events.delays[clicked], events.late)
+            order = np.lexsort((times, owners))
+            rows, times = rows[order], times[order]
+        indptr = np.searchsorted(owners, np.arange(users + 1))
+        return cls(indptr.astype(np.int64), rows, times)
 
     @cached_property
     def by_user(self) -> Ragged:
@@ -72,3 +80,11 @@ class Clicks:
             low, high = np.where(earlier, middle + 1, low), np.where(unfinished & ~earlier, middle, high)
         counts: NDArray[np.int64] = low - first
         return counts
+
+
+def _waited(labels: NDArray[np.int8], delays: NDArray[np.int64], late: tuple[int, ...]) -> NDArray[np.int64]:
+    """How long after each event (N,) its first label came, given labels (N, T) and delays (N, D) of the late tasks."""
+    never = np.iinfo(np.int64).max
+    came = np.where(labels[:, late] == 1, delays, never).min(axis=1)
+    waited: NDArray[np.int64] = np.where(np.delete(labels, late, axis=1).any(axis=1), 0, came)
+    return waited

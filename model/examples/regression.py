@@ -27,6 +27,9 @@ REGRESSED = 100_000
 """Most clicked keys that are regressed; others, whose clicks are few, are fitted by each neighbour alone."""
 
 _BATCH = 256
+_CELLS = 2**26
+"""Most numbers in the systems of a batch: 0.27 GB."""
+
 _BLOCK = 1024
 
 _Matrix = Any
@@ -53,8 +56,9 @@ def regressed(clicks: _Matrix, neighbours: Ragged, counts: NDArray[np.float32],
     place, gram = _gram(clicks, ranked[:COMMON])
     targets = ranked[:REGRESSED]
     targets = targets[neighbours.lengths[targets] > 1]
-    for start in range(0, len(targets), _BATCH):
-        own = targets[start:start + _BATCH]
+    size = max(1, min(_BATCH, _CELLS // int(neighbours.lengths.max(initial=1)) ** 2)) if len(targets) else _BATCH
+    for start in range(0, len(targets), size):
+        own = targets[start:start + size]
         lengths = neighbours.lengths[own]
         filled, at = np.arange(lengths.max()) < lengths[:, None], expand_ranges(neighbours.indptr[own], lengths)
         rows, wanted, squares = np.full(filled.shape, -1), *np.zeros((2, *filled.shape), np.float32)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from index_store.bundle import layout
 from index_store.bundle.bundle import Bundle
+from index_store.features.encoder import UNKNOWN
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.ranking import first_task_weights
 from model.config.errors import ConfigError
@@ -82,6 +83,9 @@ def run(cell: Cell, data: Path, work: Path) -> Mapping[str, Any]:
     assert test is not None
     assert test.context is not None
     domain = test.context[:, _column(dataset)]
+    if (domain == UNKNOWN).any():
+        raise ConfigError(f"{data} has test events in a domain that no train event is in; write a world with more "
+                          "events or fewer domains")
     names = [name.decode() for name in dataset.encoder.vocabularies[f"context.{DOMAIN}"]]
     if side == "apart":
         logs = {name: of_domain(dataset, number) for number, name in enumerate(names, start=1)}

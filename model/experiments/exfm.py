@@ -38,7 +38,7 @@ from model.follow.world_windows import WorldWindows
 from model.progress.bars import Bar
 from model.sources import parquet
 from model.sources.day_truth import DayTruth
-from model.sources.truth import TASKS
+from model.sources.truth import TASKS, TrueWorld
 from model.sources.world import sigmoid
 from model.training.checkpoint import RunFolder, write_json
 from model.training.learned_log import Counted, LearnedLog
@@ -88,8 +88,11 @@ ARMS = (ALONE, Arm("one more epoch", epochs=1),
 
 
 def check(data: Path) -> None:
-    """Raises ConfigError or DataError if a folder is not a moving world of enough days."""
+    """Raises ConfigError or DataError if a folder is not a moving world of enough days, or one with domains."""
     monn_runs.check_log(data)
+    if TrueWorld.open(data).domains is not None:
+        raise ConfigError(f"{data} is a world with domains, but the table asks for the truth of a day without; write "
+                          "one without --domains")
     days = days_of(data)
     if days < LEAST_DAYS:
         raise ConfigError(f"{data} has {days} days; the table needs a moving world of at least {LEAST_DAYS}: "

@@ -18,8 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from index_store.live.user_history import REQUEST_ID
-
-_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+from model.data.clocks import per_second
 
 _Shown = list[tuple[int, int]]
 """Time and row of impressions, ascending."""
@@ -102,5 +101,4 @@ def _pairs(events: pa.Table) -> NDArray[np.int64]:
 
 def _units(events: pa.Table) -> int:
     """Units of the timestamps in a second."""
-    clock = events.schema.field("timestamp").type
-    return _PER_SECOND[clock.unit] if pa.types.is_timestamp(clock) else 1
+    return per_second(events.schema.field("timestamp").type)

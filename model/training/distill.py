@@ -7,7 +7,7 @@ label pairs that were not shown; a file with timestamps labels the log's own imp
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from index_store.features.ragged import Ragged
 from model.config.errors import ConfigError
 from model.config.train import TrainConfig
 from model.data.checks import rows_of
-from model.data.load import Dataset
+from model.data.load import Dataset, Events
 from model.data.parquet_table import ParquetTable, has_column
 from model.data.tables import ADS, USERS
 from model.examples.batches import BatchReader
@@ -137,8 +137,8 @@ class FileTeacher(Teacher):
                           torch.from_numpy(self._values[at]).to(self._device), listwise=False)
 
 
-def open_teacher(config: TrainConfig, data: Path, student: BatchReader,
-                 sampler: NegativeSampler) -> Teacher | EventLabels | None:
+def open_teacher(config: TrainConfig, data: Path, student: BatchReader, sampler: NegativeSampler,
+                 events: Events) -> Teacher | EventLabels | None:
     """The teacher that a run names, if any.
 
     Args:
@@ -146,6 +146,7 @@ def open_teacher(config: TrainConfig, data: Path, student: BatchReader,
         data: its data folder.
         student: reads the student's data.
         sampler: draws unlabelled items.
+        events: that the student learns from.
 
     Raises:
         ConfigError: the folder holds no run, or one without a checkpoint, of a stack, or of other data; the file labels
@@ -158,7 +159,7 @@ def open_teacher(config: TrainConfig, data: Path, student: BatchReader,
             if not config.auxiliary and student.dataset.windows is not None:
                 raise ConfigError(f"teacher_head is main, but labels of the log {data} come late (windows), and the "
                                   "main head cannot learn the mean of a label that is not known yet; choose auxiliary")
-            return read_event_labels(file, student.dataset, data)
+            return read_event_labels(file, replace(student.dataset, train=events), data)
         if not config.auxiliary:
             raise ConfigError(f"teacher_head is {config.teacher_head}, which learns labels of the log's own "
                               f"impressions alone, but {file} has no timestamps; write it with `python -m model label`")

@@ -18,14 +18,13 @@ from torch import Tensor
 from index_store.features.values import look_up
 from model.config.errors import ConfigError
 from model.data.checked_tables import open_events
+from model.data.clocks import per_second
 from model.data.load import Dataset, Events, as_bytes
 from model.data.parquet_table import ParquetTable, common_clock
 from model.data.tables import DataError
 from model.progress.lines import tell
 from model.training.losses import impression_loss
 from model.training.soft_labels import probabilities, soft_label_schema
-
-PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def read_event_labels(path: Path, dataset: Dataset, data: Path) -> EventLabels:
     log_clock = own.schema.field("timestamp").type
     clock = common_clock([own.table, table])
     times = table.column(pa.field("timestamp", clock)).cast(pa.int64()).to_numpy()
-    events, finer = dataset.train, _per_second(clock) // _per_second(log_clock)
+    events, finer = dataset.train, per_second(clock) // per_second(log_clock)
     log = events.timestamps * finer
     users, items = (look_up(known, as_bytes(table.column(pa.field(name, pa.string()))))
                     for name, known in (("user_id", dataset.user_ids), ("ad_id", dataset.encoder.item_ids)))
@@ -124,10 +123,6 @@ def _rows_of(events: Events, log: NDArray[np.int64], users: NDArray[np.int64], i
     found = np.empty(len(order), np.int64)
     found[order] = label[np.cumsum(changed) - 1]
     return found[len(known):]
-
-
-def _per_second(clock: pa.DataType) -> int:
-    return PER_SECOND[clock.unit] if pa.types.is_timestamp(clock) else 1
 
 
 def time_text(time: int, clock: pa.DataType) -> str:

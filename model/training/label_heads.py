@@ -21,11 +21,13 @@ def window_targets(dataset: Dataset, events: Events) -> Targets | None:
 
 
 def base_rates(dataset: Dataset) -> NDArray[np.float64]:
-    """Rate of the positives of each logit (tasks + windows,) among what the train events teach.
+    """Rate of the positives of each logit (tasks + windows,) among what the train events teach; 0 if there are none.
 
     Raises:
         ConfigError: the longest window of a task has closed for no event.
     """
+    if not len(dataset.train):  # of a teacher that is older than the whole log that it labels
+        return np.zeros(len(dataset.spec.tasks) + len(dataset.spec.window_heads))
     targets = window_targets(dataset, dataset.train)
     if targets is None:
         rates: NDArray[np.float64] = dataset.train.labels.mean(axis=0)

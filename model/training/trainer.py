@@ -129,7 +129,8 @@ class Trainer:
         """
         run = self.run
         self.workers.align(run.modules.values())  # which also waits until the first one has begun the folder
-        self.objective.teacher = open_teacher(self.config, run.data, run.reader, self.objective.sampler)
+        self.objective.teacher = open_teacher(self.config, run.data, run.reader, self.objective.sampler,
+                                              self.objective.events)
         self._open_pairs()
         try:
             while self.progress.epoch < self.schedule.epochs:

@@ -25,6 +25,7 @@ def declared(**changes):
     ({"windows": (6.0, 6.0)}, "are not ascending"),
     ({"windows": (0.0, 6.0)}, "are not all numbers above 0"),
     ({"windows": (6.0, float("inf"))}, "are not all numbers above 0"),
+    ({"windows": (6.0, 87_601.0)}, "the longest window of task 'sale' has 87601 hours; give at most 87,600 hours"),
     ({"windows": ()}, "task 'sale' has time, but no windows"),
     ({"time": ""}, "task 'sale' has windows, but no time"),
     ({"time": "click"}, "is to be read from the column 'click'"),

@@ -17,7 +17,7 @@ def late(seconds, delay=lambda rows: rows % 50, rule="waiting"):
     spec = replace(data.spec, tasks=tasks)
     log = data.train
     delays = np.where(log.labels[:, 1] == 1, delay(np.arange(len(log))), NEVER)[:, None]
-    log = replace(log, delays=delays.astype(np.int64))
+    log = replace(log, delays=delays.astype(np.int64), late=(1,))
     windows = LabelWindows((1,), (tuple(seconds),), int(log.timestamps.max()), rule)
     return replace(data, spec=spec, encoder=FeatureEncoder(spec, data.encoder.vocabularies, {}, data.encoder.item_ids),
                    train=replace(log, labels=windows.known(log.labels, log.timestamps, log.delays)), windows=windows)

@@ -33,7 +33,7 @@ def test_held_out_events_leave_the_train_set():
 def test_all_events_of_a_pair_are_held_out_together():
     data = positives()
     twice = replace(data, train=Events(*(np.repeat(column, 2, axis=0) for column in vars(data.train).values()
-                                          if column is not None)))
+                                          if isinstance(column, np.ndarray))))
     cut = hold_out(twice, 0.25, seed=1)
     pairs = [set(zip(e.users.tolist(), e.items.tolist(), strict=True)) for e in (cut.train, cut.test)]
     assert not pairs[0] & pairs[1]

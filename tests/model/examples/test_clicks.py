@@ -5,6 +5,7 @@ import pytest
 
 from index_store.features.ragged import Ragged
 from index_store.features.values import MAX_LIST
+from model.data.label_windows import NEVER
 from model.data.load import Events
 from model.examples.clicks import Clicks
 
@@ -52,3 +53,13 @@ def test_clicks_are_the_events_with_any_label():
     clicks = Clicks.of(log, 3)
     assert [clicks.by_user.row(user).tolist() for user in range(3)] == [[1], [], [2, 3]]
     assert clicks.count_before(np.array([2, 2, 1]), np.array([3, 2, 9])).tolist() == [1, 0, 0]
+
+
+def test_a_label_that_comes_late_is_in_no_history_before_it_came():
+    labels = np.array([[0, 1], [0, 1], [1, 1], [0, 0]], np.int8)
+    delays = np.array([[50], [20], [90], [NEVER]], np.int64)
+    log = Events(np.zeros(4, np.int32), np.arange(4, dtype=np.int32), np.arange(4, dtype=np.int64), labels,
+                 delays=delays, late=(1,))
+    clicks = Clicks.of(log, 1)
+    assert clicks.timestamps.tolist() == [2, 21, 50], "the third has a label that does not come late"
+    assert clicks.histories(np.zeros(3, np.int64), before=np.array([3, 22, 51])).values.tolist() == [2, 1, 2, 0, 1, 2]

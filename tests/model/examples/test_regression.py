@@ -55,6 +55,17 @@ def test_lists_of_unequal_lengths_and_batches_change_nothing(monkeypatch):
     assert found == pytest.approx(fitted(shorter, gram), abs=1e-5)
 
 
+def test_long_lists_are_fitted_few_at_a_time_and_change_nothing(monkeypatch):
+    solved, solve = [], np.linalg.solve
+    monkeypatch.setattr(regression, "_CELLS", 3 * 12**2)
+    monkeypatch.setattr(regression.np.linalg, "solve", lambda a, b: (solved.append(len(a)), solve(a, b))[1])
+    clicks, neighbours, gram = log()
+    found = dense(*regressed(clicks, neighbours, counts_of(neighbours, gram), ALL), len(gram))
+    assert max(solved) == 3
+    monkeypatch.undo()
+    assert found == pytest.approx(fitted(neighbours, gram), abs=1e-5)
+
+
 def test_a_list_is_strongest_first():
     clicks, neighbours, gram = log()
     lists, weights = regressed(clicks, neighbours, counts_of(neighbours, gram), ALL)

@@ -1,14 +1,18 @@
 """The table of domains from planted results, and made whole on a small world."""
 
 import json
+import shutil
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from model.config.errors import ConfigError
 from model.data.load import load_dataset
+from model.data.tables import EVENTS
 from model.experiments.cells import Cell
-from model.experiments.domains import SIDES, check, of_domain, report
+from model.experiments.domains import SIDES, check, of_domain, report, run
 from model.sources import synthetic_days
 from tests.model.commands import model
 
@@ -50,6 +54,14 @@ def test_the_table_is_made_by_its_command(world, tmp_path):
     assert [row["side"] for row in rows] == [*SIDES, "truth"]
     assert rows[2]["bundle_bytes"] > rows[1]["bundle_bytes"] > 0
     assert rows[2]["parameters"] > rows[1]["parameters"] > rows[0]["parameters"]
+
+
+def test_a_domain_of_the_test_day_that_was_never_learned_is_refused(world, tmp_path):
+    shutil.copytree(world, tmp_path / "data")
+    table = pq.read_table(world / EVENTS)
+    pq.write_table(table.filter(pc.equal(table["domain"], "d00")), tmp_path / "data" / EVENTS)
+    with pytest.raises(ConfigError, match="in a domain that no train event is in; write a world with more events"):
+        run(Cell("domains", "none", {"side": "none"}, 0), tmp_path / "data", tmp_path / "work")
 
 
 def test_a_world_without_domains_is_refused(tmp_path, world):

@@ -63,3 +63,9 @@ def test_a_world_that_does_not_move_long_enough_is_refused(log, world, tmp_path)
     check(world)
     with pytest.raises(ConfigError, match=f"has 0 days; the table needs a moving world of at least {LEAST_DAYS}"):
         check(log)
+
+
+def test_a_world_with_domains_is_refused(tmp_path):
+    synthetic_days.write(tmp_path, 50, 50, 1_000, 5, LEAST_DAYS, 0.05, 2)
+    with pytest.raises(ConfigError, match="is a world with domains, but the table asks for the truth of a day without"):
+        check(tmp_path)

@@ -72,6 +72,18 @@ def test_a_student_learns_the_labels_that_the_command_writes(followed_run, next_
     assert f"{soft} is there already" in message
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_teacher_that_is_older_than_the_whole_log_labels_all_of_it(followed_run, next_day, tmp_path):
+    shutil.copytree(next_day, tmp_path / "log")
+    for name in (EVENTS, TEST_EVENTS):
+        table = pq.read_table(next_day / name)
+        at, later = table.schema.get_field_index("timestamp"), pc.add(table["timestamp"], 30 * 86_400)
+        pq.write_table(table.set_column(at, "timestamp", later), tmp_path / "log" / name)
+    found = labels_of(followed_run, tmp_path / "log")
+    assert len(found) == sum(pq.read_metadata(next_day / name).num_rows for name in (EVENTS, TEST_EVENTS))
+    assert np.std(found["click"].to_numpy()) > 0
+
+
 def test_a_run_that_has_learned_the_whole_log_is_refused(followed_run, tmp_path):
     log = tmp_path / "log"
     shutil.copytree(followed_run.parent / "data", log, ignore=shutil.ignore_patterns("days", "truth"))

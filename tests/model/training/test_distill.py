@@ -170,7 +170,7 @@ def test_a_stack_is_no_teacher(tmp_path):
     student = trainer_of(tmp_path / "student", replace(TINY, teacher=str(tmp_path / "teacher")))
     data = RunFolder(tmp_path / "teacher").config()[1]
     with pytest.raises(ConfigError, match="is a stack, whose logits of an item need its tree"):
-        open_teacher(student.config, data, student.run.reader, student.objective.sampler)
+        open_teacher(student.config, data, student.run.reader, student.objective.sampler, student.objective.events)
 
 
 def test_the_main_head_learns_no_labels_of_pairs_that_were_not_shown(tmp_path):

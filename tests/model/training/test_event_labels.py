@@ -1,5 +1,6 @@
 """A teacher's labels of a log's own impressions: which event gets which, what is told, and what they teach."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,12 +13,13 @@ from model.config.errors import ConfigError
 from model.data.load import load_dataset
 from model.data.tables import DataError
 from model.training.checkpoint import RunFolder
+from model.training.distill import open_teacher
 from model.training.event_labels import EventLabels, read_event_labels, time_text
 from model.training.losses import impression_loss
 from model.training.objective import Objective
 from model.training.run import Run
 from model.training.trainer import Trainer
-from tests.model.runs import TINY, trained_run, weights_of
+from tests.model.runs import STACK, TINY, trained_run, weights_of
 from tests.model.worlds import impressions
 
 NAN = np.float32("nan")
@@ -167,6 +169,26 @@ def test_the_teachers_weight_scales_its_gradient_into_what_the_heads_share(tmp_p
     total = without.objective.loss(batch, None, 0.0, np.random.default_rng(0)).total
     own = torch.autograd.grad(total, without.run.model.layer(-1).user_tower.layers[-1].weight)[0]
     torch.testing.assert_close(gradients[1] - own, 3 * (gradients[0] - own), rtol=1e-3, atol=1e-7)
+
+
+def test_the_layers_of_a_stack_learn_the_labels_of_their_own_part_of_the_log(tmp_path):
+    data = impressions()
+    log, all_events = tmp_path / "log", data.train
+    log.mkdir()
+    (log / "features.json").write_text(json.dumps(data.spec.to_json()))
+    keys = {"user_id": data.user_ids[all_events.users].astype(str),
+            "ad_id": data.encoder.item_ids[all_events.items].astype(str), "timestamp": all_events.timestamps}
+    labels = {task.name: all_events.labels[:, at] for at, task in enumerate(data.spec.tasks)}
+    pq.write_table(pa.table({**keys, **labels}), log / "events.parquet")
+    soft, taught = tmp_path / "soft.parquet", np.arange(len(all_events)) / len(all_events)
+    pq.write_table(pa.table({**keys, **dict.fromkeys(labels, taught)}), soft)
+    config = replace(STACK, lower_share=0.7, teacher_file=str(soft))
+    RunFolder(tmp_path / "run").create(config, log)
+    trainer = Trainer(Run(RunFolder(tmp_path / "run"), data, config))
+    own = trainer.objective.events
+    found = open_teacher(config, log, trainer.run.reader, trainer.objective.sampler, own)
+    assert 0 < len(own) < len(all_events)
+    np.testing.assert_allclose(found.values[:, 0] * len(all_events), own.timestamps, atol=1e-3)
 
 
 def test_a_run_without_a_teacher_is_the_same_whatever_its_weight(tmp_path):

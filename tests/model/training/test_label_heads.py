@@ -30,6 +30,12 @@ def test_a_log_without_windows_has_no_targets():
     np.testing.assert_array_equal(base_rates(data), data.train.labels.mean(axis=0))
 
 
+def test_a_log_whose_events_are_all_newer_has_no_rates():
+    data = late((10, 20, 40))
+    empty = replace(data, train=data.train.where(data.train.timestamps < 0))
+    assert base_rates(empty).tolist() == [0.0] * 4
+
+
 def test_biases_start_at_the_rate_of_each_window(tmp_path):
     data = late((10, 20, 40))
     bias = run_of(tmp_path, data=data).model.layer(-1).over_arch.bias
