@@ -29,9 +29,9 @@ from model.config.train import TrainConfig
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 
-VERSION = 3
-"""Of the network. Version 2 has spectral towers and more interaction features, version 3 pair layers for nodes; older
-weights are of no use to it."""
+VERSION = 4
+"""Of the network and what it reads. Version 2 has spectral towers and more interaction features, version 3 pair layers
+for nodes, version 4 regressed weights of co-clicked ads; older weights are of no use to it."""
 
 
 @dataclass(frozen=True)

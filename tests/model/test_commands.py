@@ -89,9 +89,9 @@ def test_settings_of_a_run_are_repeated_and_flags_win(tiny_run, tmp_path):
     ("{", r"does not hold the settings of a run \(JSONDecodeError"),
     ("[1]", "does not hold the settings of a run"),
     ('{"negatives": "sampled"}', r"does not hold the settings of a run \(KeyError\('train'\)\)"),
-    ('{"version": 3, "train": {"epoch": 1, "model": {}}}', "does not hold the settings of a run"),
-    ('{"version": 3, "train": {"epochs": -1, "model": {}}}', "epochs is -1; give 0 or more"),
-    ('{"train": {}}', "holds a run of network version 1, this program trains version 3")])
+    ('{"version": 4, "train": {"epoch": 1, "model": {}}}', "does not hold the settings of a run"),
+    ('{"version": 4, "train": {"epochs": -1, "model": {}}}', "epochs is -1; give 0 or more"),
+    ('{"train": {}}', "holds a run of network version 1, this program trains version 4")])
 def test_a_file_without_settings_is_refused(tmp_path, content, said):
     if content is not None:
         (tmp_path / "file.json").write_text(content)
