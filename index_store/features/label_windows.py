@@ -19,9 +19,8 @@ def check_label_windows(spec: FeatureSpec) -> None:
     """Checks `windows` and `time` of all tasks of a declaration.
 
     Raises:
-        FeatureError: one of the two is missing, windows are not positive numbers up to MOST_HOURS that
-            ascend, the log has no times or
-            no negatives, or the column of the times has the name of another one.
+        FeatureError: one of the two is missing, windows are not positive numbers up to MOST_HOURS that ascend, the log
+            has no times or no negatives, or the column of the times has the name of another one.
     """
     taken = ["user_id", "ad_id", "timestamp", REQUEST_ID, *(task.name for task in spec.tasks),
              *(field.name for field in spec.model_context)]

@@ -84,7 +84,7 @@ def read_stack(text: str) -> tuple[StackedLayer, ...]:
     """Layers of a stack from their text, such as `large@1,medium@2`.
 
     Raises:
-        ValueError, KeyError: it is no such text.
+        ValueError, KeyError: the text has another form.
     """
     parts = [part.split("@") for part in text.split(",")]
     return tuple(StackedLayer(int(level), SIZES[cast(Size, size)]) for size, level in parts)

@@ -1,9 +1,9 @@
 """Attribution windows of labels that come late: what is known of them at a time, and what each row may teach.
 
-A label that has not come yet is no negative. A window of a row is closed once the row is as old as the window: from
-then on it is known whether the label came within it. A row that is younger than the longest window and has no label yet
-says something all the same: of the labels that come within that window, the share F(age) would have been there by now,
-so with probability 1 - F(age) p there is none (Chapelle 2014, with the F of the log in place of an exponential one).
+A label that may still come does not count as a negative. A window of a row is closed once the row is as old as the
+window: from then on it is known whether the label came within it. A row that is younger than the longest window and has
+no label yet says something all the same. Of the labels that come within that window, the share F(age) has come by then,
+so a row has no label yet with probability 1 - F(age) p (Chapelle 2014, with the log's own F instead of an exponential).
 Windows, delays and times are in the unit of the log's timestamps.
 """
 
