@@ -1,10 +1,12 @@
-"""Batches of an epoch, each prepared while the one before it is learned from."""
+"""Batches of an epoch, each prepared while those before it are learned from."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 
 import numpy as np
 import torch
@@ -15,6 +17,9 @@ from model.examples.folds import Fold
 from model.training.objective import Objective
 from model.training.prepared import Prepared
 from model.training.workers import Workers
+
+AHEAD = 2
+"""Batches that are prepared at a time: one takes up to twice as long as it takes to learn from it (Gowalla)."""
 
 
 class Preparation:
@@ -40,13 +45,14 @@ class Preparation:
             rng = np.random.default_rng([self._objective.config.seed, 14, epoch, first + place])
             return self._objective.prepare(chosen, self._folds[fold], rng)
 
-        with ThreadPoolExecutor(1) as ahead, _one_core_spared():
-            coming = ahead.submit(prepare, workers.rank) if workers.rank < len(plan) else None
+        with ThreadPoolExecutor(AHEAD) as pool, _one_core_spared():
+            own = iter(range(workers.rank, len(plan), workers.count))
+            coming = deque(pool.submit(prepare, place) for place in islice(own, AHEAD))
             for place, (fold, _) in enumerate(plan):
                 giver, found = place % workers.count, None
-                if giver == workers.rank and coming is not None:
-                    found, following = coming.result().with_index(None), place + workers.count
-                    coming = ahead.submit(prepare, following) if following < len(plan) else None
+                if giver == workers.rank:
+                    found = coming.popleft().result().with_index(None)
+                    coming.extend(pool.submit(prepare, following) for following in islice(own, 1))
                 yield workers.handed(found, giver).with_index(self._folds[fold].index)
 
 

@@ -28,9 +28,13 @@ def test_batches_are_those_of_the_plan_with_random_numbers_of_their_own(tmp_path
     plan = list(trainer.objective.groups.batches(16, np.random.default_rng(0)))
     found = list(Preparation(trainer.objective, trainer.folds, ALONE).batches(2, 0, plan))
     assert len(found) == len(plan)
+    for number, (batch, (fold, groups)) in enumerate(zip(found, plan, strict=True)):
+        rng = np.random.default_rng([trainer.config.seed, 14, 2, number])
+        expected = trainer.objective.prepare(groups, trainer.folds[fold], rng)
+        assert np.array_equal(batch.rows, expected.rows)
+        assert np.array_equal(batch.features, expected.features)
     later = next(iter(Preparation(trainer.objective, trainer.folds, ALONE).batches(2, 3, plan[3:])))
     assert np.array_equal(found[3].rows, later.rows)
-    assert np.array_equal(found[3].features, later.features)
 
 
 def test_of_two_workers_each_prepares_every_second_batch(tmp_path):
