@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.ragged import Ragged
+from index_store.features.ragged import Ragged, distinct
 from index_store.features.spectral_vectors import SpectralVectors
 
 RANKS = (32, 64, 128)
@@ -206,12 +206,12 @@ class SpectralTowers:
         """The users with histories of B rows of item rows; without one, all products are zero."""
         lengths = history.lengths
         rows = history.values if self.places is None else self.places.take(history.values)
-        vectors = self.items.dense(rows)
-        vectors *= self.weights.take(rows)[:, None]
-        filled = np.flatnonzero(lengths)
+        once = distinct(rows)  # a vector takes longer to unpack than to add
+        vectors, places, weights = self.items.dense(once), np.searchsorted(once, rows), self.weights.take(rows)
         sums = np.zeros((len(lengths), self.items.directions), np.float32)
-        if len(filled):
-            sums[filled] = np.add.reduceat(vectors, history.indptr.take(filled), axis=0)
+        for user in np.flatnonzero(lengths):
+            own = slice(history.indptr[user], history.indptr[user + 1])
+            np.matmul(weights[own], vectors.take(places[own], axis=0), out=sums[user])
         weighted = sums * self.strengths**2
         return SpectralQueries(sums, weighted, self._scales(sums, weighted, lengths),
                                np.log1p(lengths).astype(np.float32))
