@@ -10,7 +10,7 @@ from model.choice.held_out import HeldOut
 from model.choice.measure import measure_of
 from model.choice.trial import OutOfTimeError, Trials, without_tree
 from model.training import trainer
-from tests.model.runs import JOINT, TINY, trained_run
+from tests.model.tiny_runs import JOINT, TINY, trained_run
 from tests.model.worlds import positives
 
 

@@ -12,7 +12,7 @@ from model.evaluation.quality import quality
 from model.follow.progress import calibration_errors, following, progressive
 from model.training.checkpoint import RunFolder
 from model.training.run import Run
-from tests.model.runs import TINY
+from tests.model.tiny_runs import TINY
 
 
 def test_a_run_is_measured_as_evaluate_measures_it(followed_run, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from model.config.errors import ConfigError
 from model.training.checkpoint import RunFolder
 from model.training.run import Run
-from tests.model.runs import TINY, run_of, trainer_of
+from tests.model.tiny_runs import TINY, run_of, trainer_of
 from tests.model.worlds import positives
 
 

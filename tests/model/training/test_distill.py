@@ -17,7 +17,7 @@ from model.training.distill import SoftLabels, UserInputs, open_teacher, read_so
 from model.training.losses import impression_loss, listwise_loss
 from model.training.run import Run
 from model.training.trainer import Trainer
-from tests.model.runs import (
+from tests.model.tiny_runs import (
     STACK,
     TINY,
     loss_of,

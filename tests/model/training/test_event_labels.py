@@ -19,7 +19,7 @@ from model.training.losses import impression_loss
 from model.training.objective import Objective
 from model.training.run import Run
 from model.training.trainer import Trainer
-from tests.model.runs import STACK, TINY, trained_run, weights_of
+from tests.model.tiny_runs import STACK, TINY, trained_run, weights_of
 from tests.model.worlds import impressions
 
 NAN = np.float32("nan")

@@ -18,7 +18,7 @@ from model.training.label_heads import base_rates, window_targets
 from model.training.run import Run
 from model.training.trainer import train
 from tests.model.data.late_labels import late, targets_of
-from tests.model.runs import LARGER, TINY, run_of, trainer_of, weights_of
+from tests.model.tiny_runs import LARGER, TINY, run_of, trainer_of, weights_of
 from tests.model.worlds import impressions
 
 ONE_EPOCH = replace(TINY, epochs=1, rounds=1, round_epochs=1)

@@ -18,7 +18,7 @@ from model.tree.learned_tree import FixedTreeReader
 from model.tree.node_pairs import Interest, index_pairs
 from service.sampling.beam_files import write_beams
 from tests.model.commands import here, model
-from tests.model.runs import TINY, interrupted, loss_of, weights_of
+from tests.model.tiny_runs import TINY, interrupted, loss_of, weights_of
 from tests.model.worlds import lists
 
 SMALL = replace(TINY, branching=(5, 4), epochs=2, rounds=1, batch_users=64)

@@ -9,7 +9,7 @@ import torch
 from model.training import node_teaching
 from model.training.checkpoint import Progress
 from model.training.node_teaching import teach_nodes
-from tests.model.runs import TINY, trained_run, trainer_of, weights_of
+from tests.model.tiny_runs import TINY, trained_run, trainer_of, weights_of
 
 NODES = ("node_layers.", "level_offsets")
 

@@ -8,7 +8,7 @@ import torch
 
 from model.config.errors import ConfigError
 from model.config.monn import StackedLayer
-from tests.model.runs import JOINT, LARGER, STACK, TINY, loss_of, trainer_of
+from tests.model.tiny_runs import JOINT, LARGER, STACK, TINY, loss_of, trainer_of
 from tests.model.worlds import impressions
 
 

@@ -5,7 +5,7 @@ import torch
 
 from model.training.preparation import Preparation
 from model.training.workers import ALONE, Workers
-from tests.model.runs import trainer_of
+from tests.model.tiny_runs import trainer_of
 
 
 class Giving(Workers):

@@ -4,7 +4,7 @@ import pytest
 
 from model.config.errors import ConfigError
 from model.training.run import Run
-from tests.model.runs import run_of, trainer_of
+from tests.model.tiny_runs import run_of, trainer_of
 from tests.model.worlds import positives
 from tests.paths import ROOT
 

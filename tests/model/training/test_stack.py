@@ -16,7 +16,7 @@ from model.training.checkpoint import RunFolder
 from service.contract.query import Query
 from service.retrieval.retriever import Retriever
 from tests.model.commands import here, model
-from tests.model.runs import (
+from tests.model.tiny_runs import (
     LARGER,
     STACK,
     TINY,

@@ -12,7 +12,7 @@ from model.training.checkpoint import Progress
 from model.training.trainer import Trainer
 from model.training.workers import ALONE, Workers
 from tests.model.range_workers import Recording
-from tests.model.runs import run_of, weights_of
+from tests.model.tiny_runs import run_of, weights_of
 from tests.model.training.together import LOGS, together, train
 
 
