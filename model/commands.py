@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from model.config.errors import ConfigError
 from model.config.pairs import PairsConfig
 from model.config.train import TrainConfig
-from model.training.flags import add_flags, given, names_given, train_config
+from model.config.train_flags import add_flags, given, names_given, train_config
 
 if TYPE_CHECKING:
     from model.cluster.training import RayTraining
