@@ -10,7 +10,7 @@ from model.config.train import TrainConfig
 from model.data.load import Dataset
 from model.network.monn import MoNN
 from model.training.label_heads import base_rates
-from model.training.objective import task_weights
+from model.training.task_weights import task_weights
 from model.tree.k_means import check_branching
 
 
