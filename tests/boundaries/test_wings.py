@@ -10,7 +10,7 @@ WINGS = {
     "index_store": ["live", "bundle", "search", "speculation", "budgets", "value", "targeting", "changes", "tree",
                     "kernel", "features"],
     "model": ["report", "experiments", "follow", "cluster", "choice", "evaluation", "export", "speculation", "training",
-              "tree", "examples", "network", "baselines", "sources", "data", "infer", "progress",
+              "objective", "runs", "tree", "examples", "network", "baselines", "sources", "data", "infer", "progress",
               "config"],
     "service": ["speculation", "cluster", "supervisor", "http", "console", "bundles", "sampling", "cache", "live",
                 "retrieval", "shards", "telemetry", "contract"],

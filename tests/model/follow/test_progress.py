@@ -10,8 +10,8 @@ import pytest
 from index_store.value.calibration import Calibration, Calibrations
 from model.evaluation.quality import quality
 from model.follow.progress import calibration_errors, following, progressive
-from model.training.checkpoint import RunFolder
-from model.training.run import Run
+from model.runs.checkpoint import RunFolder
+from model.runs.run import Run
 from tests.model.tiny_runs import TINY
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from model.config.errors import ConfigError
 from model.follow.tree_moves import tree_moves
-from model.training.checkpoint import Progress, RunFolder
+from model.runs.checkpoint import Progress, RunFolder
 from tests.model.tiny_runs import TINY
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from model.training.checkpoint import Progress
+from model.runs.checkpoint import Progress
 from model.training.schedule import CONTEXT_RATE, WARM_UP_BATCHES, Schedule
 from tests.model.tiny_runs import TINY
 

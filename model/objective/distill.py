@@ -25,11 +25,11 @@ from model.data.tables import ADS, USERS
 from model.examples.batches import BatchReader
 from model.examples.negatives import NegativeSampler
 from model.network.monn import MoNN
-from model.training.checkpoint import RunFolder
-from model.training.event_labels import EventLabels, read_event_labels
-from model.training.losses import impression_loss, listwise_loss
-from model.training.prepared import UserInputs
-from model.training.soft_labels import probabilities, soft_label_schema
+from model.objective.event_labels import EventLabels, read_event_labels
+from model.objective.losses import impression_loss, listwise_loss
+from model.objective.prepared import UserInputs
+from model.objective.soft_labels import probabilities, soft_label_schema
+from model.runs.checkpoint import RunFolder
 from model.tree.k_means import default_branching
 
 UNLABELED_PAIRS = 16

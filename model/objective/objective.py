@@ -26,13 +26,13 @@ from model.examples.folds import Fold
 from model.examples.mixed_negatives import Drawn, MixedSampler
 from model.examples.negatives import Candidates, NegativeSampler, known_positives
 from model.examples.user_batch import UserBatch, as_unknown
-from model.training.distill import SoftLabels, Teacher
-from model.training.event_labels import EventLabels
-from model.training.label_heads import window_targets
-from model.training.losses import impression_loss, sampled_loss
-from model.training.prepared import OwnPart, Prepared, UserInputs
-from model.training.task_weights import task_weights
-from model.training.workers import ALONE, Workers
+from model.objective.distill import SoftLabels, Teacher
+from model.objective.event_labels import EventLabels
+from model.objective.losses import impression_loss, sampled_loss
+from model.objective.prepared import OwnPart, Prepared, UserInputs
+from model.runs.label_heads import window_targets
+from model.runs.task_weights import task_weights
+from model.runs.workers import ALONE, Workers
 
 FORGOTTEN_CONTEXT = 0.1
 """Share of the values of context fields that training takes for unknown."""

@@ -6,7 +6,7 @@ import pytest
 
 from index_store.features.spec import TaskSpec
 from model.config.errors import ConfigError
-from model.training.task_weights import task_weights
+from model.runs.task_weights import task_weights
 from tests.model.tiny_log import TINY_SPEC
 from tests.model.tiny_runs import TINY, trainer_of
 

@@ -11,8 +11,8 @@ from index_store.tree.recorded_beams import RecordedBeams
 from model.config.errors import ConfigError
 from model.config.pairs import PairsConfig
 from model.data.load import load_dataset
-from model.training.checkpoint import RunFolder
-from model.training.node_pair_loss import PairLoss, open_pairs
+from model.objective.node_pair_loss import PairLoss, open_pairs
+from model.runs.checkpoint import RunFolder
 from model.training.trainer import new_trainer, train
 from model.tree.learned_tree import FixedTreeReader
 from model.tree.node_pairs import Interest, index_pairs

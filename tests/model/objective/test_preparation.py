@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from model.training.preparation import Preparation
-from model.training.workers import ALONE, Workers
+from model.objective.preparation import Preparation
+from model.runs.workers import ALONE, Workers
 from tests.model.tiny_runs import trainer_of
 
 
