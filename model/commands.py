@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from model.config.errors import ConfigError
 from model.config.pairs import PairsConfig
 from model.config.train import TrainConfig
-from model.training.flags import add_flags, given, names_given, train_config
+from model.config.train_flags import add_flags, given, names_given, train_config
 
 if TYPE_CHECKING:
     from model.cluster.training import RayTraining
@@ -154,7 +154,7 @@ def train(args: argparse.Namespace) -> None:
     from model.data.load import load_dataset
     from model.evaluation.epoch_figures import EpochFigures
     from model.report.page import write_page
-    from model.training.checkpoint import RunFolder
+    from model.runs.checkpoint import RunFolder
     from model.training.log_checks import check_log
     from model.training.trainer import train as fit_alone
 
@@ -214,8 +214,8 @@ def _chooses(args: argparse.Namespace) -> bool:
 
 def _settings(args: argparse.Namespace) -> tuple[TrainConfig, Path]:
     """Settings and data folder of the run to train."""
-    from model.training.checkpoint import RunFolder, read_settings
-    from model.training.warm_start import continued
+    from model.runs.checkpoint import RunFolder, read_settings
+    from model.runs.warm_start import continued
 
     start_from = Path(args.start_from) if "start_from" in args else None
     pairs = _pairs(args, start_from)
@@ -240,7 +240,7 @@ def _pairs(args: argparse.Namespace, start_from: Path | None) -> PairsConfig | N
     Raises:
         ConfigError: some of its flags are given, but no thresholds and beams, or not the run.
     """
-    from model.training.checkpoint import RunFolder
+    from model.runs.checkpoint import RunFolder
 
     values = given(args, PairsConfig)
     if not {"phi", "beams"} & set(values):
@@ -275,8 +275,8 @@ def evaluate(args: argparse.Namespace) -> None:
     from model.evaluation.tree_quality import compare_trees
     from model.progress.lines import tell
     from model.report.page import write_page
+    from model.runs.run import Run
     from model.speculation.foundation import open_foundation
-    from model.training.run import Run
 
     if args.trees and args.bundle is not None:
         raise ConfigError(f"--trees compares trees of the run, and --bundle asks {args.bundle}; give one of the two")
@@ -306,8 +306,8 @@ def export(args: argparse.Namespace) -> None:
     from model.export.seal import export as write_bundle
     from model.progress.range_workers import HERE
     from model.report.page import write_page
+    from model.runs.run import Run
     from model.speculation.foundation import open_foundation
-    from model.training.run import Run
 
     workers = HERE if args.workers == 1 else _ranges_on_ray(args)
     run = Run.open(args.run)

@@ -25,10 +25,10 @@ from model.data.load import Dataset
 from model.evaluation.epoch_figures import EpochFigures
 from model.evaluation.two_towers import NAME, as_two_towers
 from model.examples.negatives import NegativeSampler
+from model.objective.distill import open_teacher
 from model.progress.lines import tell
-from model.training.checkpoint import RunFolder, finite, write_json
-from model.training.distill import open_teacher
-from model.training.run import Run
+from model.runs.checkpoint import RunFolder, finite, write_json
+from model.runs.run import Run
 from model.training.trainer import train
 
 FILE = "choice.json"

@@ -16,9 +16,9 @@ from model.data.recall_queries import RecallQueries, mean_shares
 from model.evaluation.quality import CUTOFFS
 from model.evaluation.recall import recall_shares
 from model.examples.clicks import Clicks
+from model.runs.run import Run
+from model.runs.task_weights import task_weights
 from model.training.normalized_entropy import impression_logits, log_losses
-from model.training.objective import task_weights
-from model.training.run import Run
 
 USERS, IMPRESSION_USERS = 1_000, 300
 """Users who are asked for recall at most; fewer where recall is for information only."""

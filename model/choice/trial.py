@@ -14,8 +14,8 @@ from model.choice.measure import Measure, Reached
 from model.config.train import TrainConfig
 from model.evaluation.epoch_figures import EpochFigures
 from model.examples.folds import Fold
-from model.training.checkpoint import RunFolder
-from model.training.run import Run
+from model.runs.checkpoint import RunFolder
+from model.runs.run import Run
 from model.training.trainer import Trainer
 
 UNTIMED, CHECK_EVERY = 3, 10

@@ -22,10 +22,10 @@ from model.examples.clicks import Clicks
 from model.examples.folds import FOLDS, Fold
 from model.examples.key_index import key_index
 from model.progress.bars import Bar
+from model.runs.run import Run
+from model.runs.workers import Workers
 from model.training.learned_log import Counted, LearnedLog
-from model.training.run import Run
 from model.training.trainer import HeldOutFigures, train
-from model.training.workers import Workers
 
 TIMEOUT_SECONDS = 24 * 3600
 """For which workers wait for each other: while the first learns a tree, the others do nothing."""

@@ -1,4 +1,4 @@
-"""Command-line flags of settings: a field carries its `Flag`, and `model.training.flags` makes an argument of it."""
+"""Command-line flags of settings: a field carries its `Flag`, and `train_flags` makes an argument of it."""
 
 from __future__ import annotations
 

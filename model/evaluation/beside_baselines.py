@@ -10,7 +10,7 @@ from model.baselines.report import table_text
 from model.baselines.table import baseline_table
 from model.evaluation.two_towers import NAME, two_towers
 from model.progress.lines import tell
-from model.training.run import Run
+from model.runs.run import Run
 
 Choice = Literal["some", "all", "none"]
 

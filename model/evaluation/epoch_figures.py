@@ -9,8 +9,8 @@ from model.data.recall_queries import RecallQueries
 from model.evaluation.quality import CUTOFFS
 from model.evaluation.recall import recall
 from model.examples.clicks import Clicks
+from model.runs.run import Run
 from model.training.normalized_entropy import impression_ne
-from model.training.run import Run
 
 IMPRESSIONS = 10_000
 """Held-out impressions that are scored: the first ones of users in random order."""

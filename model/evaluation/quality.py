@@ -18,9 +18,9 @@ from model.evaluation.slices import slices
 from model.examples.clicks import Clicks
 from model.progress.lines import tell
 from model.progress.range_workers import HERE, RangeWorkers
+from model.runs.run import Run
 from model.sources.truth import TrueWorld
 from model.training.normalized_entropy import impression_ne, sampled_ne
-from model.training.run import Run
 
 CUTOFFS = (20, 100)
 

@@ -29,7 +29,7 @@ from model.export.golden import user_input
 from model.export.onnx_graphs import bundle_layers, onnx_user_tower
 from model.progress.bars import Bar
 from model.progress.lines import tell
-from model.training.run import Run
+from model.runs.run import Run
 
 TOP_K = 100
 EXHAUSTIVE_USERS = 300

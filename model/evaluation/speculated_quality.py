@@ -15,11 +15,11 @@ from model.data.load import load_dataset
 from model.data.recall_queries import RecallQueries
 from model.examples.clicks import Clicks
 from model.export.calibrate import calibrate, calibrations_of, platt
+from model.runs.run import Run
 from model.speculation.event_pairs import mean_of, outputs_of_candidates
 from model.speculation.fitting import fit_speculation
 from model.speculation.ladder import Ladder, climb, some_events
 from model.training.normalized_entropy import NormalizedEntropy
-from model.training.run import Run
 from model.tree.best_items import best_items
 from model.tree.item_scores import ItemScores
 

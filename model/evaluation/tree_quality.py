@@ -21,7 +21,7 @@ from index_store.search.beam_curve import BeamPoint
 from model.export.beam_tuning import beam_curve, sample_users, score_users
 from model.export.seal import assemble, item_parts
 from model.network.folding import FoldedNetwork, torch_layers
-from model.training.run import Run
+from model.runs.run import Run
 from model.tree.k_means import learn_codes
 from model.tree.profiles import ProfileUsers, score_profiles
 

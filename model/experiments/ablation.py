@@ -15,7 +15,7 @@ from model.evaluation.quality import quality
 from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
 from model.experiments.figures import by_slug, change_percent, summary, table, text, to_json
-from model.training.checkpoint import RunFolder
+from model.runs.checkpoint import RunFolder
 from model.training.trainer import train
 
 KIND = "ablation"

@@ -32,12 +32,12 @@ from model.export.golden import user_input
 from model.export.onnx_graphs import bundle_layers, onnx_user_tower
 from model.export.seal import export
 from model.progress.bars import Bar
+from model.runs.checkpoint import RunFolder
+from model.runs.run import Run
 from model.sources.context_world import HOUR, HOURS, POSITION, hour_text
 from model.sources.truth import TrueWorld
 from model.sources.world import sigmoid
-from model.training.checkpoint import RunFolder
 from model.training.normalized_entropy import impression_ne
-from model.training.run import Run
 from model.training.trainer import train
 
 KIND = "context"

@@ -34,12 +34,12 @@ from model.experiments.figures import by_slug, summary, table, text, to_json
 from model.export.golden import user_input
 from model.export.onnx_graphs import bundle_layers, onnx_user_tower
 from model.export.seal import export
+from model.runs.checkpoint import RunFolder
+from model.runs.run import Run
 from model.sources.domain_world import DOMAIN
 from model.sources.truth import TrueWorld, normalised_entropy
 from model.sources.world import sigmoid
-from model.training.checkpoint import RunFolder
 from model.training.normalized_entropy import impression_logits
-from model.training.run import Run
 from model.training.trainer import train
 
 KIND = "domains"

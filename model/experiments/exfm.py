@@ -36,16 +36,16 @@ from model.follow.labelling import labels_of
 from model.follow.progress import following
 from model.follow.world_windows import WorldWindows
 from model.progress.bars import Bar
+from model.runs.checkpoint import RunFolder, write_json
+from model.runs.run import Run
+from model.runs.warm_start import FINE_TUNING
 from model.sources import parquet
 from model.sources.day_truth import DayTruth
 from model.sources.truth import TASKS, TrueWorld
 from model.sources.world import sigmoid
-from model.training.checkpoint import RunFolder, write_json
 from model.training.learned_log import Counted, LearnedLog
 from model.training.normalized_entropy import impression_logits
-from model.training.run import Run
 from model.training.trainer import train
-from model.training.warm_start import FINE_TUNING
 
 KIND = "exfm"
 DELAYS = (0, 1, 2, 3)

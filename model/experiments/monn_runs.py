@@ -19,7 +19,7 @@ from model.evaluation.quality import quality
 from model.evaluation.tree_quality import at_pairs, tree_curves
 from model.experiments.cells import Cell
 from model.export.beam_tuning import TARGET_OVERLAP
-from model.training.checkpoint import RunFolder
+from model.runs.checkpoint import RunFolder
 from model.training.trainer import train
 from model.tree.k_means import LEAF_ITEMS
 

@@ -14,10 +14,10 @@ from model.evaluation.quality import quality
 from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
 from model.experiments.figures import change_percent, summary, table, text, to_json
-from model.training.checkpoint import RunFolder
-from model.training.run import Run
+from model.runs.checkpoint import RunFolder
+from model.runs.run import Run
+from model.runs.warm_start import continued
 from model.training.trainer import Trainer, new_trainer
-from model.training.warm_start import continued
 
 KIND = "monn-test-time"
 PHI, SMALL_PHI = (0.2, 0.1), (0.05, 0.05)

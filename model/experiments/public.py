@@ -26,7 +26,7 @@ from model.experiments.cells import Cell, Done
 from model.experiments.gf_cf import gf_cf_answers
 from model.experiments.node_pair_runs import measured_arms
 from model.export.seal import export
-from model.training.run import Run
+from model.runs.run import Run
 from model.tree.k_means import default_branching
 
 CUT = 20

@@ -20,7 +20,7 @@ from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
 from model.experiments.figures import Summary, by_slug, change_percent, summary, table, text, to_json
 from model.export.seal import export
-from model.training.checkpoint import RunFolder
+from model.runs.checkpoint import RunFolder
 from model.training.trainer import train
 from model.tree.k_means import default_branching
 

@@ -28,8 +28,8 @@ from model.examples.clicks import Clicks
 from model.experiments import monn_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
 from model.experiments.figures import by_slug, change_percent, summary, table, text, to_json
+from model.runs.checkpoint import RunFolder
 from model.sources.moving_world import DAYS_BEFORE
-from model.training.checkpoint import RunFolder
 from model.training.normalized_entropy import NormalizedEntropy, impression_logits
 from model.training.trainer import train
 

@@ -20,9 +20,9 @@ from model.data.load import Events, joined
 from model.data.tables import TRUTH
 from model.examples.clicks import Clicks
 from model.progress.lines import tell
+from model.runs.run import Run
 from model.sources.truth import TrueWorld
 from model.training.normalized_entropy import impression_logits, log_losses
-from model.training.run import Run
 
 PICTURE = "calibration.png"
 

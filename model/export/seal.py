@@ -36,9 +36,9 @@ from model.export.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs,
 from model.network.folding import FoldedNetwork
 from model.progress.range_workers import HERE, RangeWorkers
 from model.progress.ranges import ranges_of
+from model.runs.run import Run
 from model.speculation.fitting import fit_speculation
 from model.speculation.foundation import check_foundation, interaction_width, model_hash
-from model.training.run import Run
 from model.tree.health import health
 
 TOP_K = 100

@@ -38,11 +38,11 @@ from model.follow.progress import following, progressive
 from model.follow.promotion import Promoted, Promoter
 from model.follow.state import FollowerState
 from model.follow.tree_moves import tree_moves
+from model.runs.checkpoint import RunFolder, write_json
+from model.runs.run import Run
+from model.runs.warm_start import FINE_TUNING
 from model.sources import parquet
-from model.training.checkpoint import RunFolder, write_json
-from model.training.run import Run
 from model.training.trainer import train
-from model.training.warm_start import FINE_TUNING
 
 WINDOW, PROGRESS, REPORT = "window.json", "progress.json", "report.json"
 

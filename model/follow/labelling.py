@@ -71,10 +71,10 @@ def labels_of(run: Path, data: Path) -> pa.Table:
     from model.data.load import joined, load_dataset
     from model.examples.clicks import Clicks
     from model.follow.progress import as_served
-    from model.training.checkpoint import RunFolder
-    from model.training.event_labels import time_text
+    from model.objective.event_labels import time_text
+    from model.objective.soft_labels import soft_label_schema
+    from model.runs.checkpoint import RunFolder
     from model.training.normalized_entropy import impression_logits
-    from model.training.soft_labels import soft_label_schema
 
     dataset = load_dataset(data)
     spec = dataset.spec

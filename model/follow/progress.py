@@ -15,10 +15,10 @@ from model.data.load import Dataset, joined, load_dataset
 from model.evaluation.quality import quality
 from model.examples.clicks import Clicks
 from model.export.calibrate import ece, reliability
-from model.training.checkpoint import RunFolder
+from model.runs.checkpoint import RunFolder
+from model.runs.run import Run
+from model.runs.warm_start import start_from
 from model.training.normalized_entropy import impression_logits
-from model.training.run import Run
-from model.training.warm_start import start_from
 
 
 def following(config: TrainConfig, run: Path) -> TrainConfig:

@@ -17,8 +17,8 @@ from model.follow.follower import ModelFollower
 from model.follow.growing_log import GrownLog
 from model.follow.progress import calibration_errors, progressive
 from model.follow.state import FollowerState
-from model.training.checkpoint import RunFolder
-from model.training.run import Run
+from model.runs.checkpoint import RunFolder
+from model.runs.run import Run
 from model.training.trainer import train
 
 

@@ -13,7 +13,7 @@ from index_store.features.values import look_up
 from model.config.errors import ConfigError
 from model.data.load import as_bytes
 from model.data.tables import ADS
-from model.training.checkpoint import RunFolder
+from model.runs.checkpoint import RunFolder
 from model.tree.matching import changed_prefixes
 
 

@@ -14,7 +14,7 @@ from model.baselines.report import MODEL, verdicts
 from model.choice.choose import FILE as CHOICE
 from model.export.calibrate import PICTURE
 from model.report.charts import curves, recall_of_slices, span
-from model.training.run import Run
+from model.runs.run import Run
 
 FILE = "report.html"
 

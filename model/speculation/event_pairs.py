@@ -14,7 +14,7 @@ from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
 from model.network.monn import PairLayers
 from model.progress.bars import Bar
-from model.training.run import Run
+from model.runs.run import Run
 
 _GROUPS, _USERS = 512, 64
 

@@ -11,9 +11,9 @@ from scipy.optimize import minimize
 
 from index_store.speculation.adapter import RUNGS, Adapter, Speculation
 from index_store.value.calibration import Calibration, Calibrations, sigmoid
+from model.runs.run import Run
 from model.speculation.foundation import foundation_hash
 from model.speculation.ladder import Ladder, climb, some_events
-from model.training.run import Run
 
 RIDGE = 20.0
 """Prior of the weight of a task's own residual, which all pairs have in common."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from model.config.errors import ConfigError
 from model.network.monn import MoNN
-from model.training.run import Run
+from model.runs.run import Run
 
 
 def model_hash(model: MoNN) -> str:

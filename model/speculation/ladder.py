@@ -17,8 +17,8 @@ from index_store.speculation.pair_codes import MOST, PairCodes
 from model.data.load import Events, joined
 from model.examples.clicks import Clicks
 from model.progress.range_workers import HERE
+from model.runs.run import Run
 from model.speculation.event_pairs import PairOutputs, mean_of, outputs_of_candidates, outputs_of_events
-from model.training.run import Run
 from model.tree.best_items import best_items
 from model.tree.item_scores import ItemScores
 

@@ -1,1 +1,1 @@
-"""Training: runs, the trainer, its objective and losses, checkpoints, warm starts, distillation, node-pair loss."""
+"""Training: the trainer, its schedule and reports, weights of a stack, taught nodes, normalized entropy, log checks."""

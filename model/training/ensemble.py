@@ -25,11 +25,11 @@ from model.examples.batches import TreeReader
 from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
 from model.examples.negatives import known_positives
+from model.objective.losses import impression_loss, sampled_loss
+from model.objective.objective import Objective
 from model.progress.bars import Bar
 from model.progress.lines import tell
 from model.sources.draws import Draws
-from model.training.losses import impression_loss, sampled_loss
-from model.training.objective import Objective
 
 EXAMPLES = 20_000
 """Events that the weights are fitted to, at most: they are a handful of numbers."""

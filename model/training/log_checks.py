@@ -8,7 +8,7 @@ from model.config.errors import ConfigError
 from model.config.train import TrainConfig
 from model.data.load import Dataset
 from model.progress.lines import tell
-from model.training.objective import task_weights
+from model.runs.task_weights import task_weights
 
 FEW_POSITIVES = 100
 

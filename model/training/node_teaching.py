@@ -18,7 +18,7 @@ from model.examples.user_batch import UserBatch
 from model.progress.bars import Bar
 from model.progress.lines import tell
 from model.progress.range_workers import HERE, RangeWorkers
-from model.training.run import Run
+from model.runs.run import Run
 from model.tree.best_items import best_items
 from model.tree.item_scores import ItemScores
 from model.tree.learned_tree import FixedTreeReader

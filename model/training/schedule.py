@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from model.config.train import TrainConfig
-from model.training.checkpoint import Progress
+from model.runs.checkpoint import Progress
 
 WARM_UP_BATCHES = 50
 

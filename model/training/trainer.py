@@ -22,24 +22,24 @@ from model.examples.clicks import Clicks
 from model.examples.example_groups import ExampleGroups
 from model.examples.folds import FOLDS, Fold
 from model.examples.key_index import key_index
+from model.objective.distill import open_teacher
+from model.objective.node_pair_loss import PairLoss, open_pairs
+from model.objective.objective import Objective
+from model.objective.preparation import Preparation
+from model.objective.prepared import Prepared
 from model.progress.bars import Bar
 from model.progress.lines import tell
-from model.training.checkpoint import Progress
-from model.training.distill import open_teacher
+from model.runs.checkpoint import Progress
+from model.runs.run import Run
+from model.runs.warm_start import start_from
+from model.runs.workers import ALONE, Workers
 from model.training.ensemble import EnsembleWeights
 from model.training.learned_log import Counted, LearnedLog
-from model.training.node_pair_loss import PairLoss, open_pairs
 from model.training.node_teaching import teach_nodes
 from model.training.normalized_entropy import sampled_ne
-from model.training.objective import Objective
-from model.training.preparation import Preparation
-from model.training.prepared import Prepared
 from model.training.report import REPORT_BATCHES, EpochReport
-from model.training.run import Run
 from model.training.schedule import Schedule
 from model.training.table_adam import TableAdam
-from model.training.warm_start import start_from
-from model.training.workers import ALONE, Workers
 from model.tree.learned_tree import FixedTreeReader
 from model.tree.learners import LEARNERS, TreeLearner
 from model.tree.profiles import ProfileUsers

@@ -17,7 +17,6 @@ _NAME = "retrieval"
 
 _CONNECT_SECONDS = 3.0
 
-
 _STARVED = "timed out during startup"
 """Of the message of a bare Exception, which Ray raises where one of its processes gets no processor time."""
 

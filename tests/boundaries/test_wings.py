@@ -1,6 +1,7 @@
 """Wings: within a package imports run one way, from the top of the list to the bottom."""
 
 import ast
+import re
 
 import pytest
 
@@ -10,7 +11,7 @@ WINGS = {
     "index_store": ["live", "bundle", "search", "speculation", "budgets", "value", "targeting", "changes", "tree",
                     "kernel", "features"],
     "model": ["report", "experiments", "follow", "cluster", "choice", "evaluation", "export", "speculation", "training",
-              "tree", "examples", "network", "baselines", "sources", "data", "infer", "progress",
+              "objective", "runs", "tree", "examples", "network", "baselines", "sources", "data", "infer", "progress",
               "config"],
     "service": ["speculation", "cluster", "supervisor", "http", "console", "bundles", "sampling", "cache", "live",
                 "retrieval", "shards", "telemetry", "contract"],
@@ -89,3 +90,10 @@ def test_every_module_has_a_test_of_its_name_in_the_mirrored_wing(package):
               if parts[-1] != "__init__"}
     missing = ["/".join(parts) for parts in sorted(wanted) if not mirror.joinpath(*parts).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("package", WINGS)
+def test_the_readme_lists_all_wings_in_their_order(package):
+    text = (ROOT / "README.md").read_text()
+    listed = re.search(rf"^    {package}/.*\n((?: {{18}}.*\n)+)", text, re.MULTILINE)[1]
+    assert [word for word in re.findall(r"\w+", listed) if word in WINGS[package]] == WINGS[package]

@@ -12,8 +12,8 @@ from model.data.load import load_dataset
 from model.sources import synthetic
 from model.sources.truth import TrueWorld
 from tests.model.planted import ADS, EVENTS, SEED, USERS
-from tests.model.runs import IN_CONTEXT, TINY, trained_run
 from tests.model.tiny_log import TinyLog
+from tests.model.tiny_runs import IN_CONTEXT, TINY, trained_run
 from tests.model.worlds import impressions, in_context
 
 

@@ -11,7 +11,7 @@ from loadtest.rivals.two_tower import TwoTower
 from model.data.tables import DataError
 from model.export.seal import export
 from tests.loadtest.small_bench import ADS
-from tests.model.runs import TINY, trained_run
+from tests.model.tiny_runs import TINY, trained_run
 
 
 def test_inner_products_differ_from_the_two_towers_scores_by_a_constant_alone(opened, towers, tolerance=1e-4):

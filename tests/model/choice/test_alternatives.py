@@ -7,7 +7,7 @@ import pytest
 from model.choice.alternatives import ALTERNATIVES, Alternative, chosen_of, with_epochs
 from model.config.monn import SIZES
 from model.config.train import TrainConfig
-from tests.model.runs import TINY
+from tests.model.tiny_runs import TINY
 from tests.model.worlds import impressions, positives
 
 

@@ -11,7 +11,7 @@ from model.baselines import table as tables
 from model.baselines.budget import Budget
 from model.choice.choose import choose, default_minutes
 from tests.model.commands import model
-from tests.model.runs import TINY
+from tests.model.tiny_runs import TINY
 from tests.model.worlds import events, impressions, positives
 
 OTHERS = frozenset({"forget_share", "dropout", "learning_rate", "negatives", "size"})

@@ -6,7 +6,7 @@ import pytest
 
 from model.choice.forecast import TREE_SECONDS_PER_AD, TREE_SLOWDOWN, Forecast
 from model.choice.trial import Pace
-from tests.model.runs import TINY
+from tests.model.tiny_runs import TINY
 
 PACE = Pace(batches=100, batch_seconds=0.5)
 

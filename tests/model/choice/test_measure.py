@@ -8,7 +8,7 @@ import pytest
 from model.choice.held_out import HeldOut
 from model.choice.measure import Measure, Reached, measure_of
 from model.evaluation.quality import quality
-from tests.model.runs import TINY, run_of
+from tests.model.tiny_runs import TINY, run_of
 from tests.model.worlds import impressions, positives
 
 

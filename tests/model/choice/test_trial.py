@@ -10,7 +10,7 @@ from model.choice.held_out import HeldOut
 from model.choice.measure import measure_of
 from model.choice.trial import OutOfTimeError, Trials, without_tree
 from model.training import trainer
-from tests.model.runs import JOINT, TINY, trained_run
+from tests.model.tiny_runs import JOINT, TINY, trained_run
 from tests.model.worlds import positives
 
 
@@ -50,7 +50,7 @@ def test_a_second_trial_counts_no_folds_and_repeats_the_first(trials, monkeypatc
         pytest.fail("folds were counted again")
 
     monkeypatch.setattr(trainer.Fold, "all_of", counted)
-    monkeypatch.setattr("model.training.run.key_index", counted)
+    monkeypatch.setattr("model.runs.run.key_index", counted)
     assert np.array_equal(trials.run(TINY, unchecked).reached.values, first.reached.values)
 
 

@@ -12,7 +12,7 @@ from model.config.train import TrainConfig
 from model.data.load import load_dataset
 from model.data.tables import DataError
 from model.training.trainer import train
-from tests.model.runs import TINY
+from tests.model.tiny_runs import TINY
 
 pytest.importorskip("ray", reason="the extra cluster is not installed here")
 from ray.exceptions import RayTaskError

@@ -10,7 +10,7 @@ from model.config.hill import HillConfig
 from model.config.monn import StackedLayer
 from model.config.pairs import PairsConfig
 from model.config.train import TrainConfig
-from tests.model.runs import LARGER, STACK, TINY
+from tests.model.tiny_runs import LARGER, STACK, TINY
 
 
 @pytest.mark.parametrize(("change", "said"), [

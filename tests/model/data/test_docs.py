@@ -36,8 +36,8 @@ def messages():
 @pytest.mark.parametrize("message", messages())
 def test_a_listed_message_is_in_the_code(message):
     sources = [*(ROOT / "model" / "data").glob("*.py"), *(ROOT / "model" / "sources").glob("*.py"),
-               ROOT / "model" / "training" / "distill.py",
-               ROOT / "model" / "training" / "event_labels.py",
+               ROOT / "model" / "objective" / "distill.py",
+               ROOT / "model" / "objective" / "event_labels.py",
                ROOT / "model" / "follow" / "labelling.py",
                ROOT / "index_store" / "features" / "encoder.py",
                ROOT / "index_store" / "features" / "spec.py",

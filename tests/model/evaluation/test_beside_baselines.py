@@ -8,7 +8,7 @@ from model.baselines import table as tables
 from model.evaluation import beside_baselines as module
 from model.evaluation.beside_baselines import beside_baselines
 from model.evaluation.quality import quality
-from tests.model.runs import TINY, run_of
+from tests.model.tiny_runs import TINY, run_of
 from tests.model.worlds import positives
 
 

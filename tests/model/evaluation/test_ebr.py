@@ -9,7 +9,7 @@ import pytest
 from index_store.features.ragged import Ragged
 from model.evaluation.ebr import embedding_retrieval
 from model.evaluation.recall import recall
-from tests.model.runs import TINY, run_of, trained_run
+from tests.model.tiny_runs import TINY, run_of, trained_run
 from tests.model.worlds import positives
 
 

@@ -12,7 +12,7 @@ from model.evaluation.epoch_figures import EpochFigures
 from model.evaluation.quality import quality
 from model.examples.clicks import Clicks
 from model.training.normalized_entropy import impression_ne
-from tests.model.runs import TINY, trainer_of
+from tests.model.tiny_runs import TINY, trainer_of
 from tests.model.worlds import impressions, positives
 
 

@@ -12,7 +12,7 @@ from model.data.load import Events
 from model.evaluation.quality import defined, quality
 from model.export.seal import export
 from tests.model.range_workers import Recording
-from tests.model.runs import TINY, run_of, trained_run
+from tests.model.tiny_runs import TINY, run_of, trained_run
 from tests.model.worlds import positives
 
 CLICK_AND_BUY = (TaskSpec("click"), TaskSpec("buy"))

@@ -9,7 +9,7 @@ import pytest
 from index_store.features.ragged import Ragged
 from model.data.recall_queries import RecallQueries
 from model.evaluation.recall import answers, recall
-from tests.model.runs import TINY, run_of
+from tests.model.tiny_runs import TINY, run_of
 from tests.model.worlds import dataset, lists
 
 

@@ -8,8 +8,8 @@ import pytest
 from index_store.bundle.bundle import Bundle
 from model.config.errors import ConfigError
 from model.evaluation.speculated_quality import COVERAGES, speculated_quality
+from model.runs.run import Run
 from model.speculation.foundation import model_hash
-from model.training.run import Run
 from service.settings import Settings
 from service.speculation.pair_maker import PairMaker
 from tests.model.commands import model

@@ -7,7 +7,7 @@ import pytest
 
 from model.config.errors import ConfigError
 from model.evaluation.tree_quality import at_pairs, compare_trees
-from tests.model.runs import run_of
+from tests.model.tiny_runs import run_of
 
 
 @pytest.mark.parametrize(("pairs", "overlap"), [(5, None), (10, 0.2), (15, 0.4), (20, 0.6), (50, 0.9), (99, 0.9)])

@@ -10,7 +10,7 @@ from model.config.pairs import PairsConfig
 from model.evaluation import two_towers as module
 from model.evaluation.quality import quality
 from model.evaluation.two_towers import NAME, as_two_towers, two_towers
-from tests.model.runs import STACK, TINY, trained_run
+from tests.model.tiny_runs import STACK, TINY, trained_run
 from tests.model.worlds import impressions, positives
 
 

@@ -10,7 +10,7 @@ from index_store.features.encoder import UNKNOWN
 from index_store.features.ragged import Ragged
 from model.examples.batches import HardTreeReader, IdDropout
 from model.experiments.context import reading
-from tests.model.runs import STACK, TINY, trained_run
+from tests.model.tiny_runs import STACK, TINY, trained_run
 from tests.model.worlds import in_context
 
 

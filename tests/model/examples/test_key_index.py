@@ -10,7 +10,7 @@ from index_store.features.user_keys import user_keys
 from model.examples.clicks import Clicks
 from model.examples.folds import Fold, fold_of_pairs
 from model.examples.key_index import key_index
-from model.training.losses import sampled_loss
+from model.objective.losses import sampled_loss
 from tests.model.worlds import positives, with_similar_users
 
 

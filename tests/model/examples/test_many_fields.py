@@ -15,7 +15,7 @@ from model.export.seal import export
 from model.training.trainer import train
 from service.contract.parsing import UNLIMITED, parse_request, to_query
 from service.retrieval.retriever import Retriever
-from tests.model.runs import TINY, golden_answers_of
+from tests.model.tiny_runs import TINY, golden_answers_of
 
 USERS, ADS = 40, 60
 

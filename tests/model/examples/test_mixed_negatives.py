@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.model.runs import TINY, loss_of, trainer_of
+from tests.model.tiny_runs import TINY, loss_of, trainer_of
 
 
 @pytest.mark.parametrize(("near_share", "hard_share"), [(0.0, 0.0), (0.5, 0.0), (0.9, 0.0), (0.0, 0.002), (0.5, 0.002)])

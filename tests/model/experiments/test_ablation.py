@@ -12,8 +12,8 @@ from model.data.load import load_dataset
 from model.data.tables import SPEC, read_spec
 from model.experiments.ablation import KIND, TABLE, configurations, report, run
 from model.experiments.cells import Cell
-from model.training.checkpoint import RunFolder
-from model.training.run import Run
+from model.runs.checkpoint import RunFolder
+from model.runs.run import Run
 from tests.model.experiments.tables import done
 
 

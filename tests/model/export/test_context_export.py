@@ -14,7 +14,7 @@ from model.export.seal import export
 from model.training.normalized_entropy import impression_logits, impression_ne
 from service.contract.query import Query
 from service.retrieval.retriever import Retriever
-from tests.model.runs import IN_CONTEXT, STACK, golden_answers_of, trained_run
+from tests.model.tiny_runs import IN_CONTEXT, STACK, golden_answers_of, trained_run
 from tests.model.worlds import TWINS, in_context, not_reading
 
 USER = b"user00007"

@@ -22,7 +22,7 @@ from model.export.golden import (
 from model.export.onnx_graphs import onnx_layers, onnx_user_tower, write_graphs
 from model.export.seal import assemble, item_parts
 from model.network.folding import FoldedNetwork, torch_layers
-from tests.model.runs import TINY, run_of
+from tests.model.tiny_runs import TINY, run_of
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from service.__main__ import check
 from service.contract.query import NO_USER, Query
 from service.retrieval.retriever import Retriever
 from tests.model.infer.tables import wide
-from tests.model.runs import TINY
+from tests.model.tiny_runs import TINY
 
 
 @pytest.fixture(scope="module")

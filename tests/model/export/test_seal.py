@@ -25,7 +25,7 @@ from model.network.folding import FoldedNetwork
 from tests.index_store.kernel.plain_scorer import compiled
 from tests.model.commands import command, here, model
 from tests.model.range_workers import Recording
-from tests.model.runs import TINY, run_of, trained_run
+from tests.model.tiny_runs import TINY, run_of, trained_run
 from tests.model.worlds import positives, with_similar_users
 from tests.paths import ROOT
 

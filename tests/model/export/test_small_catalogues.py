@@ -17,7 +17,7 @@ from model.sources import synthetic
 from model.training.trainer import train
 from model.tree.k_means import check_branching, default_branching
 from service.__main__ import check
-from tests.model.runs import TINY
+from tests.model.tiny_runs import TINY
 
 
 @pytest.mark.parametrize("ads", [1, 2, 10, 40])

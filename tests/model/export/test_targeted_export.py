@@ -10,7 +10,7 @@ from index_store.targeting.targeting import RequestTargeting, Targeting
 from model.data.targeting import AdPredicates
 from model.export.golden import golden_answers, golden_users
 from model.export.seal import assemble
-from tests.model.runs import run_of
+from tests.model.tiny_runs import run_of
 from tests.model.worlds import positives
 
 EVEN = {"field": "parity", "in": [0]}

@@ -8,7 +8,7 @@ from index_store.features.spec import TaskSpec
 from model.data.load import load_dataset
 from model.sources import parquet, synthetic_days
 from model.training.trainer import train
-from tests.model.runs import TINY
+from tests.model.tiny_runs import TINY
 
 
 @pytest.fixture

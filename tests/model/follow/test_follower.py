@@ -29,8 +29,8 @@ from model.follow.growing_log import GrownLog
 from model.follow.log_windows import LogWindows, NextWindow
 from model.follow.promotion import ByPointer, Promoted
 from model.follow.state import FollowerState
+from model.runs.checkpoint import RunFolder
 from model.sources import parquet
-from model.training.checkpoint import RunFolder
 from model.training.trainer import Trainer
 from tests.model.follow.logs import WEEK, ad, event, user, written
 

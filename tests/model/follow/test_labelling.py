@@ -15,10 +15,10 @@ from model.evaluation.quality import quality
 from model.follow.growing_log import GrownLog
 from model.follow.labelling import labels_of
 from model.follow.world_windows import WorldWindows
+from model.objective.event_labels import read_event_labels
+from model.runs.run import Run
 from model.sources import parquet
 from model.sources.truth import normalised_entropy
-from model.training.event_labels import read_event_labels
-from model.training.run import Run
 from tests.model.commands import model
 
 

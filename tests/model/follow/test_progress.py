@@ -10,9 +10,9 @@ import pytest
 from index_store.value.calibration import Calibration, Calibrations
 from model.evaluation.quality import quality
 from model.follow.progress import calibration_errors, following, progressive
-from model.training.checkpoint import RunFolder
-from model.training.run import Run
-from tests.model.runs import TINY
+from model.runs.checkpoint import RunFolder
+from model.runs.run import Run
+from tests.model.tiny_runs import TINY
 
 
 def test_a_run_is_measured_as_evaluate_measures_it(followed_run, tmp_path):

@@ -8,8 +8,8 @@ from torch import nn
 
 from model.config.errors import ConfigError
 from model.follow.tree_moves import tree_moves
-from model.training.checkpoint import Progress, RunFolder
-from tests.model.runs import TINY
+from model.runs.checkpoint import Progress, RunFolder
+from tests.model.tiny_runs import TINY
 
 
 def run_with(folder, codes):

@@ -9,7 +9,7 @@ from index_store.features.encoder import FeatureEncoder
 from index_store.features.interaction import feature_names
 from model.config.errors import ConfigError
 from model.network.monn import MoNN, Scorer
-from tests.model.runs import STACK, TINY
+from tests.model.tiny_runs import STACK, TINY
 from tests.model.worlds import positives
 
 DOT = replace(TINY.model, over_arch="dot")

@@ -10,8 +10,8 @@ import pytest
 from model.evaluation.beside_baselines import beside_baselines
 from model.evaluation.quality import quality
 from model.report.page import FILE, write_page
-from model.training.checkpoint import RunFolder
-from model.training.run import Run
+from model.runs.checkpoint import RunFolder
+from model.runs.run import Run
 
 
 class Checked(HTMLParser):

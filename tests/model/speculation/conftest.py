@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.model.runs import LARGER, TINY, trained_run
+from tests.model.tiny_runs import LARGER, TINY, trained_run
 from tests.model.worlds import impressions
 
 HELD_OUT = replace(TINY, holdout=0.2)

@@ -14,8 +14,8 @@ from model.speculation.foundation import (
     model_hash,
     open_foundation,
 )
-from tests.model.runs import STACK, TINY, run_of
 from tests.model.speculation.conftest import HELD_OUT
+from tests.model.tiny_runs import STACK, TINY, run_of
 from tests.model.worlds import impressions
 
 

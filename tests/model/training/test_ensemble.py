@@ -9,9 +9,9 @@ import torch
 
 from model.config.errors import ConfigError
 from model.examples.key_index import key_index
+from model.runs.warm_start import continued
 from model.training.ensemble import LEAST, withhold
-from model.training.warm_start import continued
-from tests.model.runs import STACK, TINY, trainer_of, weights_of
+from tests.model.tiny_runs import STACK, TINY, trainer_of, weights_of
 from tests.model.worlds import impressions, positives
 
 SPARING = replace(STACK, lower_share=0.7, negatives=400, negative_pool=2000)

@@ -7,7 +7,7 @@ import numpy as np
 from model.examples.folds import FOLDS, Fold
 from model.training.ensemble import withhold
 from model.training.learned_log import LearnedLog
-from tests.model.runs import STACK, TINY
+from tests.model.tiny_runs import STACK, TINY
 from tests.model.worlds import positives
 
 

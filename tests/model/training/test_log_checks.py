@@ -8,7 +8,7 @@ import pytest
 from index_store.features.spec import TaskSpec
 from model.config.errors import ConfigError
 from model.training.log_checks import check_log
-from tests.model.runs import TINY
+from tests.model.tiny_runs import TINY
 from tests.model.worlds import events, impressions, positives
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from model.runs.checkpoint import Progress
 from model.training import node_teaching
-from model.training.checkpoint import Progress
 from model.training.node_teaching import teach_nodes
-from tests.model.runs import TINY, trained_run, trainer_of, weights_of
+from tests.model.tiny_runs import TINY, trained_run, trainer_of, weights_of
 
 NODES = ("node_layers.", "level_offsets")
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from model.training.checkpoint import Progress
+from model.runs.checkpoint import Progress
 from model.training.schedule import CONTEXT_RATE, WARM_UP_BATCHES, Schedule
-from tests.model.runs import TINY
+from tests.model.tiny_runs import TINY
 
 SCHEDULE = Schedule(replace(TINY, epochs=2, rounds=2, round_epochs=1, index_warm_up=0.5), batches=100)
 

@@ -12,11 +12,11 @@ from index_store.features.spectral import SPECTRAL_FEATURES
 from model.config.monn import StackedLayer
 from model.evaluation.quality import quality
 from model.export.seal import export
-from model.training.checkpoint import RunFolder
+from model.runs.checkpoint import RunFolder
 from service.contract.query import Query
 from service.retrieval.retriever import Retriever
 from tests.model.commands import here, model
-from tests.model.runs import (
+from tests.model.tiny_runs import (
     LARGER,
     STACK,
     TINY,

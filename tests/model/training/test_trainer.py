@@ -11,7 +11,7 @@ from index_store.features.spectral import RELATIVE_FACTOR, SPECTRAL_FEATURES
 from model.config.errors import ConfigError
 from model.examples.batches import spectral_towers_of
 from model.network.monn import START
-from tests.model.runs import TINY, interrupted_and_resumed, recall_of, trainer_of, weights_of
+from tests.model.tiny_runs import TINY, interrupted_and_resumed, recall_of, trainer_of, weights_of
 from tests.model.worlds import impressions
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from model.config.monn import SIZES
 from model.export.seal import export
-from tests.model.runs import TINY, golden_answers_of, recall_of, trained_run
+from tests.model.tiny_runs import TINY, golden_answers_of, recall_of, trained_run
 
 VARIANTS = [("dot", "small"), ("deepfm", "medium"), ("dhen", "large"), ("wukong", "large")]
 """Each over-arch and each size; Wukong of the small size is what the other tests export."""

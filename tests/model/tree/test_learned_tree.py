@@ -6,7 +6,7 @@ import pytest
 from index_store.tree.node_content import node_means
 from model.config.errors import ConfigError
 from model.tree.learned_tree import CodebookTree, LearnedTree, new_tree
-from tests.model.runs import JOINT, TINY, run_of, trainer_of
+from tests.model.tiny_runs import JOINT, TINY, run_of, trainer_of
 
 
 def test_a_tree_that_was_not_learned_cannot_be_built():

@@ -12,7 +12,7 @@ from model.config.errors import ConfigError
 from model.config.hill import HillConfig
 from model.export.seal import export
 from model.tree.learners import moves
-from tests.model.runs import (
+from tests.model.tiny_runs import (
     JOINT,
     TINY,
     interrupted_and_resumed,

@@ -7,7 +7,7 @@ import pytest
 
 from index_store.features.interaction import feature_names
 from model.config.hill import HillConfig
-from tests.model.runs import JOINT, loss_of, trainer_of
+from tests.model.tiny_runs import JOINT, loss_of, trainer_of
 from tests.model.worlds import positives
 
 

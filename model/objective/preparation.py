@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from model.examples.folds import Fold
-from model.training.objective import Objective
-from model.training.prepared import Prepared
-from model.training.workers import Workers
+from model.objective.objective import Objective
+from model.objective.prepared import Prepared
+from model.runs.workers import Workers
 
 AHEAD = 2
 """Batches that are prepared at a time: one takes up to twice as long as it takes to learn from it (Gowalla)."""

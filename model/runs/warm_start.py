@@ -21,8 +21,8 @@ from model.config.errors import ConfigError
 from model.config.train import TrainConfig
 from model.data.load import Dataset
 from model.network.monn import MoNN
-from model.training.checkpoint import RunFolder
-from model.training.run import Run
+from model.runs.checkpoint import RunFolder
+from model.runs.run import Run
 
 CHOSEN = {"epochs", "rounds", "round_epochs", "start_from", "pairs"}
 """Settings of test-time training; all others are those of the run that it starts from, so that the loss is the same."""

@@ -9,8 +9,8 @@ from model.config.errors import ConfigError
 from model.config.train import TrainConfig
 from model.data.load import Dataset
 from model.network.monn import MoNN
-from model.training.label_heads import base_rates
-from model.training.objective import task_weights
+from model.runs.label_heads import base_rates
+from model.runs.task_weights import task_weights
 from model.tree.k_means import check_branching
 
 

@@ -16,9 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from index_store.features.encoder import Features
-from index_store.features.postings import KeyIndex
-from index_store.features.ragged import Ragged
 from model.config.errors import ConfigError
 from model.config.train import TrainConfig
 from model.data.checks import rows_of
@@ -28,10 +25,11 @@ from model.data.tables import ADS, USERS
 from model.examples.batches import BatchReader
 from model.examples.negatives import NegativeSampler
 from model.network.monn import MoNN
-from model.training.checkpoint import RunFolder
-from model.training.event_labels import EventLabels, read_event_labels
-from model.training.losses import impression_loss, listwise_loss
-from model.training.soft_labels import probabilities, soft_label_schema
+from model.objective.event_labels import EventLabels, read_event_labels
+from model.objective.losses import impression_loss, listwise_loss
+from model.objective.prepared import UserInputs
+from model.objective.soft_labels import probabilities, soft_label_schema
+from model.runs.checkpoint import RunFolder
 from model.tree.k_means import default_branching
 
 UNLABELED_PAIRS = 16
@@ -39,21 +37,6 @@ UNLABELED_PAIRS = 16
 
 POOL = 1024
 """Items that a batch draws its unlabelled pairs from."""
-
-
-@dataclass(frozen=True)
-class UserInputs:
-    """The users of a batch: rows of B users, their fields and histories, and the batch's key index."""
-
-    users: NDArray[np.integer]
-    features: Features
-    history: Ragged
-    index: KeyIndex
-
-    def part(self, users: slice) -> UserInputs:
-        """Some of the users."""
-        rows = np.arange(users.start, users.stop)
-        return UserInputs(self.users[users], self.features.take(rows), self.history.part(users), self.index)
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ from model.examples.clicks import Clicks
 from model.examples.folds import FOLDS, fold_of_users
 from model.examples.key_index import key_index
 from model.examples.negatives import known_positives
+from model.objective.losses import sampled_loss
+from model.objective.objective import Objective
 from model.progress.lines import tell
-from model.training.losses import sampled_loss
-from model.training.objective import Objective
 from model.tree.node_pairs import IndexPairs, Interest, index_pairs, random_pairs
 from model.tree.recorded_beams import read_beams
 

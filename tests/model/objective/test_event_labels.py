@@ -12,14 +12,14 @@ import torch
 from model.config.errors import ConfigError
 from model.data.load import load_dataset
 from model.data.tables import DataError
-from model.training.checkpoint import RunFolder
-from model.training.distill import open_teacher
-from model.training.event_labels import EventLabels, read_event_labels, time_text
-from model.training.losses import impression_loss
-from model.training.objective import Objective
-from model.training.run import Run
+from model.objective.distill import open_teacher
+from model.objective.event_labels import EventLabels, read_event_labels, time_text
+from model.objective.losses import impression_loss
+from model.objective.objective import Objective
+from model.runs.checkpoint import RunFolder
+from model.runs.run import Run
 from model.training.trainer import Trainer
-from tests.model.runs import STACK, TINY, trained_run, weights_of
+from tests.model.tiny_runs import STACK, TINY, trained_run, weights_of
 from tests.model.worlds import impressions
 
 NAN = np.float32("nan")

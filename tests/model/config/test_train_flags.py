@@ -9,7 +9,7 @@ from model.config.hill import HillConfig
 from model.config.monn import SIZES, StackedLayer
 from model.config.pairs import PairsConfig
 from model.config.train import TrainConfig
-from model.training.flags import add_flags, given, train_config
+from model.config.train_flags import add_flags, given, train_config
 
 WITHOUT = {"model": "--size and --over-arch", "hill": "--codebooks and --tree-gradient",
            "pairs": "--phi, --interest, --beams and --control", "index_weight": "chosen once",

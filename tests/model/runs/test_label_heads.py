@@ -13,12 +13,12 @@ from model.config.monn import StackedLayer
 from model.data.load import load_dataset
 from model.export.seal import export
 from model.network.folding import FoldedNetwork
+from model.runs.label_heads import base_rates, window_targets
+from model.runs.run import Run
 from model.sources import synthetic_days
-from model.training.label_heads import base_rates, window_targets
-from model.training.run import Run
 from model.training.trainer import train
 from tests.model.data.late_labels import late, targets_of
-from tests.model.runs import LARGER, TINY, run_of, trainer_of, weights_of
+from tests.model.tiny_runs import LARGER, TINY, run_of, trainer_of, weights_of
 from tests.model.worlds import impressions
 
 ONE_EPOCH = replace(TINY, epochs=1, rounds=1, round_epochs=1)

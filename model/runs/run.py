@@ -15,8 +15,8 @@ from model.data.load import Dataset, load_dataset
 from model.examples.batches import BatchReader, HardTreeReader, TreeReader
 from model.examples.clicks import Clicks
 from model.examples.key_index import key_index
-from model.training.checkpoint import RunFolder
-from model.training.initial_model import initial_model
+from model.runs.checkpoint import RunFolder
+from model.runs.initial_model import initial_model
 from model.tree.k_means import default_branching
 from model.tree.learned_tree import new_tree
 

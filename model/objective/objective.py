@@ -16,8 +16,6 @@ from torch import Tensor
 
 from index_store.features.interaction import columns_of
 from index_store.features.ragged import Ragged
-from index_store.features.spec import FeatureSpec
-from model.config.errors import ConfigError
 from model.config.train import TrainConfig
 from model.data.label_windows import Targets
 from model.data.load import Events
@@ -28,32 +26,16 @@ from model.examples.folds import Fold
 from model.examples.mixed_negatives import Drawn, MixedSampler
 from model.examples.negatives import Candidates, NegativeSampler, known_positives
 from model.examples.user_batch import UserBatch, as_unknown
-from model.training.distill import SoftLabels, Teacher, UserInputs
-from model.training.event_labels import EventLabels
-from model.training.label_heads import window_targets
-from model.training.losses import impression_loss, sampled_loss
-from model.training.prepared import OwnPart, Prepared
-from model.training.workers import ALONE, Workers
+from model.objective.distill import SoftLabels, Teacher
+from model.objective.event_labels import EventLabels
+from model.objective.losses import impression_loss, sampled_loss
+from model.objective.prepared import OwnPart, Prepared, UserInputs
+from model.runs.label_heads import window_targets
+from model.runs.task_weights import task_weights
+from model.runs.workers import ALONE, Workers
 
 FORGOTTEN_CONTEXT = 0.1
 """Share of the values of context fields that training takes for unknown."""
-
-
-def task_weights(spec: FeatureSpec, config: TrainConfig) -> list[float]:
-    """Weight of each task in the loss: the run's, else the log's.
-
-    Raises:
-        ConfigError: the run weighs a task that the log lacks, or none.
-    """
-    names = [task.name for task in spec.tasks]
-    for name in config.task_weights:
-        if name not in names:
-            raise ConfigError(f"the task weights name {name!r}, but the tasks of this log are {', '.join(names)}; "
-                              "weigh those")
-    weights = [float(config.task_weights.get(task.name, task.weight)) for task in spec.tasks]
-    if not any(weights):
-        raise ConfigError(f"the tasks {', '.join(names)} all have weight 0; give one a weight above 0 to learn it")
-    return weights
 
 
 @dataclass(frozen=True)

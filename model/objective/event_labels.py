@@ -22,9 +22,9 @@ from model.data.clocks import per_second
 from model.data.load import Dataset, Events, as_bytes
 from model.data.parquet_table import ParquetTable, common_clock
 from model.data.tables import DataError
+from model.objective.losses import impression_loss
+from model.objective.soft_labels import probabilities, soft_label_schema
 from model.progress.lines import tell
-from model.training.losses import impression_loss
-from model.training.soft_labels import probabilities, soft_label_schema
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
-from model.training.run import Run
+from model.runs.run import Run
+from model.runs.workers import ALONE, Workers
 from model.training.trainer import Trainer
-from model.training.workers import ALONE, Workers
-from tests.model.runs import IN_CONTEXT, STACK, TINY
+from tests.model.tiny_runs import IN_CONTEXT, STACK, TINY
 from tests.model.worlds import impressions, in_context, positives
 from tests.paths import ROOT
 

@@ -3,8 +3,8 @@
 import pytest
 
 from model.config.errors import ConfigError
-from model.training.run import Run
-from tests.model.runs import run_of, trainer_of
+from model.runs.run import Run
+from tests.model.tiny_runs import run_of, trainer_of
 from tests.model.worlds import positives
 from tests.paths import ROOT
 
@@ -23,7 +23,7 @@ def test_opening_a_run_counts_no_co_clicks(tmp_path, monkeypatch):
     def counted(*_):
         pytest.fail("co-clicks were counted")
 
-    monkeypatch.setattr("model.training.run.key_index", counted)
+    monkeypatch.setattr("model.runs.run.key_index", counted)
     run = run_of(tmp_path)
     run.load()
     assert len(run.reader.all_items()) == 80

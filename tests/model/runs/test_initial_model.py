@@ -7,7 +7,7 @@ import torch
 
 from model.config.errors import ConfigError
 from model.config.monn import StackedLayer
-from tests.model.runs import LARGER, TINY, run_of, trainer_of, weights_of
+from tests.model.tiny_runs import LARGER, TINY, run_of, trainer_of, weights_of
 from tests.model.worlds import impressions
 
 

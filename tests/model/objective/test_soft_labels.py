@@ -7,7 +7,7 @@ import pytest
 
 from model.data.parquet_table import ParquetTable
 from model.data.tables import DataError
-from model.training.soft_labels import probabilities, soft_label_schema
+from model.objective.soft_labels import probabilities, soft_label_schema
 from tests.model.tiny_log import TINY_SPEC
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.model.runs import IN_CONTEXT, TINY, trainer_of
+from tests.model.tiny_runs import IN_CONTEXT, TINY, trainer_of
 from tests.model.worlds import impressions, in_context, positives
 
 LOGS = [(TINY, positives), (TINY, impressions), (replace(IN_CONTEXT, epochs=1), in_context)]

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from model.progress.range_workers import HERE, RangeWorkers
-from model.training.checkpoint import ReadOnlyFolder, RunFolder
+from model.runs.checkpoint import ReadOnlyFolder, RunFolder
 
 T = TypeVar("T")
 

@@ -9,11 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from index_store.features.encoder import Features
 from index_store.features.postings import KeyIndex
+from index_store.features.ragged import Ragged
 from model.examples.mixed_negatives import Drawn
 from model.examples.negatives import Candidates
 from model.examples.user_batch import UserBatch, UserFeatures
-from model.training.distill import UserInputs
+
+
+@dataclass(frozen=True)
+class UserInputs:
+    """The users of a batch: rows of B users, their fields and histories, and the batch's key index."""
+
+    users: NDArray[np.integer]
+    features: Features
+    history: Ragged
+    index: KeyIndex
+
+    def part(self, users: slice) -> UserInputs:
+        """Some of the users."""
+        rows = np.arange(users.start, users.stop)
+        return UserInputs(self.users[users], self.features.take(rows), self.history.part(users), self.index)
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from index_store.features.interaction import feature_names
 from model.config.errors import ConfigError
 from model.data.tables import DataError
 from model.network.folding import FoldedNetwork
-from model.training.checkpoint import RunFolder
-from model.training.distill import SoftLabels, UserInputs, open_teacher, read_soft_labels
-from model.training.losses import impression_loss, listwise_loss
-from model.training.run import Run
+from model.objective.distill import SoftLabels, open_teacher, read_soft_labels
+from model.objective.losses import impression_loss, listwise_loss
+from model.objective.prepared import UserInputs
+from model.runs.checkpoint import RunFolder
+from model.runs.run import Run
 from model.training.trainer import Trainer
-from tests.model.runs import (
+from tests.model.tiny_runs import (
     STACK,
     TINY,
     loss_of,

@@ -14,12 +14,12 @@ from model.config.errors import ConfigError
 from model.config.hill import HillConfig
 from model.config.monn import StackedLayer
 from model.data.load import load_dataset
-from model.training.checkpoint import RunFolder
-from model.training.run import Run
+from model.runs.checkpoint import RunFolder
+from model.runs.run import Run
+from model.runs.warm_start import _take_weights, continued, start_from
 from model.training.trainer import new_trainer, train
-from model.training.warm_start import _take_weights, continued, start_from
 from tests.model.commands import here, model
-from tests.model.runs import TINY, run_of
+from tests.model.tiny_runs import TINY, run_of
 from tests.model.worlds import in_context
 
 SMALL = replace(TINY, branching=(5, 4), epochs=2, rounds=1, batch_users=64)

@@ -11,8 +11,8 @@ from index_store.features.ragged import Ragged
 from model.config.monn import MoNNConfig, StackedLayer
 from model.config.train import TrainConfig
 from model.evaluation.recall import recall
-from model.training.checkpoint import RunFolder
-from model.training.run import Run
+from model.runs.checkpoint import RunFolder
+from model.runs.run import Run
 from model.training.trainer import Trainer
 from service.bundles.golden import replay
 from service.retrieval.retriever import Retriever

@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import load_file
 
 from model.config.train import TrainConfig
-from model.training.checkpoint import Progress
+from model.runs.checkpoint import Progress
+from model.runs.workers import ALONE, Workers
 from model.training.trainer import Trainer
-from model.training.workers import ALONE, Workers
 from tests.model.range_workers import Recording
-from tests.model.runs import run_of, weights_of
-from tests.model.training.together import LOGS, together, train
+from tests.model.runs.together import LOGS, together, train
+from tests.model.tiny_runs import run_of, weights_of
 
 
 @pytest.fixture(scope="module")

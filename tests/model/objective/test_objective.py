@@ -6,19 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from model.config.errors import ConfigError
 from model.config.monn import StackedLayer
-from tests.model.runs import JOINT, LARGER, STACK, TINY, loss_of, trainer_of
+from tests.model.tiny_runs import JOINT, LARGER, STACK, TINY, loss_of, trainer_of
 from tests.model.worlds import impressions
-
-
-def test_a_weight_for_a_task_that_the_log_lacks_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="name 'buy', but the tasks of this log are click"):
-        trainer_of(tmp_path, replace(TINY, task_weights={"click": 1.0, "buy": 0.5}))
-    with pytest.raises(ConfigError, match="all have weight 0"):
-        trainer_of(tmp_path, replace(TINY, task_weights={"click": 0.0}))
-    with pytest.raises(ConfigError, match=r"gives click the weight -1.0"):
-        replace(TINY, task_weights={"click": -1.0})
 
 
 def test_task_weights_scale_the_loss(tmp_path, tolerance=1e-6):

@@ -11,14 +11,14 @@ from index_store.tree.recorded_beams import RecordedBeams
 from model.config.errors import ConfigError
 from model.config.pairs import PairsConfig
 from model.data.load import load_dataset
-from model.training.checkpoint import RunFolder
-from model.training.node_pair_loss import PairLoss, open_pairs
+from model.objective.node_pair_loss import PairLoss, open_pairs
+from model.runs.checkpoint import RunFolder
 from model.training.trainer import new_trainer, train
 from model.tree.learned_tree import FixedTreeReader
 from model.tree.node_pairs import Interest, index_pairs
 from service.sampling.beam_files import write_beams
 from tests.model.commands import here, model
-from tests.model.runs import TINY, interrupted, loss_of, weights_of
+from tests.model.tiny_runs import TINY, interrupted, loss_of, weights_of
 from tests.model.worlds import lists
 
 SMALL = replace(TINY, branching=(5, 4), epochs=2, rounds=1, batch_users=64)

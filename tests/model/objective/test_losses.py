@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from model.data.label_windows import SETTLED
-from model.training.losses import impression_loss, sampled_loss
+from model.objective.losses import impression_loss, sampled_loss
 
 
 def test_impression_loss_equals_equation_2(tolerance=1e-6):

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from model.training.preparation import Preparation
-from model.training.workers import ALONE, Workers
-from tests.model.runs import trainer_of
+from model.objective.preparation import Preparation
+from model.runs.workers import ALONE, Workers
+from tests.model.tiny_runs import trainer_of
 
 
 class Giving(Workers):
