@@ -170,22 +170,23 @@ def _chosen(own: Sequence[Mapping[str, Any]]) -> str:
 def _draw(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    panels = {"recall through the beam": {"beam_recall@20": "Recall@20", "beam_recall@100": "Recall@100"},
-              "normalized entropy": {"ne": "NE"}}
-    for axis, (title, keys) in zip(figure.subplots(1, 2), panels.items(), strict=True):
-        for color, (key, label) in enumerate(keys.items()):
-            shown = {slug: (row["beam_cost"].mean, row[key].mean) for slug, row in rows.items()
-                     if row["beam_cost"] is not None and row[key] is not None}
-            alone = [at for slug, at in shown.items() if ROWS[slug][2] is None]
-            stacks = [at for slug, at in shown.items() if ROWS[slug][2] is not None]
-            axis.plot(*np.reshape(alone, (-1, 2)).T, "o-", color=f"C{color}", label=label)
-            axis.plot(*np.reshape(stacks, (-1, 2)).T, "s", color=f"C{color}", mfc="none")
-            for slug, at in shown.items():
-                axis.annotate(ROWS[slug][0], at, textcoords="offset points", xytext=(4, 5), fontsize=8)
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    panels = {"beam_recall@20": "Recall@20 through the beam", "beam_recall@100": "Recall@100 through the beam",
+              "ne": "NE"}
+    for axis, (key, title) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        shown = {slug: (row["beam_cost"].mean, row[key].mean) for slug, row in rows.items()
+                 if row["beam_cost"] is not None and row[key] is not None}
+        alone = [at for slug, at in shown.items() if ROWS[slug][2] is None]
+        axis.plot(*np.reshape(alone, (-1, 2)).T, "o-")
+        for slug, at in shown.items():
+            stack = ROWS[slug][2] is not None
+            if stack:
+                axis.plot(*at, "s", color="C1")
+            axis.annotate(ROWS[slug][0], at, textcoords="offset points", xytext=(0, -14 if stack else 7), fontsize=8,
+                          ha="center")
         axis.set(title=title, xscale="log", xlabel="MFLOP a query through the beam")
+        axis.margins(0.18)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8, title="square: the stack", title_fontsize=8)
     figure.savefig(path, dpi=120)
 
 
