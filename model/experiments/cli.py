@@ -15,6 +15,7 @@ from model.experiments import (
     exfm,
     node_pair_runs,
     overlap,
+    sizes,
     table1,
     table3,
     table4,
@@ -27,7 +28,8 @@ from model.progress.bars import Bar
 
 EXPERIMENTS: dict[str, Experiment] = {e.name: e for e in (
     table1.TABLE, table3.TABLE3, table4.TABLE, table5.TABLE, table3.TABLE6, table3.TABLE7, overlap.TABLE,
-    node_pair_runs.TABLE, variants.TABLE, ablation.TABLE, context.TABLE, domains.TABLE, zipper.TABLE, exfm.TABLE)}
+    node_pair_runs.TABLE, variants.TABLE, ablation.TABLE, context.TABLE, domains.TABLE, zipper.TABLE, exfm.TABLE,
+    sizes.TABLE)}
 
 RESULTS = Path("docs/results")
 WORK = Path("build/experiments")

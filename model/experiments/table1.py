@@ -7,22 +7,15 @@ second reading of the two towers' run.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from model.config.monn import SIZES, MoNNConfig
 from model.data.load import load_dataset
-from model.data.recall_queries import RecallQueries
-from model.evaluation.quality import quality
-from model.evaluation.served_quality import served_quality
-from model.experiments import monn_runs
+from model.experiments import monn_runs, served_runs
 from model.experiments.cells import Cell, Done, Experiment, Report
-from model.experiments.figures import Summary, by_slug, change_percent, summary, table, text, to_json
-from model.export.seal import export
-from model.runs.checkpoint import RunFolder
-from model.training.trainer import train
-from model.tree.k_means import default_branching
+from model.experiments.figures import by_slug, summary, table, text, to_json
 
 KIND = "served"
 KEEPS = 0.99
@@ -47,39 +40,23 @@ the finest level above the ads."""
 
 def configurations(data: Path, small: bool) -> list[tuple[str, str, dict[str, Any]]]:
     """One row a model, with the default tree and training of `train`."""
-    common = monn_runs.settings(data, small)
-    tiny = common.pop("model", {})
-    if not small:
-        common["branching"] = list(default_branching(monn_runs.number_of_ads(data)))
-    finest = len(common["branching"])
-
-    def shape(model: MoNNConfig) -> dict[str, Any]:
-        return {**asdict(model), **tiny}
-
-    return [(KIND, slug, {**common, "model": shape(model),
-                          "stack": [{"level": finest, "model": shape(above)}] if above is not None else []})
-            for slug, (_, model, above, _, _) in ROWS.items()]
+    rows = {slug: (model, above) for slug, (_, model, above, _, _) in ROWS.items()}
+    return [(KIND, slug, settings) for slug, settings in served_runs.settings(data, small, rows).items()]
 
 
 def run(cell: Cell, data: Path, work: Path) -> Mapping[str, Any]:
     """Trains a run or continues one, exports it, and measures both."""
-    dataset, users = load_dataset(data), cell.settings.get("test_users", monn_runs.TEST_USERS)
-    trained = train(data, dataset, monn_runs.config_of(cell), work, resume=RunFolder(work).has_checkpoint)
-    found = quality(trained, users)
-    if not (work / "bundle").exists():
-        export(trained, work / "bundle", {})
-    assert dataset.test is not None
-    queries = RecallQueries.draw(trained.dataset.train, dataset.test, len(dataset.user_ids), users,
-                                 trained.config.seed)
-    return {"quality": found, "served": served_quality(work / "bundle", queries)}
+    users = cell.settings.get("test_users", monn_runs.TEST_USERS)
+    return served_runs.run(data, load_dataset(data), monn_runs.config_of(cell), work, users)[1]
 
 
 def report(done: Sequence[Done]) -> Report:
     """Quality and cost, each beside the two towers'."""
-    results, rows, lines = by_slug(done), [], []
+    results, lines = by_slug(done), []
+    rows: list[dict[str, Any]] = []
     towers = results["ttsn"]
     for slug, (name, _, _, theory, paper) in ROWS.items():
-        rows.append(_row(name, results[slug], towers, theory, paper))
+        rows.append({"name": name, "theory": theory, "paper": paper, **served_runs.figures(results[slug], towers)})
         if slug == "ttsn":
             rows.append(_ebr(towers))
     for row in rows:
@@ -99,25 +76,6 @@ def report(done: Sequence[Done]) -> Report:
     return Report(table(header, lines) + note, {"seeds": len(towers), "rows": data})
 
 
-def _row(name: str, own: Sequence[Mapping[str, Any]], towers: Sequence[Mapping[str, Any]], theory: str,
-         paper: str) -> dict[str, Any]:
-    ne = [monn_runs.entropy(result) for result in own]
-    changes = change_percent(ne, [monn_runs.entropy(result) for result in towers])
-    beams, exact = ([result["served"][how] for result in own] for how in ("beam", "exhaustive"))
-    return {"name": name, "theory": theory, "paper": paper, "ne": summary(ne), "ne_change": changes,
-            **{f"recall@{k}": summary([result["quality"][f"recall@{k}"] for result in own]) for k in (20, 100)},
-            **{f"beam_recall@{k}": summary([beam[f"recall@{k}"] for beam in beams]) for k in (20, 100)},
-            "overlap": summary([beam["overlap@100"] for beam in beams]),
-            "cost": _mega(exact), "ms": summary([whole["ms"] for whole in exact]),
-            "beam_cost": _mega(beams),
-            "beam_ms": summary([beam["ms"] for beam in beams])}
-
-
-def _mega(measured: Sequence[Mapping[str, Any]]) -> Summary | None:
-    """Arithmetic in MFLOP."""
-    return summary([one["flops"] / 1e6 if one["flops"] is not None else None for one in measured])
-
-
 def _ebr(towers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The cheapest probe of each seed that keeps enough recall; its cost is in the column of the beam's cost."""
     chosen = [next((probe for probe in result["quality"]["ebr"]
@@ -126,7 +84,7 @@ def _ebr(towers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"name": "EBR", "theory": "M_TS x I", "paper": "+0.03 %, 0.5x", "ne": none, "ne_change": none,
             **{f"recall@{k}": none for k in (20, 100)},
             **{f"beam_recall@{k}": summary([probe[f"recall@{k}"] for probe in chosen]) for k in (20, 100)},
-            "overlap": none, "cost": none, "beam_cost": _mega(chosen), "ms": none,
+            "overlap": none, "cost": none, "beam_cost": served_runs.mega(chosen), "ms": none,
             "beam_ms": none}
 
 

@@ -1,0 +1,122 @@
+"""The size curve from planted results, what the trials choose, and one row from a log."""
+
+import json
+
+import numpy as np
+import pytest
+
+from model.choice.measure import Measure, Reached
+from model.choice.trial import Pace, Trial
+from model.config.errors import ConfigError
+from model.config.monn import MoNNConfig
+from model.config.train import TrainConfig
+from model.data.load import load_dataset
+from model.experiments.cells import Cell
+from model.experiments.sizes import ROWS, best_epoch, choice, configurations, report, run, tuned, with_chosen
+from tests.model.commands import model
+from tests.model.experiments.tables import done
+
+
+def cell(ne, recall, flops, epochs=2):
+    served = {"recall@20": recall, "recall@100": 3 * recall, "flops": flops, "ms": 2.0, "overlap@100": 0.9,
+              "pairs": [10.0, 90.0]}
+    return {"quality": {"ne": {"click": ne}, "recall@20": recall, "recall@100": 3 * recall},
+            "served": {"beam": served, "exhaustive": {**served, "flops": 10 * flops if flops else None}},
+            "parameters": 1_000, "chosen": {"epochs": epochs, "dropout": 0.4}}
+
+
+PLANTED = {"small": [cell(0.8, 0.1, 4e6)], "large": [cell(0.72, 0.12, 4e7, 1)], "tiny": [cell(0.9, 0.08, 1e6)]}
+
+
+def test_rows_are_compared_with_small_and_go_from_the_cheapest_beam_to_the_dearest(tmp_path):
+    made = report(done(PLANTED))
+    assert [row["slug"] for row in made.data["rows"]] == ["tiny", "small", "large"]
+    large = made.data["rows"][-1]
+    figures = [large[key]["mean"] for key in ("ne_change", "recall_change", "pairs", "cost", "beam_cost")]
+    assert figures == pytest.approx([-10.0, 20.0, 100.0, 400.0, 40.0])
+    assert large["chosen"] == [{"epochs": 1, "dropout": 0.4}]
+    assert "| Tiny | 0.9000 | +12.50 % |" in made.markdown
+    made.draw(tmp_path / "sizes.png")
+    assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_figures_that_no_test_user_defines_are_left_blank_and_out_of_the_plot(tmp_path):
+    undefined = cell(0.8, 0.1, None)
+    for served in undefined["served"].values():
+        served |= {"recall@20": None, "recall@100": None, "pairs": None, "overlap@100": None}
+    made = report(done({"small": [undefined], "stack-large-small": [undefined]}))
+    assert {row["recall_change"] for row in made.data["rows"]} == {row["pairs"] for row in made.data["rows"]} == {None}
+    made.draw(tmp_path / "sizes.png")
+
+
+class Planted(Measure):
+    """A measure of the values of four users, by which nothing is run."""
+
+    name, users, asked = "planted", np.arange(4), 4
+
+    def __init__(self, sign):
+        self.sign = sign
+
+    def of(self, run):
+        raise NotImplementedError
+
+
+def trial_of(epochs, values=(0.0,), dropout=0.4):
+    return Trial(TrainConfig(model=MoNNConfig(dropout=dropout)), Reached(np.array(values)), 1.0, Pace(1, 1.0), epochs)
+
+
+def test_the_best_epoch_goes_by_the_mean_of_the_figures_that_are_defined():
+    falling = trial_of([{"a": 0.5, "b": 0.9}, {"a": 0.4, "b": 0.8}, {"a": 0.6, "b": 0.7}])
+    assert best_epoch(falling, Planted(-1)) == 2
+    assert best_epoch(falling, Planted(1)) == 1
+    assert best_epoch(trial_of([{"a": 0.5, "b": None}, {"a": 0.4, "b": None}]), Planted(-1)) == 2
+    assert best_epoch(trial_of([{"a": None}, {"a": None}]), Planted(-1)) == 2  # nothing to choose by
+
+
+@pytest.mark.parametrize(("values", "dropout", "epochs"), [
+    ([0.4, 0.3, 0.65, 0.3], 0.4, 2),  # better on average, by less than the standard error
+    ([0.4, 0.3, 0.4, 0.3], 0.2, 1),
+    ([0.6, 0.5, 0.6, 0.5], 0.4, 2)])
+def test_another_dropout_has_to_gain_more_than_its_standard_error(values, dropout, epochs):
+    trials = [trial_of([{"ne": 0.5}, {"ne": 0.4}], [0.5, 0.4, 0.5, 0.4]),
+              trial_of([{"ne": 0.3}, {"ne": 0.4}], values, dropout=0.2)]
+    found = choice(trials, Planted(-1))
+    assert found["chosen"] == {"epochs": epochs, "dropout": dropout}
+    assert found["trials"][1]["gain"] == pytest.approx(0.45 - np.mean(values))
+
+
+def test_a_stack_keeps_the_dropout_of_the_layer_above():
+    stack = TrainConfig.from_json(TrainConfig().to_json() | {"stack": [{"level": 1, "model": {}}]})
+    chosen = with_chosen(stack, {"epochs": 3, "dropout": 0.1})
+    assert (chosen.model.dropout, chosen.stack[0].model.dropout, chosen.all_epochs) == (0.1, 0.4, 3)
+
+
+def test_a_hold_out_that_defines_nothing_is_told(log):
+    dataset = load_dataset(log)
+    dataset.train.labels[:] = 0
+    with pytest.raises(ConfigError, match="so no settings can be chosen; bring a longer log"):
+        tuned(log, dataset, TrainConfig(), 2, [0.4])
+
+
+def test_a_row_is_tuned_trained_and_asked_through_its_beam_and_continues_with_what_was_chosen(log, tmp_path):
+    (kind, slug, settings), *others = configurations(log, small=True)
+    assert [slug, *(other[1] for other in others)] == list(ROWS)
+    result = run(Cell(kind, slug, settings, 0), log, tmp_path)
+    assert [trial["dropout"] for trial in result["trials"]] == [0.4, 0.2]
+    assert all(len(trial["epochs"]) == 2 for trial in result["trials"])
+    assert result["chosen"]["epochs"] in (1, 2)
+    assert 0 < result["served"]["beam"]["flops"] < result["served"]["exhaustive"]["flops"]
+    assert result["parameters"] > 0
+    kept = json.loads((tmp_path / "trials.json").read_bytes())
+    (tmp_path / "trials.json").write_text(json.dumps(kept | {"trials": ["as they were"]}))
+    assert run(Cell(kind, slug, settings, 0), log, tmp_path)["trials"] == ["as they were"]
+
+
+@pytest.mark.long
+def test_the_table_is_made_by_its_command(log, tmp_path):
+    printed = model("experiment", "sizes", "--data", log, "--seeds", 1, "--out", tmp_path, "--small")
+    assert (tmp_path / "sizes.md").read_text() in printed
+    rows = json.loads((tmp_path / "sizes.json").read_text())["rows"]
+    assert {row["slug"] for row in rows} == set(ROWS)
+    assert {row["slug"]: row["ne_change"]["mean"] for row in rows}["small"] == 0.0
+    assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
