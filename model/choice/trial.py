@@ -84,7 +84,7 @@ class Trials:
         """Tries settings.
 
         Args:
-            config: of a run; its epochs are trained without a tree, a stack or a teacher.
+            config: of a run without a stack; its epochs are trained without a tree or a teacher.
             check: called now and then with the pace and the seconds of training that are left; it may raise
                 OutOfTimeError.
 
