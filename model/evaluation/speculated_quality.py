@@ -49,7 +49,7 @@ def speculated_quality(run: Run, foundation: Sequence[Run]) -> dict[str, Any]:
         pairs, with its own `transfer` and the standard error of the gain of all users having some.
 
     Raises:
-        ConfigError: there is no hold-out, or no test events besides.
+        ConfigError: there is no hold-out, or nothing else among the test events.
     """
     full = load_dataset(run.data)
     if not run.config.holdout or full.test is None or run.dataset.test is None:

@@ -125,7 +125,7 @@ def write_pair_embedding(writer: BundleWriter, model: MoNN, folded: FoldedNetwor
     """Exports the graph of a foundation model beside its scorers; arguments as for `write_graphs`.
 
     Raises:
-        ConfigError: its over-arch is no Wukong.
+        ConfigError: its over-arch is not Wukong.
     """
     graph = PairEmbedding(model).eval()
     with torch.no_grad():

@@ -19,7 +19,7 @@ class PairEmbedding(nn.Module):
         model: not a stack.
 
     Raises:
-        ConfigError: its over-arch is no Wukong.
+        ConfigError: its over-arch is not Wukong.
     """
 
     def __init__(self, model: MoNN) -> None:

@@ -19,7 +19,7 @@ from model.objective.prepared import Prepared
 from model.runs.workers import Workers
 
 AHEAD = 2
-"""Batches that are prepared at a time: one takes up to twice as long as it takes to learn from it (Gowalla)."""
+"""Batches that are prepared at a time: without fields or with long histories one takes longer than learning from it."""
 
 
 class Preparation:
@@ -58,7 +58,7 @@ class Preparation:
 
 @contextmanager
 def _one_core_spared() -> Iterator[None]:
-    """Leaves a core to the thread that prepares batches, where torch has more than one, and keeps BLAS to it."""
+    """Leaves a core to the threads that prepare batches, where torch has more than one, and keeps BLAS to it."""
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, before - 1))
     try:

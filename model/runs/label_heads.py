@@ -21,7 +21,7 @@ def window_targets(dataset: Dataset, events: Events) -> Targets | None:
 
 
 def base_rates(dataset: Dataset) -> NDArray[np.float64]:
-    """Rate of the positives of each logit (tasks + windows,) among what the train events teach; 0 if there are none.
+    """Share of positives among the train labels of each logit: (tasks + windows,), 0 where there are none.
 
     Raises:
         ConfigError: the longest window of a task has closed for no event.

@@ -35,7 +35,7 @@ def check_foundation(run: Run) -> None:
     """Refuses a run that cannot be a foundation model.
 
     Raises:
-        ConfigError: it is a stack, or its over-arch is no Wukong.
+        ConfigError: it is a stack, or its over-arch is not Wukong.
     """
     config, path = run.config, run.folder.path
     if config.stack:

@@ -1,4 +1,4 @@
-"""A foundation model as a bundle with one graph more, which tells of pairs the logits and what they are made of."""
+"""A foundation model: a bundle with one more graph, which returns pairs' logits and interaction embeddings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Member:
     def __init__(self, opened: Bundle, run: DenseRun) -> None:
         files, dims, content = opened.files, opened.manifest.dims, opened.content
         if layout.FOUNDATION not in opened.manifest.files:
-            raise BundleError(files.folder, layout.FOUNDATION, "is missing, so this is no foundation model",
+            raise BundleError(files.folder, layout.FOUNDATION, "is missing, so this is not a foundation model",
                               "export its run again with --as-foundation")
         named = files.json(layout.FOUNDATION)
         try:

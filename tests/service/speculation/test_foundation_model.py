@@ -42,7 +42,7 @@ def test_several_runs_are_averaged_and_their_embeddings_joined(foundation):
 
 
 def test_a_bundle_that_is_no_foundation_model_is_refused(tiny_bundle, foundation, tmp_path):
-    with pytest.raises(BundleError, match="no foundation model; export its run again with --as-foundation"):
+    with pytest.raises(BundleError, match="not a foundation model; export its run again with --as-foundation"):
         Member(Bundle.open(tiny_bundle), COMPILED)
     reseal(foundation, tmp_path / "bundle", lambda writer: writer.json(layout.FOUNDATION, {"model": MODEL}))
     with pytest.raises(BundleError, match="does not hold the hash and width"):
