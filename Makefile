@@ -30,7 +30,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-$(VENV)/installed: pyproject.toml setup.py service/client/pyproject.toml $(wildcard index_store/kernel/*.[ch])
+$(VENV)/installed: pyproject.toml setup.py service/client/pyproject.toml $(wildcard index_store/compiled/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --no-compile --disable-pip-version-check '$(TORCH)' uv $(ZIG)
 	export CC='$(COMPILER)'$(if $(ZIG), LDSHARED='$(COMPILER) -shared'); $(VENV)/bin/uv pip install --quiet --python $(RUN) $(EDITABLE) || \

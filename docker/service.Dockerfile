@@ -27,7 +27,7 @@ COPY service service
 RUN touch README.md && export CC="python -m ziglang cc -mcpu=baseline" && export LDSHARED="$CC -shared" \
  && pip wheel --no-deps --no-build-isolation --no-index --wheel-dir dist . \
  && pip --python /opt/venv/bin/python install --no-deps --no-index dist/*.whl \
- && ls /opt/venv/lib/python3.11/site-packages/index_store/kernel/_pairs*.so
+ && ls /opt/venv/lib/python3.11/site-packages/index_store/compiled/_library*.so
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin service \

@@ -6,8 +6,8 @@ import numpy as np
 
 from index_store.bundle import layout
 from index_store.bundle.files import BundleFiles, BundleWriter
+from index_store.compiled.library import Library
 from index_store.kernel.folded_weights import SHAPE, FoldedWeights, ShapeError, axes
-from index_store.kernel.library import Library
 from index_store.kernel.pair_kernel import PairKernel
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.ragged import Ragged, expand_ranges, sorted_with_places
+from index_store.features.ragged import Ragged, sorted_with_places
+from index_store.features.walks import Walk, reached
 
 MOST_CLICKERS = 128
 """Users that are kept of an item, drawn at random: an item that many clicked says little about who is alike."""
@@ -54,48 +55,29 @@ class SimilarUsers:
         return cls(Ragged.of_owners(users, len(histories), items),
                    Ragged.of_owners(items[kept], n_keys, users[kept]), weights, lengths)
 
-    def reached(self, history: Ragged, most: int) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
-        """The items of the users who are most similar to B users.
+    def walk(self, history: Ragged, most: int, first: int) -> Walk:
+        """From the users who are most similar to B users, by their similarity in (0, 1], to the items of each.
 
         A known user who clicked nothing but items of the history is left out, as everyone is in the own walk.
 
         Args:
             history: B rows of distinct keys; those unknown count in the length of the user alone.
             most: similar users of each.
-
-        Returns:
-            Owners in [0, B), items and similarities in (0, 1], three arrays (M,), one entry for each item of each
-            similar user.
+            first: is added to each item.
         """
-        users, similarity, owners = self._nearest(history, most)
-        lengths = self.items.lengths.take(users)
-        items = self.items.values.take(expand_ranges(self.items.indptr.take(users), lengths))
-        return owners.repeat(lengths), items, similarity.repeat(lengths)
-
-    def _nearest(self, history: Ragged, most: int
-                 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-        """The most similar users of each row: users, similarities and rows, three arrays (N,)."""
-        rows = np.arange(len(history)).repeat(history.lengths)
         weights = self.weights.take(history.values)
-        fans = self.clickers.lengths.take(history.values)
-        who = self.clickers.values.take(expand_ranges(self.clickers.indptr.take(history.values), fans))
-        pairs = rows.repeat(fans) * len(self.items) + who
-        if not len(pairs):
-            nothing = np.empty(0, np.int64)
-            return nothing, np.empty(0, np.float32), nothing
-        pairs, order = sorted_with_places(pairs)
-        first = np.flatnonzero(np.diff(pairs, prepend=-1))
-        shared = np.diff(first, append=len(pairs))
-        dots = np.add.reduceat(weights.repeat(fans).take(order), first)
-        owners, users = np.divmod(pairs.take(first), len(self.items))
-        squares = np.bincount(rows, weights=weights, minlength=len(history))
-        scale = np.sqrt(squares).astype(np.float32).take(owners) * self.lengths.take(users)
-        similarity = dots / np.maximum(scale, np.float32(1e-20))
-        other = np.flatnonzero(shared < self.items.lengths.take(users))
+        met = reached([Walk(history.indptr, history.values, self.clickers, of_sources=weights)], len(history))
+        owners = np.arange(len(history)).repeat(np.diff(met.indptr))
+        squares = np.bincount(np.arange(len(history)).repeat(history.lengths), weights=weights, minlength=len(history))
+        scale = np.sqrt(squares).astype(np.float32).take(owners) * self.lengths.take(met.keys)
+        similarity = met.sums / np.maximum(scale, np.float32(1e-20))
+        other = np.flatnonzero(met.matches < self.items.lengths.take(met.keys))
         # By row, and within it the most similar first: far faster than by two keys.
         _, order = sorted_with_places(owners.take(other) * _LEVELS + np.int64(_LEVELS - 1)
                                       - (np.minimum(similarity.take(other), 1) * (_LEVELS - 1)).astype(np.int64))
         best = other.take(order)
         own = owners.take(best)
-        kept = best[np.arange(len(best)) - np.searchsorted(own, own) < most]
-        return users.take(kept), np.minimum(similarity.take(kept), 1), owners.take(kept)
+        nearest = np.arange(len(best)) - np.searchsorted(own, own) < most
+        best, own = best[nearest], own[nearest]
+        return Walk(np.searchsorted(own, np.arange(len(history) + 1)), met.keys.take(best).astype(np.int64), self.items,
+                    of_sources=np.minimum(similarity.take(best), 1), first=first)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from index_store.features.encoder import Features
 from index_store.features.postings import KeyIndex
-from index_store.features.ragged import Ragged, expand_ranges, sorted_with_places
+from index_store.features.ragged import Ragged
 from index_store.features.spec import ITEM_ID, FeatureSpec
+from index_store.features.walks import Walk, reached
 
 WEIGHT = 1
 """Column of `weight` among the values of a key."""
@@ -68,95 +69,67 @@ def user_keys(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragg
         history: B rows of item rows, most recent first.
         item_fields: item field -> ids by item row.
     """
-    sources, owners, recencies = _sources(index, spec, users, history, item_fields)
-    starts = index.reach.indptr.take(sources)
-    fan_out = index.reach.indptr.take(sources + 1) - starts
-    at = expand_ranges(starts, fan_out)
-    pair = np.repeat(owners * index.n_keys, fan_out) + index.reach.values.take(at)
-    reached, recency = index.weights.take(at), np.repeat(recencies, fan_out)
-    if index.similar is not None:
-        more, similarity = _of_similar_users(index, history, item_fields)
-        pair, reached = np.concatenate([pair, more]), np.concatenate([reached, similarity])
-        recency = np.concatenate([recency, np.zeros(len(more), np.float32)])
-    pair, order = sorted_with_places(pair)
-    users_in = len(history)
-    names = values_per_key(spec, index.spectral is not None)
-    if not len(pair):
-        nothing = np.empty((0, len(names)), np.float32)
-        return KeyHits(np.zeros(users_in + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.int64), nothing)
-    begins = np.empty(len(pair), bool)
-    begins[0] = True
-    np.not_equal(pair[1:], pair[:-1], out=begins[1:])
-    first = np.flatnonzero(begins)
-    ends = np.empty_like(first)
-    ends[:-1], ends[-1] = first[1:], len(pair)
-    weights = reached.take(order)
-    pair = pair.take(first)
-    owner, keys = (0, pair) if users_in == 1 else np.divmod(pair, index.n_keys)
-    families = np.searchsorted(index.starts, keys, side="right") - 1
-    values = np.empty((len(first), len(names)), np.float32)
-    sums = np.add.reduceat(weights, first)
-    values[:, 0] = np.log1p(ends - first)
-    values[:, WEIGHT] = np.log1p(sums)
-    values[:, 2] = np.maximum.reduceat(weights, first)
+    names, owners, count = values_per_key(spec, index.spectral is not None), len(history), len(index.families)
+    found = reached(_walks(index, spec, users, history, item_fields), owners)
+    values = np.empty((len(found.keys), len(names)), np.float32)
+    np.log1p(found.matches, out=values[:, 0])
+    np.log1p(found.sums, out=values[:, WEIGHT])
+    values[:, 2] = found.best
     if spec.history_ordered:
-        values[:, 3] = np.maximum.reduceat(recency.take(order), first)
-    if index.spectral is not None:
-        group = owner * len(index.families) + families
-        values[:, -2] = _shares(sums, group)
-        values[:, -1] = _shares(np.add.reduceat(weights * weights, first), group)
-    indptr = np.searchsorted(pair, np.arange(users_in + 1) * index.n_keys)
-    return KeyHits(indptr, keys.astype(np.int32), families, values)
+        values[:, 3] = found.recencies
+    lengths = found.indptr[1:] - found.indptr[:-1]
+    if index.spectral is not None and len(values):
+        starts, counts = found.indptr[:-1].compress(lengths), lengths.compress(lengths)
+        values[:, -2] = _shares(found.sums, starts, counts)
+        values[:, -1] = _shares(found.squares, starts, counts)
+    families = np.tile(np.arange(count), owners).repeat(lengths)
+    bounds = np.arange(owners + 1) * count
+    return KeyHits(found.indptr.take(bounds), found.keys.copy(), families, values)
 
 
-def _shares(values: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[np.float32]:
-    """log(1 + 10 value / the largest value of its group); groups (M,) ascend."""
-    starts = np.flatnonzero(np.diff(group, prepend=-1))
-    largest = np.maximum.reduceat(values, starts)
-    counts = np.diff(starts, append=len(group))
-    shares: NDArray[np.float32] = np.log1p(10 * values / np.repeat(np.maximum(largest, np.float32(1e-20)), counts))
+def _shares(values: NDArray[np.float32], starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.float32]:
+    """log(1 + 10 value / the largest value of its group), given where groups start and how many values each has."""
+    largest = np.maximum(np.maximum.reduceat(values, starts), np.float32(1e-20))
+    shares: NDArray[np.float32] = np.log1p(10 * values / largest.repeat(counts))
     return shares
 
 
-def _sources(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragged, item_fields: Mapping[str, Ragged]
-             ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Sources of B users in all families: three arrays (S,) of sources, their users and their recency."""
-    lengths = history.lengths
-    of_history = np.repeat(np.arange(len(lengths)), lengths)
-    recency = np.reciprocal(np.arange(1.0, len(of_history) + 1) - history.indptr.take(of_history)).astype(np.float32)
-    sources, owners, recencies = [], [], []
-    for family, start in zip(index.families, index.source_starts[:-1], strict=True):
+def _walks(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragged, item_fields: Mapping[str, Ragged]
+           ) -> list[Walk]:
+    """The walk of each family: from the history, from a field of the users, or over similar users."""
+    walks, recencies = [], None
+    for family, start, first in zip(index.families, index.source_starts[:-1], index.starts[:-1], strict=True):
         if family.via == "similar_users":
+            assert index.similar is not None
+            walks.append(index.similar.walk(_distinct(item_fields[ITEM_ID], history, index.n_keys), family.neighbours,
+                                            int(first)))
             continue
+        own = None
         if family.user_field:
             ids = _field(spec, users, family.user_field)
-            owners.append(np.repeat(np.arange(len(ids)), ids.lengths))
-            recencies.append(np.zeros(len(ids.values), np.float32))
+            bounds = ids.indptr
         else:
             ids = item_fields[family.item_field].take(history.values)
-            owners.append(of_history if ids.one_each else np.repeat(of_history, ids.lengths))
-            recencies.append(recency if ids.one_each else np.repeat(recency, ids.lengths))
-        sources.append(ids.values + start)
-    if not sources:
-        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
-    return np.concatenate(sources), np.concatenate(owners), np.concatenate(recencies)
+            bounds = history.indptr if ids.one_each else ids.indptr.take(history.indptr)
+            if spec.history_ordered:
+                recencies = _recencies(history) if recencies is None else recencies
+                own = recencies if ids.one_each else recencies.repeat(ids.lengths)
+        walks.append(Walk(bounds, ids.values + start, index.reach, index.weights, recencies=own))
+    return walks
 
 
-def _of_similar_users(index: KeyIndex, history: Ragged, item_fields: Mapping[str, Ragged]
-                      ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Pairs user * n_keys + key that similar users reach, one for each of them, and their similarities: (M,) each."""
-    assert index.similar is not None
+def _recencies(history: Ragged) -> NDArray[np.float32]:
+    """1 / (1 + rank in its history) of each item."""
+    ranks = np.arange(1.0, len(history.values) + 1) - history.indptr[:-1].repeat(history.lengths)
+    return np.reciprocal(ranks).astype(np.float32)
+
+
+def _distinct(item_keys: Ragged, history: Ragged, n_keys: int) -> Ragged:
+    """The distinct keys, below `n_keys`, of each row of a history."""
     lengths = history.lengths
-    owner = np.repeat(np.arange(len(lengths)) * index.n_keys, lengths)
-    clicked = np.unique(owner + item_fields[ITEM_ID].take(history.values).values)
-    distinct = Ragged.of_owners(clicked // index.n_keys, len(lengths), clicked % index.n_keys)
-    pairs, similarities = [], []
-    for family, start in zip(index.families, index.starts[:-1], strict=True):
-        if family.via == "similar_users":
-            owners, items, similarity = index.similar.reached(distinct, family.neighbours)
-            pairs.append(owners * index.n_keys + (items + start))
-            similarities.append(similarity)
-    return np.concatenate(pairs), np.concatenate(similarities)
+    keys = item_keys.take(history.values).values
+    clicked = np.unique(np.arange(len(lengths)).repeat(lengths) * n_keys + keys)
+    return Ragged.of_owners(clicked // n_keys, len(lengths), clicked % n_keys)
 
 
 def _field(spec: FeatureSpec, users: Features, name: str) -> Ragged:

@@ -1,1 +1,1 @@
-"""The compiled kernel: the logits of a block of pairs in one pass, in C, its loader, and the arrays that it reads."""
+"""The compiled kernel: a folded scorer as the arrays that C reads, and its calls."""

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.compiled.library import Library
 from index_store.features.spectral import RANKS, RAW_OFFSET, RELATIVE_FACTOR, SPECTRAL_FEATURES, SpectralQueries
 from index_store.features.spectral_vectors import ZERO, SpectralVectors
 from index_store.kernel.folded_weights import FoldedWeights, ShapeError
-from index_store.kernel.library import Library
 
 PANEL = 4
 """Columns of a panel of weights, see `pairs.h`."""

@@ -16,8 +16,8 @@ from index_store.bundle.bundle import BundleContent, UserTable, write_content
 from index_store.bundle.files import BundleWriter
 from index_store.bundle.folded_files import kernel_of, write_folded
 from index_store.bundle.manifest import LevelEntry, Manifest, SearchDefaults
+from index_store.compiled.library import library
 from index_store.features.interaction import feature_names
-from index_store.kernel.library import library
 from index_store.kernel.pair_kernel import PairKernel
 from index_store.search.scoring import Storage
 from index_store.speculation.adapter import Speculation

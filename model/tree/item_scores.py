@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from index_store.bundle.folded_files import kernel_of
+from index_store.compiled.library import library
 from index_store.features.postings import KeyIndex
 from index_store.features.spectral_vectors import SpectralVectors
-from index_store.kernel.library import library
 from index_store.search.scoring import DenseLayers, TowerScorer, UserQuery
 from index_store.tree.node_content import level_vectors
 from index_store.tree.tree import Tree

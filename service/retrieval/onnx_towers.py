@@ -15,8 +15,8 @@ from index_store.bundle.bundle import Bundle
 from index_store.bundle.files import BundleFiles
 from index_store.bundle.folded_files import read_kernels
 from index_store.bundle.shard import Shard
+from index_store.compiled.library import library
 from index_store.features.tower_inputs import dense_width, table_sizes
-from index_store.kernel.library import library
 from index_store.kernel.pair_kernel import PairKernel
 from index_store.search.scoring import DenseLayers, Storage
 

@@ -8,7 +8,7 @@ from index_store.bundle.bundle import Bundle
 from index_store.bundle.files import BundleFiles
 from index_store.bundle.folded_files import kernel_of, read_folded, read_kernels, write_folded
 from index_store.bundle.manifest import BundleError
-from index_store.kernel.library import Library
+from index_store.compiled.library import Library
 from tests.index_store.kernel.plain_scorer import compiled, plain_logits, random_inputs, random_weights
 from tests.resealed import reseal
 

@@ -17,11 +17,20 @@ def of(histories):
     return SimilarUsers.of(Ragged.of(histories), KEYS)
 
 
+def walked(similar, histories, most):
+    """(item, similarity) of each item of each similar user, in order, by row of the histories."""
+    walk, found = similar.walk(Ragged.of(histories), most, first=100), []
+    for row in range(len(histories)):
+        at = slice(*walk.bounds[row:row + 2])
+        found.append(sorted((item, round(float(similarity), 4)) for user, similarity in
+                            zip(walk.sources[at].tolist(), walk.of_sources[at], strict=True)
+                            for item in walk.reach.row(user).tolist()))
+    assert (walk.of_keys, walk.recencies, walk.first) == (None, None, 100)
+    return found
+
+
 def reached(similar, history, most):
-    """(item, similarity) that one history reaches, in order."""
-    owners, items, similarities = similar.reached(Ragged.of([history]), most)
-    assert not owners.any()
-    return sorted(zip(items.tolist(), np.round(similarities.astype(float), 4).tolist(), strict=True))
+    return walked(similar, [history], most)[0]
 
 
 @settings(max_examples=150, deadline=None)
@@ -39,11 +48,7 @@ def test_items_are_those_of_the_nearest_users_when_clicks_are_random(known, hist
 def test_each_row_is_answered_as_if_it_were_alone():
     similar = of([[1, 2, 3], [2, 3, 4], [4, 5], [1, 6, 7]])
     rows = [[1, 2], [], [4], [3, 7]]
-    owners, items, similarities = similar.reached(Ragged.of(rows), 2)
-    for row, history in enumerate(rows):
-        own = owners == row
-        found = np.round(similarities[own].astype(float), 4)
-        assert sorted(zip(items[own].tolist(), found.tolist(), strict=True)) == reached(similar, history, 2)
+    assert walked(similar, rows, 2) == [reached(similar, history, 2) for history in rows]
 
 
 def test_nobody_is_in_the_own_walk():

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from index_store.compiled.library import LEVELS, Library, library
 from index_store.features.spectral import SpectralTowers
 from index_store.features.spectral_vectors import HEAD, SpectralVectors
 from index_store.kernel.folded_weights import FoldedWeights
-from index_store.kernel.library import LEVELS, Library, library
 
 
 def compiled(level=None):

@@ -18,7 +18,7 @@ pytest.importorskip("ray", reason="the extra cluster is not installed here")
 from ray.exceptions import RayTaskError
 from ray.train.v2.api.exceptions import WorkerGroupError
 
-CONFIG = replace(TINY, branching=(3, 2), batch_users=64)
+CONFIG = replace(TINY, branching=(3, 2), batch_users=256)
 
 
 def figures(folder):

@@ -1,4 +1,4 @@
-"""The compiled kernel: finds the library beside this module and says what it makes of this processor."""
+"""The compiled library: finds it beside this module and says what it makes of this processor."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ class Library:
 def library() -> Library:
     """The library of this installation, loaded at the first call."""
     folder = Path(__file__).parent
-    found = [folder / f"_pairs{suffix}" for suffix in EXTENSION_SUFFIXES if (folder / f"_pairs{suffix}").exists()]
+    found = [folder / f"_library{suffix}" for suffix in EXTENSION_SUFFIXES if (folder / f"_library{suffix}").exists()]
     if not found:
         return Library(None, 0, "the kernel was not compiled, since the installation found no C compiler")
     try:
         functions = ctypes.CDLL(str(found[0]))
     except OSError as error:
         return Library(None, 0, f"the compiled kernel cannot be loaded ({error})")
-    functions.level.restype = functions.score.restype = ctypes.c_int64
+    for name in ("level", "score", "count_hits", "add_up"):
+        getattr(functions, name).restype = ctypes.c_int64
     level = functions.level()
     if level not in LEVELS:
         return Library(None, 0, f"the kernel is compiled for {' and '.join(LEVELS.values())} alone, this is "

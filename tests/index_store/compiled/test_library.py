@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from index_store.kernel.library import LEVELS, library
+from index_store.compiled.library import LEVELS, library
 from tests.index_store.kernel.plain_scorer import compiled
 from tests.paths import ROOT
 
-PROGRAM = "from index_store.kernel.library import library; print(library().functions, library().note)"
+PROGRAM = "from index_store.compiled.library import library; print(library().functions, library().note)"
 
 
 def test_this_installation_has_the_kernel():
@@ -35,7 +35,7 @@ def test_the_processor_is_known_for_what_it_is():
 def test_an_installation_without_the_kernel_says_so(tmp_path, file, said):
     shutil.copytree(ROOT / "index_store", tmp_path / "index_store", ignore=shutil.ignore_patterns("*.so"))
     if file is not None:
-        (tmp_path / "index_store/kernel/_pairs.abi3.so").write_bytes(file)
+        (tmp_path / "index_store/compiled/_library.abi3.so").write_bytes(file)
     done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=True,
                           env={"PYTHONPATH": str(tmp_path)})
     assert done.stdout.startswith(said)
