@@ -30,7 +30,7 @@ class DemoError(Exception):
 class WorldSize:
     """Size of a synthetic world and of the training on it.
 
-    The defaults are those of the demo, which takes less than four minutes on two cores.
+    The defaults are those of the demo, which takes a minute and a half on two quiet cores.
 
     Attributes:
         ads, users, events: size of the synthetic world.
@@ -43,7 +43,7 @@ class WorldSize:
     ads: int = 20_000
     users: int = 50_000
     events: int = 1_000_000
-    epochs: int = 3
+    epochs: int = 2
     rounds: int = 1
     round_epochs: int = 1
     batch_users: int = 1024

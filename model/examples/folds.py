@@ -9,10 +9,14 @@ counts of a click on the same ad.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from index_store.features.postings import KeyIndex
 from model.data.load import Dataset, Events
@@ -20,6 +24,9 @@ from model.examples.clicks import Clicks
 from model.examples.key_index import key_index
 
 FOLDS = 4
+
+SMALL = 2_000_000
+"""Events of a log whose folds may be counted two at a time: another 1.2 GB on Gowalla's 810,000."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +38,17 @@ class Fold:
 
     @classmethod
     def all_of(cls, dataset: Dataset, events: Events, fold: NDArray[np.integer]) -> Iterator[Fold]:
-        """The folds of a log, given the fold (N,) of each event."""
-        for number in range(FOLDS):
-            yield cls.of(dataset, events.where(fold != number))
+        """The folds of a log, given the fold (N,) of each event.
+
+        A small log's are counted two at a time, on a core each: more of the work is done by one core than by several.
+        """
+        others = (events.where(fold != number) for number in range(FOLDS))
+        if len(events) > SMALL or torch.get_num_threads() == 1:
+            yield from (cls.of(dataset, own) for own in others)
+            return
+        with (threadpool_limits(1, "blas"),
+              ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool):
+            yield from pool.map(partial(cls.of, dataset), others)
 
     @classmethod
     def of(cls, dataset: Dataset, others: Events) -> Fold:

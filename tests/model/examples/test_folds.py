@@ -1,6 +1,8 @@
 """Folds are even, depend on the seed alone, and hide exactly their own pairs."""
 
 import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
 
 from model.data.load import Events
 from model.examples.folds import FOLDS, Fold, fold_of_pairs, fold_of_users
@@ -42,3 +44,21 @@ def test_a_fold_holds_the_clicks_of_the_others():
             kept = (fold != number) & (data.train.users == user)
             assert set(own.clicks.by_user.row(user)) == set(data.train.items[kept])
             assert not set(own.clicks.by_user.row(user)) & set(data.train.items[held])
+
+
+def test_folds_are_the_same_when_two_are_counted_at_a_time():
+    data, before = positives(), torch.get_num_threads()
+    fold = fold_of_pairs(data.train, seed=0)
+    try:
+        torch.set_num_threads(1)
+        with threadpool_limits(1, "blas"):
+            alone = list(Fold.all_of(data, data.train, fold))
+        torch.set_num_threads(2)
+        together = list(Fold.all_of(data, data.train, fold))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    for one, two in zip(alone, together, strict=True):
+        assert np.array_equal(one.clicks.rows, two.clicks.rows)
+        assert one.index.weights.tobytes() == two.index.weights.tobytes()
+        assert one.index.spectral.items.values.tobytes() == two.index.spectral.items.values.tobytes()
