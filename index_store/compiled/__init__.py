@@ -1,1 +1,1 @@
-"""What is written in C: logits of pairs, and sums by key; and the loader of the library that they are compiled to."""
+"""The C code, pair logits and sums by key, and the loader of its library."""

@@ -1,7 +1,7 @@
 /* What the sources of each owner reach, added up by key; index_store/features/walks.py says what that is for.
  *
- * The hits of an owner by one walk are few thousands. Where they cover much of the walk's keys they are added up in a
- * table with a place for every key, else sorted by key, digit by digit. Both add in the order of the sources.
+ * An owner has a few thousand hits by one walk. Where they lie close together they are added up in a table with a place
+ * for every key, else after a radix sort. Both add in the order of the sources.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #define BITS 8  /* of a digit */
 #define DIGITS (1 << BITS)
 #define FEW 48  /* so many hits are sorted by insertion */
-#define THIN 4  /* keys for each hit, beyond which a table is read in vain */
+#define THIN 4  /* keys for each hit, above which a table is too sparse */
 
 struct walk {
     const int64_t *bounds, *sources;       /* sources of owner b: [bounds[b], bounds[b + 1]) */
@@ -33,7 +33,7 @@ struct hit {
 
 struct total {
     double sum, squares;
-    float matches, best, recency;
+    float matches, best, recency;  /* weights and recencies are not negative */
 };
 
 /* Hits of all owners; -2 where a source is not among those reached. `most` becomes the hits of one owner by one walk,
@@ -55,8 +55,8 @@ int64_t count_hits(const struct walk *walks, int64_t n_walks, int64_t owners, in
     return all;
 }
 
-/* Sorts hits by key, equal ones as they were; `other` has room for as many. Returns the one of both that holds them. */
-static struct hit *sorted(struct hit *hits, struct hit *other, int64_t count, uint32_t largest) {
+/* Sorts hits by key, equal ones as they were; `other` has room for as many. Returns the buffer that holds the result. */
+static struct hit *sorted(struct hit *hits, struct hit *other, int64_t count, int64_t largest) {
     if (count < FEW) {
         for (int64_t i = 1, j; i < count; i++) {
             struct hit one = hits[i];
@@ -113,7 +113,7 @@ int64_t add_up(const struct walk *walks, int64_t n_walks, int64_t owners, int64_
     for (int64_t owner = 0; owner < owners; owner++)
         for (const struct walk *walk = walks; walk < walks + n_walks; walk++) {
             int64_t count = 0;
-            uint32_t largest = 0;
+            uint32_t smallest = UINT32_MAX, largest = 0;
             for (int64_t s = walk->bounds[owner]; s < walk->bounds[owner + 1]; s++) {
                 float weight = walk->of_sources ? walk->of_sources[s] : 1, recency = walk->recencies ? walk->recencies[s] : 0;
                 int64_t end = walk->indptr[walk->sources[s] + 1];
@@ -121,22 +121,25 @@ int64_t add_up(const struct walk *walks, int64_t n_walks, int64_t owners, int64_
                     uint32_t key = walk->keys[at];
                     room[count] = (struct hit){key, walk->of_keys ? walk->of_keys[at] : weight, recency};
                     if (key > largest) largest = key;
+                    if (key < smallest) smallest = key;
                 }
             }
-            if (count >= FEW && largest < THIN * count) {
+            for (int64_t i = 0; i < count; i++) room[i].key -= smallest;
+            int64_t first = walk->first + smallest, keys = count ? (int64_t)largest - smallest + 1 : 0;
+            if (count >= FEW && keys <= THIN * count) {
                 for (int64_t i = 0; i < count; i++) add(table + room[i].key, room + i);
-                for (int64_t key = 0; key <= largest; key++)
+                for (int64_t key = 0; key < keys; key++)
                     if (table[key].matches) {
-                        write(sums, found++, key + walk->first, table + key);
+                        write(sums, found++, first + key, table + key);
                         table[key] = nothing;
                     }
             } else {
-                const struct hit *hits = sorted(room, room + most, count, largest);
+                const struct hit *hits = sorted(room, room + most, count, keys - 1);
                 for (int64_t i = 0; i < count; found++) {
                     struct total total = nothing;
                     uint32_t key = hits[i].key;
                     for (; i < count && hits[i].key == key; i++) add(&total, hits + i);
-                    write(sums, found, key + walk->first, &total);
+                    write(sums, found, first + key, &total);
                 }
             }
             sums->indptr[++row] = found;

@@ -1,4 +1,4 @@
-/* Shapes and arrays of a call, as index_store/kernel/pair_scorer.py lays them out; all matrices are (in, out).
+/* Shapes and arrays of a call, as index_store/kernel/pair_kernel.py lays them out; all matrices are (in, out).
  *
  * Matrices are stored in panels of PANEL columns, (panels, in, PANEL), the last one padded with zeros, and so are
  * biases; rows of a matrix are therefore read in order by `dense`.

@@ -71,7 +71,7 @@ class SimilarUsers:
         squares = np.bincount(np.arange(len(history)).repeat(history.lengths), weights=weights, minlength=len(history))
         scale = np.sqrt(squares).astype(np.float32).take(owners) * self.lengths.take(met.keys)
         similarity = met.sums / np.maximum(scale, np.float32(1e-20))
-        other = np.flatnonzero(met.matches < self.items.lengths.take(met.keys))
+        other = np.flatnonzero(met.matches < self.items.indptr.take(met.keys + 1) - self.items.indptr.take(met.keys))
         # By row, and within it the most similar first: far faster than by two keys.
         _, order = sorted_with_places(owners.take(other) * _LEVELS + np.int64(_LEVELS - 1)
                                       - (np.minimum(similarity.take(other), 1) * (_LEVELS - 1)).astype(np.int64))

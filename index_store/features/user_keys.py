@@ -97,12 +97,12 @@ def _shares(values: NDArray[np.float32], starts: NDArray[np.int64], counts: NDAr
 def _walks(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragged, item_fields: Mapping[str, Ragged]
            ) -> list[Walk]:
     """The walk of each family: from the history, from a field of the users, or over similar users."""
-    walks, recencies = [], None
+    walks, recencies, distinct = [], None, None
     for family, start, first in zip(index.families, index.source_starts[:-1], index.starts[:-1], strict=True):
         if family.via == "similar_users":
             assert index.similar is not None
-            walks.append(index.similar.walk(_distinct(item_fields[ITEM_ID], history, index.n_keys), family.neighbours,
-                                            int(first)))
+            distinct = distinct or _distinct(item_fields[ITEM_ID], history, index.n_keys)
+            walks.append(index.similar.walk(distinct, family.neighbours, int(first)))
             continue
         own = None
         if family.user_field:

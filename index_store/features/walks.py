@@ -1,7 +1,7 @@
 """Walks from sources to keys, and what they reach: the sums behind user keys and similar users.
 
 An owner has sources (the ads of a history, say), and each source reaches keys with a weight. What an owner reaches is
-added up by key: in C where the library is there (`index_store/compiled/keys.c`), else by a sort, the same but for
+added up by key: in C where the library is there (`index_store/compiled/keys.c`), else by a sort, equal up to
 rounding.
 """
 
@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 from index_store.compiled.library import library
 from index_store.features.ragged import Ragged, expand_ranges, sorted_with_places
+
+
+MISSING = "a source is not among those that reach keys"
 
 
 @dataclass(frozen=True)
@@ -72,29 +75,43 @@ def reached(walks: Sequence[Walk], owners: int) -> Reached:
         IndexError: a source is no row of its walk's `reach`.
     """
     functions = library().functions
-    return plainly(walks, owners) if functions is None else _compiled(functions, walks, owners)
+    return reached_by_numpy(walks, owners) if functions is None else _compiled(functions, walks, owners)
 
 
-def plainly(walks: Sequence[Walk], owners: int) -> Reached:
-    """`reached` without the library: sorts all hits."""
-    if not walks:
-        return _empty(np.zeros(1, np.int64), 0)
-    rows, keys, weights, recencies = (np.concatenate(parts) for parts in zip(
-        *(_hits(walk, np.arange(owners) * len(walks) + number) for number, walk in enumerate(walks)), strict=True))
-    width = int(keys.max(initial=0)) + 1
+def reached_by_numpy(walks: Sequence[Walk], owners: int) -> Reached:
+    """`reached` without the library: sorts the hits of each walk."""
+    parts = [_by_numpy(walk, owners) for walk in walks]
+    lengths = np.zeros((owners, len(walks)), np.int64)
+    for number, part in enumerate(parts):
+        lengths[:, number] = np.diff(part.indptr)
+    indptr = np.concatenate([[0], lengths.ravel().cumsum()])
+    found = _empty(indptr, int(indptr[-1]))
+    for number, part in enumerate(parts):
+        at = expand_ranges(indptr[:-1].reshape(lengths.shape)[:, number], lengths[:, number])
+        for ours, own in zip(_columns(found)[1:], _columns(part)[1:], strict=True):
+            ours[at] = own
+    return found
+
+
+def _by_numpy(walk: Walk, owners: int) -> Reached:
+    """What owners reach by one walk."""
+    rows, keys, weights, recencies = _hits(walk, owners)
+    if not len(keys):
+        return _empty(np.zeros(owners + 1, np.int64), 0)
+    width = int(keys.max()) + 1
     pairs, order = sorted_with_places(rows * width + keys)
-    if not len(pairs):
-        return _empty(np.zeros(owners * len(walks) + 1, np.int64), 0)
     starts = np.flatnonzero(np.diff(pairs, prepend=-1))
     weights, distinct = weights.take(order), pairs.take(starts)
-    return Reached(np.searchsorted(distinct, np.arange(owners * len(walks) + 1) * width).astype(np.int64, copy=False),
+    return Reached(np.searchsorted(distinct, np.arange(owners + 1) * width).astype(np.int64, copy=False),
                    (distinct % width).astype(np.int32), np.diff(starts, append=len(pairs)).astype(np.float32),
                    np.add.reduceat(weights, starts), np.add.reduceat(weights * weights, starts),
                    np.maximum.reduceat(weights, starts), np.maximum.reduceat(recencies.take(order), starts))
 
 
-def _hits(walk: Walk, rows: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
-    """Row, key, weight and recency of every hit of a walk, four arrays, given the row (B,) of each owner."""
+def _hits(walk: Walk, owners: int) -> tuple[NDArray[Any], ...]:
+    """Owner, key, weight and recency of every hit of a walk, four arrays."""
+    if walk.sources.min(initial=0) < 0:
+        raise IndexError(MISSING)
     starts = walk.reach.indptr.take(walk.sources)
     fans = walk.reach.indptr.take(walk.sources + 1) - starts
     at = expand_ranges(starts, fans)
@@ -104,8 +121,13 @@ def _hits(walk: Walk, rows: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         assert walk.of_sources is not None
         weights = walk.of_sources.repeat(fans)
     recencies = np.zeros(len(at), np.float32) if walk.recencies is None else walk.recencies.repeat(fans)
-    return (rows.repeat(np.diff(walk.bounds)).repeat(fans), walk.reach.values.take(at) + np.int64(walk.first), weights,
-            recencies)
+    rows = np.arange(owners).repeat(np.diff(walk.bounds)).repeat(fans)
+    return rows, walk.reach.values.take(at) + np.int64(walk.first), weights, recencies
+
+
+def _columns(found: Reached) -> list[NDArray[Any]]:
+    """Its arrays, in the order of their declaration."""
+    return [found.indptr, found.keys, found.matches, found.sums, found.squares, found.best, found.recencies]
 
 
 def _empty(indptr: NDArray[np.int64], hits: int) -> Reached:
@@ -142,11 +164,9 @@ def _compiled(functions: ctypes.CDLL, walks: Sequence[Walk], owners: int) -> Rea
     size, most = (ctypes.c_int64(len(walks)), ctypes.c_int64(owners)), ctypes.c_int64()
     hits = functions.count_hits(given, *size, ctypes.byref(most))
     if hits < 0:
-        raise IndexError("a source is not among those that reach keys")
+        raise IndexError(MISSING)
     room = _empty(np.empty(owners * len(walks) + 1, np.int64), hits)
-    arrays: list[NDArray[Any]] = [room.indptr, room.keys, room.matches, room.sums, room.squares, room.best,
-                                  room.recencies]
-    sums = _Sums(*(array.__array_interface__["data"][0] for array in arrays))
+    sums = _Sums(*(array.__array_interface__["data"][0] for array in _columns(room)))
     if functions.add_up(given, *size, most, ctypes.byref(sums)):
         raise MemoryError(f"no memory for the {most.value:,} keys that an owner reaches")
     end = int(room.indptr[-1])

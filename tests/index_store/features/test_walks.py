@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index_store.compiled.library import library
 from index_store.features.ragged import Ragged
-from index_store.features.walks import Walk, plainly, reached
+from index_store.features.walks import Walk, reached_by_numpy, reached
 
-WAYS = [plainly, reached]
+WAYS = [reached_by_numpy, pytest.param(reached, marks=pytest.mark.skipif(library().functions is None,
+                                                                          reason=library().note))]
 
 
 def walk_of(random, owners, keys, sources, fan, first):
@@ -53,7 +55,7 @@ def check(found, walks, owners):
 
 @pytest.mark.parametrize("way", WAYS)
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), owners=st.integers(1, 4), walks=st.integers(0, 3),
+@given(seed=st.integers(0, 2**32 - 1), owners=st.integers(0, 4), walks=st.integers(0, 3),
        keys=st.sampled_from([1, 7, 300, 70_000, 20_000_000]), fan=st.sampled_from([0, 3, 40, 400]))
 def test_sums_are_those_of_plain_loops_when_walks_are_random(way, seed, owners, walks, keys, fan):
     random = np.random.default_rng(seed)
@@ -61,20 +63,21 @@ def test_sums_are_those_of_plain_loops_when_walks_are_random(way, seed, owners, 
     check(way(given_walks, owners), given_walks, owners)
 
 
-@pytest.mark.parametrize("keys", [500, 1_000_000])
-def test_small_weights_count_beside_large_ones_when_hits_are_many(keys):
-    random = np.random.default_rng(0)
-    reach = Ragged.of([random.permutation(keys)[:400] for _ in range(40)])
-    weights = np.where(random.random(len(reach.values)) < 0.5, 1e-3, 1e4).astype(np.float32)
-    exact = np.zeros(keys)
-    np.add.at(exact, reach.values, weights.astype(float))
-    found = reached([Walk(np.array([0, 40]), np.arange(40), reach, weights)], 1)
-    np.testing.assert_allclose(found.sums, exact[found.keys], rtol=1e-6)
-    assert found.matches.sum() == len(weights)
+@pytest.mark.skipif(library().functions is None, reason=library().note)
+@pytest.mark.parametrize("others", [range(1, 2), range(1_000_000, 1_100_000)])
+def test_small_weights_count_beside_a_large_one(others):
+    """In doubles; floats that are added one by one lose each of them. By a table, and after a sort."""
+    weights = np.full(20_000, 1e-3, np.float32)
+    weights[0] = 1e5
+    reach = Ragged.of([[0]] * len(weights) + [others])
+    walk = Walk(np.array([0, len(reach)]), np.arange(len(reach)), reach,
+                np.concatenate([weights, np.ones(len(others), np.float32)]))
+    assert np.cumsum(weights)[-1] == weights[0]
+    assert reached([walk], 1).sums[0] == pytest.approx(weights[0] + 19.999, abs=0.01)
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("source", [5, 1 << 40])
+@pytest.mark.parametrize("source", [-2, -1, 5, 1 << 40])
 def test_a_source_that_is_not_there_is_refused(way, source):
     walk = Walk(np.array([0, 1]), np.array([4]), Ragged.of([[0]] * 5), np.ones(5, np.float32))
     assert way([walk], 1).keys.tolist() == [0]
