@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from index_store.compiled.library import library
 from index_store.features.ragged import Ragged, expand_ranges, sorted_with_places
 
-
 MISSING = "a source is not among those that reach keys"
 
 

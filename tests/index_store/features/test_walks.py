@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from index_store.compiled.library import library
 from index_store.features.ragged import Ragged
-from index_store.features.walks import Walk, reached_by_numpy, reached
+from index_store.features.walks import Walk, reached, reached_by_numpy
 
 WAYS = [reached_by_numpy, pytest.param(reached, marks=pytest.mark.skipif(library().functions is None,
                                                                           reason=library().note))]
