@@ -17,7 +17,8 @@ from tests.model.tiny_runs import IN_CONTEXT, STACK, TINY
 from tests.model.worlds import impressions, in_context, positives
 from tests.paths import ROOT
 
-LOGS = {"positives": (TINY, positives), "impressions": (TINY, impressions), "stack": (replace(STACK, epochs=1, rounds=1), positives),
+LOGS = {"positives": (TINY, positives), "impressions": (TINY, impressions),
+        "stack": (replace(STACK, epochs=1, rounds=1), positives),
         "context": (replace(IN_CONTEXT, epochs=1), in_context), "posthoc": (replace(TINY, tree="posthoc"), positives),
         "single": (replace(TINY, batch_users=1, round_epochs=1), lambda: positives(users=12))}
 """Settings and log of each run. In the last one batches have fewer groups than there are workers."""
