@@ -18,7 +18,7 @@ class Library:
     """The library, or the reason why there is none.
 
     Attributes:
-        functions: the loaded library; None if the kernel cannot run here.
+        functions: the loaded library; None if the kernel cannot run here, and then sums by key do without it too.
         level: the set of instructions that this processor has, a key of LEVELS; 0 for none of them.
         note: one line for people, what runs or why nothing does.
     """

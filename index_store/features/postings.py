@@ -115,10 +115,11 @@ class ItemKeys:
 def idf(item_keys: Ragged, n_keys: int) -> NDArray[np.float32]:
     """Inverse document frequency of each key over the items, not over clicks: (n_keys,) float32.
 
-    It is log((n_items + 1) / (1 + items that hold the key)), and 0 for the unknown key.
+    It is log((n_items + 1) / (1 + items that hold the key)), and 0 for the unknown key. An item that holds a key twice
+    counts twice; the result is not negative all the same.
     """
     held = np.bincount(item_keys.values, minlength=n_keys)
-    result = np.log((len(item_keys) + 1) / (held + 1)).astype(np.float32)
+    result = np.log(np.maximum((len(item_keys) + 1) / (held + 1), 1)).astype(np.float32)
     result[UNKNOWN] = 0.0
     return result
 

@@ -83,8 +83,8 @@ def user_keys(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragg
         values[:, -2] = _shares(found.sums, starts, counts)
         values[:, -1] = _shares(found.squares, starts, counts)
     families = np.tile(np.arange(count), owners).repeat(lengths)
-    bounds = np.arange(owners + 1) * count
-    return KeyHits(found.indptr.take(bounds), found.keys.copy(), families, values)
+    bounds = found.indptr.take(np.arange(owners + 1) * count)
+    return KeyHits(bounds, found.keys.copy(), families, values)  # a copy: the array has room for all hits
 
 
 def _shares(values: NDArray[np.float32], starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -101,7 +101,8 @@ def _walks(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragged,
     for family, start, first in zip(index.families, index.source_starts[:-1], index.starts[:-1], strict=True):
         if family.via == "similar_users":
             assert index.similar is not None
-            distinct = distinct or _distinct(item_fields[ITEM_ID], history, index.n_keys)
+            if distinct is None:
+                distinct = _distinct(item_fields[ITEM_ID], history, index.n_keys)
             walks.append(index.similar.walk(distinct, family.neighbours, int(first)))
             continue
         own = None
@@ -112,7 +113,8 @@ def _walks(index: KeyIndex, spec: FeatureSpec, users: Features, history: Ragged,
             ids = item_fields[family.item_field].take(history.values)
             bounds = history.indptr if ids.one_each else ids.indptr.take(history.indptr)
             if spec.history_ordered:
-                recencies = _recencies(history) if recencies is None else recencies
+                if recencies is None:
+                    recencies = _recencies(history)
                 own = recencies if ids.one_each else recencies.repeat(ids.lengths)
         walks.append(Walk(bounds, ids.values + start, index.reach, index.weights, recencies=own))
     return walks

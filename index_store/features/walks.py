@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from index_store.compiled.library import library
 from index_store.features.ragged import Ragged, expand_ranges, sorted_with_places
 
-MISSING = "a source is not among those that reach keys"
+UNKNOWN_SOURCE = "a source is not among those that reach keys"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def reached(walks: Sequence[Walk], owners: int) -> Reached:
     """What B owners reach, each by all of the walks.
 
     Raises:
-        IndexError: a source is no row of its walk's `reach`.
+        IndexError: a source is not a row of its walk's `reach`.
     """
     functions = library().functions
     return reached_by_numpy(walks, owners) if functions is None else _compiled(functions, walks, owners)
@@ -84,7 +84,7 @@ def reached_by_numpy(walks: Sequence[Walk], owners: int) -> Reached:
     for number, part in enumerate(parts):
         lengths[:, number] = np.diff(part.indptr)
     indptr = np.concatenate([[0], lengths.ravel().cumsum()])
-    found = _empty(indptr, int(indptr[-1]))
+    found = _room_for(indptr, int(indptr[-1]))
     for number, part in enumerate(parts):
         at = expand_ranges(indptr[:-1].reshape(lengths.shape)[:, number], lengths[:, number])
         for ours, own in zip(_columns(found)[1:], _columns(part)[1:], strict=True):
@@ -96,7 +96,7 @@ def _by_numpy(walk: Walk, owners: int) -> Reached:
     """What owners reach by one walk."""
     rows, keys, weights, recencies = _hits(walk, owners)
     if not len(keys):
-        return _empty(np.zeros(owners + 1, np.int64), 0)
+        return _room_for(np.zeros(owners + 1, np.int64), 0)
     width = int(keys.max()) + 1
     pairs, order = sorted_with_places(rows * width + keys)
     starts = np.flatnonzero(np.diff(pairs, prepend=-1))
@@ -110,7 +110,7 @@ def _by_numpy(walk: Walk, owners: int) -> Reached:
 def _hits(walk: Walk, owners: int) -> tuple[NDArray[Any], ...]:
     """Owner, key, weight and recency of every hit of a walk, four arrays."""
     if walk.sources.min(initial=0) < 0:
-        raise IndexError(MISSING)
+        raise IndexError(UNKNOWN_SOURCE)
     starts = walk.reach.indptr.take(walk.sources)
     fans = walk.reach.indptr.take(walk.sources + 1) - starts
     at = expand_ranges(starts, fans)
@@ -129,8 +129,8 @@ def _columns(found: Reached) -> list[NDArray[Any]]:
     return [found.indptr, found.keys, found.matches, found.sums, found.squares, found.best, found.recencies]
 
 
-def _empty(indptr: NDArray[np.int64], hits: int) -> Reached:
-    """Room for the keys of so many hits."""
+def _room_for(indptr: NDArray[np.int64], hits: int) -> Reached:
+    """Arrays that are to be filled, with room for as many keys as there are hits."""
     return Reached(indptr, np.empty(hits, np.int32), *(np.empty(hits, np.float32) for _ in range(5)))
 
 
@@ -163,8 +163,8 @@ def _compiled(functions: ctypes.CDLL, walks: Sequence[Walk], owners: int) -> Rea
     size, most = (ctypes.c_int64(len(walks)), ctypes.c_int64(owners)), ctypes.c_int64()
     hits = functions.count_hits(given, *size, ctypes.byref(most))
     if hits < 0:
-        raise IndexError(MISSING)
-    room = _empty(np.empty(owners * len(walks) + 1, np.int64), hits)
+        raise IndexError(UNKNOWN_SOURCE)
+    room = _room_for(np.empty(owners * len(walks) + 1, np.int64), hits)
     sums = _Sums(*(array.__array_interface__["data"][0] for array in _columns(room)))
     if functions.add_up(given, *size, most, ctypes.byref(sums)):
         raise MemoryError(f"no memory for the {most.value:,} keys that an owner reaches")

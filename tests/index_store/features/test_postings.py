@@ -29,6 +29,10 @@ def test_rare_keys_weigh_more_when_idf_is_computed():
     np.testing.assert_allclose(idf(keys, 4), [0, math.log(5 / 4), math.log(5 / 2), math.log(5 / 1)], rtol=1e-6)
 
 
+def test_idf_is_not_negative_when_items_hold_a_key_twice():
+    assert idf(Ragged.of([[1, 1]] * 10), 2).tolist() == [0, 0]
+
+
 def test_a_source_reaches_its_key_alone_and_the_unknown_key_is_reached_by_none():
     reach = FamilyReach.matching(np.array([0, 2, 1, 0, 2], np.int32), np.array([0.0, 0.5, 0.25], np.float32))
     assert [reach.keys.row(source).tolist() for source in range(5)] == [[], [2], [1], [], [2]]
