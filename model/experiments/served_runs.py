@@ -41,7 +41,8 @@ def settings(data: Path, small: bool, rows: Mapping[str, Models]) -> dict[str, d
             for slug, (model, above) in rows.items()}
 
 
-def run(data: Path, dataset: Dataset, config: TrainConfig, work: Path, users: int) -> tuple[Run, dict[str, Any]]:
+def run(data: Path, dataset: Dataset, config: TrainConfig, work: Path, users: int,
+        beam_users: int | None = None) -> tuple[Run, dict[str, Any]]:
     """Trains a run or continues one, exports it, and measures both.
 
     Args:
@@ -50,6 +51,7 @@ def run(data: Path, dataset: Dataset, config: TrainConfig, work: Path, users: in
         config: of the run.
         work: folder of the run; the bundle goes into it.
         users: test users to measure recall with.
+        beam_users: those to ask through the beam; None for the same.
 
     Returns:
         The run, and its `quality` and `served_quality` as `quality` and `served`.
@@ -59,7 +61,8 @@ def run(data: Path, dataset: Dataset, config: TrainConfig, work: Path, users: in
     if not (work / "bundle").exists():
         export(trained, work / "bundle", {})
     assert dataset.test is not None
-    queries = RecallQueries.draw(trained.dataset.train, dataset.test, len(dataset.user_ids), users, config.seed)
+    queries = RecallQueries.draw(trained.dataset.train, dataset.test, len(dataset.user_ids), beam_users or users,
+                                 config.seed)
     return trained, {"quality": found, "served": served_quality(work / "bundle", queries)}
 
 

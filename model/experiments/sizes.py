@@ -1,21 +1,20 @@
 """The size curve: what MoNN of four sizes and a stack reach through the beam, and at what cost.
 
 The settings of each row are chosen on a hold-out of train by trials like those of `train`, but a fixed number of them.
-The number of epochs is the one after which a trial was at its best. A trial has no tree, which a stack needs, so a
-stack goes by the trials of its layer of the ads.
+A trial has no tree, which a stack needs, so a stack goes by the trials of its layer of the ads.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from model.choice.alternatives import Alternative, with_epochs
+from model.choice.alternatives import Alternative, chosen_of, with_epochs
 from model.choice.held_out import HeldOut
 from model.choice.measure import Measure, measure_of
 from model.choice.trial import Trial, Trials
@@ -29,9 +28,11 @@ from model.experiments.figures import by_slug, change_percent, summary, table, t
 from model.runs.checkpoint import finite, write_json
 
 KIND = "size"
-TRIAL_EPOCHS = 2
-DROPOUTS = (0.4, 0.2)
-"""A trial with each, the default first; another one has to be better by more than its standard error."""
+TRIALS: tuple[dict[str, Any], ...] = ({"epochs": 2}, {"epochs": 1}, {"dropout": 0.2})
+"""Settings of one trial after the other, each with what was best before it, by more than its standard error."""
+
+BEAM_USERS = 20_000
+"""Test users who are asked through the beam at most. An exhaustive search of so many would take hours."""
 
 TINY = MoNNConfig(table_width=16, user_hidden=(64,), item_hidden=(64,), pair_hidden=(16,), user_tokens=2,
                   item_tokens=2, over_hidden=32)
@@ -50,34 +51,32 @@ ROWS: dict[str, tuple[str, MoNNConfig, MoNNConfig | None]] = {
 def configurations(data: Path, small: bool) -> list[tuple[str, str, dict[str, Any]]]:
     """One row a model, with the default tree and training of `train` but for what the trials choose."""
     rows = {slug: (model, above) for slug, (_, model, above) in ROWS.items()}
-    trials = {"epochs": TRIAL_EPOCHS, "dropouts": list(DROPOUTS)}
-    return [(KIND, slug, {**settings, "trials": trials})
+    return [(KIND, slug, {**settings, "trials": list(TRIALS), "beam_users": BEAM_USERS})
             for slug, settings in served_runs.settings(data, small, rows).items()]
 
 
 def run(cell: Cell, data: Path, work: Path) -> Mapping[str, Any]:
     """Chooses settings, then trains a run on all of train or continues one, exports it, and measures both."""
     settings, dataset = dict(cell.settings), load_dataset(data)
-    trials = settings.pop("trials")
+    trials, beam_users = settings.pop("trials"), settings.pop("beam_users")
     config = monn_runs.config_of(replace(cell, settings=settings))
     kept = work / "trials.json"
     if not kept.exists():
-        write_json(kept, tuned(data, dataset, config, trials["epochs"], trials["dropouts"]))
+        write_json(kept, tuned(data, dataset, config, trials))
     record = json.loads(kept.read_bytes())
-    trained, found = served_runs.run(data, dataset, with_chosen(config, record["chosen"]), work,
-                                     settings.get("test_users", monn_runs.TEST_USERS))
+    trained, found = served_runs.run(data, dataset, with_settings(config, record["chosen"]), work,
+                                     settings.get("test_users", monn_runs.TEST_USERS), beam_users)
     return {**found, **record, "parameters": sum(each.numel() for each in trained.model.parameters())}
 
 
-def tuned(data: Path, dataset: Dataset, config: TrainConfig, epochs: int, dropouts: Sequence[float]) -> dict[str, Any]:
+def tuned(data: Path, dataset: Dataset, config: TrainConfig, settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Trials on a hold-out of the train events; the test events are not read.
 
     Args:
         data: data folder.
         dataset: its log.
         config: of the run.
-        epochs: of each trial.
-        dropouts: of the trials, the default first.
+        settings: of each trial; TRIALS.
 
     Returns:
         `trials`: what each reached, with its gain over the best one before it; `chosen`: `epochs` and `dropout`.
@@ -91,38 +90,45 @@ def tuned(data: Path, dataset: Dataset, config: TrainConfig, epochs: int, dropou
         raise ConfigError(f"a hold-out of the {len(dataset.train):,} train events of {data} defines neither recall nor "
                           "entropy, so no settings can be chosen; bring a longer log")
     trials = Trials(data, held, measure)
-    alone = with_epochs(replace(config, stack=()), epochs)
-    return choice([trials.run(Alternative({"dropout": dropout}).of(alone), lambda pace, left: None)
-                   for dropout in dropouts], measure)
+    return choice(replace(config, stack=()), settings, measure, lambda own: trials.run(own, lambda pace, left: None))
 
 
-def choice(trials: Sequence[Trial], measure: Measure) -> dict[str, Any]:
-    """What trials reached and the settings they choose, as `tuned` returns both."""
-    best, record = trials[0], []
-    for trial in trials:
+def choice(config: TrainConfig, settings: Sequence[Mapping[str, Any]], measure: Measure,
+           tried: Callable[[TrainConfig], Trial]) -> dict[str, Any]:
+    """Runs one trial after the other, as `tuned` says and returns.
+
+    Args:
+        config: without a stack, of the first trial but for its settings.
+        settings: of each trial.
+        measure: of what they reach.
+        tried: runs a trial.
+    """
+    best: Trial | None = None
+    record: list[dict[str, Any]] = []
+    for own in settings:
+        trial = tried(with_settings(best.config if best is not None else config, own))
         value, error = measure.mean(trial.reached)
-        gain, error_of_gain = measure.gain(trial.reached, best.reached)
-        record.append({"dropout": trial.config.model.dropout, "measure": measure.name, "value": value,
-                       "standard_error": error, **trial.reached.row, "epochs": trial.epochs, "gain": gain,
-                       "standard_error_of_gain": error_of_gain})
-        if gain > error_of_gain:
+        entry = {**_chosen(trial.config), "measure": measure.name, "value": value, "standard_error": error,
+                 **trial.reached.row}
+        if best is not None:
+            gain, error = measure.gain(trial.reached, best.reached)
+            entry |= {"gain": gain, "standard_error_of_gain": error}
+        if best is None or gain > error:
             best = trial
-    chosen = {"epochs": best_epoch(best, measure), "dropout": best.config.model.dropout}
-    found: dict[str, Any] = finite({"trials": record, "chosen": chosen})
+        record.append(entry)
+    assert best is not None
+    found: dict[str, Any] = finite({"trials": record, "chosen": _chosen(best.config)})
     return found
 
 
-def best_epoch(trial: Trial, measure: Measure) -> int:
-    """The number of epochs after which the mean of a trial's figures was best; all of them if it has no figures."""
-    figures = [[value for value in of_epoch.values() if value is not None] for of_epoch in trial.epochs]
-    if not all(figures):
-        return len(figures)
-    return 1 + int(np.argmax([measure.sign * np.mean(of_epoch) for of_epoch in figures]))
+def _chosen(config: TrainConfig) -> dict[str, Any]:
+    return {name: value for name, value in chosen_of(config).items() if name in ("epochs", "dropout")}
 
 
-def with_chosen(config: TrainConfig, chosen: Mapping[str, Any]) -> TrainConfig:
-    """The settings of the run that is trained; the layer above of a stack keeps its dropout."""
-    return with_epochs(Alternative({"dropout": chosen["dropout"]}).of(config), chosen["epochs"])
+def with_settings(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
+    """The settings with another number of epochs or another dropout; the layer above of a stack keeps its own."""
+    others = {name: value for name, value in settings.items() if name != "epochs"}
+    return with_epochs(Alternative(others).of(config), settings.get("epochs", config.all_epochs))
 
 
 def report(done: Sequence[Done]) -> Report:
@@ -134,13 +140,14 @@ def report(done: Sequence[Done]) -> Report:
               *(text(row[key]) for key in ("recall@20", "recall@100", "beam_recall@20", "beam_recall@100")),
               text(row["recall_change"], "+.1f") + " %", text(row["overlap"], ".3f"), text(row["pairs"], ".0f"),
               text(row["cost"], ".1f"), text(row["beam_cost"], ".2f"), text(row["parameters"], ",.0f"),
-              _chosen(results[slug])] for slug, row in rows.items()]
+              _chosen_text(results[slug])] for slug, row in rows.items()]
     header = ["model", "NE", "against Small", "Recall@20", "@100", "through the beam @20", "@100", "their mean against "
               "Small", "overlap@100", "pairs", "cost, MFLOP a query", "through the beam", "parameters", "chosen"]
     seeds = len(results["small"])
     note = (f"\nMean over {seeds} seed(s) ± sample standard deviation. Epochs and dropout of each row are chosen on a "
-            "hold-out of train, those of a stack by its layer of the ads. Cost: pairs scored times the arithmetic of "
-            "the graph that scores them, all levels together.\n")
+            "hold-out of train, those of a stack by its layer of the ads. The beam is asked by up to "
+            f"{BEAM_USERS:,} test users, who include those of the exhaustive search. Cost: pairs scored times the "
+            "arithmetic of the graph that scores them, all levels together.\n")
     data = [{"slug": slug, "name": ROWS[slug][0], "chosen": [result["chosen"] for result in results[slug]],
              **{key: to_json(value) for key, value in row.items()}} for slug, row in rows.items()]
     return Report(table(header, lines) + note, {"seeds": seeds, "rows": data}, lambda path: _draw(rows, path))
@@ -161,7 +168,7 @@ def _mean_recall(result: Mapping[str, Any]) -> float | None:
     return float(np.mean(recalls)) if None not in recalls else None
 
 
-def _chosen(own: Sequence[Mapping[str, Any]]) -> str:
+def _chosen_text(own: Sequence[Mapping[str, Any]]) -> str:
     """The chosen settings of each seed, those that are the same once."""
     texts = [f"{result['chosen']['epochs']} epochs, dropout {result['chosen']['dropout']:g}" for result in own]
     return "; ".join(dict.fromkeys(texts))

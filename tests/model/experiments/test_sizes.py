@@ -8,11 +8,10 @@ import pytest
 from model.choice.measure import Measure, Reached
 from model.choice.trial import Pace, Trial
 from model.config.errors import ConfigError
-from model.config.monn import MoNNConfig
 from model.config.train import TrainConfig
 from model.data.load import load_dataset
 from model.experiments.cells import Cell
-from model.experiments.sizes import ROWS, best_epoch, choice, configurations, report, run, tuned, with_chosen
+from model.experiments.sizes import ROWS, TRIALS, choice, configurations, report, run, tuned, with_settings
 from tests.model.commands import model
 from tests.model.experiments.tables import done
 
@@ -61,33 +60,41 @@ class Planted(Measure):
         pytest.fail("nothing is run")
 
 
-def trial_of(epochs, values=(0.0,), dropout=0.4):
-    return Trial(TrainConfig(model=MoNNConfig(dropout=dropout)), Reached(np.array(values)), 1.0, Pace(1, 1.0), epochs)
+def chosen_from(values, sign=-1):
+    """What trials choose whose values of four users are planted, and the settings that were tried."""
+    tried = []
+
+    def trial(config):
+        tried.append((config.all_epochs, config.model.dropout))
+        return Trial(config, Reached(np.array(values[len(tried) - 1])), 1.0, Pace(1, 1.0), [])
+
+    return choice(TrainConfig(), TRIALS, Planted(sign), trial), tried
 
 
-def test_the_best_epoch_goes_by_the_mean_of_the_figures_that_are_defined():
-    falling = trial_of([{"a": 0.5, "b": 0.9}, {"a": 0.4, "b": 0.8}, {"a": 0.6, "b": 0.7}])
-    assert best_epoch(falling, Planted(-1)) == 2
-    assert best_epoch(falling, Planted(1)) == 1
-    assert best_epoch(trial_of([{"a": 0.5, "b": None}, {"a": 0.4, "b": None}]), Planted(-1)) == 2
-    assert best_epoch(trial_of([{"a": None}, {"a": None}]), Planted(-1)) == 2  # nothing to choose by
+BASE = [0.5, 0.4, 0.5, 0.4]
 
 
-@pytest.mark.parametrize(("values", "dropout", "epochs"), [
-    ([0.4, 0.3, 0.65, 0.3], 0.4, 2),  # better on average, by less than the standard error
-    ([0.4, 0.3, 0.4, 0.3], 0.2, 1),
-    ([0.6, 0.5, 0.6, 0.5], 0.4, 2)])
-def test_another_dropout_has_to_gain_more_than_its_standard_error(values, dropout, epochs):
-    trials = [trial_of([{"ne": 0.5}, {"ne": 0.4}], [0.5, 0.4, 0.5, 0.4]),
-              trial_of([{"ne": 0.3}, {"ne": 0.4}], values, dropout=0.2)]
-    found = choice(trials, Planted(-1))
-    assert found["chosen"] == {"epochs": epochs, "dropout": dropout}
-    assert found["trials"][1]["gain"] == pytest.approx(0.45 - np.mean(values))
+@pytest.mark.parametrize(("once", "dropout", "tried", "chosen"), [
+    ([0.4, 0.3, 0.4, 0.3], [0.5] * 4, [1, 0.2], {"epochs": 1, "dropout": 0.4}),
+    ([0.4, 0.3, 0.4, 0.3], [0.2] * 4, [1, 0.2], {"epochs": 1, "dropout": 0.2}),
+    ([0.4, 0.3, 0.65, 0.3], [0.5] * 4, [2, 0.2], {"epochs": 2, "dropout": 0.4}),  # better by less than its error
+    ([0.6] * 4, [0.3, 0.4, 0.3, 0.4], [2, 0.2], {"epochs": 2, "dropout": 0.2})])
+def test_each_trial_has_what_was_best_before_and_must_gain_more_than_its_standard_error(once, dropout, tried, chosen):
+    found, settings = chosen_from([BASE, once, dropout])
+    assert settings == [(2, 0.4), (1, 0.4), tuple(tried)]
+    assert found["chosen"] == chosen
+    assert [(trial["epochs"], trial["dropout"]) for trial in found["trials"]] == settings
+    assert found["trials"][1]["gain"] == pytest.approx(0.45 - np.mean(once))
+    assert "gain" not in found["trials"][0]
+
+
+def test_higher_is_better_of_a_measure_that_says_so():
+    assert chosen_from([BASE, [0.6] * 4, [0.1] * 4], sign=1)[0]["chosen"] == {"epochs": 1, "dropout": 0.4}
 
 
 def test_a_stack_keeps_the_dropout_of_the_layer_above():
     stack = TrainConfig.from_json(TrainConfig().to_json() | {"stack": [{"level": 1, "model": {}}]})
-    chosen = with_chosen(stack, {"epochs": 3, "dropout": 0.1})
+    chosen = with_settings(stack, {"epochs": 3, "dropout": 0.1})
     assert (chosen.model.dropout, chosen.stack[0].model.dropout, chosen.all_epochs) == (0.1, 0.4, 3)
 
 
@@ -95,15 +102,14 @@ def test_a_hold_out_that_defines_nothing_is_told(log):
     dataset = load_dataset(log)
     dataset.train.labels[:] = 0
     with pytest.raises(ConfigError, match="so no settings can be chosen; bring a longer log"):
-        tuned(log, dataset, TrainConfig(), 2, [0.4])
+        tuned(log, dataset, TrainConfig(), TRIALS)
 
 
 def test_a_row_is_tuned_trained_and_asked_through_its_beam_and_continues_with_what_was_chosen(log, tmp_path):
     (kind, slug, settings), *others = configurations(log, small=True)
     assert [slug, *(other[1] for other in others)] == list(ROWS)
     result = run(Cell(kind, slug, settings, 0), log, tmp_path)
-    assert [trial["dropout"] for trial in result["trials"]] == [0.4, 0.2]
-    assert all(len(trial["epochs"]) == 2 for trial in result["trials"])
+    assert [(trial["epochs"], trial["dropout"]) for trial in result["trials"]][:2] == [(2, 0.4), (1, 0.4)]
     assert result["chosen"]["epochs"] in (1, 2)
     assert 0 < result["served"]["beam"]["flops"] < result["served"]["exhaustive"]["flops"]
     assert result["parameters"] > 0
