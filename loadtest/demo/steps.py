@@ -30,7 +30,7 @@ class DemoError(Exception):
 class WorldSize:
     """Size of a synthetic world and of the training on it.
 
-    The defaults are those of the demo, which takes less than two minutes on two quiet cores.
+    The defaults are those of the demo, which takes a minute and a half on two quiet cores.
 
     Attributes:
         ads, users, events: size of the synthetic world.

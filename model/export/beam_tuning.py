@@ -6,6 +6,7 @@ tried. The oracle scores a node by its best member's true score, which shows the
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,8 +34,11 @@ ENOUGH_OVERLAP = 0.995
 """Overlap at which the curve ends."""
 
 EXHAUSTIVE_PAIRS = 200_000_000
-FEWEST_USERS, MOST_USERS = 100, 1_000
-"""Size of the sample, half of it for tuning: as many users as EXHAUSTIVE_PAIRS allow within these bounds."""
+FEWEST_USERS, MOST_USERS = 100, 750
+"""Size of the sample: as many users as EXHAUSTIVE_PAIRS allow within these bounds."""
+
+CHOOSING = 1 / 3
+"""Share of the sample by which beams are widened. The others measure them, which needs more of them."""
 
 FIRST_WIDTH = 4
 STEP = 1.3
@@ -133,11 +137,11 @@ def score_users(content: BundleContent, tower: UserTower, layers: Sequence[Dense
 
 
 def beam_curve(tree: Tree, users: Sequence[ScoredUser], valuation: Valuation | None = None) -> tuple[BeamPoint, ...]:
-    """Beams tuned on one half of the users and measured on the other, by rising pairs and overlap."""
-    half = -(-len(users) // 2)
-    beams = Bar(_widening_beams(tree, users[:half], valuation), desc="measuring beams", unit="beam", leave=False)
+    """Beams widened by a share CHOOSING of the users and measured by the others, by rising pairs and overlap."""
+    choosing = math.ceil(CHOOSING * len(users))
+    beams = Bar(_widening_beams(tree, users[:choosing], valuation), desc="measuring beams", unit="beam", leave=False)
     # With a single user there are no others to measure with.
-    measured = [_measure(tree, users[half:] or users, widths, valuation) for widths in beams]
+    measured = [_measure(tree, users[choosing:] or users, widths, valuation) for widths in beams]
     points: list[BeamPoint] = []
     for point in sorted(measured, key=lambda point: point.pairs):
         if not points or point.overlap > points[-1].overlap:

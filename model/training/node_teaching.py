@@ -24,7 +24,7 @@ from model.tree.item_scores import ItemScores
 from model.tree.learned_tree import FixedTreeReader
 
 PAIRS = 200_000_000
-FEWEST_USERS, MOST_USERS = 256, 2000
+FEWEST_USERS, MOST_USERS = 256, 1000
 """Users who teach: as many as PAIRS allow to score all items for, within these bounds."""
 
 TOP = 100
