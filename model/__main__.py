@@ -62,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
     args = _arguments(sys.argv[1:] if words is None else words)
     from index_store.bundle.manifest import BundleError
-    from index_store.features.values import FeatureError
+    from index_store.declaration.values import FeatureError
     from model.config.errors import ConfigError
     from model.data.tables import DataError
     from model.export.errors import ParityError

@@ -16,7 +16,7 @@ from pathlib import Path
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
 from index_store.bundle.pointer import PointerError, served_bundle
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from service.contract.errors import ServiceError
 from service.sampling.beam_files import BeamFolderError
 from service.settings import Settings, SettingsError, read_settings, service_links

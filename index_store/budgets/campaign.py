@@ -9,7 +9,7 @@ from reprlib import repr as short
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 
 BUDGET, CURRENCY, TIME_ZONE, FREQUENCY_CAP = "daily_budget_micros", "currency", "time_zone", "frequency_cap"
 """Fields of a change of a campaign."""

@@ -10,8 +10,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.declaration.values import as_key
 from index_store.features.encoder import UNKNOWN, FeatureEncoder, Features
-from index_store.features.values import as_key
 
 ROLE = "campaign"
 """Role of the ad field that names the campaign."""

@@ -6,9 +6,9 @@ import numpy as np
 
 from index_store.bundle import layout
 from index_store.bundle.files import BundleFiles, BundleWriter
+from index_store.declaration.spec import FeatureSpec
 from index_store.features.context import ContextTables, fixed_ids
 from index_store.features.encoder import UNKNOWN, FeatureEncoder
-from index_store.features.spec import FeatureSpec
 
 
 def write_context(writer: BundleWriter, spec: FeatureSpec, context: ContextTables) -> None:

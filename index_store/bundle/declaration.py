@@ -6,7 +6,7 @@ from pathlib import Path
 
 from index_store.bundle import layout
 from index_store.bundle.bundle import Bundle
-from index_store.features.spec import FeatureSpec
+from index_store.declaration.spec import FeatureSpec
 
 
 def lacking(folder: Path, other: Path) -> list[str]:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from index_store.bundle.files import BundleFiles
+from index_store.declaration.spec import KeyFamily
 from index_store.features.encoder import FeatureEncoder
 from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
-from index_store.features.spec import KeyFamily
 from index_store.tree.tree import Tree
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from index_store.bundle import layout
 from index_store.bundle.files import BundleFiles, BundleWriter
-from index_store.features.spec import FeatureSpec
+from index_store.declaration.spec import FeatureSpec
 from index_store.targeting.near_clauses import NO_CLAUSES, NearClauses
 from index_store.targeting.predicate_program import PredicateProgram, ProgramError, SetClauses
 from index_store.targeting.targeting import AdTargeting

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from index_store.bundle import layout
 from index_store.bundle.files import BundleFiles, BundleWriter
-from index_store.features.spec import FeatureSpec
+from index_store.declaration.spec import FeatureSpec
 from index_store.value.bids import BID_TYPES, MOST_MICROS, NO_BID, AdBids
 from index_store.value.calibration import Calibration, Calibrations
 

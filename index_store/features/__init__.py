@@ -1,1 +1,1 @@
-"""Features: the declaration, the encoder, tower inputs, interaction features from an inverted index, ragged arrays."""
+"""Features: the encoder, tower inputs, interaction features from an inverted index, spectral vectors, ragged arrays."""

@@ -13,14 +13,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.nearest import suggestion
-from index_store.features.ragged import Ragged
-from index_store.features.spec import (
+from index_store.declaration.nearest import suggestion
+from index_store.declaration.spec import (
     ITEM_ID,
     FeatureSpec,
     KeyFamily,
 )
-from index_store.features.values import (
+from index_store.declaration.values import (
     FeatureError,
     as_key,
     as_keys,
@@ -29,6 +28,7 @@ from index_store.features.values import (
     look_up_one,
     standardised,
 )
+from index_store.features.ragged import Ragged
 
 UNKNOWN = 0
 """Id of a missing or unseen value, in every vocabulary."""

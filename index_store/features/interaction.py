@@ -13,12 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.declaration.spec import FeatureSpec
+from index_store.declaration.values import FeatureError
 from index_store.features.postings import ItemKeys
 from index_store.features.ragged import Ragged, expand_ranges
-from index_store.features.spec import FeatureSpec
 from index_store.features.spectral import SPECTRAL_FEATURES
 from index_store.features.user_keys import KeyHits, values_per_key
-from index_store.features.values import FeatureError
 
 SCRATCH = 1 << 21
 """Elements of the scratch arrays of a batch; larger batches of users are split."""

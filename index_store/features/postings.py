@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.declaration.spec import KeyFamily
 from index_store.features.encoder import UNKNOWN
 from index_store.features.ragged import Ragged, distinct, expand_ranges
 from index_store.features.similar_users import SimilarUsers
-from index_store.features.spec import KeyFamily
 from index_store.features.spectral import SpectralTowers
 
 

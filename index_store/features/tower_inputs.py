@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.declaration.spec import ITEM_ID, FeatureSpec
 from index_store.features.encoder import FeatureEncoder, Features
 from index_store.features.ragged import Ragged
-from index_store.features.spec import ITEM_ID, FeatureSpec
 
 
 def history_fields(spec: FeatureSpec) -> list[str]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.declaration.spec import ITEM_ID, FeatureSpec
 from index_store.features.encoder import Features
 from index_store.features.postings import KeyIndex
 from index_store.features.ragged import Ragged
-from index_store.features.spec import ITEM_ID, FeatureSpec
 from index_store.features.walks import Walk, reached
 
 WEIGHT = 1

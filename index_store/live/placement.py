@@ -13,11 +13,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.declaration.spec import ITEM_ID
 from index_store.features.interaction import item_features
 from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
 from index_store.features.signature import directions, signatures
-from index_store.features.spec import ITEM_ID
 from index_store.live.nearest_leaves import NearestLeaves
 from index_store.search.ranking import BLOCK
 from index_store.search.scoring import AddedItems, TowerScorer, UserQuery

@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.values import MAX_LIST
+from index_store.declaration.values import MAX_LIST
 
 AD_ID, TYPE, AT, REQUEST_ID, PRICE, CONTEXT = "ad_id", "type", "at", "request_id", "price_micros", "context"
 """Fields of an event: its ad, its EventType, when it was in seconds since 1970 (left out if that is when it was

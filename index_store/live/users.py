@@ -14,8 +14,8 @@ from index_store.budgets.campaign import Campaign, FrequencyCap
 from index_store.budgets.frequency import NOTHING_SEEN, capped, with_impression
 from index_store.changes.change_log import Change, Kind
 from index_store.changes.records import CAMPAIGN
+from index_store.declaration.values import FeatureError
 from index_store.features.encoder import FeatureEncoder
-from index_store.features.values import FeatureError
 from index_store.live.sharded_map import ShardedMap
 from index_store.live.user_history import AD_ID, AT, NO_EVENTS, TYPE, EventType, rows_of, with_event
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.declaration.spec import FeatureSpec
+from index_store.declaration.values import FeatureError
 from index_store.features.encoder import Features
-from index_store.features.spec import FeatureSpec
-from index_store.features.values import FeatureError
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.declaration.spec import ITEM_ID
 from index_store.features.encoder import UNKNOWN, FeatureEncoder, Features
 from index_store.features.ragged import expand_ranges
-from index_store.features.spec import ITEM_ID
 from index_store.features.tower_inputs import item_keys
 from index_store.targeting.attributes import encoded_bounds
 from index_store.targeting.eligibility import PositionBitmap

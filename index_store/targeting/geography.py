@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.values import FeatureError, as_number
+from index_store.declaration.values import FeatureError, as_number
 
 EARTH_KM = 6371.0088
 """Mean radius of the Earth (IUGG)."""

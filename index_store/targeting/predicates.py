@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from index_store.features.spec import Kind
-from index_store.features.values import FeatureError, as_key
+from index_store.declaration.spec import Kind
+from index_store.declaration.values import FeatureError, as_key
 from index_store.targeting.geography import Circle, as_circle
 
 MAX_DEPTH = 16

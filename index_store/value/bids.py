@@ -11,8 +11,8 @@ from typing import Any, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.spec import BidType
-from index_store.features.values import FeatureError
+from index_store.declaration.spec import BidType
+from index_store.declaration.values import FeatureError
 
 BID = "bid"
 """Name of a bid in data, requests and changes; errors name it."""

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.spec import BidType
+from index_store.declaration.spec import BidType
 from index_store.value.bids import BID_TYPES, CPM, LABEL_TYPES, NO_BID
 from index_store.value.calibration import Calibrations
 from index_store.value.live_bids import LiveBids

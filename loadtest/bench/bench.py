@@ -24,7 +24,7 @@ import numpy as np
 from index_store.bundle import layout
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from loadtest.bench.comparison import Comparison
 from loadtest.bench.pareto import in_words, summary
 from loadtest.bench.report import KINDS, markdown, write

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
 from index_store.changes.change_log import Change, Kind
-from index_store.features.spec import BidType
-from index_store.features.values import FeatureError
+from index_store.declaration.spec import BidType
+from index_store.declaration.values import FeatureError
 from index_store.live.snapshot import Snapshot
 from index_store.search.beam_search import BeamSearch
 from index_store.search.caps import Caps, check_max_per

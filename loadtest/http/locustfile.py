@@ -31,7 +31,7 @@ from locust.stats import calculate_response_time_percentile
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import BundleError
 from index_store.bundle.pointer import PointerError, served_bundle
-from index_store.features.spec import FieldSpec
+from index_store.declaration.spec import FieldSpec
 from loadtest.http.tokens import READ, bearer, token_of
 
 TOP_K = 100

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from index_store.features.spec import FeatureSpec
+from index_store.declaration.spec import FeatureSpec
 from index_store.value.bids import BID_TYPES, MOST_MICROS, NO_BID, AdBids
 from model.data.checks import first_true
 from model.data.parquet_table import ParquetTable

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from index_store.features.spec import FeatureSpec
+from index_store.declaration.spec import FeatureSpec
 from model.data.checks import (
     check_dense,
     check_keys,

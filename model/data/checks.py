@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from index_store.features.spec import FeatureSpec, TaskSpec
-from index_store.features.values import MAX_ID_BYTES
+from index_store.declaration.spec import FeatureSpec, TaskSpec
+from index_store.declaration.values import MAX_ID_BYTES
 from model.data.parquet_table import ParquetTable
 from model.data.tables import SPEC, DataError
 

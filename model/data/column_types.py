@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from index_store.features.values import LARGEST_WHOLE
+from index_store.declaration.values import LARGEST_WHOLE
 from model.data.parquet_files import Part, check_utf8, is_list, one_line, refuse
 from model.data.tables import AD_EXTRAS, DataError
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from index_store.declaration.spec import FeatureSpec
 from index_store.features.encoder import UNKNOWN
-from index_store.features.spec import FeatureSpec
 from model.data.tables import EVENTS, DataError
 
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from index_store.features.nearest import suggestion
+from index_store.declaration.nearest import suggestion
 from model.data.tables import DataError
 
 READ_ERRORS = (OSError, pa.ArrowException)

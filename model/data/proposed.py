@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from index_store.features.spec import FeatureSpec
+from index_store.declaration.spec import FeatureSpec
 from model.data.tables import SPEC, DataError, prepare
 from model.infer.guess import Guess
 from model.infer.proposal import Proposal, propose

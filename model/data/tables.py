@@ -14,8 +14,8 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index_store.features.spec import FeatureSpec, Kind
-from index_store.features.values import FeatureError
+from index_store.declaration.spec import FeatureSpec, Kind
+from index_store.declaration.values import FeatureError
 
 SPEC = "features.json"
 USERS = "users.parquet"

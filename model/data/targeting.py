@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from index_store.features.spec import FeatureSpec
+from index_store.declaration.spec import FeatureSpec
 from index_store.targeting.predicates import Predicate, PredicateError, parse_text
 from model.data.tables import TARGETING, DataError
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index_store.features.spec import FeatureSpec
+from index_store.declaration.spec import FeatureSpec
 from index_store.live.user_history import REQUEST_ID
 from model.data.tables import AD_EXTRAS, DAYS, DataError, event_schema, filled, side_schema
 

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from index_store.declaration.spec import ITEM_ID, FeatureSpec
 from index_store.features.encoder import UNKNOWN, Features
 from index_store.features.interaction import Slots, item_features, node_features, node_pair_features, pair_features
 from index_store.features.postings import ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
-from index_store.features.spec import ITEM_ID, FeatureSpec
 from index_store.features.spectral import SpectralTowers
 from index_store.features.spectral_vectors import SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, dense_inputs, item_bags, user_bags

@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.declaration.values import MAX_LIST
 from index_store.features.ragged import Ragged, expand_ranges
-from index_store.features.values import MAX_LIST
 from model.data.load import Events
 
 

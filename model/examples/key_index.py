@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from index_store.declaration.spec import ITEM_ID
 from index_store.features.postings import FamilyReach, KeyIndex, idf
 from index_store.features.similar_users import SimilarUsers
-from index_store.features.spec import ITEM_ID
 from index_store.features.tower_inputs import all_item_keys
 from model.data.load import Dataset
 from model.examples.clicks import Clicks

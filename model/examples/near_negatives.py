@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.declaration.spec import FeatureSpec
 from index_store.features.ragged import Ragged
-from index_store.features.spec import FeatureSpec
 from index_store.features.user_keys import WEIGHT, KeyHits, values_per_key
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from index_store.features.spec import ITEM_ID, FeatureSpec
+from index_store.declaration.spec import ITEM_ID, FeatureSpec
 from model.data.load import load_dataset
 from model.data.tables import SPEC, read_spec
 from model.evaluation.quality import quality

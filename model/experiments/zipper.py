@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index_store.features.spec import FeatureSpec
+from index_store.declaration.spec import FeatureSpec
 from model.config.errors import ConfigError
 from model.data.label_windows import Rule
 from model.data.load import Dataset, joined, load_dataset

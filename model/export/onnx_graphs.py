@@ -22,8 +22,8 @@ from index_store.bundle import graphs, layout
 from index_store.bundle.files import BundleFiles, BundleWriter
 from index_store.bundle.folded_files import read_kernels
 from index_store.compiled.library import library
+from index_store.declaration.spec import FeatureSpec
 from index_store.features.interaction import feature_names
-from index_store.features.spec import FeatureSpec
 from index_store.features.tower_inputs import dense_width
 from index_store.search.scoring import DenseLayers, Storage
 from model.config.errors import ConfigError

@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index_store.changes.change_log import Change, Kind
-from index_store.features.spec import FeatureSpec
-from index_store.features.spec import Kind as FieldKind
-from index_store.features.values import as_key
+from index_store.declaration.spec import FeatureSpec
+from index_store.declaration.spec import Kind as FieldKind
+from index_store.declaration.values import as_key
 from index_store.live.user_history import AD_ID, AT, CONTEXT, REQUEST_ID, TYPE, EventType
 from model.data.tables import (
     AD_EXTRAS,

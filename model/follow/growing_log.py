@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from index_store.features.spec import FeatureSpec
+from index_store.declaration.spec import FeatureSpec
 from index_store.live.user_history import REQUEST_ID
 from model.data.tables import (
     AD_EXTRAS,

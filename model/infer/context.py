@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from index_store.features.context_fields import REQUEST_ID
-from index_store.features.spec import FieldSpec
+from index_store.declaration.context_fields import REQUEST_ID
+from index_store.declaration.spec import FieldSpec
 from model.infer.columns import Column, quoted
 from model.infer.guess import Guess
 from model.infer.kinds import find_field

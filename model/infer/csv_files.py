@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from model.infer.columns import MISSING, literal
 
 DELIMITERS = ",\t;|"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from index_store.features.spec import ITEM_ID, KeyFamily
+from index_store.declaration.spec import ITEM_ID, KeyFamily
 from model.infer.guess import Guess
 from model.infer.kinds import Field
 from model.infer.reading import Log

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from index_store.features.spec import TAKEN, FieldSpec, Role
-from index_store.features.values import MAX_ID_BYTES
+from index_store.declaration.spec import TAKEN, FieldSpec, Role
+from index_store.declaration.values import MAX_ID_BYTES
 from model.infer.columns import Column, literal, quoted
 from model.infer.guess import Guess
 from model.infer.labels import task_name

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from model.infer.columns import Column, literal, quoted
 from model.infer.guess import Guess
 from model.infer.reading import Log

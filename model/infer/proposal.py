@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from index_store.features.spec import FeatureSpec, TaskSpec
-from index_store.features.values import FeatureError
+from index_store.declaration.spec import FeatureSpec, TaskSpec
+from index_store.declaration.values import FeatureError
 from model.infer.columns import Column, quoted
 from model.infer.context import ContextField, find_context, served_first
 from model.infer.families import find_families

@@ -16,8 +16,8 @@ from typing import TypeVar
 import duckdb
 import pyarrow as pa
 
-from index_store.features.nearest import nearest, suggestion
-from index_store.features.values import FeatureError
+from index_store.declaration.nearest import nearest, suggestion
+from index_store.declaration.values import FeatureError
 from model.infer.columns import Column, literal, quoted, typed
 from model.infer.csv_files import DELIMITERS, csv_query
 

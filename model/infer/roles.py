@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from index_store.features.nearest import suggestion
-from index_store.features.values import FeatureError
+from index_store.declaration.nearest import suggestion
+from index_store.declaration.values import FeatureError
 from model.infer.columns import Column, quoted
 from model.infer.guess import Guess
 from model.infer.reading import Log

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from index_store.features.spec import FeatureSpec
+from index_store.declaration.spec import FeatureSpec
 from model.config.errors import ConfigError
 from model.config.train import TrainConfig
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from index_store.features.spec import FieldSpec
+from index_store.declaration.spec import FieldSpec
 from index_store.targeting.geography import Circle, as_circle
 from model.data.tables import DataError
 

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from index_store.features.nearest import suggestion
-from index_store.features.values import FeatureError
+from index_store.declaration.nearest import suggestion
+from index_store.declaration.values import FeatureError
 from model.data.tables import SPEC, DataError
 from model.sources import beibei, gowalla, parquet, snap_ads, synthetic, synthetic_days, taobao_ad
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from index_store.declaration.spec import FeatureSpec, FieldSpec
 from index_store.features.encoder import UNKNOWN, FeatureEncoder
-from index_store.features.spec import FeatureSpec, FieldSpec
 from model.data.load import Events
 from model.sources.draws import Draws
 

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from index_store.declaration.spec import FeatureSpec, FieldSpec
 from index_store.features.encoder import UNKNOWN, FeatureEncoder
-from index_store.features.spec import FeatureSpec, FieldSpec
 from model.data.load import Events
 from model.sources.draws import Draws, zipf
 from model.sources.world import GENDERS, Ads, Shape, Users, conversion_terms, crossings

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from index_store.features.spec import FeatureSpec, KeyFamily, TaskSpec
+from index_store.declaration.spec import FeatureSpec, KeyFamily, TaskSpec
 from model.data.tables import DataError, write_folder
 from model.progress.bars import Bar
 from model.sources.lines import as_text, positives

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from index_store.features.spec import FieldSpec
+from index_store.declaration.spec import FieldSpec
 from index_store.targeting.predicates import PredicateError, parse_predicate, to_text
 from model.data.tables import CAMPAIGNS, TARGETING, TRUTH, DataError, prepare, side_schema
 from model.sources.ad_targeting import AUDIENCE, FROM_COLUMN, LOCATIONS, PLACE, predicate_of

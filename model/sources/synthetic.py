@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.declaration.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from model.data.tables import (
     ADS,
     EVENTS,

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from index_store.features.spec import FieldSpec
+from index_store.declaration.spec import FieldSpec
 from model.data.tables import ADS, EVENTS, TEST_EVENTS, USERS, DataError, prepare, seal
 from model.data.windows import ENDED, day_folder, window_schema
 from model.progress.bars import Bar

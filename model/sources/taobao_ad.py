@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.declaration.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from model.data.tables import write_folder
 from model.progress.bars import Bar
 from model.sources.lines import as_text, positives, read_lines, read_numbers

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from index_store.declaration.spec import ITEM_ID, FeatureSpec
 from index_store.features.interaction import item_features
 from index_store.features.postings import KeyIndex
 from index_store.features.signature import WIDTH, directions, signatures
-from index_store.features.spec import ITEM_ID, FeatureSpec
 from model.examples.batches import BatchReader
 from model.examples.clicks import Clicks
 from model.progress.range_workers import HERE, RangeWorkers, Worker

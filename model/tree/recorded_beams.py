@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from index_store.declaration.spec import FeatureSpec
 from index_store.features.encoder import Features
 from index_store.features.ragged import Ragged
-from index_store.features.spec import FeatureSpec
 from index_store.tree.recorded_beams import (
     CATEGORICAL,
     DENSE,

@@ -10,7 +10,7 @@ from typing import Self
 
 from index_store.bundle.bundle import Bundle
 from index_store.bundle.manifest import MANIFEST
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from index_store.live.snapshot import Snapshot
 from index_store.targeting.predicates import PredicateError
 from service.bundles.control_channel import Release

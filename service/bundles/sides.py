@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 import orjson
 
-from index_store.features.values import FeatureError, as_key
+from index_store.declaration.values import FeatureError, as_key
 from service.bundles.bundle_host import BundleHost
 from service.contract.schemas import RetrieveRequest
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from index_store.live.snapshot import Snapshot
 from index_store.targeting.eligibility import Eligible
 from index_store.targeting.predicates import PredicateError

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from index_store.changes.change_log import Kind, Write
-from index_store.features.values import as_key
+from index_store.declaration.values import as_key
 from index_store.live.ad_changes import STATUS, TARGETING
 from index_store.live.users import FEATURES
 from index_store.live.withdrawals import Status

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from index_store.targeting.predicates import PredicateError
 
 

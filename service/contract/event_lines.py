@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from index_store.changes.change_log import Kind, Write
-from index_store.features.values import as_key
+from index_store.declaration.values import as_key
 from index_store.live.user_history import AD_ID, AT, CONTEXT, EXPLORED, PRICE, PROPENSITY, REQUEST_ID, TYPE
 from service.contract.errors import ErrorType, ServiceError, shown
 from service.contract.event_schemas import EventLine

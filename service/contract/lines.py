@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import orjson
 
 from index_store.changes.change_log import Write
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from service.contract.errors import ErrorType, ServiceError
 
 

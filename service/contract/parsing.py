@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from index_store.bundle import layout
 from index_store.bundle.manifest import Manifest
-from index_store.features.values import as_key
+from index_store.declaration.values import as_key
 from service.contract.errors import ErrorType, ServiceError, from_validation_error, shown
 from service.contract.query import NO_USER, Query
 from service.contract.schemas import ExplainRequest, RetrieveRequest

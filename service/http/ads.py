@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from index_store.changes.change_log import NEVER_CHANGED, Change, Kind, Write
-from index_store.features.values import FeatureError, as_key
+from index_store.declaration.values import FeatureError, as_key
 from index_store.live.ad_changes import STATUS, TARGETING, status_of
 from index_store.live.snapshot import Snapshot
 from index_store.live.users import FEATURES

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from index_store.features.values import FeatureError, as_key
+from index_store.declaration.values import FeatureError, as_key
 from index_store.search.exploration import seed_of
 from index_store.targeting.predicates import PredicateError
 from service.bundles.bundle_host import BundleHost

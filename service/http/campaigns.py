@@ -13,7 +13,7 @@ from index_store.budgets.campaign import NANOS, Campaign
 from index_store.budgets.campaign_ads import ROLE
 from index_store.budgets.gates import Gates
 from index_store.changes.change_log import Change, Kind, Write
-from index_store.features.values import FeatureError, as_key
+from index_store.declaration.values import FeatureError, as_key
 from index_store.live.snapshot import Snapshot
 from service.bundles.bundle_host import BundleHost
 from service.contract.ad_schemas import WriteOptions

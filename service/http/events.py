@@ -9,8 +9,8 @@ from collections.abc import Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
+from index_store.declaration.values import FeatureError
 from index_store.features.encoder import FeatureEncoder
-from index_store.features.values import FeatureError
 from index_store.live.user_history import CONTEXT
 from index_store.targeting.attributes import check_context
 from service.bundles.sides import Sides

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from index_store.bundle.manifest import BundleError
-from index_store.features.values import as_key
+from index_store.declaration.values import as_key
 from index_store.live.snapshot import Snapshot
 from service.bundles.bundle_host import BundleHost
 from service.bundles.control_channel import Release, WorkerEnd

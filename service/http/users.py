@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from index_store.changes.change_log import Change, Kind, Write
-from index_store.features.values import FeatureError, as_key
+from index_store.declaration.values import FeatureError, as_key
 from index_store.live.users import FEATURES
 from service.bundles.bundle_host import BundleHost
 from service.contract.ad_schemas import WriteOptions

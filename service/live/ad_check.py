@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from index_store.changes.change_log import Write
+from index_store.declaration.spec import FeatureSpec
+from index_store.declaration.values import FeatureError
 from index_store.features.encoder import UNKNOWN, Features
-from index_store.features.spec import FeatureSpec
-from index_store.features.values import FeatureError
 from index_store.live.ad_changes import TARGETING
 from index_store.live.snapshot import Snapshot
 from index_store.live.users import FEATURES

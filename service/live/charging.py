@@ -8,8 +8,8 @@ from dataclasses import replace
 from index_store.budgets.campaign import NANOS
 from index_store.changes.change_log import Change, Write
 from index_store.changes.records import CAMPAIGN, SPENT
-from index_store.features.spec import BidType
-from index_store.features.values import FeatureError
+from index_store.declaration.spec import BidType
+from index_store.declaration.values import FeatureError
 from index_store.live.snapshot import Snapshot
 from index_store.live.user_history import AD_ID, PRICE, TYPE, EventType
 from index_store.live.users import FEATURES

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.values import as_key
+from index_store.declaration.values import as_key
 from index_store.live.snapshot import Snapshot
 from index_store.search.explain import Explainer
 from index_store.search.exploration import Exploration

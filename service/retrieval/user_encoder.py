@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from index_store.budgets.gates import Gate
 from index_store.bundle.bundle import BundleContent
+from index_store.declaration.spec import FeatureSpec
+from index_store.declaration.values import as_keys
 from index_store.features.encoder import UNKNOWN, FeatureEncoder, Features
-from index_store.features.spec import FeatureSpec
-from index_store.features.values import as_keys
 from index_store.live.snapshot import Snapshot
 from index_store.search.caps import check_max_per
 from index_store.targeting.attributes import check_context

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from index_store.changes.change_log import Write
-from index_store.features.spec import BidType
+from index_store.declaration.spec import BidType
 from index_store.live.snapshot import Snapshot
 from index_store.live.user_history import AD_ID, CONTEXT, TYPE, EventType
 from service.retrieval.retriever import Retriever

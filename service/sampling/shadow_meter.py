@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from index_store.live.snapshot import Snapshot
 from index_store.search.beam_search import BeamSearch
 from index_store.search.ranking import SearchResult

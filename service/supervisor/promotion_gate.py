@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from index_store.bundle import layout
 from index_store.bundle.bundle import Bundle
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from index_store.search.ranking import SearchResult
 from index_store.targeting.predicates import PredicateError
 from service.contract.errors import ErrorType, ServiceError, from_feature_error, from_predicate_error

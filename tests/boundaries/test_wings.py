@@ -9,7 +9,7 @@ from tests.paths import ROOT
 
 WINGS = {
     "index_store": ["live", "bundle", "search", "speculation", "budgets", "value", "targeting", "changes", "tree",
-                    "kernel", "features", "compiled"],
+                    "kernel", "features", "declaration", "compiled"],
     "model": ["report", "experiments", "follow", "cluster", "choice", "evaluation", "export", "speculation", "training",
               "objective", "runs", "tree", "examples", "network", "baselines", "sources", "data", "infer", "progress",
               "config"],

@@ -5,9 +5,9 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
+from index_store.declaration.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.encoder import FeatureEncoder, Features
 from index_store.features.ragged import Ragged
-from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.tree.tree import Tree
 
 SPEC = FeatureSpec(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.declaration.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 
 TINY_SPEC = FeatureSpec(
     user_fields=(FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("interests", "multi")),

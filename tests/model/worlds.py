@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from index_store.declaration.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.encoder import FeatureEncoder, Features
 from index_store.features.ragged import Ragged
-from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from model.data.load import Dataset, Events
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from index_store.budgets.campaign import Campaign
 from index_store.budgets.campaign_ads import CampaignAds
 from index_store.changes.change_log import Change, Kind
-from index_store.features.spec import FieldSpec
+from index_store.declaration.spec import FieldSpec
 from tests.index_store.worlds import SPEC, catalogue
 
 NOON = 1_772_712_000

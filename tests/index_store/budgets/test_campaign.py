@@ -3,7 +3,7 @@
 import pytest
 
 from index_store.budgets.campaign import Campaign, FrequencyCap, zone_of
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 
 GOOD = {"daily_budget": 5_000_000, "currency": "EUR", "time_zone": "Europe/Berlin",
         "frequency_cap": {"impressions": 3, "hours": 24}}

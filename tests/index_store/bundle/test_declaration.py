@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from index_store.bundle.declaration import lacking
 from index_store.bundle.files import BundleFiles
-from index_store.features.spec import FeatureSpec, FieldSpec
+from index_store.declaration.spec import FeatureSpec, FieldSpec
 from tests.resealed import reseal
 from tests.tiny_bundle import write_tiny_bundle
 

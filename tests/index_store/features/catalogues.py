@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
+from index_store.declaration.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.encoder import Features
 from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf
 from index_store.features.ragged import Ragged
 from index_store.features.similar_users import SimilarUsers
-from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.spectral import SpectralTowers
 from index_store.features.spectral_vectors import SpectralVectors
 from index_store.features.user_keys import user_keys

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from index_store.declaration.spec import FieldSpec
 from index_store.features.context import REQUESTED, fixed_ids
 from index_store.features.encoder import FeatureEncoder
-from index_store.features.spec import FieldSpec
 from tests.tiny_bundle import CONTEXT_FIELDS, in_context, planted_world
 
 ENCODER = in_context(planted_world()[0]).encoder

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from index_store.declaration.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.declaration.values import MAX_ID_BYTES, MAX_LIST, FeatureError
 from index_store.features.encoder import FeatureEncoder
-from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
-from index_store.features.values import MAX_ID_BYTES, MAX_LIST, FeatureError
 
 SPEC = FeatureSpec((FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("likes", "multi")),
                    (FieldSpec("price", "dense"), FieldSpec("brand", "categorical")), (TaskSpec("click"),),

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from index_store.declaration.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.declaration.values import FeatureError
 from index_store.features import interaction
 from index_store.features.encoder import Features
 from index_store.features.interaction import (
@@ -17,10 +19,8 @@ from index_store.features.interaction import (
 )
 from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf, key_postings
 from index_store.features.ragged import Ragged
-from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.spectral import SPECTRAL_FEATURES
 from index_store.features.user_keys import user_keys, values_per_key
-from index_store.features.values import FeatureError
 from tests.index_store.features.catalogues import catalogues, keys_by_hand
 
 

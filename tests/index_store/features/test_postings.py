@@ -5,9 +5,9 @@ import math
 import numpy as np
 from hypothesis import given, settings
 
+from index_store.declaration.spec import KeyFamily
 from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex, idf, key_postings
 from index_store.features.ragged import Ragged
-from index_store.features.spec import KeyFamily
 from tests.index_store.features.catalogues import catalogues
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from index_store.declaration.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.ragged import Ragged
-from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.tower_inputs import dense_inputs, dense_width, item_bags, pool, table_sizes, user_bags
 from tests.tiny_bundle import planted_world
 

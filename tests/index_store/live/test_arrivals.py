@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from index_store.declaration.values import FeatureError
 from index_store.features.interaction import feature_names
 from index_store.features.spectral import RAW_OFFSET
 from index_store.features.tower_inputs import user_bags
-from index_store.features.values import FeatureError
 from tests.index_store.live.arrived import PlantedWorld
 from tests.index_store.live.changed import changes
 

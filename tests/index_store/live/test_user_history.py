@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from index_store.features.values import MAX_LIST
+from index_store.declaration.values import MAX_LIST
 from index_store.live.user_history import NO_EVENTS, EventType, events_in, rows_of, with_event
 
 NEW = 9

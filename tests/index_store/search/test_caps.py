@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index_store.declaration.values import FeatureError
 from index_store.features.encoder import Features
-from index_store.features.values import FeatureError
 from index_store.search.caps import Cap, Caps
 from index_store.search.exhaustive_search import ExhaustiveSearch
 from index_store.search.explain import Explainer

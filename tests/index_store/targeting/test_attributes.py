@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from index_store.targeting.attributes import check_context, encoded_bounds, request_attributes
 from index_store.targeting.predicates import Within
 from tests.index_store.worlds import SPEC, catalogue, encoder, raw_values

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from index_store.targeting.geography import (
     LARGEST_KM,
     Circle,

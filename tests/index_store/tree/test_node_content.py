@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from index_store.declaration.spec import KeyFamily
 from index_store.features.postings import FamilyReach, ItemKeys, KeyIndex
 from index_store.features.ragged import Ragged
-from index_store.features.spec import KeyFamily
 from index_store.tree.node_content import level_postings, node_means
 from index_store.tree.tree import Tree
 

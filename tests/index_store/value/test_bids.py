@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from index_store.value import bids as module
 from index_store.value.bids import BID_TYPES, AdBids, Bid, parse_bid
 

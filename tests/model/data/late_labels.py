@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from index_store.declaration.spec import TaskSpec
 from index_store.features.encoder import FeatureEncoder
-from index_store.features.spec import TaskSpec
 from model.data.label_windows import NEVER, LabelWindows
 from tests.model.worlds import impressions
 

@@ -5,8 +5,8 @@ import dataclasses
 import pyarrow as pa
 import pytest
 
-from index_store.features.spec import FieldSpec, TaskSpec
-from index_store.features.values import FeatureError
+from index_store.declaration.spec import FieldSpec, TaskSpec
+from index_store.declaration.values import FeatureError
 from index_store.value.bids import Bid
 from model.data.load import load_dataset
 from model.data.tables import DataError

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from index_store.features.spec import FieldSpec
+from index_store.declaration.spec import FieldSpec
 from model.data.load import joined, load_dataset
 from model.data.tables import DataError
 from model.sources import parquet

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from index_store.features.spec import TaskSpec
+from index_store.declaration.spec import TaskSpec
 from model.data.label_windows import NEVER, SETTLED, LabelWindows, delays_of
 from tests.model.data.late_labels import late, targets_of
 from tests.model.tiny_log import TINY_SPEC

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.declaration.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from model.data.label_windows import NEVER
 from model.data.load import as_bytes, joined, load_dataset
 from model.data.tables import DataError, write_folder

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from index_store.features.spec import FieldSpec
-from index_store.features.values import FeatureError
+from index_store.declaration.spec import FieldSpec
+from index_store.declaration.values import FeatureError
 from index_store.targeting.predicates import to_json
 from model.data.load import load_dataset
 from model.data.tables import DataError, write_folder

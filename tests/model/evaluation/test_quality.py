@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from index_store.bundle.bundle import Bundle
-from index_store.features.spec import TaskSpec
+from index_store.declaration.spec import TaskSpec
 from model.data.load import Events
 from model.evaluation.quality import defined, quality
 from model.export.seal import export

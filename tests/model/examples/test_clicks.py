@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from index_store.declaration.values import MAX_LIST
 from index_store.features.ragged import Ragged
-from index_store.features.values import MAX_LIST
 from model.data.label_windows import NEVER
 from model.data.load import Events
 from model.examples.clicks import Clicks

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from index_store.bundle.bundle import Bundle
-from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.declaration.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from model.data.load import load_dataset
 from model.data.tables import write_folder
 from model.export.seal import export

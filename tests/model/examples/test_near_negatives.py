@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from index_store.declaration.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.ragged import Ragged
-from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
 from index_store.features.user_keys import KeyHits
 from model.examples.near_negatives import NearSampler
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from index_store.features.spec import TaskSpec
+from index_store.declaration.spec import TaskSpec
 from model.data.load import load_dataset
 from model.sources import parquet, synthetic_days
 from model.training.trainer import train

@@ -3,7 +3,7 @@
 import duckdb
 import pytest
 
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from model.infer.csv_files import csv_query
 
 

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from model.infer.labels import find_labels, task_name
 from model.infer.reading import Log, read_frames
 from model.infer.roles import Given, find_roles

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from model.data.load import load_dataset
 from model.data.proposed import from_frames
 from model.data.tables import DataError

@@ -4,7 +4,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from model.infer.reading import read_frames, read_source
 from tests.model.infer.tables import part, wide, write_csv, write_parquet
 

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from model.infer.reading import read_frames
 from model.infer.roles import NONE, Given, best_id, find_roles, plain
 from tests.model.infer.tables import told

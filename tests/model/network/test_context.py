@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from index_store.declaration.spec import FieldSpec
 from index_store.features.encoder import FeatureEncoder
 from index_store.features.interaction import feature_names
-from index_store.features.spec import FieldSpec
 from model.config.monn import MoNNConfig, StackedLayer
 from model.network.context import ContextRows
 from model.network.folding import FoldedNetwork

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from index_store.features.spec import TaskSpec
+from index_store.declaration.spec import TaskSpec
 from model.config.errors import ConfigError
 from model.runs.task_weights import task_weights
 from tests.model.tiny_log import TINY_SPEC

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from index_store.features.spec import TaskSpec
+from index_store.declaration.spec import TaskSpec
 from model.config.errors import ConfigError
 from model.training.log_checks import check_log
 from tests.model.tiny_runs import TINY

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from index_store.declaration.spec import FieldSpec
 from index_store.features.encoder import Features
 from index_store.features.ragged import Ragged
-from index_store.features.spec import FieldSpec
 from index_store.tree.recorded_beams import RecordedBeams
 from index_store.tree.tree import build_tree
 from model.data.tables import DataError

@@ -16,7 +16,7 @@ from index_store.bundle.files import BundleWriter
 from index_store.bundle.manifest import Manifest
 from index_store.bundle.pointer import Pointer
 from index_store.bundle.targeting_files import write_targeting
-from index_store.features.spec import FieldSpec
+from index_store.declaration.spec import FieldSpec
 from index_store.targeting.predicates import parse_predicate
 from index_store.targeting.targeting import AdTargeting
 from tests.resealed import reseal

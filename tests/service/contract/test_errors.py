@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from index_store.targeting.predicates import PredicateError
 from service.contract.errors import (
     STATUS,

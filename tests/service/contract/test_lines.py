@@ -3,7 +3,7 @@
 import pytest
 
 from index_store.changes.change_log import Kind, Write
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from service.contract.errors import ErrorType, ServiceError
 from service.contract.lines import at_line, read_lines
 

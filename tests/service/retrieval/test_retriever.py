@@ -9,7 +9,7 @@ import pytest
 
 from index_store.bundle.bundle import Bundle
 from index_store.changes.change_log import Change, Kind
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from index_store.live.users import FEATURES
 from loadtest.bench.added import raw_features
 from service.contract.query import Query, SearchOptions

@@ -7,7 +7,7 @@ import pytest
 
 from index_store.bundle.bundle import Bundle
 from index_store.changes.change_log import Change, Kind
-from index_store.features.values import FeatureError
+from index_store.declaration.values import FeatureError
 from index_store.live.snapshot import Snapshot
 from index_store.targeting.predicates import PredicateError
 from index_store.targeting.targeting import Targeting

@@ -7,8 +7,8 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from reprlib import repr as short
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from index_store.features.nearest import suggestion
-from index_store.features.values import FeatureError
+from index_store.declaration.nearest import suggestion
+from index_store.declaration.values import FeatureError
 
 T = TypeVar("T")
 

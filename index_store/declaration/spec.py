@@ -6,11 +6,11 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
-from index_store.features.context_fields import check_context_fields
-from index_store.features.declaration import read_declaration
-from index_store.features.label_windows import check_label_windows
-from index_store.features.nearest import suggestion
-from index_store.features.values import MAX_LIST, FeatureError
+from index_store.declaration.context_fields import check_context_fields
+from index_store.declaration.label_windows import check_label_windows
+from index_store.declaration.nearest import suggestion
+from index_store.declaration.reading import read_declaration
+from index_store.declaration.values import MAX_LIST, FeatureError
 
 Kind = Literal["dense", "categorical", "multi", "location"]
 Via = Literal["match", "co_click", "similar_users"]

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from index_store.features.spec import FeatureSpec, TaskSpec
-from index_store.features.values import FeatureError
+from index_store.declaration.spec import FeatureSpec, TaskSpec
+from index_store.declaration.values import FeatureError
 from tests.tiny_bundle import CONTEXT_FIELDS, SPEC
 
 CLICK = SPEC.tasks[0]

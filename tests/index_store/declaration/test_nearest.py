@@ -2,7 +2,7 @@
 
 import pytest
 
-from index_store.features.nearest import nearest, suggestion
+from index_store.declaration.nearest import nearest, suggestion
 
 
 @pytest.mark.parametrize(("name", "found"), [

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from index_store.features.declaration import read_declaration
-from index_store.features.spec import FeatureSpec
-from index_store.features.values import FeatureError
+from index_store.declaration.reading import read_declaration
+from index_store.declaration.spec import FeatureSpec
+from index_store.declaration.values import FeatureError
 from tests.index_store.worlds import SPEC
 
 ENTRY = {"user_fields": "name, kind", "item_fields": "name, kind", "tasks": "name",

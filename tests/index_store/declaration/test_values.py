@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_store.features.values import (
+from index_store.declaration.values import (
     MAX_ID_BYTES,
     MAX_LIST,
     FeatureError,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from index_store.features.context_fields import REQUEST_ID
-from index_store.features.values import FeatureError
+from index_store.declaration.context_fields import REQUEST_ID
+from index_store.declaration.values import FeatureError
 
 if TYPE_CHECKING:
-    from index_store.features.spec import FeatureSpec
+    from index_store.declaration.spec import FeatureSpec
 
 MOST_HOURS = 87_600
 """Longest window; with times in nanoseconds, much longer ones would not fit 64 bits."""

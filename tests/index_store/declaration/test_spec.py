@@ -2,8 +2,8 @@
 
 import pytest
 
-from index_store.features.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
-from index_store.features.values import FeatureError
+from index_store.declaration.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
+from index_store.declaration.values import FeatureError
 
 SPEC = FeatureSpec((FieldSpec("age", "dense"), FieldSpec("country", "categorical"), FieldSpec("likes", "multi")),
                    (FieldSpec("price", "dense"), FieldSpec("brand", "categorical")), (TaskSpec("click"),),

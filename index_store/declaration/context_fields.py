@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from index_store.features.values import FeatureError, as_key
+from index_store.declaration.values import FeatureError, as_key
 
 if TYPE_CHECKING:
-    from index_store.features.spec import FeatureSpec
+    from index_store.declaration.spec import FeatureSpec
 
 REQUEST_ID = "request_id"
 """A column of the events that a model follower has read from the change log."""
