@@ -59,18 +59,24 @@ class LearnedTree:
 
 
 class CodebookTree(LearnedTree):
-    """The tree of the joint index: a node's virtual embedding is the sum of the codes on its path.
+    """The tree of the joint index, whose codebooks are trained along with the model.
 
     Args:
         codebooks: of the run.
+        taught: whether the nodes are taught by the finished model (`training.node_teaching`). They read the means of
+            their members then, like those of other trees, since a beam finds more by these
+            (docs/decisions/0057-joint-tree.md). Others keep what they were trained with, the sum of the codes on
+            their path.
     """
 
-    def __init__(self, codebooks: Codebooks) -> None:
+    def __init__(self, codebooks: Codebooks, taught: bool) -> None:
         super().__init__()
-        self.codebooks = codebooks
+        self.codebooks, self._taught = codebooks, taught
         self.modules = {"index": codebooks}
 
     def build(self, embeddings: Vectors) -> tuple[Tree, list[NDArray[np.float32]]]:
+        if self._taught:
+            return super().build(embeddings)
         codes = self.required_codes()
         tree = snapshot_tree(self.codebooks, codes, embeddings)
         return tree, virtual_embeddings(self.codebooks, codes, tree)
@@ -83,7 +89,7 @@ def new_tree(reader: BatchReader, config: TrainConfig) -> LearnedTree:
     embedding = reader.model.item_width
     profile = max(profile_width(reader.spec), embedding)
     codebooks = Codebooks(config.branching, len(reader.dataset.items), embedding, profile, config.hill)
-    return CodebookTree(codebooks.to(reader.device))
+    return CodebookTree(codebooks.to(reader.device), taught=reader.model.node_layers is not None)
 
 
 def snapshot_tree(codebooks: Codebooks, codes: NDArray[np.int32], embeddings: Vectors) -> Tree:

@@ -1,5 +1,7 @@
 """The tree of a run: nothing before it is learned, then the means of its members or the sums of its codes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,8 +27,8 @@ def test_nodes_of_plain_codes_are_the_means_of_their_members():
         assert np.array_equal(found, means)
 
 
-def test_nodes_of_codebooks_are_the_sums_of_their_codes(tmp_path):
-    trainer = trainer_of(tmp_path, JOINT)
+def test_nodes_of_codebooks_that_are_not_taught_are_the_sums_of_their_codes(tmp_path):
+    trainer = trainer_of(tmp_path, replace(JOINT, model=replace(JOINT.model, over_arch="dot")))
     trainer.run.model.eval()
     trainer.learner.learn()
     tree, virtual = trainer.run.tree.build(trainer.run.reader.all_items())
@@ -34,6 +36,16 @@ def test_nodes_of_codebooks_are_the_sums_of_their_codes(tmp_path):
     for level, nodes in enumerate(virtual, start=1):
         members = codes[tree.rows[tree.offsets[level - 1][:-1]]]
         assert np.array_equal(nodes, books.node_embeddings(members, level).detach().numpy())
+
+
+def test_nodes_of_codebooks_that_are_taught_are_the_means_of_their_members(tmp_path):
+    trainer = trainer_of(tmp_path, JOINT)
+    trainer.run.model.eval()
+    trainer.learner.learn()
+    embeddings = trainer.run.reader.all_items()
+    tree, virtual = trainer.run.tree.build(embeddings)
+    for found, means in zip(virtual, node_means(tree, embeddings), strict=True):
+        assert np.array_equal(found, means)
 
 
 @pytest.mark.parametrize(("config", "kind"), [(TINY, LearnedTree), (JOINT, CodebookTree)], ids=["em", "joint"])
