@@ -9,18 +9,17 @@ counts of a click on the same ad.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from index_store.features.postings import KeyIndex
 from model.data.load import Dataset, Events
 from model.examples.clicks import Clicks
 from model.examples.key_index import key_index
+from model.progress.single_threads import single_threads
 
 FOLDS = 4
 
@@ -45,16 +44,11 @@ class Fold:
         def count(number: int) -> Fold:
             return cls.of(dataset, events.where(fold != number))
 
-        before = torch.get_num_threads()
-        if len(events) > SMALL or before == 1:
+        if len(events) > SMALL or torch.get_num_threads() == 1:
             yield from map(count, range(FOLDS))
             return
-        try:
-            with (threadpool_limits(1, "blas"),
-                  ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool):
-                yield from pool.map(count, range(FOLDS))
-        finally:
-            torch.set_num_threads(before)  # else threads that start later have one, too
+        with single_threads(2) as pool:
+            yield from pool.map(count, range(FOLDS))
 
     @classmethod
     def of(cls, dataset: Dataset, others: Events) -> Fold:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from index_store.bundle.folded_files import kernel_of
 from index_store.compiled.library import library
@@ -23,6 +21,7 @@ from model.examples.clicks import Clicks
 from model.network.folding import FoldedNetwork, torch_layers
 from model.progress.range_workers import Worker
 from model.progress.ranges import ROWS, Range, ranges_of
+from model.progress.single_threads import single_threads
 
 Users = Sequence[int] | NDArray[np.integer]
 
@@ -66,9 +65,7 @@ class ItemScores:
         def score(place: int) -> None:
             take(place, self._by_row(scorer, int(users[place])))
 
-        # Torch's limit is the calling thread's own, that of BLAS the process's.
-        with (threadpool_limits(1, "blas"),
-              ThreadPoolExecutor(worker.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool):
+        with single_threads(worker.threads) as pool:
             for _ in pool.map(score, range(len(users))):
                 worker.done(len(items))
 
