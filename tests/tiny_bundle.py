@@ -19,7 +19,7 @@ from index_store.bundle.bundle import BundleContent, UserTable, write_content
 from index_store.bundle.files import BundleWriter
 from index_store.bundle.manifest import LevelEntry, Manifest, SearchDefaults
 from index_store.declaration.spec import FeatureSpec, FieldSpec, KeyFamily, TaskSpec
-from index_store.declaration.values import as_keys, look_up
+from index_store.declaration.values import as_keys
 from index_store.features.context import ContextTables, fixed_ids
 from index_store.features.encoder import FeatureEncoder, Features
 from index_store.features.interaction import feature_names
@@ -29,6 +29,7 @@ from index_store.features.similar_users import SimilarUsers
 from index_store.features.spectral import SPECTRAL_FEATURES, SpectralTowers
 from index_store.features.spectral_vectors import HEAD, SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, item_bags, pool, table_sizes, user_bags
+from index_store.features.vocabulary import look_up
 from index_store.search.scoring import DenseLayers
 from index_store.tree.node_content import level_vectors
 from index_store.tree.tree import Tree, build_tree, segment_means

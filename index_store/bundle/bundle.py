@@ -31,7 +31,7 @@ from index_store.bundle.value_files import (
     write_calibrations,
 )
 from index_store.declaration.spec import FeatureSpec
-from index_store.declaration.values import FeatureError, look_up
+from index_store.declaration.values import FeatureError
 from index_store.features.context import ContextTables
 from index_store.features.encoder import FeatureEncoder, Features
 from index_store.features.history import History
@@ -41,6 +41,7 @@ from index_store.features.ragged import Ragged
 from index_store.features.spectral_vectors import SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, table_sizes
 from index_store.features.user_keys import user_keys
+from index_store.features.vocabulary import look_up
 from index_store.search.scoring import DenseLayers, Storage, TowerScorer, UserQuery
 from index_store.search.sharded_scorer import ShardedScorer, Shards
 from index_store.speculation.adapter import Speculation

@@ -1,4 +1,4 @@
-"""Checks of the context fields in a declaration, and the columns of events that those make which the model reads."""
+"""Checks of a declaration's context fields. Those that the model reads are columns of the events."""
 
 from __future__ import annotations
 

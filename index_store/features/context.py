@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.declaration.values import look_up_one
 from index_store.features.encoder import UNKNOWN, FeatureEncoder
+from index_store.features.vocabulary import look_up_one
 
 REQUESTED = -1
 """In place of the id that a field is fixed at: it is that of the request."""

@@ -19,16 +19,9 @@ from index_store.declaration.spec import (
     FeatureSpec,
     KeyFamily,
 )
-from index_store.declaration.values import (
-    FeatureError,
-    as_key,
-    as_keys,
-    as_number,
-    look_up,
-    look_up_one,
-    standardised,
-)
+from index_store.declaration.values import FeatureError, as_key, as_keys, as_number
 from index_store.features.ragged import Ragged
+from index_store.features.vocabulary import look_up, look_up_one, standardised
 
 UNKNOWN = 0
 """Id of a missing or unseen value, in every vocabulary."""

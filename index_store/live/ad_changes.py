@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from index_store.budgets.campaign_ads import NO_CAMPAIGN
 from index_store.budgets.gates import Gates
 from index_store.changes.change_log import Change
-from index_store.declaration.values import FeatureError, look_up
+from index_store.declaration.values import FeatureError
 from index_store.features.encoder import Features
+from index_store.features.vocabulary import look_up
 from index_store.live.added_ads import AddedAds, Said
 from index_store.live.arrivals import equal
 from index_store.live.by_position import replaced

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from index_store.budgets.campaign_ads import NO_CAMPAIGN
 from index_store.declaration.spec import ITEM_ID
-from index_store.declaration.values import look_up
 from index_store.features.encoder import UNKNOWN, FeatureEncoder
 from index_store.features.history import History
 from index_store.features.ragged import Ragged
 from index_store.features.tower_inputs import all_item_keys
+from index_store.features.vocabulary import look_up
 from index_store.live.encoded_ads import EncodedAds, GrowingAds
 from index_store.live.withdrawals import Status, Withdrawal, status_at, status_number
 from index_store.search.scoring import AddedItems

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from index_store.bundle.bundle import BundleContent
 from index_store.declaration.spec import ITEM_ID
-from index_store.declaration.values import look_up
 from index_store.features.encoder import UNKNOWN, Features
 from index_store.features.postings import ItemKeys
 from index_store.features.ragged import Ragged
 from index_store.features.spectral_vectors import SpectralVectors
 from index_store.features.tower_inputs import all_item_keys, dense_inputs, item_bags, pool
+from index_store.features.vocabulary import look_up
 from index_store.live.encoded_ads import EncodedAds
 from index_store.live.placement import Placement
 from index_store.search.scoring import AddedItems, Storage

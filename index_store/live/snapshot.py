@@ -18,10 +18,10 @@ from index_store.budgets.campaign_ads import CampaignAds
 from index_store.budgets.gates import Gates
 from index_store.budgets.live_budgets import LiveBudgets
 from index_store.changes.change_log import NEVER_CHANGED, Change, Kind
-from index_store.declaration.values import look_up, look_up_one
 from index_store.features.encoder import FeatureEncoder, Features
 from index_store.features.history import History
 from index_store.features.ragged import Ragged
+from index_store.features.vocabulary import look_up, look_up_one
 from index_store.live.ad_changes import STATUS, AdChanges, status_of
 from index_store.live.added_ads import AddedAds
 from index_store.live.arrivals import Arrivals

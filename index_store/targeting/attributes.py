@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from index_store.declaration.spec import FieldSpec
-from index_store.declaration.values import FeatureError, as_key, as_keys, as_number, standardised
+from index_store.declaration.values import FeatureError, as_key, as_keys, as_number
 from index_store.features.encoder import UNKNOWN, FeatureEncoder, Features
+from index_store.features.vocabulary import standardised
 from index_store.targeting.geography import Position, as_position
 from index_store.targeting.predicates import Within
 

@@ -21,9 +21,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.declaration.values import look_up
 from index_store.features.encoder import FeatureEncoder
 from index_store.features.ragged import Ragged
+from index_store.features.vocabulary import look_up
 from index_store.targeting.attributes import Attributes, encoded_bounds
 from index_store.targeting.near_clauses import NO_CLAUSES, NearClauses
 from index_store.targeting.predicates import AllOf, AnyOf, Near, Not, OneOf, Predicate, Within

@@ -19,9 +19,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from index_store.declaration.values import look_up
 from index_store.features.encoder import FeatureEncoder, Features
 from index_store.features.ragged import expand_ranges
+from index_store.features.vocabulary import look_up
 from index_store.targeting.ad_filter import AdFilter
 from index_store.targeting.attributes import Attributes, request_attributes
 from index_store.targeting.changed_ads import ChangedAds, LivePredicates

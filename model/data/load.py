@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from index_store.declaration.spec import FeatureSpec
-from index_store.declaration.values import standardised
 from index_store.features.encoder import UNKNOWN, FeatureEncoder, Features
 from index_store.features.ragged import Ragged
+from index_store.features.vocabulary import standardised
 from index_store.value.bids import AdBids
 from model.data.bids import read_bids
 from model.data.checked_tables import EventTable, SideTable, open_events

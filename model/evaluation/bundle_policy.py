@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from index_store.bundle import layout
 from index_store.bundle.bundle import Bundle
-from index_store.declaration.values import look_up
+from index_store.features.vocabulary import look_up
 from index_store.search.beam_search import BeamSearch
 from index_store.search.ranking import first_task_weights
 from index_store.search.scoring import UserQuery

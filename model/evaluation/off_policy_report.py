@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from index_store.bundle.bundle import Bundle
 from index_store.declaration.spec import BidType
-from index_store.declaration.values import look_up
+from index_store.features.vocabulary import look_up
 from index_store.live.user_history import EventType
 from index_store.value.bids import BID_TYPES, NO_BID
 from index_store.value.valuation import IMPRESSIONS

@@ -94,34 +94,35 @@ def tuned(data: Path, dataset: Dataset, config: TrainConfig, settings: Sequence[
 
 
 def choice(config: TrainConfig, settings: Sequence[Mapping[str, Any]], measure: Measure,
-           tried: Callable[[TrainConfig], Trial]) -> dict[str, Any]:
+           run_trial: Callable[[TrainConfig], Trial]) -> dict[str, Any]:
     """Runs one trial after the other, as `tuned` says and returns.
 
     Args:
         config: without a stack, of the first trial but for its settings.
         settings: of each trial.
         measure: of what they reach.
-        tried: runs a trial.
+        run_trial: trains and measures settings.
     """
     best: Trial | None = None
     record: list[dict[str, Any]] = []
     for own in settings:
-        trial = tried(with_settings(best.config if best is not None else config, own))
+        trial = run_trial(with_settings(best.config if best is not None else config, own))
         value, error = measure.mean(trial.reached)
-        entry = {**_chosen(trial.config), "measure": measure.name, "value": value, "standard_error": error,
+        entry = {**_settings_of(trial.config), "measure": measure.name, "value": value, "standard_error": error,
                  **trial.reached.row}
         if best is not None:
-            gain, error = measure.gain(trial.reached, best.reached)
-            entry |= {"gain": gain, "standard_error_of_gain": error}
-        if best is None or gain > error:
+            gain, error_of_gain = measure.gain(trial.reached, best.reached)
+            entry |= {"gain": gain, "standard_error_of_gain": error_of_gain}
+        if best is None or gain > error_of_gain:
             best = trial
         record.append(entry)
     assert best is not None
-    found: dict[str, Any] = finite({"trials": record, "chosen": _chosen(best.config)})
+    found: dict[str, Any] = finite({"trials": record, "chosen": _settings_of(best.config)})
     return found
 
 
-def _chosen(config: TrainConfig) -> dict[str, Any]:
+def _settings_of(config: TrainConfig) -> dict[str, Any]:
+    """Those that trials choose."""
     return {name: value for name, value in chosen_of(config).items() if name in ("epochs", "dropout")}
 
 

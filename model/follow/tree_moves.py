@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from index_store.declaration.values import look_up
+from index_store.features.vocabulary import look_up
 from model.config.errors import ConfigError
 from model.data.load import as_bytes
 from model.data.tables import ADS

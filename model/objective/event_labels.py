@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from index_store.declaration.values import look_up
+from index_store.features.vocabulary import look_up
 from model.config.errors import ConfigError
 from model.data.checked_tables import open_events
 from model.data.clocks import per_second

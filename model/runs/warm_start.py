@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from index_store.declaration.spec import ITEM_ID
-from index_store.declaration.values import look_up
 from index_store.features.encoder import UNKNOWN, FeatureEncoder
+from index_store.features.vocabulary import look_up
 from model.config.errors import ConfigError
 from model.config.train import TrainConfig
 from model.data.load import Dataset

@@ -63,19 +63,18 @@ class CodebookTree(LearnedTree):
 
     Args:
         codebooks: of the run.
-        taught: whether the nodes are taught by the finished model (`training.node_teaching`). They read the means of
-            their members then, like those of other trees, since a beam finds more by these
-            (docs/decisions/0057-joint-tree.md). Others keep what they were trained with, the sum of the codes on
-            their path.
+        by_means: whether its nodes read the means of their members, like those of other trees, by which nodes with
+            layers of their own find more once they are taught (docs/decisions/0057-joint-tree.md). Others keep what
+            they are trained with, the sum of the codes on their path.
     """
 
-    def __init__(self, codebooks: Codebooks, taught: bool) -> None:
+    def __init__(self, codebooks: Codebooks, by_means: bool) -> None:
         super().__init__()
-        self.codebooks, self._taught = codebooks, taught
+        self.codebooks, self._by_means = codebooks, by_means
         self.modules = {"index": codebooks}
 
     def build(self, embeddings: Vectors) -> tuple[Tree, list[NDArray[np.float32]]]:
-        if self._taught:
+        if self._by_means:
             return super().build(embeddings)
         codes = self.required_codes()
         tree = snapshot_tree(self.codebooks, codes, embeddings)
@@ -89,7 +88,7 @@ def new_tree(reader: BatchReader, config: TrainConfig) -> LearnedTree:
     embedding = reader.model.item_width
     profile = max(profile_width(reader.spec), embedding)
     codebooks = Codebooks(config.branching, len(reader.dataset.items), embedding, profile, config.hill)
-    return CodebookTree(codebooks.to(reader.device), taught=reader.model.node_layers is not None)
+    return CodebookTree(codebooks.to(reader.device), by_means=reader.model.node_layers is not None)
 
 
 def snapshot_tree(codebooks: Codebooks, codes: NDArray[np.int32], embeddings: Vectors) -> Tree:

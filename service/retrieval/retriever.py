@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index_store.bundle.bundle import Bundle, BundleContent
-from index_store.declaration.values import FeatureError, as_key, look_up
+from index_store.declaration.values import FeatureError, as_key
 from index_store.features.history import History
 from index_store.features.tower_inputs import dense_inputs, pool, user_bags
+from index_store.features.vocabulary import look_up
 from index_store.live.arrivals import Arrivals
 from index_store.live.placement import Placement
 from index_store.live.snapshot import Snapshot

@@ -1,36 +1,15 @@
-"""Single values in canonical form, and their look-up in sorted vocabularies."""
+"""Single values in canonical form."""
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from index_store.declaration.values import (
-    MAX_ID_BYTES,
-    MAX_LIST,
-    FeatureError,
-    as_key,
-    as_keys,
-    as_number,
-    look_up,
-    look_up_one,
-    standardised,
-)
+from index_store.declaration.values import MAX_ID_BYTES, MAX_LIST, FeatureError, as_key, as_keys, as_number
 
 
 @given(st.integers(-10**20, 10**20))
 def test_keys_of_integers_and_their_text_agree_when_made(number):
     assert as_key(number, "id") == as_key(str(number), "id") == as_key(str(number), "other")
-
-
-@settings(max_examples=200)
-@given(st.sets(st.binary(min_size=1, max_size=4).filter(lambda key: b"\0" not in key), max_size=20),
-       st.lists(st.binary(min_size=1, max_size=8).filter(lambda key: b"\0" not in key), max_size=20))
-def test_keys_are_found_where_they_are_when_their_lengths_differ(known, asked):
-    vocabulary = np.array(sorted(known), dtype=f"S{max(map(len, known), default=1)}")
-    found = look_up(vocabulary, np.array(asked, dtype="S8"))
-    assert found.tolist() == [sorted(known).index(key) if key in known else -1 for key in asked]
-    assert [look_up_one(vocabulary, key) for key in asked] == found.tolist()
 
 
 @pytest.mark.parametrize(("value", "said"), [
@@ -58,10 +37,3 @@ def test_keys_are_refused_when_there_are_too_many():
 def test_number_is_refused_when_it_does_not_fit_32_bits(value):
     with pytest.raises(FeatureError, match="age is "):
         as_number(value, "age")
-
-
-def test_numbers_have_one_encoding_whether_they_came_in_32_or_64_bits():
-    numbers = np.random.default_rng(0).normal(30, 500, 1000)
-    assert (standardised(numbers, (31.7, 12.3)) == standardised(numbers.astype(np.float32), (31.7, 12.3))).all()
-    assert (np.diff(standardised(np.sort(numbers), (31.7, 12.3))) >= 0).all()
-    assert standardised(1e30, (0.0, 1e-9)) == 1e6

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_store.declaration.values import look_up
+from index_store.features.vocabulary import look_up
 from index_store.targeting.ad_filter import AdFilter
 from index_store.targeting.predicates import (
     parse_predicate,

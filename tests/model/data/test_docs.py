@@ -40,10 +40,10 @@ def test_a_listed_message_is_in_the_code(message):
                ROOT / "model" / "objective" / "event_labels.py",
                ROOT / "model" / "follow" / "labelling.py",
                ROOT / "index_store" / "features" / "encoder.py",
-               ROOT / "index_store" / "features" / "spec.py",
-               ROOT / "index_store" / "features" / "declaration.py",
-               ROOT / "index_store" / "features" / "context_fields.py",
-               ROOT / "index_store" / "features" / "label_windows.py",
+               ROOT / "index_store" / "declaration" / "spec.py",
+               ROOT / "index_store" / "declaration" / "reading.py",
+               ROOT / "index_store" / "declaration" / "context_fields.py",
+               ROOT / "index_store" / "declaration" / "label_windows.py",
                ROOT / "index_store" / "targeting" / "predicates.py"]
     code = re.sub(r'"\s*\n\s*f?"', "", "".join(path.read_text() for path in sources))
     wanted = re.escape(message)

@@ -77,6 +77,7 @@ BASE = [0.5, 0.4, 0.5, 0.4]
 @pytest.mark.parametrize(("once", "dropout", "tried", "chosen"), [
     ([0.4, 0.3, 0.4, 0.3], [0.5] * 4, [1, 0.2], {"epochs": 1, "dropout": 0.4}),
     ([0.4, 0.3, 0.4, 0.3], [0.2] * 4, [1, 0.2], {"epochs": 1, "dropout": 0.2}),
+    ([0.35, 0.25, 0.35, 0.25], [0.4, 0.3, 0.4, 0.3], [1, 0.2], {"epochs": 1, "dropout": 0.4}),  # better than the first
     ([0.4, 0.3, 0.65, 0.3], [0.5] * 4, [2, 0.2], {"epochs": 2, "dropout": 0.4}),  # better by less than its error
     ([0.6] * 4, [0.3, 0.4, 0.3, 0.4], [2, 0.2], {"epochs": 2, "dropout": 0.2})])
 def test_each_trial_has_what_was_best_before_and_must_gain_more_than_its_standard_error(once, dropout, tried, chosen):
@@ -84,7 +85,9 @@ def test_each_trial_has_what_was_best_before_and_must_gain_more_than_its_standar
     assert settings == [(2, 0.4), (1, 0.4), tuple(tried)]
     assert found["chosen"] == chosen
     assert [(trial["epochs"], trial["dropout"]) for trial in found["trials"]] == settings
+    best = once if tried[0] == 1 else BASE
     assert found["trials"][1]["gain"] == pytest.approx(0.45 - np.mean(once))
+    assert found["trials"][2]["gain"] == pytest.approx(np.mean(best) - np.mean(dropout))
     assert "gain" not in found["trials"][0]
 
 
@@ -108,7 +111,9 @@ def test_a_hold_out_that_defines_nothing_is_told(log):
 def test_a_row_is_tuned_trained_and_asked_through_its_beam_and_continues_with_what_was_chosen(log, tmp_path):
     (kind, slug, settings), *others = configurations(log, small=True)
     assert [slug, *(other[1] for other in others)] == list(ROWS)
+    settings |= {"test_users": 5, "beam_users": 12}
     result = run(Cell(kind, slug, settings, 0), log, tmp_path)
+    assert (result["quality"]["users"], result["served"]["beam"]["users"]) == (5, 12)
     assert [(trial["epochs"], trial["dropout"]) for trial in result["trials"]][:2] == [(2, 0.4), (1, 0.4)]
     assert result["chosen"]["epochs"] in (1, 2)
     assert 0 < result["served"]["beam"]["flops"] < result["served"]["exhaustive"]["flops"]

@@ -1,5 +1,7 @@
 """Tuning a beam on users whose answer is planted: it finds the beam that the tree allows."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from index_store.targeting.eligibility import Eligible
@@ -29,6 +31,16 @@ def test_a_beam_costs_little_more_than_the_tree_makes_it_cost(at_most=1.3):
     points = beam_curve(tree, [planted(tree, rng) for _ in range(12)])
     cheapest = next(point.pairs for point in points if point.overlap >= 0.95)
     assert cheapest <= at_most * (tree.size(1) + 4 * 32 + 2 * TOP_K)
+
+
+def test_users_who_did_not_choose_a_beam_measure_it():
+    """Of three users the nodes of all but the first are scored the wrong way round: a beam misses their answers."""
+    codes = np.stack([np.arange(4096) // 64, np.arange(4096) // 2 % 32], axis=1)
+    tree, rng = build_tree(codes, np.zeros((4096, 1), np.float32)), np.random.default_rng(0)
+    first, *others = (planted(tree, rng) for _ in range(3))
+    wrong = [replace(user, scores=[-scores for scores in user.scores]) for user in others]
+    assert max(point.overlap for point in beam_curve(tree, [first, *others])) > 0.99
+    assert max(point.overlap for point in beam_curve(tree, [first, *wrong])) < 0.2
 
 
 def test_a_beam_by_ecpm_is_measured_with_its_bids():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from index_store.bundle.bundle import Bundle
-from index_store.declaration.values import look_up
+from index_store.features.vocabulary import look_up
 from index_store.value.calibration import sigmoid
 from model.examples.clicks import Clicks
 from model.export.seal import export

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from index_store.tree.node_content import node_means
 from model.config.errors import ConfigError
@@ -27,10 +28,18 @@ def test_nodes_of_plain_codes_are_the_means_of_their_members():
         assert np.array_equal(found, means)
 
 
-def test_nodes_of_codebooks_that_are_not_taught_are_the_sums_of_their_codes(tmp_path):
+def move(codebooks):
+    """Moves the codes away from where k-means put them, where their sums are the means of the members."""
+    with torch.no_grad():
+        for table in codebooks.tables:
+            table += 1.0
+
+
+def test_nodes_of_codebooks_without_layers_of_their_own_are_the_sums_of_their_codes(tmp_path):
     trainer = trainer_of(tmp_path, replace(JOINT, model=replace(JOINT.model, over_arch="dot")))
     trainer.run.model.eval()
     trainer.learner.learn()
+    move(trainer.run.tree.codebooks)
     tree, virtual = trainer.run.tree.build(trainer.run.reader.all_items())
     books, codes = trainer.run.tree.codebooks, trainer.run.tree.codes
     for level, nodes in enumerate(virtual, start=1):
@@ -38,10 +47,11 @@ def test_nodes_of_codebooks_that_are_not_taught_are_the_sums_of_their_codes(tmp_
         assert np.array_equal(nodes, books.node_embeddings(members, level).detach().numpy())
 
 
-def test_nodes_of_codebooks_that_are_taught_are_the_means_of_their_members(tmp_path):
+def test_nodes_of_codebooks_with_layers_of_their_own_are_the_means_of_their_members(tmp_path):
     trainer = trainer_of(tmp_path, JOINT)
     trainer.run.model.eval()
     trainer.learner.learn()
+    move(trainer.run.tree.codebooks)
     embeddings = trainer.run.reader.all_items()
     tree, virtual = trainer.run.tree.build(embeddings)
     for found, means in zip(virtual, node_means(tree, embeddings), strict=True):
