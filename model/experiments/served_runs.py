@@ -61,8 +61,8 @@ def run(data: Path, dataset: Dataset, config: TrainConfig, work: Path, users: in
     if not (work / "bundle").exists():
         export(trained, work / "bundle", {})
     assert dataset.test is not None
-    queries = RecallQueries.draw(trained.dataset.train, dataset.test, len(dataset.user_ids), beam_users or users,
-                                 config.seed)
+    queries = RecallQueries.draw(trained.dataset.train, dataset.test, len(dataset.user_ids),
+                                 users if beam_users is None else beam_users, config.seed)
     return trained, {"quality": found, "served": served_quality(work / "bundle", queries)}
 
 
